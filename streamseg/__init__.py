@@ -1,0 +1,35 @@
+"""streamseg: live video segmentation in four processes, with masks for every subscriber.
+
+Public names are loaded on first use, so that `import streamseg` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamseg.client import Subscriber
+    from streamseg.config import Config
+    from streamseg.errors import StreamsegError
+    from streamseg.masks import Mask
+    from streamseg.messages import Detection, Result
+    from streamseg.pipeline import Pipeline
+
+__all__ = ["Config", "Detection", "Mask", "Pipeline", "Result", "StreamsegError", "Subscriber"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    homes = {
+        "Config": "streamseg.config",
+        "Detection": "streamseg.messages",
+        "Mask": "streamseg.masks",
+        "Pipeline": "streamseg.pipeline",
+        "Result": "streamseg.messages",
+        "StreamsegError": "streamseg.errors",
+        "Subscriber": "streamseg.client",
+    }
+    if name not in homes:
+        raise AttributeError(f"module 'streamseg' has no attribute {name!r}")
+    return getattr(import_module(homes[name]), name)

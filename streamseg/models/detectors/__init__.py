@@ -1,0 +1,1 @@
+"""Detectors; none of them imports torch."""

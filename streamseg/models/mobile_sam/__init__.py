@@ -1,0 +1,1 @@
+"""MobileSAM: TinyViT-5M encoder, SAM's prompt encoder and mask decoder."""

@@ -1,0 +1,1 @@
+"""Where results are written: video and JSON Lines."""

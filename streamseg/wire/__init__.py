@@ -1,0 +1,1 @@
+"""The wire format, version 1: bytes in, messages out; no sockets."""
