@@ -1,0 +1,373 @@
+"""The settings: one typed tree, read from YAML and from `key=value` pairs; every error names its key."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, get_args, get_origin
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import yaml
+
+from streamseg.errors import SettingsError
+
+Mode = Literal["live", "every-frame"]
+SourceKind = Literal["webcam", "rtsp", "file", "synthetic"]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+DETECTORS = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x", "motion", "fixed")
+SEGMENTERS = ("mobilesam", "grabcut")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+
+class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all settings: immutable, keyword only, unknown keys refused."""
+
+
+class SourceSettings(_Settings, frozen=True, kw_only=True):
+    """Where frames come from.
+
+    Attributes:
+        url: A path, `rtsp://…`, a camera's number or device, or `synthetic:…`.
+        name: Names the source on the wire.
+        rotate: Degrees clockwise.
+        timeout: Seconds without a frame after which a live source counts as disconnected.
+        start_timeout: Seconds within which the source must open.
+        wait: Wait for a live source that is absent at the start, without end.
+        password_file: A file whose first line is the password.
+    """
+
+    url: str | int
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")] = "main"
+    width: Count | None = None
+    height: Count | None = None
+    fps: Positive | None = None
+    rotate: Literal[0, 90, 180, 270] = 0
+    mirror: bool = False
+    transport: Literal["tcp", "udp"] = "tcp"
+    timeout: Positive = 3.0
+    start_timeout: Positive = 10.0
+    wait: bool = False
+    username: str | None = None
+    password_file: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The URL as text; YAML reads a camera's number as a number."""
+        return str(self.url)
+
+    @property
+    def kind(self) -> SourceKind:
+        """Which kind of source the URL names."""
+        scheme = self.address.split(":", 1)[0].lower()
+        if scheme in ("rtsp", "rtsps"):
+            return "rtsp"
+        if scheme == "synthetic":
+            return "synthetic"
+        if self.address.isdecimal() or re.match(r"/dev/video\d+$", self.address) or scheme in ("video", "webcam"):
+            return "webcam"
+        return "file"
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come at their own pace and without an end."""
+        if self.kind == "synthetic":
+            return parse_qs(urlsplit(self.address).query).get("frames", ["0"])[-1] == "0"
+        return self.kind in ("webcam", "rtsp")
+
+
+class FixedBox(_Settings, frozen=True, kw_only=True):
+    """A box for the `fixed` detector, in pixels of the frame, and the class it is given."""
+
+    xyxy: tuple[float, float, float, float]
+    name: str = "object"
+
+
+class DetectorSettings(_Settings, frozen=True, kw_only=True):
+    """Which detector, and what it may report.
+
+    Attributes:
+        model: `auto`, one of DETECTORS, or the name of a detector that an installed package registers.
+        weights: A file of the user's own in place of the official weights.
+        sha256: The hash that downloaded weights must have, for models without a published one.
+        conf: Least confidence of a detection.
+        iou: Overlap above which the weaker of two boxes of a class is dropped.
+        imgsz: Longer side of the network's input, in pixels.
+        classes: Names or numbers of the classes to keep; all, where not given.
+        boxes: For `fixed`.
+    """
+
+    model: str = "auto"
+    weights: str | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    conf: Fraction = 0.25
+    iou: Fraction = 0.45
+    max_det: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 100
+    imgsz: Annotated[int, msgspec.Meta(ge=64, le=4096)] | None = None
+    classes: tuple[str | int, ...] | None = None
+    boxes: tuple[FixedBox, ...] = ()
+
+
+class TrackerSettings(_Settings, frozen=True, kw_only=True):
+    """Which tracker gives objects their numbers."""
+
+    model: Literal["bytetrack", "none"] = "bytetrack"
+
+
+class SegmenterSettings(_Settings, frozen=True, kw_only=True):
+    """Which segmenter draws the masks.
+
+    Attributes:
+        model: `auto` or one of SEGMENTERS.
+        weights: A checkpoint of the user's own in place of the official one.
+        keyframe_interval: Every how many frames the segmenter is asked; masks are carried over the frames between.
+    """
+
+    model: Literal["auto", "mobilesam", "grabcut"] = "auto"
+    weights: str | None = None
+    keyframe_interval: Count = 1
+
+
+class PropagateSettings(_Settings, frozen=True, kw_only=True):
+    """Whether masks are carried to newer frames, and for how long."""
+
+    enabled: bool = True
+    max_age_ms: Positive = 3000.0
+
+
+class PublishSettings(_Settings, frozen=True, kw_only=True):
+    """Where results are published.
+
+    Attributes:
+        bind: ZeroMQ endpoint; `:*` takes a free port.
+        quality: JPEG quality of pictures on the wire.
+        insecure: Allows an address that other machines can reach; anyone there can then watch.
+    """
+
+    bind: str = "tcp://127.0.0.1:5555"
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 80
+    insecure: bool = False
+
+
+class RecordSettings(_Settings, frozen=True, kw_only=True):
+    """Which files are written; `view` is what the video shows."""
+
+    video: str | None = None
+    jsonl: str | None = None
+    view: Literal["overlay", "clean"] = "overlay"
+
+
+class Config(_Settings, frozen=True, kw_only=True):
+    """All settings of one run.
+
+    Attributes:
+        sources: Exactly one for now.
+        mode: `auto` is `every-frame` for what has an end (a file) and `live` for what has none.
+        device: Where the segmenter computes: `cpu`, `cuda`, or `auto`.
+        threads: Threads of the detector and of the segmenter; chosen from the number of cores where not given.
+        duration: Seconds after which the run ends.
+        max_frames: Frames after which the run ends.
+    """
+
+    sources: Annotated[tuple[SourceSettings, ...], msgspec.Meta(min_length=1, max_length=1)]
+    mode: Literal["auto", "live", "every-frame"] = "auto"
+    detector: DetectorSettings = DetectorSettings()
+    tracker: TrackerSettings = TrackerSettings()
+    segmenter: SegmenterSettings = SegmenterSettings()
+    propagate: PropagateSettings = PropagateSettings()
+    publish: PublishSettings = PublishSettings()
+    record: RecordSettings = RecordSettings()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Count | None = None
+    duration: Positive | None = None
+    max_frames: Count | None = None
+
+    @property
+    def source(self) -> SourceSettings:
+        """The one source."""
+        return self.sources[0]
+
+    @property
+    def resolved_mode(self) -> Mode:
+        """The mode with `auto` decided by the source."""
+        if self.mode == "auto":
+            return "live" if self.source.live else "every-frame"
+        return self.mode
+
+
+def load_config(path: Path | None, assignments: Sequence[str], environment: Mapping[str, str]) -> Config:
+    """Read a YAML file, lay `key=value` pairs over it, and check the whole.
+
+    Args:
+        path: The file, or None for defaults alone.
+        assignments: `dotted.key=value` with a YAML value; a list's element is named by its number (`sources.0.url`).
+        environment: For `${NAME}` in strings.
+
+    Raises:
+        SettingsError: With the key, what was wrong and what was expected.
+    """
+    tree = {} if path is None else _read_yaml(path)
+    for assignment in assignments:
+        _assign(tree, assignment)
+    return check_config(_expand(tree, "", environment))
+
+
+def check_config(tree: object) -> Config:
+    """Turn a plain tree into `Config`.
+
+    Raises:
+        SettingsError: With the key, what was wrong and what was expected.
+    """
+    _refuse_non_finite(tree, "")
+    try:
+        config = msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_explain(str(error))) from error
+    _check_combinations(config)
+    return config
+
+
+def _read_yaml(path: Path) -> dict[str, object]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); give a settings file, or make one with `streamseg init`"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise SettingsError(f"{path}: not YAML ({where})") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{path}: expected keys and values at the top, such as `mode: live`")
+    return tree
+
+
+def _assign(tree: dict[str, object], assignment: str) -> None:
+    key, separator, text = assignment.partition("=")
+    if not separator or not key:
+        raise SettingsError(f"{assignment}: expected key=value, such as detector.conf=0.4")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{key}: {text!r} is not a YAML value") from error
+    node: object = tree
+    *parents, last = key.split(".")
+    for parent in parents:
+        node = _child(node, parent, key)
+    if isinstance(node, list):
+        node[_index(node, last, key)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise SettingsError(f"{key}: {'.'.join(parents)} is a value, not a group of settings")
+
+
+def _child(node: object, name: str, key: str) -> object:
+    if isinstance(node, list):
+        return node[_index(node, name, key)]
+    if not isinstance(node, dict):
+        raise SettingsError(f"{key}: {name} cannot be reached, what is above it is a value")
+    if node.get(name) is None:
+        node[name] = [{}] if name == "sources" else {}
+    return node[name]
+
+
+def _index(node: list[object], text: str, key: str) -> int:
+    if not text.isdecimal() or int(text) >= len(node):
+        raise SettingsError(f"{key}: {text} is not a number below {len(node)}")
+    return int(text)
+
+
+def _expand(node: object, key: str, environment: Mapping[str, str]) -> object:
+    if isinstance(node, dict):
+        return {name: _expand(value, f"{key}.{name}".lstrip("."), environment) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_expand(value, f"{key}.{index}", environment) for index, value in enumerate(node)]
+    if not isinstance(node, str):
+        return node
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] not in environment:
+            raise SettingsError(f"{key}: the environment has no variable {match[1]}; set it, or write the value")
+        return environment[match[1]]
+
+    return re.sub(r"\$\{(\w+)\}", replace, node)
+
+
+def _refuse_non_finite(node: object, key: str) -> None:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            _refuse_non_finite(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            _refuse_non_finite(value, f"{key}.{index}")
+    elif isinstance(node, float) and not math.isfinite(node):
+        raise SettingsError(f"{key}: {node} is not a finite number")
+
+
+def _explain(message: str) -> str:
+    text, _, path = message.partition(" - at `$")
+    key = re.sub(r"\[(\d+)\]", r".\1", path.rstrip("`")).lstrip(".")
+    choice = re.match(r"Invalid enum value (.+)", text)
+    unknown = re.match(r"Object contains unknown field `(.+)`", text)
+    missing = re.match(r"Object missing required field `(.+)`", text)
+    if unknown:
+        return f"{_join(key, unknown[1])}: unknown key; expected one of {', '.join(_known_keys(key))}"
+    if choice:
+        return f"{key}: {choice[1]} is not a choice; expected one of {', '.join(map(str, _choices(_annotation(key))))}"
+    if missing:
+        return f"{_join(key, missing[1])}: missing; give it a value" + (
+            " (--source, or `sources: [{url: ...}]` in the file)" if missing[1] in ("sources", "url") else ""
+        )
+    return f"{key or 'settings'}: {text[0].lower()}{text[1:]}"
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _annotation(key: str) -> object:
+    node: object = Config
+    for name in [part for part in key.split(".") if part and not part.isdecimal()]:
+        settings = _struct_inside(node)
+        node = next((field.type for field in msgspec.structs.fields(settings) if field.name == name), None) if settings else None
+    return node
+
+
+def _known_keys(key: str) -> tuple[str, ...]:
+    settings = _struct_inside(_annotation(key))
+    return tuple(field.name for field in msgspec.structs.fields(settings)) if settings else ()
+
+
+def _struct_inside(annotation: object) -> type[msgspec.Struct] | None:
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _struct_inside(part)) is not None), None)
+
+
+def _choices(annotation: object) -> tuple[object, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((found for part in get_args(annotation) if (found := _choices(part))), ())
+
+
+def _check_combinations(config: Config) -> None:
+    detector, bind = config.detector, config.publish.bind
+    if detector.model == "fixed" and not detector.boxes:
+        raise SettingsError("detector.boxes: the detector `fixed` needs at least one box, such as [{xyxy: [10, 10, 90, 90]}]")
+    if not config.source.address:
+        raise SettingsError("sources.0.url: empty; expected a path, rtsp://..., a camera's number, or synthetic:")
+    if not re.match(r"^(tcp://.+:(\d+|\*)|ipc://.+)$", bind):
+        raise SettingsError(f"publish.bind: {bind!r} is not an endpoint; expected tcp://HOST:PORT or ipc://PATH")
+    if bind.startswith("tcp://") and bind[6:].rpartition(":")[0] not in LOOPBACK_HOSTS and not config.publish.insecure:
+        raise SettingsError(
+            f"publish.bind: {bind} can be reached from other machines and nothing guards it; "
+            "expected a loopback address, or say publish.insecure=true"
+        )

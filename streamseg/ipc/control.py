@@ -1,0 +1,210 @@
+"""Control between the supervisor and a stage: length-prefixed messages over the child's standard input and output.
+
+Plain pipes survive a `kill -9` of either end, and their end of file is the news that the other end is gone.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import msgspec
+
+from streamseg.config import Config
+from streamseg.ipc.ring import RingName
+from streamseg.messages import Models
+
+_LENGTH = struct.Struct("<I")
+
+
+class LinkAddress(msgspec.Struct, frozen=True):
+    """Where a link of the pipeline's table lies."""
+
+    name: str
+    address: str
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The first message to a stage: everything that it needs to prepare itself.
+
+    Attributes:
+        key: Authenticates messages on links.
+        instance: Prefix of the names of shared segments.
+        models: What the settings' `auto` came to.
+        detector_weights: A file, where the detector needs one.
+        segmenter_weights: A file, where the segmenter needs one.
+        threads: The stage's thread budget.
+        niceness: Added to the process's own.
+        epoch: Epoch of capture's next ring.
+        resume_after: Last frame that is done with; None at the first start.
+        tracker_state: The tracker after that frame.
+        log_level: Of the logging module.
+        tap: Whether results go to the parent process over the link `results`.
+    """
+
+    stage: str
+    config: Config
+    run_id: str
+    key: bytes
+    instance: str
+    links: tuple[LinkAddress, ...]
+    models: Models
+    detector_weights: str | None
+    segmenter_weights: str | None
+    threads: int
+    niceness: int
+    epoch: int
+    resume_after: int | None
+    tracker_state: bytes
+    log_level: int
+    tap: bool
+
+
+class Start(msgspec.Struct, frozen=True, tag=True):
+    """All stages are ready: frames may flow."""
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """End in an orderly way; `reason` goes on the wire."""
+
+    reason: str
+
+
+class Acknowledged(msgspec.Struct, frozen=True, tag=True):
+    """To capture: slots of frames up to `seq` may be used again."""
+
+    seq: int
+
+
+class Resend(msgspec.Struct, frozen=True, tag=True):
+    """To capture: a stage is new, announce the frames after `after` once more."""
+
+    after: int
+
+
+class Announce(msgspec.Struct, frozen=True, tag=True):
+    """To publish: put a change of the source or a stage on the wire."""
+
+    stage: str
+    state: str
+    detail: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The stage is prepared; `detail` describes what it runs."""
+
+    detail: str
+    frame_count: int | None = None
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The stage cannot go on; `error` names a class of `streamseg.errors`."""
+
+    error: str
+    message: str
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """The stage's loop turns.
+
+    Attributes:
+        turn_ns: Median length of the latest turns.
+    """
+
+    turn_ns: int
+
+
+class LogLine(msgspec.Struct, frozen=True, tag=True):
+    """One log record of a stage."""
+
+    level: int
+    text: str
+
+
+class RingCreated(msgspec.Struct, frozen=True, tag=True):
+    """Capture made a new segment; the one before is no longer written."""
+
+    ring: RingName
+
+
+class SourceChanged(msgspec.Struct, frozen=True, tag=True):
+    """Capture lost or regained its source."""
+
+    state: str
+    detail: str
+
+
+class Detected(msgspec.Struct, frozen=True, tag=True):
+    """Detect has read and answered every frame up to `seq`."""
+
+    seq: int
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Publish is done with every frame up to `seq`.
+
+    Attributes:
+        masks: Objects with a mask in that frame.
+        tracker_state: The tracker after the newest boxes used so far.
+    """
+
+    seq: int
+    masks: int
+    classes: tuple[str, ...]
+    tracker_state: bytes
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """Publish has put the last frame everywhere it belongs."""
+
+    seq: int | None
+    reason: str
+
+
+ToStage = Assignment | Start | Stop | Acknowledged | Resend | Announce
+ToSupervisor = Ready | Failed | Progress | LogLine | RingCreated | SourceChanged | Detected | Published | Finished
+
+
+class ControlWriter:
+    """Writes messages; safe to use from several threads."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, message: ToStage | ToSupervisor) -> None:
+        """Write one message.
+
+        Raises:
+            OSError: The other end is gone.
+        """
+        data = msgspec.msgpack.encode(message)
+        with self._lock:
+            self._stream.write(_LENGTH.pack(len(data)) + data)
+            self._stream.flush()
+
+
+def read_from_supervisor(stream: BinaryIO) -> Iterator[ToStage]:
+    """Yield messages until the supervisor is gone."""
+    decoder = msgspec.msgpack.Decoder(ToStage)
+    return (decoder.decode(data) for data in _packets(stream))
+
+
+def read_from_stage(stream: BinaryIO) -> Iterator[ToSupervisor]:
+    """Yield messages until the stage is gone."""
+    decoder = msgspec.msgpack.Decoder(ToSupervisor)
+    return (decoder.decode(data) for data in _packets(stream))
+
+
+def _packets(stream: BinaryIO) -> Iterator[bytes]:
+    while True:
+        prefix = stream.read(_LENGTH.size)
+        if len(prefix) < _LENGTH.size:
+            return
+        (length,) = _LENGTH.unpack(prefix)
+        data = stream.read(length)
+        if len(data) < length:
+            return
+        yield data

@@ -1,0 +1,193 @@
+"""Frames in shared memory: a ring of slots that one process writes and any number read.
+
+The ring is a window, not a pool: frame `seq` lies in slot `seq mod slots` until the frame `slots` later takes its place.
+Nobody holds a slot. A reader copies first and checks afterwards that the slot still held its frame (a sequence lock), so a
+reader's death leaks nothing and a slow reader gets an error, never a torn picture.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import struct
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamseg.errors import FrameOverrunError, StageError
+from streamseg.messages import Image
+
+DEFAULT_SLOTS = 8
+_MAGIC = 0x53534732
+_ABI = 1
+_HEADER_BYTES = 64
+_SEGMENT_HEADER = struct.Struct("<IIQQQ")
+_FIELDS = 5
+_GENERATION, _SEQ, _EPOCH, _HEIGHT, _WIDTH = range(_FIELDS)
+
+
+class RingName(msgspec.Struct, frozen=True):
+    """Where a ring lies: the segment's name, its epoch, and its geometry."""
+
+    name: str
+    epoch: int
+    slots: int
+    slot_bytes: int
+
+
+class _Segment(NamedTuple):
+    memory: mmap.mmap
+    headers: list[NDArray[np.uint64]]
+    pixels: list[NDArray[np.uint8]]
+
+
+def segment_directory() -> Path:
+    """Where segments lie: shared memory where the system shows it as a folder, else temporary files that it caches."""
+    shared_memory = Path("/dev/shm")
+    return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
+
+
+def remove_segments(prefix: str) -> None:
+    """Unlink every segment whose name begins with `prefix`; processes that still map one keep it until they end."""
+    for path in segment_directory().glob(f"{prefix}*"):
+        path.unlink(missing_ok=True)
+
+
+class RingWriter:
+    """Creates a segment and writes frames into it."""
+
+    def __init__(self, prefix: str, epoch: int, height: int, width: int, slots: int = DEFAULT_SLOTS) -> None:
+        """Create the segment `<prefix>-<epoch>`.
+
+        Raises:
+            StageError: Shared memory has not enough room.
+        """
+        slot_bytes = -(-height * width * 3 // _HEADER_BYTES) * _HEADER_BYTES
+        self.ring = RingName(f"{prefix}-{epoch}", epoch, slots, slot_bytes)
+        self._segment = _create(self.ring)
+
+    def write(self, seq: int, image: Image) -> None:
+        """Put frame `seq` (height, width, 3), uint8, into its slot, over the frame that lay there."""
+        slot = seq % self.ring.slots
+        header, pixels = self._segment.headers[slot], self._segment.pixels[slot]
+        height, width = image.shape[:2]
+        header[_GENERATION] += 1
+        header[_SEQ], header[_EPOCH], header[_HEIGHT], header[_WIDTH] = seq, self.ring.epoch, height, width
+        pixels[: image.size].reshape(image.shape)[:] = image
+        header[_GENERATION] += 1
+
+    def close(self) -> None:
+        """Unmap the segment; the supervisor unlinks it."""
+        _close(self._segment)
+
+
+class RingReader:
+    """Copies frames out of the ring that a descriptor names, mapping each new segment on first use."""
+
+    def __init__(self) -> None:
+        self._ring: RingName | None = None
+        self._segment: _Segment | None = None
+
+    def read(self, ring: RingName, seq: int) -> Image:
+        """Copy frame `seq`: shape (height, width, 3), uint8, BGR.
+
+        Raises:
+            FrameOverrunError: The frame was overwritten before the copy was complete, or its ring is gone.
+        """
+        segment = self._map(ring)
+        slot = seq % ring.slots
+        header, pixels = segment.headers[slot], segment.pixels[slot]
+        before = header.copy()
+        height, width = int(before[_HEIGHT]), int(before[_WIDTH])
+        size = height * width * 3
+        generation = int(before[_GENERATION])
+        if generation == 0 or generation % 2 or before[_SEQ] != seq or before[_EPOCH] != ring.epoch or size > ring.slot_bytes:
+            raise FrameOverrunError(f"frame {seq} is no longer in its slot")
+        image = pixels[:size].reshape(height, width, 3).copy()
+        if header[_GENERATION] != generation:
+            raise FrameOverrunError(f"frame {seq} was overwritten while it was read")
+        return image
+
+    def close(self) -> None:
+        """Unmap the segment."""
+        if self._segment is not None:
+            _close(self._segment)
+        self._ring = self._segment = None
+
+    def _map(self, ring: RingName) -> _Segment:
+        if self._segment is not None and self._ring == ring:
+            return self._segment
+        self.close()
+        try:
+            with (segment_directory() / ring.name).open("r+b") as file:
+                memory = mmap.mmap(file.fileno(), 0)
+        except (OSError, ValueError) as error:
+            raise FrameOverrunError(f"ring {ring.name} is gone") from error
+        if _SEGMENT_HEADER.unpack_from(memory) != (_MAGIC, _ABI, ring.epoch, ring.slots, ring.slot_bytes):
+            memory.close()
+            raise FrameOverrunError(f"segment {ring.name} is not the announced ring")
+        self._ring, self._segment = ring, _views(memory, ring)
+        return self._segment
+
+
+def last_sequence(ring: RingName) -> int | None:
+    """The highest sequence number in a ring whose writer may be dead; None where nothing was written or the ring is gone."""
+    reader = RingReader()
+    try:
+        segment = reader._map(ring)
+        written = [int(header[_SEQ]) for header in segment.headers if header[_GENERATION] > 0]
+        del segment
+        return max(written, default=None)
+    except FrameOverrunError:
+        return None
+    finally:
+        reader.close()
+
+
+def _create(ring: RingName) -> _Segment:
+    size = _HEADER_BYTES + ring.slots * (_HEADER_BYTES + ring.slot_bytes)
+    path = segment_directory() / ring.name
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise StageError(
+            f"{path.parent} has {free >> 20} MiB free and the frames need {size >> 20}; free some, or give a container more with --shm-size"
+        )
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        _reserve(descriptor, size)
+        memory = mmap.mmap(descriptor, size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StageError(f"{path.parent} could not hold {size >> 20} MiB of frames ({error.strerror}); free some") from error
+    finally:
+        os.close(descriptor)
+    _SEGMENT_HEADER.pack_into(memory, 0, _MAGIC, _ABI, ring.epoch, ring.slots, ring.slot_bytes)
+    return _views(memory, ring)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Claim the memory now: touching a page that a full file system cannot give would kill the process with SIGBUS."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
+
+
+def _views(memory: mmap.mmap, ring: RingName) -> _Segment:
+    headers, pixels = [], []
+    for slot in range(ring.slots):
+        start = _HEADER_BYTES + slot * (_HEADER_BYTES + ring.slot_bytes)
+        headers.append(np.frombuffer(memory, np.uint64, _FIELDS, start))
+        pixels.append(np.frombuffer(memory, np.uint8, ring.slot_bytes, start + _HEADER_BYTES))
+    return _Segment(memory, headers, pixels)
+
+
+def _close(segment: _Segment) -> None:
+    segment.headers.clear()
+    segment.pixels.clear()
+    segment.memory.close()
