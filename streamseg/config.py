@@ -15,6 +15,7 @@ import yaml
 from streamseg.errors import SettingsError
 
 Mode = Literal["live", "every-frame"]
+Override = tuple[str, object]
 SourceKind = Literal["webcam", "rtsp", "file", "synthetic"]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -200,21 +201,36 @@ class Config(_Settings, frozen=True, kw_only=True):
         return self.mode
 
 
-def load_config(path: Path | None, assignments: Sequence[str], environment: Mapping[str, str]) -> Config:
-    """Read a YAML file, lay `key=value` pairs over it, and check the whole.
+def load_config(path: Path | None, overrides: Sequence[Override], environment: Mapping[str, str]) -> Config:
+    """Read a YAML file, lay overrides over it, and check the whole.
 
     Args:
         path: The file, or None for defaults alone.
-        assignments: `dotted.key=value` with a YAML value; a list's element is named by its number (`sources.0.url`).
+        overrides: Dotted keys and their values; a list's element is named by its number (`sources.0.url`).
         environment: For `${NAME}` in strings.
 
     Raises:
         SettingsError: With the key, what was wrong and what was expected.
     """
     tree = {} if path is None else _read_yaml(path)
-    for assignment in assignments:
-        _assign(tree, assignment)
+    for key, value in overrides:
+        _assign(tree, key, value)
     return check_config(_expand(tree, "", environment))
+
+
+def parse_override(text: str) -> Override:
+    """Read `dotted.key=value`, the value as YAML.
+
+    Raises:
+        SettingsError: It has not that form.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise SettingsError(f"{text}: expected key=value, such as detector.conf=0.4")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{key}: {value!r} is not a YAML value") from error
 
 
 def check_config(tree: object) -> Config:
@@ -249,14 +265,7 @@ def _read_yaml(path: Path) -> dict[str, object]:
     return tree
 
 
-def _assign(tree: dict[str, object], assignment: str) -> None:
-    key, separator, text = assignment.partition("=")
-    if not separator or not key:
-        raise SettingsError(f"{assignment}: expected key=value, such as detector.conf=0.4")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{key}: {text!r} is not a YAML value") from error
+def _assign(tree: dict[str, object], key: str, value: object) -> None:
     node: object = tree
     *parents, last = key.split(".")
     for parent in parents:

@@ -99,10 +99,13 @@ class Mask:
 
     def pack(self) -> bytes:
         """The bits, row by row, most significant bit first, each row padded to whole bytes."""
-        return np.packbits(self.bits, axis=1).tobytes()
+        # Padding first costs half of what packing along an axis does.
+        padded = np.zeros((self.height, (self.width + 7) // 8 * 8), dtype=np.bool_)
+        padded[:, : self.width] = self.bits
+        return np.packbits(padded).tobytes()
 
     @classmethod
-    def unpack(cls, x: int, y: int, width: int, height: int, packed: bytes) -> Self:
+    def unpack(cls, x: int, y: int, width: int, height: int, packed: bytes | memoryview) -> Self:
         """The inverse of `pack`.
 
         Raises:
@@ -115,37 +118,41 @@ class Mask:
         return cls(x, y, np.unpackbits(rows, axis=1, count=width).view(np.bool_))
 
     def rle(self, height: int, width: int) -> str:
-        """COCO's compressed run-length encoding over a frame of that size.
+        """COCO's compressed run-length encoding over a frame of that size; what lies outside the frame is cut off.
 
-        Runs go down the columns and begin with a run of zeros; from the third on, each run is stored as its difference to the
-        run two before, in groups of five bits from the lowest up (the format of COCO's `maskApi.c`).
+        Runs go down the columns and begin with a run of zeros; from the fourth on, each run is stored as its difference to the
+        run two before, in groups of five bits from the lowest up (the format of COCO's `maskApi.c`). Only the mask's rectangle is
+        read, so the cost does not grow with the frame.
         """
-        columns = self.paste(height, width).ravel(order="F")
-        edges = np.flatnonzero(np.diff(columns)) + 1
-        bounds = np.concatenate(([0], edges, [columns.size]))
-        runs = np.diff(bounds)
-        if columns[0]:
-            runs = np.concatenate(([0], runs))
-        return _compress_runs(runs.astype(np.int64))
+        inside = self.bits[: max(0, height - self.y), : max(0, width - self.x)]
+        rows, columns = inside.shape
+        padded = np.zeros((columns, rows + 2), dtype=np.bool_)
+        padded[:, 1:-1] = inside.T
+        changes = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
+        column = changes // (rows + 1)
+        edges = changes + column * (height - rows - 1) + (self.x * height + self.y)
+        # A run that reaches the frame's last row may go on at the top of the next column.
+        joined = 2 * np.flatnonzero(edges[1:-1:2] == edges[2::2]) + 1
+        edges = np.delete(edges, np.concatenate((joined, joined + 1)))
+        runs = np.diff(edges, prepend=0, append=height * width)
+        return _compress_runs(runs[:-1] if runs.size > 1 and runs[-1] == 0 else runs)
 
     def polygons(self) -> list[Polygon]:
         """Outer outlines of the mask's parts, each of shape (points, 2), in frame coordinates. Holes are not kept."""
         import cv2
 
-        outlines, _ = cv2.findContours(self.bits.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        outlines, _ = cv2.findContours(self.bits.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         offset = np.array([self.x, self.y], dtype=np.float32)
         return [outline.reshape(-1, 2).astype(np.float32) + offset for outline in outlines if len(outline) >= 3]
 
 
 def _compress_runs(runs: NDArray[np.int64]) -> str:
-    values = runs.copy()
+    values = runs.astype(np.int64)
     values[3:] -= runs[1:-2]
-    text = bytearray()
-    for value in values.tolist():
-        more = True
-        while more:
-            group = value & 0x1F
-            value >>= 5
-            more = value != (-1 if group & 0x10 else 0)
-            text.append((group | (0x20 if more else 0)) + 48)
+    magnitude = np.where(values < 0, ~values, values)[:, None]
+    # Seven groups of five bits hold every run of a frame; a number takes as many as leave its sign in the last one's top bit.
+    group = np.arange(7)
+    more = magnitude >> (5 * group + 4) > 0
+    needed = np.concatenate((np.ones_like(magnitude, dtype=np.bool_), more[:, :-1]), axis=1)
+    text: bytes = (((values[:, None] >> (5 * group)) & 0x1F) + 0x20 * more + 48)[needed].astype(np.uint8).tobytes()
     return text.decode("ascii")

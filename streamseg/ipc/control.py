@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 import msgspec
 
@@ -63,7 +63,9 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
-    """All stages are ready: frames may flow."""
+    """All stages are ready: frames may flow. `origin_ns` is the monotonic clock when the run first started."""
+
+    origin_ns: int
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
@@ -170,7 +172,7 @@ ToSupervisor = Ready | Failed | Progress | LogLine | RingCreated | SourceChanged
 class ControlWriter:
     """Writes messages; safe to use from several threads."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._lock = threading.Lock()
 
@@ -186,19 +188,19 @@ class ControlWriter:
             self._stream.flush()
 
 
-def read_from_supervisor(stream: BinaryIO) -> Iterator[ToStage]:
+def read_from_supervisor(stream: IO[bytes]) -> Iterator[ToStage]:
     """Yield messages until the supervisor is gone."""
     decoder = msgspec.msgpack.Decoder(ToStage)
     return (decoder.decode(data) for data in _packets(stream))
 
 
-def read_from_stage(stream: BinaryIO) -> Iterator[ToSupervisor]:
+def read_from_stage(stream: IO[bytes]) -> Iterator[ToSupervisor]:
     """Yield messages until the stage is gone."""
     decoder = msgspec.msgpack.Decoder(ToSupervisor)
     return (decoder.decode(data) for data in _packets(stream))
 
 
-def _packets(stream: BinaryIO) -> Iterator[bytes]:
+def _packets(stream: IO[bytes]) -> Iterator[bytes]:
     while True:
         prefix = stream.read(_LENGTH.size)
         if len(prefix) < _LENGTH.size:

@@ -9,7 +9,7 @@ from streamseg.masks import Mask
 from streamseg.messages import Detection, ObjectMask
 
 
-class FrameDescriptor(msgspec.Struct, frozen=True, kw_only=True):
+class FrameDescriptor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Frame `seq` lies in `ring`.
 
     Attributes:
@@ -84,14 +84,14 @@ class Masks(msgspec.Struct, frozen=True, kw_only=True):
     """Segment's answer for frame `seq`: one object mask for each detection, in their order.
 
     Attributes:
-        t_capture_ns: When the frame was captured, on the monotonic clock.
+        pts_ns: The frame's presentation time.
         t_encoded_ns: When the picture had been read by the model.
         t_decoded_ns: When the last mask was ready.
         overrun: How many frames left shared memory before segment had read them.
     """
 
     seq: int
-    t_capture_ns: int
+    pts_ns: int
     detections: tuple[Detection, ...]
     objects: tuple[PackedObjectMask, ...]
     t_encoded_ns: int

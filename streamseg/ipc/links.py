@@ -39,7 +39,7 @@ def link_address(directory: Path, name: str) -> str:
         return f"tcp://127.0.0.1:{probe.bind_to_random_port('tcp://127.0.0.1')}"
 
 
-def _open(context: zmq.Context[zmq.Socket[bytes]], *, linger_ms: int = 0) -> zmq.Socket[bytes]:
+def _open(context: zmq.Context[zmq.Socket[bytes]], linger_ms: int = 0) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.DEALER)
     socket.linger = linger_ms
     socket.immediate = True
@@ -50,8 +50,8 @@ def _open(context: zmq.Context[zmq.Socket[bytes]], *, linger_ms: int = 0) -> zmq
 class LinkSender(Generic[Payload]):
     """The end of a link that messages leave by; it connects."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, key: bytes, policy: Policy) -> None:
-        self.socket = _open(context)
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, key: bytes, policy: Policy, linger_ms: int = 0) -> None:
+        self.socket = _open(context, linger_ms)
         self.socket.connect(address)
         self.replaced = 0
         """How many messages a newer one has replaced."""
@@ -85,10 +85,6 @@ class LinkSender(Generic[Payload]):
                 return
             self._waiting.popleft()
             self._spent, self._credit = self._credit, None
-
-    def close(self) -> None:
-        """Close the socket; what was not sent is dropped."""
-        self.socket.close(0)
 
     def _take_credit(self) -> None:
         while True:

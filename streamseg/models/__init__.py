@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from streamseg.messages import Detection, Image, ObjectMask
 
@@ -18,11 +18,11 @@ class Detector(Protocol):
         ...
 
 
-class Embedding(Protocol):
-    """What a segmenter remembers of one frame so that any number of boxes can be answered from it."""
+Embedding = TypeVar("Embedding")
+"""What a segmenter remembers of one frame so that any number of boxes can be answered from it."""
 
 
-class Segmenter(Protocol):
+class Segmenter(Protocol[Embedding]):
     """Draws the mask of the object in each box."""
 
     name: str

@@ -1,0 +1,107 @@
+"""What the commands show of a run: a progress bar while it lasts, and a few lines at its end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from streamseg.ipc.control import Published, Ready
+    from streamseg.messages import Models
+    from streamseg.models.weights import Progress as DownloadProgress
+    from streamseg.supervisor import Outcome
+
+
+class RunDisplay:
+    """Shows a run on a console; the pipeline's observer."""
+
+    def __init__(self, console: Console, models: Models, frame_limit: int | None) -> None:
+        self._console = console
+        self._models = models
+        self._limit = frame_limit
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+            console=console,
+        )  # fmt: skip
+        self._task: TaskID | None = None
+        self._frames = self._frames_with_masks = 0
+        self._classes: Counter[str] = Counter()
+        self._first_s = self._last_s = 0.0
+
+    def __enter__(self) -> Self:
+        if self._models.notice is not None:
+            self._console.print(self._models.notice, markup=False, highlight=False, soft_wrap=True)
+        self._progress.start()
+        self._task = self._progress.add_task("starting", total=self._limit, rate="")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def prepared(self, stage: str, ready: Ready) -> None:
+        """Learn how many frames there will be."""
+        if self._task is not None and stage == "capture" and ready.frame_count is not None:
+            total = min(ready.frame_count, self._limit or ready.frame_count)
+            self._progress.update(self._task, total=total)
+
+    def published(self, published: Published) -> None:
+        """Count a frame."""
+        self._last_s = time.monotonic()
+        self._first_s = self._first_s or self._last_s
+        self._frames += 1
+        self._frames_with_masks += published.masks > 0
+        self._classes.update(published.classes)
+        if self._task is not None:
+            self._progress.update(self._task, description="segmenting", completed=self._frames, rate=f"{self.rate:.1f} frames/s")
+
+    def changed(self, stage: str, state: str, detail: str) -> None:
+        """Show a change of the source or a stage."""
+        self._console.print(f"{stage}: {state}{f' ({detail})' if detail else ''}", markup=False, highlight=False, soft_wrap=True)
+
+    def logged(self, level: int, text: str) -> None:
+        """Show a stage's log line."""
+        if level >= logging.getLogger("streamseg").getEffectiveLevel():
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @property
+    def rate(self) -> float:
+        """Published frames a second, from the first to the last."""
+        return (self._frames - 1) / (self._last_s - self._first_s) if self._frames > 1 and self._last_s > self._first_s else 0.0
+
+    def summary(self, outcome: Outcome) -> list[str]:
+        """A few lines on what was seen, with which models, how fast."""
+        seen = ", ".join(f"{name} in {count}" for name, count in self._classes.most_common(6)) or "nothing"
+        return [
+            f"{self._frames} frames, {self._frames_with_masks} of them with masks ({outcome.reason})",
+            f"seen: {seen} frames" if self._classes else "seen: nothing",
+            f"models: {self._models.detector} + {self._models.segmenter}, {self.rate:.1f} frames/s",
+        ]
+
+
+class DownloadDisplay:
+    """Shows downloads, one after the other."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(), console=console
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def update(self, progress: DownloadProgress) -> None:
+        """Show how far a download is."""
+        if progress.name not in self._tasks:
+            self._progress.start()
+            self._tasks[progress.name] = self._progress.add_task(f"fetching {progress.name}", total=progress.total)
+        self._progress.update(self._tasks[progress.name], completed=progress.done)

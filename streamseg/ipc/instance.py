@@ -1,0 +1,127 @@
+"""What a run leaves on the machine while it lives: a private folder, shared segments, and its endpoint; and their removal."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import zmq
+from filelock import FileLock, Timeout
+
+from streamseg.errors import EndpointInUseError, SettingsError, StageError
+from streamseg.ipc.ring import remove_segments
+
+_PREFIX = "streamseg-"
+_LONGEST_FOLDER = 60  # a Unix socket's path may have 107 bytes
+
+
+def runtime_directory() -> Path:
+    """The user's private folder for sockets and locks, made if absent.
+
+    Raises:
+        StageError: Another user made a folder of that name.
+    """
+    user = str(os.getuid()) if hasattr(os, "getuid") else "user"
+    parent = Path(tempfile.gettempdir())
+    if len(str(parent)) > _LONGEST_FOLDER and Path("/tmp").is_dir():
+        parent = Path("/tmp")
+    folder = parent / f"{_PREFIX}{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid"):
+        found = folder.lstat()
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise StageError(f"{folder} belongs to another user; have it removed, or set TMPDIR")
+        folder.chmod(0o700)
+    return folder
+
+
+class Instance:
+    """One run's folder, marked as alive by a lock. On entry what dead runs left behind is removed; on exit our own is."""
+
+    def __init__(self) -> None:
+        self.name = f"{_PREFIX}{secrets.token_hex(6)}"
+        self.directory = runtime_directory() / self.name
+        self._lock = FileLock(self.directory / "lock")
+
+    def __enter__(self) -> Self:
+        with FileLock(self.directory.parent / "sweep.lock"):
+            _sweep(self.directory.parent)
+            self.directory.mkdir(mode=0o700)
+            self._lock.acquire()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        remove_segments(self.name)
+        with FileLock(self.directory.parent / "sweep.lock"):
+            self._lock.release()
+            shutil.rmtree(self.directory)
+
+
+class Endpoint:
+    """A publishing address that this run alone has."""
+
+    def __init__(self, bind: str) -> None:
+        """Claim an address and find out what `*` comes to.
+
+        Raises:
+            EndpointInUseError: Another run or program has it.
+            SettingsError: The address cannot exist on this machine.
+        """
+        self.address = _try_to_bind(bind)
+        digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
+        self._lock = FileLock(runtime_directory() / f"endpoint-{digest}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise _in_use(self.address) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._lock.release()
+
+
+def _in_use(address: str) -> EndpointInUseError:
+    return EndpointInUseError(f"{address} is in use; end the program that publishes there, or choose another with --set publish.bind=…")
+
+
+def _try_to_bind(bind: str) -> str:
+    if bind.startswith("ipc://") and _answers(bind):
+        raise _in_use(bind)
+    with zmq.Context() as context, context.socket(zmq.XPUB) as probe:
+        probe.linger = 0
+        try:
+            probe.bind(bind)
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EADDRINUSE:
+                raise _in_use(bind) from error
+            raise SettingsError(f"publish.bind: {bind} cannot be bound ({error.strerror}); expected an address of this machine") from error
+        return probe.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+
+
+def _answers(bind: str) -> bool:
+    """Whether somebody listens on a Unix socket: binding would silently take it away from them."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(bind.removeprefix("ipc://")) == 0
+
+
+def _sweep(folder: Path) -> None:
+    for directory in folder.glob(f"{_PREFIX}*"):
+        lock = FileLock(directory / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        remove_segments(directory.name)
+        lock.release()
+        shutil.rmtree(directory)

@@ -1,0 +1,230 @@
+"""Boxes around what moves: no weights, no learning, a few milliseconds a frame.
+
+Two kinds of evidence, each covering the other's weakness. Optical flow tells where something moves against the camera's own
+motion, but its outlines are soft. The difference to a learned background has sharp outlines, but it also shows where an object
+*was* when the background was learned. So a pixel counts where flow says "moves" and the background, where it is known, says
+"changed"; whatever does not move is background at once, so that no such ghost outlives its object.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamseg.messages import Box, Detection, Image
+from streamseg.models.detectors import DetectorOptions, class_numbers
+
+CLASS_NAME = "moving"
+
+_SIDE = 320
+"""Longer side of the reduced picture on which everything is computed; lengths below are in its pixels."""
+_LAGS = (2, 8)
+"""Frames back to which the picture is compared: the near one follows fast objects, the far one shows slow ones."""
+_MOVES = 0.6
+"""Flow against the camera's motion, over a lag, from which a pixel moves."""
+_CAMERA_RESTS = 1.0
+"""Displacement of a corner of the picture over a lag up to which the camera rests."""
+_CHANGED = 14.0
+"""Grey levels of difference from which a pixel changed."""
+_CUT = 20.0
+"""Mean error, in grey levels, of the picture predicted by flow from which the scene is another one."""
+_KNOWN = 5
+"""Frames without motion after which the background of a pixel is known."""
+_SMALLEST = 0.0008
+"""Share of the picture below which a moving spot is noise."""
+_PADDING = 1.0
+"""Widening of each side of a box, so that a soft outline lies inside."""
+
+Grey = NDArray[np.uint8]
+Plane = NDArray[np.float32]
+Bits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Motion:
+    """What flow says of a frame, each of shape (height, width).
+
+    Attributes:
+        moves: Pixels that move against the camera.
+        certain: Those of them that the motion explains and rest does not.
+        change: Grey levels by which the picture differs from one in which only the camera moved.
+        camera_rests: Whether the camera did not move.
+    """
+
+    moves: Bits
+    certain: Bits
+    change: Plane
+    camera_rests: bool
+
+
+class MotionDetector:
+    """Finds what moves in a sequence of frames; `detect` must see them in order.
+
+    The first frame, and the first after a cut or a new geometry, has no boxes. The confidence says how far the change stands above
+    the noise: `m / (m + threshold)` of its mean `m`, from 0.5 up.
+
+    Raises:
+        SettingsError: `options.classes` names another class than `moving`.
+    """
+
+    name = "motion"
+
+    def __init__(self, options: DetectorOptions) -> None:
+        class_numbers((CLASS_NAME,), options.classes)
+        self._conf = options.conf
+        self._max_det = options.max_det
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._past: deque[Grey] = deque(maxlen=max(_LAGS))
+        self._background = np.zeros((0, 0, 3), np.float32)
+        self._rested = np.zeros((0, 0), np.int32)
+
+    def detect(self, image: Image) -> list[Detection]:
+        """Boxes of what moves in the next frame, shape (height, width, 3), uint8, BGR; most confident first."""
+        small = _reduce(image)
+        grey: Grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
+        if not self._past or self._past[0].shape != grey.shape:
+            return self._start(small, grey)
+        motions = [_motion(self._flow, grey, self._past[-lag]) for lag in sorted({min(lag, len(self._past)) for lag in _LAGS})]
+        if any(motion is None for motion in motions):
+            return self._start(small, grey)
+        self._past.append(grey)
+        foreground, change = self._separate(small, [motion for motion in motions if motion is not None])
+        return self._detections(foreground, change, image.shape[1], image.shape[0])
+
+    def _start(self, small: Image, grey: Grey) -> list[Detection]:
+        self._past.clear()
+        self._past.append(grey)
+        self._background = small.astype(np.float32)
+        self._rested = np.zeros(grey.shape, np.int32)
+        return []
+
+    def _separate(self, small: Image, motions: list[_Motion]) -> tuple[Bits, Plane]:
+        """Tell moving pixels from background, and learn the background where nothing moves."""
+        moves = np.logical_or.reduce([motion.moves for motion in motions])
+        certain = np.logical_or.reduce([motion.certain for motion in motions])
+        change = np.maximum.reduce([motion.change for motion in motions])
+        if not all(motion.camera_rests for motion in motions):
+            self._background = small.astype(np.float32)
+            self._rested[:] = 0
+            return certain, change
+        near = _dilate(moves, 7)
+        difference = np.abs(small - self._background).max(axis=2)
+        known = self._rested >= _KNOWN
+        rate = np.where(known, np.where(difference > _CHANGED, 0.3, 0.05), 1.0 / (self._rested + 1))
+        rate[near] = 0.0
+        self._background += rate[..., None].astype(np.float32) * (small - self._background)
+        self._rested = np.where(near, np.where(known, self._rested, 0), self._rested + 1)
+        return near & np.where(known, difference > _CHANGED, certain), np.where(known, difference, change)
+
+    def _detections(self, foreground: Bits, change: Plane, width: int, height: int) -> list[Detection]:
+        rows, columns = foreground.shape
+        opened = cv2.morphologyEx(foreground.astype(np.uint8), cv2.MORPH_OPEN, _disc(3))
+        closed = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, _disc(9))
+        _, _, statistics, _ = cv2.connectedComponentsWithStats(closed)
+        spots = [(_box(row), row[cv2.CC_STAT_AREA]) for row in statistics[1:]]
+        boxes = _merge([box for box, area in spots if area >= _SMALLEST * rows * columns])
+        scale_x, scale_y = width / columns, height / rows
+        detections = []
+        for left, top, right, bottom in boxes:
+            inside = np.s_[int(top) : int(bottom), int(left) : int(right)]
+            strength = float(change[inside][opened[inside] > 0].mean())
+            xyxy = (
+                max(0.0, (left - _PADDING) * scale_x),
+                max(0.0, (top - _PADDING) * scale_y),
+                min(float(width), (right + _PADDING) * scale_x),
+                min(float(height), (bottom + _PADDING) * scale_y),
+            )
+            detections.append(Detection(xyxy=xyxy, confidence=strength / (strength + _CHANGED), class_id=0, class_name=CLASS_NAME))
+        kept = [detection for detection in detections if detection.confidence >= self._conf]
+        return sorted(kept, key=lambda detection: -detection.confidence)[: self._max_det]
+
+
+def _reduce(image: Image) -> Image:
+    height, width = image.shape[:2]
+    scale = min(1.0, _SIDE / max(height, width))
+    size = (max(16, round(width * scale)), max(16, round(height * scale)))
+    return np.asarray(cv2.GaussianBlur(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (3, 3), 0))
+
+
+def _motion(flow: cv2.DISOpticalFlow, grey: Grey, earlier: Grey) -> _Motion | None:
+    """Compare a picture of shape (height, width) with an earlier one; None where they do not show the same scene."""
+    rows, columns = grey.shape
+    steps = np.asarray(flow.calc(grey, earlier, np.zeros((rows, columns, 2), np.float32)))
+    ys, xs = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    came_x, came_y = xs + steps[..., 0], ys + steps[..., 1]
+    error = cv2.absdiff(grey, _sample(earlier, came_x, came_y)).astype(np.float32)
+    camera = _camera(xs, ys, came_x, came_y)
+    if camera is None or error.mean() > _CUT:
+        return None
+    corners = np.array([[0, 0, 1], [columns, 0, 1], [0, rows, 1], [columns, rows, 1]], np.float32)
+    rests = bool(np.abs(corners @ camera.T - corners[:, :2]).max() < _CAMERA_RESTS)
+    still_x, still_y = (xs, ys) if rests else (xs * camera[i, 0] + ys * camera[i, 1] + camera[i, 2] for i in range(2))
+    change = cv2.absdiff(grey, _sample(earlier, still_x, still_y)).astype(np.float32)
+    seen = (still_x >= 0) & (still_y >= 0) & (still_x <= columns - 1) & (still_y <= rows - 1)
+    speed = np.hypot(came_x - still_x, came_y - still_y)
+    moves = (speed > _MOVES) & seen
+    explained = (cv2.blur(change, (3, 3)) > _CHANGED / 2) & (error < np.maximum(_CHANGED / 2, 0.6 * change))
+    return _Motion(moves, moves & explained & (speed > _half_speed(moves, speed)), change, rests)
+
+
+def _camera(xs: Plane, ys: Plane, came_x: Plane, came_y: Plane) -> NDArray[np.float32] | None:
+    """The affine map, shape (2, 3), that most of the picture follows from now to then; None where nothing is common."""
+    grid = np.s_[4::8, 4::8]
+    now = np.stack([xs[grid].ravel(), ys[grid].ravel()], axis=1)
+    then = np.stack([came_x[grid].ravel(), came_y[grid].ravel()], axis=1)
+    affine, _ = cv2.estimateAffine2D(now, then, method=cv2.RANSAC, ransacReprojThreshold=1.0, maxIters=200)
+    return None if affine is None else np.asarray(affine, np.float32)
+
+
+def _half_speed(moves: Bits, speed: Plane) -> Plane:
+    """For each moving pixel, half the speed of the spot it belongs to: where the soft outline of flow has its middle."""
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(moves.astype(np.uint8))
+    halves = np.zeros(count, np.float32)
+    for label in range(1, count):
+        left, top, right, bottom = (int(edge) for edge in _box(statistics[label]))
+        window = np.s_[top:bottom, left:right]
+        halves[label] = 0.5 * np.percentile(speed[window][labels[window] == label], 80)
+    spread: Plane = halves[labels]
+    return spread
+
+
+def _sample(picture: Grey, xs: Plane, ys: Plane) -> Grey:
+    return np.asarray(cv2.remap(picture, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _disc(size: int) -> Grey:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+
+
+def _dilate(bits: Bits, size: int) -> Bits:
+    return np.asarray(cv2.dilate(bits.astype(np.uint8), _disc(size)) > 0)
+
+
+def _box(statistics: NDArray[np.int32]) -> Box:
+    left, top, width, height = (float(value) for value in statistics[: cv2.CC_STAT_AREA])
+    return left, top, left + width, top + height
+
+
+def _merge(boxes: list[Box]) -> list[Box]:
+    """Unite boxes of which one covers at least a third of another: parts of one object."""
+    united: list[Box] = []
+    for box in sorted(boxes, key=_area, reverse=True):
+        for index, other in enumerate(united):
+            if _area(_overlap(box, other)) >= _area(box) / 3:
+                united[index] = min(box[0], other[0]), min(box[1], other[1]), max(box[2], other[2]), max(box[3], other[3])
+                break
+        else:
+            united.append(box)
+    return united
+
+
+def _overlap(one: Box, other: Box) -> Box:
+    return max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
+
+
+def _area(box: Box) -> float:
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])

@@ -1,0 +1,45 @@
+"""MobileSAM as one network of tensors: no images, no files, no state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from streamseg.models.mobile_sam.image_encoder import ImageEncoder
+from streamseg.models.mobile_sam.mask_decoder import MaskDecoder
+from streamseg.models.mobile_sam.prompt_encoder import PromptEncoder, Prompts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """The answers to a batch of prompts.
+
+    Attributes:
+        logits: Shape (batch, masks, 256, 256) over the padded input; above 0 belongs to the object.
+        predicted_iou: Shape (batch, masks).
+    """
+
+    logits: Tensor
+    predicted_iou: Tensor
+
+
+class MobileSamNetwork(nn.Module):
+    """The three parts, named as in the official checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image_encoder = ImageEncoder()
+        self.prompt_encoder = PromptEncoder()
+        self.mask_decoder = MaskDecoder()
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Normalised RGB pictures of shape (batch, 3, 1024, 1024) to features of shape (batch, 256, 64, 64)."""
+        features: Tensor = self.image_encoder(pixels)
+        return features
+
+    def predict(self, features: Tensor, prompts: Prompts, *, multimask: bool) -> Prediction:
+        """Answer prompts on the features of one picture, shape (1, 256, 64, 64): one mask each, or three with `multimask`."""
+        tokens, prompt_map = self.prompt_encoder(prompts)
+        positions = self.prompt_encoder.image_positions()
+        return Prediction(*self.mask_decoder(features, positions, tokens, prompt_map, multimask=multimask))

@@ -1,0 +1,188 @@
+"""READ FIRST: the stages, the links between them, and the pipeline that runs them.
+
+           frame                  boxes + ids                masks
+capture ───────────▶ detect ────────────────────▶ segment ───────────▶ publish ──▶ ZeroMQ, recording
+   │                    │                                                ▲  ▲
+   │                    └────────────────── boxes + ids ─────────────────┘  │
+   └─────────────────────────────── frame ──────────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import zmq
+
+from streamseg.config import Config
+from streamseg.errors import StreamsegError, UsageError
+from streamseg.ipc.control import Published, Ready
+from streamseg.ipc.instance import Endpoint, Instance
+from streamseg.ipc.links import LinkReceiver
+from streamseg.messages import Result
+from streamseg.models.weights import Progress
+from streamseg.plan import RunPlan, make_plan
+from streamseg.supervisor import Observer, Outcome, StageEntry, Supervisor
+from streamseg.wire.protocol import decode
+
+STAGES = (
+    StageEntry("capture", "streamseg.stages.capture", cores=0),
+    StageEntry("detect", "streamseg.stages.detect", cores=0.5),
+    StageEntry("segment", "streamseg.stages.segment", cores=1, niceness=10),
+    StageEntry("publish", "streamseg.stages.publish", cores=0),
+)
+"""The processes."""
+
+LINKS = (
+    "frames-detect",  # capture -> detect: FrameDescriptor
+    "frames-publish",  # capture -> publish: FrameDescriptor, EndOfStream
+    "keyframes",  # detect -> segment: Keyframe
+    "boxes",  # detect -> publish: Boxes
+    "masks",  # segment -> publish: Masks
+    "results",  # publish -> the process that iterates over a Pipeline: the parts of a result
+)
+"""What they are connected by."""
+
+_POLL_MS = 20
+
+
+class Pipeline:
+    """Segments a source, in four processes of its own.
+
+    As a context manager it runs in the background and yields its results::
+
+        with Pipeline(config) as pipeline:
+            for result in pipeline:
+                ...
+
+    In every-frame mode the pipeline waits for the loop and no result is lost; in live mode the loop gets the newest one.
+    """
+
+    def __init__(self, config: Config, *, overwrite: bool = False, progress: Callable[[Progress], None] | None = None) -> None:
+        """Check everything and have the weights, before any process is spawned.
+
+        Args:
+            config: The settings.
+            overwrite: Whether recordings may replace files that exist.
+            progress: Is told how a download goes.
+
+        Raises:
+            UsageError: A setting or an output cannot be used.
+            WeightsError: Weights cannot be had.
+        """
+        self._exit = ExitStack()
+        self._endpoint = Endpoint(config.publish.bind)
+        self._exit.enter_context(self._endpoint)
+        try:
+            publish = msgspec.structs.replace(config.publish, bind=self._endpoint.address)
+            self.plan: RunPlan = make_plan(msgspec.structs.replace(config, publish=publish), overwrite=overwrite, progress=progress)
+        except BaseException:
+            self._exit.close()
+            raise
+        self._supervisor: Supervisor | None = None
+        self._thread: threading.Thread | None = None
+        self._error: StreamsegError | None = None
+        self._stop_reason: str | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where subscribers connect to."""
+        return self._endpoint.address
+
+    def run(self, observer: Observer | None = None) -> Outcome:
+        """Run to the end of the source, blocking.
+
+        Raises:
+            StreamsegError: The pipeline could not start, or a stage failed too often.
+        """
+        with self._exit:
+            return self._supervise(observer or _Silent(), tap=False).run()
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Ask for an orderly end, from any thread or signal handler."""
+        self._stop_reason = reason
+        if self._supervisor is not None:
+            self._supervisor.stop(reason)
+
+    def kill(self) -> None:
+        """End at once, from any thread or signal handler."""
+        self.stop("killed")
+        if self._supervisor is not None:
+            self._supervisor.kill()
+
+    def __enter__(self) -> Self:
+        supervisor = self._supervise(_Silent(), tap=True)
+        self._thread = threading.Thread(target=self._run_in_background, args=(supervisor,), name="supervisor")
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
+        self._exit.close()
+
+    def __iter__(self) -> Iterator[Result]:
+        """Yield results until the pipeline ends.
+
+        Raises:
+            UsageError: The pipeline was not entered with `with`.
+            StreamsegError: The pipeline failed.
+        """
+        if self._supervisor is None or self._thread is None:
+            raise UsageError("the pipeline is not running; iterate inside `with Pipeline(config) as pipeline:`")
+        address = next(link.address for link in self._supervisor.links if link.name == "results")
+        with zmq.Context() as context:
+            receiver: LinkReceiver[list[bytes]] = LinkReceiver(context, address, self._supervisor.key, "newest", list[bytes])
+            try:
+                yield from self._results(receiver, self._thread)
+            finally:
+                receiver.close()
+        if self._error is not None:
+            raise self._error
+
+    def _results(self, receiver: LinkReceiver[list[bytes]], thread: threading.Thread) -> Iterator[Result]:
+        while True:
+            running = thread.is_alive()
+            receiver.grant()
+            receiver.socket.poll(_POLL_MS)
+            parts = receiver.receive()
+            if parts is None and not running:
+                return
+            if parts is not None:
+                message = decode(parts).message
+                assert isinstance(message, Result)
+                yield message
+
+    def _supervise(self, observer: Observer, *, tap: bool) -> Supervisor:
+        instance = self._exit.enter_context(Instance())
+        self._supervisor = Supervisor(self.plan, STAGES, LINKS, instance, observer, tap=tap)
+        if self._stop_reason is not None:
+            self._supervisor.stop(self._stop_reason)
+        return self._supervisor
+
+    def _run_in_background(self, supervisor: Supervisor) -> None:
+        try:
+            supervisor.run()
+        except StreamsegError as error:
+            self._error = error
+
+
+class _Silent:
+    """An observer for which nothing has to be shown."""
+
+    def prepared(self, stage: str, ready: Ready) -> None:
+        """Ignore it."""
+
+    def published(self, published: Published) -> None:
+        """Ignore it."""
+
+    def changed(self, stage: str, state: str, detail: str) -> None:
+        """Ignore it."""
+
+    def logged(self, level: int, text: str) -> None:
+        """Ignore it."""

@@ -1,0 +1,92 @@
+"""Everything that is decided before a process is spawned: which models, which weights, which files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamseg.config import SEGMENTERS, Config
+from streamseg.errors import OutputExistsError, UsageError, WeightsUnavailableError
+from streamseg.messages import Models
+from streamseg.models.weights import Progress, resolve
+
+AUTO_DETECTOR = "yolox-nano"
+AUTO_SEGMENTER = "mobilesam"
+FALLBACK_DETECTOR = "motion"
+FALLBACK_SEGMENTER = "grabcut"
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A checked run.
+
+    Attributes:
+        config: The settings.
+        models: What `auto` came to, and the notice where that is not what was hoped for.
+        detector_weights: A file, or None for a detector without weights.
+        segmenter_weights: A file, or None for a segmenter without weights.
+    """
+
+    config: Config
+    models: Models
+    detector_weights: Path | None
+    segmenter_weights: Path | None
+
+
+def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress], None] | None = None) -> RunPlan:
+    """Check the outputs and have the weights, downloading those that are missing.
+
+    Where weights cannot be had and the model was left to `auto`, a model without weights takes its place.
+
+    Raises:
+        OutputExistsError: A file to be written is there, and `overwrite` is not given.
+        UsageError: A file cannot be written where it was asked for.
+        WeightsError: A model that was asked for by name has no weights.
+    """
+    for output in (config.record.video, config.record.jsonl):
+        if output is not None:
+            _check_output(Path(output), config, overwrite=overwrite)
+    detector, detector_weights, why = _have_detector(config, progress)
+    segmenter, segmenter_weights, why = _have_segmenter(config, progress, why)
+    notice = None if why is None else f"{why}; using {detector} + {segmenter}"
+    return RunPlan(config, Models(detector=detector, segmenter=segmenter, notice=notice), detector_weights, segmenter_weights)
+
+
+def _have_detector(config: Config, progress: Callable[[Progress], None] | None) -> tuple[str, Path | None, str | None]:
+    settings = config.detector
+    given = None if settings.weights is None else Path(settings.weights)
+    if settings.model == "auto":
+        try:
+            return AUTO_DETECTOR, resolve(AUTO_DETECTOR, path=given, sha256=settings.sha256, progress=progress), None
+        except WeightsUnavailableError as error:
+            return FALLBACK_DETECTOR, None, str(error)
+    if settings.model.startswith("yolox-"):
+        return settings.model, resolve(settings.model, path=given, sha256=settings.sha256, progress=progress), None
+    return settings.model, given, None
+
+
+def _have_segmenter(config: Config, progress: Callable[[Progress], None] | None, why: str | None) -> tuple[str, Path | None, str | None]:
+    settings = config.segmenter
+    given = None if settings.weights is None else Path(settings.weights)
+    if settings.model == "auto":
+        try:
+            # A network that was found missing a moment ago is not asked again.
+            return AUTO_SEGMENTER, resolve(AUTO_SEGMENTER, path=given, offline=why is not None, progress=progress), why
+        except WeightsUnavailableError as error:
+            return FALLBACK_SEGMENTER, None, why or str(error)
+    if settings.model == SEGMENTERS[0]:
+        return settings.model, resolve(settings.model, path=given, progress=progress), why
+    return settings.model, None, why
+
+
+def _check_output(path: Path, config: Config, *, overwrite: bool) -> None:
+    source = Path(config.source.address)
+    if config.source.kind == "file" and path.exists() and source.exists() and path.samefile(source):
+        raise UsageError(f"{path} is the source itself; record to another file")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; make it, or name another")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists; name another file, or allow overwriting with -y")

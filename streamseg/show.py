@@ -1,0 +1,116 @@
+"""The window: a subscriber that shows the overlay.
+
+It runs in a process that does not load PyAV, since OpenCV's window and PyAV can hang together.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+
+from streamseg.client import Subscriber
+from streamseg.errors import NoDisplayError, SubscriptionTimeoutError
+from streamseg.messages import Image
+
+_KEYS_THAT_END = frozenset(map(ord, "qQ\x1b"))
+_SILENCE_S = 2.0
+_POLL_S = 0.03
+_LARGEST = (1280, 720)
+_PROBE = "import cv2; cv2.namedWindow('streamseg'); cv2.destroyAllWindows()"
+_PROBE_TIMEOUT_S = 30.0
+
+
+def show(endpoint: str, *, source: str | None = None, title: str = "streamseg") -> None:
+    """Show what a pipeline publishes until q, Esc, the window's closing or the end of the run.
+
+    Until the first picture, and when none came for two seconds, the window says what it waits for.
+
+    Args:
+        endpoint: ZeroMQ address of the publisher.
+        source: Name of the source; None for whichever the endpoint has.
+        title: Of the window.
+
+    Raises:
+        NoDisplayError: No window can be opened here.
+        UsageError: The endpoint or the source's name is not one.
+    """
+    _require_display()
+    with Subscriber(endpoint, source=source, view="overlay") as subscriber:
+        try:
+            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        except cv2.error as error:
+            raise NoDisplayError(f"OpenCV cannot open a window: {error.err}; install opencv-python, not opencv-python-headless") from error
+        try:
+            _follow(subscriber, title, f"waiting for {endpoint}" + (f", source {source}" if source else ""))
+        finally:
+            cv2.destroyAllWindows()
+
+
+def _follow(subscriber: Subscriber, title: str, waiting: str) -> None:
+    picture: Image = np.full((360, 640, 3), 32, np.uint8)
+    cv2.resizeWindow(title, 640, 360)
+    cv2.imshow(title, _with_text(picture, waiting))
+    arrived, shape = time.monotonic(), None
+    while not _ended_by_user(title):
+        try:
+            result = subscriber.latest(_POLL_S)
+        except SubscriptionTimeoutError:
+            if time.monotonic() - arrived > _SILENCE_S:
+                cv2.imshow(title, _with_text(picture, waiting))
+            continue
+        if result is None:
+            return
+        decoded = None if result.jpeg is None else cv2.imdecode(np.frombuffer(result.jpeg, np.uint8), cv2.IMREAD_COLOR)
+        if decoded is None:
+            continue
+        picture, arrived = np.asarray(decoded, np.uint8), time.monotonic()
+        if picture.shape != shape:
+            shape = picture.shape
+            scale = min(1.0, _LARGEST[0] / shape[1], _LARGEST[1] / shape[0])
+            cv2.resizeWindow(title, max(round(shape[1] * scale), 1), max(round(shape[0] * scale), 1))
+        cv2.imshow(title, picture)
+
+
+def _ended_by_user(title: str) -> bool:
+    if cv2.waitKey(1) & 0xFF in _KEYS_THAT_END:
+        return True
+    try:
+        return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1
+    except cv2.error:  # the answer of OpenCV 5 with Qt once its only window is closed
+        return True
+
+
+def _with_text(picture: Image, text: str) -> Image:
+    scene = picture.copy()
+    band = scene[:48]
+    cv2.convertScaleAbs(band, dst=band, alpha=0.35)
+    cv2.putText(scene, text, (16, 32), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+    return scene
+
+
+def _require_display() -> None:
+    """Try a window in a process of its own: where Linux has no usable display, Qt does not raise but aborts.
+
+    Raises:
+        NoDisplayError: There is none.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    remedy = "record with --record, or watch from a machine with a display"
+    if not display:
+        raise NoDisplayError(f"there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); {remedy}")
+    try:
+        probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise NoDisplayError(f"display {display} did not answer within {_PROBE_TIMEOUT_S:g} s; {remedy}") from error
+    if probe.returncode:
+        said = next(
+            (line.strip() for line in probe.stderr.splitlines() if "display" in line or "rror" in line), "the window system refused"
+        )
+        raise NoDisplayError(f"no window can be opened on display {display} ({said}); {remedy}")

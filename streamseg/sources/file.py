@@ -1,0 +1,103 @@
+"""A video or image file as a source."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from streamseg.errors import SourceError
+from streamseg.messages import Frame
+from streamseg.sources import SourceInfo, SourceOptions
+from streamseg.sources.picture import BgrConverter, Orientation
+from streamseg.sources.timeline import FileTimeline, interval_ns, timestamp_ns
+
+UNREADABLE_LIMIT = 100
+"""Failed attempts in a row to read on after which the rest of a file counts as lost."""
+TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
+"""Formats as which FFmpeg would draw any text file."""
+
+
+class FileSource:
+    """Every frame of a video file, in order; an image file gives one frame.
+
+    The constructor opens the file and decodes its first frame, so that a file that cannot be played fails there.
+    """
+
+    def __init__(self, options: SourceOptions) -> None:
+        self._path = Path(options.url)
+        self._converter = BgrConverter(Orientation(options.rotate, options.mirror))
+        with self._open() as container:
+            stream = self._video(container)
+            rate = stream.average_rate or stream.guessed_rate
+            if next(self._decode(container, stream), None) is None:
+                raise SourceError(f"{self._path} has no frame that can be decoded; is the file complete?")
+            self.info = SourceInfo(description=str(self._path), fps=float(rate) if rate else None, frame_count=stream.frames or None)
+
+    def frames(self, start: int, stop: threading.Event) -> Iterator[Frame]:
+        """Yield the frames from number `start` on; packets that cannot be decoded are passed over."""
+        timeline = FileTimeline(interval_ns(self.info.fps))
+        with self._open() as container:
+            for number, picture in enumerate(self._decode(container, self._video(container))):
+                if stop.is_set():
+                    return
+                pts_ns = timeline.at(timestamp_ns(picture))
+                if number >= start:
+                    yield Frame(self._converter.image(picture), pts_ns, time.monotonic_ns(), time.time_ns())
+
+    def close(self) -> None:
+        """Nothing is held between two calls of `frames`."""
+
+    def _open(self) -> InputContainer:
+        if not self._path.exists():
+            raise SourceError(f"{self._path}: no such file; give the path of a video file")
+        if not self._path.is_file():
+            raise SourceError(f"{self._path} is not a file; give the path of a video file")
+        try:
+            # The prefix keeps a name with a colon from being taken for a protocol, and the list a playlist from reaching out.
+            container = av.open(f"file:{self._path.resolve()}", options={"protocol_whitelist": "file,crypto,data"})
+        except av.FFmpegError as error:
+            raise SourceError(
+                f"{self._path} cannot be opened as a video: {error.strerror}; give a video file such as MP4 or MKV"
+            ) from error
+        if container.format.name in TEXT_FORMATS:
+            container.close()
+            raise SourceError(f"{self._path} is text, not a video; give a video file such as MP4 or MKV")
+        return container
+
+    def _video(self, container: InputContainer) -> VideoStream:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+            raise SourceError(f"{self._path} holds no video; give a video file such as MP4 or MKV")
+        stream.thread_type = "AUTO"
+        return stream
+
+    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+        for packet in self._packets(container, stream):
+            try:
+                pictures = packet.decode()
+            except (av.error.InvalidDataError, av.error.PatchWelcomeError):
+                continue
+            except av.FFmpegError as error:
+                raise SourceError(f"{self._path} cannot be decoded further: {error.strerror}") from error
+            yield from pictures
+
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
+        unreadable = 0
+        while unreadable < UNREADABLE_LIMIT:
+            try:
+                for packet in container.demux(stream):
+                    unreadable = 0
+                    yield packet
+                return
+            except av.error.InvalidDataError:
+                unreadable += 1
+            except av.FFmpegError as error:
+                raise SourceError(f"{self._path} cannot be read further: {error.strerror}") from error
+        raise SourceError(f"{self._path} is damaged: reading on failed {UNREADABLE_LIMIT} times; repair or re-encode it")

@@ -1,0 +1,46 @@
+"""From a decoded picture to an upright BGR image."""
+
+from __future__ import annotations
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from streamseg.errors import SourceError
+from streamseg.messages import Image
+
+_CLOCKWISE = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+class Orientation:
+    """Turns images clockwise by `rotate` degrees, then mirrors them left to right where asked."""
+
+    def __init__(self, rotate: int, mirror: bool) -> None:
+        if rotate not in (0, 90, 180, 270):
+            raise SourceError(f"a source can be rotated by 0, 90, 180 or 270 degrees, not by {rotate}")
+        self._rotate = rotate
+        self._mirror = mirror
+
+    def apply(self, image: Image, stored: int = 0) -> Image:
+        """Turn an image of shape (height, width, 3); `stored` is the file's own rotation, counter-clockwise as FFmpeg gives it."""
+        clockwise = (self._rotate - round(stored / 90) * 90) % 360
+        if clockwise:
+            image = cv2.rotate(image, _CLOCKWISE[clockwise])  # type: ignore[assignment]
+        if self._mirror:
+            image = cv2.flip(image, 1)  # type: ignore[assignment]
+        return image
+
+
+class BgrConverter:
+    """Converts decoded pictures of any pixel format and size."""
+
+    def __init__(self, orientation: Orientation) -> None:
+        self._orientation = orientation
+        # One converter for the whole stream keeps its tables, which a converter per picture would build anew.
+        self._reformatter = VideoReformatter()
+
+    def image(self, picture: av.VideoFrame) -> Image:
+        """The picture as an upright (height, width, 3) uint8 BGR image."""
+        image = self._reformatter.reformat(picture, format="bgr24", threads=1).to_ndarray()
+        return self._orientation.apply(np.asarray(image, dtype=np.uint8), picture.rotation)

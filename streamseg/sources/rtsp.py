@@ -1,0 +1,141 @@
+"""An RTSP camera as a source."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import quote, unquote
+
+import av
+from av.container import InputContainer
+
+from streamseg.errors import SourceError, SourceRefusedError
+from streamseg.sources import SourceInfo, SourceOptions
+from streamseg.sources.connection import Opened
+from streamseg.sources.live import LiveSource
+
+DEFAULT_PORT = 554
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(?::(\d+))?")
+_SECRET_IN_PATH = re.compile(r"pass|pwd|token|auth", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class RtspAddress:
+    """Where a camera is, and how to log in there.
+
+    Attributes:
+        shown: The address for people: without credentials, without the query, which may hold some.
+        host: Name or number, without brackets.
+        port: TCP port.
+        url: The address for FFmpeg, with percent-encoded credentials.
+    """
+
+    shown: str
+    host: str
+    port: int
+    url: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, options: SourceOptions) -> Self:
+        """Read the URL; `username` and `password` of the options take the place of those in it.
+
+        Raises:
+            SourceError: It is not an RTSP URL, or it cannot be told where the credentials end. The message repeats nothing of it.
+        """
+        scheme, _, rest = options.url.partition("://")
+        scheme = scheme.lower()
+        authority, tail = _split_authority(rest)
+        login, _, place = authority.rpartition("@")
+        found = _HOST_AND_PORT.fullmatch(place)
+        if scheme not in ("rtsp", "rtsps") or found is None or "@" in tail:
+            raise SourceError(
+                "the RTSP URL cannot be read; expected rtsp://HOST[:PORT]/PATH, and percent-encoding where a password has / ? # or @"
+            )
+        user, _, password = login.partition(":")
+        user = unquote(user) if options.username is None else options.username
+        password = unquote(password) if options.password is None else options.password
+        credentials = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
+        path = re.split(r"[?#]", tail)[0]
+        return cls(
+            shown=f"{scheme}://{place}{'/...' if _SECRET_IN_PATH.search(path) else path}",
+            host=found[1].strip("[]"),
+            port=int(found[2] or DEFAULT_PORT),
+            url=f"{scheme}://{credentials}{place}{tail}",
+        )
+
+
+def _split_authority(rest: str) -> tuple[str, str]:
+    end = re.search(r"[/?#]", rest)
+    return (rest, "") if end is None else (rest[: end.start()], rest[end.start() :])
+
+
+class RtspSource(LiveSource):
+    """The pictures of an RTSP camera; see `LiveSource` for what opening, waiting and losing mean."""
+
+    def __init__(self, options: SourceOptions) -> None:
+        if options.transport not in ("tcp", "udp"):
+            raise SourceError(f"an RTSP camera is read over tcp or udp, not over {options.transport!r}")
+        self._address = RtspAddress.parse(options)
+        super().__init__(options, self._address.shown)
+
+    def connect(self) -> Opened:
+        """Open the camera's stream."""
+        self._resolve()
+        answer = self._open()
+        if isinstance(answer, SourceError):
+            raise answer
+        if not answer.streams.video:
+            answer.close()
+            raise SourceError(f"{self._address.shown} sends no video; check the path")
+        stream = answer.streams.video[0]
+        context = stream.codec_context
+        rate = stream.average_rate or stream.guessed_rate
+        description = f"{self._address.shown} ({context.name} {context.width}x{context.height} over {self._options.transport})"
+        return Opened(answer, SourceInfo(description=description, fps=float(rate) if rate else None))
+
+    def _resolve(self) -> None:
+        # FFmpeg would report an unknown name as an input/output error.
+        try:
+            socket.getaddrinfo(self._address.host, self._address.port)
+        except socket.gaierror as error:
+            raise SourceError(
+                f"{self._address.shown}: the host name {self._address.host!r} is not known; check it, or give the number"
+            ) from error
+
+    def _open(self) -> InputContainer | SourceError:
+        """Returns the error instead of raising it, because an error raised here would drag along FFmpeg's, which quotes the password."""
+        microseconds = str(round(self._options.start_timeout * 1e6))
+        began = time.monotonic()
+        try:
+            return av.open(
+                self._address.url,
+                timeout=(self._options.start_timeout, self._options.timeout),
+                options={
+                    "rtsp_transport": self._options.transport,
+                    "timeout": microseconds,
+                    "fflags": "discardcorrupt",
+                    "flags": "low_delay",
+                    "fpsprobesize": "0",
+                    "analyzeduration": "500000",
+                    "allowed_media_types": "video",
+                },
+            )
+        except av.FFmpegError as error:
+            return self._explain(error, time.monotonic() - began)
+
+    def _explain(self, error: av.FFmpegError, after_s: float) -> SourceError:
+        shown = self._address.shown
+        # FFmpeg reports a time-out while it waits for an answer as invalid data.
+        if after_s >= 0.9 * self._options.start_timeout:
+            return SourceError(f"{shown} did not answer within {self._options.start_timeout:g} s; check the address and the network")
+        match error:
+            case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
+                return SourceRefusedError(f"{shown} refused the user name or password; check username and password_file")
+            case av.error.HTTPNotFoundError():
+                return SourceError(f"{shown}: the camera has no such stream (404); check the path")
+            case av.error.ConnectionRefusedError():
+                return SourceError(f"{shown} refused the connection; check the address and the port, and that RTSP is switched on")
+        return SourceError(f"{shown} could not be opened ({error.strerror}); check the address and the port, or try the other transport")

@@ -1,0 +1,90 @@
+"""The publishing socket: who asked for what, and sends just that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import zmq
+
+from streamseg.errors import EndpointInUseError, StageError
+from streamseg.wire.protocol import Encoded, View, asks_for, encode_end, encode_heartbeat, encode_state
+
+if TYPE_CHECKING:
+    from streamseg.config import PublishSettings
+    from streamseg.messages import End, Heartbeat, Image, SourceState
+
+_QUEUE = 8
+_KERNEL_BUFFER_BYTES = 1 << 20
+_FAREWELL_MS = 500
+
+
+class Broadcast:
+    """An XPUB socket: it learns of subscriptions, so that a picture nobody asked for is neither drawn nor encoded."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: PublishSettings, source: str) -> None:
+        """Bind the endpoint.
+
+        Raises:
+            EndpointInUseError: Somebody else has it.
+        """
+        self.socket = context.socket(zmq.XPUB)
+        self.socket.linger = 0
+        self.socket.sndhwm = _QUEUE
+        self.socket.sndbuf = _KERNEL_BUFFER_BYTES
+        self._quality = settings.quality
+        self._source = source
+        self._subscriptions: set[bytes] = set()
+        try:
+            self.socket.bind(settings.bind)
+        except zmq.ZMQError as error:
+            raise EndpointInUseError(
+                f"{settings.bind}: cannot be bound ({error.strerror}); end the program that has it, or choose another"
+            ) from error
+
+    def service(self) -> None:
+        """Take in subscriptions and cancellations."""
+        while True:
+            try:
+                message = self.socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if message[:1] == b"\x01":
+                self._subscriptions.add(message[1:])
+            else:
+                self._subscriptions.discard(message[1:])
+
+    def wants(self, view: View) -> bool:
+        """Whether anybody subscribed to a view."""
+        return any(asks_for(subscription, self._source, view) for subscription in self._subscriptions)
+
+    def send_result(self, encoded: Encoded, clean: Image, overlay: Image | None) -> None:
+        """Send a result in every view that somebody subscribed to."""
+        if self.wants("masks"):
+            self._send(encoded.parts)
+        if self.wants("clean"):
+            self._send(encoded.as_view(self._source, "clean", self._jpeg(clean)).parts)
+        if overlay is not None and self.wants("overlay"):
+            self._send(encoded.as_view(self._source, "overlay", self._jpeg(overlay)).parts)
+
+    def send_state(self, state: SourceState) -> None:
+        """Send a change of the source or of a stage."""
+        self._send(encode_state(state))
+
+    def send_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Send a sign of life."""
+        self._send(encode_heartbeat(heartbeat))
+
+    def say_goodbye(self, end: End) -> None:
+        """Send the last message; a subscriber then has a moment to take what is under way."""
+        self._send(encode_end(end))
+        self.socket.linger = _FAREWELL_MS
+
+    def _send(self, parts: list[bytes]) -> None:
+        self.socket.send_multipart(parts, zmq.NOBLOCK)
+
+    def _jpeg(self, image: Image) -> bytes:
+        done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
+        if not done:
+            raise StageError("the picture could not be encoded as JPEG")
+        return data.tobytes()

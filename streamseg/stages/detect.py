@@ -1,0 +1,118 @@
+"""Detect: finds the objects of each frame, numbers their tracks, and asks for the masks of keyframes."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+import cv2
+
+from streamseg.errors import FrameOverrunError
+from streamseg.ipc.control import Detected, Ready, ToStage
+from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
+from streamseg.ipc.links import LinkSender
+from streamseg.ipc.ring import DEFAULT_SLOTS, RingReader
+from streamseg.models.detectors import DetectorOptions, create_detector
+from streamseg.stages.base import Stage, Station, run_stage
+from streamseg.stages.tracking import Tracker
+
+
+class DetectStage(Stage):
+    """Answers every frame that it takes; in every-frame mode strictly in order, so that a restart changes nothing."""
+
+    def __init__(self, station: Station) -> None:
+        super().__init__(station)
+        self._live = self.config.resolved_mode == "live"
+        self._frames = station.receiver("frames-detect", FrameDescriptor, station.policy)
+        self._to_segment: LinkSender[Keyframe] = station.sender("keyframes", station.policy)
+        self._to_publish: LinkSender[Boxes] = station.sender("boxes", "ordered")
+        self._ring = RingReader()
+        self._answers: OrderedDict[int, Boxes] = OrderedDict()
+        resume = self.assignment.resume_after
+        self._last_seq = -1 if resume is None else resume
+        self._overrun = 0
+        self._tracker = Tracker(self.config.detector.conf) if self.config.tracker.model == "bytetrack" else None
+        if self._tracker is not None:
+            self._tracker.restore(self.assignment.tracker_state)
+
+    def prepare(self) -> Ready:
+        """Load the detector and run it once."""
+        cv2.setNumThreads(self.assignment.threads)
+        settings = self.config.detector
+        weights = self.assignment.detector_weights
+        self._detector = create_detector(
+            DetectorOptions(
+                model=self.assignment.models.detector,
+                weights=None if weights is None else Path(weights),
+                conf=settings.conf,
+                iou=settings.iou,
+                max_det=settings.max_det,
+                imgsz=settings.imgsz,
+                classes=settings.classes,
+                boxes=tuple((box.xyxy, box.name) for box in settings.boxes),
+                threads=self.assignment.threads,
+            )
+        )
+        return Ready(self._detector.name)
+
+    def instruct(self, message: ToStage) -> None:
+        """Nothing is ever asked of detect."""
+
+    def close(self, reason: str) -> None:
+        """Let go of the ring."""
+        self._ring.close()
+
+    def turn(self) -> None:
+        """Take one frame and answer it."""
+        self._to_segment.service()
+        self._to_publish.service()
+        self._frames.grant()
+        frame = self._frames.receive()
+        if frame is None:
+            return
+        if self._live:
+            if frame.seq > self._last_seq:
+                self._answer(frame)
+        elif frame.seq in self._answers:
+            self._hand_on(frame, self._answers[frame.seq])
+        elif frame.seq == self._last_seq + 1:
+            self._answer(frame)
+
+    def _answer(self, frame: FrameDescriptor) -> None:
+        try:
+            image = self._ring.read(frame.ring, frame.seq)
+        except FrameOverrunError:
+            self._overrun += 1
+            return
+        detections = tuple(self._detector.detect(image))
+        if self._tracker is not None:
+            detections = self._tracker.update(detections, frame.t_capture_ns if self._live else frame.pts_ns)
+        self._last_seq = frame.seq
+        boxes = Boxes(
+            seq=frame.seq,
+            detections=detections,
+            keyframe=bool(detections) and frame.seq % self.config.segmenter.keyframe_interval == 0,
+            t_detected_ns=time.monotonic_ns(),
+            tracker_state=b"" if self._tracker is None else self._tracker.state(),
+            overrun=self._overrun,
+            segment_replaced=self._to_segment.replaced,
+        )
+        self._hand_on(frame, boxes)
+        if not self._live:
+            self._remember(boxes)
+            self.station.report(Detected(frame.seq))
+
+    def _hand_on(self, frame: FrameDescriptor, boxes: Boxes) -> None:
+        if boxes.keyframe:
+            self._to_segment.send(Keyframe(frame=frame, detections=boxes.detections))
+        self._to_publish.send(boxes)
+
+    def _remember(self, boxes: Boxes) -> None:
+        self._answers[boxes.seq] = boxes
+        while len(self._answers) > DEFAULT_SLOTS:
+            self._answers.popitem(last=False)
+
+
+if __name__ == "__main__":
+    run_stage(DetectStage)

@@ -1,0 +1,119 @@
+"""The thread of capture that waits for the source, so that capture's loop never does."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from streamseg.errors import StageError, StreamsegError
+from streamseg.messages import Frame
+from streamseg.sources import Source, SourceChange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Item = Frame | SourceChange | StreamsegError | str
+"""A frame, a change of the connection, the error that ended the source, or the reason of its end."""
+
+_PUT_S = 0.1
+
+
+class Intake:
+    """Reads a source in a thread and offers its frames one by one."""
+
+    def __init__(self, source: Source, start: int, max_frames: int | None, *, live: bool, paced: bool) -> None:
+        """Prepare to read.
+
+        Args:
+            source: An open source; it is closed at its end.
+            start: Frames to skip, where the source can.
+            max_frames: Number of the frame, from the source's beginning, before which to end.
+            live: Frames before `release` are read and forgotten; other sources are not read before.
+            paced: Frames are held back until their presentation time.
+        """
+        self._source = source
+        self._start = start
+        self._limit = max_frames
+        self._live = live
+        self._paced = paced
+        self._stop = threading.Event()
+        self._released = threading.Event()
+        self._origin_ns: int | None = None
+        self._items: queue.Queue[Item] = queue.Queue(maxsize=2)
+        self._returned: Frame | None = None
+
+    def start(self, bell: Callable[[], None]) -> None:
+        """Begin to read; `bell` is rung for every item."""
+        threading.Thread(target=self._read, args=(bell,), name="intake", daemon=True).start()
+
+    def release(self, origin_ns: int | None) -> None:
+        """Let frames through. With an origin, presentation times count from that moment of the monotonic clock."""
+        self._origin_ns = origin_ns
+        self._released.set()
+
+    def stop(self) -> None:
+        """Ask the thread to end; a blocked read is not waited for."""
+        self._stop.set()
+
+    def take(self) -> Item | None:
+        """The next item, or None where nothing has come."""
+        if self._returned is not None:
+            frame, self._returned = self._returned, None
+            return frame
+        with contextlib.suppress(queue.Empty):
+            return self._items.get_nowait()
+        return None
+
+    def put_back(self, frame: Frame) -> None:
+        """Return a frame, to be taken again first."""
+        self._returned = frame
+
+    def _read(self, bell: Callable[[], None]) -> None:
+        last: Item = "end of source"
+        try:
+            self._read_frames(bell)
+        except StreamsegError as error:
+            last = error
+        except Exception as error:  # noqa: BLE001 - whatever a driver throws has to reach the loop
+            last = StageError(f"the source failed: {type(error).__name__}: {error}")
+        finally:
+            self._source.close()
+        self._put(last, bell)
+
+    def _read_frames(self, bell: Callable[[], None]) -> None:
+        while not self._live and not self._released.wait(_PUT_S):
+            if self._stop.is_set():
+                return
+        count, shift_ns = self._start, None
+        if self._limit is not None and count >= self._limit:
+            return
+        for item in self._source.frames(self._start, self._stop):
+            if isinstance(item, SourceChange):
+                self._put(item, bell)
+                continue
+            if not self._released.is_set():
+                continue
+            if self._origin_ns is not None and shift_ns is None:
+                shift_ns = max(0, time.monotonic_ns() - self._origin_ns) - item.pts_ns
+            self._put(self._timed(item, shift_ns or 0), bell)
+            count += 1
+            if self._limit is not None and count >= self._limit:
+                return
+
+    def _timed(self, frame: Frame, shift_ns: int) -> Frame:
+        frame = dataclasses.replace(frame, pts_ns=frame.pts_ns + shift_ns)
+        if not self._paced or self._origin_ns is None:
+            return frame
+        self._stop.wait(max(0, self._origin_ns + frame.pts_ns - time.monotonic_ns()) / 1e9)
+        return dataclasses.replace(frame, t_capture_ns=time.monotonic_ns(), t_capture_unix_ns=time.time_ns())
+
+    def _put(self, item: Item, bell: Callable[[], None]) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(queue.Full):
+                self._items.put(item, timeout=_PUT_S)
+                bell()
+                return

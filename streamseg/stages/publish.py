@@ -1,0 +1,209 @@
+"""Publish: joins frames with boxes and masks, and sends one `Result` to subscribers and recordings."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import msgspec
+
+from streamseg.errors import FrameOverrunError
+from streamseg.ipc.control import Announce, Finished, Published, Ready, ToStage
+from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
+from streamseg.ipc.ring import RingReader
+from streamseg.messages import Dropped, End, Heartbeat, Ledger, Result, SourceState
+from streamseg.render import render
+from streamseg.stages.base import Stage, Station, run_stage
+from streamseg.stages.broadcast import Broadcast
+from streamseg.stages.join import JoinedFrame, MaskMemory, NewestJoin, OrderedJoin, ReceivedFrame
+from streamseg.stages.recording import Recording
+from streamseg.wire.protocol import encode_result
+
+_HEARTBEAT_NS = 1_000_000_000
+_FAREWELL_MS = 500
+
+
+class PublishStage(Stage):
+    """Everything that leaves the pipeline leaves here, frame by frame, from one result."""
+
+    def __init__(self, station: Station) -> None:
+        super().__init__(station)
+        self._live = self.config.resolved_mode == "live"
+        self._frames = station.receiver("frames-publish", FrameDescriptor | EndOfStream, station.policy)
+        self._boxes = station.receiver("boxes", Boxes, "ordered")
+        self._masks = station.receiver("masks", Masks, "ordered")
+        self._tap = station.sender("results", "newest", linger_ms=_FAREWELL_MS) if self.assignment.tap else None
+        self._ring = RingReader()
+        resume = self.assignment.resume_after
+        memory = MaskMemory(self.config.propagate)
+        last_seq = -1 if resume is None else resume
+        self._join: NewestJoin | OrderedJoin = NewestJoin(memory, last_seq) if self._live else OrderedJoin(memory, last_seq)
+        self._last_seq = resume
+        self._end: EndOfStream | None = None
+        self._finished = False
+        self._dropped = Dropped()
+        self._overrun = self._masks_limited = 0
+        self._heartbeat_ns = 0
+
+    def prepare(self) -> Ready:
+        """Bind the endpoint."""
+        settings = self.config
+        self._broadcast = Broadcast(self.station.context, settings.publish, settings.source.name)
+        self.station.watch(self._broadcast.socket)
+        self._recording = Recording(settings.record, resume=self.assignment.resume_after is not None)
+        return Ready(settings.publish.bind)
+
+    def instruct(self, message: ToStage) -> None:
+        """Put the supervisor's news on the wire."""
+        if isinstance(message, Announce):
+            self._broadcast.send_state(
+                SourceState(
+                    run_id=self.assignment.run_id,
+                    source=self.config.source.name,
+                    stage=message.stage,
+                    state=message.state,
+                    detail=message.detail,
+                )
+            )
+
+    def turn(self) -> None:
+        """Take in what has arrived and publish what is complete."""
+        self._broadcast.service()
+        self._frames.grant()
+        while (boxes := self._boxes.receive()) is not None:
+            self._join.add_boxes(boxes)
+        while (masks := self._masks.receive()) is not None:
+            self._join.add_masks(masks)
+        match self._frames.receive():
+            case FrameDescriptor() as frame:
+                self._receive(frame)
+            case EndOfStream() as end:
+                self._end = end
+        while self._outlet_open() and (joined := self._join.take()) is not None:
+            self._publish(joined)
+        self._beat()
+        if self._end is not None and not self._finished:
+            self._finish_if_complete(self._end)
+
+    def close(self, reason: str) -> None:
+        """Finish the recordings and say goodbye."""
+        if isinstance(self._join, NewestJoin):
+            self._join.flush()
+            while (joined := self._join.take()) is not None:
+                self._publish(joined)
+        if not self._finished:
+            self._conclude(reason)
+        self._ring.close()
+
+    def _outlet_open(self) -> bool:
+        """Whether the next result can go everywhere; a parent process that iterates is waited for where nothing may be lost."""
+        return self._tap is None or self._live or self._tap.credit
+
+    def _receive(self, descriptor: FrameDescriptor) -> None:
+        if not self._join.wants(descriptor):
+            return
+        try:
+            image = self._ring.read(descriptor.ring, descriptor.seq)
+        except FrameOverrunError:
+            self._overrun += 1
+            return
+        self._join.add_frame(ReceivedFrame(descriptor, image, time.monotonic_ns()))
+
+    def _publish(self, joined: JoinedFrame) -> None:
+        frame, image = joined.frame.descriptor, joined.frame.image
+        result = self._result(joined)
+        overlay = None
+        if self._recording.wants_overlay or self._broadcast.wants("overlay"):
+            overlay = render(image, result)
+            result = _stamp(result, msgspec.structs.replace(result.ledger, rendered=_since(frame, time.monotonic_ns())))
+        result = _stamp(result, msgspec.structs.replace(result.ledger, published=_since(frame, time.monotonic_ns())))
+        self._recording.write(result, overlay if overlay is not None and self._recording.wants_overlay else image)
+        encoded = encode_result(result, "masks")
+        self._masks_limited += encoded.masks_limited
+        self._broadcast.send_result(encoded, image, overlay)
+        if self._tap is not None:
+            self._tap.send(encoded.parts)
+        self._last_seq = frame.seq
+        named = {item.detection.class_name for item in result.objects}
+        self.station.report(
+            Published(
+                seq=frame.seq,
+                masks=sum(item.mask is not None for item in result.objects),
+                classes=tuple(sorted(named)),
+                tracker_state=b"" if joined.boxes is None else joined.boxes.tracker_state,
+            )
+        )
+
+    def _result(self, joined: JoinedFrame) -> Result:
+        frame, boxes, masks = joined.frame.descriptor, joined.boxes, joined.masks
+        self._count_dropped(frame, boxes, masks)
+
+        own_boxes = boxes if boxes is not None and boxes.seq == frame.seq else None
+        own_masks = masks if masks is not None and masks.seq == frame.seq else None
+        return Result(
+            run_id=self.assignment.run_id,
+            epoch=frame.epoch,
+            seq=frame.seq,
+            source=self.config.source.name,
+            width=frame.width,
+            height=frame.height,
+            pts_ns=frame.pts_ns,
+            t_capture_unix_ns=frame.t_capture_unix_ns,
+            ledger=Ledger(
+                received=_since(frame, joined.frame.t_received_ns),
+                detected=None if own_boxes is None else _since(frame, own_boxes.t_detected_ns),
+                encoded=None if own_masks is None else _since(frame, own_masks.t_encoded_ns),
+                decoded=None if own_masks is None else _since(frame, own_masks.t_decoded_ns),
+            ),
+            dropped=self._dropped,
+            models=self.assignment.models,
+            boxes_seq=None if boxes is None else boxes.seq,
+            objects=joined.objects,
+        )
+
+    def _count_dropped(self, frame: FrameDescriptor, boxes: Boxes | None, masks: Masks | None) -> None:
+        self._dropped = Dropped(
+            detect_replaced=frame.detect_replaced,
+            publish_replaced=frame.publish_replaced,
+            segment_replaced=self._dropped.segment_replaced if boxes is None else boxes.segment_replaced,
+            detect_overrun=self._dropped.detect_overrun if boxes is None else boxes.overrun,
+            segment_overrun=self._dropped.segment_overrun if masks is None else masks.overrun,
+            publish_overrun=self._overrun,
+            masks_limited=self._masks_limited,
+        )
+
+    def _beat(self) -> None:
+        now = time.monotonic_ns()
+        if now - self._heartbeat_ns >= _HEARTBEAT_NS:
+            self._heartbeat_ns = now
+            self._broadcast.send_heartbeat(
+                Heartbeat(run_id=self.assignment.run_id, source=self.config.source.name, seq=self._last_seq, t_unix_ns=time.time_ns())
+            )
+
+    def _finish_if_complete(self, end: EndOfStream) -> None:
+        if isinstance(self._join, NewestJoin):
+            self._join.flush()
+            while (joined := self._join.take()) is not None:
+                self._publish(joined)
+        elif end.seq is not None and self._join.last_seq < end.seq:
+            return
+        self._conclude(end.reason)
+        self.station.report(Finished(self._last_seq, end.reason))
+
+    def _conclude(self, reason: str) -> None:
+        self._finished = True
+        self._recording.close()
+        end = End(run_id=self.assignment.run_id, source=self.config.source.name, seq=self._last_seq, reason=reason)
+        self._broadcast.say_goodbye(end)
+
+
+def _since(frame: FrameDescriptor, t_ns: int) -> float:
+    return (t_ns - frame.t_capture_ns) / 1e6
+
+
+def _stamp(result: Result, ledger: Ledger) -> Result:
+    return dataclasses.replace(result, ledger=ledger)
+
+
+if __name__ == "__main__":
+    run_stage(PublishStage)

@@ -1,0 +1,108 @@
+"""Segment: draws the masks of the objects of each keyframe."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from streamseg.errors import FrameOverrunError, WeightsError
+from streamseg.ipc.control import Ready, ToStage
+from streamseg.ipc.descriptors import Keyframe, Masks, pack_object_mask
+from streamseg.ipc.links import LinkSender
+from streamseg.ipc.ring import DEFAULT_SLOTS, RingReader
+from streamseg.messages import Detection
+from streamseg.models import Segmenter
+from streamseg.stages.base import Stage, Station, run_stage
+
+
+class SegmentStage(Stage):
+    """Reads a keyframe once and answers all its boxes."""
+
+    def __init__(self, station: Station) -> None:
+        super().__init__(station)
+        self._keyframes = station.receiver("keyframes", Keyframe, station.policy)
+        self._to_publish: LinkSender[Masks] = station.sender("masks", "ordered")
+        self._ring = RingReader()
+        self._answers: OrderedDict[int, Masks] = OrderedDict()
+        self._overrun = 0
+
+    def prepare(self) -> Ready:
+        """Load the segmenter and run it once."""
+        cv2.setNumThreads(self.assignment.threads)
+        self._segmenter = self._load()
+        blank = np.zeros((360, 640, 3), np.uint8)
+        centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
+        self._segmenter.decode(self._segmenter.encode(blank), [centre])
+        return Ready(self._segmenter.name)
+
+    def instruct(self, message: ToStage) -> None:
+        """Nothing is ever asked of segment."""
+
+    def close(self, reason: str) -> None:
+        """Let go of the ring."""
+        self._ring.close()
+
+    def turn(self) -> None:
+        """Take one keyframe and answer it."""
+        self._to_publish.service()
+        self._keyframes.grant()
+        keyframe = self._keyframes.receive()
+        if keyframe is None:
+            return
+        known = self._answers.get(keyframe.frame.seq)
+        if known is not None:
+            self._to_publish.send(known)
+            return
+        try:
+            masks = self._answer(keyframe)
+        except FrameOverrunError:
+            self._overrun += 1
+            return
+        self._to_publish.send(masks)
+        if self.config.resolved_mode == "every-frame":
+            self._remember(masks)
+
+    def _answer(self, keyframe: Keyframe) -> Masks:
+        frame = keyframe.frame
+        embedding = self._segmenter.encode(self._ring.read(frame.ring, frame.seq))
+        t_encoded_ns = time.monotonic_ns()
+        answers = self._segmenter.decode(embedding, keyframe.detections)
+        return Masks(
+            seq=frame.seq,
+            pts_ns=frame.pts_ns,
+            detections=keyframe.detections,
+            objects=tuple(pack_object_mask(answer) for answer in answers),
+            t_encoded_ns=t_encoded_ns,
+            t_decoded_ns=time.monotonic_ns(),
+            overrun=self._overrun,
+        )
+
+    def _remember(self, masks: Masks) -> None:
+        self._answers[masks.seq] = masks
+        while len(self._answers) > DEFAULT_SLOTS:
+            self._answers.popitem(last=False)
+
+    def _load(self) -> Segmenter[Any]:
+        if self.assignment.models.segmenter == "grabcut":
+            from streamseg.models.grabcut import GrabCut
+
+            return GrabCut()
+        if self.assignment.segmenter_weights is None:
+            raise WeightsError("mobilesam needs a checkpoint; give segmenter.weights, or fetch it with `streamseg weights fetch mobilesam`")
+        import torch
+
+        from streamseg.models.mobile_sam import MobileSam
+
+        device = self.config.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return MobileSam.load(Path(self.assignment.segmenter_weights), device=device, threads=self.assignment.threads)
+
+
+if __name__ == "__main__":
+    run_stage(SegmentStage)

@@ -1,0 +1,91 @@
+"""Gives detections the numbers of their tracks."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import supervision as sv
+from trackers import ByteTrackTracker
+
+from streamseg.messages import Detection
+
+
+@dataclass
+class _Tracks:
+    """Everything that tracking remembers: a tracker for each class, and the numbers given so far."""
+
+    trackers: dict[int, ByteTrackTracker] = field(default_factory=dict)
+    numbers: dict[tuple[int, int], int] = field(default_factory=dict)
+    highest: int = 0
+
+
+class Tracker:
+    """ByteTrack, once for each class, so that an object never takes over the track of another class.
+
+    ByteTrack: Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", ECCV 2022.
+    """
+
+    def __init__(self, activation: float) -> None:
+        """Track detections of at least the confidence `activation`."""
+        self._activation = activation
+        self._tracks = _Tracks()
+
+    def update(self, detections: Sequence[Detection], t_ns: int) -> tuple[Detection, ...]:
+        """Give each detection its track's number, from 1 up and unique in the run.
+
+        Args:
+            detections: Of one frame.
+            t_ns: Time of the frame; must rise from call to call.
+        """
+        numbers: list[int | None] = [None] * len(detections)
+        for class_id in sorted({*self._tracks.trackers, *(detection.class_id for detection in detections)}):
+            chosen = [index for index, detection in enumerate(detections) if detection.class_id == class_id]
+            for index, local in self._associate(class_id, [detections[index] for index in chosen], t_ns):
+                numbers[chosen[index]] = self._number(class_id, local)
+        return tuple(msgspec.structs.replace(detection, tracker_id=number) for detection, number in zip(detections, numbers, strict=True))
+
+    def state(self) -> bytes:
+        """Everything that the tracker knows, for `restore` in a process that takes over. Stays on this machine."""
+        return pickle.dumps(self._tracks)
+
+    def restore(self, state: bytes) -> None:
+        """Go on where `state` was taken. Only ever given bytes that this run's own processes made."""
+        if state:
+            self._tracks = pickle.loads(state)
+
+    def _associate(self, class_id: int, detections: Sequence[Detection], t_ns: int) -> list[tuple[int, int]]:
+        tracker = self._tracks.trackers.get(class_id)
+        if tracker is None:
+            tracker = self._tracks.trackers[class_id] = ByteTrackTracker(
+                track_activation_threshold=self._activation,
+                high_conf_det_threshold=self._activation,
+                minimum_consecutive_frames=1,
+            )
+        found = sv.Detections(
+            xyxy=np.array([detection.xyxy for detection in detections], dtype=np.float64).reshape(-1, 4),
+            confidence=np.array([detection.confidence for detection in detections], dtype=np.float64),
+            class_id=np.full(len(detections), class_id),
+            data={"index": np.arange(len(detections))},
+        )
+        tracked = tracker.update(found, timestamp=t_ns / 1e9)
+        if tracked.tracker_id is None or "index" not in tracked.data:
+            return []
+        pairs = zip(tracked.data["index"], tracked.tracker_id, strict=True)
+        return [(int(index), int(local)) for index, local in pairs if local >= 0]
+
+    def _forget_ended(self) -> None:
+        trackers = {class_id: tracker for class_id, tracker in self._tracks.trackers.items() if tracker.tracks}
+        alive = {(class_id, track.tracker_id) for class_id, tracker in trackers.items() for track in tracker.tracks}
+        self._tracks.trackers = trackers
+        self._tracks.numbers = {key: number for key, number in self._tracks.numbers.items() if key in alive}
+
+    def _number(self, class_id: int, local: int) -> int:
+        key = (class_id, local)
+        if key not in self._tracks.numbers:
+            self._tracks.highest += 1
+            self._tracks.numbers[key] = self._tracks.highest
+        return self._tracks.numbers[key]

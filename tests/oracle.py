@@ -1,0 +1,97 @@
+"""The original MobileSAM as an oracle: what it answers to a prompt, from weights that ours load as well."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamseg.messages import Box, Image
+
+Floats = NDArray[np.float32]
+
+_SCRIPT = Path(__file__).with_name("oracle_mobile_sam.py")
+_TIMEOUT_S = 240
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class OraclePrompt:
+    """The original predictor's arguments, in pixels of the picture: points (n, 2), labels (n,), mask_input (1, 256, 256)."""
+
+    box: Box | None = None
+    points: Floats | None = None
+    labels: NDArray[np.int64] | None = None
+    mask_input: Floats | None = None
+    multimask: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OraclePrediction:
+    """The answer to one prompt: logits (masks, height, width), IoU (masks,), low-resolution logits (masks, 256, 256)."""
+
+    logits: Floats
+    iou: Floats
+    low_res: Floats
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """Shape (masks, height, width)."""
+        return self.logits > 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OracleAnswer:
+    """All that the original says of one picture; features have shape (1, 256, 64, 64)."""
+
+    features: Floats
+    predictions: list[OraclePrediction]
+
+
+def seeded_checkpoint(path: Path, seed: int) -> None:
+    """Write a checkpoint of the original with random weights, entries and names those of the official file."""
+    _run("checkpoint", str(seed), str(path))
+
+
+def oracle_predict(checkpoint: Path, cases: Sequence[tuple[Image, Sequence[OraclePrompt]]]) -> list[OracleAnswer]:
+    """Ask the original about BGR pictures, each with its prompts, one prompt at a time."""
+    given: dict[str, NDArray[np.generic]] = {}
+    for i, (image, prompts) in enumerate(cases):
+        given[f"{i}.image"] = image
+        for j, prompt in enumerate(prompts):
+            given |= {f"{i}.{j}.{name}": value for name, value in _arguments(prompt).items()}
+    with tempfile.TemporaryDirectory() as directory:
+        source, output = Path(directory, "given.npz"), Path(directory, "answers.npz")
+        with source.open("wb") as file:
+            np.savez(file, allow_pickle=False, **given)
+        _run("predict", str(checkpoint), str(source), str(output))
+        with np.load(output) as said:
+            return [
+                OracleAnswer(
+                    said[f"{i}.features"],
+                    [OraclePrediction(*(said[f"{i}.{j}.{name}"] for name in ("logits", "iou", "low_res"))) for j in range(len(prompts))],
+                )
+                for i, (_, prompts) in enumerate(cases)
+            ]
+
+
+def _arguments(prompt: OraclePrompt) -> dict[str, NDArray[np.generic]]:
+    arguments: dict[str, NDArray[np.generic]] = {"multimask": np.array(prompt.multimask)}
+    if prompt.box is not None:
+        arguments["box"] = np.array(prompt.box, dtype=np.float64)
+    if prompt.points is not None and prompt.labels is not None:
+        arguments |= {"point_coords": prompt.points, "point_labels": prompt.labels}
+    if prompt.mask_input is not None:
+        arguments["mask_input"] = prompt.mask_input
+    return arguments
+
+
+def _run(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, str(_SCRIPT), *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the original MobileSAM failed: {done.stderr}")

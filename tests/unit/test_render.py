@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamseg.masks import Mask
+from streamseg.messages import Box, Detection, Dropped, Image, Ledger, Models, Result, TrackedObject
+from streamseg.render import render
+
+WIDTH, HEIGHT = 320, 240
+
+
+def thing(
+    box: Box = (100, 60, 180, 160),
+    *,
+    track: int | None = 1,
+    name: str = "cup",
+    class_id: int = 0,
+    mask: Mask | None = None,
+    age_ms: float = 0.0,
+) -> TrackedObject:
+    detection = Detection(xyxy=box, confidence=0.9, class_id=class_id, class_name=name, tracker_id=track)
+    return TrackedObject(detection=detection, mask=mask, age_ms=age_ms)
+
+
+def result(*objects: TrackedObject, notice: str | None = None, width: int = WIDTH, height: int = HEIGHT) -> Result:
+    return Result(
+        run_id="run",
+        epoch=0,
+        seq=0,
+        source="cam",
+        width=width,
+        height=height,
+        pts_ns=0,
+        t_capture_unix_ns=0,
+        ledger=Ledger(),
+        dropped=Dropped(),
+        models=Models(detector="motion", segmenter="grabcut", notice=notice),
+        boxes_seq=0,
+        objects=objects,
+    )
+
+
+def grey(width: int = WIDTH, height: int = HEIGHT) -> Image:
+    return np.full((height, width, 3), 90, np.uint8)
+
+
+def changed(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    return np.asarray((image != grey(image.shape[1], image.shape[0])).any(axis=2))
+
+
+def square(x: int = 110, y: int = 80, side: int = 60) -> Mask:
+    return Mask(x, y, np.ones((side, side), np.bool_))
+
+
+def centre(image: Image) -> tuple[int, ...]:
+    return tuple(int(value) for value in image[110, 140])
+
+
+def test_the_frame_given_is_left_as_it_is() -> None:
+    image = grey()
+    drawn = render(image, result(thing(mask=square())))
+    assert np.array_equal(image, grey())
+    assert drawn.shape == image.shape
+    assert drawn.dtype == np.uint8
+
+
+def test_a_mask_is_tinted_and_its_holes_are_not() -> None:
+    bits = np.ones((60, 60), np.bool_)
+    bits[20:40, 20:40] = False
+    drawn = changed(render(grey(), result(thing(mask=Mask(110, 80, bits)))))
+    assert drawn[85:95, 115:165].all()
+    assert not drawn[105:115, 135:145].any()
+    assert drawn[80:140, 110:170].mean() > 0.85
+
+
+def test_a_pending_object_is_only_a_box() -> None:
+    drawn = changed(render(grey(), result(thing())))
+    assert drawn[60, 100:180].all()
+    assert drawn[160, 100:180].all()
+    assert not drawn[66:155, 106:175].any()
+
+
+def test_the_colour_follows_the_track_and_then_the_class() -> None:
+    def colour(**given: int | None) -> tuple[int, ...]:
+        return centre(render(grey(), result(thing(mask=square(), **given))))  # type: ignore[arg-type]
+
+    assert colour(track=3, class_id=1) == colour(track=3, class_id=2) != colour(track=4, class_id=1)
+    assert colour(track=None, class_id=3) == colour(track=3, class_id=7)
+    others = thing((10, 20, 60, 60), track=9, mask=square(15, 25, 20))
+    assert centre(render(grey(), result(others, thing(track=3, mask=square())))) == colour(track=3, class_id=0)
+
+
+def test_the_smaller_mask_lies_on_top() -> None:
+    large, small = thing(track=1, mask=square(60, 60, 120)), thing(track=2, mask=square(130, 100, 20))
+    assert np.array_equal(render(grey(), result(large, small))[100:120, 130:150], render(grey(), result(small, large))[100:120, 130:150])
+
+
+def test_the_line_says_the_age_of_an_old_mask_and_the_notice() -> None:
+    def line(*objects: TrackedObject, notice: str | None = None) -> int:
+        return int(changed(render(grey(), result(*objects, notice=notice)))[HEIGHT - 6].sum())
+
+    boxed = (100.0, 60.0, 180.0, 160.0)
+    fresh = line(thing(boxed, mask=square(), age_ms=40))
+    assert 0 < fresh < line(thing(boxed, mask=square(), age_ms=900))
+    assert line(thing(boxed, age_ms=900)) == fresh
+    assert fresh < line(thing(boxed, mask=square()), notice="no network") < WIDTH
+
+
+def test_a_long_notice_is_cut_to_the_frame() -> None:
+    drawn = changed(render(grey(), result(notice="very long " * 60)))
+    assert drawn[HEIGHT - 6].sum() <= WIDTH
+    assert not drawn[: HEIGHT // 2].any()
+
+
+@pytest.mark.parametrize("name", ["Säule", "人", "🚲", "two\nlines", "", "nul\0", "\ud800"])
+def test_any_class_name_is_drawn(name: str) -> None:
+    assert changed(render(grey(), result(thing(name=name), notice=name)))[60, 100:180].all()
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, WIDTH, HEIGHT), (-50, -50, 20, 20), (300, 220, 900, 900), (1e30, 1e30, 2e30, 2e30), (50, 50, 50, 50), (90, 90, 10, 10)],
+)
+def test_any_box_is_drawn_inside_the_frame(box: Box) -> None:
+    assert render(grey(), result(thing(box))).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_a_label_at_the_upper_edge_stays_readable() -> None:
+    drawn = changed(render(grey(), result(thing((150, 0, 200, 100)))))
+    assert drawn[2:12, 152:170].mean() > 0.9
+
+
+@pytest.mark.parametrize(("x", "y"), [(300, 200), (400, 300)])
+def test_a_mask_beyond_the_frame_is_cut(x: int, y: int) -> None:
+    assert render(grey(), result(thing(mask=square(x, y)))).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (16, 9), (4000, 30)])
+def test_any_size_is_drawn(width: int, height: int) -> None:
+    drawn = render(grey(width, height), result(thing((0, 0, width, height), mask=square(0, 0, 1)), width=width, height=height))
+    assert drawn.shape == (height, width, 3)
+
+
+def test_a_result_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="320x240 frame"):
+        render(grey(WIDTH, HEIGHT + 1), result())

@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+import json
+import math
+import string
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from golden.make import describe
+from golden.make import vectors as golden_vectors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from streamseg.errors import MessageError, UsageError
+from streamseg.masks import Mask
+from streamseg.messages import Detection, Dropped, End, Heartbeat, Ledger, Models, Result, SourceState, TrackedObject
+from streamseg.wire.limits import HEADER_BYTES, INT64, OBJECTS, PART_BYTES
+from streamseg.wire.protocol import (
+    Decoded,
+    ResultView,
+    asks_for,
+    decode,
+    encode_end,
+    encode_heartbeat,
+    encode_result,
+    encode_state,
+    topic,
+    validate_source_name,
+    validate_view,
+)
+
+WIDTH, HEIGHT = 64, 48
+
+names = st.text(string.ascii_lowercase + string.digits + "_-", min_size=1, max_size=64)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+int64 = st.integers(0, INT64)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+milliseconds = st.none() | st.floats(0, 1e9)
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> Mask:
+    width, height = draw(st.integers(1, WIDTH)), draw(st.integers(1, HEIGHT))
+    bits = draw(arrays(np.bool_, (height, width), fill=st.just(True)))
+    return Mask(draw(st.integers(0, WIDTH - width)), draw(st.integers(0, HEIGHT - height)), bits)
+
+
+objects = st.builds(
+    TrackedObject,
+    detection=st.builds(
+        Detection,
+        xyxy=st.tuples(finite, finite, finite, finite),
+        confidence=st.floats(0, 1),
+        class_id=st.integers(0, 10_000),
+        class_name=texts,
+        tracker_id=st.none() | st.integers(1, 2**40),
+    ),
+    mask=st.none() | masks(),
+    method=texts,
+    origin_seq=st.none() | int64,
+    age_ms=st.floats(0, 1e9),
+    predicted_iou=st.none() | st.floats(0, 1),
+    stability=st.none() | st.floats(0, 1),
+)
+results = st.builds(
+    Result,
+    run_id=texts,
+    epoch=int64,
+    seq=int64,
+    source=names,
+    width=st.just(WIDTH),
+    height=st.just(HEIGHT),
+    pts_ns=st.integers(-INT64, INT64),
+    t_capture_unix_ns=int64,
+    ledger=st.builds(Ledger, received=milliseconds, detected=milliseconds, encoded=milliseconds, rendered=milliseconds),
+    dropped=st.builds(Dropped, detect_replaced=st.integers(0, 2**50), masks_limited=st.integers(0, 9)),
+    models=st.builds(Models, detector=texts, segmenter=texts, notice=st.none() | texts),
+    boxes_seq=st.none() | int64,
+    objects=st.lists(objects, max_size=5).map(tuple),
+    jpeg=st.none() | st.binary(max_size=50),
+)
+news: st.SearchStrategy[SourceState | Heartbeat | End] = st.one_of(
+    st.builds(SourceState, run_id=texts, source=names, stage=texts, state=texts, detail=texts),
+    st.builds(Heartbeat, run_id=texts, source=names, seq=st.none() | int64, t_unix_ns=int64),
+    st.builds(End, run_id=texts, source=names, seq=st.none() | int64, reason=texts),
+)
+
+
+def encode_news(message: SourceState | Heartbeat | End) -> list[bytes]:
+    if isinstance(message, SourceState):
+        return encode_state(message)
+    return encode_heartbeat(message) if isinstance(message, Heartbeat) else encode_end(message)
+
+
+def plain(**changes: Any) -> Result:
+    values: dict[str, Any] = {
+        "run_id": "r",
+        "epoch": 1,
+        "seq": 5,
+        "source": "cam",
+        "width": WIDTH,
+        "height": HEIGHT,
+        "pts_ns": 0,
+        "t_capture_unix_ns": 0,
+        "ledger": Ledger(),
+        "dropped": Dropped(),
+        "models": Models(detector="d", segmenter="s"),
+        "boxes_seq": None,
+        "objects": (),
+    }
+    return Result(**(values | changes))
+
+
+def thing(confidence: float = 0.5, mask: Mask | None = None, class_name: str = "cup", **changes: Any) -> TrackedObject:
+    detection = Detection(xyxy=(0.0, 0.0, 9.0, 9.0), confidence=confidence, class_id=1, class_name=class_name)
+    return TrackedObject(detection=detection, mask=mask, **changes)
+
+
+@given(results, st.sampled_from(["masks", "clean", "overlay"]))
+def test_a_result_is_read_as_it_was_sent(result: Result, view: ResultView) -> None:
+    encoded = encode_result(result, view)
+    assert encoded.masks_limited == 0
+    sent = result if view != "masks" else replace(result, jpeg=None)
+    assert describe(decode(encoded.parts)) == describe(Decoded(sent, result.source, view))
+
+
+@given(news)
+def test_news_are_read_as_they_were_sent(message: SourceState | Heartbeat | End) -> None:
+    assert decode(encode_news(message)) == Decoded(message, message.source, "state")
+
+
+def test_parts_may_be_memoryviews() -> None:
+    parts = encode_result(plain(objects=(thing(mask=Mask(0, 0, np.ones((3, 3), dtype=np.bool_))),), jpeg=b"jpeg"), "clean").parts
+    assert describe(decode([memoryview(part) for part in parts])) == describe(decode(parts))
+
+
+VALID = [vector.parts for vector in golden_vectors() if vector.expected is not None]
+
+
+@given(st.lists(st.binary(max_size=300), max_size=6))
+def test_random_parts_raise_nothing_but_message_errors(parts: list[bytes]) -> None:
+    read_or_refuse(parts)
+
+
+@given(st.data())
+@settings(max_examples=500)
+def test_mutated_messages_raise_nothing_but_message_errors(data: st.DataObject) -> None:
+    parts = [bytearray(part) for part in data.draw(st.sampled_from(VALID))]
+    for _ in range(data.draw(st.integers(1, 4))):
+        part = data.draw(st.sampled_from(parts))
+        if part:
+            start = data.draw(st.integers(0, len(part) - 1))
+            part[start : start + data.draw(st.integers(0, 8))] = data.draw(st.binary(max_size=8))
+    read_or_refuse([bytes(part) for part in parts])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@given(st.data())
+@settings(max_examples=500)
+def test_headers_with_other_values_raise_nothing_but_message_errors(data: st.DataObject) -> None:
+    parts = data.draw(st.sampled_from(VALID))
+    header = json.loads(parts[1])
+    place = header
+    while True:
+        key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place)))))
+        if isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans()):
+            place = place[key]
+            continue
+        place[key] = data.draw(json_values)
+        break
+    read_or_refuse([parts[0], json.dumps(header).encode("utf-8", "surrogatepass"), *parts[2:]])
+
+
+def read_or_refuse(parts: list[bytes]) -> None:
+    try:
+        decoded = decode(parts)
+    except MessageError as error:
+        assert "\n" not in str(error)
+        return
+    if isinstance(decoded.message, Result):
+        masks_of = [item.mask for item in decoded.message.objects if item.mask is not None]
+        assert all(mask.inside(decoded.message.height, decoded.message.width) for mask in masks_of)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 500_000,
+        b'{"kind":"state","x":' + b"[" * 500_000,
+        b'{"kind":"result","v":1,"objects":[{"mask":' + b"[" * 400_000 + b"]" * 400_000 + b"}]}",
+        b'{"kind":"state","v":1,"run_id":"\xff"}',
+        b'{"kind":"state","v":1,"run_id":"\\ud800"}',
+        b"\x00",
+        b"null",
+        b'{"v":' + b"9" * 100_000 + b"}",
+    ],
+    ids=["deep", "deep-unknown", "deep-mask", "not-utf8", "surrogate", "nul", "null", "long-number"],
+)
+def test_a_header_that_strains_the_reader_is_refused(header: bytes) -> None:
+    with pytest.raises(MessageError):
+        decode([b"streamseg/1/cam/masks", header, b""])
+    with pytest.raises(MessageError):
+        decode([b"streamseg/1/cam/state", header])
+
+
+@pytest.mark.parametrize("part", [0, 1, 2, 3])
+def test_a_part_beyond_its_limit_is_refused(part: int) -> None:
+    parts = encode_result(plain(jpeg=b"jpeg"), "clean").parts
+    parts[part] = parts[part] + bytes(PART_BYTES + 1)
+    with pytest.raises(MessageError, match="larger than the limit"):
+        decode(parts)
+
+
+def test_a_header_beyond_its_limit_is_refused() -> None:
+    parts = encode_end(End(run_id="r", source="cam", seq=None, reason=""))
+    with pytest.raises(MessageError, match="larger than the limit"):
+        decode([parts[0], parts[1] + b" " * HEADER_BYTES])
+
+
+def test_more_objects_than_allowed_are_refused() -> None:
+    header = json.loads(encode_result(plain(objects=(thing(),)), "masks").parts[1])
+    header["objects"] *= OBJECTS
+    assert len(decoded_objects(header)) == OBJECTS
+    header["objects"] += header["objects"][:1]
+    with pytest.raises(MessageError, match="header"):
+        decoded_objects(header)
+
+
+def decoded_objects(header: dict[str, Any]) -> tuple[TrackedObject, ...]:
+    message = decode([b"streamseg/1/cam/masks", msgspec.json.encode(header), b""]).message
+    assert isinstance(message, Result)
+    return message.objects
+
+
+def test_beyond_the_number_of_objects_the_least_confident_go_and_the_order_stays() -> None:
+    mask = Mask(0, 0, np.ones((2, 2), dtype=np.bool_))
+    many = tuple(thing(confidence=index / 2000, mask=mask) for index in range(OBJECTS + 100))
+    encoded = encode_result(plain(objects=many), "masks")
+    confidences = [item.detection.confidence for item in decoded_result(encoded.parts).objects]
+    assert confidences == [index / 2000 for index in range(100, OBJECTS + 100)]
+    assert encoded.masks_limited == 100
+
+
+def test_beyond_the_raw_limit_the_least_confident_lose_their_masks() -> None:
+    full = Mask(0, 0, np.ones((8192, 8192), dtype=np.bool_))
+    scores = [0.1 * ((7 * index) % 10) for index in range(10)]
+    encoded = encode_result(plain(width=8192, height=8192, objects=tuple(thing(score, full) for score in scores)), "masks")
+    entries = json.loads(encoded.parts[1])["objects"]
+    assert len(entries) == 10
+    assert {entry["confidence"] for entry in entries if entry["mask"] is None} == set(sorted(scores)[:2])
+    assert encoded.masks_limited == 2
+
+
+def test_names_too_long_for_a_header_cost_the_least_confident_objects() -> None:
+    long = tuple(thing(confidence=index / 100, class_name="x" * 100_000) for index in range(16))
+    parts = encode_result(plain(objects=long), "masks").parts
+    kept = decoded_result(parts).objects
+    assert len(parts[1]) <= HEADER_BYTES
+    assert [item.detection.confidence for item in kept] == [index / 100 for index in range(8, 16)]
+
+
+def decoded_result(parts: list[bytes]) -> Result:
+    message = decode(parts).message
+    assert isinstance(message, Result)
+    return message
+
+
+def test_another_view_has_the_same_header_and_masks() -> None:
+    encoded = encode_result(plain(objects=(thing(mask=Mask(1, 2, np.ones((3, 4), dtype=np.bool_))),)), "masks")
+    overlay = encoded.as_view("cam", "overlay", b"jpeg")
+    assert overlay.parts == [b"streamseg/1/cam/overlay", encoded.parts[1], encoded.parts[2], b"jpeg"]
+    assert overlay.as_view("cam", "masks", b"jpeg").parts == encoded.parts
+
+
+def test_a_picture_beyond_the_limit_of_a_part_is_left_out() -> None:
+    encoded = encode_result(plain(jpeg=bytes(PART_BYTES + 1)), "clean")
+    assert encoded.picture_limited
+    assert len(encoded.parts) == 3
+    assert not encode_result(plain(jpeg=bytes(PART_BYTES)), "clean").picture_limited
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        plain(width=8193),
+        plain(height=0),
+        plain(objects=(thing(mask=Mask(63, 0, np.ones((1, 2), dtype=np.bool_))),)),
+        plain(objects=(thing(age_ms=math.nan),)),
+        plain(run_id="\ud800"),
+        plain(run_id="r" * HEADER_BYTES),
+    ],
+    ids=["wide", "flat", "mask-outside", "nan", "surrogate", "long"],
+)
+def test_what_cannot_be_sent_is_an_error(bad: Result) -> None:
+    with pytest.raises(MessageError):
+        encode_result(bad, "masks")
+
+
+def test_numbers_that_are_not_finite_are_sent_as_absent() -> None:
+    parts = encode_result(
+        plain(ledger=Ledger(received=math.nan), objects=(thing(predicted_iou=math.nan, stability=math.inf),)), "masks"
+    ).parts
+    assert b"NaN" not in parts[1]
+    result = decoded_result(parts)
+    assert result.ledger.received is None
+    assert (result.objects[0].predicted_iou, result.objects[0].stability) == (None, None)
+
+
+def test_a_file_name_that_is_not_unicode_can_be_announced() -> None:
+    state = SourceState(run_id="r", source="cam", stage="source", state="failed", detail="no file caf\udce9.mp4")
+    message = decode(encode_state(state)).message
+    assert isinstance(message, SourceState)
+    assert message.detail == "no file caf?.mp4"
+
+
+def test_64_bit_numbers_are_decimal_strings() -> None:
+    header = json.loads(encode_result(plain(seq=INT64, boxes_seq=INT64, objects=(thing(origin_seq=INT64),)), "masks").parts[1])
+    assert header["seq"] == header["boxes_seq"] == header["objects"][0]["origin_seq"] == "9223372036854775807"
+    assert [header[key] for key in ("epoch", "pts_ns", "t_capture_unix_ns")] == ["1", "0", "0"]
+
+
+@pytest.mark.parametrize("name", ["cam", "0", "a" * 64, "front_door-2"])
+def test_names_that_can_stand_in_a_topic(name: str) -> None:
+    assert validate_source_name(name) == name
+    assert topic(name, "masks") == f"streamseg/1/{name}/masks".encode()
+
+
+@pytest.mark.parametrize("name", ["", "Cam", "a" * 65, "a/b", "a b", "ü", "cam\n", "٣"])
+def test_names_that_cannot_stand_in_a_topic(name: str) -> None:
+    with pytest.raises(UsageError, match="source name"):
+        validate_source_name(name)
+
+
+def test_a_view_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UsageError, match="masks, clean, overlay, state"):
+        validate_view("video")
+
+
+@pytest.mark.parametrize(
+    ("subscription", "view", "expected"),
+    [
+        (b"", "masks", True),
+        (b"streamseg/1/", "masks", True),
+        (b"streamseg/1/cam", "state", True),
+        (b"streamseg/1/cam/masks", "masks", True),
+        (b"streamseg/1/cam/masks", "overlay", False),
+        (b"streamseg/1/cam2/masks", "masks", False),
+        (b"streamseg/1/", "overlay", False),
+        (b"streamseg/1/cam/overlay", "overlay", True),
+        (b"streamseg/1/cam/overlay", "clean", False),
+    ],
+)
+def test_who_asks_for_what(subscription: bytes, view: Any, expected: bool) -> None:
+    assert asks_for(subscription, "cam", view) is expected

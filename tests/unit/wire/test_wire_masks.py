@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from streamseg.errors import MessageError
+from streamseg.masks import Mask
+from streamseg.wire.limits import PART_BYTES, RAW_BYTES
+from streamseg.wire.masks import BITS, BITS_ZLIB, MaskEntry, pack_masks, unpack_masks
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> Mask:
+    """A mask in a frame of 100x80."""
+    width, height = draw(st.integers(1, 60)), draw(st.integers(1, 60))
+    bits = draw(arrays(np.bool_, (height, width)))
+    return Mask(draw(st.integers(0, 100 - width)), draw(st.integers(0, 80 - height)), bits)
+
+
+@given(st.lists(st.none() | masks(), max_size=6))
+def test_unpack_undoes_pack(given_masks: list[Mask | None]) -> None:
+    packed = pack_masks(given_masks, range(len(given_masks)), 100, 80)
+    assert packed.limited == 0
+    again = unpack_masks(packed.entries, packed.blob, 100, 80)
+    for before, after in zip(given_masks, again, strict=True):
+        if before is None or after is None:
+            assert before is after is None
+        else:
+            assert (before.x, before.y) == (after.x, after.y)
+            assert np.array_equal(before.bits, after.bits)
+
+
+def test_the_smaller_encoding_is_taken_for_each_mask() -> None:
+    noise = Mask(0, 0, np.random.default_rng(0).random((64, 64)) < 0.5)
+    plain = Mask(0, 0, np.ones((64, 64), dtype=np.bool_))
+    entries = pack_masks([noise, plain], [0, 1], 64, 64).entries
+    assert [entry.enc for entry in entries if entry] == [BITS, BITS_ZLIB]
+
+
+def test_beyond_the_blob_the_last_in_order_lose_their_masks() -> None:
+    rng = np.random.default_rng(0)
+    noise = [Mask(0, 0, rng.random((2048, 8000)) < 0.5) for _ in range(4)]
+    packed = pack_masks(noise, [2, 0, 3, 1], 8192, 8192)
+    assert [entry is not None for entry in packed.entries] == [True, False, True, False]
+    assert packed.limited == 2
+    assert len(packed.blob) <= PART_BYTES
+
+
+def test_beyond_the_raw_limit_the_last_in_order_lose_their_masks() -> None:
+    full = Mask(0, 0, np.ones((8192, 8192), dtype=np.bool_))
+    packed = pack_masks([full] * 9, range(9), 8192, 8192)
+    assert packed.limited == 1
+    assert packed.entries[8] is None
+
+
+def test_a_mask_outside_the_frame_is_not_sent() -> None:
+    with pytest.raises(MessageError, match="leaves its frame"):
+        pack_masks([Mask(5, 0, np.ones((1, 4), dtype=np.bool_))], [0], 8, 8)
+
+
+def entry(**changes: int | str) -> MaskEntry:
+    values: dict[str, int | str] = {"enc": BITS, "x": 0, "y": 0, "w": 8, "h": 2, "off": 0, "len": 2} | changes
+    return MaskEntry(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        entry(x=93),
+        entry(y=79),
+        entry(w=101),
+        entry(h=81),
+        entry(off=3),
+        entry(len=5),
+        entry(w=9),
+        entry(h=1),
+        entry(enc=BITS_ZLIB),
+    ],
+)
+def test_an_entry_that_does_not_fit_is_refused(bad: MaskEntry) -> None:
+    with pytest.raises(MessageError):
+        unpack_masks([bad], bytes(4), 100, 80)
+
+
+def test_masks_that_share_bytes_are_refused() -> None:
+    with pytest.raises(MessageError, match="claim"):
+        unpack_masks([entry(), entry(), entry()], bytes(4), 100, 80)
+
+
+def test_the_raw_limit_is_checked_before_the_first_mask_is_made() -> None:
+    piece = zlib.compress(bytes(1024), 9)
+    entries = [entry(enc=BITS_ZLIB, w=8192, h=8192, off=index * len(piece), len=len(piece)) for index in range(9)]
+    assert sum(item.raw_bytes for item in entries) > RAW_BYTES
+    tracemalloc.start()
+    with pytest.raises(MessageError, match="unpacked"):
+        unpack_masks(entries, piece * 9, 8192, 8192)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_a_bomb_is_not_inflated_beyond_what_its_mask_needs() -> None:
+    bomb = zlib.compress(bytes(1 << 28), 9)
+    tracemalloc.start()
+    with pytest.raises(MessageError, match="zlib stream"):
+        unpack_masks([entry(enc=BITS_ZLIB, len=len(bomb))], bomb, 100, 80)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4_000_000
+
+
+@pytest.mark.parametrize(
+    "piece", [zlib.compress(bytes(2)) + b"x", zlib.compress(bytes(2))[:-1], zlib.compress(bytes(1)), zlib.compress(bytes(3))]
+)
+def test_a_stream_ends_exactly_with_its_bits(piece: bytes) -> None:
+    with pytest.raises(MessageError):
+        unpack_masks([entry(enc=BITS_ZLIB, len=len(piece))], piece, 100, 80)
