@@ -42,7 +42,8 @@ class Subscriber:
     the next run. `async for` does the same. Both hand out results one by one: a loop slower than the camera falls behind by
     up to `queue` messages, and then misses some, which `Result.gap` shows. `latest()` is for such loops.
 
-    A subscriber is for one thread. It connects whether or not the pipeline runs yet, and again when that restarts.
+    A subscriber is for one thread. It connects whether or not the pipeline runs yet, and again when that restarts; a publisher that
+    sends a part larger than the format allows is disconnected for good, before the part is taken in.
 
     Args:
         endpoint: ZeroMQ address of the publisher.

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from streamseg.masks import Mask
 from streamseg.messages import Box
 
+_SMALLEST = 1e-6  # pixels; below, divisions by the scale overflow
+
 
 def carry(mask: Mask, from_box: Box, to_box: Box, width: int, height: int) -> Mask | None:
     """Move a mask with its object's box: by the translation and scale that take one box to the other.
@@ -40,7 +42,7 @@ def _sources(
     """Along one axis: the first pixel of the moved interval inside [0, limit), and for each of its pixels the index it is taken from."""
     scale = (target[1] - target[0]) / (origin[1] - origin[0]) if origin[1] > origin[0] else 0.0
     first, last = target[0] + (start - origin[0]) * scale, target[0] + (start + length - origin[0]) * scale
-    if not (scale > 0 and math.isfinite(first) and math.isfinite(last) and first < last):
+    if not (scale > 0 and math.isfinite(first) and math.isfinite(last) and last - first > _SMALLEST):
         return None
     begin, end = max(math.floor(first), 0), min(math.ceil(last), limit)
     if begin >= end:

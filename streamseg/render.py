@@ -85,20 +85,23 @@ def _draw_mask(scene: Image, mask: Mask, colour: sv.Color, thickness: int) -> No
 def _draw_boxes(scene: Image, objects: Sequence[TrackedObject], scale: float) -> None:
     height, width = scene.shape[:2]
     boxes = np.array([item.detection.xyxy for item in objects], dtype=np.float64)
-    edges = np.array([width - 1, height - 1, width - 1, height - 1], dtype=np.float64)
-    detections = sv.Detections(
-        xyxy=np.clip(boxes, 0, edges).astype(np.float32),
-        class_id=np.array([item.detection.class_id for item in objects]),
-    )
+    boxes = np.clip(boxes, 0, [width - 1, height - 1, width - 1, height - 1])
+    classes = np.array([item.detection.class_id for item in objects])
     colours = np.array([_colour_index(item) for item in objects])
-    sv.BoxAnnotator(color=_PALETTE, thickness=max(round(2 * scale), 1)).annotate(scene, detections, custom_color_lookup=colours)
-    sv.LabelAnnotator(
-        color=_PALETTE,
-        text_color=_TEXT_PALETTE,
-        text_scale=0.5 * scale,
-        text_padding=max(round(4 * scale), 2),
-        smart_position=True,
-    ).annotate(scene, detections, [_label(item) for item in objects], custom_color_lookup=colours)
+    labels = [_label(item) for item in objects]
+    size, padding = 0.5 * scale, max(round(4 * scale), 2)
+    # A label stands on its box's upper left corner; the corner it is given is moved so that the whole label is in the frame.
+    extents = np.array([cv2.getTextSize(label, _FONT, size, 1)[0] for label in labels]) + 2 * padding
+    corners = np.column_stack([np.clip(boxes[:, 0], 0, np.maximum(width - extents[:, 0], 0)), np.maximum(boxes[:, 1], extents[:, 1])])
+    sv.BoxAnnotator(color=_PALETTE, thickness=max(round(2 * scale), 1)).annotate(
+        scene, sv.Detections(xyxy=boxes.astype(np.float32), class_id=classes), custom_color_lookup=colours
+    )
+    sv.LabelAnnotator(color=_PALETTE, text_color=_TEXT_PALETTE, text_scale=size, text_padding=padding).annotate(
+        scene,
+        sv.Detections(xyxy=np.hstack([corners, corners]).astype(np.float32), class_id=classes),
+        labels,
+        custom_color_lookup=colours,
+    )
 
 
 def _label(item: TrackedObject) -> str:

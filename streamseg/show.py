@@ -39,7 +39,7 @@ def show(endpoint: str, *, source: str | None = None, title: str = "streamseg") 
         NoDisplayError: No window can be opened here.
         UsageError: The endpoint or the source's name is not one.
     """
-    _require_display()
+    require_display()
     with Subscriber(endpoint, source=source, view="overlay") as subscriber:
         try:
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
@@ -93,7 +93,7 @@ def _with_text(picture: Image, text: str) -> Image:
     return scene
 
 
-def _require_display() -> None:
+def require_display() -> None:
     """Try a window in a process of its own: where Linux has no usable display, Qt does not raise but aborts.
 
     Raises:

@@ -11,11 +11,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import gi
+import gi  # type: ignore[import-not-found, unused-ignore]
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtspServer  # type: ignore[import-not-found, unused-ignore]  # noqa: E402
 
 ROLE = "viewer"
 
@@ -34,7 +34,7 @@ class Picture:
         source = "appsrc name=clip is-live=true format=time" if self.clip else "videotestsrc is-live=true pattern=ball"
         return (
             f"( {source} ! videoconvert ! videoscale ! capsfilter name=size ! "
-            f"x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate={self.bitrate} ! "
+            f"x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=15 bitrate={self.bitrate} ! "
             "video/x-h264,profile=baseline ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
         )
 

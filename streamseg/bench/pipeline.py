@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import Queue
 
 import msgspec
 import numpy as np
@@ -13,6 +15,7 @@ import zmq
 
 from streamseg.config import Config, check_config
 from streamseg.errors import StageError
+from streamseg.messages import Image
 from streamseg.pipeline import Pipeline
 
 _SHAPE = (720, 1280, 3)
@@ -43,8 +46,8 @@ def bench_pipeline(frames: int = 300) -> PipelineFigures:
         frames: Frames measured for each, after a second of warm-up.
     """
     own = _percentiles(_pipeline_latencies(frames))
-    by_queue = _percentiles(_latencies_in_child(_receive_from_queue, frames))
-    by_zeromq = _percentiles(_latencies_in_child(_receive_from_zeromq, frames))
+    by_queue = _percentiles(_queue_latencies(frames))
+    by_zeromq = _percentiles(_zeromq_latencies(frames))
     return PipelineFigures(
         frames=frames,
         pipeline_p50_ms=own[0],
@@ -80,24 +83,61 @@ def _idle_config() -> Config:
     )
 
 
-def _latencies_in_child(receive: Callable[[int, Connection], None], frames: int) -> list[float]:
+def _queue_latencies(frames: int) -> list[float]:
+    context = multiprocessing.get_context("spawn")
+    frames_queue = context.Queue()
+    here, there = context.Pipe()
+    child = context.Process(target=_receive_from_queue, args=(_WARM_UP + frames, frames_queue, there))
+    return _latencies(child, here, frames, lambda stamp_ns, image: frames_queue.put((stamp_ns, image)))
+
+
+def _zeromq_latencies(frames: int) -> list[float]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    child = context.Process(target=receive, args=(_WARM_UP + frames, there))
+    with zmq.Context() as zmq_context, zmq_context.socket(zmq.PUSH) as socket:
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        child = context.Process(target=_receive_from_zeromq, args=(_WARM_UP + frames, port, there))
+        return _latencies(
+            child, here, frames, lambda stamp_ns, image: socket.send_multipart([stamp_ns.to_bytes(8, "little"), image.tobytes()])
+        )
+
+
+def _latencies(child: SpawnProcess, here: Connection, frames: int, send: Callable[[int, Image], None]) -> list[float]:
+    """Send frames at their rate to a child that says first that it is ready, and in the end how late each frame came."""
     child.start()
     try:
-        sender = here.recv()
-        for image in _paced_frames(_WARM_UP + frames):
-            sender.send(time.monotonic_ns(), image)
+        here.recv()
+        image = np.random.default_rng(0).integers(0, 256, _SHAPE, np.uint8)
+        start = time.monotonic()
+        for index in range(_WARM_UP + frames):
+            time.sleep(max(0.0, start + index / _FPS - time.monotonic()))
+            send(time.monotonic_ns(), image)
         latencies: list[float] = here.recv()
     finally:
         child.join()
     return latencies[_WARM_UP:]
 
 
-def _paced_frames(count: int) -> Iterator[np.ndarray]:
-    image = np.random.default_rng(0).integers(0, 256, _SHAPE, np.uint8)
-    start = time.monotonic()
-    for index in range(count):
-        time.sleep(max(0.0, start + index / _FPS - time.monotonic()))
-        yield image
+def _receive_from_queue(count: int, frames_queue: Queue[tuple[int, Image]], there: Connection) -> None:
+    there.send("ready")
+    latencies = []
+    for _ in range(count):
+        stamp_ns, _image = frames_queue.get()
+        latencies.append((time.monotonic_ns() - stamp_ns) / 1e6)
+    there.send(latencies)
+
+
+def _receive_from_zeromq(count: int, port: int, there: Connection) -> None:
+    latencies = []
+    with zmq.Context() as context, context.socket(zmq.PULL) as socket:
+        socket.connect(f"tcp://127.0.0.1:{port}")
+        there.send("ready")
+        for _ in range(count):
+            stamp, pixels = socket.recv_multipart()
+            np.frombuffer(pixels, np.uint8).reshape(_SHAPE)
+            latencies.append((time.monotonic_ns() - int.from_bytes(stamp, "little")) / 1e6)
+    there.send(latencies)
+
+
+def _percentiles(latencies: list[float]) -> tuple[float, float]:
+    return float(np.percentile(latencies, 50)), float(np.percentile(latencies, 99))

@@ -51,7 +51,7 @@ class Instance:
         self._lock = FileLock(self.directory / "lock")
 
     def __enter__(self) -> Self:
-        with FileLock(self.directory.parent / "sweep.lock"):
+        with _sweeping():
             _sweep(self.directory.parent)
             self.directory.mkdir(mode=0o700)
             self._lock.acquire()
@@ -59,7 +59,7 @@ class Instance:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         remove_segments(self.name)
-        with FileLock(self.directory.parent / "sweep.lock"):
+        with _sweeping():
             self._lock.release()
             shutil.rmtree(self.directory)
 
@@ -77,16 +77,34 @@ class Endpoint:
         self.address = _try_to_bind(bind)
         digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
         self._lock = FileLock(runtime_directory() / f"endpoint-{digest}.lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise _in_use(self.address) from error
+        with _sweeping():
+            if not _acquire(self._lock):
+                raise _in_use(self.address)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._lock.release()
+        with _sweeping():
+            _remove(self._lock)
+
+
+def _sweeping() -> FileLock:
+    """Held while locks and folders appear or vanish, so that none vanishes between being made and being locked."""
+    return FileLock(runtime_directory() / "sweep.lock")
+
+
+def _acquire(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
+
+
+def _remove(lock: FileLock) -> None:
+    lock.release()
+    Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _in_use(address: str) -> EndpointInUseError:
@@ -118,10 +136,11 @@ def _answers(bind: str) -> bool:
 def _sweep(folder: Path) -> None:
     for directory in folder.glob(f"{_PREFIX}*"):
         lock = FileLock(directory / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        remove_segments(directory.name)
-        lock.release()
-        shutil.rmtree(directory)
+        if _acquire(lock):
+            remove_segments(directory.name)
+            lock.release()
+            shutil.rmtree(directory)
+    for path in folder.glob("endpoint-*.lock"):
+        lock = FileLock(path)
+        if _acquire(lock):
+            _remove(lock)

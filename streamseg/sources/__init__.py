@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamseg.messages import Frame
@@ -29,7 +29,7 @@ class SourceOptions:
         password: For RTSP; never logged.
     """
 
-    url: str
+    url: str = field(repr=False)
     width: int | None = None
     height: int | None = None
     fps: float | None = None
@@ -40,7 +40,7 @@ class SourceOptions:
     start_timeout: float = 10.0
     wait: bool = False
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

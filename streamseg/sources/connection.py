@@ -63,8 +63,9 @@ class Connection:
         self._container.close()
 
     def _read(self, stream: VideoStream) -> Iterator[Picture | None]:
-        # Threads that each decode a picture of their own would hold back one picture each.
-        stream.thread_type = "SLICE"
+        # Threads that decode a picture each would hold back as many pictures; with threads that decode a slice each, FFmpeg neither
+        # conceals nor marks what was lost on the way.
+        stream.thread_type = "NONE"
         packets = self._container.demux(stream)
         alive = self.began
         while True:
@@ -72,10 +73,9 @@ class Connection:
             decoded: list[av.VideoFrame] = []
             try:
                 packet = next(packets)
-                if packet.size == 0:
-                    self.lost = "the stream ended"
-                    return
                 decoded = _decode(packet)
+                # At the stream's end comes an empty packet, which drains the decoder.
+                self.lost = "" if packet.size else "the stream ended"
             except (av.error.ExitError, av.error.TimeoutError):
                 packets = self._container.demux(stream)
             except (av.error.BlockingIOError, av.error.InvalidDataError):
@@ -95,6 +95,8 @@ class Connection:
             else:
                 yield None
             alive += time.monotonic() - now
+            if self.lost:
+                return
             if time.monotonic() - alive >= self._patience:
                 self.lost = f"no picture for {self._patience:.1f} s"
                 return

@@ -15,7 +15,8 @@ from av.video.stream import VideoStream
 from streamseg.errors import SourceError
 from streamseg.messages import Frame
 from streamseg.sources import SourceInfo, SourceOptions
-from streamseg.sources.picture import BgrConverter, Orientation
+from streamseg.sources.orientation import Orientation
+from streamseg.sources.picture import BgrConverter
 from streamseg.sources.timeline import FileTimeline, interval_ns, timestamp_ns
 
 UNREADABLE_LIMIT = 100

@@ -18,7 +18,7 @@ from streamseg.sources.connection import Opened
 from streamseg.sources.live import LiveSource
 
 DEFAULT_PORT = 554
-_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(?::(\d+))?")
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d+))?")
 _SECRET_IN_PATH = re.compile(r"pass|pwd|token|auth", re.IGNORECASE)
 
 

@@ -18,7 +18,7 @@ from streamseg.errors import SourceError
 from streamseg.masks import Mask
 from streamseg.messages import Box, Frame, Image
 from streamseg.sources import SourceInfo, SourceOptions
-from streamseg.sources.picture import Orientation
+from streamseg.sources.orientation import Orientation
 
 CLASS_NAMES = ("disc", "box", "star")
 COLOURS = ((40, 60, 225), (215, 110, 40), (60, 200, 235), (190, 60, 200), (60, 190, 70), (235, 200, 60))
@@ -188,14 +188,14 @@ class SyntheticScene:
 
     def _mover(self, chance: np.random.Generator, number: int) -> _Mover:
         options, radius = self.options, self._radius
-        margin = radius + 2
+        side = 2 * math.ceil(radius) + 4
+        margin = side / 2
         band = options.height / options.objects
         middle = min(max((number + 0.5) * band, margin + 1), options.height - margin - 1)
         reach = max(band / 2 - margin, 0.0)
         low, high = max(middle - reach, margin), min(middle + reach, options.height - margin)
         step = SPEED * options.width / options.fps
         right = options.width - margin
-        side = 2 * math.ceil(radius) + 4
         return _Mover(
             class_name=CLASS_NAMES[number % len(CLASS_NAMES)],
             outline=radius * _outline(CLASS_NAMES[number % len(CLASS_NAMES)]),

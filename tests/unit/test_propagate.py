@@ -90,8 +90,17 @@ def test_what_leaves_the_frame_is_cut() -> None:
 
 
 def test_a_box_shrunk_to_almost_nothing_gives_at_most_a_pixel() -> None:
-    carried = carry(disc(32, 24, 8), (24, 16, 40, 32), (10.4, 10.4, 10.4 + 1e-14, 10.6), WIDTH, HEIGHT)
-    assert carried is None or carried.area == 1
+    for to_box in [(10.4, 10.4, 10.4 + 1e-14, 10.6), (0.0, 0.0, 1e-322, 10.0), (10.4, 10.4, 10.6, 10.6)]:
+        carried = carry(disc(32, 24, 8), (24, 16, 40, 32), to_box, WIDTH, HEIGHT)
+        assert carried is None or carried.area == 1
+
+
+@pytest.mark.parametrize(("shift", "pixels"), [(-0.6, -1), (-0.4, 0), (0.4, 0), (0.6, 1)])
+def test_a_shift_is_rounded_to_the_nearest_pixel(shift: float, pixels: int) -> None:
+    carried = carry(disc(32, 24, 8), (24, 16, 40, 32), (24 + shift, 16 + shift, 40 + shift, 32 + shift), WIDTH, HEIGHT)
+    assert carried is not None
+    assert (carried.x, carried.y) == (24 + pixels, 16 + pixels)
+    assert np.array_equal(carried.bits, disc(32, 24, 8).bits)
 
 
 @pytest.mark.parametrize("box", [(10, 10, 10, 20), (10, 20, 30, 20), (30, 10, 10, 20), (10, 10, math.nan, 20), (10, 10, math.inf, 20)])

@@ -93,7 +93,10 @@ def test_the_colour_follows_the_track_and_then_the_class() -> None:
 
 def test_the_smaller_mask_lies_on_top() -> None:
     large, small = thing(track=1, mask=square(60, 60, 120)), thing(track=2, mask=square(130, 100, 20))
-    assert np.array_equal(render(grey(), result(large, small))[100:120, 130:150], render(grey(), result(small, large))[100:120, 130:150])
+    alone = render(grey(), result(small))[119, 135:145]
+    for objects in [(large, small), (small, large)]:
+        outline = render(grey(), result(*objects))[119, 135:145]
+        assert np.abs(outline.astype(int) - alone).max() < 12
 
 
 def test_the_line_says_the_age_of_an_old_mask_and_the_notice() -> None:

@@ -28,14 +28,16 @@ _MOVES = 0.6
 """Flow against the camera's motion, over a lag, from which a pixel moves."""
 _CAMERA_RESTS = 1.0
 """Displacement of a corner of the picture over a lag up to which the camera rests."""
+_CAMERA_SHARE = 0.3
+"""Share of the picture that must follow the camera for its motion to be believed."""
 _CHANGED = 14.0
 """Grey levels of difference from which a pixel changed."""
 _CUT = 20.0
 """Mean error, in grey levels, of the picture predicted by flow from which the scene is another one."""
 _KNOWN = 5
 """Frames without motion after which the background of a pixel is known."""
-_SMALLEST = 0.0008
-"""Share of the picture below which a moving spot is noise."""
+_SMALLEST, _SMALLEST_UNKNOWN = 0.0008, 0.004
+"""Share of the picture below which a moving spot is noise, before a known background and before an unknown one."""
 _PADDING = 1.0
 """Widening of each side of a box, so that a soft outline lies inside."""
 
@@ -65,7 +67,7 @@ class MotionDetector:
     """Finds what moves in a sequence of frames; `detect` must see them in order.
 
     The first frame, and the first after a cut or a new geometry, has no boxes. The confidence says how far the change stands above
-    the noise: `m / (m + threshold)` of its mean `m`, from 0.5 up.
+    the noise: `m / (m + threshold)` of its mean `m`, 0.5 at the threshold.
 
     Raises:
         SettingsError: `options.classes` names another class than `moving`.
@@ -88,11 +90,13 @@ class MotionDetector:
         grey: Grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
         if not self._past or self._past[0].shape != grey.shape:
             return self._start(small, grey)
-        motions = [_motion(self._flow, grey, self._past[-lag]) for lag in sorted({min(lag, len(self._past)) for lag in _LAGS})]
-        if any(motion is None for motion in motions):
+        lags = sorted({min(lag, len(self._past)) for lag in _LAGS})
+        motions = [_motion(self._flow, grey, self._past[-lag]) for lag in lags]
+        near = motions[0]
+        if near is None:
             return self._start(small, grey)
         self._past.append(grey)
-        foreground, change = self._separate(small, [motion for motion in motions if motion is not None])
+        foreground, change = self._separate(small, near, [motion for motion in motions if motion is not None])
         return self._detections(foreground, change, image.shape[1], image.shape[0])
 
     def _start(self, small: Image, grey: Grey) -> list[Detection]:
@@ -102,31 +106,30 @@ class MotionDetector:
         self._rested = np.zeros(grey.shape, np.int32)
         return []
 
-    def _separate(self, small: Image, motions: list[_Motion]) -> tuple[Bits, Plane]:
+    def _separate(self, small: Image, near: _Motion, motions: list[_Motion]) -> tuple[Bits, Plane]:
         """Tell moving pixels from background, and learn the background where nothing moves."""
-        moves = np.logical_or.reduce([motion.moves for motion in motions])
         certain = np.logical_or.reduce([motion.certain for motion in motions])
         change = np.maximum.reduce([motion.change for motion in motions])
         if not all(motion.camera_rests for motion in motions):
             self._background = small.astype(np.float32)
             self._rested[:] = 0
             return certain, change
-        near = _dilate(moves, 7)
+        moving = _dilate(near.moves | certain, 7)  # over the far lag, what the object uncovered seems to move, too
         difference = np.abs(small - self._background).max(axis=2)
         known = self._rested >= _KNOWN
         rate = np.where(known, np.where(difference > _CHANGED, 0.3, 0.05), 1.0 / (self._rested + 1))
-        rate[near] = 0.0
+        rate[moving] = 0.0
         self._background += rate[..., None].astype(np.float32) * (small - self._background)
-        self._rested = np.where(near, np.where(known, self._rested, 0), self._rested + 1)
-        return near & np.where(known, difference > _CHANGED, certain), np.where(known, difference, change)
+        self._rested = np.where(moving, np.where(known, self._rested, 0), self._rested + 1)
+        return moving & np.where(known, difference > _CHANGED, certain), np.where(known, difference, change)
 
     def _detections(self, foreground: Bits, change: Plane, width: int, height: int) -> list[Detection]:
         rows, columns = foreground.shape
         opened = cv2.morphologyEx(foreground.astype(np.uint8), cv2.MORPH_OPEN, _disc(3))
         closed = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, _disc(9))
         _, _, statistics, _ = cv2.connectedComponentsWithStats(closed)
-        spots = [(_box(row), row[cv2.CC_STAT_AREA]) for row in statistics[1:]]
-        boxes = _merge([box for box, area in spots if area >= _SMALLEST * rows * columns])
+        smallest = (_SMALLEST if self._rested.any() else _SMALLEST_UNKNOWN) * rows * columns
+        boxes = _merge([_box(row) for row in statistics[1:] if row[cv2.CC_STAT_AREA] >= smallest])
         scale_x, scale_y = width / columns, height / rows
         detections = []
         for left, top, right, bottom in boxes:
@@ -172,12 +175,12 @@ def _motion(flow: cv2.DISOpticalFlow, grey: Grey, earlier: Grey) -> _Motion | No
 
 
 def _camera(xs: Plane, ys: Plane, came_x: Plane, came_y: Plane) -> NDArray[np.float32] | None:
-    """The affine map, shape (2, 3), that most of the picture follows from now to then; None where nothing is common."""
+    """The affine map, shape (2, 3), that most of the picture follows from now to then; None where there is none."""
     grid = np.s_[4::8, 4::8]
     now = np.stack([xs[grid].ravel(), ys[grid].ravel()], axis=1)
     then = np.stack([came_x[grid].ravel(), came_y[grid].ravel()], axis=1)
-    affine, _ = cv2.estimateAffine2D(now, then, method=cv2.RANSAC, ransacReprojThreshold=1.0, maxIters=200)
-    return None if affine is None else np.asarray(affine, np.float32)
+    affine, followers = cv2.estimateAffine2D(now, then, method=cv2.RANSAC, ransacReprojThreshold=1.0, maxIters=200)
+    return np.asarray(affine, np.float32) if affine is not None and followers.mean() >= _CAMERA_SHARE else None
 
 
 def _half_speed(moves: Bits, speed: Plane) -> Plane:

@@ -141,11 +141,10 @@ class _Runner:
     def run(self, tensor: Rows) -> Rows:
         """Raw outputs, shape (cells, 5 + classes), of an input of shape (1, 3, height, width)."""
         try:
-            rows = self._session.run(None, {self._input: tensor})[0]
+            rows: Rows = np.asarray(self._session.run(None, {self._input: tensor})[0][0], np.float32)
         except _RUNTIME_ERRORS as error:
             raise CheckpointError(_not_run(self._path, self.height, self.width, error)) from error
-        batch: Rows = np.asarray(rows, np.float32)
-        return batch[0]
+        return rows
 
 
 def input_shape(height: int, width: int, longest: int) -> tuple[int, int]:

@@ -64,6 +64,7 @@ def test_a_file_that_ends_anywhere_is_continued(tmp_path: Path) -> None:
         complete = content[:length].count(b"\n")
         with JsonlSink(path, resume=True) as sink:
             assert sink.last_seq == (complete - 1 if complete else None)
+            assert path.read_bytes() == content[: content.rfind(b"\n", 0, length) + 1]
             for seq in range(5):
                 sink.write(result(seq))
         assert numbers_in(path) == list(range(5))

@@ -131,6 +131,17 @@ def test_a_file_that_ends_anywhere_is_continued(tmp_path: Path) -> None:
         assert_plays(path, range(10))
 
 
+def test_what_was_cut_short_is_removed_at_once(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    write(whole, range(7))
+    complete = whole.stat().st_size
+    write(whole, range(8), resume=True)
+    path.write_bytes(whole.read_bytes()[:-1])
+    write(path, range(0), resume=True)
+    assert path.stat().st_size == complete
+    assert_plays(path, range(7))
+
+
 def test_a_recording_is_continued_more_than_once(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     for end in (3, 3, 7, 20):

@@ -121,6 +121,7 @@ def thing(confidence: float = 0.5, mask: Mask | None = None, class_name: str = "
 
 
 @given(results, st.sampled_from(["masks", "clean", "overlay"]))
+@settings(deadline=None)
 def test_a_result_is_read_as_it_was_sent(result: Result, view: ResultView) -> None:
     encoded = encode_result(result, view)
     assert encoded.masks_limited == 0
@@ -129,6 +130,7 @@ def test_a_result_is_read_as_it_was_sent(result: Result, view: ResultView) -> No
 
 
 @given(news)
+@settings(deadline=None)
 def test_news_are_read_as_they_were_sent(message: SourceState | Heartbeat | End) -> None:
     assert decode(encode_news(message)) == Decoded(message, message.source, "state")
 
@@ -142,12 +144,13 @@ VALID = [vector.parts for vector in golden_vectors() if vector.expected is not N
 
 
 @given(st.lists(st.binary(max_size=300), max_size=6))
+@settings(deadline=None)
 def test_random_parts_raise_nothing_but_message_errors(parts: list[bytes]) -> None:
     read_or_refuse(parts)
 
 
 @given(st.data())
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_mutated_messages_raise_nothing_but_message_errors(data: st.DataObject) -> None:
     parts = [bytearray(part) for part in data.draw(st.sampled_from(VALID))]
     for _ in range(data.draw(st.integers(1, 4))):
@@ -165,7 +168,7 @@ json_values = st.recursive(
 
 
 @given(st.data())
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_headers_with_other_values_raise_nothing_but_message_errors(data: st.DataObject) -> None:
     parts = data.draw(st.sampled_from(VALID))
     header = json.loads(parts[1])

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from clips import number_of, write_clip
+from rtsp_fixture import StartRtspServer
+from tcp_proxy import TcpProxy
+
+from streamseg.errors import SourceError, SourceRefusedError
+from streamseg.messages import Frame
+from streamseg.sources import SourceChange, SourceOptions
+from streamseg.sources.rtsp import RtspSource
+
+PASSWORD = "p@s:s/w#rd%41"
+WITHIN_S = 30.0
+
+
+class Watch:
+    """Reads a source in the test's own thread and notes what came."""
+
+    def __init__(self, options: SourceOptions) -> None:
+        self.source = RtspSource(options)
+        self.stop = threading.Event()
+        self.items: list[Frame | SourceChange] = []
+        self._stream = self.source.frames(0, self.stop)
+
+    def until(self, condition: Callable[[Frame | SourceChange], bool]) -> Frame | SourceChange:
+        """Read on until an item fulfils the condition."""
+        deadline = time.monotonic() + WITHIN_S
+        for item in self._stream:
+            self.items.append(item)
+            if condition(item):
+                return item
+            assert time.monotonic() < deadline, "it did not come in time"
+        raise AssertionError("the source ended")
+
+    def frames(self, count: int) -> list[Frame]:
+        """Read on until so many more frames have come, and return them."""
+        got: list[Frame] = []
+        while len(got) < count:
+            item = self.until(lambda item: isinstance(item, Frame))
+            assert isinstance(item, Frame)
+            got.append(item)
+        return got
+
+    def state(self, state: str) -> SourceChange:
+        """Read on until the source is in that state."""
+        item = self.until(lambda item: isinstance(item, SourceChange))
+        assert isinstance(item, SourceChange) and item.state == state
+        return item
+
+    def times(self) -> list[int]:
+        """The presentation times of all frames so far."""
+        return [item.pts_ns for item in self.items if isinstance(item, Frame)]
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[[SourceOptions], Watch]]:
+    """Opens sources and closes them with the test."""
+    watches: list[Watch] = []
+
+    def open_source(options: SourceOptions) -> Watch:
+        watches.append(Watch(options))
+        return watches[-1]
+
+    yield open_source
+    for opened in watches:
+        opened.source.close()
+
+
+OpenWatch = Callable[[SourceOptions], Watch]
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_clip_arrives_picture_by_picture(rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path, transport: str) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=30, width=320, height=240, fps=15)
+    server = rtsp_server(clip)
+    camera = watch(SourceOptions(url=server.url, transport=transport))
+    assert camera.source.info.description == f"{server.url} (h264 320x240 over {transport})"
+    assert camera.source.info.fps == 15
+
+    frames = camera.frames(40)
+
+    assert {frame.image.shape for frame in frames} == {(240, 320, 3)}
+    numbers = [number_of(frame.image) for frame in frames]
+    assert all(later == (earlier + 1) % 30 for earlier, later in pairwise(numbers)), numbers
+    steps = [(later.pts_ns - earlier.pts_ns) / 1e9 for earlier, later in pairwise(frames[2:])]
+    assert steps == pytest.approx([1 / 15] * len(steps), abs=0.005)
+
+
+def test_stop_ends_the_frames(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+    camera = watch(SourceOptions(url=rtsp_server().url))
+    camera.frames(5)
+    camera.stop.set()
+    with pytest.raises(AssertionError, match="the source ended"):
+        camera.frames(1)
+
+
+def test_a_login_is_needed_encoded_and_never_shown(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+    server = rtsp_server(user="us@er", password=PASSWORD)
+    camera = watch(SourceOptions(url=server.url, username="us@er", password=PASSWORD))
+    camera.frames(3)
+    assert PASSWORD not in repr(camera.source.info)
+
+    wrong = server.url.replace("//", "//us%40er:secret-one@")
+    for options in (SourceOptions(url=wrong), SourceOptions(url=server.url, username="us@er", password="secret-two", wait=True)):
+        began = time.monotonic()
+        with pytest.raises(SourceRefusedError, match="password_file") as raised:
+            list(RtspSource(options).frames(0, threading.Event()))
+        assert time.monotonic() - began < 5
+        assert "secret" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_resolution_may_change(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+    server = rtsp_server(width=320, height=240)
+    camera = watch(SourceOptions(url=server.url))
+    assert camera.frames(1)[0].width == 320
+    server.set_size(160, 120)
+    changed = camera.until(lambda item: isinstance(item, Frame) and item.width == 160)
+    assert isinstance(changed, Frame) and changed.image.shape == (120, 160, 3)
+    assert not any(isinstance(item, SourceChange) for item in camera.items)
+
+
+def test_stall_cut_and_refusal_are_announced_and_survived(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+    with TcpProxy(rtsp_server().port) as proxy:
+        camera = watch(SourceOptions(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=1.0))
+        camera.frames(15)
+
+        proxy.stall()
+        began = time.monotonic()
+        assert camera.state("disconnected").detail == "no picture for 1.0 s"
+        assert 0.9 < time.monotonic() - began < 2.0
+        proxy.resume()
+        camera.state("running")
+        camera.frames(15)
+
+        proxy.cut()
+        assert camera.state("disconnected").detail == "the stream ended"
+        camera.state("running")
+        camera.frames(15)
+
+        proxy.refuse()
+        camera.state("disconnected")
+        proxy.accept()
+        camera.state("running")
+        camera.frames(15)
+    times = camera.times()
+    assert times == sorted(set(times))
+
+
+def test_a_short_silence_is_no_loss(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+    with TcpProxy(rtsp_server().port) as proxy:
+        camera = watch(SourceOptions(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=3.0))
+        camera.frames(15)
+        proxy.stall()
+        timer = threading.Timer(1.0, proxy.resume)
+        timer.start()
+        camera.frames(30)
+        timer.join()
+        assert not any(isinstance(item, SourceChange) for item in camera.items)
+        assert proxy.accepted == 1
+
+
+def test_a_killed_server_is_waited_for(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+    server = rtsp_server()
+    camera = watch(SourceOptions(url=server.url, timeout=1.0))
+    camera.frames(10)
+    server.kill()
+    camera.state("disconnected")
+    rtsp_server(port=server.port)
+    camera.state("running")
+    camera.frames(10)
+    times = camera.times()
+    assert times == sorted(set(times))
+
+
+def test_the_end_of_a_live_stream_is_a_loss(rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=30, width=320, height=240, fps=15)
+    camera = watch(SourceOptions(url=rtsp_server(clip, once=True).url, timeout=1.0))
+    camera.state("disconnected")
+    # The shared pipeline of the server begins anew.
+    camera.state("running")
+    assert len(camera.times()) > 10
+
+
+def test_stop_is_heeded_while_nothing_comes(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+    with TcpProxy(rtsp_server().port) as proxy:
+        camera = watch(SourceOptions(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=2.0))
+        camera.frames(5)
+        proxy.stall()
+        timer = threading.Timer(0.3, camera.stop.set)
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(AssertionError, match="the source ended"):
+            camera.frames(100)
+        assert time.monotonic() - began < 0.3 + 2.0 + 0.5
+        timer.join()
+
+
+def test_an_absent_camera_is_waited_for_where_asked(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+    with TcpProxy(rtsp_server().port) as proxy:
+        proxy.refuse()
+        url = f"rtsp://127.0.0.1:{proxy.port}/stream"
+        with pytest.raises(SourceError, match="refused the connection"):
+            RtspSource(SourceOptions(url=url))
+        camera = watch(SourceOptions(url=url, wait=True))
+        assert "refused the connection" in camera.state("disconnected").detail
+        proxy.accept()
+        camera.state("running")
+        camera.frames(5)
+
+
+def test_what_cannot_be_opened_says_why(rtsp_server: StartRtspServer) -> None:
+    server = rtsp_server()
+    with pytest.raises(SourceError, match=r"no such stream \(404\)"):
+        RtspSource(SourceOptions(url=server.url + "-other"))
+    with pytest.raises(SourceError, match=r"host name 'camera\.invalid' is not known"):
+        RtspSource(SourceOptions(url="rtsp://u:secret@camera.invalid/stream"))
+
+
+def test_a_server_that_never_answers_fails_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        options = SourceOptions(url=f"rtsp://u:secret@127.0.0.1:{silent.getsockname()[1]}/stream", start_timeout=1.0)
+        began = time.monotonic()
+        with pytest.raises(SourceError, match="within 1 s") as raised:
+            RtspSource(options)
+        assert time.monotonic() - began < 2.0
+        assert "secret" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_the_server_of_the_tests_ends_with_its_standard_input(rtsp_server: StartRtspServer) -> None:
+    server = rtsp_server()
+    server.stop()
+    assert server.process.returncode == 0

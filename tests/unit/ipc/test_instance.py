@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import zmq
+
+from streamseg.errors import EndpointInUseError, SettingsError
+from streamseg.ipc import instance as instance_module
+from streamseg.ipc.instance import Endpoint, Instance
+from streamseg.ipc.ring import RingWriter, segment_directory
+
+DIE = """
+import os, sys, pathlib
+from streamseg.ipc import instance
+from streamseg.ipc.instance import Instance
+from streamseg.ipc.ring import RingWriter
+instance.tempfile.tempdir = sys.argv[1]
+instance._LONGEST_FOLDER = 1000
+alive = Instance().__enter__()
+RingWriter(alive.name, 0, 48, 64)
+print(alive.name, flush=True)
+os._exit(9)
+"""
+
+
+@pytest.fixture(autouse=True)
+def private_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instance_module.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(instance_module, "_LONGEST_FOLDER", 1000)
+
+
+def test_a_run_leaves_nothing(tmp_path: Path) -> None:
+    with Instance() as instance, Endpoint("tcp://127.0.0.1:*"):
+        writer = RingWriter(instance.name, 0, 48, 64)
+        assert len(writer.ring.name) <= 30
+        assert instance.directory.stat().st_mode & 0o777 == 0o700
+        writer.close()
+    assert not list(segment_directory().glob(f"{instance.name}*"))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["sweep.lock"]
+
+
+def test_what_a_dead_run_left_is_swept_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    died = subprocess.run([sys.executable, "-c", DIE, str(tmp_path)], capture_output=True, text=True, check=False)
+    dead = died.stdout.strip()
+    assert dead, died.stderr
+    assert list(segment_directory().glob(f"{dead}*"))
+    with Instance() as first:
+        writer = RingWriter(first.name, 0, 48, 64)
+        with Instance():
+            assert not list(segment_directory().glob(f"{dead}*"))
+            assert list(segment_directory().glob(f"{first.name}*"))
+            assert first.directory.exists()
+        writer.close()
+
+
+def test_an_endpoint_has_one_owner() -> None:
+    with Endpoint("tcp://127.0.0.1:*") as first:
+        assert not first.address.endswith("*")
+        with pytest.raises(EndpointInUseError, match=first.address):
+            Endpoint(first.address)
+    with Endpoint(first.address) as again:
+        assert again.address == first.address
+
+
+def test_a_foreign_programs_endpoint_is_in_use(tmp_path: Path) -> None:
+    with zmq.Context() as context, context.socket(zmq.PUB) as other:
+        port = other.bind_to_random_port("tcp://127.0.0.1")
+        with pytest.raises(EndpointInUseError, match=str(port)):
+            Endpoint(f"tcp://127.0.0.1:{port}")
+        other.bind(f"ipc://{tmp_path}/taken")
+        with pytest.raises(EndpointInUseError, match="taken"):
+            Endpoint(f"ipc://{tmp_path}/taken")
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"publish\.bind: tcp://192\.0\.2\.1:5555"):
+        Endpoint("tcp://192.0.2.1:5555")

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import multiprocessing
+import secrets
+from collections.abc import Iterator
+from multiprocessing.synchronize import Event
+
+import numpy as np
+import pytest
+
+from streamseg.errors import FrameOverrunError, StageError
+from streamseg.ipc import ring as ring_module
+from streamseg.ipc.ring import RingName, RingReader, RingWriter, last_sequence, remove_segments, segment_directory
+from streamseg.messages import Image
+
+
+@pytest.fixture
+def prefix() -> Iterator[str]:
+    name = f"streamseg-test-{secrets.token_hex(3)}"
+    yield name
+    remove_segments(name)
+
+
+def picture(value: int, height: int = 48, width: int = 64) -> Image:
+    return np.full((height, width, 3), value % 251, np.uint8)
+
+
+def test_a_frame_is_read_until_its_slot_is_taken(prefix: str) -> None:
+    writer, reader = RingWriter(prefix, 0, 48, 64, slots=4), RingReader()
+    for seq in range(6):
+        writer.write(seq, picture(seq))
+    for seq in range(2, 6):
+        assert (reader.read(writer.ring, seq) == seq).all()
+    for seq in (0, 1, 6):
+        with pytest.raises(FrameOverrunError):
+            reader.read(writer.ring, seq)
+    assert last_sequence(writer.ring) == 5
+    reader.close()
+    writer.close()
+
+
+def test_a_smaller_frame_keeps_its_shape(prefix: str) -> None:
+    writer, reader = RingWriter(prefix, 0, 48, 64), RingReader()
+    writer.write(0, picture(7, 31, 47))
+    assert reader.read(writer.ring, 0).shape == (31, 47, 3)
+    reader.close()
+    writer.close()
+
+
+def test_a_new_epoch_is_mapped_and_the_old_one_refused(prefix: str) -> None:
+    reader = RingReader()
+    first = RingWriter(prefix, 0, 48, 64)
+    first.write(0, picture(1))
+    reader.read(first.ring, 0)
+    first.close()
+    remove_segments(first.ring.name)
+    second = RingWriter(prefix, 1, 96, 64)
+    second.write(1, picture(2, 96))
+    assert (reader.read(second.ring, 1) == 2).all()
+    with pytest.raises(FrameOverrunError):
+        reader.read(first.ring, 0)
+    reader.close()
+    second.close()
+
+
+def test_a_frame_that_changes_under_the_reader_is_never_returned(prefix: str) -> None:
+    """A writer in another process goes round as fast as it can; every picture that is returned is whole."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    here, there = context.Pipe()
+    child = context.Process(target=_write_for_ever, args=(prefix, stop, there))
+    child.start()
+    reader = RingReader()
+    try:
+        ring: RingName = here.recv()
+        whole = refused = 0
+        for _ in range(3000):
+            seq = last_sequence(ring) or 0
+            try:
+                image = reader.read(ring, seq)
+            except FrameOverrunError:
+                refused += 1
+                continue
+            assert (image == seq % 251).all()
+            whole += 1
+    finally:
+        stop.set()
+        reader.close()
+        child.join(10)
+    assert child.exitcode == 0
+    assert whole
+    assert refused
+
+
+def _write_for_ever(prefix: str, stop: Event, there: multiprocessing.connection.Connection) -> None:
+    writer = RingWriter(prefix, 0, 480, 640, slots=3)
+    there.send(writer.ring)
+    seq = 0
+    while not stop.is_set():
+        writer.write(seq, picture(seq, 480, 640))
+        seq += 1
+    writer.close()
+
+
+def test_a_dead_readers_mapping_leaves_the_segment_alone(prefix: str) -> None:
+    writer = RingWriter(prefix, 0, 48, 64)
+    writer.write(0, picture(9))
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=_read_and_die, args=(writer.ring,))
+    child.start()
+    child.join(20)
+    assert (segment_directory() / writer.ring.name).exists()
+    writer.close()
+
+
+def _read_and_die(ring: RingName) -> None:
+    RingReader().read(ring, 0)
+    multiprocessing.current_process().kill()
+
+
+def test_too_little_shared_memory_is_said_before_it_is_touched(prefix: str) -> None:
+    with pytest.raises(StageError, match="free"):
+        RingWriter(prefix, 0, 8192, 8192, slots=100_000)
+    assert not list(segment_directory().glob(f"{prefix}*"))
+
+
+def test_a_full_device_is_an_error_and_leaves_nothing(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ring_module, "_reserve", refuse)
+    with pytest.raises(StageError, match="No space left"):
+        RingWriter(prefix, 0, 48, 64)
+    assert not list(segment_directory().glob(f"{prefix}*"))
+
+
+def test_without_fallocate_the_file_is_extended(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.posix_fallocate")
+    writer, reader = RingWriter(prefix, 0, 48, 64), RingReader()
+    writer.write(3, picture(3))
+    assert (reader.read(writer.ring, 3) == 3).all()
+    reader.close()
+    writer.close()

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from streamseg.errors import CheckpointError, SettingsError, WeightsError
+from streamseg.messages import Box, Detection, Image
+from streamseg.models.detectors import DetectorOptions, create_detector
+from streamseg.models.detectors.yolox import decode, input_shape
+from streamseg.models.detectors.yolox_graph import read_yolox_graph
+
+SIDE = 128
+STRIDES = (8, 16, 32)
+
+
+def export(path: Path, *, classes: int = 2, strides: tuple[int, ...] = STRIDES, pinned: bool = False) -> Path:
+    """A YOLOX-like export, fixed to 128x128 as the official ones are to theirs.
+
+    Each cell of stride 8 that is wholly red (class 0) or blue (class 1) is an object of 24x16 pixels in the cell's middle.
+
+    Args:
+        pinned: Whether the shape is written where it cannot be rewritten, too.
+    """
+    nodes, weights, parts = [], [], []
+    image = "images"
+    if pinned:
+        weights.append(numpy_helper.from_array(np.array([1, 3, SIDE, SIDE], np.int64), "pin"))
+        nodes.append(helper.make_node("Reshape", ["images", "pin"], ["pinned"]))
+        image = "pinned"
+    for stride in strides:
+        kernel = np.zeros((5 + classes, 3, stride, stride), np.float32)
+        bias = np.zeros(5 + classes, np.float32)
+        bias[:4] = 0.5, 0.5, np.log(3.0), np.log(2.0)
+        bias[4:] = -30.0
+        if stride == 8:
+            kernel[4, (0, 2)] = 40.0 / 255 / 64
+            kernel[5, 2], kernel[6, 0] = 60.0 / 255 / 64, 60.0 / 255 / 64
+        cells = (SIDE // stride) ** 2
+        weights += [
+            numpy_helper.from_array(kernel, f"kernel{stride}"),
+            numpy_helper.from_array(bias, f"bias{stride}"),
+            numpy_helper.from_array(np.array([1, 5 + classes, cells], np.int64), f"shape{stride}"),
+        ]
+        nodes += [
+            helper.make_node("Conv", [image, f"kernel{stride}", f"bias{stride}"], [f"raw{stride}"], strides=[stride, stride]),
+            helper.make_node("Split", [f"raw{stride}", "sections"], [f"box{stride}", f"logit{stride}"], axis=1),
+            helper.make_node("Sigmoid", [f"logit{stride}"], [f"score{stride}"]),
+            helper.make_node("Concat", [f"box{stride}", f"score{stride}"], [f"map{stride}"], axis=1),
+            helper.make_node("Reshape", [f"map{stride}", f"shape{stride}"], [f"flat{stride}"]),
+        ]
+        parts.append(f"flat{stride}")
+    weights.append(numpy_helper.from_array(np.array([4, 1 + classes], np.int64), "sections"))
+    nodes += [helper.make_node("Concat", parts, ["all"], axis=2), helper.make_node("Transpose", ["all"], ["output"], perm=[0, 2, 1])]
+    cells = sum((SIDE // stride) ** 2 for stride in strides)
+    graph = helper.make_graph(
+        nodes,
+        "yolox",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, cells, 5 + classes])],
+        weights,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def frame_with(width: int, height: int, red: tuple[int, int], blue: tuple[int, int]) -> tuple[Image, Box, Box]:
+    """A black frame in which, once fitted into the input, the given cells (column, row) are red and blue; and the boxes expected."""
+    scale = SIDE / max(width, height)
+    columns, rows = round(width * scale), round(height * scale)
+    image = np.zeros((height, width, 3), np.uint8)
+    boxes = []
+    for (column, row), channel in ((red, 2), (blue, 0)):
+        left, top, right, bottom = (edge * 8 for edge in (column, row, column + 1, row + 1))
+        margin = 2  # in pixels of the input: the resampling mixes what lies around
+        ys = slice(round((top - margin) * height / rows), round((bottom + margin) * height / rows))
+        xs = slice(round((left - margin) * width / columns), round((right + margin) * width / columns))
+        image[ys, xs, channel] = 255
+        x, y = left + 4, top + 4
+        boxes.append((x - 12, y - 8, x + 12, y + 8))
+    to_frame = np.array([width / columns, height / rows] * 2)
+    first, second = (tuple((np.array(box) * to_frame).clip(0, [width, height] * 2).tolist()) for box in boxes)
+    return image, first, second
+
+
+def detector_for(path: Path, **changes: object) -> DetectorOptions:
+    return DetectorOptions(model=str(path), **{"conf": 0.5, **changes})  # type: ignore[arg-type]
+
+
+def by_class(found: list[Detection]) -> dict[str, Box]:
+    return {detection.class_name: detection.xyxy for detection in found}
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize(("width", "height"), [(128, 128), (256, 144), (333, 187), (187, 333), (1280, 720)])
+def test_each_box_lies_on_its_object_with_its_class(tmp_path: Path, width: int, height: int, pinned: bool) -> None:
+    detector = create_detector(detector_for(export(tmp_path / "mine.onnx", pinned=pinned)))
+    image, red, blue = frame_with(width, height, red=(2, 2), blue=(6, 7))
+    found = by_class(detector.detect(image))
+    assert detector.name == "mine"
+    assert set(found) == {"class-0", "class-1"}
+    assert np.allclose(found["class-0"], red, atol=0.01 * max(width, height) / SIDE)
+    assert np.allclose(found["class-1"], blue, atol=0.01 * max(width, height) / SIDE)
+
+
+def test_the_input_follows_the_picture(tmp_path: Path) -> None:
+    assert input_shape(720, 1280, 416) == (256, 416)
+    assert input_shape(480, 640, 416) == (320, 416)
+    assert input_shape(1280, 720, 416) == (416, 256)
+    assert input_shape(500, 500, 640) == (640, 640)
+    assert input_shape(4, 4000, 640) == (32, 640)
+    session = onnxruntime.InferenceSession(
+        read_yolox_graph(export(tmp_path / "a.onnx")).reshaped(96, 160), providers=["CPUExecutionProvider"]
+    )
+    assert session.get_inputs()[0].shape == [1, 3, 96, 160]
+    assert session.run(None, {"images": np.zeros((1, 3, 96, 160), np.float32)})[0].shape == (1, 12 * 20 + 6 * 10 + 3 * 5, 7)
+
+
+def test_a_new_frame_size_is_followed(tmp_path: Path) -> None:
+    detector = create_detector(detector_for(export(tmp_path / "a.onnx")))
+    for width, height in ((256, 144), (144, 256), (256, 144)):
+        image, red, _ = frame_with(width, height, red=(3, 4), blue=(6, 8))
+        assert np.allclose(by_class(detector.detect(image))["class-0"], red, atol=0.05)
+
+
+def test_imgsz_sets_the_longer_side(tmp_path: Path) -> None:
+    image = np.zeros((144, 256, 3), np.uint8)
+    image[64:72, 64:72, 2] = 255
+    [detection] = create_detector(detector_for(export(tmp_path / "a.onnx"), imgsz=256)).detect(image)
+    assert detection.xyxy[2] - detection.xyxy[0] == pytest.approx(24, abs=0.1)  # the model's 24 pixels are the frame's now
+    with pytest.raises(SettingsError, match=r"^detector\.imgsz: [^\n]*128x128"):
+        create_detector(detector_for(export(tmp_path / "b.onnx", pinned=True), imgsz=256)).detect(image)
+
+
+def test_classes_conf_and_max_det(tmp_path: Path) -> None:
+    path = export(tmp_path / "a.onnx")
+    image, _, _ = frame_with(256, 144, red=(2, 2), blue=(6, 7))
+    assert set(by_class(create_detector(detector_for(path, classes=("class-1",))).detect(image))) == {"class-1"}
+    assert set(by_class(create_detector(detector_for(path, classes=(0,))).detect(image))) == {"class-0"}
+    assert len(create_detector(detector_for(path, max_det=1)).detect(image)) == 1
+    assert create_detector(detector_for(path, conf=1.0)).detect(image) == []
+    with pytest.raises(SettingsError, match=r"^detector\.classes: "):
+        create_detector(detector_for(path, classes=("person",)))
+
+
+def test_neighbours_of_one_class_become_one_box(tmp_path: Path) -> None:
+    path = export(tmp_path / "a.onnx")
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
+    image[32:40, 32:48, 2] = 255  # two cells, whose boxes overlap by half
+    assert len(create_detector(detector_for(path, iou=0.4)).detect(image)) == 1
+    assert len(create_detector(detector_for(path, iou=0.6)).detect(image)) == 2
+    image[32:40, 40:48] = (255, 0, 0)  # the second of the other class: both stay
+    assert set(by_class(create_detector(detector_for(path, iou=0.4)).detect(image))) == {"class-0", "class-1"}
+
+
+def test_decode_places_cells_row_by_row_stride_by_stride() -> None:
+    rows = np.zeros((4 * 8 + 2 * 4 + 1 * 2, 7), np.float32)
+    rows[:, 4:] = np.random.default_rng(0).random((len(rows), 3))
+    found = decode(rows, height=32, width=64)
+    assert found[8 + 3].tolist()[:4] == [24 - 4, 8 - 4, 24 + 4, 8 + 4]
+    assert found[32 + 4 + 2].tolist()[:4] == [32 - 8, 16 - 8, 32 + 8, 16 + 8]
+    assert found[40 + 1].tolist()[:4] == [32 - 16, 0 - 16, 32 + 16, 0 + 16]
+    assert np.array_equal(found[:, 4:], rows[:, 4:])
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no model\n" * 40, bytes(range(256)) * 8])
+def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"^[^\n]+a\.onnx[^\n]+YOLOX[^\n]+$"):
+        create_detector(detector_for(path)).detect(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_model_that_is_no_yolox(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "other",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 64, 64])],
+    )
+    onnx.save(helper.make_model(graph), path)
+    with pytest.raises(CheckpointError, match=r"expected a YOLOX export"):
+        create_detector(detector_for(path))
+    with pytest.raises(CheckpointError, match=r"expected a YOLOX export"):
+        create_detector(detector_for(export(path, strides=(8, 16)))).detect(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_weights_that_are_missing_or_named_twice(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none\.onnx"):
+        create_detector(DetectorOptions(model="yolox-nano", weights=tmp_path / "none.onnx"))
+    path = export(tmp_path / "a.onnx")
+    with pytest.raises(SettingsError, match=r"^detector\.weights: "):
+        create_detector(DetectorOptions(model=str(path), weights=path))
+
+
+def box_iou(one: Box, other: Box) -> float:
+    width, height = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
+    common = max(0.0, width) * max(0.0, height)
+    return common / (sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - common)
+
+
+def fixed_like_the_official(path: Path, target: Path) -> Path:
+    """The same weights with the number of cells written into the Reshape nodes, as the official release has it."""
+    model = onnx.load(path)
+    shapes = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = [node for node in model.graph.node if node.op_type == "Reshape"]
+    for node, stride in zip(nodes, STRIDES, strict=True):
+        fixed = np.array([1, 85, (416 // stride) ** 2], np.int64)
+        shapes[node.input[1]].CopyFrom(numpy_helper.from_array(fixed, node.input[1]))
+    onnx.save(model, target)
+    return target
+
+
+def real_pictures(shared_data: Path) -> list[NDArray[np.uint8]]:
+    pictures = [np.asarray(cv2.imread(str(shared_data / "images" / "dog.jpg")), np.uint8)]
+    for clip in ("cups", "coffee"):
+        capture = cv2.VideoCapture(str(shared_data / "clips" / f"{clip}.mp4"))
+        pictures.append(np.asarray(capture.read()[1], np.uint8))
+        capture.release()
+    return pictures
+
+
+def test_real_weights_see_the_same_at_the_pictures_shape_as_in_the_square(shared_data: Path, tmp_path: Path) -> None:
+    weights = fixed_like_the_official(shared_data / "yolox_nano.onnx", tmp_path / "official.onnx")
+    options = DetectorOptions(model="yolox-nano", weights=weights, threads=2)
+    for picture in real_pictures(shared_data):
+        below, beside = (max(picture.shape[:2]) - side for side in picture.shape[:2])
+        square = cv2.copyMakeBorder(picture, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=(114, 114, 114))
+        found = create_detector(options).detect(picture)
+        expected = create_detector(options).detect(np.asarray(square, np.uint8))
+        for ours, theirs in ((found, expected), (expected, found)):
+            confident = [detection for detection in ours if detection.confidence > 0.6]
+            assert confident
+            for detection in confident:
+                partners = [other for other in theirs if other.class_id == detection.class_id]
+                assert max((box_iou(detection.xyxy, other.xyxy) for other in partners), default=0.0) > 0.9
+
+
+def test_real_weights_on_the_dog(shared_data: Path) -> None:
+    options = DetectorOptions(model="yolox-nano", weights=shared_data / "yolox_nano.onnx", conf=0.6)
+    found = by_class(create_detector(options).detect(real_pictures(shared_data)[0]))
+    assert set(found) == {"dog", "bicycle", "car"}
+    assert box_iou(found["dog"], (130.0, 218.0, 312.0, 540.0)) > 0.85
+    assert box_iou(found["car"], (468.0, 75.0, 690.0, 170.0)) > 0.85

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import struct
+import threading
+import wave
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from clips import number_of, write_clip
+
+from streamseg.errors import SourceError
+from streamseg.messages import Frame
+from streamseg.sources import SourceOptions
+from streamseg.sources.file import FileSource
+
+
+def play(path: Path, start: int = 0, rotate: int = 0, mirror: bool = False) -> list[Frame]:
+    source = FileSource(SourceOptions(url=str(path), rotate=rotate, mirror=mirror))
+    frames = list(source.frames(start, threading.Event()))
+    source.close()
+    return frames
+
+
+def numbers(frames: list[Frame]) -> list[int]:
+    return [number_of(frame.image) for frame in frames]
+
+
+def damage(path: Path, begin: float, end: float) -> Path:
+    """Overwrite a part of the file, given as shares of its length, with noise."""
+    content = bytearray(path.read_bytes())
+    first, last = int(begin * len(content)), int(end * len(content))
+    content[first:last] = np.random.default_rng(0).bytes(last - first)
+    path.write_bytes(content)
+    return path
+
+
+def turn_clockwise(path: Path) -> Path:
+    """Write into the MP4's track header that it is to be shown turned right by a quarter."""
+    content = bytearray(path.read_bytes())
+    matrix = content.find(b"tkhd") + 44
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    return path
+
+
+def test_every_frame_comes_once_in_order_with_the_time_of_the_file(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=30, fps=25)
+    source = FileSource(SourceOptions(url=str(clip)))
+    assert (source.info.fps, source.info.frame_count) == (25.0, 30)
+
+    frames = list(source.frames(0, threading.Event()))
+
+    assert numbers(frames) == list(range(30))
+    assert [frame.pts_ns for frame in frames] == [number * 40_000_000 for number in range(30)]
+    stamps = [frame.t_capture_ns for frame in frames]
+    assert stamps == sorted(stamps)
+
+
+def test_colours_arrive_as_blue_green_red(tmp_path: Path) -> None:
+    image = play(write_clip(tmp_path / "clip.mp4", frames=1))[0].image
+    blue, green, red = image[24, 8]
+    assert red > 180 and blue < 20 and green < 20
+
+
+def test_start_skips_exactly_so_many_frames_and_keeps_their_times(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4")
+    whole, rest = play(clip), play(clip, start=17)
+    assert numbers(rest) == list(range(17, 30))
+    assert [frame.pts_ns for frame in rest] == [frame.pts_ns for frame in whole[17:]]
+
+
+def test_start_beyond_the_end_gives_nothing(tmp_path: Path) -> None:
+    assert play(write_clip(tmp_path / "clip.mp4"), start=30) == []
+
+
+def test_stop_ends_the_frames(tmp_path: Path) -> None:
+    stop = threading.Event()
+    taken = 0
+    for _ in FileSource(SourceOptions(url=str(write_clip(tmp_path / "clip.mp4")))).frames(0, stop):
+        taken += 1
+        stop.set()
+    assert taken == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "width", "height"),
+    [
+        ("odd.mkv", "libx264", "yuv444p", 63, 47),
+        ("ten_bit.mp4", "libx264", "yuv420p10le", 64, 48),
+        ("gray.mp4", "libx264", "gray", 64, 48),
+        ("old.avi", "mpeg4", "yuv420p", 64, 48),
+        ("stream.ts", "libx264", "yuv420p", 64, 48),
+        ("untimed.h264", "libx264", "yuv420p", 64, 48),
+        ("untimed.mjpeg", "mjpeg", "yuvj420p", 64, 48),
+    ],
+)
+def test_formats_of_every_kind(tmp_path: Path, name: str, codec: str, pixels: str, width: int, height: int) -> None:
+    frames = play(write_clip(tmp_path / name, codec=codec, pixels=pixels, width=width, height=height))
+    assert {frame.image.shape for frame in frames} == {(height, width, 3)}
+    assert numbers(frames) == list(range(30))
+    steps = [later.pts_ns - earlier.pts_ns for earlier, later in pairwise(frames)]
+    assert frames[0].pts_ns == 0 and min(steps) > 0 and max(steps) < 50_000_000
+
+
+def test_an_image_is_a_source_of_one_frame(tmp_path: Path) -> None:
+    picture = tmp_path / "picture%03d.png"
+    cv2.imwrite(str(picture), np.full((40, 50, 3), (10, 20, 200), dtype=np.uint8))
+    (frame,) = play(picture)
+    assert frame.image.shape == (40, 50, 3)
+    assert tuple(frame.image[0, 0]) == (10, 20, 200)
+
+
+def test_the_files_own_rotation_is_honoured(tmp_path: Path) -> None:
+    # The red half lies left; turned right by a quarter it lies at the top.
+    image = play(turn_clockwise(write_clip(tmp_path / "clip.mp4", frames=1)))[0].image
+    assert image.shape == (64, 48, 3)
+    assert image[10, 10, 2] > 150 and image[-10, 10, 2] < 50
+
+
+def test_rotation_of_the_file_and_of_the_options_add_up(tmp_path: Path) -> None:
+    clip = turn_clockwise(write_clip(tmp_path / "clip.mp4", frames=1))
+    image = play(clip, rotate=90)[0].image
+    assert image.shape == (48, 64, 3)
+    assert image[10, -10, 2] > 150 and image[10, 10, 2] < 50
+    mirrored = play(clip, rotate=90, mirror=True)[0].image
+    np.testing.assert_array_equal(mirrored, image[:, ::-1])
+
+
+def test_a_damaged_middle_costs_frames_but_not_the_rest(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.ts", frames=60)
+    frames = play(damage(clip, 0.4, 0.5))
+    got = numbers(frames)
+    assert 30 <= len(got) < 60
+    assert got[:15] == list(range(15))
+    assert got[-20:] == list(range(40, 60))
+    assert all(later.pts_ns > earlier.pts_ns for earlier, later in pairwise(frames))
+    assert frames[-1].pts_ns == pytest.approx(59 / 30 * 1e9, abs=5e7)
+
+
+def test_skipping_in_a_damaged_file_gives_the_same_frames(tmp_path: Path) -> None:
+    clip = damage(write_clip(tmp_path / "clip.ts", frames=60), 0.4, 0.5)
+    whole, rest = play(clip), play(clip, start=24)
+    assert len(rest) == len(whole) - 24
+    for expected, got in zip(whole[24:], rest, strict=True):
+        assert got.pts_ns == expected.pts_ns
+        np.testing.assert_array_equal(got.image, expected.image)
+
+
+def test_a_file_cut_short_plays_as_far_as_it_goes(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.ts", frames=60)
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    got = numbers(play(clip))
+    assert 15 < len(got) < 50
+    assert got[:15] == list(range(15))
+
+
+def test_timestamps_that_begin_anew_go_on_rising(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.ts", frames=60)
+    clip.write_bytes(clip.read_bytes() * 2)
+    times = [frame.pts_ns for frame in play(clip)]
+    assert len(times) == 120
+    assert np.diff(times) == pytest.approx(1e9 / 30, rel=0.01)
+
+
+def write_nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def write_text(path: Path) -> None:
+    path.write_text("just words\n" * 200)
+
+
+def write_sound(path: Path) -> None:
+    with wave.open(str(path), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(16000))
+
+
+def write_noise(path: Path) -> None:
+    """A video whose container is in order and whose every picture is noise."""
+    content = write_clip(path).read_bytes()
+    start, end = content.find(b"mdat") + 4, content.find(b"moov") - 4
+    path.write_bytes(content[:start] + np.random.default_rng(0).bytes(end - start) + content[end:])
+
+
+def write_playlist(path: Path) -> None:
+    path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/part.ts\n#EXT-X-ENDLIST\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("empty.mp4", write_nothing, "cannot be opened as a video"),
+        ("notes.txt", write_text, "is text, not a video"),
+        ("notes.mp4", write_text, "cannot be opened as a video"),
+        ("sound.wav", write_sound, "holds no video"),
+        ("noise.mp4", write_noise, "has no frame"),
+        ("list.m3u8", write_playlist, "cannot be opened as a video"),
+        ("folder", Path.mkdir, "is not a file"),
+        ("absent.mp4", None, "no such file"),
+    ],
+)
+def test_what_is_no_video_says_so_in_one_line(tmp_path: Path, name: str, write: object, message: str) -> None:
+    path = tmp_path / name
+    if callable(write):
+        write(path)
+    with pytest.raises(SourceError, match=message) as raised:
+        FileSource(SourceOptions(url=str(path)))
+    assert name in str(raised.value) and "\n" not in str(raised.value)
+    assert raised.value.exit_code == 3
+
+
+def test_real_footage(shared_data: Path) -> None:
+    source = FileSource(SourceOptions(url=str(shared_data / "clips" / "coffee.mp4")))
+    assert source.info.frame_count == 287
+    times = [frame.pts_ns for frame in source.frames(0, threading.Event())]
+    assert len(times) == 287
+    assert times[-1] == pytest.approx(286 * 1001 / 30000 * 1e9, rel=1e-6)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from streamseg.errors import SourceError
+from streamseg.sources import SourceOptions
+from streamseg.sources.rtsp import RtspAddress, RtspSource
+
+
+def parse(url: str, username: str | None = None, password: str | None = None) -> RtspAddress:
+    return RtspAddress.parse(SourceOptions(url=url, username=username, password=password))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "host", "port"),
+    [
+        ("rtsp://cam/stream", "rtsp://cam/stream", "cam", 554),
+        ("RTSP://10.0.0.1:8554", "rtsp://10.0.0.1:8554", "10.0.0.1", 8554),
+        ("rtsps://cam:322/a/b", "rtsps://cam:322/a/b", "cam", 322),
+        ("rtsp://[fe80::1]:8554/x", "rtsp://[fe80::1]:8554/x", "fe80::1", 8554),
+        ("rtsp://u:secret@cam/x", "rtsp://cam/x", "cam", 554),
+        ("rtsp://u:sec@ret@cam/x", "rtsp://cam/x", "cam", 554),
+        ("rtsp://cam/x?user=u&password=secret", "rtsp://cam/x", "cam", 554),
+        ("rtsp://cam/user=u_password=secret_channel=1.sdp", "rtsp://cam/...", "cam", 554),
+    ],
+)
+def test_what_is_shown_holds_no_password(url: str, shown: str, host: str, port: int) -> None:
+    address = parse(url)
+    assert (address.shown, address.host, address.port) == (shown, host, port)
+    assert "secret" not in repr(address) and "sec@ret" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "username", "password", "expected"),
+    [
+        ("rtsp://cam/x", "u", "p@s:s/w#d?%41", "rtsp://u:p%40s%3As%2Fw%23d%3F%2541@cam/x"),
+        ("rtsp://old:older@cam/x", "new", "newer", "rtsp://new:newer@cam/x"),
+        ("rtsp://u@cam/x", None, "p", "rtsp://u:p@cam/x"),
+        ("rtsp://u:p%40ss@cam/x", None, None, "rtsp://u:p%40ss@cam/x"),
+        ("rtsp://u:p@ss@cam/x", None, None, "rtsp://u:p%40ss@cam/x"),
+        ("rtsp://u:50%@cam/x?a=1", None, None, "rtsp://u:50%25@cam/x?a=1"),
+        ("rtsp://cam/x", None, None, "rtsp://cam/x"),
+    ],
+)
+def test_credentials_are_percent_encoded_once(url: str, username: str | None, password: str | None, expected: str) -> None:
+    assert parse(url, username, password).url == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["rtsp://u:sec/ret@cam/x", "rtsp://u:secret@cam:port/x", "rtsp://u:1/secret@cam/x", "http://u:secret@cam/x", "rtsp:///x"]
+)
+def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
+    with pytest.raises(SourceError, match="percent-encoding") as raised:
+        parse(url)
+    assert "sec" not in str(raised.value)
+
+
+def test_options_do_not_show_what_is_secret() -> None:
+    text = repr(SourceOptions(url="rtsp://u:secret@cam", password="hidden"))
+    assert "secret" not in text and "hidden" not in text
+
+
+def test_an_unknown_transport_is_named() -> None:
+    with pytest.raises(SourceError, match="tcp or udp, not over 'http'"):
+        RtspSource(SourceOptions(url="rtsp://127.0.0.1:1/x", transport="http"))

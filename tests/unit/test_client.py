@@ -1,0 +1,393 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import supervision
+import zmq
+
+from streamseg.client import Subscriber, to_coco, to_detections, to_polygons
+from streamseg.errors import SubscriptionTimeoutError, UsageError
+from streamseg.masks import Mask
+from streamseg.messages import Detection, Dropped, End, Heartbeat, Ledger, Models, Result, SourceState, TrackedObject
+from streamseg.wire.limits import PART_BYTES
+from streamseg.wire.protocol import ResultView, encode_end, encode_heartbeat, encode_result, encode_state
+
+PATIENCE = 20.0
+
+
+class Publisher:
+    """An XPUB socket on a loopback port, as the pipeline has one."""
+
+    def __init__(self, endpoint: str = "tcp://127.0.0.1:0") -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.linger = 0
+        self._socket.sndhwm = 10_000
+        self._socket.bind(endpoint)
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.subscriptions: set[bytes] = set()
+
+    def wait_for(self, *topics: bytes) -> None:
+        """Wait until every topic is subscribed to."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.subscriptions.issuperset(topics):
+            assert time.monotonic() < deadline, f"only {self.subscriptions} came"
+            self.take_changes(wait=PATIENCE)
+
+    def take_changes(self, wait: float) -> None:
+        """Note what was subscribed to or no longer is."""
+        while self._socket.poll(int(wait * 1000)):
+            change = self._socket.recv()
+            (self.subscriptions.add if change[0] else self.subscriptions.discard)(change[1:])
+            wait = 0
+
+    def send(self, *messages: list[bytes]) -> None:
+        for parts in messages:
+            self._socket.send_multipart(parts)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._context.term()
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    made = Publisher()
+    yield made
+    made.close()
+
+
+CAM = (b"streamseg/1/cam/masks", b"streamseg/1/cam/state")
+
+
+def result(seq: int, *, run_id: str = "a", source: str = "cam", **changes: Any) -> Result:
+    values: dict[str, Any] = {
+        "epoch": 1,
+        "width": 64,
+        "height": 48,
+        "pts_ns": 0,
+        "t_capture_unix_ns": 0,
+        "ledger": Ledger(),
+        "dropped": Dropped(),
+        "models": Models(detector="d", segmenter="s"),
+        "boxes_seq": None,
+        "objects": (),
+    }
+    return Result(run_id=run_id, seq=seq, source=source, **(values | changes))
+
+
+def sent(seq: int, *, view: ResultView = "masks", **changes: Any) -> list[bytes]:
+    return encode_result(result(seq, **changes), view).parts
+
+
+def end(run_id: str = "a", source: str = "cam") -> list[bytes]:
+    return encode_end(End(run_id=run_id, source=source, seq=None, reason="done"))
+
+
+def heartbeat(source: str = "cam") -> list[bytes]:
+    return encode_heartbeat(Heartbeat(run_id="a", source=source, seq=0, t_unix_ns=1))
+
+
+def test_iterating_gives_every_result_in_order_until_the_end(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+        assert publisher.subscriptions == set(CAM)
+        state = SourceState(run_id="a", source="cam", stage="source", state="running")
+        publisher.send(encode_state(state), *(sent(seq) for seq in range(20)), heartbeat(), sent(20), end())
+        assert [item.seq for item in subscriber] == list(range(21))
+
+
+def test_another_run_follows_on_the_same_subscriber(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send(sent(7), end(), sent(3, run_id="b"), sent(4, run_id="b"), end("b"))
+        assert [item.seq for item in subscriber] == [7]
+        assert [(item.seq, item.gap) for item in subscriber] == [(3, 0), (4, 0)]
+
+
+def test_messages_of_every_kind_are_there_for_who_wants_them(publisher: Publisher) -> None:
+    state = SourceState(run_id="a", source="cam", stage="source", state="disconnected", detail="gone")
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send(heartbeat(), sent(0), encode_state(state), end(), heartbeat())
+        messages = list(subscriber.messages())
+        assert [type(message) for message in messages] == [Heartbeat, Result, SourceState, End]
+        assert messages[2] == state
+        assert isinstance(subscriber.receive(), Heartbeat)
+
+
+def test_a_gap_is_visible_and_a_new_run_has_none(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send(sent(4), sent(5), sent(9), sent(2, run_id="b"), sent(3, run_id="b"), end("b"))
+        assert [(item.run_id, item.seq, item.gap) for item in subscriber] == [
+            ("a", 4, 0),
+            ("a", 5, 0),
+            ("a", 9, 3),
+            ("b", 2, 0),
+            ("b", 3, 0),
+        ]
+
+
+def test_what_a_restarted_publisher_repeats_is_left_out(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send(sent(0), sent(1), sent(2), sent(1), sent(2), sent(3), end())
+        assert [(item.seq, item.gap) for item in subscriber] == [(0, 0), (1, 0), (2, 0), (3, 0)]
+
+
+def resubscribe(subscriber: Subscriber, publisher: Publisher) -> None:
+    """Wait until a subscriber whose connection ended has connected again, which it does while it waits for messages."""
+    deadline = time.monotonic() + PATIENCE
+    while not publisher.subscriptions.issuperset(CAM):
+        assert time.monotonic() < deadline, f"only {publisher.subscriptions} came"
+        with pytest.raises(SubscriptionTimeoutError):
+            subscriber.receive(timeout=0.02)
+        publisher.take_changes(wait=0)
+
+
+def test_a_restarted_publisher_is_found_again() -> None:
+    first = Publisher()
+    with Subscriber(first.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        first.wait_for(*CAM)
+        first.send(sent(0))
+        assert subscriber.receive() == result(0)
+        first.close()
+        second = Publisher(first.endpoint)
+        resubscribe(subscriber, second)
+        second.send(sent(2))
+        assert subscriber.receive() == result(2, gap=1)
+        second.close()
+
+
+def test_a_source_is_not_taken_for_another_whose_name_goes_on(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send(sent(0, source="cam2"), sent(1, source="ca"), sent(2), end("a", "cam2"), sent(3), end())
+        assert [(item.source, item.seq) for item in subscriber] == [("cam", 2), ("cam", 3)]
+
+
+def test_without_a_source_all_are_received_until_the_last_has_ended(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, timeout=PATIENCE) as subscriber:
+        publisher.wait_for(b"streamseg/1/")
+        publisher.send(sent(0), sent(0, source="door"), sent(2), end(), sent(1, source="door"), end("a", "door"))
+        assert [(item.source, item.seq, item.gap) for item in subscriber] == [("cam", 0, 0), ("door", 0, 0), ("cam", 2, 1), ("door", 1, 0)]
+
+
+def test_without_a_source_pictures_are_asked_for_once_the_source_is_known(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, view="overlay", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(b"streamseg/1/")
+        publisher.send(sent(0), heartbeat())
+        assert isinstance(subscriber.receive(), Heartbeat)
+        publisher.wait_for(b"streamseg/1/cam/overlay")
+        publisher.send(sent(1), sent(1, view="overlay", jpeg=b"drawn"))
+        received = subscriber.receive()
+        assert isinstance(received, Result)
+        assert (received.seq, received.jpeg) == (1, b"drawn")
+
+
+def test_latest_skips_what_is_older(publisher: Publisher) -> None:
+    count = 400
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE, queue=16) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send(*(sent(seq) for seq in range(count)))
+        taken: list[Result] = []
+        while not taken or taken[-1].seq < count - 1:
+            newest = subscriber.latest()
+            assert newest is not None
+            taken.append(newest)
+        assert len(taken) < count / 4
+        assert all(after.gap == after.seq - before.seq - 1 for before, after in pairwise(taken))
+
+
+def test_latest_does_not_run_over_the_end_of_a_run(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send(sent(0), sent(1), end(), sent(0, run_id="b"))
+        runs = [newest and newest.run_id for newest in iter(subscriber.latest, None)]
+        assert set(runs) == {"a"}
+        following = subscriber.latest()
+        assert following is not None
+        assert following.run_id == "b"
+
+
+def test_latest_takes_an_older_result_where_the_newest_is_broken(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send(sent(0), [CAM[0], b"{}", b""])
+        assert subscriber.latest() == result(0)
+
+
+def test_nothing_within_the_time_out_is_an_error(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=0.05) as subscriber:
+        publisher.wait_for(*CAM)
+        with pytest.raises(SubscriptionTimeoutError, match=r"within 0\.05 s; is the pipeline running"):
+            next(iter(subscriber))
+        with pytest.raises(SubscriptionTimeoutError):
+            subscriber.latest()
+        with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+            subscriber.receive(timeout=0.01)
+
+
+def test_a_heartbeat_is_no_result_but_says_that_the_pipeline_lives(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=0.3) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send(heartbeat())
+        subscriber.receive(timeout=PATIENCE)
+        publisher.send(heartbeat())
+        with pytest.raises(SubscriptionTimeoutError, match="the pipeline lives"):
+            next(iter(subscriber))
+
+
+def test_bad_messages_are_counted_logged_once_and_left_out(publisher: Publisher, caplog: pytest.LogCaptureFixture) -> None:
+    good = sent(1)
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber, caplog.at_level(logging.WARNING):
+        publisher.wait_for(*CAM)
+        publisher.send(sent(0), [CAM[0], b"{"], [CAM[0]], [*good, b"", b""], good, end())
+        assert [item.seq for item in subscriber] == [0, 1]
+        assert subscriber.rejected == 3
+        assert len(caplog.records) == 1
+
+
+def test_who_sends_a_part_beyond_the_limit_is_disconnected_before_it_is_read(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=0.1) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send([CAM[0], bytes(PART_BYTES + 1), b""])
+        while publisher.subscriptions:
+            publisher.take_changes(wait=PATIENCE)
+        with pytest.raises(SubscriptionTimeoutError):
+            subscriber.receive()
+
+
+def test_async_for_leaves_the_event_loop_free(publisher: Publisher) -> None:
+    async def main() -> tuple[list[int], int]:
+        turns = 0
+
+        async def publish() -> None:
+            nonlocal turns
+            for seq in range(10):
+                await asyncio.sleep(0.005)
+                publisher.send(sent(seq))
+                turns += 1
+            publisher.send(end())
+
+        task = asyncio.create_task(publish())
+        received = [item.seq async for item in subscriber]
+        await task
+        return received, turns
+
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+        assert asyncio.run(main()) == (list(range(10)), 10)
+        publisher.send(sent(0, run_id="b"), sent(1, run_id="b"), end("b"))
+        assert [item.seq for item in subscriber] == [0, 1]
+
+
+def test_async_for_can_time_out_and_be_cancelled(publisher: Publisher) -> None:
+    async def first() -> Result:
+        return await anext(aiter(subscriber))
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(first())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Subscriber(publisher.endpoint, source="cam", timeout=0.05) as subscriber:
+        publisher.wait_for(*CAM)
+        with pytest.raises(SubscriptionTimeoutError):
+            asyncio.run(first())
+        asyncio.run(cancelled())
+        publisher.send(sent(0))
+        assert subscriber.receive(timeout=PATIENCE) == result(0)
+
+
+def test_closing_frees_the_loop_at_once_and_may_be_repeated() -> None:
+    subscriber = Subscriber("tcp://127.0.0.1:9")
+    start = time.monotonic()
+    subscriber.close()
+    subscriber.close()
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:5555", "tcp://127.0.0.1", "", "udp5://x:1"])
+def test_what_is_no_endpoint_is_said_in_one_line(endpoint: str) -> None:
+    with pytest.raises(UsageError, match="expected an address such as tcp://") as caught:
+        Subscriber(endpoint)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"source": "Cam"}, {"view": "video"}, {"view": "state"}])
+def test_what_is_no_source_or_view_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Subscriber(**wrong)
+
+
+def test_importing_the_client_loads_nothing_heavy() -> None:
+    code = "import sys, json, streamseg.client; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
+    assert not loaded & {"torch", "torchvision", "timm", "av", "cv2", "supervision", "onnxruntime", "PIL", "matplotlib", "scipy"}
+    assert "asyncio" not in loaded
+
+
+def tracked(mask: Mask | None, tracker_id: int | None, name: str) -> TrackedObject:
+    found = Detection(xyxy=(1.0, 2.0, 11.5, 22.0), confidence=0.75, class_id=3, class_name=name, tracker_id=tracker_id)
+    return TrackedObject(detection=found, mask=mask, method="grabcut" if mask else "pending")
+
+
+CORNER = np.triu(np.ones((5, 7), dtype=np.bool_))
+SEEN = result(8, objects=(tracked(Mask(57, 43, CORNER), 4, "cup"), tracked(None, None, "person"), tracked(Mask(0, 0, CORNER), 5, "cup")))
+
+
+def test_detections_of_supervision() -> None:
+    detections = to_detections(SEEN)
+    assert detections.xyxy.tolist() == [[1.0, 2.0, 11.5, 22.0]] * 3
+    assert detections.tracker_id is not None and detections.tracker_id.tolist() == [4, -1, 5]
+    assert detections.class_id is not None and detections.class_id.tolist() == [3, 3, 3]
+    assert detections.confidence is not None and detections.confidence.tolist() == [0.75] * 3
+    assert list(detections.data["class_name"]) == ["cup", "person", "cup"]
+    assert list(detections.data["method"]) == ["grabcut", "pending", "grabcut"]
+    assert isinstance(detections.mask, supervision.CompactMask)
+    expected = np.stack([np.zeros((48, 64), dtype=np.bool_) if item.mask is None else item.mask.paste(48, 64) for item in SEEN.objects])
+    assert np.array_equal(np.asarray(detections.mask), expected)
+
+
+def test_detections_without_objects_or_masks() -> None:
+    assert len(to_detections(result(0))) == 0
+    assert to_detections(result(0, objects=(tracked(None, 1, "cup"),))).mask is None
+
+
+def test_detections_can_be_drawn() -> None:
+    scene = np.zeros((48, 64, 3), dtype=np.uint8)
+    drawn = supervision.MaskAnnotator(opacity=1.0).annotate(scene.copy(), to_detections(SEEN))
+    assert np.array_equal(np.asarray(drawn).any(axis=2), SEEN.objects[0].mask.paste(48, 64) | SEEN.objects[2].mask.paste(48, 64))  # type: ignore[union-attr]
+
+
+def test_coco_annotations() -> None:
+    annotations = to_coco(SEEN)
+    assert json.loads(json.dumps(annotations)) == annotations
+    assert annotations[1] == {"image_id": 8, "category_id": 3, "bbox": [1.0, 2.0, 10.5, 20.0], "score": 0.75, "area": 210.0, "iscrowd": 0}
+    mask = SEEN.objects[0].mask
+    assert mask is not None
+    assert annotations[0]["segmentation"] == {"size": [48, 64], "counts": mask.rle(48, 64)}
+    assert annotations[0]["area"] == mask.area
+
+
+def test_polygons_one_list_for_each_object() -> None:
+    outlines = to_polygons(SEEN)
+    assert [len(parts) for parts in outlines] == [1, 0, 1]
+    assert outlines[0][0].min(axis=0).tolist() == [57.0, 43.0]
+    assert outlines[0][0].max(axis=0).tolist() == [63.0, 47.0]

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamseg.config import Config, load_config, parse_override
+from streamseg.errors import SettingsError
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
+
+
+def load(*assignments: str, environment: dict[str, str] | None = None) -> Config:
+    return load_config(None, [parse_override(text) for text in assignments], environment or {})
+
+
+def refusal(*assignments: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load("sources.0.url=clip.mp4", *assignments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_example_is_valid(path: Path) -> None:
+    assert load_config(path, [], {"CAMERA": "192.0.2.10"}).source.address
+
+
+def test_there_are_four_examples() -> None:
+    assert [path.stem for path in CONFIGS] == ["demo", "file", "rtsp", "webcam"]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "key", "expected"),
+    [
+        ("detector.conf=.nan", "detector.conf:", "not a finite number"),
+        ("detector.conf=NaN", "detector.conf:", "expected `float`"),
+        ("detector.conf=1.5", "detector.conf:", "<= 1"),
+        ("detector.confidence=0.5", "detector.confidence:", "unknown key; expected one of model, weights"),
+        ("detecter.conf=0.5", "detecter:", "unknown key"),
+        ("sources.0.rotate=45", "sources.0.rotate:", "0, 90, 180, 270"),
+        ("sources.0.name=Front Door", "sources.0.name:", "a-z0-9_-"),
+        ("segmenter.model=sam3", "segmenter.model:", "auto, mobilesam, grabcut"),
+        ("sources.3.url=x", "sources.3.url:", "not a number below 1"),
+        ("mode.x=1", "mode.x:", "unknown key"),
+        ("publish.bind=nowhere", "publish.bind:", "tcp://HOST:PORT"),
+        ("publish.bind=tcp://0.0.0.0:5555", "publish.bind:", "insecure"),
+        ("detector.model=fixed", "detector.boxes:", "at least one box"),
+        ("max_frames=0", "max_frames:", ">= 1"),
+        ("detector.boxes=[{xyxy: [0, 0, .inf, 1]}]", "detector.boxes.0.xyxy.2:", "finite"),
+    ],
+)
+def test_a_bad_setting_is_named(assignment: str, key: str, expected: str) -> None:
+    message = refusal(assignment)
+    if assignment.startswith("mode.x"):
+        assert message.startswith("mode")
+    else:
+        assert message.startswith(key)
+        assert expected in message
+
+
+def test_a_missing_source_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"^sources: missing"):
+        load("mode=live")
+
+
+def test_environment_variables_fill_strings_and_missing_ones_are_named() -> None:
+    config = load("sources.0.url=rtsp://${HOST}/a", environment={"HOST": "camera"})
+    assert config.source.address == "rtsp://camera/a"
+    with pytest.raises(SettingsError, match=r"sources\.0\.url: the environment has no variable HOST"):
+        load("sources.0.url=rtsp://${HOST}/a")
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "mode"),
+    [
+        ("0", "webcam", "live"),
+        ("/dev/video2", "webcam", "live"),
+        ("rtsp://host/a", "rtsp", "live"),
+        ("clip.mp4", "file", "every-frame"),
+        ("'synthetic:?frames=20'", "synthetic", "every-frame"),
+        ("'synthetic:?frames=0'", "synthetic", "live"),
+    ],
+)
+def test_kind_and_mode_follow_from_the_url(url: str, kind: str, mode: str) -> None:
+    config = load(f"sources.0.url={url}")
+    assert (config.source.kind, config.resolved_mode) == (kind, mode)
+
+
+def test_overrides_lie_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("sources: [{url: a.mp4, name: door}]\ndetector: {conf: 0.9}\n")
+    config = load_config(path, [("detector.conf", 0.1), ("sources.0.url", "b.mp4")], {})
+    assert (config.detector.conf, config.source.address, config.source.name) == (0.1, "b.mp4", "door")
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "a: [1\n", "\x00"])
+def test_a_file_that_is_not_settings_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(content)
+    with pytest.raises(SettingsError) as caught:
+        load_config(path, [], {})
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)

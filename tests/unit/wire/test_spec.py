@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import streamseg.wire
+from streamseg.messages import Result
+from streamseg.wire import limits
+from streamseg.wire.protocol import decode
+
+SPEC = Path(streamseg.wire.__file__).with_name("SPEC.md").read_text(encoding="utf-8")
+
+PICTURE = """
+..######..
+##########
+........##
+"""
+BITS = bytes.fromhex("3f00ffc000c0")
+
+
+def test_the_example_message_is_read() -> None:
+    topic, header, blob = re.findall(r"```(?:json)?\n((?:streamseg/|\{|3f ).*?)\n```", SPEC, re.DOTALL)
+    message = decode([topic.encode(), header.encode(), bytes.fromhex(blob)]).message
+    assert isinstance(message, Result)
+    mask = message.objects[0].mask
+    assert mask is not None
+    assert (mask.x, mask.y) == (12, 8)
+    assert np.array_equal(mask.bits, np.array([[pixel == "#" for pixel in row] for row in PICTURE.split()]))
+    assert mask.pack() == BITS
+
+
+def test_the_compressed_example_inflates_to_the_plain_one() -> None:
+    stream = re.search(r"`(78 01 [0-9a-f ]+)` with `\"len\":14`", SPEC)
+    assert stream is not None
+    assert len(bytes.fromhex(stream[1])) == 14
+    assert zlib.decompress(bytes.fromhex(stream[1])) == BITS
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        f"| a part | {limits.PART_BYTES >> 20} MiB |",
+        f"| the header | {limits.HEADER_BYTES >> 20} MiB |",
+        f"| `objects` | {limits.OBJECTS} |",
+        f"| `width`, `height`, `w`, `h` | {limits.SIDE} |",
+        f"all masks | {limits.RAW_BYTES >> 20} MiB;",
+        f"2 to {limits.PARTS}",
+    ],
+)
+def test_the_limits_are_those_of_the_program(row: str) -> None:
+    assert row in SPEC
