@@ -109,7 +109,7 @@ class DetectorSettings(_Settings, frozen=True, kw_only=True):
     conf: Fraction = 0.25
     iou: Fraction = 0.45
     max_det: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 100
-    imgsz: Annotated[int, msgspec.Meta(ge=64, le=4096)] | None = None
+    imgsz: Annotated[int, msgspec.Meta(ge=64, le=4096, multiple_of=32)] | None = None
     classes: tuple[str | int, ...] | None = None
     boxes: tuple[FixedBox, ...] = ()
 

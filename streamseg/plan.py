@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from streamseg.config import SEGMENTERS, Config
 from streamseg.errors import OutputExistsError, UsageError, WeightsUnavailableError
 from streamseg.messages import Models
@@ -50,6 +52,9 @@ def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress],
     detector, detector_weights, why = _have_detector(config, progress)
     segmenter, segmenter_weights, why = _have_segmenter(config, progress, why)
     notice = None if why is None else f"{why}; using {detector} + {segmenter}"
+    if config.detector.model == "auto" and detector == FALLBACK_DETECTOR:
+        # It tells moving from still, not one class from another.
+        config = msgspec.structs.replace(config, detector=msgspec.structs.replace(config.detector, classes=None))
     return RunPlan(config, Models(detector=detector, segmenter=segmenter, notice=notice), detector_weights, segmenter_weights)
 
 

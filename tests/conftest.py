@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from rtsp_fixture import rtsp_available, rtsp_server
+
+__all__ = ["rtsp_available", "rtsp_server"]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

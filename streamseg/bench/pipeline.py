@@ -102,7 +102,7 @@ def _zeromq_latencies(frames: int) -> list[float]:
         )
 
 
-def _latencies(child: SpawnProcess, here: Connection, frames: int, send: Callable[[int, Image], None]) -> list[float]:
+def _latencies(child: SpawnProcess, here: Connection, frames: int, send: Callable[[int, Image], object]) -> list[float]:
     """Send frames at their rate to a child that says first that it is ready, and in the end how late each frame came."""
     child.start()
     try:

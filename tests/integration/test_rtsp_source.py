@@ -89,10 +89,11 @@ def test_a_clip_arrives_picture_by_picture(rtsp_server: StartRtspServer, watch: 
     frames = camera.frames(40)
 
     assert {frame.image.shape for frame in frames} == {(240, 320, 3)}
-    numbers = [number_of(frame.image) for frame in frames]
-    assert all(later == (earlier + 1) % 30 for earlier, later in pairwise(numbers)), numbers
-    steps = [(later.pts_ns - earlier.pts_ns) / 1e9 for earlier, later in pairwise(frames[2:])]
-    assert steps == pytest.approx([1 / 15] * len(steps), abs=0.005)
+    # A picture may be lost on the way, but each has its own time.
+    passed = [(later.pts_ns - earlier.pts_ns) * 15 / 1e9 for earlier, later in pairwise(frames[2:])]
+    numbers = [(number_of(later.image) - number_of(earlier.image)) % 30 for earlier, later in pairwise(frames[2:])]
+    assert passed == pytest.approx(numbers, abs=0.1)
+    assert numbers.count(1) > 30
 
 
 def test_stop_ends_the_frames(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
@@ -177,8 +178,11 @@ def test_a_killed_server_is_waited_for(rtsp_server: StartRtspServer, watch: Open
     rtsp_server(port=server.port)
     camera.state("running")
     camera.frames(10)
-    times = camera.times()
+    frames = [item for item in camera.items if isinstance(item, Frame)]
+    times = [frame.pts_ns for frame in frames]
     assert times == sorted(set(times))
+    # The time without pictures counts, though the new connection's timestamps begin anew.
+    assert (times[-1] - times[0]) / 1e9 == pytest.approx((frames[-1].t_capture_ns - frames[0].t_capture_ns) / 1e9, abs=0.8)
 
 
 def test_the_end_of_a_live_stream_is_a_loss(rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path) -> None:

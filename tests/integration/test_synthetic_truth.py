@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_runs import Record, Run, read_records
+
+from streamseg.masks import Mask
+from streamseg.sources.synthetic import SceneOptions, SyntheticScene
+
+SCENES = (
+    "synthetic:?size=640x480&fps=30&frames=90&seed=1",
+    "synthetic:?size=960x540&fps=25&frames=75&seed=7&objects=3",
+)
+
+
+@pytest.mark.parametrize("url", SCENES)
+def test_moving_objects_get_their_true_masks(url: str, tmp_path: Path) -> None:
+    """Mean over every true object of every frame; an object without a mask counts as zero."""
+    output = tmp_path / "out.jsonl"
+    options = ["--detector", "motion", "--segmenter", "grabcut", "--set", "publish.bind=tcp://127.0.0.1:*"]
+    with Run("run", "--source", url, *options, "--jsonl", str(output)) as run:
+        status, _, errors = run.finish(120)
+    assert status == 0, errors
+    scene = SyntheticScene(SceneOptions.parse(url))
+    records = read_records(output)
+    assert len(records) == scene.options.frames
+    scores = [score for seq, record in enumerate(records) if seq > 0 for score in best_ious(scene, seq, record)]
+    mean = float(np.mean(scores))
+    print(f"{url}: mean mask IoU {mean:.3f} over {len(scores)} objects")
+    assert mean >= 0.75
+
+
+def best_ious(scene: SyntheticScene, seq: int, record: Record) -> list[float]:
+    masks = [Mask.crop(item.mask.bits()) for item in record.objects if item.mask is not None]
+    return [max((truth.mask.iou(mask) for mask in masks if mask is not None), default=0.0) for truth in scene.truth(seq)]

@@ -1,0 +1,126 @@
+"""Runs the command in a process of its own, and reads what it leaves."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+STAGES = ("capture", "detect", "segment", "publish")
+
+
+class RecordMask(msgspec.Struct):
+    """COCO's run-length encoding of one mask."""
+
+    size: tuple[int, int]
+    counts: str
+
+    def bits(self) -> NDArray[np.bool_]:
+        """Shape (height, width)."""
+        return np.asarray(coco.decode({"size": list(self.size), "counts": self.counts.encode()}), dtype=np.bool_)
+
+
+class RecordObject(msgspec.Struct):
+    """One object of a record."""
+
+    tracker_id: int | None
+    class_id: int
+    class_name: str
+    confidence: float
+    xyxy: tuple[float, float, float, float]
+    mask: RecordMask | None
+    origin_seq: str | None
+    method: str
+
+
+class Record(msgspec.Struct):
+    """One line of a JSON Lines recording, as far as tests read it."""
+
+    seq: str
+    source: str
+    width: int
+    height: int
+    pts_ns: str
+    boxes_seq: str | None
+    objects: list[RecordObject]
+
+
+def read_records(path: Path) -> list[Record]:
+    """Every line of a recording."""
+    decoder = msgspec.json.Decoder(Record)
+    return [decoder.decode(line) for line in path.read_bytes().splitlines()]
+
+
+def until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait for a condition, with a deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.01)
+
+
+def free_endpoint() -> str:
+    """A loopback endpoint that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+class Run:
+    """`streamseg …` as a process; ended with the block, whatever happens in it."""
+
+    def __init__(self, *arguments: str, cwd: Path | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "streamseg.cli", *arguments],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        children = self.stages()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+        for child in children.values():
+            if child.is_running():
+                child.kill()
+
+    def stages(self) -> dict[str, psutil.Process]:
+        """The living stages by name."""
+        try:
+            children = psutil.Process(self.process.pid).children()
+        except psutil.NoSuchProcess:
+            return {}
+        return {name: child for child in children for name in STAGES if _is_stage(child, name)}
+
+    def finish(self, seconds: float) -> tuple[int, str, str]:
+        """Wait for its end: exit code, standard output, standard error."""
+        output, errors = self.process.communicate(timeout=seconds)
+        return self.process.returncode, output, errors
+
+
+def _is_stage(process: psutil.Process, name: str) -> bool:
+    try:
+        command: Sequence[str] = process.cmdline()
+    except psutil.Error:
+        return False
+    return any(part in (f"streamseg.stages.{name}", f"streamseg {name}") for part in command)
