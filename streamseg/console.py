@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from streamseg.pipeline import STAGES
+
 if TYPE_CHECKING:
     from streamseg.ipc.control import Published, Ready
     from streamseg.messages import Models
@@ -19,15 +21,17 @@ if TYPE_CHECKING:
 
 
 class RunDisplay:
-    """Shows a run on a console; the pipeline's observer."""
+    """Shows a run on a console; the pipeline's observer. A bar is only drawn on a terminal."""
 
-    def __init__(self, console: Console, models: Models, frame_limit: int | None) -> None:
+    def __init__(self, console: Console, endpoint: str, models: Models, frame_limit: int | None) -> None:
         self._console = console
+        self._endpoint = endpoint
         self._models = models
         self._limit = frame_limit
+        self._unprepared = {entry.name for entry in STAGES}
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
-            console=console,
+            console=console, disable=not console.is_interactive,
         )  # fmt: skip
         self._task: TaskID | None = None
         self._frames = self._frames_with_masks = 0
@@ -35,17 +39,22 @@ class RunDisplay:
         self._first_s = self._last_s = 0.0
 
     def __enter__(self) -> Self:
-        if self._models.notice is not None:
-            self._console.print(self._models.notice, markup=False, highlight=False, soft_wrap=True)
         self._progress.start()
         self._task = self._progress.add_task("starting", total=self._limit, rate="")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._task is not None and error is not None:
+            self._progress.remove_task(self._task)
         self._progress.stop()
 
     def prepared(self, stage: str, ready: Ready) -> None:
-        """Learn how many frames there will be."""
+        """Learn how many frames there will be; once every stage is ready, say where the results are, and with which models."""
+        if self._unprepared == {stage}:
+            self._print(f"publishing on {self._endpoint}")
+            if self._models.notice is not None:
+                self._print(self._models.notice)
+        self._unprepared.discard(stage)
         if self._task is not None and stage == "capture" and ready.frame_count is not None:
             total = min(ready.frame_count, self._limit or ready.frame_count)
             self._progress.update(self._task, total=total)
@@ -62,12 +71,12 @@ class RunDisplay:
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """Show a change of the source or a stage."""
-        self._console.print(f"{stage}: {state}{f' ({detail})' if detail else ''}", markup=False, highlight=False, soft_wrap=True)
+        self._print(f"{stage}: {state}{f' ({detail})' if detail else ''}")
 
     def logged(self, level: int, text: str) -> None:
         """Show a stage's log line."""
         if level >= logging.getLogger("streamseg").getEffectiveLevel():
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._print(text)
 
     @property
     def rate(self) -> float:
@@ -83,14 +92,19 @@ class RunDisplay:
             f"models: {self._models.detector} + {self._models.segmenter}, {self.rate:.1f} frames/s",
         ]
 
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
 
 class DownloadDisplay:
-    """Shows downloads, one after the other."""
+    """Shows downloads, one after the other. A bar is only drawn on a terminal."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(), console=console
-        )
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
+            console=console, disable=not console.is_interactive,
+        )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
@@ -102,6 +116,8 @@ class DownloadDisplay:
     def update(self, progress: DownloadProgress) -> None:
         """Show how far a download is."""
         if progress.name not in self._tasks:
+            if self._progress.disable:
+                self._console.print(f"fetching {progress.name}", markup=False, highlight=False)
             self._progress.start()
             self._tasks[progress.name] = self._progress.add_task(f"fetching {progress.name}", total=progress.total)
         self._progress.update(self._tasks[progress.name], completed=progress.done)

@@ -99,7 +99,8 @@ class ObjectMask:
 class Ledger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Milliseconds since capture at which a frame passed each point; None where it did not pass it.
 
-    `received` and `published` are publish's; `detected` is when the boxes were ready, `encoded` and `decoded` when the
+    `received` and `published` are publish's; a frame is received when its pixels have been copied, or, where nobody wants to
+    see them, when it was announced. `detected` is when the boxes were ready, `encoded` and `decoded` when the
     segmenter had read the picture and drawn the masks, `rendered` when the overlay was drawn.
     """
 

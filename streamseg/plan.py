@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from streamseg.config import SEGMENTERS, Config
-from streamseg.errors import OutputExistsError, UsageError, WeightsUnavailableError
+from streamseg.errors import OutputExistsError, SourceError, UsageError, WeightsUnavailableError
 from streamseg.messages import Models
 from streamseg.models.weights import Progress, resolve
 
@@ -37,18 +37,17 @@ class RunPlan:
 
 
 def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress], None] | None = None) -> RunPlan:
-    """Check the outputs and have the weights, downloading those that are missing.
+    """Check the files and have the weights, downloading those that are missing.
 
     Where weights cannot be had and the model was left to `auto`, a model without weights takes its place.
 
     Raises:
         OutputExistsError: A file to be written is there, and `overwrite` is not given.
         UsageError: A file cannot be written where it was asked for.
+        SourceError: The source is a file that is not there.
         WeightsError: A model that was asked for by name has no weights.
     """
-    for output in (config.record.video, config.record.jsonl):
-        if output is not None:
-            _check_output(Path(output), config, overwrite=overwrite)
+    _check_files(config, overwrite=overwrite)
     detector, detector_weights, why = _have_detector(config, progress)
     segmenter, segmenter_weights, why = _have_segmenter(config, progress, why)
     notice = None if why is None else f"{why}; using {detector} + {segmenter}"
@@ -85,9 +84,20 @@ def _have_segmenter(config: Config, progress: Callable[[Progress], None] | None,
     return settings.model, None, why
 
 
-def _check_output(path: Path, config: Config, *, overwrite: bool) -> None:
-    source = Path(config.source.address)
-    if config.source.kind == "file" and path.exists() and source.exists() and path.samefile(source):
+def _check_files(config: Config, *, overwrite: bool) -> None:
+    source = Path(config.source.address) if config.source.kind == "file" else None
+    # Before the weights: nobody wants to wait for a download to be told of a typing error.
+    if source is not None and not source.exists():
+        raise SourceError(f"{source}: no such file; give the path of a video file")
+    outputs = [Path(output) for output in (config.record.video, config.record.jsonl) if output is not None]
+    for output in outputs:
+        _check_output(output, source, overwrite=overwrite)
+    if len({output.resolve() for output in outputs}) < len(outputs):
+        raise UsageError(f"{outputs[0]} cannot hold both the video and the records; name two files")
+
+
+def _check_output(path: Path, source: Path | None, *, overwrite: bool) -> None:
+    if source is not None and path.exists() and path.samefile(source):
         raise UsageError(f"{path} is the source itself; record to another file")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it")

@@ -61,8 +61,8 @@ class FileSource:
         if not self._path.is_file():
             raise SourceError(f"{self._path} is not a file; give the path of a video file")
         try:
-            # The prefix keeps a name with a colon from being taken for a protocol, and the list a playlist from reaching out.
-            container = av.open(f"file:{self._path.resolve()}", options={"protocol_whitelist": "file,crypto,data"})
+            # A full path, since FFmpeg takes what stands before a colon for a protocol; the list keeps a playlist from reaching out.
+            container = av.open(str(self._path.resolve()), options={"protocol_whitelist": "file,crypto,data"})
         except av.FFmpegError as error:
             raise SourceError(
                 f"{self._path} cannot be opened as a video: {error.strerror}; give a video file such as MP4 or MKV"

@@ -58,11 +58,11 @@ class Broadcast:
         """Whether anybody subscribed to a view."""
         return any(asks_for(subscription, self._source, view) for subscription in self._subscriptions)
 
-    def send_result(self, encoded: Encoded, clean: Image, overlay: Image | None) -> None:
-        """Send a result in every view that somebody subscribed to."""
+    def send_result(self, encoded: Encoded, clean: Image | None, overlay: Image | None) -> None:
+        """Send a result in every view that somebody subscribed to, and whose picture there is."""
         if self.wants("masks"):
             self._send(encoded.parts)
-        if self.wants("clean"):
+        if clean is not None and self.wants("clean"):
             self._send(encoded.as_view(self._source, "clean", self._jpeg(clean)).parts)
         if overlay is not None and self.wants("overlay"):
             self._send(encoded.as_view(self._source, "overlay", self._jpeg(overlay)).parts)

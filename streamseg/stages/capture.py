@@ -6,6 +6,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from streamseg.errors import SettingsError, StageError, StreamsegError
 from streamseg.ipc.control import Acknowledged, Ready, Resend, RingCreated, SourceChanged, Start, ToStage
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
@@ -38,8 +40,10 @@ class CaptureStage(Stage):
 
     def prepare(self) -> Ready:
         """Open the source."""
-        source = open_source(self.config.source)
         settings = self.config.source
+        if self.assignment.resume_after is not None and settings.live:
+            settings = msgspec.structs.replace(settings, wait=True)  # a camera that was there once is waited for
+        source = open_source(settings)
         self._intake = Intake(source, self._next_seq, self.config.max_frames, live=settings.live, paced=self._live and not settings.live)
         self._intake.start(self.station.ring_bell)
         return Ready(source.info.description, source.info.frame_count)

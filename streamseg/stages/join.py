@@ -12,10 +12,10 @@ from streamseg.propagate import carry
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFrame:
-    """A frame that publish has copied: its descriptor, its pixels (height, width, 3), and when they were here."""
+    """A frame that publish has: its descriptor, its pixels (height, width, 3) where somebody wants to see them, and since when."""
 
     descriptor: FrameDescriptor
-    image: Image
+    image: Image | None
     t_received_ns: int
 
 

@@ -103,17 +103,20 @@ class PublishStage(Stage):
         if not self._join.wants(descriptor):
             return
         try:
-            image = self._ring.read(descriptor.ring, descriptor.seq)
+            image = self._ring.read(descriptor.ring, descriptor.seq) if self._picture_wanted() else None
         except FrameOverrunError:
             self._overrun += 1
             return
         self._join.add_frame(ReceivedFrame(descriptor, image, time.monotonic_ns()))
 
+    def _picture_wanted(self) -> bool:
+        return self._recording.wants_picture or self._broadcast.wants("clean") or self._broadcast.wants("overlay")
+
     def _publish(self, joined: JoinedFrame) -> None:
         frame, image = joined.frame.descriptor, joined.frame.image
         result = self._result(joined)
         overlay = None
-        if self._recording.wants_overlay or self._broadcast.wants("overlay"):
+        if image is not None and (self._recording.wants_overlay or self._broadcast.wants("overlay")):
             overlay = render(image, result)
             result = _stamp(result, msgspec.structs.replace(result.ledger, rendered=_since(frame, time.monotonic_ns())))
         result = _stamp(result, msgspec.structs.replace(result.ledger, published=_since(frame, time.monotonic_ns())))

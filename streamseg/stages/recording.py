@@ -22,13 +22,18 @@ class Recording:
         self._jsonl: JsonlSink | None = None
 
     @property
+    def wants_picture(self) -> bool:
+        """Whether there is a video."""
+        return self._settings.video is not None
+
+    @property
     def wants_overlay(self) -> bool:
         """Whether the video shows the drawn picture."""
         return self._settings.video is not None and self._settings.view == "overlay"
 
-    def write(self, result: Result, image: Image) -> None:
-        """Append a result, and its picture of shape (height, width, 3) in the wanted view."""
-        if self._settings.video is not None:
+    def write(self, result: Result, image: Image | None) -> None:
+        """Append a result, and its picture of shape (height, width, 3) in the wanted view where there is a video."""
+        if self._settings.video is not None and image is not None:
             if self._video is None:
                 from streamseg.sinks.video import VideoSink
 

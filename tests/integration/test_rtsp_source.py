@@ -181,6 +181,7 @@ def test_a_killed_server_is_waited_for(rtsp_server: StartRtspServer, watch: Open
     frames = [item for item in camera.items if isinstance(item, Frame)]
     times = [frame.pts_ns for frame in frames]
     assert times == sorted(set(times))
+    assert [(later - earlier) / 1e9 for earlier, later in pairwise(times[-5:])] == pytest.approx([1 / 15] * 4, abs=0.01)
     # The time without pictures counts, though the new connection's timestamps begin anew.
     assert (times[-1] - times[0]) / 1e9 == pytest.approx((frames[-1].t_capture_ns - frames[0].t_capture_ns) / 1e9, abs=0.8)
 

@@ -72,6 +72,12 @@ def test_start_skips_exactly_so_many_frames_and_keeps_their_times(tmp_path: Path
     assert [frame.pts_ns for frame in rest] == [frame.pts_ns for frame in whole[17:]]
 
 
+def test_a_name_with_a_colon_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(tmp_path / "clip.mp4", frames=3).rename(tmp_path / "take:1.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert numbers(play(Path("take:1.mp4"))) == [0, 1, 2]
+
+
 def test_start_beyond_the_end_gives_nothing(tmp_path: Path) -> None:
     assert play(write_clip(tmp_path / "clip.mp4"), start=30) == []
 

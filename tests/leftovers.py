@@ -1,0 +1,107 @@
+"""A place of its own for a command to run in, and what the command leaves behind there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from pipeline_runs import Run
+
+from streamseg.ipc.ring import segment_directory
+
+_SETTLE_S = 2.0
+
+
+class Place:
+    """A working directory by which a run's processes are known, a runtime directory, an empty cache, and no network."""
+
+    def __init__(self, folder: Path, temporary: Path, dead_proxy: str) -> None:
+        self.folder = folder
+        self.environment = {
+            "TMPDIR": str(temporary),
+            "STREAMSEG_CACHE": str(folder / "cache"),
+            "DISPLAY": "",
+            "WAYLAND_DISPLAY": "",
+            **dict.fromkeys(("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"), dead_proxy),
+            **dict.fromkeys(("no_proxy", "NO_PROXY"), ""),
+        }
+        self._temporary = temporary
+        self._foreign = _segments()
+
+    def run(self, *arguments: str) -> Run:
+        """Start `streamseg …` here."""
+        return Run(*arguments, cwd=self.folder, environment=self.environment)
+
+    def leftovers(self) -> list[str]:
+        """Processes, shared segments, sockets, folders and locks of runs that were started here."""
+        processes = [f"process {process.pid}: {_command(process)}" for process in self.processes()]
+        segments = [f"segment {path.name}" for path in _segments() - self._foreign if not _mapped(path)]
+        runtime = self._temporary / f"streamseg-{os.getuid()}"
+        files = [f"runtime file {path}" for path in runtime.rglob("*") if path.name != "sweep.lock"]
+        return processes + segments + files
+
+    def processes(self) -> list[psutil.Process]:
+        """Living processes that were started here; a stage is known by its working directory, also when its parent is gone."""
+        return [process for process in psutil.process_iter() if _folder(process) == str(self.folder)]
+
+    def check_nothing_left(self) -> None:
+        """Nothing is left, or nothing but what vanishes in a moment; other runs on this machine may come and go."""
+        deadline = time.monotonic() + _SETTLE_S
+        while left := self.leftovers():
+            assert time.monotonic() < deadline, left
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """Where commands of one test run; at its end nothing may be left."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    temporary = Path(tempfile.mkdtemp(prefix="ss-"))  # short, as it holds the paths of sockets
+    with socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        place = Place(folder, temporary, f"http://127.0.0.1:{dead.getsockname()[1]}")
+        try:
+            yield place
+            place.check_nothing_left()
+        finally:
+            for process in place.processes():
+                process.kill()
+            shutil.rmtree(temporary)
+
+
+def _segments() -> set[Path]:
+    return set(segment_directory().glob("streamseg-*"))
+
+
+def _mapped(segment: Path) -> bool:
+    """Whether a living process has it: then it belongs to another run on this machine."""
+    return any(str(segment) in _maps(process.pid) for process in psutil.process_iter())
+
+
+def _maps(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/maps").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _folder(process: psutil.Process) -> str | None:
+    try:
+        return process.cwd() if process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return "gone"
