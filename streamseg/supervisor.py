@@ -171,6 +171,7 @@ class Supervisor:
                 self._step()
         finally:
             self._stop_children(self._stop_reason or "failed")
+            self._pass_on_last_words()
         last = self._published if self._published >= 0 else None
         return Outcome(last, self._stop_reason or (self._finished.reason if self._finished else "failed"))
 
@@ -356,6 +357,16 @@ class Supervisor:
             child.process.wait()
             if child.process.stdin is not None:
                 _close_pipe(child)
+
+    def _pass_on_last_words(self) -> None:
+        """Tell the observer what was published and logged while the stages were ending."""
+        while not self._events.empty():
+            match self._events.get()[1]:
+                case Published() as published:
+                    self._published = max(self._published, published.seq)
+                    self._observer.published(published)
+                case LogLine(level, text):
+                    self._observer.logged(level, text)
 
     def _wait_for_exit(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from leftovers import place
 from rtsp_fixture import rtsp_available, rtsp_server
 
-__all__ = ["rtsp_available", "rtsp_server"]
+__all__ = ["place", "rtsp_available", "rtsp_server"]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

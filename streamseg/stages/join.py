@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 from streamseg.config import PropagateSettings
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks, unpack_object_mask
-from streamseg.messages import NONE, PROPAGATED, Detection, Image, ObjectMask, TrackedObject
+from streamseg.messages import NONE, PROPAGATED, Detection, Image, ObjectMask, TrackedObject, box_iou
 from streamseg.propagate import carry
+
+_SAME_OBJECT_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +47,36 @@ class MaskMemory:
     def __init__(self, settings: PropagateSettings) -> None:
         self._settings = settings
         self._origins: dict[int, _Origin] = {}
+        self._unnumbered: list[_Origin] = []
 
     def learn(self, masks: Masks) -> None:
         """Remember the answers for a frame and forget those that have become too old to be carried."""
-        for detection, packed in zip(masks.detections, masks.objects, strict=True):
-            if detection.tracker_id is not None:
-                self._origins[detection.tracker_id] = _Origin(masks.seq, masks.pts_ns, detection, unpack_object_mask(packed))
+        self._unnumbered = []
+        for origin in _origins(masks):
+            if origin.detection.tracker_id is None:
+                self._unnumbered.append(origin)
+            else:
+                self._origins[origin.detection.tracker_id] = origin
         oldest_ns = masks.pts_ns - self._settings.max_age_ms * 1e6
         self._origins = {number: origin for number, origin in self._origins.items() if origin.pts_ns >= oldest_ns}
 
     def objects(self, frame: FrameDescriptor, boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:
         """The frame's objects: with the masks of the boxes' own frame where there are any, else with carried ones."""
         if masks is not None and masks.seq == boxes.seq:
-            answers: list[_Origin | None] = [_Origin(masks.seq, masks.pts_ns, *pair) for pair in _pairs(masks)]
+            answers: list[_Origin | None] = [*_origins(masks)]
         else:
-            answers = [self._origins.get(detection.tracker_id or 0) for detection in boxes.detections]
+            answers = [self._recall(detection) for detection in boxes.detections]
         return tuple(self._place(frame, detection, origin) for detection, origin in zip(boxes.detections, answers, strict=True))
+
+    def _recall(self, detection: Detection) -> _Origin | None:
+        """The answer for the detection's track; for a track that had no number yet, the one whose box it still overlaps most."""
+        if detection.tracker_id in self._origins:
+            return self._origins[detection.tracker_id]
+        same_class = [origin for origin in self._unnumbered if origin.detection.class_id == detection.class_id]
+        nearest = max(same_class, key=lambda origin: box_iou(origin.detection.xyxy, detection.xyxy), default=None)
+        if nearest is None or box_iou(nearest.detection.xyxy, detection.xyxy) < _SAME_OBJECT_IOU:
+            return None
+        return nearest
 
     def _place(self, frame: FrameDescriptor, detection: Detection, origin: _Origin | None) -> TrackedObject:
         if origin is None:
@@ -79,8 +95,9 @@ class MaskMemory:
         return _tracked(detection, origin, answer, max(0.0, age_ms))
 
 
-def _pairs(masks: Masks) -> list[tuple[Detection, ObjectMask]]:
-    return [(detection, unpack_object_mask(packed)) for detection, packed in zip(masks.detections, masks.objects, strict=True)]
+def _origins(masks: Masks) -> list[_Origin]:
+    pairs = zip(masks.detections, masks.objects, strict=True)
+    return [_Origin(masks.seq, masks.pts_ns, detection, unpack_object_mask(packed)) for detection, packed in pairs]
 
 
 def _tracked(detection: Detection, origin: _Origin, answer: ObjectMask, age_ms: float) -> TrackedObject:

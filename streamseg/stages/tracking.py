@@ -46,6 +46,7 @@ class Tracker:
             chosen = [index for index, detection in enumerate(detections) if detection.class_id == class_id]
             for index, local in self._associate(class_id, [detections[index] for index in chosen], t_ns):
                 numbers[chosen[index]] = self._number(class_id, local)
+        self._forget_ended()
         return tuple(msgspec.structs.replace(detection, tracker_id=number) for detection, number in zip(detections, numbers, strict=True))
 
     def state(self) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import signal
 import socket
 import threading
 import time
@@ -12,14 +12,12 @@ from pathlib import Path
 import pytest
 from clips import write_clip
 from leftovers import Place
-from pipeline_runs import free_endpoint
+from pipeline_runs import Run, free_endpoint, until
 from rtsp_fixture import StartRtspServer
 
 SMALL = ("--detector", "motion", "--segmenter", "grabcut", "--set", "publish.bind=tcp://127.0.0.1:*")
 OUTPUTS = ("--record", "out.mp4", "--jsonl", "out.jsonl")
 PASSWORD = "s3cret-w0rd"
-
-pytest_plugins = ("leftovers", "rtsp_fixture")
 
 
 def fails(place: Place, status: int, *arguments: str, within: float = 60) -> str:
@@ -73,3 +71,152 @@ def mute_server() -> Iterator[int]:
         thread.join()
         for client in clients:
             client.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("nope.mp4", "nope.mp4: no such file"),
+        ("text.mp4", "text.mp4"),
+        (".", ". is not a file"),
+        ("99", "camera 99"),
+    ],
+)
+def test_a_source_that_is_none(place: Place, source: str, complaint: str) -> None:
+    (place.folder / "text.mp4").write_text("This is no film.\n" * 200)
+    assert complaint in fails_without_output(place, 3, "--source", source, *SMALL)
+
+
+def test_a_typing_error_is_told_before_weights_are_fetched(place: Place, mute_server: int) -> None:
+    place.environment["https_proxy"] = f"http://127.0.0.1:{mute_server}"
+    assert "no such file" in fails_without_output(place, 3, "--source", "nope.mp4", within=6)
+
+
+def test_an_rtsp_host_that_refuses_or_never_answers(place: Place, mute_server: int) -> None:
+    nobody = free_endpoint().removeprefix("tcp://")
+    assert f"rtsp://{nobody}/x refused" in fails_without_output(
+        place, 3, "--source", f"rtsp://user:{PASSWORD}@{nobody}/x", *SMALL, within=10
+    )
+    silent = f"rtsp://127.0.0.1:{mute_server}/x"
+    patience = ("--set", "sources.0.start_timeout=1")
+    assert "within 1 s" in fails_without_output(place, 3, "--source", silent, *SMALL, *patience, within=10)
+
+
+def test_a_wrong_password_is_refused_and_never_shown(place: Place, rtsp_server: StartRtspServer) -> None:
+    server = rtsp_server(user="user", password="right")
+    (place.folder / "password").write_text(PASSWORD + "\n")
+    in_url = f"rtsp://user:{PASSWORD}@127.0.0.1:{server.port}/stream"
+    in_file = ("--source", server.url, "--set", "sources.0.username=user", "--set", "sources.0.password_file=password")
+    for source in (("--source", in_url, "--verbose"), in_file):
+        line = fails_without_output(place, 3, *source, *SMALL)
+        assert "refused the user name or password" in line
+        assert PASSWORD not in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("run", "--source", "clip.mp4", "--set", "detector.cnf=0.5"), "detector.cnf: unknown key; expected one of model,"),
+        (("run", "--source", "clip.mp4", "--set", "detector.conf=.nan"), "detector.conf: nan"),
+        (
+            ("run", "--source", "clip.mp4", "--set", "sources.0.password_file=gone", "--source", "rtsp://127.0.0.1/x", *SMALL),
+            "password_file",
+        ),
+        (("run", "--source", "clip.mp4", "--record", "gone/out.mp4", *SMALL), "there is no folder gone"),
+        (("run", "--source", "clip.mp4", "--record", "clip.mp4", "-y", *SMALL), "clip.mp4 is the source itself"),
+        (("run", "--source", "clip.mp4", "--show", *SMALL), "no display"),
+        (("run", "--nonsense"), "--nonsense"),
+        (("run", "--max-frames", "few"), "--max-frames"),
+        (("nonsense",), "'nonsense'"),
+        (("check", "clip.mp4"), "clip.mp4: not YAML"),
+        (("check", "gone.yaml"), "gone.yaml: cannot be read"),
+        (("check", "wrong.yaml"), "detector.conf: "),
+        (("init", "nonsense"), "'nonsense' is not an example; expected one of demo, file"),
+        (("init", "webcam"), "webcam.yaml exists"),
+        (("show",), "no display"),
+        (("subscribe", "nonsense"), "'nonsense'"),
+        (("demo", "--output", "clip.mp4"), "clip.mp4 cannot be made"),
+    ],
+)
+def test_wrong_use(place: Place, clip: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    (place.folder / "webcam.yaml").write_text("mine\n")
+    (place.folder / "wrong.yaml").write_text("sources: [{url: clip.mp4}]\ndetector: {conf: 2}\n")
+    before = {path: path.read_bytes() for path in place.folder.iterdir()}
+    assert complaint in fails(place, 2, *arguments)
+    assert {path: path.read_bytes() for path in place.folder.iterdir()} == before
+
+
+def test_an_output_that_exists_is_overwritten_only_with_y(place: Place, clip: Path) -> None:
+    for name in ("out.mp4", "out.jsonl"):
+        kept = place.folder / name
+        kept.write_text("mine\n")
+        assert f"{name} exists" in fails(
+            place, 2, "run", "--source", "clip.mp4", "--record" if name == "out.mp4" else "--jsonl", name, *SMALL
+        )
+        assert kept.read_text() == "mine\n"
+    with place.run("run", "--source", "clip.mp4", *OUTPUTS, "-y", *SMALL) as run:
+        code, output, errors = run.finish(60)
+    assert code == 0, errors
+    assert output.startswith("3 frames")
+    assert errors.startswith("publishing on tcp://127.0.0.1:")
+    assert len(errors.splitlines()) == 1
+    assert (place.folder / "out.jsonl").read_bytes().count(b"\n") == 3
+    assert (place.folder / "out.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "complaint"),
+    [
+        (("--detector", "motion", "--segmenter", "mobilesam", "--set", "segmenter.weights=weights"), "weights", "weights is not a PyTorch"),
+        (("--detector", "yolox-nano", "--segmenter", "grabcut", "--set", "detector.weights=weights"), "weights", "weights is not an ONNX"),
+        (("--detector", "yolox-nano", "--segmenter", "grabcut", "--set", "detector.weights=gone"), "gone", "gone is not a file"),
+    ],
+)
+def test_weights_that_are_none(place: Place, clip: Path, model: tuple[str, ...], name: str, complaint: str) -> None:
+    (place.folder / "weights").write_text("These are no weights.\n" * 200)
+    assert complaint in fails_without_output(place, 4, "--source", "clip.mp4", *SMALL[4:], *model)
+
+
+def test_no_network_for_weights_that_were_asked_for_by_name(place: Place, clip: Path, mute_server: int) -> None:
+    asked = ("--source", "clip.mp4", "--detector", "yolox-nano", "--segmenter", "grabcut", *SMALL[4:])
+    line = fails_without_output(place, 4, *asked, within=10)
+    assert "weights of yolox-nano are not here: the server could not be reached" in line
+    place.environment["https_proxy"] = f"http://127.0.0.1:{mute_server}"
+    line = fails_without_output(place, 4, *asked, within=10)
+    assert "did not answer in time" in line
+
+
+def test_an_endpoint_in_use_is_named(place: Place, clip: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        taken = f"tcp://127.0.0.1:{foreign.getsockname()[1]}"
+        line = fails_without_output(place, 2, "--source", "clip.mp4", *SMALL[:4], "--set", f"publish.bind={taken}")
+        assert f"{taken} is in use" in line
+
+
+def test_the_endpoint_of_another_run_is_named_and_left_to_it(place: Place, tmp_path: Path) -> None:
+    endpoint = free_endpoint()
+    bind = ("--source", "synthetic:", *SMALL[:4], "--set", f"publish.bind={endpoint}")
+    with place.run("run", *bind, "--jsonl", "first.jsonl") as first:
+        records = place.folder / "first.jsonl"
+        until(lambda: records.exists() and records.stat().st_size, 60, "a first record")
+        with Run("run", *bind, "--record", "out.mp4", cwd=tmp_path, environment=place.environment) as second:
+            code, output, errors = second.finish(60)
+        assert (code, output) == (2, "")
+        assert errors.startswith(f"streamseg: {endpoint} is in use")
+        assert len(errors.splitlines()) == 1
+        assert not (tmp_path / "out.mp4").exists()
+        size = records.stat().st_size
+        until(lambda: records.stat().st_size > size, 10, "another record of the first run")
+        first.process.send_signal(signal.SIGINT)
+        assert first.finish(20)[0] == 130
+
+
+def test_a_subscriber_to_nobody_waits_until_it_is_told_to_end(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        with place.run("subscribe", f"tcp://127.0.0.1:{listener.getsockname()[1]}") as run:
+            listener.accept()[0].close()
+            listener.accept()[0].close()  # it tries again
+            assert run.process.poll() is None
+            run.process.send_signal(signal.SIGINT)
+            assert run.finish(10) == (130, "", "")

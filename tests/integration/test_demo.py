@@ -52,15 +52,10 @@ def clip(continuous_integration: bool) -> Path:
 def demonstration(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
     """The demo with an empty cache and a proxy that nobody listens at."""
     folder = tmp_path_factory.mktemp("demo")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("STREAMSEG_CACHE", str(folder / "cache"))
-        for name in ("http_proxy", "https_proxy"):
-            environment.setenv(name, "http://127.0.0.1:9")
-            environment.setenv(name.upper(), "http://127.0.0.1:9")
-        for name in ("no_proxy", "NO_PROXY"):
-            environment.delenv(name, raising=False)
-        with Run("demo", "--output", str(folder / "out")) as run:
-            status, output, errors = run.finish(240)
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    environment = {**nowhere, "no_proxy": "", "NO_PROXY": "", "STREAMSEG_CACHE": str(folder / "cache")}
+    with Run("demo", "--output", str(folder / "out"), environment=environment) as run:
+        status, output, errors = run.finish(240)
     records = folder / "out" / "demo.jsonl"
     return Demonstration(status, output, errors, folder / "out", read_records(records) if records.exists() else [])
 

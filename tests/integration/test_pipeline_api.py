@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from streamseg import Config, Pipeline, Subscriber
+from streamseg.config import check_config
+from streamseg.errors import SourceError, SubscriptionTimeoutError, UsageError
+
+
+def config(url: str, **more: object) -> Config:
+    return check_config(
+        {
+            "sources": [{"url": url}],
+            "detector": {"model": "fixed", "boxes": [{"xyxy": [20, 20, 120, 120], "name": "patch"}]},
+            "segmenter": {"model": "grabcut"},
+            "publish": {"bind": "tcp://127.0.0.1:*"},
+            **more,
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> object:
+    """No process outlives a test."""
+    before = set(psutil.Process().children())
+    yield
+    assert set(psutil.Process().children()) <= before
+
+
+def test_a_loop_gets_every_frame_of_a_file() -> None:
+    with Pipeline(config("synthetic:?size=320x240&frames=40&seed=3")) as pipeline:
+        results = list(pipeline)
+    assert [result.seq for result in results] == list(range(40))
+    assert all(result.boxes_seq == result.seq for result in results)
+    assert {item.detection.class_name for result in results for item in result.objects} == {"patch"}
+    assert all(item.origin_seq == result.seq for result in results for item in result.objects if item.mask is not None)
+
+
+def test_a_loop_may_be_left_and_the_pipeline_ends() -> None:
+    with Pipeline(config("synthetic:?size=320x240&frames=0&fps=30")) as pipeline:
+        for result in pipeline:
+            if result.seq >= 5:
+                break
+
+
+def test_masks_are_carried_between_keyframes() -> None:
+    settings = config("synthetic:?size=320x240&frames=12", segmenter={"model": "grabcut", "keyframe_interval": 4})
+    with Pipeline(settings) as pipeline:
+        results = list(pipeline)
+    for result in results:
+        (item,) = result.objects
+        assert item.origin_seq == result.seq // 4 * 4
+        assert item.method == ("grabcut" if result.seq % 4 == 0 else "propagated")
+        assert item.age_ms == pytest.approx((result.seq % 4) * 1000 / 30, abs=0.1)
+
+
+def test_an_error_at_the_start_reaches_the_loop(tmp_path: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video")
+    with Pipeline(config(str(text))) as pipeline, pytest.raises(SourceError, match=r"text\.mp4"):
+        list(pipeline)
+
+
+def test_iterating_outside_the_block_is_refused() -> None:
+    pipeline = Pipeline(config("synthetic:?frames=3"))
+    with pytest.raises(UsageError, match="with Pipeline"):
+        next(iter(pipeline))
+    pipeline.run()
+
+
+def test_a_subscriber_beside_the_loop_sees_the_same_run() -> None:
+    with Pipeline(config("synthetic:?size=320x240&frames=0&fps=30")) as pipeline, Subscriber(pipeline.endpoint, timeout=20) as subscriber:
+        from_loop = next(iter(pipeline))
+        from_wire = next(iter(subscriber))
+        assert from_wire.run_id == from_loop.run_id
+        assert from_wire.width == 320
+    with Subscriber(pipeline.endpoint, timeout=0.2) as late, pytest.raises(SubscriptionTimeoutError):
+        late.latest()

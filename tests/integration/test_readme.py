@@ -1,0 +1,168 @@
+"""What the README says, held against the package: its Python runs, its tables are those of the code, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import yaml
+from clips import write_clip
+from pipeline_runs import Run, free_endpoint
+
+from streamseg import errors
+from streamseg.cli import app
+from streamseg.client import Subscriber
+from streamseg.config import Config, FixedBox, SourceSettings, load_config, parse_override
+from streamseg.models.catalogue import CATALOGUE
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEADLINE_S = 60.0
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language, in order."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its first two rows."""
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[2:]]
+
+
+def settings(struct: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, str]]:
+    """Every key below a struct with its default, as the README's table writes them."""
+    for field in msgspec.structs.fields(struct):
+        if field.name == "sources":
+            yield from settings(SourceSettings, "sources.0.")
+        elif isinstance(field.default, msgspec.Struct):
+            yield from settings(type(field.default), f"{prefix}{field.name}.")
+        else:
+            yield f"`{prefix}{field.name}`", written(field.default)
+
+
+def written(default: object) -> str:
+    if default is msgspec.NODEFAULT:
+        return "required"
+    if default is None:
+        return "–"  # noqa: RUF001 - the dash of the table
+    if isinstance(default, str):
+        return f"`{default}`"
+    return f"`{msgspec.json.encode(default).decode().removesuffix('.0')}`"
+
+
+def test_the_settings_are_those_of_the_code() -> None:
+    assert [(row[0], row[1]) for row in table("Settings")] == list(settings(Config, ""))
+
+
+def test_the_keys_of_a_fixed_box_are_named() -> None:
+    (row,) = (row for row in table("Settings") if row[0] == "`detector.boxes`")
+    assert re.findall(r"(\w+):", row[2].partition("{")[2]) == [field.name for field in msgspec.structs.fields(FixedBox)]
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    known = {0, 128 + signal.SIGINT, 128 + signal.SIGTERM}
+    branches: list[type[errors.StreamsegError]] = [errors.StreamsegError]
+    while branches:
+        branch = branches.pop()
+        known.add(branch.exit_code)
+        branches.extend(branch.__subclasses__())
+    assert {int(code) for row in table("Exit codes") for code in row[0].split(",")} == known
+
+
+def test_every_command_is_named_and_no_other() -> None:
+    commands = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
+    groups = {str(group.name) for group in app.registered_groups}
+    assert set(re.findall(r"`?\bstreamseg ([a-z]+)\b(?=[ `\n])", "\n".join([*blocks("sh"), *re.findall(r"`[^`\n]+`", README)]))) == (
+        commands | groups
+    )
+
+
+def test_the_settings_in_the_commands_are_accepted() -> None:
+    assignments = re.findall(r"--set (\S+\.\S+=\S+)", "\n".join(blocks("sh")))
+    assert assignments
+    overrides = [("sources.0.url", "rtsp://192.0.2.10/stream"), *map(parse_override, assignments)]
+    assert load_config(None, overrides, {}).source.password_file == "camera.password"
+
+
+def test_every_weight_is_named_with_its_size() -> None:
+    rows = "\n".join(" ".join(row) for row in table("Models and their weights"))
+    for entry in CATALOGUE:
+        assert f"`{entry.name}`" in rows
+        if entry.size is not None:
+            assert f"`{entry.filename}`, {entry.size / 1e6:.1f} MB" in rows
+        else:
+            assert entry.sha256 is None
+    assert "0.1.1rc0" in rows
+    assert all("/0.1.1rc0/" in entry.url for entry in CATALOGUE if entry.name.startswith("yolox"))
+
+
+def test_every_link_into_the_project_leads_somewhere() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    assert "scripts/picture.jpg" in links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+    scripts = set(re.findall(r"^\./(scripts/\w+)", "\n".join(blocks("sh")), re.MULTILINE))
+    assert scripts == {"scripts/demo", "scripts/test", "scripts/setup"}
+    assert all((ROOT / script).stat().st_mode & 0o111 for script in scripts)
+
+
+def test_the_picture_is_small() -> None:
+    assert (ROOT / "scripts" / "picture.jpg").stat().st_size <= 300_000
+
+
+def test_the_subscriber_receives_a_running_pipeline(tmp_path: Path) -> None:
+    program = blocks("python")[0]
+    assert len(program.splitlines()) <= 10
+    endpoint = free_endpoint()
+    assert program.count("tcp://127.0.0.1:5555") == 1
+    script = tmp_path / "subscriber.py"
+    script.write_text(program.replace("tcp://127.0.0.1:5555", endpoint), encoding="utf-8")
+    source = ("--source", "synthetic:?size=320x240", "--detector", "motion", "--segmenter", "grabcut")
+    with Run("run", *source, "--set", f"publish.bind={endpoint}") as pipeline:
+        with Subscriber(endpoint, timeout=DEADLINE_S) as started:
+            assert next(iter(started)).source == "main"
+        with subprocess.Popen(
+            [sys.executable, "-u", str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as subscriber:
+            killer = threading.Timer(DEADLINE_S, subscriber.kill)
+            killer.start()
+            lines = []
+            assert subscriber.stdout is not None
+            for line in subscriber.stdout:
+                lines.append(line.rstrip())
+                if len(lines) == 100:
+                    pipeline.process.send_signal(signal.SIGINT)
+            killer.cancel()
+        assert subscriber.returncode == 0, lines
+        assert pipeline.finish(DEADLINE_S)[0] == 130
+    frames = [re.fullmatch(r"frame (\d+): \d+ objects, \d+ frames missed", line) for line in lines if line.startswith("frame")]
+    numbers = [int(match[1]) for match in frames if match]
+    assert len(numbers) == len(frames) > 10
+    assert numbers == sorted(set(numbers))
+    masks = [line for line in lines if not line.startswith("frame")]
+    assert masks
+    assert all(re.fullmatch(r"  moving #(\d+|None): \d+ pixels from \(\d+, \d+\), \d+ ms old", line) for line in masks)
+
+
+def test_the_pipeline_in_a_script_yields_every_frame(tmp_path: Path) -> None:
+    program = blocks("python")[1]
+    write_clip(tmp_path / "clip.mp4", frames=30, width=160, height=120)
+    script = tmp_path / "script.py"
+    script.write_text(program.replace('"sources"', f'"publish": {{"bind": "{free_endpoint()}"}}, "sources"'), encoding="utf-8")
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    assert [int(number) for number, _ in lines] == list(range(30))
+    assert all(set(yaml.safe_load(names)) <= {"moving"} for _, names in lines)
+
+
+def test_there_is_no_other_python_in_it() -> None:
+    assert len(blocks("python")) == 2

@@ -1,0 +1,161 @@
+"""However a run ends, it ends soon, its recordings are whole, and nothing of it is left."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from pathlib import Path
+
+import av
+import psutil
+import pytest
+from leftovers import Place
+from pipeline_runs import STAGES, Run, read_records, until
+
+from streamseg.client import Subscriber
+from streamseg.errors import SubscriptionTimeoutError
+from streamseg.messages import End
+
+ORPHANS_END_WITHIN_S = 2.0
+
+
+def live(endpoint: str = "tcp://127.0.0.1:*") -> tuple[str, ...]:
+    return (
+        "run", "--source", "synthetic:?size=160x120&fps=30", "--detector", "motion", "--segmenter", "grabcut",
+        "--set", f"publish.bind={endpoint}", "--record", "out.mp4", "--jsonl", "out.jsonl",
+    )  # fmt: skip
+
+
+def wait_for_records(place: Place, run: Run, count: int) -> None:
+    path = place.folder / "out.jsonl"
+    until(lambda: run.process.poll() is None and path.exists() and path.read_bytes().count(b"\n") >= count, 60, f"{count} records")
+
+
+def wait_for_all_stages(run: Run) -> list[psutil.Process]:
+    until(lambda: len(run.stages()) == len(STAGES), 30, "four stages")
+    return list(run.stages().values())
+
+
+def pictures(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_live_run_in_good_order(place: Place, number: signal.Signals) -> None:
+    with place.run(*live()) as run:
+        wait_for_records(place, run, 20)
+        run.process.send_signal(number)
+        code, output, errors = run.finish(10)
+    assert code == 128 + number, errors
+    assert "interrupted" in output
+    endpoint = errors.strip().removeprefix("publishing on ")
+    place.check_nothing_left()
+    assert (place.folder / "out.jsonl").read_bytes().endswith(b"\n")
+    records = read_records(place.folder / "out.jsonl")
+    assert len(records) >= 20
+    assert pictures(place.folder / "out.mp4") == len(records)
+    host, port = endpoint.removeprefix("tcp://").split(":")
+    socket.create_server((host, int(port))).close()
+
+
+def test_the_end_is_told_to_subscribers(place: Place) -> None:
+    endpoint = f"ipc://{place.folder}/wire"
+    with place.run(*live(endpoint)) as run, Subscriber(endpoint, timeout=30) as subscriber:
+        next(iter(subscriber))
+        run.process.send_signal(signal.SIGINT)
+        last = list(subscriber.messages())[-1]
+        assert run.finish(10)[0] == 130
+    assert isinstance(last, End)
+    assert last.reason == "interrupted"
+
+
+def test_a_second_signal_does_not_wait_for_a_stage_that_is_stuck(place: Place) -> None:
+    with place.run(*live()) as run:
+        wait_for_records(place, run, 1)
+        stages = run.stages()
+        stages["segment"].suspend()
+        run.process.send_signal(signal.SIGINT)
+        until(lambda: not stages["capture"].is_running(), 10, "the end of a stage that is not stuck")
+        assert stages["segment"].is_running()
+        began = time.monotonic()
+        run.process.send_signal(signal.SIGINT)
+        code, _, errors = run.finish(10)
+        assert time.monotonic() - began < 1
+    assert code == 130, errors
+    place.check_nothing_left()
+
+
+def test_a_stuck_stage_holds_up_the_end_for_three_seconds_at_most(place: Place) -> None:
+    with place.run(*live()) as run:
+        wait_for_records(place, run, 1)
+        run.stages()["segment"].suspend()
+        began = time.monotonic()
+        run.process.send_signal(signal.SIGINT)
+        code, _, errors = run.finish(10)
+        assert time.monotonic() - began < 4.5
+    assert code == 130, errors
+    place.check_nothing_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_stages_prepare(place: Place, number: signal.Signals) -> None:
+    with place.run(*live()) as run:
+        wait_for_all_stages(run)
+        run.process.send_signal(number)
+        code, output, errors = run.finish(10)
+    assert code == 128 + number
+    assert errors == ""
+    assert output.startswith("0 frames")
+    assert not (place.folder / "out.mp4").exists()
+    place.check_nothing_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_weights_are_waited_for(place: Place, number: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.settimeout(30)
+        place.environment["https_proxy"] = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        with place.run("run", "--source", "synthetic:", "--set", "publish.bind=tcp://127.0.0.1:*") as run:
+            with mute.accept()[0]:
+                began = time.monotonic()
+                run.process.send_signal(number)
+                assert run.finish(10) == (128 + number, "", "")
+                assert time.monotonic() - began < 2
+    assert not list(place.folder.rglob("*.part"))
+    place.check_nothing_left()
+
+
+def test_no_stage_outlives_a_killed_supervisor_and_the_next_run_sweeps(place: Place) -> None:
+    with place.run(*live()) as run:
+        wait_for_records(place, run, 5)
+        assert len(run.stages()) == len(STAGES)
+        run.process.kill()
+        until(lambda: not place.processes(), ORPHANS_END_WITHIN_S, "the end of the stages")
+        run.finish(5)
+    left = place.leftovers()
+    assert any(item.startswith("runtime file") for item in left)
+    assert any(item.startswith("segment") for item in left)
+    assert len(read_records(place.folder / "out.jsonl")) <= pictures(place.folder / "out.mp4")
+    with place.run(*live(), "-y", "--max-frames", "3") as run:
+        assert run.finish(60)[0] == 0
+    place.check_nothing_left()
+
+
+def test_no_stage_that_prepares_outlives_a_killed_supervisor(place: Place) -> None:
+    with place.run(*live()) as run:
+        wait_for_all_stages(run)
+        run.process.kill()
+        until(lambda: not place.processes(), ORPHANS_END_WITHIN_S, "the end of the stages")
+        run.finish(5)
+    with place.run(*live(), "--max-frames", "1") as run:
+        assert run.finish(60)[0] == 0
+
+
+def test_nobody_is_there_after_the_end(place: Place) -> None:
+    endpoint = f"ipc://{place.folder}/wire"
+    with place.run(*live(endpoint), "--max-frames", "2") as run:
+        assert run.finish(60)[0] == 0
+    with Subscriber(endpoint) as subscriber, pytest.raises(SubscriptionTimeoutError):
+        subscriber.receive(0.2)
