@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from streamseg.config import Config, Override
+    from streamseg.metrics import MetricsServer
     from streamseg.pipeline import Pipeline
+    from streamseg.supervisor import Observer
 
 app = typer.Typer(
     name="streamseg",
@@ -75,6 +77,10 @@ def run(
     jsonl: Annotated[
         str | None, typer.Option(metavar="F.jsonl", help="Write a line of JSON for each frame; masks are COCO RLE.", show_default=False)
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Serve the run's metrics for Prometheus; a port alone is on 127.0.0.1.", show_default=False),
+    ] = None,
     duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="End after so many seconds.", show_default=False)] = None,
     max_frames: Annotated[int | None, typer.Option(metavar="N", help="End after so many frames.", show_default=False)] = None,
     yes: Overwrite = False,
@@ -110,7 +116,8 @@ def run(
         from streamseg.show import require_display
 
         require_display()
-    _run(settings, overwrite=yes, show=show)
+    with _serve_metrics(metrics) as server:
+        _run(settings, overwrite=yes, show=show, server=server)
 
 
 @app.command()
@@ -327,16 +334,34 @@ def _set_log_level(*, verbose: bool) -> None:
     logging.getLogger("streamseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
-def _run(settings: Config, *, overwrite: bool, show: bool) -> None:
-    from streamseg.console import DownloadDisplay, RunDisplay
+@contextmanager
+def _serve_metrics(address: str | None) -> Iterator[MetricsServer | None]:
+    if address is None:
+        yield None
+        return
+    from streamseg.metrics import MetricsServer, RunMetrics
+    from streamseg.pipeline import STAGES
+
+    with MetricsServer(address, RunMetrics([entry.name for entry in STAGES])) as server:
+        yield server
+
+
+def _run(settings: Config, *, overwrite: bool, show: bool, server: MetricsServer | None = None) -> None:
+    from streamseg.console import DownloadDisplay, Observers, RunDisplay
     from streamseg.pipeline import Pipeline
 
     console = _console()
     with DownloadDisplay(console) as downloads:
         pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
     received = _stop_on_signals(pipeline)
-    with RunDisplay(console, pipeline.endpoint, pipeline.plan.models, settings.max_frames) as display, _window(pipeline, wanted=show):
-        outcome = pipeline.run(display)
+    models, metrics_url = pipeline.plan.models, None if server is None else server.url
+    display = RunDisplay(console, pipeline.endpoint, models, settings.max_frames, metrics_url=metrics_url)
+    observers: list[Observer] = [display]
+    if server is not None:
+        server.metrics.describe(models)
+        observers.append(server.metrics)
+    with display, _window(pipeline, wanted=show):
+        outcome = pipeline.run(Observers(observers))
     for line in display.summary(outcome):
         typer.echo(line)
     if received:

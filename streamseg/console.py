@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -17,15 +18,16 @@ if TYPE_CHECKING:
     from streamseg.ipc.control import Published, Ready
     from streamseg.messages import Models
     from streamseg.models.weights import Progress as DownloadProgress
-    from streamseg.supervisor import Outcome
+    from streamseg.supervisor import Observer, Outcome
 
 
 class RunDisplay:
     """Shows a run on a console; the pipeline's observer. A bar is only drawn on a terminal."""
 
-    def __init__(self, console: Console, endpoint: str, models: Models, frame_limit: int | None) -> None:
+    def __init__(self, console: Console, endpoint: str, models: Models, frame_limit: int | None, *, metrics_url: str | None = None) -> None:
         self._console = console
         self._endpoint = endpoint
+        self._metrics_url = metrics_url
         self._models = models
         self._limit = frame_limit
         self._unprepared = {entry.name for entry in STAGES}
@@ -52,6 +54,8 @@ class RunDisplay:
         """Learn how many frames there will be; once every stage is ready, say where the results are, and with which models."""
         if self._unprepared == {stage}:
             self._print(f"publishing on {self._endpoint}")
+            if self._metrics_url is not None:
+                self._print(f"metrics on {self._metrics_url}")
             if self._models.notice is not None:
                 self._print(self._models.notice)
         self._unprepared.discard(stage)
@@ -64,7 +68,7 @@ class RunDisplay:
         self._last_s = time.monotonic()
         self._first_s = self._first_s or self._last_s
         self._frames += 1
-        self._frames_with_masks += published.masks > 0
+        self._frames_with_masks += bool(published.masks)
         self._classes.update(published.classes)
         if self._task is not None:
             self._progress.update(self._task, description="segmenting", completed=self._frames, rate=f"{self.rate:.1f} frames/s")
@@ -94,6 +98,33 @@ class RunDisplay:
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class Observers:
+    """Tells several observers, in turn, what happens."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def prepared(self, stage: str, ready: Ready) -> None:
+        """A stage has said that it is ready."""
+        for observer in self._observers:
+            observer.prepared(stage, ready)
+
+    def published(self, published: Published) -> None:
+        """A frame has been published."""
+        for observer in self._observers:
+            observer.published(published)
+
+    def changed(self, stage: str, state: str, detail: str) -> None:
+        """The source or a stage changed."""
+        for observer in self._observers:
+            observer.changed(stage, state, detail)
+
+    def logged(self, level: int, text: str) -> None:
+        """A stage wrote a log line."""
+        for observer in self._observers:
+            observer.logged(level, text)
 
 
 class DownloadDisplay:

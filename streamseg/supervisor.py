@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -115,6 +116,12 @@ class _Child:
             self.control.send(message)
         except OSError:
             logging.getLogger(__name__).debug("%s is gone", self.entry.name)
+
+    def close(self) -> None:
+        """Close the pipe to a child that has ended."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # messages that the child never read
+            self.process.stdin.close()
 
 
 class Supervisor:
@@ -240,6 +247,7 @@ class Supervisor:
     def _handle_death(self, child: _Child) -> None:
         name = child.entry.name
         status = child.process.wait()
+        child.close()
         del self._children[name]
         if child.failure is not None:
             raise error_from_name(child.failure.error, child.failure.message)
@@ -355,8 +363,7 @@ class Supervisor:
         for child in self._children.values():
             child.process.kill()
             child.process.wait()
-            if child.process.stdin is not None:
-                _close_pipe(child)
+            child.close()
 
     def _pass_on_last_words(self) -> None:
         """Tell the observer what was published and logged while the stages were ending."""
@@ -372,13 +379,6 @@ class Supervisor:
         deadline = time.monotonic() + seconds
         while not self._killed and time.monotonic() < deadline and any(child.process.poll() is None for child in self._children.values()):
             time.sleep(_TICK_S / 5)
-
-
-def _close_pipe(child: _Child) -> None:
-    try:
-        child.process.stdin.close() if child.process.stdin else None
-    except BrokenPipeError:
-        logging.getLogger(__name__).debug("%s left unread messages", child.entry.name)
 
 
 def _text(path: Path | None) -> str | None:

@@ -14,7 +14,7 @@ import msgspec
 
 from streamseg.config import Config
 from streamseg.ipc.ring import RingName
-from streamseg.messages import Models
+from streamseg.messages import Dropped, Models
 
 _LENGTH = struct.Struct("<I")
 
@@ -144,17 +144,31 @@ class Detected(msgspec.Struct, frozen=True, tag=True):
     seq: int
 
 
+class PublishedMask(msgspec.Struct, frozen=True, array_like=True):
+    """A mask of a published frame: the method that made it, and how long before that frame."""
+
+    method: str
+    age_ms: float
+
+
 class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Publish is done with every frame up to `seq`.
 
     Attributes:
-        masks: Objects with a mask in that frame.
+        age_ms: Milliseconds from that frame's capture to its publishing.
+        objects: How many that frame has.
+        masks: Those of that frame.
+        classes: Names of the classes in that frame.
+        dropped: What the stages have counted so far, each since it was started last.
         tracker_state: The tracker after the newest boxes used so far.
     """
 
     seq: int
-    masks: int
+    age_ms: float
+    objects: int
+    masks: tuple[PublishedMask, ...]
     classes: tuple[str, ...]
+    dropped: Dropped
     tracker_state: bytes
 
 

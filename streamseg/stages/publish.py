@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import Announce, Finished, Published, Ready, ToStage
+from streamseg.ipc.control import Announce, Finished, Published, PublishedMask, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.ipc.ring import RingReader
 from streamseg.messages import Dropped, End, Heartbeat, Ledger, Result, SourceState
@@ -119,7 +119,8 @@ class PublishStage(Stage):
         if image is not None and (self._recording.wants_overlay or self._broadcast.wants("overlay")):
             overlay = render(image, result)
             result = _stamp(result, msgspec.structs.replace(result.ledger, rendered=_since(frame, time.monotonic_ns())))
-        result = _stamp(result, msgspec.structs.replace(result.ledger, published=_since(frame, time.monotonic_ns())))
+        age_ms = _since(frame, time.monotonic_ns())
+        result = _stamp(result, msgspec.structs.replace(result.ledger, published=age_ms))
         self._recording.write(result, overlay if overlay is not None and self._recording.wants_overlay else image)
         encoded = encode_result(result, "masks")
         self._masks_limited += encoded.masks_limited
@@ -131,8 +132,11 @@ class PublishStage(Stage):
         self.station.report(
             Published(
                 seq=frame.seq,
-                masks=sum(item.mask is not None for item in result.objects),
+                age_ms=age_ms,
+                objects=len(result.objects),
+                masks=tuple(PublishedMask(item.method, item.age_ms) for item in result.objects if item.mask is not None),
                 classes=tuple(sorted(named)),
+                dropped=result.dropped,
                 tracker_state=b"" if joined.boxes is None else joined.boxes.tracker_state,
             )
         )
