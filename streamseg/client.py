@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NotRequired, Self, TypedDict
 
@@ -20,6 +21,7 @@ import zmq
 from streamseg.errors import MessageError, SubscriptionTimeoutError, UsageError
 from streamseg.masks import Mask, Polygon
 from streamseg.messages import End, Message, Result, TrackedObject
+from streamseg.wire.curve import ClientKeys, read_client_keys
 from streamseg.wire.limits import PART_BYTES
 from streamseg.wire.protocol import PREFIX, STATE, ResultView, decode, read_topic, topic, validate_source_name, validate_view
 
@@ -51,12 +53,14 @@ class Subscriber:
         view: `masks` without a picture; `clean` or `overlay` with the bare or the drawn one in `Result.jpeg`.
         timeout: Seconds to wait for each result or message; None waits for ever.
         queue: Messages kept while the program is busy.
+        secret_key_file: For a publisher that only lets in certain keys: a file with this subscriber's secret key.
+        server_key_file: A file with that publisher's public key. Nothing is taken from another.
 
     Attributes:
         rejected: How many messages broke the wire format. They are left out; the first is logged.
 
     Raises:
-        UsageError: The endpoint, the source's name or the view is not one.
+        UsageError: The endpoint, the source's name, the view or a key file is not one.
     """
 
     def __init__(
@@ -67,9 +71,12 @@ class Subscriber:
         view: ResultView = "masks",
         timeout: float | None = None,
         queue: int = 64,
+        secret_key_file: str | Path | None = None,
+        server_key_file: str | Path | None = None,
     ) -> None:
         if validate_view(view) == STATE:
             raise UsageError("view 'state' comes with every other view: subscribe to masks, clean or overlay")
+        self._keys = _read_keys(secret_key_file, server_key_file)
         self.endpoint = endpoint
         self.rejected = 0
         self._view = view
@@ -85,6 +92,10 @@ class Subscriber:
         self._socket.linger = 0
         self._socket.rcvhwm = queue
         self._socket.setsockopt(zmq.MAXMSGSIZE, PART_BYTES)
+        if self._keys is not None:
+            self._socket.curve_secretkey = self._keys.secret
+            self._socket.curve_publickey = zmq.curve_public(self._keys.secret)
+            self._socket.curve_serverkey = self._keys.server
         for name in topics:
             self._socket.subscribe(name)
         try:
@@ -212,7 +223,8 @@ class Subscriber:
             raise self._timed_out(deadline)
 
     def _timed_out(self, deadline: _Deadline) -> SubscriptionTimeoutError:
-        cause = "the pipeline lives, its source may be disconnected" if self._running else "is the pipeline running?"
+        unheard = "is the pipeline running?" if self._keys is None else "is the pipeline running, and do both sides have each other's key?"
+        cause = "the pipeline lives, its source may be disconnected" if self._running else unheard
         return SubscriptionTimeoutError(f"nothing came from {self.endpoint} within {deadline.seconds:g} s; {cause}")
 
     def _drain(self) -> deque[list[bytes]]:
@@ -263,6 +275,15 @@ class Subscriber:
             self._running[message.source] = last
             return None
         return replace(message, gap=message.seq - last[1] - 1)
+
+
+def _read_keys(secret_key_file: str | Path | None, server_key_file: str | Path | None) -> ClientKeys | None:
+    if secret_key_file is None and server_key_file is None:
+        return None
+    if secret_key_file is None or server_key_file is None:
+        missing = "secret_key_file" if secret_key_file is None else "server_key_file"
+        raise UsageError(f"{missing}: missing; a subscriber needs its own secret key and the publisher's public key, or neither")
+    return read_client_keys(secret_key_file, server_key_file)
 
 
 class _Deadline:

@@ -141,17 +141,38 @@ class PropagateSettings(_Settings, frozen=True, kw_only=True):
     max_age_ms: Positive = 3000.0
 
 
+class CurveSettings(_Settings, frozen=True, kw_only=True):
+    """Who may subscribe: results are encrypted, and only the keys that are allowed get any.
+
+    Attributes:
+        secret_key_file: A file with this publisher's secret key.
+        allow: A file with the public keys of those who may subscribe, one a line; or a list of such files.
+    """
+
+    secret_key_file: str
+    allow: str | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+
+    @property
+    def allow_files(self) -> tuple[str, ...]:
+        """The files of `allow`, whichever way they were given."""
+        return (self.allow,) if isinstance(self.allow, str) else self.allow
+
+
 class PublishSettings(_Settings, frozen=True, kw_only=True):
-    """Where results are published.
+    """Where results are published, and to whom.
 
     Attributes:
         bind: ZeroMQ endpoint; `:*` takes a free port.
+        connect: Endpoint of a proxy's XSUB socket, which gets the results as well.
         quality: JPEG quality of pictures on the wire.
-        insecure: Allows an address that other machines can reach; anyone there can then watch.
+        curve: The keys; anyone who reaches the address can watch, where not given.
+        insecure: Allows an address that other machines can reach without keys; anyone there can then watch.
     """
 
     bind: str = "tcp://127.0.0.1:5555"
+    connect: str | None = None
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 80
+    curve: CurveSettings | None = None
     insecure: bool = False
 
 
@@ -368,15 +389,22 @@ def _choices(annotation: object) -> tuple[object, ...]:
 
 
 def _check_combinations(config: Config) -> None:
-    detector, bind = config.detector, config.publish.bind
+    detector, publish = config.detector, config.publish
     if detector.model == "fixed" and not detector.boxes:
         raise SettingsError("detector.boxes: the detector `fixed` needs at least one box, such as [{xyxy: [10, 10, 90, 90]}]")
     if not config.source.address:
         raise SettingsError("sources.0.url: empty; expected a path, rtsp://..., a camera's number, or synthetic:")
-    if not re.match(r"^(tcp://.+:(\d+|\*)|ipc://.+)$", bind):
-        raise SettingsError(f"publish.bind: {bind!r} is not an endpoint; expected tcp://HOST:PORT or ipc://PATH")
-    if bind.startswith("tcp://") and bind[6:].rpartition(":")[0] not in LOOPBACK_HOSTS and not config.publish.insecure:
+    guarded = publish.curve is not None or publish.insecure
+    _check_endpoint("publish.bind", publish.bind, r"tcp://.+:(\d+|\*)|ipc://.+", guarded=guarded)
+    if publish.connect is not None:
+        _check_endpoint("publish.connect", publish.connect, r"tcp://.+:\d+|ipc://.+", guarded=guarded)
+
+
+def _check_endpoint(key: str, endpoint: str, form: str, *, guarded: bool) -> None:
+    if not re.fullmatch(form, endpoint):
+        raise SettingsError(f"{key}: {endpoint!r} is not an endpoint; expected tcp://HOST:PORT or ipc://PATH")
+    if endpoint.startswith("tcp://") and endpoint[6:].rpartition(":")[0] not in LOOPBACK_HOSTS and not guarded:
         raise SettingsError(
-            f"publish.bind: {bind} can be reached from other machines and nothing guards it; "
-            "expected a loopback address, or say publish.insecure=true"
+            f"{key}: {endpoint} can be reached from other machines and nothing guards it; expected a loopback address, or keys in "
+            "publish.curve (`streamseg keys` makes them), or --insecure (publish.insecure=true), which lets anyone watch"
         )

@@ -98,7 +98,7 @@ class RunMetrics:
         for cause, count in msgspec.structs.asdict(dropped).items():
             before = self._dropped[cause]
             counter = self._limited if cause == "masks_limited" else self._drops.labels(cause)
-            # A stage that was restarted counts from 0 again. A 0 itself says nothing: a new publish has not heard of the others' counts yet.
+            # A stage that was restarted counts from 0 again. A 0 itself says nothing: a new publish has not heard the others' counts yet.
             counter.inc(count - before if count >= before else count)
             self._dropped[cause] = count or before
 

@@ -12,6 +12,7 @@ from streamseg.config import SEGMENTERS, Config
 from streamseg.errors import OutputExistsError, SourceError, UsageError, WeightsUnavailableError
 from streamseg.messages import Models
 from streamseg.models.weights import Progress, resolve
+from streamseg.wire.curve import read_server_keys
 
 AUTO_DETECTOR = "yolox-nano"
 AUTO_SEGMENTER = "mobilesam"
@@ -43,11 +44,14 @@ def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress],
 
     Raises:
         OutputExistsError: A file to be written is there, and `overwrite` is not given.
+        SettingsError: A key file cannot be used.
         UsageError: A file cannot be written where it was asked for.
         SourceError: The source is a file that is not there.
         WeightsError: A model that was asked for by name has no weights.
     """
     _check_files(config, overwrite=overwrite)
+    if config.publish.curve is not None:
+        read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
     detector, detector_weights, why = _have_detector(config, progress)
     segmenter, segmenter_weights, why = _have_segmenter(config, progress, why)
     notice = None if why is None else f"{why}; using {detector} + {segmenter}"

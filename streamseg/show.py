@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,7 +26,14 @@ _PROBE = "import cv2; cv2.namedWindow('streamseg'); cv2.destroyAllWindows()"
 _PROBE_TIMEOUT_S = 30.0
 
 
-def show(endpoint: str, *, source: str | None = None, title: str = "streamseg") -> None:
+def show(
+    endpoint: str,
+    *,
+    source: str | None = None,
+    title: str = "streamseg",
+    secret_key_file: Path | None = None,
+    server_key_file: Path | None = None,
+) -> None:
     """Show what a pipeline publishes until q, Esc, the window's closing or the end of the run.
 
     Until the first picture, and when none came for two seconds, the window says what it waits for.
@@ -34,13 +42,17 @@ def show(endpoint: str, *, source: str | None = None, title: str = "streamseg") 
         endpoint: ZeroMQ address of the publisher.
         source: Name of the source; None for whichever the endpoint has.
         title: Of the window.
+        secret_key_file: For a publisher that only lets in certain keys: a file with the window's secret key.
+        server_key_file: A file with that publisher's public key.
 
     Raises:
         NoDisplayError: No window can be opened here.
-        UsageError: The endpoint or the source's name is not one.
+        UsageError: The endpoint, the source's name or a key file is not one.
     """
     require_display()
-    with Subscriber(endpoint, source=source, view="overlay") as subscriber:
+    with Subscriber(
+        endpoint, source=source, view="overlay", secret_key_file=secret_key_file, server_key_file=server_key_file
+    ) as subscriber:
         try:
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import cv2
 import zmq
 
-from streamseg.errors import EndpointInUseError, StageError
+from streamseg.errors import EndpointInUseError, SettingsError, StageError
+from streamseg.stages.admission import Admission
+from streamseg.wire.curve import read_server_keys
 from streamseg.wire.protocol import Encoded, View, asks_for, encode_end, encode_heartbeat, encode_state
 
 if TYPE_CHECKING:
@@ -23,10 +25,11 @@ class Broadcast:
     """An XPUB socket: it learns of subscriptions, so that a picture nobody asked for is neither drawn nor encoded."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: PublishSettings, source: str) -> None:
-        """Bind the endpoint.
+        """Bind the endpoint, and connect to the proxy where there is one.
 
         Raises:
-            EndpointInUseError: Somebody else has it.
+            EndpointInUseError: Somebody else has the endpoint.
+            SettingsError: A key file cannot be used, or the proxy's address cannot exist.
         """
         self.socket = context.socket(zmq.XPUB)
         self.socket.linger = 0
@@ -35,15 +38,28 @@ class Broadcast:
         self._quality = settings.quality
         self._source = source
         self._subscriptions: set[bytes] = set()
+        self._admission: Admission | None = None
+        if settings.curve is not None:
+            self._admission = Admission(context, read_server_keys(settings.curve.secret_key_file, settings.curve.allow_files))
+            self._admission.guard(self.socket)
         try:
             self.socket.bind(settings.bind)
         except zmq.ZMQError as error:
             raise EndpointInUseError(
                 f"{settings.bind}: cannot be bound ({error.strerror}); end the program that has it, or choose another"
             ) from error
+        if settings.connect is not None:
+            self._connect(settings.connect)
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """What has to be served when it is readable, and closed at the end, in this order."""
+        return [self.socket] if self._admission is None else [self.socket, self._admission.socket]
 
     def service(self) -> None:
-        """Take in subscriptions and cancellations."""
+        """Take in who wants to subscribe, subscriptions and cancellations."""
+        if self._admission is not None:
+            self._admission.answer()
         while True:
             try:
                 message = self.socket.recv(zmq.NOBLOCK)
@@ -79,6 +95,14 @@ class Broadcast:
         """Send the last message; a subscriber then has a moment to take what is under way."""
         self._send(encode_end(end))
         self.socket.linger = _FAREWELL_MS
+
+    def _connect(self, endpoint: str) -> None:
+        # What a proxy subscribed to is forgotten when it goes away; it says it again when it comes back.
+        self.socket.immediate = True
+        try:
+            self.socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise SettingsError(f"publish.connect: {endpoint} ({error.strerror}); expected the address of a proxy") from error
 
     def _send(self, parts: list[bytes]) -> None:
         self.socket.send_multipart(parts, zmq.NOBLOCK)

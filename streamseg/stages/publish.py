@@ -49,7 +49,8 @@ class PublishStage(Stage):
         """Bind the endpoint."""
         settings = self.config
         self._broadcast = Broadcast(self.station.context, settings.publish, settings.source.name)
-        self.station.watch(self._broadcast.socket)
+        for socket in self._broadcast.sockets:
+            self.station.watch(socket)
         self._recording = Recording(settings.record, resume=self.assignment.resume_after is not None)
         return Ready(settings.publish.bind)
 

@@ -21,8 +21,9 @@ MOVES_PX = 1.0
 """A pixel moves where the optical flow from the frame before it is longer: 4 pixels of the clip, out of reach of its noise."""
 MOVING_SHARE = 0.005
 """Something moves in a frame where so much of it moves: a patch of about 17x17 pixels at 320x180. Still frames of the clip have 0."""
-TOUCHED_SHARE = 0.1
-"""A mask touches what moves when it covers at least so much of the moving pixels; a stray pixel does not count."""
+TOUCHED_SHARE = 0.25
+"""A mask touches what moves when it covers at least so much of the moving pixels; a stray pixel does not count. Masks of the clip's other
+half, or masks put at the wrong place, come to three frames in five."""
 NOT_EVERYTHING = 0.5
 """Masks that cover more of the frame than this would touch anything, and do not count."""
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import zmq
 from PIL import ImageGrab
+from pipeline_runs import Run
 
 from streamseg.errors import NoDisplayError
 from streamseg.messages import Dropped, End, Ledger, Models, Result
@@ -27,6 +28,7 @@ from streamseg.wire.protocol import encode_end, encode_result
 
 DEADLINE_S = 40.0
 NEEDED = ("Xvfb", "xdotool")
+COLOURS_OF_A_SCENE = 2000
 
 
 @pytest.fixture(scope="module")
@@ -238,3 +240,20 @@ def test_a_display_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
     with pytest.raises(NoDisplayError, match=f"no window can be opened on display :{free} .*could not connect") as caught:
         show("tcp://127.0.0.1:5555")
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_shows_itself_and_ends_with_its_window(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    options = ["--detector", "motion", "--segmenter", "grabcut", "--set", "publish.bind=tcp://127.0.0.1:*"]
+    with Run("run", "--source", "synthetic:?size=320x240&fps=15&frames=0", *options, "--show") as run:
+        eventually(lambda: bool(xdotool(display, "search", "--name", "streamseg")), "a window")
+        eventually(lambda: picture_of(display) > COLOURS_OF_A_SCENE, "a picture of the scene")
+        xdotool(display, "search", "--name", "streamseg", "windowfocus", "key", "q")
+        status, output, errors = run.finish(30)
+    assert status == 0, errors
+    assert "window closed" in output
+
+
+def picture_of(display: str) -> int:
+    """How many colours there are on the screen."""
+    return len(np.unique(np.asarray(ImageGrab.grab(xdisplay=display)).reshape(-1, 3), axis=0))

@@ -99,7 +99,6 @@ def test_a_tracker_that_takes_over_goes_on_exactly(scene: list[list[Detection]],
     second.restore(first.state())
     got += [second.update(frame, step * FRAME_NS) for step, frame in enumerate(scene[handed_over:], start=handed_over)]
     assert got == expected
-    assert second.state() == undisturbed.state()
 
 
 def test_nothing_to_restore_is_a_beginning() -> None:
@@ -119,4 +118,3 @@ def test_what_is_remembered_does_not_grow() -> None:
         if step % 200 == 199:
             sizes.append(len(tracker.state()))
     assert max(sizes[1:]) <= 1.1 * sizes[0]
-    assert max(numbers(tracker.update([found(0, class_id=0)], 2000 * FRAME_NS)), default=None) is None
