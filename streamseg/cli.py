@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,6 +51,11 @@ Assignments = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite output files that exist.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+SecretKeyFile = Annotated[
+    Path | None,
+    typer.Option(metavar="F.key", help="This side's secret key, for a pipeline that lets in certain keys only.", show_default=False),
+]
+ServerKeyFile = Annotated[Path | None, typer.Option(metavar="F.pub", help="That pipeline's public key.", show_default=False)]
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
 
@@ -71,6 +76,9 @@ def run(
     segmenter: Annotated[str | None, typer.Option(help="What draws their masks: mobilesam, grabcut or auto.", show_default=False)] = None,
     assignments: Assignments = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window too; q, Esc or closing it ends the run.")] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Allow an address that other machines reach, without keys; anyone there can then watch.")
+    ] = False,
     record: Annotated[
         str | None, typer.Option(metavar="F.mp4", help="Record the video with masks, boxes and labels drawn on it.", show_default=False)
     ] = None,
@@ -105,6 +113,7 @@ def run(
         ("sources.0.url", source),
         ("detector.model", detector),
         ("segmenter.model", segmenter),
+        ("publish.insecure", insecure or None),
         ("record.video", record),
         ("record.jsonl", jsonl),
         ("duration", duration),
@@ -112,12 +121,15 @@ def run(
     )
     settings = _load(config, assignments, [(key, value) for key, value in options if value is not None])
     _set_log_level(verbose=verbose)
-    if show:
-        from streamseg.show import require_display
+    with ExitStack() as stack:
+        window: tuple[str, ...] | None = None
+        if show:
+            from streamseg.keys import admit_window
+            from streamseg.show import require_display
 
-        require_display()
-    with _serve_metrics(metrics) as server:
-        _run(settings, overwrite=yes, show=show, server=server)
+            require_display()
+            settings, window = stack.enter_context(admit_window(settings))
+        _run(settings, overwrite=yes, window=window, server=stack.enter_context(_serve_metrics(metrics)))
 
 
 @app.command()
@@ -133,7 +145,7 @@ def demo(
         raise UsageError(f"{output} cannot be made: {error.strerror}; name another folder with --output") from error
     video, records = output / "demo.mp4", output / "demo.jsonl"
     overrides: list[Override] = [("sources.0.url", str(demo_clip())), ("record.video", str(video)), ("record.jsonl", str(records))]
-    _run(_load(_example("demo"), None, overrides), overwrite=True, show=False)
+    _run(_load(_example("demo"), None, overrides), overwrite=True)
     typer.echo(f"wrote {video} and {records}")
 
 
@@ -143,11 +155,13 @@ def show(
     source: Annotated[
         str | None, typer.Option(help="Only the source of this name (sources.0.name in its settings).", show_default=False)
     ] = None,
+    secret_key_file: SecretKeyFile = None,
+    server_key_file: ServerKeyFile = None,
 ) -> None:
     """Watch a running pipeline in a window; q, Esc or closing it ends the window, not the pipeline."""
     from streamseg.show import show as show_window
 
-    show_window(endpoint, source=source)
+    show_window(endpoint, source=source, secret_key_file=secret_key_file, server_key_file=server_key_file)
 
 
 @app.command()
@@ -156,6 +170,8 @@ def subscribe(
     source: Annotated[
         str | None, typer.Option(help="Only the source of this name (sources.0.name in its settings).", show_default=False)
     ] = None,
+    secret_key_file: SecretKeyFile = None,
+    server_key_file: ServerKeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what a running pipeline publishes, a line for each frame, until it ends.
@@ -165,7 +181,7 @@ def subscribe(
     from streamseg.client import Subscriber
     from streamseg.wire.record import record
 
-    with Subscriber(endpoint, source=source) as subscriber:
+    with Subscriber(endpoint, source=source, secret_key_file=secret_key_file, server_key_file=server_key_file) as subscriber:
         for result in subscriber:
             if as_json:
                 typer.echo(record(result).decode())
@@ -206,6 +222,26 @@ def init(
     except OSError as error:
         raise UsageError(f"{target} cannot be written here: {error.strerror}; change to another folder") from error
     typer.echo(f"wrote {target}; edit it, then: streamseg run {target}")
+
+
+@app.command()
+def keys(
+    name: Annotated[Path, typer.Argument(help="Names the files: NAME.key and NAME.pub.", metavar="NAME", show_default=False)],
+) -> None:
+    """Make a key pair, so that a pipeline is watched by those only who are allowed. Each side needs a pair of its own.
+
+    \b
+    Examples:
+      streamseg keys camera
+      streamseg keys viewer
+      streamseg run --source 0 --set publish.bind=tcp://0.0.0.0:5555
+        --set publish.curve.secret_key_file=camera.key --set publish.curve.allow=viewer.pub
+      streamseg subscribe tcp://camera.local:5555 --secret-key-file viewer.key --server-key-file camera.pub
+    """
+    from streamseg.keys import make_key_pair
+
+    secret, public = make_key_pair(name)
+    typer.echo(f"wrote {secret}, which stays here and secret, and {public}, which the other side needs")
 
 
 @app.command()
@@ -346,7 +382,7 @@ def _serve_metrics(address: str | None) -> Iterator[MetricsServer | None]:
         yield server
 
 
-def _run(settings: Config, *, overwrite: bool, show: bool, server: MetricsServer | None = None) -> None:
+def _run(settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, server: MetricsServer | None = None) -> None:
     from streamseg.console import DownloadDisplay, Observers, RunDisplay
     from streamseg.pipeline import Pipeline
 
@@ -360,7 +396,7 @@ def _run(settings: Config, *, overwrite: bool, show: bool, server: MetricsServer
     if server is not None:
         server.metrics.describe(models)
         observers.append(server.metrics)
-    with display, _window(pipeline, wanted=show):
+    with display, _window(pipeline, window):
         outcome = pipeline.run(Observers(observers))
     for line in display.summary(outcome):
         typer.echo(line)
@@ -369,12 +405,13 @@ def _run(settings: Config, *, overwrite: bool, show: bool, server: MetricsServer
 
 
 @contextmanager
-def _window(pipeline: Pipeline, *, wanted: bool) -> Iterator[None]:
-    """Have a window in a process of its own beside the run; closing it ends the run."""
-    if not wanted:
+def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[None]:
+    """Have a window in a process of its own beside the run, unless its options are None; closing it ends the run."""
+    if options is None:
         yield
         return
-    window = subprocess.Popen([sys.executable, "-P", "-m", "streamseg.cli", "show", pipeline.endpoint], start_new_session=True)
+    command = [sys.executable, "-P", "-m", "streamseg.cli", "show", pipeline.endpoint, *options]
+    window = subprocess.Popen(command, start_new_session=True)
 
     def stop_when_closed() -> None:
         window.wait()

@@ -87,7 +87,7 @@ class RunMetrics:
         if state == "restarting":
             self._restarts.labels(stage).inc()
             self._ready.discard(stage)
-            self._up.set(0)
+            self._up.set(self._ready == self._stages)
         if stage == "capture":
             self._connected.set(state == "running")
 

@@ -19,7 +19,7 @@ import msgspec
 import zmq
 
 from streamseg.config import Config
-from streamseg.errors import StreamsegError, UsageError
+from streamseg.errors import UsageError
 from streamseg.ipc.control import Published, Ready
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
@@ -85,7 +85,7 @@ class Pipeline:
             raise
         self._supervisor: Supervisor | None = None
         self._thread: threading.Thread | None = None
-        self._error: StreamsegError | None = None
+        self._error: Exception | None = None
         self._stop_reason: str | None = None
 
     @property
@@ -121,10 +121,19 @@ class Pipeline:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.stop()
-        if self._thread is not None:
-            self._thread.join()
-        self._exit.close()
+        try:
+            self.stop()
+            if self._thread is not None:
+                self._thread.join()
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            if self._thread is not None:
+                self._thread.join()
+            self._exit.close()
+        if kind is None:
+            self._raise_error()
 
     def __iter__(self) -> Iterator[Result]:
         """Yield results until the pipeline ends.
@@ -142,10 +151,10 @@ class Pipeline:
                 yield from self._results(receiver, self._thread)
             finally:
                 receiver.close()
-        if self._error is not None:
-            raise self._error
+        self._raise_error()
 
     def _results(self, receiver: LinkReceiver[list[bytes]], thread: threading.Thread) -> Iterator[Result]:
+        last_seq = -1
         while True:
             running = thread.is_alive()
             receiver.grant()
@@ -156,7 +165,9 @@ class Pipeline:
             if parts is not None:
                 message = decode(parts).message
                 assert isinstance(message, Result)
-                yield message
+                if message.seq > last_seq:  # a publish process that took over may repeat the last one
+                    last_seq = message.seq
+                    yield message
 
     def _supervise(self, observer: Observer, *, tap: bool) -> Supervisor:
         instance = self._exit.enter_context(Instance())
@@ -168,8 +179,14 @@ class Pipeline:
     def _run_in_background(self, supervisor: Supervisor) -> None:
         try:
             supervisor.run()
-        except StreamsegError as error:
+        except Exception as error:  # noqa: BLE001 - raised where the pipeline is used
             self._error = error
+
+    def _raise_error(self) -> None:
+        """Raise, once, what ended the pipeline."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
 
 class _Silent:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import queue
 import secrets
-import subprocess
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from streamseg.errors import StageError, error_from_name
+from streamseg.errors import EndpointInUseError, StageError, error_from_name
+from streamseg.ipc.child import StageProcess
 from streamseg.ipc.control import (
     Acknowledged,
     Announce,
     Assignment,
-    ControlWriter,
     Detected,
     Failed,
     Finished,
@@ -36,9 +32,7 @@ from streamseg.ipc.control import (
     SourceChanged,
     Start,
     Stop,
-    ToStage,
     ToSupervisor,
-    read_from_stage,
 )
 from streamseg.ipc.instance import Instance
 from streamseg.ipc.links import link_address
@@ -54,6 +48,7 @@ _FIRST_BACK_OFF_S = 0.1
 _STOP_S = 2.0
 _TERMINATE_S = 1.0
 _TICK_S = 0.05
+_STOOD_STILL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,34 +91,6 @@ class Observer(Protocol):
         """A stage wrote a log line."""
 
 
-@dataclass(eq=False)
-class _Child:
-    """One process of a stage."""
-
-    entry: StageEntry
-    process: subprocess.Popen[bytes]
-    control: ControlWriter
-    ready: bool = False
-    failure: Failed | None = None
-    hung: bool = False
-    spawned_s: float = field(default_factory=time.monotonic)
-    progress_s: float = field(default_factory=time.monotonic)
-    turn_s: float = 0.0
-
-    def send(self, message: ToStage) -> None:
-        """Send; where the child is gone, its end of file will tell."""
-        try:
-            self.control.send(message)
-        except OSError:
-            logging.getLogger(__name__).debug("%s is gone", self.entry.name)
-
-    def close(self) -> None:
-        """Close the pipe to a child that has ended."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # messages that the child never read
-            self.process.stdin.close()
-
-
 class Supervisor:
     """Runs one pipeline. `run` blocks; `stop` and `kill` may be called from a signal handler or another thread."""
 
@@ -139,13 +106,16 @@ class Supervisor:
         self._key = secrets.token_bytes(16)
         self.links = tuple(LinkAddress(name, link_address(instance.directory, f"{name}.sock")) for name in links)
         self._run_id = secrets.token_hex(8)
-        self._events: queue.SimpleQueue[tuple[_Child, ToSupervisor | None]] = queue.SimpleQueue()
-        self._children: dict[str, _Child] = {}
+        self._events: queue.SimpleQueue[tuple[StageProcess, ToSupervisor | None]] = queue.SimpleQueue()
+        self._children: dict[str, StageProcess] = {}
         self._restarts: dict[str, deque[float]] = {entry.name: deque() for entry in stages}
         self._due: dict[str, float] = {}
         self._origin_ns: int | None = None
         self._published = self._detected = self._acknowledged = -1
+        self._published_pts_ns = -1
         self._tracker_state = b""
+        self._highest_id = 0
+        self._stepped_s = time.monotonic()
         self._ring: RingName | None = None
         self._finished: Finished | None = None
         self._stop_reason: str | None = None
@@ -178,7 +148,7 @@ class Supervisor:
                 self._step()
         finally:
             self._stop_children(self._stop_reason or "failed")
-            self._pass_on_last_words()
+        self._hear_last_words()
         last = self._published if self._published >= 0 else None
         return Outcome(last, self._stop_reason or (self._finished.reason if self._finished else "failed"))
 
@@ -188,9 +158,13 @@ class Supervisor:
         except queue.Empty:
             pass
         else:
-            if self._children.get(child.entry.name) is child:
+            if self._children.get(child.name) is child:
                 self._handle(child, message)
         now = time.monotonic()
+        if now - self._stepped_s > _STOOD_STILL_S:  # this process itself was paused: what the stages reported waits to be read
+            for other in self._children.values():
+                other.progress_s += now - self._stepped_s
+        self._stepped_s = now
         for name, due in list(self._due.items()):
             if now >= due:
                 del self._due[name]
@@ -201,7 +175,7 @@ class Supervisor:
         if duration is not None and self._origin_ns is not None and time.monotonic_ns() - self._origin_ns >= duration * 1e9:
             self.stop("duration is over")
 
-    def _handle(self, child: _Child, message: ToSupervisor | None) -> None:
+    def _handle(self, child: StageProcess, message: ToSupervisor | None) -> None:
         match message:
             case None:
                 self._handle_death(child)
@@ -210,11 +184,10 @@ class Supervisor:
             case Failed():
                 child.failure = message
             case Progress(turn_ns):
-                child.progress_s, child.turn_s = time.monotonic(), turn_ns / 1e9
+                child.progress_s = time.monotonic()
+                child.turn_s = turn_ns / 1e9 if turn_ns else child.turn_s
             case Published():
-                self._published = max(self._published, message.seq)
-                self._tracker_state = message.tracker_state or self._tracker_state
-                self._observer.published(message)
+                self._note_published(message)
                 self._acknowledge()
             case Detected(seq):
                 self._detected = max(self._detected, seq)
@@ -230,28 +203,49 @@ class Supervisor:
             case Finished():
                 self._finished = message
 
-    def _handle_ready(self, child: _Child, ready: Ready) -> None:
+    def _handle_ready(self, child: StageProcess, ready: Ready) -> None:
         child.ready, child.progress_s = True, time.monotonic()
-        self._observer.prepared(child.entry.name, ready)
+        self._observer.prepared(child.name, ready)
         if self._origin_ns is not None:
-            child.send(Start(self._origin_ns))
-            capture = self._children.get("capture")
-            if capture is not None and capture is not child and capture.ready:
-                capture.send(Resend(min(self._published, self._detected)))
-            self._announce(child.entry.name, "running", "")
+            child.send(Start(self._origin_ns, self._published_pts_ns))
+            self._have_repeated_for(child)
+            self._announce(child.name, "running", "")
         elif len(self._children) == len(self._stages) and all(other.ready for other in self._children.values()):
             self._origin_ns = time.monotonic_ns()
             for other in self._children.values():
-                other.send(Start(self._origin_ns))
+                other.send(Start(self._origin_ns, -1))
 
-    def _handle_death(self, child: _Child) -> None:
-        name = child.entry.name
-        status = child.process.wait()
-        child.close()
+    def _have_repeated_for(self, child: StageProcess) -> None:
+        """Have a new stage told again what its predecessor had been told."""
+        again = Resend(min(self._published, self._detected))
+        for name in ("capture", "segment") if child.name == "publish" else ("capture",):
+            other = self._children.get(name)
+            if other is not None and other is not child and other.ready:
+                other.send(again)
+
+    def _note_published(self, message: Published) -> None:
+        if message.seq > self._published:
+            self._published, self._published_pts_ns = message.seq, message.pts_ns
+        self._tracker_state = message.tracker_state or self._tracker_state
+        self._highest_id = max(self._highest_id, message.highest_id)
+        self._observer.published(message)
+
+    def _handle_death(self, child: StageProcess) -> None:
+        name = child.name
+        status = child.wait()
         del self._children[name]
-        if child.failure is not None:
-            raise error_from_name(child.failure.error, child.failure.message)
-        cause = "hung" if child.hung else f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        error = None if child.failure is None else error_from_name(child.failure.error, child.failure.message)
+        if error is not None and (self._origin_ns is None or not isinstance(error, StageError | EndpointInUseError)):
+            raise error
+        cause = (
+            str(error)
+            if error is not None
+            else "hung"
+            if child.hung
+            else f"ended by signal {-status}"
+            if status < 0
+            else f"ended with status {status}"
+        )
         if self._origin_ns is None:
             raise StageError(f"{name} {cause} before it was ready; run with --verbose to see why")
         self._schedule_restart(name, cause)
@@ -266,17 +260,15 @@ class Supervisor:
         restarts.append(now)
         self._announce(name, "restarting", cause)
 
-    def _check_alive(self, child: _Child, now: float) -> None:
+    def _check_alive(self, child: StageProcess, now: float) -> None:
         if not child.ready:
-            waits = child.entry.name == "capture" and self._plan.config.source.wait
+            waits = child.name == "capture" and self._plan.config.source.wait
             if not waits and now - child.spawned_s > _READY_S + self._plan.config.source.start_timeout:
-                child.failure = Failed(
-                    "StageError", f"{child.entry.name} was not ready after {_READY_S:.0f} s; run with --verbose to see why"
-                )
-                child.process.kill()
+                child.failure = Failed("StageError", f"{child.name} was not ready after {_READY_S:.0f} s; run with --verbose to see why")
+                child.kill()
         elif not child.hung and now - child.progress_s > max(_HUNG_S, _HUNG_TURNS * child.turn_s):
             child.hung = True
-            child.process.kill()
+            child.kill()
 
     def _acknowledge(self) -> None:
         """Widen capture's window: publish is done with a frame, and detect has read it."""
@@ -293,28 +285,8 @@ class Supervisor:
             publish.send(Announce(stage, state, detail))
 
     def _spawn(self, entry: StageEntry) -> None:
-        threads = str(self._threads(entry))
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", entry.module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        child = _Child(entry, process, ControlWriter(process.stdin))
+        child = StageProcess(entry.name, entry.module, self._threads(entry), lambda child, message: self._events.put((child, message)))
         self._children[entry.name] = child
-        stdout = process.stdout
-
-        def listen() -> None:
-            for message in read_from_stage(stdout):
-                self._events.put((child, message))
-            stdout.close()
-            self._events.put((child, None))
-
-        threading.Thread(target=listen, name=f"listen to {entry.name}", daemon=True).start()
         child.send(self._assignment(entry))
 
     def _assignment(self, entry: StageEntry) -> Assignment:
@@ -324,6 +296,8 @@ class Supervisor:
             resume = min(self._published, self._detected)
             if self._live and self._ring is not None:
                 resume = max(self._published, last_sequence(self._ring) or 0)
+            # A capture that was killed before it could report its segment left one of the next epoch's name.
+            remove_segments(f"{self._instance.name}-")
         elif entry.name == "detect":
             self._detected = self._published
         return Assignment(
@@ -340,7 +314,8 @@ class Supervisor:
             niceness=entry.niceness,
             epoch=0 if self._ring is None else self._ring.epoch + 1,
             resume_after=resume if resume >= 0 else None,
-            tracker_state=self._tracker_state,
+            tracker_state=self._tracker_state if entry.name == "detect" else b"",
+            highest_id=self._highest_id,
             log_level=logging.getLogger("streamseg").getEffectiveLevel(),
             tap=self._tap,
         )
@@ -355,29 +330,32 @@ class Supervisor:
             if child.ready:
                 child.send(Stop(reason))
             else:
-                child.process.terminate()
+                child.terminate()
         self._wait_for_exit(_STOP_S)
         for child in self._children.values():
-            child.process.terminate()
+            child.terminate()
         self._wait_for_exit(_TERMINATE_S)
         for child in self._children.values():
-            child.process.kill()
-            child.process.wait()
-            child.close()
+            child.kill()
+            child.wait()
 
-    def _pass_on_last_words(self) -> None:
-        """Tell the observer what was published and logged while the stages were ending."""
+    def _hear_last_words(self) -> None:
+        """Take in what the stages published, logged and failed at while they were ending."""
+        failure: Failed | None = None
         while not self._events.empty():
             match self._events.get()[1]:
                 case Published() as published:
-                    self._published = max(self._published, published.seq)
-                    self._observer.published(published)
+                    self._note_published(published)
                 case LogLine(level, text):
                     self._observer.logged(level, text)
+                case Failed() as failure:
+                    pass
+        if failure is not None and self._finished is None and not self._killed:
+            raise error_from_name(failure.error, failure.message)
 
     def _wait_for_exit(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while not self._killed and time.monotonic() < deadline and any(child.process.poll() is None for child in self._children.values()):
+        while not self._killed and time.monotonic() < deadline and any(child.alive for child in self._children.values()):
             time.sleep(_TICK_S / 5)
 
 

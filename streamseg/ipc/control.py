@@ -39,7 +39,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         niceness: Added to the process's own.
         epoch: Epoch of capture's next ring.
         resume_after: Last frame that is done with; None at the first start.
-        tracker_state: The tracker after that frame.
+        tracker_state: The tracker after that frame, for detect.
+        highest_id: The highest number that a track has had.
         log_level: Of the logging module.
         tap: Whether results go to the parent process over the link `results`.
     """
@@ -58,14 +59,21 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     epoch: int
     resume_after: int | None
     tracker_state: bytes
+    highest_id: int
     log_level: int
     tap: bool
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
-    """All stages are ready: frames may flow. `origin_ns` is the monotonic clock when the run first started."""
+    """All stages are ready: frames may flow.
+
+    Attributes:
+        origin_ns: The monotonic clock when the run first started.
+        after_pts_ns: Presentation time of the last frame published, -1 before the first.
+    """
 
     origin_ns: int
+    after_pts_ns: int
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
@@ -81,7 +89,7 @@ class Acknowledged(msgspec.Struct, frozen=True, tag=True):
 
 
 class Resend(msgspec.Struct, frozen=True, tag=True):
-    """To capture: a stage is new, announce the frames after `after` once more."""
+    """A stage is new. To capture: announce the frames after `after` once more. To segment: repeat the latest answers."""
 
     after: int
 
@@ -160,16 +168,19 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         masks: Those of that frame.
         classes: Names of the classes in that frame.
         dropped: What the stages have counted so far, each since it was started last.
-        tracker_state: The tracker after the newest boxes used so far.
+        tracker_state: The tracker after the newest boxes used so far; empty where it has been reported a moment ago.
+        highest_id: The highest number of a track in that frame, 0 without any.
     """
 
     seq: int
+    pts_ns: int
     age_ms: float
     objects: int
     masks: tuple[PublishedMask, ...]
     classes: tuple[str, ...]
     dropped: Dropped
     tracker_state: bytes
+    highest_id: int
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):

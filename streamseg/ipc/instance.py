@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import socket
 import stat
 import tempfile
 from pathlib import Path
@@ -19,7 +20,8 @@ from streamseg.errors import EndpointInUseError, SettingsError, StageError
 from streamseg.ipc.ring import remove_segments
 
 _PREFIX = "streamseg-"
-_LONGEST_FOLDER = 60  # a Unix socket's path may have 107 bytes
+_LONGEST_SOCKET_PATH = 107
+_LONGEST_FOLDER = 60  # leaves room for the names of the run and of its sockets
 
 
 def runtime_directory() -> Path:
@@ -112,8 +114,8 @@ def _in_use(address: str) -> EndpointInUseError:
 
 
 def _try_to_bind(bind: str) -> str:
-    if bind.startswith("ipc://") and _answers(bind):
-        raise _in_use(bind)
+    if bind.startswith("ipc://"):
+        _check_socket_path(bind)
     with zmq.Context() as context, context.socket(zmq.XPUB) as probe:
         probe.linger = 0
         try:
@@ -125,12 +127,16 @@ def _try_to_bind(bind: str) -> str:
         return probe.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
 
-def _answers(bind: str) -> bool:
-    """Whether somebody listens on a Unix socket: binding would silently take it away from them."""
-    import socket
-
+def _check_socket_path(bind: str) -> None:
+    """Refuse what binding would silently destroy: a file, or a socket that somebody listens on."""
+    path = Path(bind.removeprefix("ipc://"))
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise SettingsError(f"publish.bind: {path} is longer than {_LONGEST_SOCKET_PATH} bytes; name a shorter path")
+    if path.exists() and not path.is_socket():
+        raise SettingsError(f"publish.bind: {path} exists and is not a socket; name another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(bind.removeprefix("ipc://")) == 0
+        if probe.connect_ex(str(path)) == 0:
+            raise _in_use(bind)
 
 
 def _sweep(folder: Path) -> None:

@@ -23,6 +23,8 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 import zmq
 
+from streamseg.errors import StageError
+
 Policy = Literal["newest", "ordered"]
 Payload = TypeVar("Payload")
 
@@ -101,7 +103,11 @@ class LinkReceiver(Generic[Payload]):
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, key: bytes, policy: Policy, kind: type[Payload]) -> None:
         self.socket = _open(context)
-        self.socket.bind(address)
+        try:
+            self.socket.bind(address)
+        except zmq.ZMQError as error:
+            self.socket.close(0)
+            raise StageError(f"the link {address} cannot be made: {error.strerror}") from error
         self._key = key
         self._policy = policy
         self._decoder = msgspec.msgpack.Decoder(kind)

@@ -157,7 +157,10 @@ def _create(ring: RingName) -> _Segment:
         raise StageError(
             f"{path.parent} has {free >> 20} MiB free and the frames need {size >> 20}; free some, or give a container more with --shm-size"
         )
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise StageError(f"{path} cannot be made ({error.strerror}); see that {path.parent} can be written") from error
     try:
         _reserve(descriptor, size)
         memory = mmap.mmap(descriptor, size)

@@ -78,7 +78,7 @@ class Connection:
                 self.lost = "" if packet.size else "the stream ended"
             except (av.error.ExitError, av.error.TimeoutError):
                 packets = self._container.demux(stream)
-            except (av.error.BlockingIOError, av.error.InvalidDataError):
+            except av.error.InvalidDataError:
                 packets = self._container.demux(stream)
                 time.sleep(READ_POLL_S)
             except av.FFmpegError as error:

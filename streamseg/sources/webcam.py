@@ -98,10 +98,10 @@ class WebcamSource(LiveSource):
         device = self._device()
         refusal: SourceError | None = None
         for choice in self._choices():
-            # Without blocking, so that a camera which falls silent cannot hold the reader for ever.
-            options = {"fflags": "nonblock", **dict(choice)}
             try:
-                container = self._opener(device, self._system.input_format, options, (self._options.start_timeout, self._options.timeout))
+                container = self._opener(
+                    device, self._system.input_format, dict(choice), (self._options.start_timeout, self._options.timeout)
+                )
             except av.FFmpegError as error:
                 refusal = refusal or SourceError(f"camera {self._camera} cannot be opened ({error.strerror}); {LISTING}")
                 self._give_up(error)

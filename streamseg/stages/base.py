@@ -16,6 +16,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
+from importlib import import_module
 from typing import Any, BinaryIO
 
 import zmq
@@ -40,6 +41,7 @@ from streamseg.logs import ForwardingHandler, redact
 _IDLE_MS = 20
 _PROGRESS_NS = 500_000_000
 _ORPHAN_GRACE_S = 1.0
+_ORPHANED = 75
 
 
 class Station:
@@ -60,6 +62,10 @@ class Station:
     def policy(self) -> Policy:
         """How frames travel in this run's mode."""
         return "newest" if self.assignment.config.resolved_mode == "live" else "ordered"
+
+    def progress(self) -> None:
+        """Say that a long turn is getting on."""
+        self.report(Progress(0))
 
     def report(self, message: ToSupervisor) -> None:
         """Tell the supervisor. Where it is gone, the control thread ends the process."""
@@ -119,12 +125,12 @@ class Stage(ABC):
         """Load, open and warm up everything.
 
         Raises:
-            StreamsegError: The stage cannot run; the pipeline ends with the error's exit code.
+            StreamsegError: The stage cannot run.
         """
 
     @abstractmethod
-    def turn(self) -> None:
-        """Do what can be done now, without waiting."""
+    def turn(self) -> bool:
+        """Do what can be done now, without waiting; whether that was a frame's work."""
 
     @abstractmethod
     def instruct(self, message: ToStage) -> None:
@@ -135,13 +141,17 @@ class Stage(ABC):
         """Finish in an orderly way; `reason` says why the run ends."""
 
 
-def run_stage(stage_type: type[Stage]) -> None:
-    """Be a stage: prepare, say so, turn until told to stop. Never returns."""
+def run_stage(module: str) -> None:
+    """Be the stage of a module: prepare, say so, turn until told to stop. Never returns.
+
+    The supervisor's end is noticed from the first moment on, also while the module and its libraries are imported.
+    """
     control_in, control = _take_over_standard_streams()
     inbox: queue.SimpleQueue[ToStage] = queue.SimpleQueue()
     messages = read_from_supervisor(control_in)
-    assignment = next(messages)
-    assert isinstance(assignment, Assignment)
+    assignment = next(messages, None)
+    if not isinstance(assignment, Assignment):
+        os._exit(_ORPHANED)
     _settle(assignment, control)
     station = Station(assignment, control)
 
@@ -152,38 +162,40 @@ def run_stage(stage_type: type[Stage]) -> None:
         inbox.put(Stop("supervisor gone"))
         station.ring_bell()
         time.sleep(_ORPHAN_GRACE_S)
-        os._exit(75)
+        os._exit(_ORPHANED)
 
     threading.Thread(target=listen, name="control", daemon=True).start()
-    status = _live(stage_type, station, inbox)
+    status = _live(module, station, inbox)
     station.close()
     logging.shutdown()
     os._exit(status)
 
 
-def _live(stage_type: type[Stage], station: Station, inbox: queue.SimpleQueue[ToStage]) -> int:
-    ready = False
+def _live(module: str, station: Station, inbox: queue.SimpleQueue[ToStage]) -> int:
     try:
-        stage = stage_type(station)
+        stage = _stage_of(module)(station)
         station.report(stage.prepare())
-        ready = True
-        _turn_until_stopped(stage, station, inbox)
+        reason = _turn_until_stopped(stage, station, inbox)
+        stage.close(reason)
     except StreamsegError as error:
-        if ready and isinstance(error, StageError):
-            logging.getLogger(__name__).error("%s", error)
-            return 1
         station.report(Failed(type(error).__name__, redact(str(error))))
         return 1
     except Exception as error:  # noqa: BLE001 - whatever a model or driver throws has to reach the supervisor
         logging.getLogger(__name__).error("%s", traceback.format_exc().strip())
-        if not ready:
-            station.report(Failed("StageError", redact(f"{station.assignment.stage}: {type(error).__name__}: {error}")))
+        station.report(Failed("StageError", redact(f"{station.assignment.stage}: {type(error).__name__}: {error}")))
         return 1
     return 0
 
 
-def _turn_until_stopped(stage: Stage, station: Station, inbox: queue.SimpleQueue[ToStage]) -> None:
-    turns: deque[int] = deque(maxlen=32)
+def _stage_of(module: str) -> type[Stage]:
+    for member in vars(import_module(module)).values():
+        if isinstance(member, type) and issubclass(member, Stage) and member.__module__ == module:
+            return member
+    raise StageError(f"{module} holds no stage")
+
+
+def _turn_until_stopped(stage: Stage, station: Station, inbox: queue.SimpleQueue[ToStage]) -> str:
+    turns: deque[int] = deque([0], maxlen=32)
     reported_ns = 0
     while True:
         station.wait()
@@ -191,12 +203,12 @@ def _turn_until_stopped(stage: Stage, station: Station, inbox: queue.SimpleQueue
         while not inbox.empty():
             message = inbox.get()
             if isinstance(message, Stop):
-                stage.close(message.reason)
-                return
+                return message.reason
             stage.instruct(message)
-        stage.turn()
+        worked = stage.turn()
         now = time.monotonic_ns()
-        turns.append(now - began)
+        if worked:
+            turns.append(now - began)
         if now - reported_ns > _PROGRESS_NS:
             station.report(Progress(int(statistics.median(turns))))
             reported_ns = now

@@ -15,7 +15,7 @@ from streamseg.ipc.links import LinkSender
 from streamseg.ipc.ring import DEFAULT_SLOTS, RingWriter
 from streamseg.messages import Frame
 from streamseg.sources import Source, SourceChange, SourceOptions
-from streamseg.stages.base import Stage, Station, run_stage
+from streamseg.stages.base import Stage, Station
 from streamseg.stages.intake import Intake
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class CaptureStage(Stage):
         self._acknowledged = self._next_seq - 1
         self._announced: deque[FrameDescriptor] = deque(maxlen=DEFAULT_SLOTS)
         self._end: EndOfStream | None = None
+        self._failure: StreamsegError | None = None
 
     def prepare(self) -> Ready:
         """Open the source."""
@@ -51,32 +52,37 @@ class CaptureStage(Stage):
     def instruct(self, message: ToStage) -> None:
         """Start, widen the window, or announce frames again."""
         match message:
-            case Start(origin_ns):
-                self._intake.release(origin_ns if self._live else None)
+            case Start(origin_ns, after_pts_ns):
+                self._intake.release(origin_ns if self._live else None, after_pts_ns)
             case Acknowledged(seq):
                 self._acknowledged = max(self._acknowledged, seq)
             case Resend(after):
                 self._resend(after)
 
-    def turn(self) -> None:
-        """Write and announce frames while there are any and the window is open."""
+    def turn(self) -> bool:
+        """Write and announce a frame, if there is one and the window is open."""
         self._to_detect.service()
         self._to_publish.service()
-        while self._window_open():
-            match self._intake.take():
-                case None:
-                    return
-                case Frame() as frame:
-                    if not self._fits(frame):
-                        return
-                    self._write(frame)
-                case SourceChange(state, detail):
-                    self.station.report(SourceChanged(state, detail))
-                case StreamsegError() as error:
-                    raise error
-                case reason:
-                    self._end = EndOfStream(seq=self._next_seq - 1 if self._next_seq else None, reason=reason)
-                    self._to_publish.send(self._end)
+        if self._failure is not None and (self._live or self._acknowledged >= self._next_seq - 1):
+            raise self._failure
+        if not self._window_open():
+            return False
+        match self._intake.take():
+            case None:
+                return False
+            case Frame() as frame:
+                if not self._fits(frame):
+                    return False
+                self._write(frame)
+            case SourceChange(state, detail):
+                self.station.report(SourceChanged(state, detail))
+            case StreamsegError() as error:
+                self._failure = error  # raised when the frames before it have been published
+            case reason:
+                self._end = EndOfStream(seq=self._next_seq - 1 if self._next_seq else None, reason=reason)
+                self._to_publish.send(self._end)
+        self.station.ring_bell()  # there may be more
+        return True
 
     def close(self, reason: str) -> None:
         """Stop reading."""
@@ -123,10 +129,8 @@ class CaptureStage(Stage):
         self._to_detect.send(descriptor)
 
     def _resend(self, after: int) -> None:
-        if self._live:
-            return
         for descriptor in self._announced:
-            if descriptor.seq > after:
+            if not self._live and descriptor.seq > after:
                 self._to_publish.send(descriptor)
                 self._to_detect.send(descriptor)
         if self._end is not None:
@@ -180,7 +184,3 @@ def _read_password(path: str | None) -> str | None:
         return Path(path).read_text(encoding="utf-8").splitlines()[0]
     except (OSError, UnicodeDecodeError, IndexError) as error:
         raise SettingsError(f"sources.0.password_file: {path} holds no readable first line; write the password there") from error
-
-
-if __name__ == "__main__":
-    run_stage(CaptureStage)

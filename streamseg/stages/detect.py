@@ -14,8 +14,10 @@ from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.ipc.links import LinkSender
 from streamseg.ipc.ring import DEFAULT_SLOTS, RingReader
 from streamseg.models.detectors import DetectorOptions, create_detector
-from streamseg.stages.base import Stage, Station, run_stage
+from streamseg.stages.base import Stage, Station
 from streamseg.stages.tracking import Tracker
+
+_STATE_NS = 1_000_000_000
 
 
 class DetectStage(Stage):
@@ -32,9 +34,11 @@ class DetectStage(Stage):
         resume = self.assignment.resume_after
         self._last_seq = -1 if resume is None else resume
         self._overrun = 0
+        self._last_keyframe: int | None = None
+        self._t_state_ns = 0
         self._tracker = Tracker(self.config.detector.conf) if self.config.tracker.model == "bytetrack" else None
         if self._tracker is not None:
-            self._tracker.restore(self.assignment.tracker_state)
+            self._tracker.restore(self.assignment.tracker_state, self.assignment.highest_id)
 
     def prepare(self) -> Ready:
         """Load the detector and run it once."""
@@ -63,14 +67,14 @@ class DetectStage(Stage):
         """Let go of the ring."""
         self._ring.close()
 
-    def turn(self) -> None:
+    def turn(self) -> bool:
         """Take one frame and answer it."""
         self._to_segment.service()
         self._to_publish.service()
         self._frames.grant()
         frame = self._frames.receive()
         if frame is None:
-            return
+            return False
         if self._live:
             if frame.seq > self._last_seq:
                 self._answer(frame)
@@ -78,6 +82,7 @@ class DetectStage(Stage):
             self._hand_on(frame, self._answers[frame.seq])
         elif frame.seq == self._last_seq + 1:
             self._answer(frame)
+        return True
 
     def _answer(self, frame: FrameDescriptor) -> None:
         try:
@@ -92,9 +97,9 @@ class DetectStage(Stage):
         boxes = Boxes(
             seq=frame.seq,
             detections=detections,
-            keyframe=bool(detections) and frame.seq % self.config.segmenter.keyframe_interval == 0,
+            keyframe=bool(detections) and self._is_keyframe(frame.seq),
             t_detected_ns=time.monotonic_ns(),
-            tracker_state=b"" if self._tracker is None else self._tracker.state(),
+            tracker_state=self._tracker_state(),
             overrun=self._overrun,
             segment_replaced=self._to_segment.replaced,
         )
@@ -102,6 +107,23 @@ class DetectStage(Stage):
         if not self._live:
             self._remember(boxes)
             self.station.report(Detected(frame.seq))
+
+    def _is_keyframe(self, seq: int) -> bool:
+        interval = self.config.segmenter.keyframe_interval
+        if not self._live:
+            return seq % interval == 0
+        if self._last_keyframe is not None and seq - self._last_keyframe < interval:
+            return False
+        self._last_keyframe = seq
+        return True
+
+    def _tracker_state(self) -> bytes:
+        """What a process that takes over has to know; in live mode, where it need not be exact, only now and then."""
+        now = time.monotonic_ns()
+        if self._tracker is None or (self._live and now - self._t_state_ns < _STATE_NS):
+            return b""
+        self._t_state_ns = now
+        return self._tracker.state()
 
     def _hand_on(self, frame: FrameDescriptor, boxes: Boxes) -> None:
         if boxes.keyframe:
@@ -112,7 +134,3 @@ class DetectStage(Stage):
         self._answers[boxes.seq] = boxes
         while len(self._answers) > DEFAULT_SLOTS:
             self._answers.popitem(last=False)
-
-
-if __name__ == "__main__":
-    run_stage(DetectStage)

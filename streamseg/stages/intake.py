@@ -43,6 +43,7 @@ class Intake:
         self._stop = threading.Event()
         self._released = threading.Event()
         self._origin_ns: int | None = None
+        self._after_pts_ns = -1
         self._items: queue.Queue[Item] = queue.Queue(maxsize=2)
         self._returned: Frame | None = None
 
@@ -50,9 +51,10 @@ class Intake:
         """Begin to read; `bell` is rung for every item."""
         threading.Thread(target=self._read, args=(bell,), name="intake", daemon=True).start()
 
-    def release(self, origin_ns: int | None) -> None:
-        """Let frames through. With an origin, presentation times count from that moment of the monotonic clock."""
+    def release(self, origin_ns: int | None, after_pts_ns: int = -1) -> None:
+        """Let frames through. With an origin, their times count from that moment of the monotonic clock, and follow `after_pts_ns`."""
         self._origin_ns = origin_ns
+        self._after_pts_ns = after_pts_ns
         self._released.set()
 
     def stop(self) -> None:
@@ -98,7 +100,7 @@ class Intake:
             if not self._released.is_set():
                 continue
             if self._origin_ns is not None and shift_ns is None:
-                shift_ns = max(0, time.monotonic_ns() - self._origin_ns) - item.pts_ns
+                shift_ns = max(self._after_pts_ns + 1_000_000, time.monotonic_ns() - self._origin_ns, 0) - item.pts_ns
             self._put(self._timed(item, shift_ns or 0), bell)
             count += 1
             if self._limit is not None and count >= self._limit:

@@ -48,25 +48,30 @@ class MaskMemory:
         self._settings = settings
         self._origins: dict[int, _Origin] = {}
         self._unnumbered: list[_Origin] = []
+        self._learned_seq = -1
 
     def learn(self, masks: Masks) -> None:
         """Remember the answers for a frame and forget those that have become too old to be carried."""
-        self._unnumbered = []
-        for origin in _origins(masks):
-            if origin.detection.tracker_id is None:
-                self._unnumbered.append(origin)
-            else:
-                self._origins[origin.detection.tracker_id] = origin
+        if masks.seq < self._learned_seq:
+            return
+        self._learned_seq = masks.seq
+        origins = _origins(masks)
+        self._unnumbered = [origin for origin in origins if origin.detection.tracker_id is None]
+        self._origins |= {origin.detection.tracker_id: origin for origin in origins if origin.detection.tracker_id is not None}
         oldest_ns = masks.pts_ns - self._settings.max_age_ms * 1e6
         self._origins = {number: origin for number, origin in self._origins.items() if origin.pts_ns >= oldest_ns}
 
     def objects(self, frame: FrameDescriptor, boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:
         """The frame's objects: with the masks of the boxes' own frame where there are any, else with carried ones."""
-        if masks is not None and masks.seq == boxes.seq:
+        if masks is not None and masks.seq == boxes.seq and masks.detections == boxes.detections:
             answers: list[_Origin | None] = [*_origins(masks)]
         else:
             answers = [self._recall(detection) for detection in boxes.detections]
         return tuple(self._place(frame, detection, origin) for detection, origin in zip(boxes.detections, answers, strict=True))
+
+    def too_old(self, age_ns: int) -> bool:
+        """Whether something of that age is better not shown any more."""
+        return age_ns > self._settings.max_age_ms * 1e6
 
     def _recall(self, detection: Detection) -> _Origin | None:
         """The answer for the detection's track; for a track that had no number yet, the one whose box it still overlaps most."""
@@ -153,7 +158,7 @@ class NewestJoin:
         if frame is None:
             return None
         self._last_seq = frame.descriptor.seq
-        if self._boxes is None:
+        if self._boxes is None or self._memory.too_old(frame.descriptor.t_capture_ns - self._boxes.t_detected_ns):
             return JoinedFrame(frame, None, None, ())
         objects = self._memory.objects(frame.descriptor, self._boxes, self._masks)
         return JoinedFrame(frame, self._boxes, self._masks, objects)
@@ -164,6 +169,13 @@ class _Slot:
     frame: ReceivedFrame | None = None
     boxes: Boxes | None = None
     masks: Masks | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing. A detect process that takes over may see other objects: masks count for the boxes they belong to."""
+        if self.frame is None or self.boxes is None:
+            return False
+        return not self.boxes.keyframe or (self.masks is not None and self.masks.detections == self.boxes.detections)
 
 
 @dataclass
@@ -184,23 +196,31 @@ class OrderedJoin:
 
     def add_boxes(self, boxes: Boxes) -> None:
         """Take in detect's answer."""
-        self._slot(boxes.seq).boxes = boxes
+        slot = self._slot(boxes.seq)
+        if not slot.complete:
+            slot.boxes = boxes
 
     def add_masks(self, masks: Masks) -> None:
         """Take in segment's answer."""
-        self._slot(masks.seq).masks = masks
+        if masks.seq <= self.last_seq:
+            self.memory.learn(masks)
+            return
+        slot = self._slot(masks.seq)
+        if not slot.complete:
+            slot.masks = masks
 
     def take(self) -> JoinedFrame | None:
         """The next frame to publish, or None while an answer is missing."""
         slot = self._slots.get(self.last_seq + 1)
-        if slot is None or slot.frame is None or slot.boxes is None or (slot.boxes.keyframe and slot.masks is None):
+        if slot is None or slot.frame is None or slot.boxes is None or not slot.complete:
             return None
+        masks = slot.masks if slot.boxes.keyframe else None
         self.last_seq += 1
         del self._slots[self.last_seq]
-        if slot.masks is not None:
-            self.memory.learn(slot.masks)
-        objects = self.memory.objects(slot.frame.descriptor, slot.boxes, slot.masks)
-        return JoinedFrame(slot.frame, slot.boxes, slot.masks, objects)
+        if masks is not None:
+            self.memory.learn(masks)
+        objects = self.memory.objects(slot.frame.descriptor, slot.boxes, masks)
+        return JoinedFrame(slot.frame, slot.boxes, masks, objects)
 
     def _slot(self, seq: int) -> _Slot:
         if seq <= self.last_seq:

@@ -13,7 +13,7 @@ from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.ipc.ring import RingReader
 from streamseg.messages import Dropped, End, Heartbeat, Ledger, Result, SourceState
 from streamseg.render import render
-from streamseg.stages.base import Stage, Station, run_stage
+from streamseg.stages.base import Stage, Station
 from streamseg.stages.broadcast import Broadcast
 from streamseg.stages.join import JoinedFrame, MaskMemory, NewestJoin, OrderedJoin, ReceivedFrame
 from streamseg.stages.recording import Recording
@@ -41,6 +41,7 @@ class PublishStage(Stage):
         self._last_seq = resume
         self._end: EndOfStream | None = None
         self._finished = False
+        self._unconfirmed: Published | None = None
         self._dropped = Dropped()
         self._overrun = self._masks_limited = 0
         self._heartbeat_ns = 0
@@ -67,8 +68,9 @@ class PublishStage(Stage):
                 )
             )
 
-    def turn(self) -> None:
+    def turn(self) -> bool:
         """Take in what has arrived and publish what is complete."""
+        before = self._last_seq
         self._broadcast.service()
         self._frames.grant()
         while (boxes := self._boxes.receive()) is not None:
@@ -83,8 +85,9 @@ class PublishStage(Stage):
         while self._outlet_open() and (joined := self._join.take()) is not None:
             self._publish(joined)
         self._beat()
-        if self._end is not None and not self._finished:
+        if self._end is not None and not self._finished and self._outlet_open():
             self._finish_if_complete(self._end)
+        return self._last_seq != before
 
     def close(self, reason: str) -> None:
         """Finish the recordings and say goodbye."""
@@ -97,8 +100,19 @@ class PublishStage(Stage):
         self._ring.close()
 
     def _outlet_open(self) -> bool:
-        """Whether the next result can go everywhere; a parent process that iterates is waited for where nothing may be lost."""
-        return self._tap is None or self._live or self._tap.credit
+        """Whether the next result can go everywhere.
+
+        A parent process that iterates is waited for where nothing may be lost. Its credit says that it has the result before, which
+        only then counts as published: a publish process that takes over would otherwise skip it.
+        """
+        if self._tap is None or self._live:
+            return True
+        if not self._tap.credit:
+            return False
+        if self._unconfirmed is not None:
+            self.station.report(self._unconfirmed)
+            self._unconfirmed = None
+        return True
 
     def _receive(self, descriptor: FrameDescriptor) -> None:
         if not self._join.wants(descriptor):
@@ -130,17 +144,21 @@ class PublishStage(Stage):
             self._tap.send(encoded.parts)
         self._last_seq = frame.seq
         named = {item.detection.class_name for item in result.objects}
-        self.station.report(
-            Published(
-                seq=frame.seq,
-                age_ms=age_ms,
-                objects=len(result.objects),
-                masks=tuple(PublishedMask(item.method, item.age_ms) for item in result.objects if item.mask is not None),
-                classes=tuple(sorted(named)),
-                dropped=result.dropped,
-                tracker_state=b"" if joined.boxes is None else joined.boxes.tracker_state,
-            )
+        published = Published(
+            seq=frame.seq,
+            pts_ns=frame.pts_ns,
+            age_ms=age_ms,
+            objects=len(result.objects),
+            masks=tuple(PublishedMask(item.method, item.age_ms) for item in result.objects if item.mask is not None),
+            classes=tuple(sorted(named)),
+            dropped=result.dropped,
+            tracker_state=b"" if joined.boxes is None else joined.boxes.tracker_state,
+            highest_id=max((item.detection.tracker_id or 0 for item in result.objects), default=0),
         )
+        if self._tap is not None and not self._live:
+            self._unconfirmed = published
+        else:
+            self.station.report(published)
 
     def _result(self, joined: JoinedFrame) -> Result:
         frame, boxes, masks = joined.frame.descriptor, joined.boxes, joined.masks
@@ -211,7 +229,3 @@ def _since(frame: FrameDescriptor, t_ns: int) -> float:
 
 def _stamp(result: Result, ledger: Ledger) -> Result:
     return dataclasses.replace(result, ledger=ledger)
-
-
-if __name__ == "__main__":
-    run_stage(PublishStage)

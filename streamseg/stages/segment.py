@@ -11,13 +11,16 @@ import cv2
 import numpy as np
 
 from streamseg.errors import FrameOverrunError, WeightsError
-from streamseg.ipc.control import Ready, ToStage
+from streamseg.ipc.control import Ready, Resend, ToStage
 from streamseg.ipc.descriptors import Keyframe, Masks, pack_object_mask
 from streamseg.ipc.links import LinkSender
 from streamseg.ipc.ring import DEFAULT_SLOTS, RingReader
-from streamseg.messages import Detection
+from streamseg.messages import Detection, ObjectMask
 from streamseg.models import Segmenter
-from streamseg.stages.base import Stage, Station, run_stage
+from streamseg.stages.base import Stage, Station
+
+_BATCH = 8
+"""Boxes after which the supervisor hears that the work is getting on."""
 
 
 class SegmentStage(Stage):
@@ -41,37 +44,43 @@ class SegmentStage(Stage):
         return Ready(self._segmenter.name)
 
     def instruct(self, message: ToStage) -> None:
-        """Nothing is ever asked of segment."""
+        """Repeat what was answered last, for a publish process that is new."""
+        if isinstance(message, Resend):
+            for masks in self._answers.values():
+                self._to_publish.send(masks)
 
     def close(self, reason: str) -> None:
         """Let go of the ring."""
         self._ring.close()
 
-    def turn(self) -> None:
+    def turn(self) -> bool:
         """Take one keyframe and answer it."""
         self._to_publish.service()
         self._keyframes.grant()
         keyframe = self._keyframes.receive()
         if keyframe is None:
-            return
+            return False
         known = self._answers.get(keyframe.frame.seq)
-        if known is not None:
+        if known is not None and known.detections == keyframe.detections:
             self._to_publish.send(known)
-            return
+            return True
         try:
             masks = self._answer(keyframe)
         except FrameOverrunError:
             self._overrun += 1
-            return
+            return True
         self._to_publish.send(masks)
-        if self.config.resolved_mode == "every-frame":
-            self._remember(masks)
+        self._remember(masks)
+        return True
 
     def _answer(self, keyframe: Keyframe) -> Masks:
         frame = keyframe.frame
         embedding = self._segmenter.encode(self._ring.read(frame.ring, frame.seq))
         t_encoded_ns = time.monotonic_ns()
-        answers = self._segmenter.decode(embedding, keyframe.detections)
+        answers: list[ObjectMask] = []
+        for first in range(0, len(keyframe.detections), _BATCH):
+            self.station.progress()
+            answers += self._segmenter.decode(embedding, keyframe.detections[first : first + _BATCH])
         return Masks(
             seq=frame.seq,
             pts_ns=frame.pts_ns,
@@ -102,7 +111,3 @@ class SegmentStage(Stage):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return MobileSam.load(Path(self.assignment.segmenter_weights), device=device, threads=self.assignment.threads)
-
-
-if __name__ == "__main__":
-    run_stage(SegmentStage)

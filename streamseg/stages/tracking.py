@@ -53,10 +53,11 @@ class Tracker:
         """Everything that the tracker knows, for `restore` in a process that takes over. Stays on this machine."""
         return pickle.dumps(self._tracks)
 
-    def restore(self, state: bytes) -> None:
-        """Go on where `state` was taken. Only ever given bytes that this run's own processes made."""
+    def restore(self, state: bytes, highest: int = 0) -> None:
+        """Go on where `state` was taken, with new numbers above `highest`. Only ever given bytes that this run's own processes made."""
         if state:
             self._tracks = pickle.loads(state)
+        self._tracks.highest = max(self._tracks.highest, highest)
 
     def _associate(self, class_id: int, detections: Sequence[Detection], t_ns: int) -> list[tuple[int, int]]:
         tracker = self._tracks.trackers.get(class_id)

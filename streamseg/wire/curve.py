@@ -65,20 +65,27 @@ def write_key_pair(stem: Path, public: bytes, secret: bytes) -> tuple[Path, Path
         OutputExistsError: One of them is there; a key is never overwritten.
         UsageError: They cannot be written there.
     """
+    if not stem.name:
+        raise UsageError(f"{str(stem)!r} is not a name for a key pair; expected one such as `viewer`")
     secret_file, public_file = (stem.with_name(f"{stem.name}{suffix}") for suffix in (".key", ".pub"))
     for path in (secret_file, public_file):
         if os.path.lexists(path):
             raise OutputExistsError(f"{path} exists, and a key is never overwritten; choose another name")
-    _write_key(secret_file, secret, "secret", 0o600)
-    _write_key(public_file, public, "public", 0o644)
+    write_key(secret_file, secret, "secret")
+    write_key(public_file, public, "public")
     return secret_file, public_file
 
 
-def _write_key(path: Path, key: bytes, kind: Kind, mode: int) -> None:
+def write_key(path: Path, key: bytes, kind: Kind) -> None:
+    """Write one key in Z85 to a new file; a secret one so that only this user can read it.
+
+    Raises:
+        UsageError: It cannot be written there.
+    """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{key.decode('ascii')} {kind} key of {ascii(path.stem)}\n")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if kind == "secret" else 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key + f" {kind} key\n".encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
 

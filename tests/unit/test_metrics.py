@@ -19,8 +19,16 @@ STAGES = ("capture", "publish")
 
 def frame(*masks: PublishedMask, objects: int = 0, dropped: Dropped | None = None, age_ms: float = 30.0) -> Published:
     return Published(
-        seq=0, age_ms=age_ms, objects=objects, masks=masks, classes=(), dropped=dropped or Dropped(), tracker_state=b""
-    )  # fmt: skip
+        seq=0,
+        pts_ns=0,
+        age_ms=age_ms,
+        objects=objects,
+        masks=masks,
+        classes=(),
+        dropped=dropped or Dropped(),
+        tracker_state=b"",
+        highest_id=0,
+    )
 
 
 @pytest.fixture
@@ -88,6 +96,10 @@ def test_up_and_restarts_follow_the_stages(metrics: RunMetrics) -> None:
     metrics.changed("publish", "running", "")
     assert (value(metrics, "up"), value(metrics, "stage_restarts_total", {"stage": "publish"})) == (1, 1)
     assert value(metrics, "stage_restarts_total", {"stage": "capture"}) == 0
+    for stage in STAGES:
+        metrics.changed(stage, "restarting", "hung")
+    metrics.prepared("publish", Ready(""))
+    assert value(metrics, "up") == 0, "capture is not back yet"
 
 
 def test_the_source_is_connected_from_its_first_frame_and_while_it_is_not_lost(metrics: RunMetrics) -> None:
@@ -103,7 +115,7 @@ def test_the_source_is_connected_from_its_first_frame_and_while_it_is_not_lost(m
     assert value(metrics, "source_connected") == 1
 
 
-@pytest.mark.parametrize(("address", "host"), [("0", "127.0.0.1"), ("127.0.0.1:0", "127.0.0.1"), ("localhost:0", "localhost")])
+@pytest.mark.parametrize(("address", "host"), [("0", "127.0.0.1"), ("localhost:0", "localhost")])
 def test_the_server_answers_until_its_end(metrics: RunMetrics, address: str, host: str) -> None:
     threads = threading.active_count()
     with MetricsServer(address, metrics) as server:
@@ -122,8 +134,6 @@ def test_the_server_answers_until_its_end(metrics: RunMetrics, address: str, hos
 def test_a_client_that_says_nothing_holds_up_neither_others_nor_the_end(metrics: RunMetrics) -> None:
     with MetricsServer("0", metrics) as server, socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0)):
         assert get(server.url)[0] == 200
-    with pytest.raises(ConnectionRefusedError):
-        get(server.url)
 
 
 @pytest.mark.parametrize("address", ["", "x", "127.0.0.1", ":9100", "[]:9100", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "::1:9100"])
@@ -139,5 +149,7 @@ def test_an_address_of_another_machine_or_of_none(metrics: RunMetrics, host: str
 
 
 def test_an_address_in_use(metrics: RunMetrics) -> None:
-    with MetricsServer("0", metrics) as server, pytest.raises(UsageError, match="is in use; end the program"):
-        MetricsServer(urlsplit(server.url).netloc, metrics)
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        address = f"127.0.0.1:{foreign.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"--metrics: {address} is in use; end the program that listens there"):
+            MetricsServer(address, metrics)

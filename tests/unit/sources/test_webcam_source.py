@@ -39,7 +39,6 @@ class Devices:
         self.formats: list[str] = []
 
     def open(self, device: str, input_format: str, options: dict[str, str], timeout: tuple[float, float]) -> InputContainer:
-        assert options.pop("fflags") == "nonblock"
         assert timeout == (10.0, 3.0)
         request = " ".join([device, *(f"{name}={value}" for name, value in options.items())])
         self.asked.append(request)

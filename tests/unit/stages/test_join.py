@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamseg.config import PropagateSettings
+from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks, pack_object_mask
+from streamseg.ipc.ring import RingName
+from streamseg.masks import Mask
+from streamseg.messages import NONE, PENDING, PROPAGATED, Detection, ObjectMask
+from streamseg.stages.join import JoinedFrame, MaskMemory, NewestJoin, OrderedJoin, ReceivedFrame
+
+WIDTH, HEIGHT, SIDE = 320, 240, 40
+INTERVAL_MS = 40
+MODEL = "model"
+RING = RingName("ring", 0, 8, WIDTH * HEIGHT * 3)
+
+
+def received(seq: int) -> ReceivedFrame:
+    moment = seq * INTERVAL_MS * 1_000_000
+    descriptor = FrameDescriptor(
+        seq=seq, ring=RING, width=WIDTH, height=HEIGHT, pts_ns=moment, t_capture_ns=moment, t_capture_unix_ns=moment
+    )
+    return ReceivedFrame(descriptor, np.zeros((1, 1, 3), np.uint8), moment)
+
+
+def detection(number: int | None, class_id: int = 0, left: float = 0.0) -> Detection:
+    box = (left, 10.0, left + SIDE, 10.0 + SIDE)
+    return Detection(xyxy=box, confidence=0.9, class_id=class_id, class_name=f"class {class_id}", tracker_id=number)
+
+
+def boxes(seq: int, *detections: Detection, keyframe: bool = True) -> Boxes:
+    return Boxes(
+        seq=seq,
+        detections=detections,
+        keyframe=keyframe and bool(detections),
+        t_detected_ns=0,
+        tracker_state=b"",
+        overrun=0,
+        segment_replaced=0,
+    )
+
+
+def drawn(item: Detection) -> Mask:
+    """A mask that shows by its shape whose it is: one row a track, one column a class."""
+    left, top = int(item.xyxy[0]) + 5, int(item.xyxy[1]) + 5
+    return Mask(left, top, np.ones((item.tracker_id or 20, item.class_id + 1), np.bool_))
+
+
+def is_drawn(mask: Mask | None, item: Detection) -> bool:
+    """Whether a mask is the one that belongs to the object, at the object's place."""
+    own = drawn(item)
+    return mask is not None and (mask.x, mask.y) == (own.x, own.y) and np.array_equal(mask.bits, own.bits)
+
+
+def masks(seq: int, *detections: Detection, empty: bool = False) -> Masks:
+    answers = [ObjectMask(None, NONE) if empty else ObjectMask(drawn(item), MODEL, 0.8, 0.7) for item in detections]
+    return Masks(
+        seq=seq,
+        pts_ns=seq * INTERVAL_MS * 1_000_000,
+        detections=detections,
+        objects=tuple(map(pack_object_mask, answers)),
+        t_encoded_ns=0,
+        t_decoded_ns=0,
+        overrun=0,
+    )
+
+
+@dataclass(frozen=True)
+class Film:
+    """What capture, detect and segment say of each frame of a file."""
+
+    frames: list[ReceivedFrame]
+    boxes: list[Boxes]
+    masks: list[Masks]
+
+
+Said = ReceivedFrame | Boxes | Masks
+
+
+@st.composite
+def films(draw: st.DrawFn) -> Film:
+    length = draw(st.integers(1, 8))
+    interval = draw(st.integers(1, 3))
+    classes = draw(st.lists(st.integers(0, 4), min_size=4, max_size=4))
+    all_boxes, all_masks = [], []
+    for seq in range(length):
+        present = draw(st.lists(st.sampled_from([1, 2, 3, 4]), unique=True, max_size=4))
+        untracked = draw(st.booleans())
+        found = [detection(number, classes[number - 1], 50.0 * number + seq) for number in present]
+        found += [detection(None, 1, 5.0)] if untracked else []
+        answer = boxes(seq, *found, keyframe=seq % interval == 0)
+        all_boxes.append(answer)
+        if answer.keyframe:
+            all_masks.append(masks(seq, *found))
+    return Film([received(seq) for seq in range(length)], all_boxes, all_masks)
+
+
+@st.composite
+def told(draw: st.DrawFn) -> tuple[Film, list[Said]]:
+    """A film, and its messages in any order, each at least once."""
+    film = draw(films())
+    said: list[Said] = [*film.frames, *film.boxes, *film.masks]
+    return film, draw(st.permutations(said + draw(st.lists(st.sampled_from(said), max_size=12))))
+
+
+def take_all(join: OrderedJoin | NewestJoin) -> list[JoinedFrame]:
+    taken = []
+    while (joined := join.take()) is not None:
+        taken.append(joined)
+    return taken
+
+
+def tell(join: OrderedJoin | NewestJoin, message: Said) -> list[JoinedFrame]:
+    """Give a message to a join as publish does; what is due then."""
+    match message:
+        case ReceivedFrame(descriptor=descriptor):
+            if join.wants(descriptor):
+                join.add_frame(message)
+        case Boxes():
+            join.add_boxes(message)
+        case Masks():
+            join.add_masks(message)
+    return take_all(join)
+
+
+def ordered(last_seq: int = -1, settings: PropagateSettings | None = None) -> OrderedJoin:
+    return OrderedJoin(MaskMemory(settings or PropagateSettings()), last_seq)
+
+
+def newest(settings: PropagateSettings | None = None, last_seq: int = -1) -> NewestJoin:
+    return NewestJoin(MaskMemory(settings or PropagateSettings()), last_seq)
+
+
+def seqs(joined: list[JoinedFrame]) -> list[int]:
+    return [item.frame.descriptor.seq for item in joined]
+
+
+@given(told())
+def test_every_frame_of_a_file_comes_once_in_order_with_its_own_answers(story: tuple[Film, list[Said]]) -> None:
+    film, messages = story
+    join = ordered()
+    joined = [item for message in messages for item in tell(join, message)]
+    assert seqs(joined) == list(range(len(film.frames)))
+    own_masks = {answer.seq: answer for answer in film.masks}
+    for item, answer in zip(joined, film.boxes, strict=True):
+        assert item.boxes == answer
+        assert item.masks == own_masks.get(answer.seq)
+        assert tuple(found.detection for found in item.objects) == answer.detections
+        for found in item.objects:
+            assert (found.origin_seq == answer.seq) == answer.keyframe or found.mask is None
+    assert join._slots == {}
+
+
+@given(told())
+def test_a_class_is_never_attached_to_another_objects_mask(story: tuple[Film, list[Said]]) -> None:
+    _, messages = story
+    join = ordered()
+    for message in messages:
+        for joined in tell(join, message):
+            for item in joined.objects:
+                assert item.mask is None or is_drawn(item.mask, item.detection)
+
+
+@given(films(), st.data())
+def test_live_masks_are_of_their_objects_whatever_comes_late(film: Film, data: st.DataObject) -> None:
+    join = newest()
+    shown: list[int] = []
+    late: list[Said] = []
+    for seq, frame in enumerate(film.frames):
+        answers: list[Said] = [film.boxes[seq], *(answer for answer in film.masks if answer.seq == seq)]
+        late += answers  # in their order, but any time later
+        arrived = data.draw(st.integers(0, len(late)))
+        pending, late = [frame, *late[:arrived]], late[arrived:]
+        for message in pending:
+            for joined in tell(join, message):
+                shown += seqs([joined])
+                assert joined.boxes is not None or joined.objects == ()
+                for item in joined.objects:
+                    assert (item.mask is None) == (item.method in (PENDING, NONE))
+                    assert (item.mask is None) == (item.origin_seq is None)
+                    assert item.mask is None or is_drawn(item.mask, item.detection)
+    join.flush()
+    shown += seqs(take_all(join))
+    assert shown == list(range(len(film.frames)))
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_frame_of_a_file_waits_for_every_answer(missing: int) -> None:
+    join, found = ordered(), detection(1)
+    messages: list[Said] = [received(0), boxes(0, found), masks(0, found)]
+    last = messages.pop(missing)
+    assert [tell(join, message) for message in messages] == [[], []]
+    assert seqs(tell(join, last)) == [0]
+
+
+def test_without_a_keyframe_no_mask_is_waited_for() -> None:
+    join = ordered()
+    assert tell(join, received(0)) == []
+    (joined,) = tell(join, boxes(0))
+    assert joined.objects == ()
+    tell(join, received(1))
+    (joined,) = tell(join, boxes(1, detection(1), keyframe=False))
+    assert [item.method for item in joined.objects] == [PENDING]
+
+
+def test_a_publish_that_takes_over_begins_behind_what_was_published() -> None:
+    join = ordered(last_seq=4)
+    assert not join.wants(received(4).descriptor)
+    assert tell(join, boxes(4)) == []
+    assert join.wants(received(5).descriptor)
+    tell(join, received(5))
+    assert not join.wants(received(5).descriptor)
+    assert seqs(tell(join, boxes(5))) == [5]
+
+
+def test_a_live_frame_goes_with_its_own_boxes_as_soon_as_they_come() -> None:
+    join = newest()
+    assert tell(join, received(0)) == []
+    (joined,) = tell(join, boxes(0, detection(1)))
+    assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([0], 0)
+    assert [item.method for item in joined.objects] == [PENDING]
+    assert [item.origin_seq for item in joined.objects] == [None]
+
+
+def test_a_live_frame_waits_no_longer_than_until_the_next() -> None:
+    join = newest()
+    assert tell(join, received(0)) == []
+    (joined,) = tell(join, received(1))
+    assert seqs([joined]) == [0]
+    assert joined.boxes is None
+    assert joined.objects == ()
+    (joined,) = tell(join, boxes(1, detection(1)))
+    assert seqs([joined]) == [1]
+    tell(join, received(2))
+    (joined,) = tell(join, received(3))
+    assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([2], 1)
+    join.flush()
+    (joined,) = take_all(join)
+    assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([3], 1)
+    assert take_all(join) == []
+
+
+def test_boxes_of_a_later_frame_free_a_live_one_too() -> None:
+    join = newest()
+    tell(join, received(3))
+    assert tell(join, boxes(2, detection(1))) == []
+    (joined,) = tell(join, boxes(4, detection(1)))
+    assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([3], 4)
+
+
+def test_a_published_live_frame_is_not_taken_again() -> None:
+    join = newest(last_seq=6)
+    assert not join.wants(received(6).descriptor)
+    tell(join, received(7))
+    tell(join, boxes(7))
+    assert not join.wants(received(7).descriptor)
+    assert join.wants(received(8).descriptor)
+
+
+def test_a_mask_is_carried_with_its_objects_box_and_says_since_when() -> None:
+    join = newest()
+    tell(join, received(0))
+    tell(join, boxes(0, detection(1, 2, left=20)))
+    tell(join, masks(0, detection(1, 2, left=20)))
+    tell(join, received(5))
+    (joined,) = tell(join, boxes(5, detection(1, 2, left=90), detection(2, 0, left=20)))
+    carried, new = joined.objects
+    assert (carried.method, carried.origin_seq, carried.age_ms) == (PROPAGATED, 0, 5 * INTERVAL_MS)
+    assert (carried.predicted_iou, carried.stability) == (0.8, 0.7)
+    assert is_drawn(carried.mask, detection(1, 2, left=90))
+    assert (new.method, new.mask, new.origin_seq) == (PENDING, None, None)
+
+
+def test_a_mask_of_its_own_frame_is_the_models() -> None:
+    join = ordered()
+    tell(join, received(0))
+    tell(join, boxes(0, detection(None), detection(3)))
+    (joined,) = tell(join, masks(0, detection(None), detection(3)))
+    for item in joined.objects:
+        assert (item.method, item.origin_seq, item.age_ms, item.predicted_iou, item.stability) == (MODEL, 0, 0.0, 0.8, 0.7)
+        assert is_drawn(item.mask, item.detection)
+
+
+def test_where_the_segmenter_found_nothing_the_object_says_so() -> None:
+    join = newest()
+    tell(join, received(0))
+    tell(join, boxes(0, detection(1)))
+    tell(join, masks(0, detection(1), empty=True))
+    tell(join, received(1))
+    (joined,) = tell(join, boxes(1, detection(1)))
+    assert [(item.method, item.mask, item.origin_seq) for item in joined.objects] == [(NONE, None, None)]
+
+
+@pytest.mark.parametrize(
+    "settings", [PropagateSettings(max_age_ms=2.5 * INTERVAL_MS), PropagateSettings(enabled=False)], ids=["too old", "switched off"]
+)
+def test_a_mask_that_may_not_be_carried_is_pending(settings: PropagateSettings) -> None:
+    join = newest(settings)
+    tell(join, received(0))
+    tell(join, boxes(0, detection(1)))
+    tell(join, masks(0, detection(1)))
+    tell(join, received(3))
+    (joined,) = tell(join, boxes(3, detection(1)))
+    assert [(item.method, item.mask, item.origin_seq) for item in joined.objects] == [(PENDING, None, None)]
+    tell(join, masks(3, detection(1)))
+    tell(join, received(4))
+    (joined,) = tell(join, boxes(4, detection(1)))
+    assert [item.method for item in joined.objects] == [PROPAGATED if settings.enabled else PENDING]
+
+
+def test_what_is_remembered_of_ended_tracks_does_not_grow() -> None:
+    memory = MaskMemory(PropagateSettings(max_age_ms=10 * INTERVAL_MS))
+    for seq in range(500):
+        memory.learn(masks(seq, detection(seq + 1)))
+    assert len(memory._origins) <= 11

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streamseg import plan
+from streamseg.config import check_config
+from streamseg.errors import OutputExistsError, SourceError, UsageError, WeightsError, WeightsUnavailableError
+from streamseg.plan import RunPlan, make_plan
+
+
+@pytest.fixture(autouse=True)
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Weights can only come through a proxy on which nobody listens."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path / "cache"))
+    with socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))
+        for name in ("https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{dead.getsockname()[1]}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(name, "")
+        yield
+
+
+def planned(
+    detector: str = "motion",
+    segmenter: str = "grabcut",
+    *,
+    detector_weights: str | None = None,
+    segmenter_weights: str | None = None,
+    source: str = "synthetic:",
+    video: str | None = None,
+    jsonl: str | None = None,
+    overwrite: bool = False,
+) -> RunPlan:
+    config = check_config(
+        {
+            "sources": [{"url": source}],
+            "detector": {"model": detector, "weights": detector_weights},
+            "segmenter": {"model": segmenter, "weights": segmenter_weights},
+            "record": {"video": video, "jsonl": jsonl},
+        }
+    )
+    return make_plan(config, overwrite=overwrite)
+
+
+def test_models_without_weights_need_no_network() -> None:
+    made = planned()
+    assert (made.models.detector, made.models.segmenter, made.models.notice) == ("motion", "grabcut", None)
+    assert (made.detector_weights, made.segmenter_weights) == (None, None)
+
+
+def test_auto_falls_back_and_says_why_in_one_line() -> None:
+    made = planned("auto", "auto")
+    assert (made.models.detector, made.models.segmenter) == ("motion", "grabcut")
+    assert (made.detector_weights, made.segmenter_weights) == (None, None)
+    assert made.models.notice is not None
+    assert made.models.notice.startswith("the weights of yolox-nano are not here: ")
+    assert made.models.notice.endswith("; using motion + grabcut")
+    assert "\n" not in made.models.notice
+
+
+def test_only_the_model_without_weights_is_replaced(tmp_path: Path) -> None:
+    own = tmp_path / "own.onnx"
+    own.touch()
+    made = planned("auto", "auto", detector_weights=str(own))
+    assert (made.models.detector, made.detector_weights) == ("yolox-nano", own)
+    assert (made.models.segmenter, made.segmenter_weights) == ("grabcut", None)
+    assert made.models.notice is not None
+    assert made.models.notice.startswith("the weights of mobilesam are not here: ")
+    made = planned("auto", "auto", segmenter_weights=str(own))
+    assert (made.models.detector, made.detector_weights) == ("motion", None)
+    assert (made.models.segmenter, made.segmenter_weights) == ("mobilesam", own)
+
+
+def test_a_network_found_missing_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def unavailable(name: str, *, offline: bool = False, **_: object) -> Path:
+        asked.append((name, offline))
+        raise WeightsUnavailableError(f"{name} is far away")
+
+    monkeypatch.setattr(plan, "resolve", unavailable)
+    assert planned("auto", "auto").models.notice == "yolox-nano is far away; using motion + grabcut"
+    assert asked == [("yolox-nano", False), ("mobilesam", True)]
+
+
+def test_auto_does_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(name: str, **_: object) -> Path:
+        raise WeightsError(f"{name} is not what it claims to be")
+
+    monkeypatch.setattr(plan, "resolve", damaged)
+    with pytest.raises(WeightsError, match="yolox-nano is not what it claims"):
+        planned("auto", "grabcut")
+    with pytest.raises(WeightsError, match="mobilesam is not what it claims"):
+        planned("motion", "auto")
+
+
+@pytest.mark.parametrize(
+    ("detector", "segmenter", "name"),
+    [("yolox-nano", "auto", "yolox-nano"), ("motion", "mobilesam", "mobilesam"), ("auto", "mobilesam", "mobilesam")],
+)
+def test_a_model_asked_for_by_name_is_not_replaced(detector: str, segmenter: str, name: str) -> None:
+    with pytest.raises(WeightsUnavailableError, match=f"weights of {name} are not here"):
+        planned(detector, segmenter)
+
+
+def test_an_output_must_be_free_unless_it_may_be_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").touch()
+    for video, jsonl in (("out.mp4", None), (None, "out.mp4")):
+        with pytest.raises(OutputExistsError, match=r"^out\.mp4 exists; .* -y$"):
+            planned(video=video, jsonl=jsonl)
+        planned(video=video, jsonl=jsonl, overwrite=True)
+    planned(video="new.mp4", jsonl="new.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_cannot_be_written(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "film.mp4").touch()
+    (tmp_path / "link.mp4").symlink_to("film.mp4")
+    for output, complaint in (
+        ("folder", "folder is a folder"),
+        ("gone/out.mp4", "there is no folder gone"),
+        ("film.mp4", "film.mp4 is the source itself"),
+        ("link.mp4", "link.mp4 is the source itself"),
+        ("folder/../film.mp4", "is the source itself"),
+    ):
+        with pytest.raises(UsageError, match=complaint):
+            planned(source="film.mp4", video=output, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_two_outputs_are_two_files(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="name two files"):
+        planned(video="out", jsonl="folder/../out", overwrite=overwrite)
+
+
+def test_a_source_that_is_missing_is_told_before_weights_are_fetched() -> None:
+    with pytest.raises(SourceError, match=r"film\.mp4: no such file"):
+        planned("yolox-nano", source="film.mp4")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from streamseg.config import PublishSettings, load_config, parse_override
+from streamseg.errors import SettingsError
+
+KEYS = ("publish.curve.secret_key_file=door.key", "publish.curve.allow=viewers.pub")
+OUTSIDE = "tcp://0.0.0.0:5555"
+
+
+def load(*assignments: str) -> PublishSettings:
+    return load_config(None, [parse_override(text) for text in ("sources.0.url=clip.mp4", *assignments)], {}).publish
+
+
+def refusal(*assignments: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(*assignments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["publish.bind", "publish.connect"])
+@pytest.mark.parametrize("address", [OUTSIDE, "tcp://*:5555", "tcp://192.0.2.1:5555", "tcp://hub.example:5555", "tcp://127.0.0.1;hub:5555"])
+def test_an_address_that_others_reach_needs_keys_or_an_explicit_word(key: str, address: str) -> None:
+    message = refusal(f"{key}={address}")
+    assert message.startswith(f"{key}: {address} ")
+    assert "publish.curve" in message
+    assert "--insecure" in message
+    for guard in (("publish.insecure=true",), KEYS):
+        assert load(f"{key}={address}", *guard)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:5556", "tcp://localhost:5556", "ipc:///tmp/hub"])
+def test_a_local_proxy_needs_nothing(address: str) -> None:
+    assert load(f"publish.connect={address}").connect == address
+    assert load().connect is None
+
+
+@pytest.mark.parametrize("address", ["nowhere", "tcp://127.0.0.1", "tcp://127.0.0.1:*", "tcp://:1", "udp://127.0.0.1:1"])
+def test_what_cannot_be_connected_to_is_refused(address: str) -> None:
+    assert refusal(f"publish.connect={address}").startswith("publish.connect: ")
+
+
+def test_keys_are_allowed_by_a_file_or_by_a_list_of_files() -> None:
+    one, two = load(*KEYS), load(KEYS[0], "publish.curve.allow=[a.pub, b.pub]")
+    assert one.curve is not None
+    assert two.curve is not None
+    assert (one.curve.allow_files, two.curve.allow_files) == (("viewers.pub",), ("a.pub", "b.pub"))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "key", "expected"),
+    [
+        ("publish.curve.allow=[]", "publish.curve.allow:", ">= 1"),
+        ("publish.curve.allow=3", "publish.curve.allow:", "expected"),
+        ("publish.curve.secret=3", "publish.curve.secret:", "expected one of secret_key_file, allow"),
+        ("publish.curve.secret_key_file=x", "publish.curve.allow:", "missing"),
+        ("publish.curve=door.key", "publish.curve:", "expected `object"),
+    ],
+)
+def test_a_bad_setting_is_named(assignment: str, key: str, expected: str) -> None:
+    before = [] if "secret_key_file" in assignment or assignment.startswith("publish.curve=") else [KEYS[0]]
+    message = refusal(*before, assignment)
+    assert message.startswith(key)
+    assert expected in message
