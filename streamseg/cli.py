@@ -157,10 +157,13 @@ def show(
     ] = None,
     secret_key_file: SecretKeyFile = None,
     server_key_file: ServerKeyFile = None,
+    until_input_ends: Annotated[bool, typer.Option("--until-input-ends", hidden=True)] = False,
 ) -> None:
     """Watch a running pipeline in a window; q, Esc or closing it ends the window, not the pipeline."""
     from streamseg.show import show as show_window
 
+    if until_input_ends:
+        threading.Thread(target=_exit_when_input_ends, name="input", daemon=True).start()
     show_window(endpoint, source=source, secret_key_file=secret_key_file, server_key_file=server_key_file)
 
 
@@ -410,8 +413,8 @@ def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[Non
     if options is None:
         yield
         return
-    command = [sys.executable, "-P", "-m", "streamseg.cli", "show", pipeline.endpoint, *options]
-    window = subprocess.Popen(command, start_new_session=True)
+    command = [sys.executable, "-P", "-m", "streamseg.cli", "show", pipeline.endpoint, "--until-input-ends", *options]
+    window = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def stop_when_closed() -> None:
         window.wait()
@@ -421,8 +424,13 @@ def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[Non
     try:
         yield
     finally:
-        window.terminate()
-        window.wait()
+        window.communicate()
+
+
+def _exit_when_input_ends() -> None:
+    """Let no window outlive the run that opened it."""
+    sys.stdin.buffer.read()
+    os._exit(0)
 
 
 def _stop_on_signals(pipeline: Pipeline) -> list[int]:
@@ -436,8 +444,9 @@ def _stop_on_signals(pipeline: Pipeline) -> list[int]:
         else:
             pipeline.kill()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, receive)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), receive)
     return received
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NotRequired, Self, TypedDict
 import numpy as np
 import zmq
 
-from streamseg.errors import MessageError, SubscriptionTimeoutError, UsageError
+from streamseg.errors import MessageError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
 from streamseg.masks import Mask, Polygon
 from streamseg.messages import End, Message, Result, TrackedObject
 from streamseg.wire.curve import ClientKeys, read_client_keys
@@ -98,6 +98,11 @@ class Subscriber:
             self._socket.curve_serverkey = self._keys.server
         for name in topics:
             self._socket.subscribe(name)
+        # After either of these ZeroMQ does not try again.
+        self._refusals = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._refusals, zmq.POLLIN)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
@@ -113,6 +118,7 @@ class Subscriber:
     def close(self) -> None:
         """Disconnect. Closing twice does nothing."""
         self._socket.close()
+        self._refusals.close()
         self._context.term()
 
     def __iter__(self) -> Iterator[Result]:
@@ -120,6 +126,7 @@ class Subscriber:
 
         Raises:
             SubscriptionTimeoutError: No result came within the time-out.
+            SubscriptionRefusedError: The publisher does not let this subscriber in.
         """
         while (result := self._next_result(_Deadline(self._timeout))) is not None:
             yield result
@@ -129,6 +136,7 @@ class Subscriber:
 
         Raises:
             SubscriptionTimeoutError: No result came within the time-out.
+            SubscriptionRefusedError: The publisher does not let this subscriber in.
         """
         deadline = _Deadline(self._timeout)
         while True:
@@ -144,6 +152,7 @@ class Subscriber:
 
         Raises:
             SubscriptionTimeoutError: No message came within the time-out.
+            SubscriptionRefusedError: The publisher does not let this subscriber in.
         """
         while True:
             message = self.receive()
@@ -159,6 +168,7 @@ class Subscriber:
 
         Raises:
             SubscriptionTimeoutError: No message came in time.
+            SubscriptionRefusedError: The publisher does not let this subscriber in.
         """
         return self._arrival(_Deadline(self._timeout if timeout is None else timeout))
 
@@ -172,6 +182,7 @@ class Subscriber:
 
         Raises:
             SubscriptionTimeoutError: No result came in time.
+            SubscriptionRefusedError: The publisher does not let this subscriber in.
         """
         deadline = _Deadline(self._timeout if timeout is None else timeout)
         while self._put_back is None:
@@ -207,10 +218,11 @@ class Subscriber:
 
         poller = Poller()
         poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._refusals, zmq.POLLIN)
         message = self._take_back()
         while message is None:
-            if not await poller.poll(deadline.milliseconds()):
-                raise self._timed_out(deadline)
+            await poller.poll(deadline.milliseconds())
+            self._check_arrived(deadline)
             message = self._accept(self._socket.recv_multipart())
         return message
 
@@ -219,11 +231,23 @@ class Subscriber:
         return end
 
     def _wait(self, deadline: _Deadline) -> None:
-        if not self._socket.poll(deadline.milliseconds()):
-            raise self._timed_out(deadline)
+        self._poller.poll(deadline.milliseconds())
+        self._check_arrived(deadline)
+
+    def _check_arrived(self, deadline: _Deadline) -> None:
+        if self._socket.poll(0):
+            return
+        if self._refusals.poll(0):
+            cause = (
+                "without a key; give secret_key_file and server_key_file"
+                if self._keys is None
+                else "with this key; have it allowed there (publish.curve.allow), or leave it out where none is wanted"
+            )
+            raise SubscriptionRefusedError(f"{self.endpoint} lets no subscriber in {cause}")
+        raise self._timed_out(deadline)
 
     def _timed_out(self, deadline: _Deadline) -> SubscriptionTimeoutError:
-        unheard = "is the pipeline running?" if self._keys is None else "is the pipeline running, and do both sides have each other's key?"
+        unheard = "is the pipeline running, and does it want a key?" if self._keys is None else "is the pipeline running, with that key?"
         cause = "the pipeline lives, its source may be disconnected" if self._running else unheard
         return SubscriptionTimeoutError(f"nothing came from {self.endpoint} within {deadline.seconds:g} s; {cause}")
 

@@ -72,6 +72,12 @@ class MessageError(StreamsegError):
     """A message does not follow the wire format."""
 
 
+class SubscriptionRefusedError(StreamsegError):
+    """The publisher does not let the subscriber in. Never retried."""
+
+    exit_code = 3
+
+
 class SubscriptionTimeoutError(StreamsegError, TimeoutError):
     """Nothing was received within the time-out."""
 

@@ -218,7 +218,7 @@ class Supervisor:
     def _have_repeated_for(self, child: StageProcess) -> None:
         """Have a new stage told again what its predecessor had been told."""
         again = Resend(min(self._published, self._detected))
-        for name in ("capture", "segment") if child.name == "publish" else ("capture",):
+        for name in ("segment", "capture") if child.name == "publish" else ("capture",):
             other = self._children.get(name)
             if other is not None and other is not child and other.ready:
                 other.send(again)

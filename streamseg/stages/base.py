@@ -40,7 +40,7 @@ from streamseg.logs import ForwardingHandler, redact
 
 _IDLE_MS = 20
 _PROGRESS_NS = 500_000_000
-_ORPHAN_GRACE_S = 1.0
+_ORPHAN_GRACE_S = 0.5
 _ORPHANED = 75
 
 
@@ -154,27 +154,30 @@ def run_stage(module: str) -> None:
         os._exit(_ORPHANED)
     _settle(assignment, control)
     station = Station(assignment, control)
+    turning = threading.Event()
 
     def listen() -> None:
         for message in messages:
             inbox.put(message)
             station.ring_bell()
-        inbox.put(Stop("supervisor gone"))
-        station.ring_bell()
-        time.sleep(_ORPHAN_GRACE_S)
+        if turning.is_set():  # there may be something to finish
+            inbox.put(Stop("supervisor gone"))
+            station.ring_bell()
+            time.sleep(_ORPHAN_GRACE_S)
         os._exit(_ORPHANED)
 
     threading.Thread(target=listen, name="control", daemon=True).start()
-    status = _live(module, station, inbox)
+    status = _live(module, station, inbox, turning)
     station.close()
     logging.shutdown()
     os._exit(status)
 
 
-def _live(module: str, station: Station, inbox: queue.SimpleQueue[ToStage]) -> int:
+def _live(module: str, station: Station, inbox: queue.SimpleQueue[ToStage], turning: threading.Event) -> int:
     try:
         stage = _stage_of(module)(station)
         station.report(stage.prepare())
+        turning.set()
         reason = _turn_until_stopped(stage, station, inbox)
         stage.close(reason)
     except StreamsegError as error:

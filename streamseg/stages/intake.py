@@ -100,7 +100,7 @@ class Intake:
             if not self._released.is_set():
                 continue
             if self._origin_ns is not None and shift_ns is None:
-                shift_ns = max(self._after_pts_ns + 1_000_000, time.monotonic_ns() - self._origin_ns, 0) - item.pts_ns
+                shift_ns = max(self._after_pts_ns + 1, time.monotonic_ns() - self._origin_ns) - item.pts_ns
             self._put(self._timed(item, shift_ns or 0), bell)
             count += 1
             if self._limit is not None and count >= self._limit:

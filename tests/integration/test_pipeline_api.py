@@ -39,6 +39,21 @@ def test_a_loop_gets_every_frame_of_a_file() -> None:
     assert all(item.origin_seq == result.seq for result in results for item in result.objects if item.mask is not None)
 
 
+def test_a_loop_loses_and_repeats_nothing_when_publish_is_killed() -> None:
+    seen = []
+    with Pipeline(config("synthetic:?size=320x240&frames=60&seed=3")) as pipeline:
+        for result in pipeline:
+            seen.append(result.seq)
+            if result.seq in (7, 21, 40):
+                stage("publish").kill()
+    assert seen == list(range(60))
+
+
+def stage(name: str) -> psutil.Process:
+    (found,) = [child for child in psutil.Process().children() if f"streamseg {name}" in child.cmdline()]
+    return found
+
+
 def test_a_loop_may_be_left_and_the_pipeline_ends() -> None:
     with Pipeline(config("synthetic:?size=320x240&frames=0&fps=30")) as pipeline:
         for result in pipeline:

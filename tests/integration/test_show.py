@@ -254,6 +254,15 @@ def test_a_run_shows_itself_and_ends_with_its_window(display: str, monkeypatch: 
     assert "window closed" in output
 
 
+def test_a_window_does_not_outlive_its_run(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    options = ["--detector", "motion", "--segmenter", "grabcut", "--set", "publish.bind=tcp://127.0.0.1:*"]
+    with Run("run", "--source", "synthetic:?size=320x240&fps=15&frames=0", *options, "--show") as run:
+        eventually(lambda: bool(xdotool(display, "search", "--onlyvisible", "--name", "^streamseg$")), "a window")
+        run.process.kill()
+        eventually(lambda: not xdotool(display, "search", "--onlyvisible", "--name", "^streamseg$"), "the window's end")
+
+
 def picture_of(display: str) -> int:
     """How many colours there are on the screen."""
     return len(np.unique(np.asarray(ImageGrab.grab(xdisplay=display)).reshape(-1, 3), axis=0))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from streamseg.client import Subscriber
 from streamseg.config import Config, CurveSettings, PublishSettings, SourceSettings
-from streamseg.errors import SettingsError, SubscriptionTimeoutError, UsageError
+from streamseg.errors import SettingsError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
 from streamseg.keys import admit_window, make_key_pair
 from streamseg.messages import Dropped, Ledger, Models, Result
 from streamseg.stages.admission import Admission
@@ -25,7 +26,8 @@ from streamseg.wire.protocol import encode_result
 
 PATIENCE = 20.0
 PATIENCE_MS = 20_000
-MANY = 200
+MANY, TOO_MANY = 200, 5000
+KNOCKS = 4
 
 
 @pytest.fixture
@@ -48,8 +50,10 @@ class Publisher:
     def __init__(self, settings: PublishSettings) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._broadcast = Broadcast(self._context, settings, "main")
+        self._events = self._broadcast.socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._stop = threading.Event()
         self.wanted = False
+        self.knocks = self.admitted = 0
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -66,7 +70,11 @@ class Publisher:
             self.wanted = self._broadcast.wants("masks")
             self._broadcast.send_result(encode_result(result(seq), "masks"), None, None)
             seq += 1
-        for socket in self._broadcast.sockets:
+            while self._events.poll(0):
+                event = recv_monitor_message(self._events)["event"]
+                self.knocks += event == zmq.EVENT_ACCEPTED
+                self.admitted += event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        for socket in (*self._broadcast.sockets, self._events):
             socket.close()
         self._context.term()
 
@@ -87,78 +95,78 @@ def result(seq: int) -> Result:
     )  # fmt: skip
 
 
-class Knocks:
-    """Counts how often a subscriber's connection was made: more than once, where it was turned away."""
-
-    def __init__(self, subscriber: Subscriber) -> None:
-        self._socket = subscriber._socket
-        self._events = self._socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
-        self.connected = self.succeeded = 0
-
-    def count(self) -> int:
-        while self._events.poll(0):
-            event = recv_monitor_message(self._events)["event"]
-            self.connected += event == zmq.EVENT_CONNECTED
-            self.succeeded += event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-        return self.connected
-
-    def close(self) -> None:
-        self._socket.disable_monitor()
-        self._events.close()
-
-
-def check_shut_out(subscribers: Sequence[Subscriber], meanwhile: Callable[[], object]) -> None:
-    """Every one knocks again and again, and hears nothing."""
-    for subscriber in subscribers:
-        knocks = Knocks(subscriber)
-
-        def turned_away(knocks: Knocks = knocks) -> bool:
-            meanwhile()
-            return knocks.count() > 2
-
+def check_shut_out(shut_out: Subscriber, friend: Subscriber, made: Publisher) -> bool:
+    """While a friend receives result after result, another comes again and again and hears nothing; whether it was told so."""
+    told = False
+    for received, _ in enumerate(friend):
         try:
-            until(turned_away, PATIENCE, "another knock")
-            assert knocks.succeeded == 0
-        finally:
-            knocks.close()
-        with pytest.raises(SubscriptionTimeoutError):
-            subscriber.receive(0)
+            shut_out.receive(0)
+            pytest.fail("a message came to who should have none")
+        except SubscriptionRefusedError:
+            told = True
+        except SubscriptionTimeoutError:
+            assert not told
+        if received >= MANY and (told or made.knocks >= KNOCKS):
+            assert made.admitted == 1
+            return told
+        assert received < TOO_MANY, "nobody else came"
+    pytest.fail("the friend's results ended")
 
 
-def test_only_an_allowed_key_receives(keys: Path, caplog: pytest.LogCaptureFixture) -> None:
-    endpoint = free_endpoint()
-    pairs = {
-        "wrong key": (keys / "stranger.key", keys / "publisher.pub"),
-        "no key": (None, None),
-        "wrong server key": (keys / "friend.key", keys / "stranger.pub"),
-    }
-    with caplog.at_level(logging.WARNING), ExitStack() as stack:
-        stack.enter_context(publisher(PublishSettings(bind=endpoint, curve=curve(keys))))
-        shut_out = [
-            stack.enter_context(Subscriber(endpoint, secret_key_file=own, server_key_file=theirs)) for own, theirs in pairs.values()
-        ]
-        friend = stack.enter_context(
-            Subscriber(endpoint, timeout=PATIENCE, secret_key_file=keys / "friend.key", server_key_file=str(keys / "publisher.pub"))
-        )
-        for seq, _ in zip(range(MANY), friend, strict=False):
-            assert seq < MANY
-        check_shut_out(shut_out, friend.latest)
-        with pytest.raises(SubscriptionTimeoutError, match="each other's key"):
-            shut_out[0].latest(0)
-    (line,) = caplog.messages
-    stranger = read_client_keys(keys / "stranger.key", keys / "stranger.pub")
-    assert f"its key {stranger.server.decode()} is not in publish.curve.allow" in line
-    assert stranger.secret.decode() not in line
-
-
-def test_an_open_publisher_gives_nothing_to_who_expects_a_guarded_one(keys: Path) -> None:
+@pytest.mark.parametrize(
+    ("own", "server", "told"),  # None: it depends on which side sees first that the other one differs
+    [("stranger.key", "publisher.pub", True), ("friend.key", "stranger.pub", False), (None, None, None)],
+    ids=["wrong key", "wrong server key", "no key"],
+)
+def test_only_an_allowed_key_receives(
+    keys: Path, own: str | None, server: str | None, told: bool | None, caplog: pytest.LogCaptureFixture
+) -> None:
     endpoint = free_endpoint()
     with (
-        publisher(PublishSettings(bind=endpoint)),
+        caplog.at_level(logging.WARNING),
+        publisher(PublishSettings(bind=endpoint, curve=curve(keys))) as made,
+        Subscriber(endpoint, secret_key_file=own and keys / own, server_key_file=server and keys / server) as shut_out,
+        Subscriber(endpoint, timeout=PATIENCE, secret_key_file=keys / "friend.key", server_key_file=str(keys / "publisher.pub")) as friend,
+    ):
+        was_told = check_shut_out(shut_out, friend, made)
+        assert was_told == told or told is None
+    if own == "stranger.key":
+        stranger = read_client_keys(keys / "stranger.key", keys / "stranger.pub")
+        (line,) = caplog.messages
+        assert f"its key {stranger.server.decode()} is not in publish.curve.allow" in line
+        assert stranger.secret.decode() not in line
+    else:
+        assert not caplog.messages
+
+
+def test_who_expects_a_guarded_publisher_takes_nothing_from_an_open_one(keys: Path) -> None:
+    endpoint = free_endpoint()
+    with (
+        publisher(PublishSettings(bind=endpoint)) as made,
         Subscriber(endpoint, secret_key_file=keys / "friend.key", server_key_file=keys / "publisher.pub") as careful,
         Subscriber(endpoint, timeout=PATIENCE) as careless,
     ):
-        check_shut_out([careful], careless.latest)
+        check_shut_out(careful, careless, made)
+
+
+def test_a_refused_subscriber_is_told_in_one_line_each_time(keys: Path) -> None:
+    endpoint = free_endpoint()
+    own, theirs = keys / "stranger.key", keys / "publisher.pub"
+    with (
+        publisher(PublishSettings(bind=endpoint, curve=curve(keys))),
+        Subscriber(endpoint, timeout=PATIENCE, secret_key_file=own, server_key_file=theirs) as stranger,
+    ):
+
+        async def iterate() -> None:
+            async for _ in stranger:
+                pytest.fail("a result came to who should have none")
+
+        for wait in (lambda: asyncio.run(iterate()), stranger.latest, lambda: next(iter(stranger))):
+            with pytest.raises(SubscriptionRefusedError) as caught:
+                wait()
+            assert str(caught.value).startswith(f"{endpoint} ")
+            assert "publish.curve.allow" in str(caught.value)
+            assert "\n" not in str(caught.value)
 
 
 def test_nobody_is_let_in_while_nobody_answers(keys: Path) -> None:
@@ -168,10 +176,13 @@ def test_nobody_is_let_in_while_nobody_answers(keys: Path) -> None:
         admission = Admission(context, read_server_keys(str(keys / "publisher.key"), [str(keys / "friend.pub")]))
         admission.guard(socket)
         admission.socket.close()
-        socket.bind(endpoint)
-        with Subscriber(endpoint, secret_key_file=keys / "friend.key", server_key_file=keys / "publisher.pub") as friend:
-            check_shut_out([friend], lambda: None)
-        assert not socket.poll(0)
+        with socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL) as events:
+            socket.bind(endpoint)
+            with Subscriber(endpoint, secret_key_file=keys / "friend.key", server_key_file=keys / "publisher.pub"):
+                assert events.poll(PATIENCE_MS)
+                assert recv_monitor_message(events)["event"] == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+                assert not socket.poll(0)
+            socket.close()
 
 
 def test_it_ends_while_somebody_waits_for_an_answer(keys: Path) -> None:
@@ -194,31 +205,34 @@ def test_it_ends_while_somebody_waits_for_an_answer(keys: Path) -> None:
 
 
 @contextmanager
-def proxy(bind: str, secret_key_file: Path, server_key_file: Path) -> Iterator[zmq.Socket[bytes]]:
+def proxy(secret_key_file: Path, server_key_file: Path) -> Iterator[zmq.Socket[bytes]]:
     """An XSUB socket that subscribes to everything, as a proxy has it."""
     keys = read_client_keys(secret_key_file, server_key_file)
     with zmq.Context() as context, context.socket(zmq.XSUB) as socket:
         socket.linger = 0
         socket.curve_secretkey, socket.curve_serverkey = keys.secret, keys.server
         socket.curve_publickey = zmq.curve_public(keys.secret)
-        socket.bind(bind)
         socket.send(b"\x01streamseg/1/")
         yield socket
 
 
 def test_a_proxy_is_a_subscriber_that_is_connected_to(keys: Path) -> None:
-    theirs = free_endpoint()
-    settings = PublishSettings(bind=free_endpoint(), connect=theirs, curve=curve(keys))
-    with publisher(settings) as made:
+    endpoint = free_endpoint()
+    with publisher(PublishSettings(bind=free_endpoint(), connect=endpoint, curve=curve(keys))) as made:
+        with (
+            proxy(keys / "stranger.key", keys / "publisher.pub") as socket,
+            socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH) as refusals,
+        ):
+            socket.bind(endpoint)
+            assert refusals.poll(PATIENCE_MS)
+            assert not socket.poll(0)
+            socket.close()
         for _ in range(2):
-            with proxy(theirs, keys / "friend.key", keys / "publisher.pub") as socket:
+            with proxy(keys / "friend.key", keys / "publisher.pub") as socket:
+                socket.bind(endpoint)
                 assert socket.poll(PATIENCE_MS)
                 assert socket.recv_multipart()[0] == b"streamseg/1/main/masks"
-                assert made.wanted
             until(lambda: not made.wanted, PATIENCE, "the end of the proxy's subscriptions")
-        with proxy(theirs, keys / "stranger.key", keys / "publisher.pub") as socket:
-            assert not socket.poll(500)
-            assert not made.wanted
 
 
 def test_the_window_beside_a_run_is_let_in_and_its_keys_vanish(keys: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from pipeline_runs import until
 
 from streamseg.errors import SourceError, StageError, StreamsegError
 from streamseg.messages import Frame
@@ -196,6 +197,7 @@ def test_stop_ends_a_paced_reader_between_two_frames() -> None:
     scene = Scene(100)
     reader = Reader(scene, paced=True)
     reader.intake.release(time.monotonic_ns() + 3_600_000_000_000)
+    until(lambda: scene.given == 1, WITHIN_S, "the first frame")
     reader.intake.stop()
     assert scene.closed.wait(WITHIN_S)
 

@@ -38,7 +38,7 @@ def boxes(seq: int, *detections: Detection, keyframe: bool = True) -> Boxes:
         seq=seq,
         detections=detections,
         keyframe=keyframe and bool(detections),
-        t_detected_ns=0,
+        t_detected_ns=seq * INTERVAL_MS * 1_000_000,
         tracker_state=b"",
         overrun=0,
         segment_replaced=0,
@@ -318,3 +318,13 @@ def test_what_is_remembered_of_ended_tracks_does_not_grow() -> None:
     for seq in range(500):
         memory.learn(masks(seq, detection(seq + 1)))
     assert len(memory._origins) <= 11
+
+
+def test_boxes_of_a_detector_that_fell_silent_are_not_shown_for_ever() -> None:
+    join = newest(PropagateSettings(max_age_ms=2.5 * INTERVAL_MS))
+    tell(join, received(0))
+    tell(join, boxes(0, detection(1)))
+    tell(join, received(1))
+    assert [len(joined.objects) for joined in tell(join, received(2))] == [1]
+    tell(join, received(9))
+    assert [len(joined.objects) for joined in tell(join, received(10))] == [0]

@@ -117,4 +117,4 @@ def test_what_is_remembered_does_not_grow() -> None:
         tracker.update([found(step // 10 % 10 * 60.0, class_id=step // 10 % 20)], step * FRAME_NS)
         if step % 200 == 199:
             sizes.append(len(tracker.state()))
-    assert max(sizes[1:]) <= 1.1 * sizes[0]
+    assert max(sizes) <= sizes[0] + 64  # higher numbers may take a few more bytes

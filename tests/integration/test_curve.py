@@ -1,0 +1,122 @@
+"""A pipeline that only certain keys may watch."""
+
+from __future__ import annotations
+
+import re
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+from leftovers import Place
+from pipeline_runs import Run, free_endpoint, until
+
+from streamseg.client import Subscriber
+from streamseg.errors import SubscriptionTimeoutError
+from streamseg.keys import make_key_pair
+
+SCENE = ("run", "--source", "synthetic:?size=160x120&fps=25&objects=1", "--detector", "motion", "--segmenter", "grabcut")
+PATIENCE = 60.0
+NAMES = ("publisher", "friend", "stranger")
+
+
+@pytest.fixture
+def keys(place: Place) -> Path:
+    """The run's folder, with the pairs of the publisher, of somebody who is allowed, and of somebody who is not."""
+    for name in NAMES:
+        make_key_pair(place.folder / name)
+    return place.folder
+
+
+def guarded(place: Place, bind: str, *more: str) -> Run:
+    curve = ("publish.curve.secret_key_file=publisher.key", "publish.curve.allow=[friend.pub]")
+    return place.run(*SCENE, *(word for setting in (f"publish.bind={bind}", *curve, *more) for word in ("--set", setting)))
+
+
+def subscriber(endpoint: str, keys: Path, own: str, server: str) -> Subscriber:
+    return Subscriber(endpoint, timeout=PATIENCE, secret_key_file=keys / own, server_key_file=keys / server)
+
+
+def check_hears_nothing(other: Subscriber) -> None:
+    with pytest.raises(SubscriptionTimeoutError):
+        other.receive(0)
+
+
+def test_only_who_is_allowed_receives_also_from_a_publisher_that_came_back(place: Place, keys: Path) -> None:
+    endpoint = free_endpoint()
+    with (
+        guarded(place, endpoint) as run,
+        subscriber(endpoint, keys, "friend.key", "publisher.pub") as friend,
+        subscriber(endpoint, keys, "friend.key", "stranger.pub") as misled,
+    ):
+        before = [next(iter(friend)) for _ in range(30)]
+        pair = ("--secret-key-file", "stranger.key", "--server-key-file", "publisher.pub")
+        with place.run("subscribe", endpoint, *pair) as stranger:
+            status, output, errors = stranger.finish(PATIENCE)
+        assert (status, output) == (3, "")
+        assert errors.startswith(f"streamseg: {endpoint} lets no subscriber in with this key")
+        assert len(errors.splitlines()) == 1
+        check_hears_nothing(misled)
+
+        victim = run.stages()["publish"]
+        victim.kill()
+        until(lambda: (new := run.stages().get("publish")) and new.pid != victim.pid, PATIENCE, "a new publish")
+        friend.latest()  # and with it what the old one had sent
+        after = [next(iter(friend)) for _ in range(30)]
+        assert {result.run_id for result in before + after} == {before[0].run_id}
+        with place.run("subscribe", endpoint, *pair) as stranger:
+            assert stranger.finish(PATIENCE)[0] == 3
+        check_hears_nothing(misled)
+
+        commands = [word for process in place.processes() for word in process.cmdline()]
+        run.process.send_signal(signal.SIGINT)
+        status, output, errors = run.finish(10)
+    assert status == 130, errors
+    refusals = re.findall(r"a subscriber at 127\.0\.0\.1 was refused: its key (\S{40}) is not in publish\.curve\.allow", errors)
+    assert refusals == [(keys / "stranger.pub").read_text().split()[0]] * 2
+    for name in NAMES:
+        secret = (keys / f"{name}.key").read_text().split()[0]
+        assert not any(secret in text for text in (output, errors, *commands))
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("publish.curve.secret_key_file=gone", "publish.curve.secret_key_file: gone cannot be read"),
+        ("publish.curve.secret_key_file=friend.pub", "publish.curve.secret_key_file: friend.pub holds a public key"),
+        ("publish.curve.allow=[friend.pub, stranger.key]", "publish.curve.allow: stranger.key holds a secret key"),
+        ("publish.curve.allow=text", "publish.curve.allow: line 1 of text is not a key"),
+    ],
+)
+def test_a_bad_key_file_is_named_and_nothing_starts(place: Place, keys: Path, setting: str, complaint: str) -> None:
+    (keys / "text").write_text("These are no keys.\n")
+    with guarded(place, "tcp://127.0.0.1:*", setting, "record.jsonl=out.jsonl") as run:
+        status, output, errors = run.finish(PATIENCE)
+    assert (status, output) == (2, "")
+    assert errors.startswith(f"streamseg: {complaint}")
+    assert len(errors.splitlines()) == 1
+    assert not (keys / "out.jsonl").exists()
+
+
+def test_insecure_is_said_in_so_many_words(place: Place) -> None:
+    outside = (*SCENE, "--max-frames", "3", "--set", "publish.bind=tcp://0.0.0.0:*")
+    with place.run(*outside) as run:
+        status, _, errors = run.finish(PATIENCE)
+    assert status == 2
+    assert "publish.curve" in errors
+    assert "--insecure" in errors
+    with place.run(*outside, "--insecure") as run:
+        status, _, errors = run.finish(PATIENCE)
+    assert status == 0, errors
+
+
+def test_keys_are_made_by_a_command(place: Place) -> None:
+    with place.run("keys", "door") as run:
+        assert run.finish(PATIENCE) == (0, "wrote door.key, which stays here and secret, and door.pub, which the other side needs\n", "")
+    before = (place.folder / "door.key").read_bytes()
+    assert stat.S_IMODE((place.folder / "door.key").stat().st_mode) == 0o600
+    with place.run("keys", "door") as run:
+        status, output, errors = run.finish(PATIENCE)
+    assert (status, output) == (2, "")
+    assert errors.startswith("streamseg: door.key exists")
+    assert (place.folder / "door.key").read_bytes() == before
