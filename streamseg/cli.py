@@ -237,9 +237,11 @@ def keys(
     Examples:
       streamseg keys camera
       streamseg keys viewer
-      streamseg run --source 0 --set publish.bind=tcp://0.0.0.0:5555
-        --set publish.curve.secret_key_file=camera.key --set publish.curve.allow=viewer.pub
-      streamseg subscribe tcp://camera.local:5555 --secret-key-file viewer.key --server-key-file camera.pub
+      streamseg run --source 0 --set publish.bind=tcp://0.0.0.0:5555 \\
+        --set publish.curve.secret_key_file=camera.key \\
+        --set publish.curve.allow=viewer.pub
+      streamseg subscribe tcp://HOST:5555 \\
+        --secret-key-file viewer.key --server-key-file camera.pub
     """
     from streamseg.keys import make_key_pair
 
