@@ -31,7 +31,7 @@ from streamseg.wire.protocol import decode
 
 STAGES = (
     StageEntry("capture", "streamseg.stages.capture", cores=0),
-    StageEntry("detect", "streamseg.stages.detect", cores=0.5),
+    StageEntry("detect", "streamseg.stages.detect", cores=0.5, niceness=5),
     StageEntry("segment", "streamseg.stages.segment", cores=1, niceness=10),
     StageEntry("publish", "streamseg.stages.publish", cores=0),
 )
@@ -47,7 +47,7 @@ LINKS = (
 )
 """What they are connected by."""
 
-_POLL_MS = 20
+_POLL_MS = 50
 
 
 class Pipeline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import logging
 import os
 import queue
@@ -38,7 +39,7 @@ from streamseg.ipc.control import (
 from streamseg.ipc.links import LinkReceiver, LinkSender, Policy
 from streamseg.logs import ForwardingHandler, redact
 
-_IDLE_MS = 20
+_IDLE_MS = 50
 _PROGRESS_NS = 500_000_000
 _ORPHAN_GRACE_S = 0.5
 _ORPHANED = 75
@@ -177,6 +178,8 @@ def _live(module: str, station: Station, inbox: queue.SimpleQueue[ToStage], turn
     try:
         stage = _stage_of(module)(station)
         station.report(stage.prepare())
+        gc.collect()
+        gc.freeze()  # what the libraries made stays for good: looking through it again and again would cost milliseconds
         turning.set()
         reason = _turn_until_stopped(stage, station, inbox)
         stage.close(reason)

@@ -71,17 +71,17 @@ class PublishStage(Stage):
     def turn(self) -> bool:
         """Take in what has arrived and publish what is complete."""
         before = self._last_seq
-        self._broadcast.service()
-        self._frames.grant()
-        while (boxes := self._boxes.receive()) is not None:
-            self._join.add_boxes(boxes)
-        while (masks := self._masks.receive()) is not None:
-            self._join.add_masks(masks)
-        match self._frames.receive():
+        match self._frames.receive():  # first: a frame is the only thing whose time of receipt is recorded
             case FrameDescriptor() as frame:
                 self._receive(frame)
             case EndOfStream() as end:
                 self._end = end
+        self._frames.grant()
+        self._broadcast.service()
+        while (boxes := self._boxes.receive()) is not None:
+            self._join.add_boxes(boxes)
+        while (masks := self._masks.receive()) is not None:
+            self._join.add_masks(masks)
         while self._outlet_open() and (joined := self._join.take()) is not None:
             self._publish(joined)
         self._beat()
