@@ -331,8 +331,6 @@ def main() -> None:
         _fail(message and f"{message}; see streamseg --help", 2)
     except StreamsegError as error:
         _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     else:
         sys.exit(status if isinstance(status, int) else 0)
 

@@ -21,7 +21,6 @@ Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
-DETECTORS = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x", "motion", "fixed")
 SEGMENTERS = ("mobilesam", "grabcut")
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
@@ -93,7 +92,7 @@ class DetectorSettings(_Settings, frozen=True, kw_only=True):
     """Which detector, and what it may report.
 
     Attributes:
-        model: `auto`, one of DETECTORS, or the name of a detector that an installed package registers.
+        model: `auto`, `yolox-…`, `motion`, `fixed`, a YOLOX export that ends in `.onnx`, or an installed plug-in.
         weights: A file of the user's own in place of the official weights.
         sha256: The hash that downloaded weights must have, for models without a published one.
         conf: Least confidence of a detection.

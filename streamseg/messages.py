@@ -124,7 +124,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Dropped(msgspec.Struct, frozen=True, kw_only=True):
-    """How many frames each cause has cost since the run began.
+    """How many frames each cause has cost, each counted since the stage that counts it was started.
 
     `*_replaced`: a newer frame took the place of one that waited for the stage. `*_overrun`: the frame left shared memory
     before the stage had read it. `masks_limited`: masks left out because a message would have become too large.

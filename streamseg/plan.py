@@ -11,6 +11,7 @@ import msgspec
 from streamseg.config import SEGMENTERS, Config
 from streamseg.errors import OutputExistsError, SourceError, UsageError, WeightsUnavailableError
 from streamseg.messages import Models
+from streamseg.models.detector_names import check_model
 from streamseg.models.weights import Progress, resolve
 from streamseg.wire.curve import read_server_keys
 
@@ -44,12 +45,14 @@ def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress],
 
     Raises:
         OutputExistsError: A file to be written is there, and `overwrite` is not given.
-        SettingsError: A key file cannot be used.
+        SettingsError: The detector, one of its classes, or a key file does not exist.
         UsageError: A file cannot be written where it was asked for.
         SourceError: The source is a file that is not there.
         WeightsError: A model that was asked for by name has no weights.
     """
     _check_files(config, overwrite=overwrite)
+    if config.detector.model != "auto":
+        check_model(config.detector.model, config.detector.classes, official=config.detector.weights is None)
     if config.publish.curve is not None:
         read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
     detector, detector_weights, why = _have_detector(config, progress)

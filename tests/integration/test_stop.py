@@ -117,12 +117,11 @@ def test_a_signal_while_weights_are_waited_for(place: Place, number: signal.Sign
     with socket.create_server(("127.0.0.1", 0)) as mute:
         mute.settimeout(30)
         place.environment["https_proxy"] = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        with place.run("run", "--source", "synthetic:", "--set", "publish.bind=tcp://127.0.0.1:*") as run:
-            with mute.accept()[0]:
-                began = time.monotonic()
-                run.process.send_signal(number)
-                assert run.finish(10) == (128 + number, "", "")
-                assert time.monotonic() - began < 2
+        with place.run("run", "--source", "synthetic:", "--set", "publish.bind=tcp://127.0.0.1:*") as run, mute.accept()[0]:
+            began = time.monotonic()
+            run.process.send_signal(number)
+            assert run.finish(10) == (128 + number, "", "")
+            assert time.monotonic() - began < 2
     assert not list(place.folder.rglob("*.part"))
     place.check_nothing_left()
 

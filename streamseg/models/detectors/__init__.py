@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from streamseg.errors import SettingsError
 from streamseg.messages import Box
 from streamseg.models import Detector
-
-ENTRY_POINTS = "streamseg.detectors"
-"""Group of entry points under which other packages offer detectors: callables that take `DetectorOptions`."""
-YOLOX_MODELS = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
+from streamseg.models.detector_names import YOLOX_MODELS, check_model, plugins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,27 +78,8 @@ def create_detector(options: DetectorOptions) -> Detector:
         from streamseg.models.detectors.fixed import FixedDetector
 
         return FixedDetector(options)
+    check_model(options.model, options.classes, official=False)
     return _plugin(options.model)(options)
-
-
-def class_numbers(names: Sequence[str], wanted: tuple[str | int, ...] | None) -> frozenset[int]:
-    """The numbers of the wanted classes among a model's `names`; all of them where `wanted` is None.
-
-    Raises:
-        SettingsError: The model knows no class of that name or number.
-    """
-    if wanted is None:
-        return frozenset(range(len(names)))
-    numbers = set()
-    for item in wanted:
-        if isinstance(item, int) and 0 <= item < len(names):
-            numbers.add(item)
-        elif isinstance(item, str) and item in names:
-            numbers.add(names.index(item))
-        else:
-            known = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-            raise SettingsError(f"detector.classes: the model has no class {item!r}; it knows {len(names)} by name or number: {known}")
-    return frozenset(numbers)
 
 
 def _create_yolox(options: DetectorOptions) -> Detector:
@@ -117,8 +94,5 @@ def _create_yolox(options: DetectorOptions) -> Detector:
 
 
 def _plugin(model: str) -> Callable[[DetectorOptions], Detector]:
-    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=model):
-        factory: Callable[[DetectorOptions], Detector] = entry_point.load()
-        return factory
-    known = ", ".join((*YOLOX_MODELS, "motion", "fixed"))
-    raise SettingsError(f"detector.model: {model!r} is unknown; expected {known}, a file that ends in .onnx, or an installed plug-in")
+    factory: Callable[[DetectorOptions], Detector] = plugins(model)[0].load()
+    return factory

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Box, Detection, Image
-from streamseg.models.detectors import DetectorOptions, class_numbers
-
-CLASS_NAME = "moving"
+from streamseg.models.detector_names import MOTION_CLASSES, class_numbers
+from streamseg.models.detectors import DetectorOptions
 
 _SIDE = 320
 """Longer side of the reduced picture on which everything is computed; lengths below are in its pixels."""
@@ -76,7 +75,7 @@ class MotionDetector:
     name = "motion"
 
     def __init__(self, options: DetectorOptions) -> None:
-        class_numbers((CLASS_NAME,), options.classes)
+        class_numbers(MOTION_CLASSES, options.classes)
         self._conf = options.conf
         self._max_det = options.max_det
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
@@ -141,7 +140,7 @@ class MotionDetector:
                 min(float(width), (right + _PADDING) * scale_x),
                 min(float(height), (bottom + _PADDING) * scale_y),
             )
-            detections.append(Detection(xyxy=xyxy, confidence=strength / (strength + _CHANGED), class_id=0, class_name=CLASS_NAME))
+            detections.append(Detection(xyxy=xyxy, confidence=strength / (strength + _CHANGED), class_id=0, class_name=MOTION_CLASSES[0]))
         kept = [detection for detection in detections if detection.confidence >= self._conf]
         return sorted(kept, key=lambda detection: -detection.confidence)[: self._max_det]
 

@@ -16,8 +16,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
 from streamseg.errors import CheckpointError, SettingsError
 from streamseg.messages import Detection, Image
-from streamseg.models.detectors import DetectorOptions, class_numbers
-from streamseg.models.detectors.coco import COCO_CLASSES
+from streamseg.models.detector_names import COCO_CLASSES, class_numbers
+from streamseg.models.detectors import DetectorOptions
 from streamseg.models.detectors.yolox_graph import YoloxGraph, read_yolox_graph
 
 _STRIDES = (8, 16, 32)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from streamseg.errors import SettingsError
-from streamseg.models.detectors import DetectorOptions, class_numbers, create_detector
+from streamseg.models.detector_names import class_numbers
+from streamseg.models.detectors import DetectorOptions, create_detector
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamseg.config import PropagateSettings
@@ -140,6 +140,7 @@ def seqs(joined: list[JoinedFrame]) -> list[int]:
     return [item.frame.descriptor.seq for item in joined]
 
 
+@settings(deadline=None)
 @given(told())
 def test_every_frame_of_a_file_comes_once_in_order_with_its_own_answers(story: tuple[Film, list[Said]]) -> None:
     film, messages = story
@@ -156,6 +157,7 @@ def test_every_frame_of_a_file_comes_once_in_order_with_its_own_answers(story: t
     assert join._slots == {}
 
 
+@settings(deadline=None)
 @given(told())
 def test_a_class_is_never_attached_to_another_objects_mask(story: tuple[Film, list[Said]]) -> None:
     _, messages = story
@@ -166,6 +168,7 @@ def test_a_class_is_never_attached_to_another_objects_mask(story: tuple[Film, li
                 assert item.mask is None or is_drawn(item.mask, item.detection)
 
 
+@settings(deadline=None)
 @given(films(), st.data())
 def test_live_masks_are_of_their_objects_whatever_comes_late(film: Film, data: st.DataObject) -> None:
     join = newest()

@@ -1,0 +1,141 @@
+"""Which detectors there are, and which classes they know; importing this loads no model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+
+from streamseg.errors import SettingsError
+
+ENTRY_POINTS = "streamseg.detectors"
+"""Group of entry points under which other packages offer detectors: callables that take `DetectorOptions`."""
+MOTION_CLASSES = ("moving",)
+YOLOX_MODELS = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
+COCO_CLASSES: tuple[str, ...] = (
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "airplane",
+    "bus",
+    "train",
+    "truck",
+    "boat",
+    "traffic light",
+    "fire hydrant",
+    "stop sign",
+    "parking meter",
+    "bench",
+    "bird",
+    "cat",
+    "dog",
+    "horse",
+    "sheep",
+    "cow",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "backpack",
+    "umbrella",
+    "handbag",
+    "tie",
+    "suitcase",
+    "frisbee",
+    "skis",
+    "snowboard",
+    "sports ball",
+    "kite",
+    "baseball bat",
+    "baseball glove",
+    "skateboard",
+    "surfboard",
+    "tennis racket",
+    "bottle",
+    "wine glass",
+    "cup",
+    "fork",
+    "knife",
+    "spoon",
+    "bowl",
+    "banana",
+    "apple",
+    "sandwich",
+    "orange",
+    "broccoli",
+    "carrot",
+    "hot dog",
+    "pizza",
+    "donut",
+    "cake",
+    "chair",
+    "couch",
+    "potted plant",
+    "bed",
+    "dining table",
+    "toilet",
+    "tv",
+    "laptop",
+    "mouse",
+    "remote",
+    "keyboard",
+    "cell phone",
+    "microwave",
+    "oven",
+    "toaster",
+    "sink",
+    "refrigerator",
+    "book",
+    "clock",
+    "vase",
+    "scissors",
+    "teddy bear",
+    "hair drier",
+    "toothbrush",
+)
+"""In the order of YOLOX's outputs."""
+
+
+def check_model(model: str, wanted: tuple[str | int, ...] | None, *, official: bool) -> None:
+    """Check what can be known of the settings without loading anything.
+
+    Args:
+        model: As in `DetectorOptions`.
+        wanted: The classes to keep, or None.
+        official: Whether the official weights are used, whose classes are known.
+
+    Raises:
+        SettingsError: There is no such model, or it has no such class.
+    """
+    if model in YOLOX_MODELS and official:
+        class_numbers(COCO_CLASSES, wanted)
+    elif model == "motion":
+        class_numbers(MOTION_CLASSES, wanted)
+    elif model not in (*YOLOX_MODELS, "fixed") and not model.endswith(".onnx") and not plugins(model):
+        known = ", ".join((*YOLOX_MODELS, "motion", "fixed"))
+        raise SettingsError(f"detector.model: {model!r} is unknown; expected {known}, a file that ends in .onnx, or an installed plug-in")
+
+
+def class_numbers(names: Sequence[str], wanted: tuple[str | int, ...] | None) -> frozenset[int]:
+    """The numbers of the wanted classes among a model's `names`; all of them where `wanted` is None.
+
+    Raises:
+        SettingsError: The model knows no class of that name or number.
+    """
+    if wanted is None:
+        return frozenset(range(len(names)))
+    numbers = set()
+    for item in wanted:
+        if isinstance(item, int) and 0 <= item < len(names):
+            numbers.add(item)
+        elif isinstance(item, str) and item in names:
+            numbers.add(names.index(item))
+        else:
+            known = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+            raise SettingsError(f"detector.classes: the model has no class {item!r}; it knows {len(names)} by name or number: {known}")
+    return frozenset(numbers)
+
+
+def plugins(model: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """The detectors that installed packages offer under a name."""
+    return tuple(importlib.metadata.entry_points(group=ENTRY_POINTS, name=model))
