@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from streamseg.config import Config, Override
+    from streamseg.config import Config
+    from streamseg.config_file import Override
     from streamseg.metrics import MetricsServer
     from streamseg.pipeline import Pipeline
     from streamseg.supervisor import Observer
@@ -347,7 +348,7 @@ def _fail(message: str, status: int) -> None:
 
 
 def _load(path: Path | None, assignments: list[str] | None, overrides: list[Override]) -> Config:
-    from streamseg.config import load_config, parse_override
+    from streamseg.config_file import load_config, parse_override
 
     return load_config(path, [*map(parse_override, assignments or []), *overrides], os.environ)
 

@@ -19,7 +19,8 @@ from pipeline_runs import Run, free_endpoint
 from streamseg import errors
 from streamseg.cli import app
 from streamseg.client import Subscriber
-from streamseg.config import Config, CurveSettings, FixedBox, SourceSettings, load_config, parse_override
+from streamseg.config import Config, CurveSettings, FixedBox, SourceSettings
+from streamseg.config_file import load_config, parse_override
 from streamseg.models.catalogue import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from streamseg.config import Config, load_config, parse_override
+from streamseg.config import Config
+from streamseg.config_file import load_config, parse_override
 from streamseg.errors import SettingsError
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))

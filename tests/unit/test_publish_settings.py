@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from streamseg.config import PublishSettings, load_config, parse_override
+from streamseg.config import PublishSettings
+from streamseg.config_file import load_config, parse_override
 from streamseg.errors import SettingsError
 
 KEYS = ("publish.curve.secret_key_file=door.key", "publish.curve.allow=viewers.pub")

@@ -1,0 +1,109 @@
+"""Reads the settings: a YAML file, `key=value` pairs laid over it, and `${NAME}` from the environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from streamseg.config import Config, check_config
+from streamseg.errors import SettingsError
+
+Override = tuple[str, object]
+"""A dotted key and its value."""
+
+
+def load_config(path: Path | None, overrides: Sequence[Override], environment: Mapping[str, str]) -> Config:
+    """Read a YAML file, lay overrides over it, and check the whole.
+
+    Args:
+        path: The file, or None for defaults alone.
+        overrides: Dotted keys and their values; a list's element is named by its number (`sources.0.url`).
+        environment: For `${NAME}` in strings.
+
+    Raises:
+        SettingsError: With the key, what was wrong and what was expected.
+    """
+    tree = {} if path is None else _read_yaml(path)
+    for key, value in overrides:
+        _assign(tree, key, value)
+    return check_config(_expand(tree, "", environment))
+
+
+def parse_override(text: str) -> Override:
+    """Read `dotted.key=value`, the value as YAML.
+
+    Raises:
+        SettingsError: It has not that form.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise SettingsError(f"{text}: expected key=value, such as detector.conf=0.4")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{key}: {value!r} is not a YAML value") from error
+
+
+def _read_yaml(path: Path) -> dict[str, object]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); give a settings file, or make one with `streamseg init`"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise SettingsError(f"{path}: not YAML ({where})") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{path}: expected keys and values at the top, such as `mode: live`")
+    return tree
+
+
+def _assign(tree: dict[str, object], key: str, value: object) -> None:
+    node: object = tree
+    *parents, last = key.split(".")
+    for parent in parents:
+        node = _child(node, parent, key)
+    if isinstance(node, list):
+        node[_index(node, last, key)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise SettingsError(f"{key}: {'.'.join(parents)} is a value, not a group of settings")
+
+
+def _child(node: object, name: str, key: str) -> object:
+    if isinstance(node, list):
+        return node[_index(node, name, key)]
+    if not isinstance(node, dict):
+        raise SettingsError(f"{key}: {name} cannot be reached, what is above it is a value")
+    if node.get(name) is None:
+        node[name] = [{}] if name == "sources" else {}
+    return node[name]
+
+
+def _index(node: list[object], text: str, key: str) -> int:
+    if not text.isdecimal() or int(text) >= len(node):
+        raise SettingsError(f"{key}: {text} is not a number below {len(node)}")
+    return int(text)
+
+
+def _expand(node: object, key: str, environment: Mapping[str, str]) -> object:
+    if isinstance(node, dict):
+        return {name: _expand(value, f"{key}.{name}".lstrip("."), environment) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_expand(value, f"{key}.{index}", environment) for index, value in enumerate(node)]
+    if not isinstance(node, str):
+        return node
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] not in environment:
+            raise SettingsError(f"{key}: the environment has no variable {match[1]}; set it, or write the value")
+        return environment[match[1]]
+
+    return re.sub(r"\$\{(\w+)\}", replace, node)
