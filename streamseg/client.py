@@ -35,6 +35,7 @@ NO_TRACK: Final = -1
 """`tracker_id` in `supervision.Detections` of an object without a confirmed track, as supervision's own trackers write it."""
 
 _REFILL_MS: Final = 2
+_SIGNALS_MS: Final = 200
 
 
 class Subscriber:
@@ -231,7 +232,10 @@ class Subscriber:
         return end
 
     def _wait(self, deadline: _Deadline) -> None:
-        self._poller.poll(deadline.milliseconds())
+        # In steps, since a signal that comes while ZeroMQ is busy inside is only seen when the poll returns.
+        left = deadline.milliseconds()
+        while not self._poller.poll(_SIGNALS_MS if left is None else min(left, _SIGNALS_MS)) and left != 0:
+            left = deadline.milliseconds()
         self._check_arrived(deadline)
 
     def _check_arrived(self, deadline: _Deadline) -> None:

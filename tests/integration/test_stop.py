@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
-import psutil
 import pytest
 from leftovers import Place
 from pipeline_runs import STAGES, Run, read_records, until
@@ -27,14 +27,19 @@ def live(endpoint: str = "tcp://127.0.0.1:*") -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def wait_for(run: Run, condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition that a run brings about; one that has ended never will."""
+    until(lambda: condition() or run.process.poll() is not None, 60, what)
+    assert run.process.poll() is None, run.finish(1)
+
+
 def wait_for_records(place: Place, run: Run, count: int) -> None:
     path = place.folder / "out.jsonl"
-    until(lambda: run.process.poll() is None and path.exists() and path.read_bytes().count(b"\n") >= count, 60, f"{count} records")
+    wait_for(run, lambda: path.exists() and path.read_bytes().count(b"\n") >= count, f"{count} records")
 
 
-def wait_for_all_stages(run: Run) -> list[psutil.Process]:
-    until(lambda: len(run.stages()) == len(STAGES), 30, "four stages")
-    return list(run.stages().values())
+def wait_for_all_stages(run: Run) -> None:
+    wait_for(run, lambda: len(run.stages()) == len(STAGES), "four stages")
 
 
 def pictures(path: Path) -> int:

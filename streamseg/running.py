@@ -1,0 +1,102 @@
+"""Runs a pipeline for a person at a terminal: progress, a window, metrics, and Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+from rich.console import Console
+
+from streamseg.config import Config
+from streamseg.console import DownloadDisplay, Observers, RunDisplay
+from streamseg.metrics import MetricsServer, RunMetrics
+from streamseg.pipeline import STAGES, Pipeline
+from streamseg.supervisor import Observer
+
+
+def run_pipeline(settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, server: MetricsServer | None = None) -> None:
+    """Run to the end, showing how it goes, and print a few lines on what was seen.
+
+    Args:
+        settings: Of the run.
+        overwrite: Whether recordings may replace files that exist.
+        window: Options of `streamseg show` for a window beside the run, or None for no window.
+        server: Where the run's figures are served, if at all.
+
+    Raises:
+        StreamsegError: The run could not start, or failed.
+        SystemExit: With 128 and the signal's number, where a signal ended the run.
+    """
+    console = Console(stderr=True)
+    with DownloadDisplay(console) as downloads:
+        pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
+    received = _stop_on_signals(pipeline)
+    models, metrics_url = pipeline.plan.models, None if server is None else server.url
+    display = RunDisplay(console, pipeline.endpoint, models, settings.max_frames, metrics_url=metrics_url)
+    observers: list[Observer] = [display]
+    if server is not None:
+        server.metrics.describe(models)
+        observers.append(server.metrics)
+    with display, _window(pipeline, window):
+        outcome = pipeline.run(Observers(observers))
+    for line in display.summary(outcome):
+        typer.echo(line)
+    if received:
+        sys.exit(128 + received[0])
+
+
+@contextmanager
+def serve_metrics(address: str | None) -> Iterator[MetricsServer | None]:
+    """Serve figures while the block lasts, where an address is given.
+
+    Raises:
+        UsageError: The address cannot be used.
+    """
+    if address is None:
+        yield None
+        return
+    with MetricsServer(address, RunMetrics([entry.name for entry in STAGES])) as server:
+        yield server
+
+
+@contextmanager
+def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[None]:
+    """Have a window in a process of its own beside the run, unless its options are None; closing it ends the run."""
+    if options is None:
+        yield
+        return
+    command = [sys.executable, "-P", "-m", "streamseg.cli", "show", pipeline.endpoint, "--until-input-ends", *options]
+    window = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+    def stop_when_closed() -> None:
+        window.wait()
+        pipeline.stop("window closed")
+
+    threading.Thread(target=stop_when_closed, name="window", daemon=True).start()
+    try:
+        yield
+    finally:
+        window.communicate()
+
+
+def _stop_on_signals(pipeline: Pipeline) -> list[int]:
+    """Stop in an orderly way on the first signal, at once on the second; the list names those received."""
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) == 1:
+            pipeline.stop("interrupted")
+        else:
+            pipeline.kill()
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), receive)
+    return received
