@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from streamseg.ipc.control import ControlWriter, Failed, ToStage, ToSupervisor, read_from_stage
 
-_LIBRARIES_WITH_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # ONNX Runtime's; read while it is imported
 
 
 class StageProcess:
@@ -39,7 +40,7 @@ class StageProcess:
             [sys.executable, "-P", "-m", "streamseg.stages", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **dict.fromkeys(_LIBRARIES_WITH_THREADS, str(threads))},
+            env={**os.environ, **dict.fromkeys(_THREADS, str(threads)), _NO_TELEMETRY: "1"},
             start_new_session=True,
         )
         self._outbox: queue.SimpleQueue[ToStage | None] = queue.SimpleQueue()

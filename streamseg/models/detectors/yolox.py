@@ -121,7 +121,6 @@ class _Runner:
     def __init__(self, graph: YoloxGraph, serialised: bytes, height: int, width: int, threads: int) -> None:
         self.height, self.width = height, width
         self._path = graph.path
-        onnxruntime.disable_telemetry_events()  # some of its builds would report what is run here
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
