@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 import subprocess
 import sys
-import re
 import threading
 import time
 from collections.abc import Iterator
