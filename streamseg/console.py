@@ -16,20 +16,21 @@ from streamseg.pipeline import STAGES
 
 if TYPE_CHECKING:
     from streamseg.ipc.control import Published, Ready
-    from streamseg.messages import Models
     from streamseg.models.weights import Progress as DownloadProgress
+    from streamseg.plan import RunPlan
     from streamseg.supervisor import Observer, Outcome
 
 
 class RunDisplay:
     """Shows a run on a console; the pipeline's observer. A bar is only drawn on a terminal."""
 
-    def __init__(self, console: Console, endpoint: str, models: Models, frame_limit: int | None, *, metrics_url: str | None = None) -> None:
+    def __init__(self, console: Console, endpoint: str, plan: RunPlan, *, metrics_url: str | None = None) -> None:
         self._console = console
         self._endpoint = endpoint
         self._metrics_url = metrics_url
-        self._models = models
-        self._limit = frame_limit
+        self._models = plan.models
+        self._notice = plan.notice
+        self._limit = plan.config.max_frames
         self._unprepared = {entry.name for entry in STAGES}
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
@@ -56,8 +57,8 @@ class RunDisplay:
             self._print(f"publishing on {self._endpoint}")
             if self._metrics_url is not None:
                 self._print(f"metrics on {self._metrics_url}")
-            if self._models.notice is not None:
-                self._print(self._models.notice)
+            if self._notice is not None:
+                self._print(self._notice)
         self._unprepared.discard(stage)
         if self._task is not None and stage == "capture" and ready.frame_count is not None:
             total = min(ready.frame_count, self._limit or ready.frame_count)

@@ -27,13 +27,15 @@ class RunPlan:
 
     Attributes:
         config: The settings.
-        models: What `auto` came to, and the notice where that is not what was hoped for.
+        models: What `auto` came to, with a short notice for subscribers where that is not what was hoped for.
+        notice: The same for the person at the terminal: why, and what to do; it may name files of this machine.
         detector_weights: A file, or None for a detector without weights.
         segmenter_weights: A file, or None for a segmenter without weights.
     """
 
     config: Config
     models: Models
+    notice: str | None
     detector_weights: Path | None
     segmenter_weights: Path | None
 
@@ -58,10 +60,13 @@ def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress],
     detector, detector_weights, why = _have_detector(config, progress)
     segmenter, segmenter_weights, why = _have_segmenter(config, progress, why)
     notice = None if why is None else f"{why}; using {detector} + {segmenter}"
-    if config.detector.model == "auto" and detector == FALLBACK_DETECTOR:
+    replaced = [AUTO_DETECTOR] if config.detector.model == "auto" and detector == FALLBACK_DETECTOR else []
+    replaced += [AUTO_SEGMENTER] if config.segmenter.model == "auto" and segmenter == FALLBACK_SEGMENTER else []
+    models = Models(detector=detector, segmenter=segmenter, notice=f"no weights for {' and '.join(replaced)}" if replaced else None)
+    if AUTO_DETECTOR in replaced:
         # It tells moving from still, not one class from another.
         config = msgspec.structs.replace(config, detector=msgspec.structs.replace(config.detector, classes=None))
-    return RunPlan(config, Models(detector=detector, segmenter=segmenter, notice=notice), detector_weights, segmenter_weights)
+    return RunPlan(config, models, notice, detector_weights, segmenter_weights)
 
 
 def _have_detector(config: Config, progress: Callable[[Progress], None] | None) -> tuple[str, Path | None, str | None]:

@@ -37,11 +37,11 @@ def run_pipeline(settings: Config, *, overwrite: bool, window: tuple[str, ...] |
     with DownloadDisplay(console) as downloads:
         pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
     received = _stop_on_signals(pipeline)
-    models, metrics_url = pipeline.plan.models, None if server is None else server.url
-    display = RunDisplay(console, pipeline.endpoint, models, settings.max_frames, metrics_url=metrics_url)
+    metrics_url = None if server is None else server.url
+    display = RunDisplay(console, pipeline.endpoint, pipeline.plan, metrics_url=metrics_url)
     observers: list[Observer] = [display]
     if server is not None:
-        server.metrics.describe(models)
+        server.metrics.describe(pipeline.plan.models)
         observers.append(server.metrics)
     with display, _window(pipeline, window):
         outcome = pipeline.run(Observers(observers))

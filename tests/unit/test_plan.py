@@ -50,7 +50,7 @@ def planned(
 
 def test_models_without_weights_need_no_network() -> None:
     made = planned()
-    assert (made.models.detector, made.models.segmenter, made.models.notice) == ("motion", "grabcut", None)
+    assert (made.models.detector, made.models.segmenter, made.models.notice, made.notice) == ("motion", "grabcut", None, None)
     assert (made.detector_weights, made.segmenter_weights) == (None, None)
 
 
@@ -58,10 +58,11 @@ def test_auto_falls_back_and_says_why_in_one_line() -> None:
     made = planned("auto", "auto")
     assert (made.models.detector, made.models.segmenter) == ("motion", "grabcut")
     assert (made.detector_weights, made.segmenter_weights) == (None, None)
-    assert made.models.notice is not None
-    assert made.models.notice.startswith("the weights of yolox-nano are not here: ")
-    assert made.models.notice.endswith("; using motion + grabcut")
-    assert "\n" not in made.models.notice
+    assert made.notice is not None
+    assert made.notice.startswith("the weights of yolox-nano are not here: ")
+    assert made.notice.endswith("; using motion + grabcut")
+    assert "\n" not in made.notice
+    assert made.models.notice == "no weights for yolox-nano and mobilesam"
 
 
 def test_only_the_model_without_weights_is_replaced(tmp_path: Path) -> None:
@@ -70,8 +71,9 @@ def test_only_the_model_without_weights_is_replaced(tmp_path: Path) -> None:
     made = planned("auto", "auto", detector_weights=str(own))
     assert (made.models.detector, made.detector_weights) == ("yolox-nano", own)
     assert (made.models.segmenter, made.segmenter_weights) == ("grabcut", None)
-    assert made.models.notice is not None
-    assert made.models.notice.startswith("the weights of mobilesam are not here: ")
+    assert made.notice is not None
+    assert made.notice.startswith("the weights of mobilesam are not here: ")
+    assert made.models.notice == "no weights for mobilesam"
     made = planned("auto", "auto", segmenter_weights=str(own))
     assert (made.models.detector, made.detector_weights) == ("motion", None)
     assert (made.models.segmenter, made.segmenter_weights) == ("mobilesam", own)
@@ -85,7 +87,7 @@ def test_a_network_found_missing_is_not_asked_again(monkeypatch: pytest.MonkeyPa
         raise WeightsUnavailableError(f"{name} is far away")
 
     monkeypatch.setattr(plan, "resolve", unavailable)
-    assert planned("auto", "auto").models.notice == "yolox-nano is far away; using motion + grabcut"
+    assert planned("auto", "auto").notice == "yolox-nano is far away; using motion + grabcut"
     assert asked == [("yolox-nano", False), ("mobilesam", True)]
 
 
