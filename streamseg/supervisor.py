@@ -234,18 +234,11 @@ class Supervisor:
         name = child.name
         status = child.wait()
         del self._children[name]
-        error = None if child.failure is None else error_from_name(child.failure.error, child.failure.message)
-        if error is not None and (self._origin_ns is None or not isinstance(error, StageError | EndpointInUseError)):
-            raise error
-        cause = (
-            str(error)
-            if error is not None
-            else "hung"
-            if child.hung
-            else f"ended by signal {-status}"
-            if status < 0
-            else f"ended with status {status}"
-        )
+        if child.failure is not None:
+            error = error_from_name(child.failure.error, child.failure.message)
+            if self._origin_ns is None or not isinstance(error, StageError | EndpointInUseError):
+                raise error
+        cause = _cause(child, status)
         if self._origin_ns is None:
             raise StageError(f"{name} {cause} before it was ready; run with --verbose to see why")
         self._schedule_restart(name, cause)
@@ -357,6 +350,14 @@ class Supervisor:
         deadline = time.monotonic() + seconds
         while not self._killed and time.monotonic() < deadline and any(child.alive for child in self._children.values()):
             time.sleep(_TICK_S / 5)
+
+
+def _cause(child: StageProcess, status: int) -> str:
+    if child.failure is not None:
+        return f"failed: {child.failure.message}"
+    if child.hung:
+        return "hung"
+    return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
 def _text(path: Path | None) -> str | None:

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import signal
+
+import msgspec
+from leftovers import Place
+from pipeline_runs import until
+
+LIVE = ("--source", "synthetic:?size=320x240&fps=30&frames=0", "--detector", "motion", "--segmenter", "grabcut")
+
+
+class Seen(msgspec.Struct):
+    seq: str
+
+
+def last_seq(text: bytes) -> int:
+    lines = text[: text.rfind(b"\n") + 1].splitlines()
+    return int(msgspec.json.decode(lines[-1], type=Seen).seq) if lines else -1
+
+
+def test_a_stage_that_hangs_is_replaced_and_frames_go_on(place: Place) -> None:
+    records = place.folder / "out.jsonl"
+    with place.run("run", *LIVE, "--jsonl", str(records), "--set", "publish.bind=tcp://127.0.0.1:*") as run:
+        until(lambda: records.exists() and last_seq(records.read_bytes()) > 5, 60, "frames")
+        stuck = run.stages()["publish"]
+        stuck.send_signal(signal.SIGSTOP)
+        until(lambda: (new := run.stages().get("publish")) and new.pid != stuck.pid, 40, "a new publish")
+        before = last_seq(records.read_bytes())
+        until(lambda: last_seq(records.read_bytes()) > before + 5, 40, "more frames")
+        run.process.terminate()
+        status, _, errors = run.finish(20)
+    assert status == 143
+    assert "publish: restarting (hung)" in errors
+
+
+def test_a_stage_that_fails_too_often_ends_the_run(place: Place) -> None:
+    records = place.folder / "out.jsonl"
+    killed: set[int] = set()
+    with place.run("run", *LIVE, "--jsonl", str(records), "--set", "publish.bind=tcp://127.0.0.1:*") as run:
+        until(lambda: records.exists() and last_seq(records.read_bytes()) > 5, 60, "frames")
+
+        def gave_up() -> bool:
+            detect = run.stages().get("detect")
+            if detect is not None and detect.pid not in killed:
+                killed.add(detect.pid)
+                detect.kill()
+            return run.process.poll() is not None
+
+        until(gave_up, 90, "the end of the run")
+        status, _, errors = run.finish(20)
+    assert status == 70
+    assert len(killed) == 6
+    assert errors.splitlines()[-1].startswith("streamseg: detect ended by signal 9, after 5 restarts within 60 s")
