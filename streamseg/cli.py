@@ -44,6 +44,7 @@ Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its key, such as detector.conf=0.4. May be repeated.")
 ]
 Overwrite = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite output files that exist.")]
+SourceName = Annotated[str | None, typer.Option(help="Only the source of this name (sources.0.name in its settings).", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 SecretKeyFile = Annotated[
     Path | None,
@@ -149,9 +150,7 @@ def demo(
 @app.command()
 def show(
     endpoint: Endpoint = DEFAULT_ENDPOINT,
-    source: Annotated[
-        str | None, typer.Option(help="Only the source of this name (sources.0.name in its settings).", show_default=False)
-    ] = None,
+    source: SourceName = None,
     secret_key_file: SecretKeyFile = None,
     server_key_file: ServerKeyFile = None,
     until_input_ends: Annotated[bool, typer.Option("--until-input-ends", hidden=True)] = False,
@@ -167,9 +166,7 @@ def show(
 @app.command()
 def subscribe(
     endpoint: Endpoint = DEFAULT_ENDPOINT,
-    source: Annotated[
-        str | None, typer.Option(help="Only the source of this name (sources.0.name in its settings).", show_default=False)
-    ] = None,
+    source: SourceName = None,
     secret_key_file: SecretKeyFile = None,
     server_key_file: ServerKeyFile = None,
     as_json: AsJson = False,
