@@ -201,16 +201,13 @@ class Result:
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
-    """Announces that the source or a stage changed: `stage` is its name, `state` one of STATES."""
+    """Announces that the source or a stage changed: `state` is `running`, `restarting`, or, for the source, `disconnected`."""
 
     run_id: str
     source: str
     stage: str
     state: str
     detail: str = ""
-
-
-STATES = ("starting", "running", "restarting", "disconnected", "failed", "stopped")
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):

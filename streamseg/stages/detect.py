@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from pathlib import Path
 
 import cv2
@@ -12,8 +11,9 @@ from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import Detected, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.ipc.links import LinkSender
-from streamseg.ipc.ring import DEFAULT_SLOTS, RingReader
+from streamseg.ipc.ring import RingReader
 from streamseg.models.detectors import DetectorOptions, create_detector
+from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.base import Stage, Station
 from streamseg.stages.tracking import Tracker
 
@@ -30,7 +30,7 @@ class DetectStage(Stage):
         self._to_segment: LinkSender[Keyframe] = station.sender("keyframes", station.policy)
         self._to_publish: LinkSender[Boxes] = station.sender("boxes", "ordered")
         self._ring = RingReader()
-        self._answers: OrderedDict[int, Boxes] = OrderedDict()
+        self._answers: LatestAnswers[Boxes] = LatestAnswers()
         resume = self.assignment.resume_after
         self._last_seq = -1 if resume is None else resume
         self._overrun = 0
@@ -105,7 +105,7 @@ class DetectStage(Stage):
         )
         self._hand_on(frame, boxes)
         if not self._live:
-            self._remember(boxes)
+            self._answers.remember(boxes.seq, boxes)
             self.station.report(Detected(frame.seq))
 
     def _is_keyframe(self, seq: int) -> bool:
@@ -129,8 +129,3 @@ class DetectStage(Stage):
         if boxes.keyframe:
             self._to_segment.send(Keyframe(frame=frame, detections=boxes.detections))
         self._to_publish.send(boxes)
-
-    def _remember(self, boxes: Boxes) -> None:
-        self._answers[boxes.seq] = boxes
-        while len(self._answers) > DEFAULT_SLOTS:
-            self._answers.popitem(last=False)

@@ -91,10 +91,7 @@ class PublishStage(Stage):
 
     def close(self, reason: str) -> None:
         """Finish the recordings and say goodbye."""
-        if isinstance(self._join, NewestJoin):
-            self._join.flush()
-            while (joined := self._join.take()) is not None:
-                self._publish(joined)
+        self._publish_held()
         if not self._finished:
             self._conclude(reason)
         self._ring.close()
@@ -207,14 +204,18 @@ class PublishStage(Stage):
             )
 
     def _finish_if_complete(self, end: EndOfStream) -> None:
+        self._publish_held()
+        if isinstance(self._join, OrderedJoin) and end.seq is not None and self._join.last_seq < end.seq:
+            return
+        self._conclude(end.reason)
+        self.station.report(Finished(self._last_seq, end.reason))
+
+    def _publish_held(self) -> None:
+        """In live mode no frame follows any more: publish the one that still waits for it."""
         if isinstance(self._join, NewestJoin):
             self._join.flush()
             while (joined := self._join.take()) is not None:
                 self._publish(joined)
-        elif end.seq is not None and self._join.last_seq < end.seq:
-            return
-        self._conclude(end.reason)
-        self.station.report(Finished(self._last_seq, end.reason))
 
     def _conclude(self, reason: str) -> None:
         self._finished = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from streamseg.errors import FrameOverrunError, WeightsError
 from streamseg.ipc.control import Ready, Resend, ToStage
 from streamseg.ipc.descriptors import Keyframe, Masks, pack_object_mask
 from streamseg.ipc.links import LinkSender
-from streamseg.ipc.ring import DEFAULT_SLOTS, RingReader
+from streamseg.ipc.ring import RingReader
 from streamseg.messages import Detection, ObjectMask
 from streamseg.models import Segmenter
+from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.base import Stage, Station
 
 _BATCH = 8
@@ -31,7 +31,7 @@ class SegmentStage(Stage):
         self._keyframes = station.receiver("keyframes", Keyframe, station.policy)
         self._to_publish: LinkSender[Masks] = station.sender("masks", "ordered")
         self._ring = RingReader()
-        self._answers: OrderedDict[int, Masks] = OrderedDict()
+        self._answers: LatestAnswers[Masks] = LatestAnswers()
         self._overrun = 0
 
     def prepare(self) -> Ready:
@@ -70,7 +70,7 @@ class SegmentStage(Stage):
             self._overrun += 1
             return True
         self._to_publish.send(masks)
-        self._remember(masks)
+        self._answers.remember(masks.seq, masks)
         return True
 
     def _answer(self, keyframe: Keyframe) -> Masks:
@@ -90,11 +90,6 @@ class SegmentStage(Stage):
             t_decoded_ns=time.monotonic_ns(),
             overrun=self._overrun,
         )
-
-    def _remember(self, masks: Masks) -> None:
-        self._answers[masks.seq] = masks
-        while len(self._answers) > DEFAULT_SLOTS:
-            self._answers.popitem(last=False)
 
     def _load(self) -> Segmenter[Any]:
         if self.assignment.models.segmenter == "grabcut":
