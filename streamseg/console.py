@@ -16,7 +16,6 @@ from streamseg.pipeline import STAGES
 
 if TYPE_CHECKING:
     from streamseg.ipc.control import Published, Ready
-    from streamseg.models.weights import Progress as DownloadProgress
     from streamseg.plan import RunPlan
     from streamseg.supervisor import Observer, Outcome
 
@@ -126,30 +125,3 @@ class Observers:
         """A stage wrote a log line."""
         for observer in self._observers:
             observer.logged(level, text)
-
-
-class DownloadDisplay:
-    """Shows downloads, one after the other. A bar is only drawn on a terminal."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
-            console=console, disable=not console.is_interactive,
-        )  # fmt: skip
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._progress.stop()
-
-    def update(self, progress: DownloadProgress) -> None:
-        """Show how far a download is."""
-        if progress.name not in self._tasks:
-            if self._progress.disable:
-                self._console.print(f"fetching {progress.name}", markup=False, highlight=False)
-            self._progress.start()
-            self._tasks[progress.name] = self._progress.add_task(f"fetching {progress.name}", total=progress.total)
-        self._progress.update(self._tasks[progress.name], completed=progress.done)

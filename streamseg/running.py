@@ -14,9 +14,10 @@ import typer
 from rich.console import Console
 
 from streamseg.config import Config
-from streamseg.console import DownloadDisplay, Observers, RunDisplay
+from streamseg.console import Observers, RunDisplay
 from streamseg.metrics import MetricsServer, RunMetrics
 from streamseg.pipeline import STAGES, Pipeline
+from streamseg.progress import DownloadDisplay
 from streamseg.supervisor import Observer
 
 

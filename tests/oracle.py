@@ -1,4 +1,4 @@
-"""The original MobileSAM as an oracle: what it answers to a prompt, from weights that ours load as well."""
+"""The original MobileSAM and SAM as oracles: what it answers to a prompt, from weights that ours load as well."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamseg.messages import Box, Image
 
 Floats = NDArray[np.float32]
 
-_SCRIPT = Path(__file__).with_name("oracle_mobile_sam.py")
+_SCRIPT = Path(__file__).with_name("oracle_process.py")
 _TIMEOUT_S = 240
 
 
@@ -53,13 +53,13 @@ class OracleAnswer:
     predictions: list[OraclePrediction]
 
 
-def seeded_checkpoint(path: Path, seed: int) -> None:
-    """Write a checkpoint of the original with random weights, entries and names those of the official file."""
-    _run("checkpoint", str(seed), str(path))
+def seeded_checkpoint(path: Path, seed: int, model: str = "vit_t") -> None:
+    """Write a checkpoint of an original with random weights, entries and names those of the official file."""
+    _run("checkpoint", model, str(seed), str(path))
 
 
-def oracle_predict(checkpoint: Path, cases: Sequence[tuple[Image, Sequence[OraclePrompt]]]) -> list[OracleAnswer]:
-    """Ask the original about BGR pictures, each with its prompts, one prompt at a time."""
+def oracle_predict(checkpoint: Path, cases: Sequence[tuple[Image, Sequence[OraclePrompt]]], model: str = "vit_t") -> list[OracleAnswer]:
+    """Ask an original (`vit_t`, MobileSAM, or `vit_b`, SAM) about BGR pictures, each with its prompts, one prompt at a time."""
     given: dict[str, NDArray[np.generic]] = {}
     for i, (image, prompts) in enumerate(cases):
         given[f"{i}.image"] = image
@@ -69,7 +69,7 @@ def oracle_predict(checkpoint: Path, cases: Sequence[tuple[Image, Sequence[Oracl
         source, output = Path(directory, "given.npz"), Path(directory, "answers.npz")
         with source.open("wb") as file:
             np.savez(file, allow_pickle=False, **given)
-        _run("predict", str(checkpoint), str(source), str(output))
+        _run("predict", model, str(checkpoint), str(source), str(output))
         with np.load(output) as said:
             return [
                 OracleAnswer(
@@ -94,4 +94,4 @@ def _arguments(prompt: OraclePrompt) -> dict[str, NDArray[np.generic]]:
 def _run(*arguments: str) -> None:
     done = subprocess.run([sys.executable, str(_SCRIPT), *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode:
-        raise RuntimeError(f"the original MobileSAM failed: {done.stderr}")
+        raise RuntimeError(f"the original failed: {done.stderr}")

@@ -13,6 +13,11 @@ class Detector(Protocol):
 
     name: str
 
+    @property
+    def classes(self) -> Sequence[str]:
+        """The names of all classes that it can report; a detection's `class_id` is a place in here."""
+        ...
+
     def detect(self, image: Image) -> list[Detection]:
         """Find objects in a frame of shape (height, width, 3), uint8, BGR; boxes in its pixels, most confident first."""
         ...

@@ -100,9 +100,10 @@ class SegmentStage(Stage):
             raise WeightsError("mobilesam needs a checkpoint; give segmenter.weights, or fetch it with `streamseg weights fetch mobilesam`")
         import torch
 
-        from streamseg.models.mobile_sam import MobileSam
+        from streamseg.models.sam import MOBILE_SAM, Sam
 
         device = self.config.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return MobileSam.load(Path(self.assignment.segmenter_weights), device=device, threads=self.assignment.threads)
+        path = Path(self.assignment.segmenter_weights)
+        return Sam.load(path, architecture=MOBILE_SAM, device=device, threads=self.assignment.threads)

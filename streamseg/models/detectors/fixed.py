@@ -24,10 +24,10 @@ class FixedDetector:
     def __init__(self, options: DetectorOptions) -> None:
         if not options.boxes:
             raise SettingsError("detector.boxes: the fixed detector needs at least one box x1,y1,x2,y2")
-        names = list(dict.fromkeys(name for _, name in options.boxes))
-        wanted = class_numbers(names, options.classes)
+        self.classes = tuple(dict.fromkeys(name for _, name in options.boxes))
+        wanted = class_numbers(self.classes, options.classes)
         detections = [
-            Detection(xyxy=box, confidence=1.0, class_id=names.index(class_name), class_name=class_name)
+            Detection(xyxy=box, confidence=1.0, class_id=self.classes.index(class_name), class_name=class_name)
             for box, class_name in options.boxes
         ]
         self._detections = [detection for detection in detections if detection.class_id in wanted][: options.max_det]

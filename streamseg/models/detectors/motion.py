@@ -73,6 +73,7 @@ class MotionDetector:
     """
 
     name = "motion"
+    classes = MOTION_CLASSES
 
     def __init__(self, options: DetectorOptions) -> None:
         class_numbers(MOTION_CLASSES, options.classes)

@@ -55,8 +55,8 @@ class YoloxDetector:
         self.name = Path(options.model).stem if options.model.endswith(".onnx") else options.model
         self._options = options
         self._graph = read_yolox_graph(weights)
-        self._names = COCO_CLASSES if self._graph.class_count == 80 else tuple(f"class-{i}" for i in range(self._graph.class_count))
-        self._wanted = class_numbers(self._names, options.classes)
+        self.classes = COCO_CLASSES if self._graph.class_count == 80 else tuple(f"class-{i}" for i in range(self._graph.class_count))
+        self._wanted = class_numbers(self.classes, options.classes)
         self._runner: _Runner | None = None
         self._frame_shape = (0, 0)
 
@@ -105,7 +105,7 @@ class YoloxDetector:
                 xyxy=tuple(boxes[i].tolist()),
                 confidence=float(min(scores[i], 1.0)),
                 class_id=int(class_ids[i]),
-                class_name=self._names[class_ids[i]],
+                class_name=self.classes[class_ids[i]],
             )
             for i in kept
         ]

@@ -1,4 +1,4 @@
-"""MobileSAM as one network of tensors: no images, no files, no state."""
+"""A network of the SAM family, of tensors only: no images, no files, no state."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from streamseg.models.mobile_sam.image_encoder import ImageEncoder
-from streamseg.models.mobile_sam.mask_decoder import MaskDecoder
-from streamseg.models.mobile_sam.prompt_encoder import PromptEncoder, Prompts
+from streamseg.models.sam.architectures import IMAGE_ENCODERS
+from streamseg.models.sam.mask_decoder import MaskDecoder
+from streamseg.models.sam.prompt_encoder import PromptEncoder, Prompts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,12 +24,14 @@ class Prediction:
     predicted_iou: Tensor
 
 
-class MobileSamNetwork(nn.Module):
-    """The three parts, named as in the official checkpoint."""
+class SamNetwork(nn.Module):
+    """The three parts, named as in the official checkpoints."""
 
-    def __init__(self) -> None:
+    def __init__(self, architecture: str) -> None:
+        """Build one of `IMAGE_ENCODERS` by its name, with random weights."""
         super().__init__()
-        self.image_encoder = ImageEncoder()
+        self.architecture = architecture
+        self.image_encoder = IMAGE_ENCODERS[architecture]()
         self.prompt_encoder = PromptEncoder()
         self.mask_decoder = MaskDecoder()
 

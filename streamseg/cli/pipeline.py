@@ -1,10 +1,9 @@
-"""The commands. Everything heavy is imported by the command that needs it."""
+"""The commands that run a pipeline, watch one, or prepare for one."""
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 from contextlib import ExitStack
@@ -13,49 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamseg.errors import StreamsegError, UsageError
+from streamseg.cli.options import AsJson, Assignments, Endpoint, Overwrite, SecretKeyFile, ServerKeyFile, Settings, SourceName
+from streamseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from streamseg.config import Config
     from streamseg.config_file import Override
-
-app = typer.Typer(
-    name="streamseg",
-    help=(
-        "Segments live video: every object of a webcam, RTSP camera or file gets a mask, on screen, in a recording, and as messages."
-        "\n\nBegin with `streamseg demo`, then `streamseg run --source 0 --show`. Each command explains itself with --help."
-    ),
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-weights_app = typer.Typer(help="List, fetch and verify the files that the models need (their weights).", no_args_is_help=True)
-bench_app = typer.Typer(help="Measure on this machine and print the figures.", no_args_is_help=True)
-app.add_typer(weights_app, name="weights")
-app.add_typer(bench_app, name="bench")
-
-Endpoint = Annotated[str, typer.Argument(help="Where the pipeline publishes; `streamseg run` prints it.")]
-Settings = Annotated[
-    Path | None, typer.Argument(help="A settings file (YAML); `streamseg init` writes one. Options win over it.", show_default=False)
-]
-Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its key, such as detector.conf=0.4. May be repeated.")
-]
-Overwrite = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite output files that exist.")]
-SourceName = Annotated[str | None, typer.Option(help="Only the source of this name (sources.0.name in its settings).", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-SecretKeyFile = Annotated[
-    Path | None,
-    typer.Option(metavar="F.key", help="This side's secret key, for a pipeline that lets in certain keys only.", show_default=False),
-]
-ServerKeyFile = Annotated[Path | None, typer.Option(metavar="F.pub", help="That pipeline's public key.", show_default=False)]
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
 
 
-@app.command()
 def run(
     config: Settings = None,
     source: Annotated[
@@ -129,7 +95,6 @@ def run(
         run_pipeline(settings, overwrite=yes, window=window, server=stack.enter_context(serve_metrics(metrics)))
 
 
-@app.command()
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for demo.mp4 and demo.jsonl, which are overwritten.")] = Path("demo"),
 ) -> None:
@@ -147,7 +112,6 @@ def demo(
     typer.echo(f"wrote {video} and {records}")
 
 
-@app.command()
 def show(
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     source: SourceName = None,
@@ -163,7 +127,6 @@ def show(
     show_window(endpoint, source=source, secret_key_file=secret_key_file, server_key_file=server_key_file)
 
 
-@app.command()
 def subscribe(
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     source: SourceName = None,
@@ -192,7 +155,6 @@ def subscribe(
             typer.echo(f"{result.source} {result.seq}{lost}: {names or 'no objects'}")
 
 
-@app.command()
 def check(
     config: Annotated[Path, typer.Argument(help="A settings file (YAML).")],
     assignments: Assignments = None,
@@ -202,7 +164,6 @@ def check(
     typer.echo(f"{config}: valid; {settings.source.kind} source, mode {settings.resolved_mode}")
 
 
-@app.command()
 def init(
     name: Annotated[str, typer.Argument(help="Which example: webcam, rtsp, file or demo.")],
     yes: Overwrite = False,
@@ -221,7 +182,6 @@ def init(
     typer.echo(f"wrote {target}; edit it, then: streamseg run {target}")
 
 
-@app.command()
 def keys(
     name: Annotated[Path, typer.Argument(help="Names the files: NAME.key and NAME.pub.", metavar="NAME", show_default=False)],
 ) -> None:
@@ -243,7 +203,6 @@ def keys(
     typer.echo(f"wrote {secret}, which stays here and secret, and {public}, which the other side needs")
 
 
-@app.command()
 def devices() -> None:
     """List this machine's cameras: the number for --source, the device, the name, and the formats it offers."""
     from streamseg.sources.devices import list_devices
@@ -257,91 +216,6 @@ def devices() -> None:
             typer.echo(f"     {offered}")
 
 
-@weights_app.command("list")
-def weights_list() -> None:
-    """List the weights that streamseg knows by name, and where those that are here lie."""
-    from streamseg.models.weights import catalogue, weights_directory
-
-    for entry in catalogue():
-        path = weights_directory() / entry.filename
-        size = "size unknown" if entry.size is None else f"{entry.size / 1e6:.1f} MB"
-        typer.echo(f"{entry.name:12} {size:>12}  {path if path.exists() else 'not fetched'}")
-
-
-@weights_app.command("fetch")
-def weights_fetch(
-    names: Annotated[list[str], typer.Argument(help="Such as mobilesam or yolox-nano; see `streamseg weights list`.")],
-    sha256: Annotated[str | None, typer.Option(help="What the file must hash to; needed for models whose hash is not known here.")] = None,
-) -> None:
-    """Download weights into the cache (the folder in STREAMSEG_CACHE, where that is set) and check their SHA-256."""
-    from rich.console import Console
-
-    from streamseg.console import DownloadDisplay
-    from streamseg.models.weights import resolve
-
-    with DownloadDisplay(Console(stderr=True)) as display:
-        for name in names:
-            typer.echo(f"{name}: {resolve(name, sha256=sha256, progress=display.update)}")
-
-
-@weights_app.command("verify")
-def weights_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Such as mobilesam; all that are here, where none is named.")] = None,
-) -> None:
-    """Check the SHA-256 of weights that were fetched."""
-    from streamseg.models.weights import catalogue, verify, weights_directory
-
-    fetched = [entry.name for entry in catalogue() if (weights_directory() / entry.filename).exists()]
-    for name in names or fetched:
-        typer.echo(f"{name}: {verify(name)} is what it should be")
-    if not names and not fetched:
-        typer.echo("no weights here yet; fetch some with `streamseg weights fetch mobilesam yolox-nano`")
-
-
-@bench_app.command("wire")
-def bench_wire(as_json: AsJson = False) -> None:
-    """Time and bytes of ten masks on the wire, and how long the client takes to import."""
-    from streamseg.bench.report import print_figures
-    from streamseg.bench.wire import bench_wire as measure
-
-    print_figures(measure(), as_json=as_json)
-
-
-@bench_app.command("pipeline")
-def bench_pipeline(as_json: AsJson = False) -> None:
-    """How long a 720p frame takes from process to process, beside a multiprocessing.Queue and ZeroMQ."""
-    from streamseg.bench.pipeline import bench_pipeline as measure
-    from streamseg.bench.report import print_figures
-
-    print_figures(measure(), as_json=as_json)
-
-
-def main() -> None:
-    """Run a command; errors become one line and their exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        status = app(standalone_mode=False)
-    except typer.TyperException as error:
-        message = error.format_message().rstrip(".")
-        # Without a message there was no command, and the help has been printed.
-        _fail(message and f"{message}; see streamseg --help", 2)
-    except StreamsegError as error:
-        _fail(str(error), error.exit_code)
-    else:
-        sys.exit(status if isinstance(status, int) else 0)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """Unwind on SIGTERM as on Ctrl-C, so that locks and unfinished downloads are cleared away."""
-    sys.exit(128 + number)
-
-
-def _fail(message: str, status: int) -> None:
-    if message:
-        typer.echo(f"streamseg: {' '.join(message.split())}", err=True)
-    sys.exit(status)
-
-
 def _load(path: Path | None, assignments: list[str] | None, overrides: list[Override]) -> Config:
     from streamseg.config_file import load_config, parse_override
 
@@ -349,8 +223,8 @@ def _load(path: Path | None, assignments: list[str] | None, overrides: list[Over
 
 
 def _example(name: str) -> Path:
-    here = Path(__file__).parent
-    for folder in (here / "configs", here.parent / "configs"):
+    package = Path(__file__).parents[1]
+    for folder in (package / "configs", package.parent / "configs"):
         if folder.is_dir():
             known = sorted(path.stem for path in folder.glob("*.yaml"))
             if name not in known:
@@ -367,7 +241,3 @@ def _exit_when_input_ends() -> None:
     """Let no window outlive the run that opened it."""
     sys.stdin.buffer.read()
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

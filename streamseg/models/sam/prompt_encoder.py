@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
-from streamseg.models.mobile_sam.image_encoder import FEATURE_CHANNELS, FEATURE_SIZE, INPUT_SIZE
+from streamseg.models.sam.image_encoder import FEATURE_CHANNELS, FEATURE_SIZE, INPUT_SIZE
 
 BACKGROUND_POINT = 0
 FOREGROUND_POINT = 1
@@ -48,6 +49,14 @@ class Prompts:
     def batch(self) -> int:
         """Number of objects asked for; one where nothing says."""
         return next((tensor.shape[0] for tensor in (self.boxes, self.points, self.masks) if tensor is not None), 1)
+
+    def split(self, size: int) -> Iterator[Prompts]:
+        """The same prompts in order, in batches of at most `size` objects."""
+        for start in range(0, self.batch, size):
+            boxes, points, labels, masks = (
+                None if tensor is None else tensor[start : start + size] for tensor in (self.boxes, self.points, self.labels, self.masks)
+            )
+            yield Prompts(boxes, points, labels, masks)
 
 
 class PositionEncoding(nn.Module):

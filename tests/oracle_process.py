@@ -1,7 +1,7 @@
-"""Runs the original MobileSAM; a process of its own, since importing it replaces timm's TinyViT.
+"""Runs the original MobileSAM or SAM; a process of its own, since importing it replaces timm's TinyViT.
 
-    python oracle_mobile_sam.py checkpoint SEED OUTPUT.pt
-    python oracle_mobile_sam.py predict CHECKPOINT.pt INPUT.npz OUTPUT.npz
+    python oracle_process.py checkpoint MODEL SEED OUTPUT.pt
+    python oracle_process.py predict MODEL CHECKPOINT.pt INPUT.npz OUTPUT.npz
 
 INPUT holds `<i>.image` (BGR) and, for its prompt j, `<i>.<j>.multimask` with any of `<i>.<j>.<argument>`; OUTPUT holds `<i>.features` and
 `<i>.<j>.logits` (over the whole picture), `<i>.<j>.iou`, `<i>.<j>.low_res`.
@@ -24,9 +24,9 @@ with warnings.catch_warnings():
 ARGUMENTS = ("box", "point_coords", "point_labels", "mask_input")
 
 
-def write_checkpoint(seed: int, path: Path) -> None:
+def write_checkpoint(name: str, seed: int, path: Path) -> None:
     """Save random weights under the official names. Fresh weights would hide errors: many begin as zeros and ones."""
-    model = sam_model_registry["vit_t"]()
+    model = sam_model_registry[name]()
     random = torch.Generator().manual_seed(seed)
     state = model.state_dict()
     for name, tensor in state.items():
@@ -49,8 +49,8 @@ def write_checkpoint(seed: int, path: Path) -> None:
     torch.save(state, path)
 
 
-def predict(checkpoint: Path, source: Path, output: Path) -> None:
-    model = sam_model_registry["vit_t"](checkpoint=checkpoint)
+def predict(name: str, checkpoint: Path, source: Path, output: Path) -> None:
+    model = sam_model_registry[name](checkpoint=checkpoint)
     # The original computes its attention biases when it is told to evaluate, which its loader does before it reads the weights.
     predictor = SamPredictor(model.eval())
     answers: dict[str, np.ndarray] = {}
@@ -72,6 +72,6 @@ def predict(checkpoint: Path, source: Path, output: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(2)
     if sys.argv[1] == "checkpoint":
-        write_checkpoint(int(sys.argv[2]), Path(sys.argv[3]))
+        write_checkpoint(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
     else:
-        predict(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
+        predict(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5]))

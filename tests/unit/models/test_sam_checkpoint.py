@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from streamseg.errors import CheckpointError, UsageError
-from streamseg.models.mobile_sam import MobileSam, MobileSamNetwork, load_network
-from streamseg.models.mobile_sam.checkpoint import official_name
+from streamseg.models.sam import MOBILE_SAM, Sam, SamNetwork, load_network
+from streamseg.models.sam.checkpoint import official_name
 
 MISSING = "image_encoder.layers.2.downsample.conv2.bn.running_var"
 RESHAPED = "mask_decoder.iou_prediction_head.layers.2.weight"
@@ -21,7 +21,7 @@ RESHAPED = "mask_decoder.iou_prediction_head.layers.2.weight"
 @pytest.fixture(scope="module")
 def official() -> dict[str, Tensor]:
     """The entries of an official file: ours, and those of the classifier."""
-    state = {official_name(name): tensor for name, tensor in MobileSamNetwork().state_dict().items()}
+    state = {official_name(name): tensor for name, tensor in SamNetwork(MOBILE_SAM).state_dict().items()}
     classifier = {"norm_head.weight": (320,), "norm_head.bias": (320,), "head.weight": (1000, 320), "head.bias": (1000,)}
     return state | {f"image_encoder.{name}": torch.zeros(shape) for name, shape in classifier.items()}
 
@@ -32,7 +32,7 @@ def refusal(path: Path) -> str:
     message = str(caught.value)
     assert "\n" not in message
     assert str(path) in message
-    assert message.endswith("give the official mobile_sam.pt")
+    assert message.endswith("sam_vit_b_01ec64.pth")
     return message
 
 
@@ -104,4 +104,4 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_device_is_refused(official: dict[str, Tensor], tmp_path: Path) -> None:
     path = saved(official, tmp_path / "weights.pt")
     with pytest.raises(UsageError, match="cannot use the device 'abacus'"):
-        MobileSam.load(path, device="abacus")
+        Sam.load(path, device="abacus")

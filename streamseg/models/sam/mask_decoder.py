@@ -9,7 +9,7 @@ import torch
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
-from streamseg.models.mobile_sam.image_encoder import FEATURE_CHANNELS
+from streamseg.models.sam.image_encoder import FEATURE_CHANNELS
 
 _DEPTH = 2
 _HEADS = 8

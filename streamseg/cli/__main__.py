@@ -1,0 +1,7 @@
+"""Runs the commands: `python -m streamseg.cli`."""
+
+from __future__ import annotations
+
+from streamseg.cli import main
+
+main()

@@ -1,0 +1,24 @@
+"""Which networks of the SAM family there are; they differ in their image encoder only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
+from streamseg.models.sam.image_encoder import ImageEncoder
+from streamseg.models.sam.tiny_vit import TinyVitEncoder
+from streamseg.models.sam.vit import VitEncoder
+
+MOBILE_SAM: Final = "mobilesam"
+
+IMAGE_ENCODERS: Final = MappingProxyType[str, Callable[[], ImageEncoder]](
+    {
+        MOBILE_SAM: TinyVitEncoder,
+        "sam-vit-b": partial(VitEncoder, "samvit_base_patch16"),
+        "sam-vit-l": partial(VitEncoder, "samvit_large_patch16"),
+        "sam-vit-h": partial(VitEncoder, "samvit_huge_patch16"),
+    }
+)
+"""For each architecture, by its name in `segmenter.model`, what makes its image encoder."""

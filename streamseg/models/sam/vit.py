@@ -1,0 +1,29 @@
+"""The original SAM's image encoder: a plain ViT with windowed attention (arXiv:2203.16527), as in arXiv:2304.02643."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from streamseg.models.sam.image_encoder import ImageEncoder
+
+
+class VitEncoder(ImageEncoder):
+    """Reads a picture as SAM does, in ten to a hundred times the work of TinyViT."""
+
+    def __init__(self, model: str) -> None:
+        """Build the encoder that timm names `model`, such as `samvit_base_patch16`."""
+        # SAM was trained with this epsilon, which is not timm's default.
+        trunk: Any = timm.create_model(model, pretrained=False, norm_layer=partial(nn.LayerNorm, eps=1e-6))
+        super().__init__(trunk.embed_dim)
+        self.patch_embed = trunk.patch_embed
+        self.pos_embed: nn.Parameter = trunk.pos_embed
+        self.blocks = trunk.blocks
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """The picture's features before the neck, shape (batch, channels, 64, 64)."""
+        features: Tensor = self.blocks(self.patch_embed(pixels) + self.pos_embed)
+        return features.permute(0, 3, 1, 2)

@@ -1,0 +1,69 @@
+"""Progress bars for long work on a terminal; elsewhere a line says that it began."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from streamseg.models.weights import Progress as DownloadProgress
+
+
+class WorkDisplay:
+    """Shows how much of one long piece of work is done, and how long the rest will take."""
+
+    def __init__(self, description: str, total: int | None, console: Console | None = None) -> None:
+        """Begin to show.
+
+        Args:
+            description: What is being done, such as `annotating`.
+            total: Steps until the end; None where nobody knows.
+            console: Where to; standard error, where not given.
+        """
+        console = console or Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            console=console, disable=not console.is_interactive,
+        )  # fmt: skip
+        self._task = self._progress.add_task(description, total=total)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def update(self, done: int, total: int | None = None) -> None:
+        """Show that so many steps are done; `total` where it has become known since."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
+class DownloadDisplay:
+    """Shows downloads, one after the other. A bar is only drawn on a terminal."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
+            console=self._console, disable=not self._console.is_interactive,
+        )  # fmt: skip
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def update(self, progress: DownloadProgress) -> None:
+        """Show how far a download is."""
+        if progress.name not in self._tasks:
+            if self._progress.disable:
+                self._console.print(f"fetching {progress.name}", markup=False, highlight=False)
+            self._progress.start()
+            self._tasks[progress.name] = self._progress.add_task(f"fetching {progress.name}", total=progress.total)
+        self._progress.update(self._tasks[progress.name], completed=progress.done)
