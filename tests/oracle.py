@@ -17,7 +17,7 @@ from streamseg.messages import Box, Image
 Floats = NDArray[np.float32]
 
 _SCRIPT = Path(__file__).with_name("oracle_process.py")
-_TIMEOUT_S = 240
+_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

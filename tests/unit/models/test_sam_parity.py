@@ -1,0 +1,219 @@
+"""MobileSAM and SAM give what the originals give from the same weights: every kind of picture, every kind of prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from oracle import OracleAnswer, OraclePrediction, OraclePrompt, oracle_predict, seeded_checkpoint
+
+from streamseg.messages import NONE, Box, Detection, Image, ObjectMask
+from streamseg.models.sam import ImageEmbedding, Prediction, Sam
+
+pytestmark = pytest.mark.timeout(1200)
+"""SAM's ViT-B reads a picture in ten seconds or more on two cores, ours and the original's."""
+
+FEATURE_TOLERANCE = 1e-4
+LOGIT_TOLERANCE = 1e-3
+IOU_TOLERANCE = 1e-4
+"""Each a share of the largest magnitude."""
+
+MODELS = {"mobilesam": "vit_t", "sam-vit-b": "vit_b"}
+SHAPES = {"landscape": (480, 854), "portrait": (477, 271), "tiny": (31, 47), "square": (200, 200), "large": (1100, 1500)}
+SEED = 2
+"""Of the weights: this one's masks are neither empty nor the whole picture."""
+MANY = 10
+"""More prompts than are answered at once."""
+
+
+def picture(height: int, width: int) -> Image:
+    """Coloured clouds with fine noise, so that a wrong resize or a swapped channel shows."""
+    random = np.random.default_rng(height)
+    clouds = cv2.resize(random.uniform(0, 255, (6, 6, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(clouds + random.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def boxes_in(height: int, width: int, count: int) -> list[Box]:
+    """Boxes with fractions of pixels, the first the whole picture, the last leaving it."""
+    random = np.random.default_rng(width)
+    corners = np.sort(random.uniform((0, 0), (width, height), (count, 2, 2)), axis=1).reshape(count, 4)
+    corners[0] = 0, 0, width, height
+    corners[-1] += (-20, -20, width / 2, 20)
+    return [(left, top, right, bottom) for left, top, right, bottom in corners.tolist()]
+
+
+def points_in(height: int, width: int, count: int) -> NDArray[np.float32]:
+    """Points with fractions of pixels, the last the corner."""
+    points = np.random.default_rng(height + width).uniform((0, 0), (width, height), (count, 2)).astype(np.float32)
+    points[-1] = width - 1, height - 1
+    return points
+
+
+def one_box(height: int, width: int) -> list[OraclePrompt]:
+    return [OraclePrompt(box=boxes_in(height, width, 3)[1])]
+
+
+def many_boxes(height: int, width: int) -> list[OraclePrompt]:
+    return [OraclePrompt(box=box) for box in boxes_in(height, width, MANY)]
+
+
+def one_point(height: int, width: int) -> list[OraclePrompt]:
+    return [OraclePrompt(points=points_in(height, width, 1), labels=np.array([1]))]
+
+
+def one_point_three_masks(height: int, width: int) -> list[OraclePrompt]:
+    return [OraclePrompt(points=points_in(height, width, 2)[:1], labels=np.array([1]), multimask=True)]
+
+
+def points_of_many_objects(height: int, width: int) -> list[OraclePrompt]:
+    return [OraclePrompt(points=point[None], labels=np.array([1])) for point in points_in(height, width, MANY)]
+
+
+def points_of_one_object(height: int, width: int) -> list[OraclePrompt]:
+    return [OraclePrompt(points=points_in(height, width, 4), labels=np.ones(4, np.int64))]
+
+
+def negative_points(height: int, width: int) -> list[OraclePrompt]:
+    points = points_in(height, width, 3)
+    return [OraclePrompt(points=points, labels=np.array(labels)) for labels in ([1, 0, 1], [0, 0, 1], [1, 1, -1])]
+
+
+def box_and_points(height: int, width: int) -> list[OraclePrompt]:
+    points, labels = points_in(height, width, 2), np.array([1, 0])
+    return [OraclePrompt(box=box, points=points, labels=labels) for box in boxes_in(height, width, 3)[:2]]
+
+
+def earlier_mask(height: int, width: int) -> list[OraclePrompt]:
+    return [OraclePrompt(mask_input=_earlier(seed)) for seed in range(2)]
+
+
+def everything_at_once(height: int, width: int) -> list[OraclePrompt]:
+    (prompt, *_) = box_and_points(height, width)
+    return [OraclePrompt(box=prompt.box, points=prompt.points, labels=prompt.labels, mask_input=_earlier(3), multimask=True)]
+
+
+def _earlier(seed: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(0, 8, (1, 256, 256)).astype(np.float32)
+
+
+PROMPTS: dict[str, Callable[[int, int], list[OraclePrompt]]] = {
+    "one box": one_box,
+    "many boxes": many_boxes,
+    "one point": one_point,
+    "one point, three masks": one_point_three_masks,
+    "points of many objects": points_of_many_objects,
+    "points of one object": points_of_one_object,
+    "negative points": negative_points,
+    "box and points": box_and_points,
+    "earlier mask": earlier_mask,
+    "everything at once": everything_at_once,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Our model, what it remembers of each picture, and what the original says of them."""
+
+    model: Sam
+    embeddings: dict[str, ImageEmbedding]
+    answers: dict[str, OracleAnswer]
+
+    def original(self, shape: str, kind: str) -> list[OraclePrediction]:
+        start = 0
+        for name, prompts in PROMPTS.items():
+            count = len(prompts(*SHAPES[shape]))
+            if name == kind:
+                return self.answers[shape].predictions[start : start + count]
+            start += count
+        raise KeyError(kind)
+
+    def ours(self, shape: str, kind: str) -> tuple[Prediction, list[list[ObjectMask]]]:
+        """All prompts of that kind in one call, from the one embedding of the picture."""
+        prompts = PROMPTS[kind](*SHAPES[shape])
+        embedding = self.embeddings[shape]
+        boxes, points, labels, masks = ([getattr(prompt, name) for prompt in prompts] for name in ("box", "points", "labels", "mask_input"))
+        given = embedding.prompts(
+            boxes=None if boxes[0] is None else boxes,
+            points=None if points[0] is None else np.stack(points),
+            labels=None if labels[0] is None else np.stack(labels),
+            masks=None if masks[0] is None else np.stack(masks),
+        )
+        prediction = self.model.predict(embedding, given, multimask=prompts[0].multimask)
+        return prediction, self.model.masks(embedding, prediction)
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    original = MODELS[request.param]
+    checkpoint = tmp_path_factory.mktemp("parity") / f"{original}.pt"
+    seeded_checkpoint(checkpoint, SEED, original)
+    pictures = {name: picture(*size) for name, size in SHAPES.items()}
+    asked = [[prompt for prompts in PROMPTS.values() for prompt in prompts(*size)] for size in SHAPES.values()]
+    answers = oracle_predict(checkpoint, list(zip(pictures.values(), asked, strict=True)), original)
+    model = Sam.load(checkpoint, architecture=request.param, threads=2)
+    checkpoint.unlink()
+    return Pair(model, {name: model.encode(image) for name, image in pictures.items()}, dict(zip(SHAPES, answers, strict=True)))
+
+
+def difference(ours: NDArray[np.float32], original: NDArray[np.float32], magnitude: float | None = None) -> float:
+    """The largest difference as a share of the largest magnitude."""
+    assert ours.shape == original.shape
+    return float(np.abs(ours - original).max()) / (magnitude or float(np.abs(original).max()))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_embedding_is_the_originals(pair: Pair, shape: str) -> None:
+    features = pair.embeddings[shape].features.numpy()
+    assert features.shape == (1, 256, 64, 64)
+    found = difference(features, pair.answers[shape].features)
+    print(f"{pair.model.name}, {shape}: embedding {found:.1e}")
+    assert found <= FEATURE_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", PROMPTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_answers_are_the_originals(pair: Pair, shape: str, kind: str) -> None:
+    original = pair.original(shape, kind)
+    prediction, masks = pair.ours(shape, kind)
+    logits = difference(prediction.logits.numpy(), np.stack([answer.low_res for answer in original]))
+    # One prompt's predicted IoU may happen to be next to nothing; the scale of the numbers is that of the picture's answers.
+    scale = max(float(np.abs(answer.iou).max()) for answer in pair.answers[shape].predictions)
+    iou = difference(prediction.predicted_iou.numpy(), np.stack([answer.iou for answer in original]), scale)
+    print(f"{pair.model.name}, {shape}, {kind}: logits {logits:.1e}, predicted IoU {iou:.1e}")
+    assert logits <= LOGIT_TOLERANCE
+    assert iou <= IOU_TOLERANCE
+    for candidates, answer in zip(masks, original, strict=True):
+        assert len(candidates) == (3 if "three" in kind or "everything" in kind else 1)
+        for index, candidate in enumerate(candidates):
+            assert_same_mask(pair.model.name, candidate, answer.logits[index], float(answer.iou[index]))
+
+
+def assert_same_mask(name: str, ours: ObjectMask, logits: NDArray[np.float32], predicted_iou: float) -> None:
+    near = LOGIT_TOLERANCE * np.abs(logits).max()
+    if ours.mask is None:
+        assert ours.method == NONE
+        assert logits.max() <= near
+        return
+    assert ours.method == name
+    wrong = ours.mask.paste(*logits.shape) != (logits > 0)
+    assert np.abs(logits[wrong]).max(initial=0.0) <= near
+    assert ours.predicted_iou == pytest.approx(predicted_iou, abs=IOU_TOLERANCE * max(1.0, abs(predicted_iou)))
+    assert ours.stability == pytest.approx(np.count_nonzero(logits > 1) / np.count_nonzero(logits > -1), abs=2e-3)
+
+
+def test_the_pipeline_gets_the_same_masks(pair: Pair) -> None:
+    boxes = [prompt.box for prompt in many_boxes(*SHAPES["landscape"]) if prompt.box is not None]
+    detections = [Detection(xyxy=box, confidence=0.9, class_id=0, class_name="thing") for box in boxes]
+    ours = pair.model.decode(pair.embeddings["landscape"], detections)
+    for mask, answer in zip(ours, pair.original("landscape", "many boxes"), strict=True):
+        assert_same_mask(pair.model.name, mask, answer.logits[0], float(answer.iou[0]))
+    assert pair.model.decode(pair.embeddings["landscape"], []) == []
+
+
+def test_the_masks_compared_are_not_trivial(pair: Pair) -> None:
+    shares = np.array([(answer.logits > 0).mean() for answer in pair.original("landscape", "many boxes")])
+    assert np.count_nonzero((shares > 0.02) & (shares < 0.98)) >= MANY // 2
