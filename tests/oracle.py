@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,12 @@ class OracleAnswer:
     predictions: list[OraclePrediction]
 
 
+def oracle_entries(model: str) -> dict[str, list[int]]:
+    """The names and shapes of the entries of an original's checkpoint."""
+    entries: dict[str, list[int]] = json.loads(_run("entries", model))
+    return entries
+
+
 def seeded_checkpoint(path: Path, seed: int, model: str = "vit_t") -> None:
     """Write a checkpoint of an original with random weights, entries and names those of the official file."""
     _run("checkpoint", model, str(seed), str(path))
@@ -91,7 +98,8 @@ def _arguments(prompt: OraclePrompt) -> dict[str, NDArray[np.generic]]:
     return arguments
 
 
-def _run(*arguments: str) -> None:
+def _run(*arguments: str) -> str:
     done = subprocess.run([sys.executable, str(_SCRIPT), *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode:
         raise RuntimeError(f"the original failed: {done.stderr}")
+    return done.stdout

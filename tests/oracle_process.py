@@ -1,5 +1,6 @@
 """Runs the original MobileSAM or SAM; a process of its own, since importing it replaces timm's TinyViT.
 
+    python oracle_process.py entries MODEL
     python oracle_process.py checkpoint MODEL SEED OUTPUT.pt
     python oracle_process.py predict MODEL CHECKPOINT.pt INPUT.npz OUTPUT.npz
 
@@ -9,6 +10,7 @@ INPUT holds `<i>.image` (BGR) and, for its prompt j, `<i>.<j>.multimask` with an
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import warnings
@@ -24,6 +26,14 @@ with warnings.catch_warnings():
 ARGUMENTS = ("box", "point_coords", "point_labels", "mask_input")
 
 
+def print_entries(name: str) -> None:
+    """Print the names and shapes of a checkpoint's entries as JSON."""
+    # SAM's weights are too large to be made for this; MobileSAM cannot be made without them.
+    with torch.device("cpu" if name == "vit_t" else "meta"):
+        model = sam_model_registry[name]()
+    print(json.dumps({entry: list(tensor.shape) for entry, tensor in model.state_dict().items()}))
+
+
 def write_checkpoint(name: str, seed: int, path: Path) -> None:
     """Save random weights under the official names. Fresh weights would hide errors: many begin as zeros and ones."""
     model = sam_model_registry[name]()
@@ -35,7 +45,7 @@ def write_checkpoint(name: str, seed: int, path: Path) -> None:
         noise = torch.randn(tensor.shape, generator=random)
         if name.endswith("running_var"):
             tensor.copy_(noise.abs() + 0.5)
-        elif name.endswith(("bias", "running_mean", "attention_biases")):
+        elif name.endswith(("bias", "running_mean", "attention_biases", "pos_embed")):
             tensor.copy_(noise * 0.3)
         elif tensor.ndim == 1:
             tensor.copy_(1 + 0.2 * noise)
@@ -71,7 +81,9 @@ def predict(name: str, checkpoint: Path, source: Path, output: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    if sys.argv[1] == "checkpoint":
+    if sys.argv[1] == "entries":
+        print_entries(sys.argv[2])
+    elif sys.argv[1] == "checkpoint":
         write_checkpoint(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
     else:
         predict(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5]))

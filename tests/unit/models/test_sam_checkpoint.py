@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from oracle import oracle_entries
 from torch import Tensor
 
 from streamseg.errors import CheckpointError, UsageError
 from streamseg.models.sam import MOBILE_SAM, Sam, SamNetwork, load_network
 from streamseg.models.sam.checkpoint import official_name
 
+UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
 MISSING = "image_encoder.layers.2.downsample.conv2.bn.running_var"
 RESHAPED = "mask_decoder.iou_prediction_head.layers.2.weight"
 
@@ -39,6 +41,37 @@ def refusal(path: Path) -> str:
 def saved(entries: object, path: Path) -> Path:
     torch.save(entries, path)
     return path
+
+
+@pytest.mark.parametrize(
+    ("architecture", "original"), [("mobilesam", "vit_t"), ("sam-vit-b", "vit_b"), ("sam-vit-l", "vit_l"), ("sam-vit-h", "vit_h")]
+)
+def test_the_entries_are_those_of_the_originals_checkpoint(architecture: str, original: str) -> None:
+    with torch.device("meta"):
+        network = SamNetwork(architecture)
+    ours = {official_name(name): list(tensor.shape) for name, tensor in network.state_dict().items()}
+    theirs = oracle_entries(original)
+    assert {name: shape for name, shape in theirs.items() if not name.startswith(UNUSED)} == ours
+    # The constants that SAM was trained with, which no checkpoint holds.
+    if original != "vit_t":
+        assert {norm.eps for norm in network.image_encoder.modules() if isinstance(norm, torch.nn.LayerNorm)} == {1e-6}
+
+
+def test_a_checkpoint_of_another_architecture_is_named(official: dict[str, Tensor], tmp_path: Path) -> None:
+    path = saved(official, tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match="is a checkpoint of mobilesam, not of sam-vit-b"):
+        load_network(path, "sam-vit-b")
+    assert load_network(path).architecture == "mobilesam"
+    vit_b = {"image_encoder.pos_embed": torch.zeros(1, 64, 64, 768)}
+    with pytest.raises(CheckpointError, match="is a checkpoint of sam-vit-b, not of mobilesam"):
+        load_network(saved(vit_b, path), "mobilesam")
+    assert "is not a checkpoint of sam-vit-b: image_encoder." in refusal(path)
+
+
+def test_weights_of_half_precision_are_computed_with_in_full(official: dict[str, Tensor], tmp_path: Path) -> None:
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in official.items()}
+    network = load_network(saved(half, tmp_path / "weights.pt"))
+    assert {tensor.dtype for tensor in network.parameters()} == {torch.float32}
 
 
 def test_loads_every_entry_but_the_classifier(official: dict[str, Tensor], tmp_path: Path) -> None:
