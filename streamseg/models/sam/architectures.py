@@ -7,6 +7,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
+from timm.models.vision_transformer_sam import samvit_base_patch16, samvit_huge_patch16, samvit_large_patch16
+
 from streamseg.models.sam.image_encoder import ImageEncoder
 from streamseg.models.sam.tiny_vit import TinyVitEncoder
 from streamseg.models.sam.vit import VitEncoder
@@ -16,9 +18,9 @@ MOBILE_SAM: Final = "mobilesam"
 IMAGE_ENCODERS: Final = MappingProxyType[str, Callable[[], ImageEncoder]](
     {
         MOBILE_SAM: TinyVitEncoder,
-        "sam-vit-b": partial(VitEncoder, "samvit_base_patch16"),
-        "sam-vit-l": partial(VitEncoder, "samvit_large_patch16"),
-        "sam-vit-h": partial(VitEncoder, "samvit_huge_patch16"),
+        "sam-vit-b": partial(VitEncoder, samvit_base_patch16),
+        "sam-vit-l": partial(VitEncoder, samvit_large_patch16),
+        "sam-vit-h": partial(VitEncoder, samvit_huge_patch16),
     }
 )
 """For each architecture, by its name in `segmenter.model`, what makes its image encoder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm
+from timm.models.tiny_vit import tiny_vit_5m_224
 from torch import Tensor
 
 from streamseg.models.sam.image_encoder import ImageEncoder
@@ -17,7 +17,8 @@ class TinyVitEncoder(ImageEncoder):
 
     def __init__(self) -> None:
         super().__init__(_TRUNK_CHANNELS)
-        trunk: Any = timm.create_model("tiny_vit_5m_224", pretrained=False)
+        # Not by name: the original's code, where it is imported too, gives that name in timm to a class of its own.
+        trunk: Any = tiny_vit_5m_224(pretrained=False)
         # SAM's decoder wants one feature per 16 pixels, where the classifier's last stage would make one per 32.
         trunk.stages[-1].downsample.conv2.conv.stride = (1, 1)
         self.patch_embed = trunk.patch_embed

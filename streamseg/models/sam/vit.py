@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import timm
 from torch import Tensor, nn
 
 from streamseg.models.sam.image_encoder import ImageEncoder
@@ -14,10 +14,10 @@ from streamseg.models.sam.image_encoder import ImageEncoder
 class VitEncoder(ImageEncoder):
     """Reads a picture as SAM does, in ten to a hundred times the work of TinyViT."""
 
-    def __init__(self, model: str) -> None:
-        """Build the encoder that timm names `model`, such as `samvit_base_patch16`."""
+    def __init__(self, make_trunk: Callable[..., nn.Module]) -> None:
+        """Build the encoder around the ViT that `make_trunk` makes: one of timm's `samvit_*`."""
         # SAM was trained with this epsilon, which is not timm's default.
-        trunk: Any = timm.create_model(model, pretrained=False, norm_layer=partial(nn.LayerNorm, eps=1e-6))
+        trunk: Any = make_trunk(pretrained=False, norm_layer=partial(nn.LayerNorm, eps=1e-6))
         super().__init__(trunk.embed_dim)
         self.patch_embed = trunk.patch_embed
         self.pos_embed: nn.Parameter = trunk.pos_embed

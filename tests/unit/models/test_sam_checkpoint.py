@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,13 @@ def test_the_entries_are_those_of_the_originals_checkpoint(architecture: str, or
     # The constants that SAM was trained with, which no checkpoint holds.
     if original != "vit_t":
         assert {norm.eps for norm in network.image_encoder.modules() if isinstance(norm, torch.nn.LayerNorm)} == {1e-6}
+
+
+def test_the_original_may_be_imported_beside_it() -> None:
+    code = "import mobile_sam; from streamseg.models.sam import SamNetwork; print(len(SamNetwork('mobilesam').image_encoder.state_dict()))"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100
 
 
 def test_a_checkpoint_of_another_architecture_is_named(official: dict[str, Tensor], tmp_path: Path) -> None:
