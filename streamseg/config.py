@@ -17,7 +17,6 @@ Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
-SEGMENTERS = ("mobilesam", "grabcut")
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -94,7 +93,7 @@ class DetectorSettings(_Settings, frozen=True, kw_only=True):
         conf: Least confidence of a detection.
         iou: Overlap above which the weaker of two boxes of a class is dropped.
         imgsz: Longer side of the network's input, in pixels.
-        classes: Names or numbers of the classes to keep; all, where not given.
+        classes: Names or numbers of the classes to keep; all, where not given. A plug-in may take any text: what it is to look for.
         boxes: For `fixed`.
     """
 
@@ -119,12 +118,12 @@ class SegmenterSettings(_Settings, frozen=True, kw_only=True):
     """Which segmenter draws the masks.
 
     Attributes:
-        model: `auto` or one of SEGMENTERS.
+        model: `auto`, `mobilesam`, `sam-vit-…`, `grabcut`, or an installed plug-in.
         weights: A checkpoint of the user's own in place of the official one.
         keyframe_interval: Every how many frames the segmenter is asked; masks are carried over the frames between.
     """
 
-    model: Literal["auto", "mobilesam", "grabcut"] = "auto"
+    model: str = "auto"
     weights: str | None = None
     keyframe_interval: Count = 1
 
@@ -185,7 +184,7 @@ class Config(_Settings, frozen=True, kw_only=True):
     Attributes:
         sources: Exactly one for now.
         mode: `auto` is `every-frame` for what has an end (a file) and `live` for what has none.
-        device: Where the segmenter computes: `cpu`, `cuda`, or `auto`.
+        device: Where PyTorch's segmenters and plug-ins compute: `cpu`, `cuda`, or `auto`.
         threads: Threads of the detector and of the segmenter; chosen from the number of cores where not given.
         duration: Seconds after which the run ends.
         max_frames: Frames after which the run ends.

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from streamseg.config import SEGMENTERS, Config
+from streamseg.config import Config
 from streamseg.errors import OutputExistsError, SourceError, UsageError, WeightsUnavailableError
 from streamseg.messages import Models
-from streamseg.models.detector_names import check_model
+from streamseg.models.detector_names import YOLOX_MODELS, check_model
+from streamseg.models.segmenter_names import SAM_MODELS, check_segmenter
 from streamseg.models.weights import Progress, resolve
 from streamseg.wire.curve import read_server_keys
 
@@ -29,8 +30,8 @@ class RunPlan:
         config: The settings.
         models: What `auto` came to, with a short notice for subscribers where that is not what was hoped for.
         notice: The same for the person at the terminal: why, and what to do; it may name files of this machine.
-        detector_weights: A file, or None for a detector without weights.
-        segmenter_weights: A file, or None for a segmenter without weights.
+        detector_weights: A file, or what a plug-in was given; None for a detector without weights.
+        segmenter_weights: The same for the segmenter.
     """
 
     config: Config
@@ -47,14 +48,13 @@ def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress],
 
     Raises:
         OutputExistsError: A file to be written is there, and `overwrite` is not given.
-        SettingsError: The detector, one of its classes, or a key file does not exist.
+        SettingsError: The detector, one of its classes, the segmenter, or a key file does not exist.
         UsageError: A file cannot be written where it was asked for.
         SourceError: The source is a file that is not there.
         WeightsError: A model that was asked for by name has no weights.
     """
     _check_files(config, overwrite=overwrite)
-    if config.detector.model != "auto":
-        check_model(config.detector.model, config.detector.classes, official=config.detector.weights is None)
+    check_models(config)
     if config.publish.curve is not None:
         read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
     detector, detector_weights, why = _have_detector(config, progress)
@@ -69,6 +69,19 @@ def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress],
     return RunPlan(config, models, notice, detector_weights, segmenter_weights)
 
 
+def check_models(config: Config) -> None:
+    """Check what can be known of the models without loading anything.
+
+    Raises:
+        SettingsError: The detector, one of its classes, or the segmenter does not exist; or a model takes no weights and was given some.
+    """
+    detector, segmenter = config.detector, config.segmenter
+    if detector.model != "auto":
+        check_model(detector.model, detector.classes, official=detector.weights is None)
+    if segmenter.model != "auto":
+        check_segmenter(segmenter.model, own_weights=segmenter.weights is not None)
+
+
 def _have_detector(config: Config, progress: Callable[[Progress], None] | None) -> tuple[str, Path | None, str | None]:
     settings = config.detector
     given = None if settings.weights is None else Path(settings.weights)
@@ -77,7 +90,7 @@ def _have_detector(config: Config, progress: Callable[[Progress], None] | None) 
             return AUTO_DETECTOR, resolve(AUTO_DETECTOR, path=given, sha256=settings.sha256, progress=progress), None
         except WeightsUnavailableError as error:
             return FALLBACK_DETECTOR, None, str(error)
-    if settings.model.startswith("yolox-"):
+    if settings.model in YOLOX_MODELS:
         return settings.model, resolve(settings.model, path=given, sha256=settings.sha256, progress=progress), None
     return settings.model, given, None
 
@@ -91,9 +104,9 @@ def _have_segmenter(config: Config, progress: Callable[[Progress], None] | None,
             return AUTO_SEGMENTER, resolve(AUTO_SEGMENTER, path=given, offline=why is not None, progress=progress), why
         except WeightsUnavailableError as error:
             return FALLBACK_SEGMENTER, None, why or str(error)
-    if settings.model == SEGMENTERS[0]:
+    if settings.model in SAM_MODELS:
         return settings.model, resolve(settings.model, path=given, progress=progress), why
-    return settings.model, None, why
+    return settings.model, given, why
 
 
 def _check_files(config: Config, *, overwrite: bool) -> None:

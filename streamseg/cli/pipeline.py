@@ -34,7 +34,9 @@ def run(
             help="What finds objects: yolox-nano, -tiny, -s, -m, -l, -x; motion (whatever moves); fixed; auto.", show_default=False
         ),
     ] = None,
-    segmenter: Annotated[str | None, typer.Option(help="What draws their masks: mobilesam, grabcut or auto.", show_default=False)] = None,
+    segmenter: Annotated[
+        str | None, typer.Option(help="What draws their masks: mobilesam; sam-vit-b, -l, -h; grabcut; auto.", show_default=False)
+    ] = None,
     assignments: Assignments = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window too; q, Esc or closing it ends the run.")] = False,
     insecure: Annotated[
@@ -160,7 +162,10 @@ def check(
     assignments: Assignments = None,
 ) -> None:
     """Check a settings file; nothing is started. What is wrong is named by its key."""
+    from streamseg.plan import check_models
+
     settings = _load(config, assignments, [])
+    check_models(settings)
     typer.echo(f"{config}: valid; {settings.source.kind} source, mode {settings.resolved_mode}")
 
 

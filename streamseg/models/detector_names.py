@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 
 from streamseg.errors import SettingsError
+from streamseg.models import plugins
 
-ENTRY_POINTS = "streamseg.detectors"
-"""Group of entry points under which other packages offer detectors: callables that take `DetectorOptions`."""
 MOTION_CLASSES = ("moving",)
 YOLOX_MODELS = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
 COCO_CLASSES: tuple[str, ...] = (
@@ -97,7 +95,7 @@ COCO_CLASSES: tuple[str, ...] = (
 
 
 def check_model(model: str, wanted: tuple[str | int, ...] | None, *, official: bool) -> None:
-    """Check what can be known of the settings without loading anything.
+    """Check what can be known of the settings without loading anything. What a plug-in may be asked for is its own affair.
 
     Args:
         model: As in `DetectorOptions`.
@@ -105,15 +103,14 @@ def check_model(model: str, wanted: tuple[str | int, ...] | None, *, official: b
         official: Whether the official weights are used, whose classes are known.
 
     Raises:
-        SettingsError: There is no such model, or it has no such class.
+        SettingsError: There is no such model, several plug-ins have its name, or it has no such class.
     """
     if model in YOLOX_MODELS and official:
         class_numbers(COCO_CLASSES, wanted)
     elif model == "motion":
         class_numbers(MOTION_CLASSES, wanted)
-    elif model not in (*YOLOX_MODELS, "fixed") and not model.endswith(".onnx") and not plugins(model):
-        known = ", ".join((*YOLOX_MODELS, "motion", "fixed"))
-        raise SettingsError(f"detector.model: {model!r} is unknown; expected {known}, a file that ends in .onnx, or an installed plug-in")
+    elif model not in (*YOLOX_MODELS, "fixed") and not model.endswith(".onnx"):
+        detector_plugin(model)
 
 
 def class_numbers(names: Sequence[str], wanted: tuple[str | int, ...] | None) -> frozenset[int]:
@@ -136,6 +133,10 @@ def class_numbers(names: Sequence[str], wanted: tuple[str | int, ...] | None) ->
     return frozenset(numbers)
 
 
-def plugins(model: str) -> tuple[importlib.metadata.EntryPoint, ...]:
-    """The detectors that installed packages offer under a name."""
-    return tuple(importlib.metadata.entry_points(group=ENTRY_POINTS, name=model))
+def detector_plugin(model: str) -> plugins.Plugin:
+    """The detector that an installed package offers under a name: a callable that takes `DetectorOptions`.
+
+    Raises:
+        SettingsError: There is none, or more than one.
+    """
+    return plugins.find("detector", model, known=("auto", *YOLOX_MODELS, "motion", "fixed", "a file that ends in .onnx"))

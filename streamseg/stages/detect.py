@@ -55,6 +55,7 @@ class DetectStage(Stage):
                 imgsz=settings.imgsz,
                 classes=settings.classes,
                 boxes=tuple((box.xyxy, box.name) for box in settings.boxes),
+                device=self.config.device,
                 threads=self.assignment.threads,
             )
         )

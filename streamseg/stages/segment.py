@@ -9,13 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from streamseg.errors import FrameOverrunError, WeightsError
-from streamseg.ipc.control import Ready, Resend, ToStage
+from streamseg.errors import FrameOverrunError
+from streamseg.ipc.control import Progress, Ready, Resend, ToStage
 from streamseg.ipc.descriptors import Keyframe, Masks, pack_object_mask
 from streamseg.ipc.links import LinkSender
 from streamseg.ipc.ring import RingReader
 from streamseg.messages import Detection, ObjectMask
 from streamseg.models import Segmenter
+from streamseg.models.segmenters import SegmenterOptions, create_segmenter
 from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.base import Stage, Station
 
@@ -35,12 +36,22 @@ class SegmentStage(Stage):
         self._overrun = 0
 
     def prepare(self) -> Ready:
-        """Load the segmenter and run it once."""
+        """Load the segmenter and run it once, which tells the supervisor how long it may take."""
         cv2.setNumThreads(self.assignment.threads)
-        self._segmenter = self._load()
+        weights = self.assignment.segmenter_weights
+        self._segmenter: Segmenter[Any] = create_segmenter(
+            SegmenterOptions(
+                model=self.assignment.models.segmenter,
+                weights=None if weights is None else Path(weights),
+                device=self.config.device,
+                threads=self.assignment.threads,
+            )
+        )
         blank = np.zeros((360, 640, 3), np.uint8)
         centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
+        began = time.monotonic_ns()
         self._segmenter.decode(self._segmenter.encode(blank), [centre])
+        self.station.report(Progress(time.monotonic_ns() - began))
         return Ready(self._segmenter.name)
 
     def instruct(self, message: ToStage) -> None:
@@ -90,20 +101,3 @@ class SegmentStage(Stage):
             t_decoded_ns=time.monotonic_ns(),
             overrun=self._overrun,
         )
-
-    def _load(self) -> Segmenter[Any]:
-        if self.assignment.models.segmenter == "grabcut":
-            from streamseg.models.grabcut import GrabCut
-
-            return GrabCut()
-        if self.assignment.segmenter_weights is None:
-            raise WeightsError("mobilesam needs a checkpoint; give segmenter.weights, or fetch it with `streamseg weights fetch mobilesam`")
-        import torch
-
-        from streamseg.models.sam import MOBILE_SAM, Sam
-
-        device = self.config.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        path = Path(self.assignment.segmenter_weights)
-        return Sam.load(path, architecture=MOBILE_SAM, device=device, threads=self.assignment.threads)

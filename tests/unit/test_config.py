@@ -41,7 +41,7 @@ def test_there_are_four_examples() -> None:
         ("detecter.conf=0.5", "detecter:", "unknown key"),
         ("sources.0.rotate=45", "sources.0.rotate:", "0, 90, 180, 270"),
         ("sources.0.name=Front Door", "sources.0.name:", "a-z0-9_-"),
-        ("segmenter.model=sam3", "segmenter.model:", "auto, mobilesam, grabcut"),
+        ("segmenter.model=3", "segmenter.model:", "expected `str`"),
         ("sources.3.url=x", "sources.3.url:", "not a number below 1"),
         ("mode.x=1", "mode.x:", "unknown key"),
         ("publish.bind=nowhere", "publish.bind:", "tcp://HOST:PORT"),

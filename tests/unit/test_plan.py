@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from plugin_files import offer
 
 from streamseg import plan
 from streamseg.config import check_config
-from streamseg.errors import OutputExistsError, SourceError, UsageError, WeightsError, WeightsUnavailableError
-from streamseg.plan import RunPlan, make_plan
+from streamseg.errors import OutputExistsError, SettingsError, SourceError, UsageError, WeightsError, WeightsUnavailableError
+from streamseg.plan import RunPlan, check_models, make_plan
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +105,12 @@ def test_auto_does_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("detector", "segmenter", "name"),
-    [("yolox-nano", "auto", "yolox-nano"), ("motion", "mobilesam", "mobilesam"), ("auto", "mobilesam", "mobilesam")],
+    [
+        ("yolox-nano", "auto", "yolox-nano"),
+        ("motion", "mobilesam", "mobilesam"),
+        ("auto", "mobilesam", "mobilesam"),
+        *(("motion", f"sam-vit-{size}", f"sam-vit-{size}") for size in "blh"),
+    ],
 )
 def test_a_model_asked_for_by_name_is_not_replaced(detector: str, segmenter: str, name: str) -> None:
     with pytest.raises(WeightsUnavailableError, match=f"weights of {name} are not here"):
@@ -147,3 +153,58 @@ def test_two_outputs_are_two_files(tmp_path: Path, overwrite: bool) -> None:
 def test_a_source_that_is_missing_is_told_before_weights_are_fetched() -> None:
     with pytest.raises(SourceError, match=r"film\.mp4: no such file"):
         planned("yolox-nano", source="film.mp4")
+
+
+@pytest.mark.parametrize("model", ["mobilesam", "sam-vit-b", "sam-vit-l", "sam-vit-h"])
+def test_a_segmenter_takes_a_checkpoint_of_the_users_own(tmp_path: Path, model: str) -> None:
+    own = tmp_path / "own.pth"
+    own.touch()
+    made = planned(segmenter=model, segmenter_weights=str(own))
+    assert (made.models.segmenter, made.segmenter_weights) == (model, own)
+    with pytest.raises(WeightsError, match=rf"gone\.pth .*{model}"):
+        planned(segmenter=model, segmenter_weights="gone.pth")
+
+
+def test_a_segmenter_that_does_not_exist_names_those_that_do() -> None:
+    with pytest.raises(
+        SettingsError, match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b, .*, grabcut, or a plug-in"
+    ):
+        planned(segmenter="sam3")
+
+
+def test_a_segmenter_without_weights_is_given_none() -> None:
+    with pytest.raises(SettingsError, match=r"^segmenter\.weights: grabcut takes no weights"):
+        planned(segmenter_weights="own.pt")
+
+
+def test_a_plugin_is_given_its_weights_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    offer(tmp_path, "detector", "yolox-mine", "", package="mine")
+    offer(tmp_path, "segmenter", "mine", "", package="mine_too")
+    made = planned("yolox-mine", "mine", detector_weights="a/folder", segmenter_weights="org/model")
+    assert (made.models.detector, made.detector_weights) == ("yolox-mine", Path("a/folder"))
+    assert (made.models.segmenter, made.segmenter_weights) == ("mine", Path("org/model"))
+
+
+def test_what_a_plugin_may_be_asked_for_is_its_own_affair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    offer(tmp_path, "detector", "mine", "")
+
+    def check(model: str, classes: list[str | int]) -> None:
+        check_models(
+            check_config({"sources": [{"url": 0}], "detector": {"model": model, "classes": classes}, "segmenter": {"model": "grabcut"}})
+        )
+
+    check("mine", ["a red cup, half full", 999])
+    check("yolox-nano", [79, "person"])
+    for model, asked in (("yolox-nano", 80), ("yolox-nano", "a red cup"), ("motion", 1)):
+        with pytest.raises(SettingsError, match=rf"^detector\.classes: the model has no class {asked!r}"):
+            check(model, [asked])
+
+
+def test_a_name_that_two_packages_offer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    offer(tmp_path, "segmenter", "mine", "", package="one")
+    offer(tmp_path, "segmenter", "mine", "", package="two")
+    with pytest.raises(SettingsError, match=r"^segmenter\.model: 'mine' is offered by one and two; uninstall all but one"):
+        planned(segmenter="mine")

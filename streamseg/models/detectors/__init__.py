@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from streamseg.errors import SettingsError
 from streamseg.messages import Box
 from streamseg.models import Detector
-from streamseg.models.detector_names import YOLOX_MODELS, check_model, plugins
+from streamseg.models.detector_names import YOLOX_MODELS, detector_plugin
+from streamseg.models.plugins import PluginDetector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +25,10 @@ class DetectorOptions:
         iou: Of two boxes of one class that overlap by more than this, the less confident goes (YOLOX), 0 to 1.
         max_det: At most so many objects a frame, the most confident ones.
         imgsz: Longer side of YOLOX's input, a multiple of 32; None takes the side that the model was exported with.
-        classes: Names or numbers of the classes to keep; None keeps all.
+        classes: Names or numbers of the classes to keep; None keeps all. For a plug-in any text: what it is to look for.
         boxes: What `fixed` returns: boxes in pixels of the frame, each with the name of its class.
-        threads: Threads of ONNX Runtime.
+        device: Where a plug-in computes: PyTorch's name of a device, or `auto`. All others compute on the CPU.
+        threads: Threads of the model.
 
     Raises:
         SettingsError: A number lies outside its range.
@@ -41,6 +42,7 @@ class DetectorOptions:
     imgsz: int | None = None
     classes: tuple[str | int, ...] | None = None
     boxes: tuple[tuple[Box, str], ...] = ()
+    device: str = "auto"
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -65,6 +67,7 @@ def create_detector(options: DetectorOptions) -> Detector:
     Raises:
         SettingsError: The model or a class is unknown, or what the model needs was not given.
         WeightsError: The weights are missing, cannot be fetched, or are not those of a YOLOX model.
+        StageError: A plug-in failed.
     """
     if options.model in YOLOX_MODELS or options.model.endswith(".onnx"):
         return _create_yolox(options)
@@ -78,8 +81,7 @@ def create_detector(options: DetectorOptions) -> Detector:
         from streamseg.models.detectors.fixed import FixedDetector
 
         return FixedDetector(options)
-    check_model(options.model, options.classes, official=False)
-    return _plugin(options.model)(options)
+    return PluginDetector(detector_plugin(options.model), options)
 
 
 def _create_yolox(options: DetectorOptions) -> Detector:
@@ -91,8 +93,3 @@ def _create_yolox(options: DetectorOptions) -> Detector:
     if options.weights is not None:
         raise SettingsError(f"detector.weights: detector.model already names a file, {options.model}; give one of the two")
     return YoloxDetector(options, weights.resolve("yolox", path=Path(options.model)))
-
-
-def _plugin(model: str) -> Callable[[DetectorOptions], Detector]:
-    factory: Callable[[DetectorOptions], Detector] = plugins(model)[0].load()
-    return factory

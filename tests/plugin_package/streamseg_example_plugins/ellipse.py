@@ -1,0 +1,35 @@
+"""A segmenter that takes every object for an ellipse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from streamseg.masks import Mask
+from streamseg.messages import Detection, Image, ObjectMask
+from streamseg.models.segmenters import SegmenterOptions
+
+
+class EllipseSegmenter:
+    """Draws the ellipse that a box encloses."""
+
+    name = "ellipse"
+
+    def __init__(self, options: SegmenterOptions) -> None:
+        """A model would load `options.weights` here, onto `options.device`."""
+
+    def encode(self, image: Image) -> tuple[int, int]:
+        """Remember all that `decode` needs of a frame: here its height and width."""
+        return image.shape[0], image.shape[1]
+
+    def decode(self, embedding: tuple[int, int], detections: Sequence[Detection]) -> list[ObjectMask]:
+        """One answer for each detection, in the order given."""
+        return [ObjectMask(self._mask(embedding, detection), self.name) for detection in detections]
+
+    def _mask(self, size: tuple[int, int], detection: Detection) -> Mask | None:
+        left, top, right, bottom = detection.xyxy
+        canvas = np.zeros(size, np.uint8)
+        cv2.ellipse(canvas, (((left + right - 1) / 2, (top + bottom - 1) / 2), (right - left, bottom - top), 0.0), 1, cv2.FILLED)
+        return Mask.crop(canvas)

@@ -1,0 +1,131 @@
+"""What a plug-in answers is held against its protocol; whatever it gets wrong is an error that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from plugin_files import offer
+
+from streamseg.errors import StageError, WeightsError
+from streamseg.messages import NONE, Detection, ObjectMask
+from streamseg.models import Detector, Segmenter
+from streamseg.models.detectors import DetectorOptions, create_detector
+from streamseg.models.segmenters import SegmenterOptions, create_segmenter
+
+FRAME = np.zeros((60, 80, 3), np.uint8)
+BOX = Detection(xyxy=(10.0, 10.0, 20.0, 20.0), confidence=1.0, class_id=0, class_name="cup")
+IMPORTS = """
+import numpy as np
+from streamseg.errors import WeightsError
+from streamseg.masks import Mask
+from streamseg.messages import Detection, ObjectMask
+class Lost(WeightsError): pass
+def lose(): raise Lost("lost")
+def found(xyxy=(1, 2, 3, 4), confidence=0.5, class_id=1, class_name="mug"):
+    return Detection(xyxy=xyxy, confidence=confidence, class_id=class_id, class_name=class_name)
+"""
+DETECTOR = """
+class make:
+    name, classes = "mine", ["cup", "mug"]
+    def __init__(self, options): self.options = options
+    def detect(self, image): return {answer}
+"""
+SEGMENTER = """
+class make:
+    name = "mine"
+    def __init__(self, options): pass
+    def encode(self, image): return image.shape
+    def decode(self, embedding, detections): return {answer}
+"""
+
+
+@pytest.fixture
+def detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Detector]:
+    """Makes the detector that gives an answer, written in Python."""
+
+    def make(answer: str) -> Detector:
+        monkeypatch.syspath_prepend(tmp_path)
+        offer(tmp_path, "detector", "mine", IMPORTS + DETECTOR.format(answer=answer), package=tmp_path.name)
+        return create_detector(DetectorOptions(model="mine", max_det=3))
+
+    return make
+
+
+@pytest.fixture
+def segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Segmenter[Any]]:
+    """The same for a segmenter."""
+
+    def make(answer: str) -> Segmenter[Any]:
+        monkeypatch.syspath_prepend(tmp_path)
+        offer(tmp_path, "segmenter", "mine", IMPORTS + SEGMENTER.format(answer=answer), package=tmp_path.name)
+        return create_segmenter(SegmenterOptions("mine"))
+
+    return make
+
+
+def test_numbers_become_those_that_travel_and_boxes_stay_in_the_frame(detector: Callable[[str], Detector]) -> None:
+    made = detector("(found(np.float32([-5, 2.5, 30, 99]), np.float32(0.5), np.int64(1), np.str_('mug')) for _ in range(9))")
+    answers = made.detect(FRAME)
+    assert (made.name, made.classes) == ("mine", ("cup", "mug"))
+    assert answers == [Detection(xyxy=(0.0, 2.5, 30.0, 60.0), confidence=0.5, class_id=1, class_name="mug")] * 3
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(answers), type=list[Detection]) == answers
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ("None", "failed: TypeError: 'NoneType' object is not iterable"),
+        ("[(1, 2, 3, 4)]", "detect gave a tuple; expected"),
+        ("[found((90, 0, 99, 9))]", r"the box \(90\.0, 0\.0, 99\.0, 9\.0\) covers nothing of a frame of 80x60"),
+        ("[found((9, 0, 5, 9))]", r"the box \(9\.0, 0\.0, 5\.0, 9\.0\) covers nothing"),
+        ("[found((9, 0, float('nan'), 9))]", "failed: ValueError: a detection's numbers must be finite"),
+        ("[found(class_id=2)]", "class_id 2 is not the place of 'mug' among its 2 classes"),
+        ("[found(class_name='cup')]", "class_id 1 is not the place of 'cup'"),
+        ("[1 / 0]", "failed: ZeroDivisionError: division by zero; repair it, or choose another detector.model"),
+    ],
+)
+def test_a_wrong_detection_names_the_plugin(detector: Callable[[str], Detector], answer: str, complaint: str) -> None:
+    made = detector(answer)
+    with pytest.raises(StageError, match=rf"^the plug-in 'mine' of \w+:? {complaint}"):
+        made.detect(FRAME)
+
+
+def test_an_error_of_the_plugins_own_keeps_its_exit_code(detector: Callable[[str], Detector]) -> None:
+    with pytest.raises(WeightsError, match=r"^the plug-in 'mine' of \w+: lost$") as caught:
+        detector("lose()").detect(FRAME)
+    assert type(caught.value) is WeightsError
+
+
+def test_masks_pass_and_their_numbers_become_those_that_travel(segmenter: Callable[[str], Segmenter[Any]]) -> None:
+    mask = "Mask(70, 50, np.ones((10, 10), np.bool_))"
+    made = segmenter(f"[ObjectMask({mask}, 'mine', np.float32(0.5), np.float64(0.25)), ObjectMask(None, 'mine')]")
+    first, second = made.decode(made.encode(FRAME), [BOX, BOX])
+    assert first.mask is not None
+    assert (first.mask.xyxy, first.method) == ((70.0, 50.0, 80.0, 60.0), "mine")
+    assert [type(first.predicted_iou), first.predicted_iou, type(first.stability), first.stability] == [float, 0.5, float, 0.25]
+    assert second == ObjectMask(None, NONE)
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ("[]", ": decode gave 0 answers for 1 detections; expected one for each"),
+        ("[ObjectMask(None, 'mine')] * 2", ": decode gave 2 answers for 1 detections"),
+        ("[None]", ": decode gave a NoneType; expected"),
+        ("[ObjectMask(np.ones((60, 80)), 'mine')]", r": decode gave a mask that is not a streamseg\.masks\.Mask inside"),
+        (
+            "[ObjectMask(Mask(71, 50, np.ones((10, 10), np.bool_)), 'mine')]",
+            ": decode gave a mask that is not .* inside the frame of 80x60",
+        ),
+        ("[1 / 0]", " failed: ZeroDivisionError: division by zero; repair it, or choose another segmenter.model"),
+    ],
+)
+def test_a_wrong_mask_names_the_plugin(segmenter: Callable[[str], Segmenter[Any]], answer: str, complaint: str) -> None:
+    made = segmenter(answer)
+    with pytest.raises(StageError, match=rf"^the plug-in 'mine' of \w+{complaint}"):
+        made.decode(made.encode(FRAME), [BOX])

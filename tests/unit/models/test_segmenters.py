@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from oracle import seeded_checkpoint
+
+from streamseg.errors import CheckpointError, SettingsError, UsageError, WeightsError
+from streamseg.messages import Detection
+from streamseg.models.catalogue import CATALOGUE
+from streamseg.models.sam import IMAGE_ENCODERS, Sam
+from streamseg.models.segmenter_names import SAM_MODELS
+from streamseg.models.segmenters import SegmenterOptions, create_segmenter
+
+
+@pytest.fixture(scope="module")
+def mobile_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of MobileSAM with random weights."""
+    path = tmp_path_factory.mktemp("weights") / "mobile_sam.pt"
+    seeded_checkpoint(path, seed=3)
+    return path
+
+
+def test_every_network_has_a_name_and_weights() -> None:
+    assert tuple(IMAGE_ENCODERS) == SAM_MODELS
+    assert set(SAM_MODELS) < {weights.name for weights in CATALOGUE}
+
+
+def test_a_checkpoint_becomes_a_segmenter(mobile_sam: Path) -> None:
+    segmenter = create_segmenter(SegmenterOptions("mobilesam", mobile_sam, device="cpu", threads=torch.get_num_threads()))
+    assert segmenter.name == "mobilesam"
+    box = Detection(xyxy=(8.0, 8.0, 40.0, 30.0), confidence=1.0, class_id=0, class_name="thing")
+    answers = segmenter.decode(segmenter.encode(np.full((48, 64, 3), 90, np.uint8)), [box, box])
+    assert len(answers) == 2
+
+
+@pytest.mark.parametrize("model", ["sam-vit-b", "sam-vit-l", "sam-vit-h"])
+def test_the_checkpoint_must_be_the_models(mobile_sam: Path, model: str) -> None:
+    with pytest.raises(CheckpointError, match=model):
+        create_segmenter(SegmenterOptions(model, mobile_sam))
+
+
+@pytest.mark.parametrize(("available", "expected"), [(True, "cuda"), (False, "cpu")])
+def test_a_gpu_is_used_where_there_is_one(mobile_sam: Path, monkeypatch: pytest.MonkeyPatch, available: bool, expected: str) -> None:
+    asked: list[str] = []
+
+    def load(path: Path, *, architecture: str, device: str, threads: int | None) -> None:
+        asked.append(device)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(Sam, "load", load)
+    for device in ("auto", "cuda:1"):
+        create_segmenter(SegmenterOptions("mobilesam", mobile_sam, device=device))
+    assert asked == [expected, "cuda:1"]
+
+
+def test_the_device_must_exist(mobile_sam: Path) -> None:
+    with pytest.raises(UsageError, match="'cuda:99'"):
+        create_segmenter(SegmenterOptions("mobilesam", mobile_sam, device="cuda:99"))
+
+
+def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b"):
+        create_segmenter(SegmenterOptions("sam3"))
+    with pytest.raises(SettingsError, match=r"^segmenter\.weights: grabcut takes no weights"):
+        create_segmenter(SegmenterOptions("grabcut", tmp_path))
+    with pytest.raises(WeightsError, match=r"gone\.pt is not a file"):
+        create_segmenter(SegmenterOptions("mobilesam", tmp_path / "gone.pt"))
+    with pytest.raises(SettingsError, match="threads: 0 is not positive"):
+        SegmenterOptions("mobilesam", threads=0)
+
+
+def test_grabcut_does_not_load_torch() -> None:
+    program = (
+        "import sys\nfrom streamseg.models.segmenters import SegmenterOptions, create_segmenter\n"
+        "print(create_segmenter(SegmenterOptions('grabcut')).name, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "grabcut False\n"
