@@ -60,10 +60,12 @@ class DownloadDisplay:
         self._progress.stop()
 
     def update(self, progress: DownloadProgress) -> None:
-        """Show how far a download is."""
-        if progress.name not in self._tasks:
+        """Show how far a download is, here or in another process."""
+        description = f"{'waiting for another process to fetch' if progress.elsewhere else 'fetching'} {progress.name}"
+        if description not in self._tasks:
             if self._progress.disable:
-                self._console.print(f"fetching {progress.name}", markup=False, highlight=False)
+                self._console.print(description, markup=False, highlight=False)
             self._progress.start()
-            self._tasks[progress.name] = self._progress.add_task(f"fetching {progress.name}", total=progress.total)
-        self._progress.update(self._tasks[progress.name], completed=progress.done)
+            # What an earlier try brought says nothing about the speed of this one.
+            self._tasks[description] = self._progress.add_task(description, total=progress.total, completed=progress.done)
+        self._progress.update(self._tasks[description], completed=progress.done)

@@ -5,35 +5,37 @@ Nothing is used before its SHA-256 was checked, except a file that the user name
 
 from __future__ import annotations
 
+import hashlib
 import os
-import queue
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from streamseg.errors import WeightsError, WeightsUnavailableError
 from streamseg.models.catalogue import CATALOGUE, Weights
+from streamseg.models.part_file import PartFile, without_password
 
-if TYPE_CHECKING:
-    import requests
-
-_CONNECT_S, _READ_S = 3.0, 5.0
-_ANSWER_S = 8.0
-"""Until a server begins to answer: name look-up, every address, every redirection. A name look-up alone has no time-out."""
-_CHUNK = 1 << 16
+_LOCK_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the download of `name` is, in bytes; `total` is None where the server does not say."""
+    """How far the download of `name` is, in bytes.
+
+    Attributes:
+        name: As in the catalogue.
+        done: Bytes that are here.
+        total: Bytes that there will be; None where nobody knows.
+        elsewhere: Whether another process downloads it, and this one waits for that.
+    """
 
     name: str
     done: int
     total: int | None
+    elsewhere: bool = False
 
 
 def catalogue() -> tuple[Weights, ...]:
@@ -49,31 +51,60 @@ def weights_directory() -> Path:
     return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("streamseg"))
 
 
-def cached(weights: Weights) -> Path | None:
-    """The file in the cache, not verified; None where there is none."""
-    path = weights_directory() / weights.filename
-    return path if path.is_file() else None
-
-
-def verify(name: str, *, sha256: str | None = None) -> Path:
-    """Check the cached file of that name.
-
-    Args:
-        name: As in the catalogue.
-        sha256: The hash that it must have, in place of the catalogue's.
+def find(name: str) -> Weights:
+    """The entry of the catalogue with that name, file name or alias.
 
     Raises:
-        WeightsError: There is no such file, or it is not what it claims to be; or no hash is known to check it by.
+        WeightsError: There is none.
     """
-    weights = _known(name)
-    expected = _expected_hash(weights, sha256)
-    path = cached(weights)
-    if path is None:
-        raise WeightsError(f"{name} is not in {weights_directory()}; fetch it with `streamseg weights fetch {name}`")
-    found = _mismatch(path, weights.size if sha256 is None else None, expected)
+    for weights in CATALOGUE:
+        if name in (weights.name, weights.filename, weights.alias):
+            return weights
+    raise WeightsError(f"no weights are known as {name!r}; expected one of {_names()}")
+
+
+def fetched_bytes(weights: Weights) -> int:
+    """How much of a file is in the cache, where its download broke off or still goes on."""
+    return PartFile(weights_directory() / weights.filename).length
+
+
+def verify(name: str) -> Path:
+    """Check the cached file of that name.
+
+    Raises:
+        WeightsError: The name is unknown, there is no such file, or it is not what it claims to be.
+    """
+    weights = find(name)
+    path = weights_directory() / weights.filename
+    if not path.is_file():
+        raise WeightsError(f"{weights.name} is not in {path.parent}; fetch it with `streamseg weights fetch {weights.name}`")
+    found = _mismatch(path, weights)
     if found is not None:
-        raise WeightsError(f"{path} is damaged: {found}; fetch it again with `streamseg weights fetch {name}`")
+        raise WeightsError(f"{path} is damaged: {found}; fetch it again with `streamseg weights fetch {weights.name}`")
     return path
+
+
+def locate(model: str, *, progress: Callable[[Progress], None] | None = None) -> Path:
+    """Have the weights that a user names, in whatever way: a file that exists is taken as it is, anything known is fetched.
+
+    Args:
+        model: The path of a file, or a name, a file name or an alias of the catalogue, such as `mobilesam` or `sam_b.pt`.
+        progress: Called as a download proceeds.
+
+    Raises:
+        WeightsUnavailableError: Known, but neither in the cache nor to be had by the network.
+        WeightsError: Neither a file nor known; or known, but the file is wrong or the cache cannot be written.
+    """
+    path = Path(model).expanduser()
+    if path.is_file():
+        return path
+    if any(model in (weights.name, weights.filename, weights.alias) for weights in CATALOGUE):
+        return resolve(model, progress=progress)
+    if path.is_dir():
+        raise WeightsError(f"{model} is a folder; expected a file of weights, or one of {_names()}")
+    if path.name != model or path.suffix:
+        raise WeightsError(f"{model} is not here; expected a file of weights that exists, or one of {_names()}")
+    raise WeightsError(f"no weights are known as {model!r}; expected the path of a file, or one of {_names()}")
 
 
 def resolve(
@@ -87,131 +118,119 @@ def resolve(
 ) -> Path:
     """Have the weights of that name on this machine. Safe in several processes at once; without a network it fails within 10 s.
 
+    A download that broke off, here or in a process that was killed, goes on where it stopped.
+
     Args:
-        name: As in the catalogue.
+        name: As in the catalogue: a name, a file name or an alias.
         path: A file of the user's own, taken as it is.
         sha256: The hash that the file must have, in place of the catalogue's.
         offline: Whether to do without the network.
-        progress: Called as the download proceeds.
+        progress: Called as the download proceeds, here or in another process.
         base_url: A mirror: where the files lie under their names of the catalogue.
 
     Raises:
         WeightsUnavailableError: The file is not in the cache, and the network or the server did not deliver it.
-        WeightsError: The name is unknown, the user's file is missing, the hash is unknown or wrong, or the cache cannot be written.
+        WeightsError: The name is unknown, the user's file is missing, the hash is wrong, or the cache cannot be written.
     """
     if path is not None:
         if not path.is_file():
             raise WeightsError(f"{path} is not a file; expected the weights of {name}, give the path of the file")
         return path
-    weights = _known(name)
-    expected = _expected_hash(weights, sha256)
-    size = weights.size if sha256 is None else None
-    target = weights_directory() / weights.filename
-    if target.is_file() and _mismatch(target, size, expected) is None:
+    known = find(name)
+    wanted = Weights(
+        name=known.name,
+        filename=known.filename,
+        url=known.url if base_url is None else f"{base_url.rstrip('/')}/{known.filename}",
+        sha256=(sha256 or known.sha256).lower(),
+        size=known.size if sha256 is None else None,
+    )
+    target = weights_directory() / wanted.filename
+    why = _wrong(target, wanted)
+    if why is None:
         return target
-    url = weights.url if base_url is None else f"{base_url.rstrip('/')}/{weights.filename}"
     if offline:
-        raise _unavailable(name, url, target, "it is not in the cache")
+        raise _unavailable(wanted, target, why)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f"{target.name}.lock")):
-            if not (target.is_file() and _mismatch(target, size, expected) is None):
-                _fetch(name, url, target, size, expected, progress)
+        with _sole_writer(target, wanted, progress):
+            # Another process may have fetched it meanwhile.
+            if _wrong(target, wanted) is not None:
+                _fetch(wanted, target, progress)
     except OSError as error:
-        raise WeightsError(f"{target} cannot be written: {error.strerror or error}; set STREAMSEG_CACHE to a folder that can") from error
+        reason = error.strerror or error
+        raise WeightsError(f"{error.filename or target} cannot be written: {reason}; make room, or set STREAMSEG_CACHE") from error
     return target
 
 
-def _known(name: str) -> Weights:
-    for weights in CATALOGUE:
-        if weights.name == name:
-            return weights
-    raise WeightsError(f"no weights are known as {name!r}; expected one of {', '.join(weights.name for weights in CATALOGUE)}")
+def _names() -> str:
+    return ", ".join(f"{weights.name} ({weights.filename})" for weights in CATALOGUE)
 
 
-def _expected_hash(weights: Weights, sha256: str | None) -> str:
-    expected = sha256 or weights.sha256
-    if expected is None:
-        advice = f"give the SHA-256 of {weights.url}, or the path of a file of your own"
-        raise WeightsError(f"the SHA-256 of {weights.name} was never established, so it is not downloaded; {advice}")
-    return expected.lower()
+def _wrong(path: Path, wanted: Weights) -> str | None:
+    """Why the file in the cache cannot be used; None where it can."""
+    if not path.is_file():
+        return "it is not in the cache"
+    found = _mismatch(path, wanted)
+    return None if found is None else f"what is in the cache is damaged ({found})"
 
 
-def _mismatch(path: Path, size: int | None, expected: str) -> str | None:
+def _mismatch(path: Path, wanted: Weights) -> str | None:
     """What is wrong with a file; None where it is as expected."""
-    import pooch
-
-    if size is not None and path.stat().st_size != size:
-        return f"it has {path.stat().st_size} bytes instead of {size}"
-    found = pooch.file_hash(str(path), alg="sha256")
-    return None if found == expected else f"its SHA-256 is {found} instead of {expected}"
-
-
-def _unavailable(name: str, url: str, target: Path, why: str) -> WeightsUnavailableError:
-    return WeightsUnavailableError(f"the weights of {name} are not here: {why}; download {url} and put it at {target}")
+    size = path.stat().st_size
+    if wanted.size is not None and size != wanted.size:
+        return f"it has {size} bytes instead of {wanted.size}"
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    return None if found == wanted.sha256 else f"its SHA-256 is {found} instead of {wanted.sha256}"
 
 
-def _fetch(name: str, url: str, target: Path, size: int | None, expected: str, progress: Callable[[Progress], None] | None) -> None:
-    """Download into a file beside the target, check it, and give it its name only then."""
-    import requests
-
-    part = target.with_name(f"{target.name}.part")
-    try:
-        with _answer(url) as response:
-            response.raise_for_status()
-            _save(response, part, name, size, progress)
-        found = _mismatch(part, size, expected)
-        if found is not None:
-            raise WeightsError(f"{url} is not the file that was expected: {found}; try again, or give the path of a file of your own")
-        part.replace(target)
-    except (requests.RequestException, TimeoutError) as error:
-        raise _unavailable(name, url, target, _cause(error)) from error
-    finally:
-        part.unlink(missing_ok=True)
+def _unavailable(wanted: Weights, target: Path, why: str) -> WeightsUnavailableError:
+    return WeightsUnavailableError(
+        f"the weights of {wanted.name} are not here: {why}; download {without_password(wanted.url)} and put it at {target}"
+    )
 
 
-def _answer(url: str) -> requests.Response:
-    """Ask for a file and wait for the answer's first line, but never longer than `_ANSWER_S`."""
-    import requests
-
-    answers: queue.SimpleQueue[requests.Response | requests.RequestException] = queue.SimpleQueue()
-
-    def ask() -> None:
+@contextmanager
+def _sole_writer(target: Path, wanted: Weights, progress: Callable[[Progress], None] | None) -> Iterator[None]:
+    """Wait until no other process fetches the same file; one that was killed is not waited for."""
+    lock = FileLock(target.with_name(f"{target.name}.lock"))
+    while True:
         try:
-            answers.put(requests.get(url, stream=True, timeout=(_CONNECT_S, _READ_S)))
-        except requests.RequestException as error:
-            answers.put(error)
-
-    threading.Thread(target=ask, name="weights", daemon=True).start()
-    try:
-        answer = answers.get(timeout=_ANSWER_S)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {_ANSWER_S:.0f} s") from None
-    if isinstance(answer, requests.RequestException):
-        raise answer
-    return answer
-
-
-def _save(response: requests.Response, part: Path, name: str, size: int | None, progress: Callable[[Progress], None] | None) -> None:
-    length = response.headers.get("Content-Length", "")
-    total = size or (int(length) if length.isdigit() else None)
-    done = 0
-    with part.open("wb") as file:
-        for chunk in response.iter_content(_CHUNK):
-            file.write(chunk)
-            done += len(chunk)
+            lock.acquire(timeout=_LOCK_POLL_S)
+            break
+        except Timeout:
             if progress is not None:
-                progress(Progress(name, done, total))
-            if size is not None and done > size:
-                break
+                progress(Progress(wanted.name, PartFile(target).length, wanted.size, elsewhere=True))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _cause(error: Exception) -> str:
-    """In a few words, why a download failed."""
-    import requests
+def _fetch(wanted: Weights, target: Path, progress: Callable[[Progress], None] | None) -> None:
+    """Download into a file beside the target, check it, and give it its name only then."""
+    from streamseg.models.download import download
 
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"the server said {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.Timeout | TimeoutError):
-        return "the server did not answer in time"
-    return "the server could not be reached, or broke off"
+    if target.is_dir():
+        raise WeightsError(f"{target} is a folder where the weights of {wanted.name} belong; remove it, or set STREAMSEG_CACHE")
+
+    def report(done: int, total: int | None) -> None:
+        if progress is not None:
+            progress(Progress(wanted.name, done, total))
+
+    part = PartFile(target)
+    try:
+        in_one_piece = download(wanted.url, part, wanted.size, report)
+        found = _mismatch(part.path, wanted)
+        if found is not None and not in_one_piece:
+            # The server may have changed the file between two pieces without a word.
+            part.drop()
+            download(wanted.url, part, wanted.size, report)
+            found = _mismatch(part.path, wanted)
+    except WeightsUnavailableError as error:
+        raise _unavailable(wanted, target, str(error)) from error
+    if found is not None:
+        part.drop()
+        address = without_password(wanted.url)
+        raise WeightsError(f"{address} is not the file that was expected: {found}; try again, or give the path of a file of your own")
+    part.finish()

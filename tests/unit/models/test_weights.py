@@ -3,78 +3,37 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from file_server import FileServer, serve
 
 from streamseg.errors import WeightsError, WeightsUnavailableError
-from streamseg.models import weights
+from streamseg.models import download, weights
 from streamseg.models.catalogue import CATALOGUE, Weights
 
 CONTENT = bytes(range(256)) * 1024
 HASH = hashlib.sha256(CONTENT).hexdigest()
-KNOWN = Weights(name="tiny", filename="tiny.bin", url="http://127.0.0.1:1/tiny.bin", size=len(CONTENT), sha256=HASH)
-UNHASHED = Weights(name="unhashed", filename="unhashed.bin", url="http://127.0.0.1:1/unhashed.bin")
-
-
-@dataclass
-class Server:
-    """A web server whose paths begin with what goes wrong: `/good/…`, `/wrong/…`, `/truncated/…` and so on."""
-
-    url: str
-    asked: list[str] = field(default_factory=list)
-    release: threading.Event = field(default_factory=threading.Event)
+KNOWN = Weights(name="tiny", filename="tiny.bin", url="http://127.0.0.1:1/tiny.bin", size=len(CONTENT), sha256=HASH, alias="t.pt")
+UNSIZED = Weights(name="unsized", filename="unsized.bin", url="http://127.0.0.1:1/unsized.bin", sha256=HASH)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state.asked.append(self.path)
-            behaviour = self.path.split("/")[1]
-            if behaviour == "missing":
-                self.send_error(404)
-                return
-            if behaviour == "mute":
-                state.release.wait(30)
-                return
-            self.send_response(200)
-            if behaviour != "unsized":
-                self.send_header("Content-Length", str(len(CONTENT)))
-            self.end_headers()
-            if behaviour in ("truncated", "stalled"):
-                self.wfile.write(CONTENT[: len(CONTENT) // 2])
-                self.wfile.flush()
-                if behaviour == "stalled":
-                    state.release.wait(30)
-                return
-            self.wfile.write(CONTENT[::-1] if behaviour == "wrong" else CONTENT)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state = Server(f"http://127.0.0.1:{http.server_address[1]}")
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield state
-    state.release.set()
-    http.shutdown()
-    http.server_close()
-    thread.join()
+def server() -> Iterator[FileServer]:
+    with serve(CONTENT) as state:
+        yield state
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(weights, "CATALOGUE", (KNOWN, UNHASHED))
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(download, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(weights, "CATALOGUE", (KNOWN, UNSIZED))
     return tmp_path / "cache"
 
 
@@ -82,7 +41,7 @@ def contents(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-def test_downloads_once_and_reports_progress(server: Server, cache: Path) -> None:
+def test_downloads_once_and_reports_progress(server: FileServer, cache: Path) -> None:
     steps: list[weights.Progress] = []
     path = weights.resolve("tiny", progress=steps.append, base_url=f"{server.url}/good/")
     assert path == cache / "tiny.bin"
@@ -91,51 +50,64 @@ def test_downloads_once_and_reports_progress(server: Server, cache: Path) -> Non
     assert steps[-1] == weights.Progress("tiny", len(CONTENT), len(CONTENT))
     assert weights.resolve("tiny", offline=True) == path
     assert weights.verify("tiny") == path
-    assert server.asked == ["/good/tiny.bin"]
+    assert [asked.path for asked in server.asked] == ["/good/tiny.bin"]
     assert contents(cache) == ["tiny.bin"]
 
 
-def test_the_users_hash_allows_weights_without_a_published_one(server: Server) -> None:
+@pytest.mark.parametrize("fault", ["good", "unsized"])
+def test_a_file_whose_size_is_not_known(server: FileServer, fault: str) -> None:
+    server.faults = [fault]
     steps: list[weights.Progress] = []
-    with pytest.raises(WeightsError, match="SHA-256 of unhashed was never established"):
-        weights.resolve("unhashed", base_url=f"{server.url}/good")
-    assert server.asked == []
-    path = weights.resolve("unhashed", sha256=HASH.upper(), base_url=f"{server.url}/unsized", progress=steps.append)
-    assert path.read_bytes() == CONTENT
-    assert steps[-1] == weights.Progress("unhashed", len(CONTENT), None)
-    assert weights.verify("unhashed", sha256=HASH) == path
+    assert weights.resolve("unsized", base_url=server.url, progress=steps.append).read_bytes() == CONTENT
+    assert steps[-1] == weights.Progress("unsized", len(CONTENT), len(CONTENT) if fault == "good" else None)
 
 
-def test_a_wrong_file_is_refused_and_removed(server: Server, cache: Path) -> None:
+def test_the_users_hash_takes_the_place_of_the_known_one(server: FileServer) -> None:
+    server.content = CONTENT[1:]
+    sha256 = hashlib.sha256(server.content).hexdigest()
+    path = weights.resolve("tiny", sha256=sha256.upper(), base_url=server.url)
+    assert path.read_bytes() == server.content
+    assert weights.resolve("tiny", sha256=sha256, offline=True) == path
+    with pytest.raises(WeightsUnavailableError, match=f"damaged .*{len(CONTENT) - 1} bytes instead of {len(CONTENT)}"):
+        weights.resolve("tiny", offline=True)
+
+
+def test_a_wrong_file_is_refused_and_removed(server: FileServer, cache: Path) -> None:
+    server.faults = ["wrong"]
     with pytest.raises(WeightsError, match=r"^[^\n]*SHA-256 is [0-9a-f]{64} instead of " + HASH) as caught:
-        weights.resolve("tiny", base_url=f"{server.url}/wrong")
+        weights.resolve("tiny", base_url=server.url)
     assert not isinstance(caught.value, WeightsUnavailableError)
     assert contents(cache) == []
+    assert len(server.asked) == 1
 
 
-def test_a_damaged_file_in_the_cache_is_replaced(server: Server, cache: Path) -> None:
+def test_a_damaged_file_in_the_cache_is_replaced(server: FileServer, cache: Path) -> None:
     cache.mkdir()
     for damaged in (CONTENT[:-1], CONTENT[:-1] + b"?"):
         (cache / "tiny.bin").write_bytes(damaged)
         with pytest.raises(WeightsError, match="damaged"):
             weights.verify("tiny")
-        with pytest.raises(WeightsUnavailableError):
+        with pytest.raises(WeightsUnavailableError, match="what is in the cache is damaged"):
             weights.resolve("tiny", offline=True)
-        assert weights.resolve("tiny", base_url=f"{server.url}/good").read_bytes() == CONTENT
+        assert weights.resolve("tiny", base_url=server.url).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("behaviour", ["missing", "truncated", "stalled", "mute"])
-def test_a_server_that_does_not_deliver(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str) -> None:
-    monkeypatch.setattr(weights, "_READ_S", 0.3)
+@pytest.mark.parametrize(("fault", "requests"), [(404, 1), (503, 1), ("mute", 1), ("cut", 4), ("stall", 4)])
+def test_a_server_that_does_not_deliver(
+    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch, fault: str | int, requests: int
+) -> None:
+    monkeypatch.setattr(download, "_READ_S", 0.3)
+    server.ranges = False
+    server.faults = [fault] * 10
     began = time.monotonic()
     with pytest.raises(WeightsUnavailableError) as caught:
-        weights.resolve("tiny", base_url=f"{server.url}/{behaviour}")
+        weights.resolve("tiny", base_url=server.url)
     message = str(caught.value)
     assert "\n" not in message
-    assert f"{server.url}/{behaviour}/tiny.bin" in message and str(cache / "tiny.bin") in message
-    assert bool(re.search(r"\b404\b", message)) == (behaviour == "missing")
-    assert contents(cache) == []
-    assert server.asked == [f"/{behaviour}/tiny.bin"]
+    assert f"{server.url}/tiny.bin" in message and str(cache / "tiny.bin") in message
+    assert bool(re.search(rf"said {fault}\b", message)) == isinstance(fault, int)
+    assert not (cache / "tiny.bin").exists()
+    assert len(server.asked) == requests
     assert time.monotonic() - began < 5
 
 
@@ -158,7 +130,7 @@ def test_a_name_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> No
         raise socket.gaierror("no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(weights, "_ANSWER_S", 0.3)
+    monkeypatch.setattr(download, "_ANSWER_S", 0.3)
     try:
         with pytest.raises(WeightsUnavailableError, match="did not answer in time"):
             weights.resolve("tiny", base_url="http://nowhere.invalid")
@@ -170,51 +142,63 @@ def test_a_name_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_a_network_it_is_over_within_ten_seconds() -> None:
-    assert weights._ANSWER_S < 10
-    assert weights._CONNECT_S <= 3
-    assert weights._READ_S <= 5
+    assert download._ANSWER_S < 10
+    assert download._CONNECT_S <= 3
+    assert download._READ_S <= 5
 
 
 def test_the_users_own_file_is_taken_as_it_is(tmp_path: Path) -> None:
     own = tmp_path / "own.bin"
     own.write_bytes(b"mine")
     assert weights.resolve("tiny", path=own) == own
+    assert weights.locate(str(own)) == own
     with pytest.raises(WeightsError, match=r"missing\.bin"):
         weights.resolve("tiny", path=tmp_path / "missing.bin")
     with pytest.raises(WeightsError, match="not a file"):
         weights.resolve("tiny", path=tmp_path)
 
 
+@pytest.mark.parametrize("model", ["tiny", "tiny.bin", "t.pt"])
+def test_whatever_the_model_is_called(server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    here = Weights(name="tiny", filename="tiny.bin", url=f"{server.url}/tiny.bin", sha256=HASH, alias="t.pt")
+    monkeypatch.setattr(weights, "CATALOGUE", (UNSIZED, here))
+    steps: list[weights.Progress] = []
+    assert weights.locate(model, progress=steps.append) == cache / "tiny.bin"
+    assert steps[-1].name == "tiny"
+    assert weights.resolve(model, offline=True) == weights.verify(model) == cache / "tiny.bin"
+
+
+def test_a_file_here_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.bin").write_bytes(b"mine")
+    assert weights.locate("tiny.bin") == Path("tiny.bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert weights.locate("~/tiny.bin") == tmp_path / "tiny.bin"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [("models/sam.pt", "is not here"), ("sam.pt", "is not here"), ("nonsense", "no weights are known as 'nonsense'"), (".", "is a folder")],
+)
+def test_what_is_neither_a_file_nor_known(model: str, said: str) -> None:
+    with pytest.raises(WeightsError, match=rf"^[^\n]*{re.escape(said)}; .* one of tiny \(tiny\.bin\), unsized \(unsized\.bin\)$"):
+        weights.locate(model)
+
+
 def test_unknown_and_absent_names(cache: Path) -> None:
-    with pytest.raises(WeightsError, match="'nonsense'; expected one of tiny, unhashed"):
+    with pytest.raises(WeightsError, match="'nonsense'; expected one of tiny"):
         weights.resolve("nonsense")
     with pytest.raises(WeightsError, match="streamseg weights fetch tiny"):
         weights.verify("tiny")
     assert not cache.exists()
 
 
-def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocker = tmp_path / "file"
     blocker.touch()
     monkeypatch.setenv("STREAMSEG_CACHE", str(blocker / "cache"))
     with pytest.raises(WeightsError, match="STREAMSEG_CACHE"):
-        weights.resolve("tiny", base_url=f"{server.url}/good")
-
-
-def test_two_processes_download_once(server: Server, cache: Path) -> None:
-    program = (
-        "import sys; from streamseg.models import weights; "
-        f"print(weights.resolve('yolox-s', sha256={HASH!r}, base_url={server.url + '/good'!r}))"
-    )
-    processes = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    try:
-        printed = [process.communicate(timeout=60)[0].strip() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    assert printed == [str(cache / "yolox_s.onnx")] * 2
-    assert server.asked == ["/good/yolox_s.onnx"]
+        weights.resolve("tiny", base_url=server.url)
 
 
 def test_the_cache_is_the_users_unless_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -227,9 +211,12 @@ def test_the_cache_is_the_users_unless_chosen(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_the_catalogue_names_each_model_once() -> None:
-    by_name = {item.name: item for item in CATALOGUE}
-    assert list(by_name) == ["mobilesam", "yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"]
-    assert len({item.filename for item in CATALOGUE}) == len(CATALOGUE)
+    names = [item.name for item in CATALOGUE]
+    assert names[:4] == ["mobilesam", "sam-vit-b", "sam-vit-l", "sam-vit-h"]
+    assert names[4:] == ["yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x"]
+    every = [name for item in CATALOGUE for name in (item.name, item.filename, item.alias) if name is not None]
+    assert len(set(every)) == len(every)
     assert all(item.url.startswith("https://") and item.url.endswith(f"/{item.filename}") for item in CATALOGUE)
-    assert {item.name for item in CATALOGUE if item.sha256} == {"mobilesam", "yolox-nano", "yolox-tiny"}
-    assert all(len(item.sha256) == 64 and item.size for item in CATALOGUE if item.sha256)
+    assert all(re.fullmatch(r"[0-9a-f]{64}", item.sha256) for item in CATALOGUE)
+    assert len({item.sha256 for item in CATALOGUE}) == len(CATALOGUE)
+    assert {item.alias for item in CATALOGUE} == {None, "sam_b.pt", "sam_l.pt", "sam_h.pt"}
