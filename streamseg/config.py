@@ -89,7 +89,7 @@ class DetectorSettings(_Settings, frozen=True, kw_only=True):
     Attributes:
         model: `auto`, `yolox-…`, `motion`, `fixed`, a YOLOX export that ends in `.onnx`, or an installed plug-in.
         weights: A file of the user's own in place of the official weights.
-        sha256: The hash that downloaded weights must have, for models without a published one.
+        sha256: The hash that downloaded weights must have, in place of the one that is known here.
         conf: Least confidence of a detection.
         iou: Overlap above which the weaker of two boxes of a class is dropped.
         imgsz: Longer side of the network's input, in pixels.
