@@ -9,14 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from streamseg.annotate import auto_annotate
     from streamseg.client import Subscriber
     from streamseg.config import Config
     from streamseg.errors import StreamsegError
     from streamseg.masks import Mask
     from streamseg.messages import Detection, Result
     from streamseg.pipeline import Pipeline
+    from streamseg.sam.promptable import SAM
 
-__all__ = ["Config", "Detection", "Mask", "Pipeline", "Result", "StreamsegError", "Subscriber"]
+__all__ = ["SAM", "Config", "Detection", "Mask", "Pipeline", "Result", "StreamsegError", "Subscriber", "auto_annotate"]
 __version__ = "0.1.0"
 
 
@@ -27,8 +29,10 @@ def __getattr__(name: str) -> object:
         "Mask": "streamseg.masks",
         "Pipeline": "streamseg.pipeline",
         "Result": "streamseg.messages",
+        "SAM": "streamseg.sam.promptable",
         "StreamsegError": "streamseg.errors",
         "Subscriber": "streamseg.client",
+        "auto_annotate": "streamseg.annotate",
     }
     if name not in homes:
         raise AttributeError(f"module 'streamseg' has no attribute {name!r}")

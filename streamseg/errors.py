@@ -32,6 +32,10 @@ class OutputExistsError(UsageError):
     """A file that would be written is there already, and overwriting was not asked for."""
 
 
+class NoImageError(UsageError, RuntimeError):
+    """A predictor was asked about a picture before it was given one."""
+
+
 class NoDisplayError(UsageError):
     """A window was asked for on a machine without a display."""
 

@@ -120,9 +120,16 @@ class Mask:
     def rle(self, height: int, width: int) -> str:
         """COCO's compressed run-length encoding over a frame of that size; what lies outside the frame is cut off.
 
-        Runs go down the columns and begin with a run of zeros; from the fourth on, each run is stored as its difference to the
-        run two before, in groups of five bits from the lowest up (the format of COCO's `maskApi.c`). Only the mask's rectangle is
-        read, so the cost does not grow with the frame.
+        From the fourth on, each of `runs` is stored as its difference to the run two before, in groups of five bits from the
+        lowest up (the format of COCO's `maskApi.c`).
+        """
+        return _compress_runs(self.runs(height, width))
+
+    def runs(self, height: int, width: int) -> NDArray[np.int64]:
+        """COCO's uncompressed run-length encoding over a frame of that size; what lies outside the frame is cut off.
+
+        Runs go down the columns and begin with a run of zeros. Only the mask's rectangle is read, so the cost does not grow with
+        the frame.
         """
         inside = self.bits[: max(0, height - self.y), : max(0, width - self.x)]
         rows, columns = inside.shape
@@ -135,7 +142,7 @@ class Mask:
         joined = 2 * np.flatnonzero(edges[1:-1:2] == edges[2::2]) + 1
         edges = np.delete(edges, np.concatenate((joined, joined + 1)))
         runs = np.diff(edges, prepend=0, append=height * width)
-        return _compress_runs(runs[:-1] if runs.size > 1 and runs[-1] == 0 else runs)
+        return runs[:-1] if runs.size > 1 and runs[-1] == 0 else runs
 
     def polygons(self) -> list[Polygon]:
         """Outer outlines of the mask's parts, each of shape (points, 2), in frame coordinates. Holes are not kept."""

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Box, Image
+from streamseg.models.sam.automatic import AutomaticOptions
 
 Floats = NDArray[np.float32]
 
@@ -54,6 +55,29 @@ class OracleAnswer:
     predictions: list[OraclePrediction]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OracleMasks:
+    """What the original's everything mode finds in one picture, n masks.
+
+    Attributes:
+        masks: Shape (n, height, width), bool.
+        logits: Shape (n, height, width), what the masks were made from, before small regions were removed.
+        bbox: Shape (n, 4): left, top, width, height.
+        predicted_iou: Shape (n,).
+        stability_score: Shape (n,).
+        point: Shape (n, 2): x, y.
+        crop_box: Shape (n, 4): left, top, width, height.
+    """
+
+    masks: NDArray[np.bool_]
+    logits: Floats
+    bbox: NDArray[np.int64]
+    predicted_iou: NDArray[np.float64]
+    stability_score: NDArray[np.float64]
+    point: NDArray[np.float64]
+    crop_box: NDArray[np.int64]
+
+
 def oracle_entries(model: str) -> dict[str, list[int]]:
     """The names and shapes of the entries of an original's checkpoint."""
     entries: dict[str, list[int]] = json.loads(_run("entries", model))
@@ -63,6 +87,11 @@ def oracle_entries(model: str) -> dict[str, list[int]]:
 def seeded_checkpoint(path: Path, seed: int, model: str = "vit_t") -> None:
     """Write a checkpoint of an original with random weights, entries and names those of the official file."""
     _run("checkpoint", model, str(seed), str(path))
+
+
+def blob_checkpoint(path: Path, seed: int) -> None:
+    """Write a checkpoint of MobileSAM with random weights whose masks are a few blobs, other ones for other prompts."""
+    _run("blobs", str(seed), str(path))
 
 
 def oracle_predict(checkpoint: Path, cases: Sequence[tuple[Image, Sequence[OraclePrompt]]], model: str = "vit_t") -> list[OracleAnswer]:
@@ -85,6 +114,25 @@ def oracle_predict(checkpoint: Path, cases: Sequence[tuple[Image, Sequence[Oracl
                 )
                 for i, (_, prompts) in enumerate(cases)
             ]
+
+
+def oracle_generate(checkpoint: Path, cases: Sequence[tuple[Image, AutomaticOptions]], model: str = "vit_t") -> list[OracleMasks]:
+    """Let an original find everything in BGR pictures, each with its settings."""
+    given: dict[str, NDArray[np.generic]] = {}
+    for i, (image, options) in enumerate(cases):
+        given[f"{i}.image"] = image
+        for name in (field.name for field in fields(options) if field.name not in ("points_per_side", "point_grids")):
+            given[f"{i}.option.{name}"] = np.array(getattr(options, name))
+        if options.points_per_side is not None:
+            given[f"{i}.option.points_per_side"] = np.array(options.points_per_side)
+        given |= {f"{i}.point_grids.{layer}": grid for layer, grid in enumerate(options.point_grids or ())}
+    with tempfile.TemporaryDirectory() as directory:
+        source, output = Path(directory, "given.npz"), Path(directory, "answers.npz")
+        with source.open("wb") as file:
+            np.savez(file, allow_pickle=False, **given)
+        _run("generate", model, str(checkpoint), str(source), str(output))
+        with np.load(output) as said:
+            return [OracleMasks(**{field.name: said[f"{i}.{field.name}"] for field in fields(OracleMasks)}) for i in range(len(cases))]
 
 
 def _arguments(prompt: OraclePrompt) -> dict[str, NDArray[np.generic]]:

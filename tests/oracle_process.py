@@ -2,10 +2,14 @@
 
     python oracle_process.py entries MODEL
     python oracle_process.py checkpoint MODEL SEED OUTPUT.pt
+    python oracle_process.py blobs SEED OUTPUT.pt
     python oracle_process.py predict MODEL CHECKPOINT.pt INPUT.npz OUTPUT.npz
+    python oracle_process.py generate MODEL CHECKPOINT.pt INPUT.npz OUTPUT.npz
 
-INPUT holds `<i>.image` (BGR) and, for its prompt j, `<i>.<j>.multimask` with any of `<i>.<j>.<argument>`; OUTPUT holds `<i>.features` and
-`<i>.<j>.logits` (over the whole picture), `<i>.<j>.iou`, `<i>.<j>.low_res`.
+For `predict`, INPUT holds `<i>.image` (BGR) and, for its prompt j, `<i>.<j>.multimask` with any of `<i>.<j>.<argument>`; OUTPUT holds
+`<i>.features` and `<i>.<j>.logits` (over the whole picture), `<i>.<j>.iou`, `<i>.<j>.low_res`.
+For `generate`, INPUT holds `<i>.image` (BGR) and `<i>.option.<name>`, `<i>.point_grids.<layer>`; OUTPUT holds for the n masks found
+`<i>.masks` and `<i>.logits`, shape (n, height, width), `<i>.bbox`, `<i>.predicted_iou`, `<i>.stability_score`, `<i>.point`, `<i>.crop_box`.
 """
 
 from __future__ import annotations
@@ -14,14 +18,16 @@ import json
 import math
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from mobile_sam import SamPredictor, sam_model_registry
+    from mobile_sam import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 
 ARGUMENTS = ("box", "point_coords", "point_labels", "mask_input")
 
@@ -59,6 +65,41 @@ def write_checkpoint(name: str, seed: int, path: Path) -> None:
     torch.save(state, path)
 
 
+def write_blob_checkpoint(seed: int, path: Path) -> None:
+    """Save random weights of MobileSAM whose masks are a few blobs that depend on the prompt, so that their boxes differ."""
+    write_checkpoint("vit_t", seed, path)
+    state = torch.load(path)
+    for name, tensor in state.items():
+        if name.startswith("image_encoder.neck.3"):
+            tensor.mul_(0.05)
+        elif "point_embeddings" in name:
+            tensor.mul_(0.1)
+        elif "output_upscaling" in name and tensor.ndim == 4:
+            # Without this, each of the pixels that come of one has a texture of its own.
+            tensor.copy_(2 * tensor.mean(dim=(2, 3), keepdim=True).expand_as(tensor))
+        elif "cross_attn_image_to_token.q_proj.weight" in name:
+            # A place of the picture looks for the token of the point that lies there.
+            tensor.copy_(state[name.replace("q_proj", "k_proj")])
+        elif "cross_attn_image_to_token.q_proj.bias" in name or "cross_attn_image_to_token.k_proj.bias" in name:
+            tensor.zero_()
+    model = sam_model_registry["vit_t"]().eval()
+    model.load_state_dict(state)
+    means: list[torch.Tensor] = []
+    model.mask_decoder.output_upscaling.register_forward_hook(lambda _module, _input, output: means.append(output.mean(dim=(0, 2, 3))))
+    predictor = SamPredictor(model)
+    predictor.set_image(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    points = torch.rand(16, 1, 2, generator=torch.Generator().manual_seed(seed)) * 1024
+    predictor.predict_torch(points, torch.ones(16, 1))
+    mean = means[0] / means[0].norm()
+    # What all pixels have in common says the same of each of them: below the threshold.
+    for name, tensor in state.items():
+        if "hypernetworks" in name and "layers.2" in name:
+            tensor.sub_(torch.tensordot(mean, mean @ tensor, dims=0)).mul_(10)
+            if tensor.ndim == 1:
+                tensor.sub_(5 * mean / means[0].norm())
+    torch.save(state, path)
+
+
 def predict(name: str, checkpoint: Path, source: Path, output: Path) -> None:
     model = sam_model_registry[name](checkpoint=checkpoint)
     # The original computes its attention biases when it is told to evaluate, which its loader does before it reads the weights.
@@ -79,11 +120,48 @@ def predict(name: str, checkpoint: Path, source: Path, output: Path) -> None:
     np.savez(output, allow_pickle=False, **answers)
 
 
+def generate(name: str, checkpoint: Path, source: Path, output: Path) -> None:
+    model = sam_model_registry[name](checkpoint=checkpoint).eval()
+    answers: dict[str, np.ndarray] = {}
+    with np.load(source) as given:
+        for case in (key.removesuffix(".image") for key in given.files if key.endswith(".image")):
+            image = np.ascontiguousarray(given[f"{case}.image"][..., ::-1])
+            options = {key.rpartition(".")[2]: given[key].item() for key in given.files if key.startswith(f"{case}.option.")}
+            grids = [given[key] for key in given.files if key.startswith(f"{case}.point_grids.")]
+            if grids:
+                options |= {"points_per_side": None, "point_grids": grids}
+            records = SamAutomaticMaskGenerator(model, **options).generate(image)
+            for key in ("bbox", "predicted_iou", "stability_score", "crop_box"):
+                answers[f"{case}.{key}"] = np.array([record[key] for record in records])
+            answers[f"{case}.point"] = np.array([record["point_coords"][0] for record in records])
+            answers[f"{case}.masks"] = np.array([record["segmentation"] for record in records])
+            answers[f"{case}.logits"] = np.array(list(logits_of(SamPredictor(model), image, records)))
+    np.savez(output, allow_pickle=False, **answers)
+
+
+def logits_of(predictor: SamPredictor, image: np.ndarray, records: list[dict[str, Any]]) -> Iterator[np.ndarray]:
+    """What each record's mask was made from; the generator does not tell."""
+    read = None
+    for record in records:
+        # They are floats where a crop without masks has made them so.
+        left, top, width, height = (int(side) for side in record["crop_box"])
+        if record["crop_box"] != read:
+            predictor.set_image(image[top : top + height, left : left + width])
+            read = record["crop_box"]
+        logits, iou, _ = predictor.predict(np.array(record["point_coords"]) - (left, top), np.ones(1), return_logits=True)
+        full = np.full(image.shape[:2], -np.inf, np.float32)
+        full[top : top + height, left : left + width] = logits[np.abs(iou - record["predicted_iou"]).argmin()]
+        yield full
+
+
 if __name__ == "__main__":
     torch.set_num_threads(2)
     if sys.argv[1] == "entries":
         print_entries(sys.argv[2])
     elif sys.argv[1] == "checkpoint":
         write_checkpoint(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    elif sys.argv[1] == "blobs":
+        write_blob_checkpoint(int(sys.argv[2]), Path(sys.argv[3]))
     else:
-        predict(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5]))
+        answer = {"predict": predict, "generate": generate}[sys.argv[1]]
+        answer(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5]))

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from streamseg.cli.annotate import annotate
 from streamseg.cli.bench import bench_app
 from streamseg.cli.pipeline import check, demo, devices, init, keys, run, show, subscribe
+from streamseg.cli.segment import segment
 from streamseg.cli.weights import weights_app
 from streamseg.errors import StreamsegError
 
@@ -26,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, run, show, subscribe, check, init, keys, devices):
+for command in (demo, run, show, subscribe, segment, annotate, check, init, keys, devices):
     app.command()(command)
 app.add_typer(weights_app, name="weights")
 app.add_typer(bench_app, name="bench")
@@ -48,7 +50,7 @@ def main() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """Unwind on SIGTERM as on Ctrl-C, so that locks and unfinished downloads are cleared away."""
+    """Unwind on SIGTERM as on Ctrl-C, so that locks and unfinished files are cleared away."""
     sys.exit(128 + number)
 
 

@@ -10,10 +10,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import msgspec
+import numpy as np
 import pytest
 import yaml
 from clips import write_clip
+from oracle import seeded_checkpoint
 from pipeline_runs import Run, free_endpoint
 
 from streamseg import errors
@@ -22,6 +25,7 @@ from streamseg.client import Subscriber
 from streamseg.config import Config, CurveSettings, FixedBox, SourceSettings
 from streamseg.config_file import load_config, parse_override
 from streamseg.models.catalogue import CATALOGUE
+from streamseg.sam.info import parameter_table
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -109,7 +113,7 @@ def test_every_weight_is_named_with_its_size() -> None:
 
 
 def test_every_link_into_the_project_leads_somewhere() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", re.sub(r"```.*?```", "", README, flags=re.DOTALL)) if not link.startswith("http")]
     assert "scripts/picture.jpg" in links
     assert [link for link in links if not (ROOT / link).is_file()] == []
     scripts = set(re.findall(r"^\./(scripts/\w+)", "\n".join(blocks("sh")), re.MULTILINE))
@@ -167,5 +171,54 @@ def test_the_pipeline_in_a_script_yields_every_frame(tmp_path: Path) -> None:
     assert all(set(yaml.safe_load(names)) <= {"moving"} for _, names in lines)
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the programs name: a checkpoint, a picture, and a folder of pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    seeded_checkpoint(folder / "mobile_sam.pt", seed=2)
+    (folder / "photos").mkdir()
+    for name in ("dog.jpg", "photos/one.jpg", "photos/two.jpg"):
+        assert cv2.imwrite(str(folder / name), np.random.default_rng(len(name)).integers(0, 255, (576, 768, 3), np.uint8))
+    return folder
+
+
+def run_program(program: str, folder: Path) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_segmenter_in_a_script_answers_its_prompts(pictures: Path) -> None:
+    (line,) = run_program(blocks("python")[2], pictures)
+    assert re.fullmatch(r"\(2, 576, 768\) \[.+ .+\]", line)
+
+
+def test_the_original_names_in_a_script_answer_their_prompt(pictures: Path) -> None:
+    (line,) = run_program(blocks("python")[3], pictures)
+    assert re.fullmatch(r"\(3, 576, 768\) \[.+ .+ .+\]", line)
+
+
+def test_the_script_that_labels_a_folder_does(pictures: Path, shared_data: Path) -> None:
+    program = blocks("python")[4]
+    assert program.count('"yolox-nano"') == 1
+    assert run_program(program.replace("yolox-nano", str(shared_data / "yolox_nano.onnx")), pictures) == []
+    assert sorted(path.name for path in (pictures / "labels").iterdir()) == ["one.txt", "two.txt"]
+
+
+def test_the_parameters_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| `(\S+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|(.*)\|$", README, re.MULTILINE)
+    said = [(name, *(int(count.replace(",", "")) for count in counts), published.strip()) for name, *counts, published in rows]
+    assert said == [
+        (
+            info.architecture,
+            info.encoder,
+            info.prompt_encoder + info.decoder,
+            info.total,
+            "" if (of := info.published) is None else f"{of.encoder}, {of.decoder}, {of.total}",
+        )
+        for info in parameter_table()
+    ]
+
+
 def test_there_is_no_other_python_in_it() -> None:
-    assert len(blocks("python")) == 2
+    assert len(blocks("python")) == 5

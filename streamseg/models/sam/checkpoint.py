@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ _UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
 """The classifier that TinyViT was trained with; it takes no part in segmentation."""
 _VIT_CHANNELS: Final = MappingProxyType({768: "sam-vit-b", 1024: "sam-vit-l", 1280: "sam-vit-h"})
 _PROBLEMS_NAMED = 3
+_Network = TypeVar("_Network", bound=SamNetwork)
 _ADVICE = "give an official file, such as mobile_sam.pt or sam_vit_b_01ec64.pth"
 
 
@@ -34,11 +35,16 @@ def load_network(path: Path, architecture: str | None = None) -> SamNetwork:
     Raises:
         CheckpointError: The file cannot be read, is no checkpoint, or is one of another model; the message names the entries.
     """
+    return load_network_as(SamNetwork, path, architecture)
+
+
+def load_network_as(kind: type[_Network], path: Path, architecture: str | None = None) -> _Network:
+    """The same as an instance of `kind`, which adds no weights."""
     found = {name: entry for name, entry in _read(path).items() if not str(name).startswith(_UNUSED)}
     held = _architecture(found)
     if architecture is not None and held not in (None, architecture):
         raise CheckpointError(f"{path} is a checkpoint of {held}, not of {architecture}; choose that model, or give another file")
-    network = _empty_network(held or architecture or MOBILE_SAM)
+    network = _empty_network(kind, held or architecture or MOBILE_SAM)
     expected = {official_name(name): tensor for name, tensor in network.state_dict().items()}
     problems = _differences(expected, found)
     if problems:
@@ -73,13 +79,13 @@ def _architecture(found: Mapping[object, object]) -> str | None:
     return _VIT_CHANNELS.get(positions.shape[-1]) if isinstance(positions, Tensor) and positions.ndim == 4 else None
 
 
-def _empty_network(architecture: str) -> SamNetwork:
+def _empty_network(kind: type[_Network], architecture: str) -> _Network:
     if architecture == MOBILE_SAM:
         # TinyViT works out tables as it is made, so it is made in memory.
-        return SamNetwork(architecture)
+        return kind(architecture)
     # The others hold weights only, up to 2.5 GB; they are not made twice.
     with torch.device("meta"):
-        return SamNetwork(architecture)
+        return kind(architecture)
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[object, object]) -> list[str]:

@@ -76,23 +76,23 @@ class ImageEmbedding:
         return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.features.device)
 
 
-def resized_size(size: Size) -> Size:
-    """A picture's size after resizing: the longer side 1024, the other in proportion and at least 1."""
-    scale = INPUT_SIZE / max(size)
+def resized_size(size: Size, longer_side: int = INPUT_SIZE) -> Size:
+    """A picture's size after resizing: the longer side as given, the other in proportion and at least 1."""
+    scale = longer_side / max(size)
     return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
-def resize_image(image: Image) -> Image:
+def resize_image(image: Image, longer_side: int = INPUT_SIZE) -> Image:
     """Resize a picture of shape (height, width, 3), uint8, to `resized_size`, exactly as SAM does."""
-    height, width = resized_size((image.shape[0], image.shape[1]))
+    height, width = resized_size((image.shape[0], image.shape[1]), longer_side)
     # SAM resizes with Pillow, whose antialiasing OpenCV's resize does not have.
     return np.asarray(PilImage.fromarray(image).resize((width, height), PilImage.Resampling.BILINEAR))
 
 
-def resize_positions(positions: ArrayLike, original_size: Size) -> np.ndarray[Any, np.dtype[np.float64]]:
+def resize_positions(positions: ArrayLike, original_size: Size, longer_side: int = INPUT_SIZE) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Positions in pixels of the picture, x and y in the last axis, or a box's four numbers there, in pixels of the resized one."""
     given = np.asarray(positions, dtype=np.float64)
-    height, width = resized_size(original_size)
+    height, width = resized_size(original_size, longer_side)
     # Rounding gives each axis a ratio of its own.
     return (given.reshape(-1, 2) * (width / original_size[1], height / original_size[0])).reshape(given.shape)
 

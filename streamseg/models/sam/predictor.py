@@ -38,7 +38,7 @@ class Sam:
         Args:
             path: An official file such as `mobile_sam.pt`, or one with the same entries.
             architecture: The name of what the file must hold; None takes what it holds.
-            device: PyTorch's name of the device, such as `cpu` or `cuda:0`.
+            device: As in `to`.
             threads: How many threads PyTorch uses in this process from now on; None leaves that as it is.
 
         Raises:
@@ -48,10 +48,24 @@ class Sam:
         network = load_network(path, architecture)
         if threads is not None:
             torch.set_num_threads(threads)
+        return cls(network).to(device)
+
+    def to(self, device: str) -> Self:
+        """Move the network.
+
+        Args:
+            device: PyTorch's name of the device, such as `cpu` or `cuda:0`; `auto` takes a GPU where there is one.
+
+        Raises:
+            UsageError: PyTorch cannot use the device.
+        """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            return cls(network.to(device))
+            self.network.to(device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise UsageError(f"PyTorch cannot use the device {device!r}; give one that it has here, such as 'cpu'") from error
+        return self
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,125 @@
+"""YOLO labels for a folder of pictures by one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from streamseg.annotate.atomic import unfinished, unfinished_files, write_atomically
+from streamseg.annotate.labelling import LabelledPicture, Labeller
+from streamseg.annotate.models import check_detector, load_detector
+from streamseg.annotate.pictures import Picture, open_pictures
+from streamseg.annotate.work import annotate_pictures
+from streamseg.annotate.yolo import encode_yolo
+from streamseg.errors import SourceError, UsageError
+from streamseg.models.detectors import DetectorOptions
+from streamseg.models.weights import locate
+from streamseg.progress import DownloadDisplay
+
+
+class LabelFolder:
+    """YOLO's label files alone; a picture whose file is there is labelled."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def has(self, picture: Picture) -> bool:
+        """Whether its file is there."""
+        return self._file(picture.name).exists()
+
+    def begin(self, classes: Sequence[str]) -> None:
+        """Make the folder, and remove what an interrupted run left unfinished."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            for path in unfinished_files(self._directory):
+                unfinished(path).unlink()
+        except OSError as error:
+            raise self._not_written(error) from error
+
+    def add(self, picture: Picture, labelled: LabelledPicture) -> None:
+        """Write a picture's file."""
+        try:
+            write_atomically(self._file(picture.name), encode_yolo(labelled))
+        except OSError as error:
+            raise self._not_written(error) from error
+
+    def finish(self) -> None:
+        """Nothing: each file stands for itself."""
+
+    def _file(self, name: str) -> Path:
+        return self._directory / f"{Path(name).stem}.txt"
+
+    def _not_written(self, error: OSError) -> UsageError:
+        return UsageError(f"{self._directory} cannot be written: {error.strerror or error}; give another output_dir")
+
+
+def auto_annotate(
+    data: str | Path,
+    det_model: str | Path = "yolox-nano",
+    sam_model: str | Path = "mobile_sam.pt",
+    device: str = "",
+    conf: float = 0.25,
+    iou: float = 0.45,
+    imgsz: int | None = 640,
+    max_det: int = 300,
+    classes: Sequence[str | int] | None = None,
+    output_dir: str | Path | None = None,
+) -> None:
+    """Write YOLO polygons for the pictures of a folder: find the objects, and segment each within its box.
+
+    For each picture there is then a file `NAME.txt` with a line for each object: the number of its class, and one polygon in shares of
+    the picture's width and height. A picture without objects has an empty file. Pictures that have a file are not looked at again, so
+    an interrupted call goes on where it was when it is repeated. Progress goes to standard error.
+
+    Args:
+        data: The folder; what lies in its folders is not taken.
+        det_model: Finds the objects: `yolox-nano` to `yolox-x`, a YOLOX export that ends in `.onnx`, or a plug-in.
+        sam_model: Segments them: a checkpoint of MobileSAM or SAM, or a name that is fetched, such as `mobile_sam.pt` or `sam-vit-b`.
+        device: PyTorch's name of the device for `sam_model`, or the number of a GPU; empty takes a GPU where there is one.
+        conf: Objects below this confidence are left out, 0 to 1.
+        iou: Of two boxes of one class that overlap by more than this, the less confident goes, 0 to 1.
+        imgsz: Longer side of the detector's input, a multiple of 32; None takes the detector's own.
+        max_det: At most so many objects a picture.
+        classes: Names or numbers of the classes to keep; None keeps all.
+        output_dir: Where the files go; None takes `<data>_auto_annotate_labels` beside the folder.
+
+    Raises:
+        UsageError: An option has no meaning, or the files cannot be written.
+        SourceError: The folder has no pictures; or, after all others were annotated, a picture could not be read.
+        WeightsError: The weights are missing, or are not those of the model.
+    """
+    folder = Path(data)
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is no folder; give the folder that holds the pictures")
+    detector = DetectorOptions(
+        model=str(det_model),
+        conf=conf,
+        iou=iou,
+        imgsz=imgsz,
+        max_det=max_det,
+        classes=None if classes is None else tuple(classes),
+        threads=os.cpu_count() or 1,
+    )
+    check_detector(detector)
+    pictures = open_pictures(folder, every=1, detector=detector.model)
+    output = folder.parent / f"{folder.stem}_auto_annotate_labels" if output_dir is None else Path(output_dir)
+    console = Console(stderr=True)
+
+    def load() -> Labeller:
+        from streamseg.models.sam import Sam
+
+        with DownloadDisplay(console) as downloads:
+            checkpoint = locate(str(sam_model), progress=downloads.update)
+            segmenter = Sam.load(checkpoint, device=_torch_device(device), threads=detector.threads)
+            return Labeller(load_detector(detector, downloads.update), segmenter)
+
+    summary = annotate_pictures(pictures, LabelFolder(output), load, console)
+    if summary.unreadable:
+        raise SourceError(f"{summary.unreadable} pictures of {folder} could not be read and have no labels; see the lines above")
+
+
+def _torch_device(device: str) -> str:
+    return f"cuda:{device}" if device.isdigit() else device or "auto"

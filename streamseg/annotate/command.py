@@ -1,0 +1,85 @@
+"""`streamseg annotate`: a data set from a folder of pictures or a video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from streamseg.annotate.dataset import Settings, open_dataset
+from streamseg.annotate.formats import create_format
+from streamseg.annotate.labelling import Labeller
+from streamseg.annotate.models import (
+    check_detector,
+    check_segmenter,
+    detector_hash,
+    load_detector,
+    load_segmenter,
+    segmenter_hash,
+)
+from streamseg.annotate.pictures import open_pictures
+from streamseg.annotate.work import Summary, annotate_pictures
+from streamseg.models.detectors import DetectorOptions
+from streamseg.models.segmenters import SegmenterOptions
+from streamseg.progress import DownloadDisplay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotateOptions:
+    """What to annotate, by what, and where to.
+
+    Attributes:
+        source: A folder of pictures, a picture, or a video.
+        output: The data set's folder; made if absent.
+        format: One of `FORMATS`.
+        every: For a video: annotate every so many frames.
+        anew: Whether to remove what an earlier run put into `output`, and begin anew.
+    """
+
+    source: Path
+    output: Path
+    format: str
+    detector: DetectorOptions
+    segmenter: SegmenterOptions
+    every: int = 1
+    anew: bool = False
+
+
+def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
+    """Make a data set, or go on with one that was interrupted.
+
+    Args:
+        options: As given by the user.
+        console: For progress.
+
+    Raises:
+        StreamsegError: Something was wrong with the options, the source, or the weights.
+    """
+    detector, segmenter = options.detector, options.segmenter
+    create_format(options.format)
+    check_detector(detector)
+    check_segmenter(segmenter)
+    pictures = open_pictures(options.source, every=options.every, detector=detector.model)
+    settings = Settings(
+        format=options.format,
+        source=pictures.name,
+        source_bytes=pictures.size,
+        every=options.every,
+        detector=Path(detector.model).name,
+        detector_sha256=detector_hash(detector),
+        segmenter=segmenter.model,
+        segmenter_sha256=segmenter_hash(segmenter),
+        conf=detector.conf,
+        iou=detector.iou,
+        imgsz=detector.imgsz,
+        max_det=detector.max_det,
+        classes=None if detector.classes is None else list(detector.classes),
+    )
+
+    def load() -> Labeller:
+        with DownloadDisplay(console) as downloads:
+            return Labeller(load_detector(detector, downloads.update), load_segmenter(segmenter, downloads.update))
+
+    with open_dataset(options.output, settings, anew=options.anew) as dataset:
+        return annotate_pictures(pictures, dataset, load, console)

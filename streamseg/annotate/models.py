@@ -1,0 +1,82 @@
+"""The models that annotate: by name, or by files of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from streamseg.errors import UsageError
+from streamseg.models import Detector, Segmenter, segmenter_names, weights
+from streamseg.models.detector_names import YOLOX_MODELS, check_model
+from streamseg.models.detectors import DetectorOptions, create_detector
+from streamseg.models.segmenters import SegmenterOptions, create_segmenter
+from streamseg.models.weights import Progress
+
+
+def check_detector(detector: DetectorOptions) -> None:
+    """Check what can be known of a detector without loading anything.
+
+    Raises:
+        UsageError: It does not exist, has no such class, or makes no sense here.
+    """
+    if detector.model == "fixed":
+        raise UsageError("fixed says the same of every picture, which makes no data set; choose a yolox detector")
+    check_model(detector.model, detector.classes, official=detector.weights is None)
+
+
+def check_segmenter(segmenter: SegmenterOptions) -> None:
+    """Check what can be known of a segmenter without loading anything.
+
+    Raises:
+        UsageError: It does not exist, or takes no weights and was given some.
+    """
+    segmenter_names.check_segmenter(segmenter.model, own_weights=segmenter.weights is not None)
+
+
+def detector_hash(detector: DetectorOptions) -> str | None:
+    """The SHA-256 of the user's own weights; None where there are none, and the model's name says everything.
+
+    Raises:
+        WeightsError: The file is missing.
+    """
+    return _hash(detector.model, Path(detector.model) if detector.model.endswith(".onnx") else detector.weights)
+
+
+def segmenter_hash(segmenter: SegmenterOptions) -> str | None:
+    """The same for a segmenter."""
+    return _hash(segmenter.model, segmenter.weights)
+
+
+def load_detector(detector: DetectorOptions, progress: Callable[[Progress], None]) -> Detector:
+    """Load a detector, fetching its weights where they are missing. OpenCV, too, uses its threads from now on.
+
+    Raises:
+        StreamsegError: It cannot be made as asked for, or has no weights.
+    """
+    cv2.setNumThreads(detector.threads)
+    if detector.model in YOLOX_MODELS:
+        detector = replace(detector, weights=weights.resolve(detector.model, path=detector.weights, progress=progress))
+    return create_detector(detector)
+
+
+def load_segmenter(segmenter: SegmenterOptions, progress: Callable[[Progress], None]) -> Segmenter[Any]:
+    """Load a segmenter, fetching its weights where they are missing.
+
+    Raises:
+        StreamsegError: It cannot be made as asked for, or has no weights.
+    """
+    if segmenter.model in segmenter_names.SAM_MODELS:
+        segmenter = replace(segmenter, weights=weights.resolve(segmenter.model, path=segmenter.weights, progress=progress))
+    return create_segmenter(segmenter)
+
+
+def _hash(model: str, path: Path | None) -> str | None:
+    if path is None:
+        return None
+    with weights.resolve(model, path=path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

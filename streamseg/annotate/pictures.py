@@ -1,0 +1,217 @@
+"""What is annotated: the pictures of a folder, one picture, or frames of a video."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+import cv2
+
+from streamseg.errors import SourceError, UsageError
+from streamseg.images import IMAGE_SUFFIXES, image_files, read_image
+from streamseg.messages import Image
+from streamseg.sources import SourceOptions
+from streamseg.sources.file import FileSource
+
+JPEG_QUALITY: Final = 95
+
+
+class Picture(Protocol):
+    """One picture of a source."""
+
+    @property
+    def name(self) -> str:
+        """Its file name in the data set."""
+        ...
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be annotated; if not, it is only there for the detector to see."""
+        ...
+
+    def read(self) -> Image:
+        """The picture, shape (height, width, 3), uint8, BGR.
+
+        Raises:
+            SourceError: It cannot be read.
+        """
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write it to a file, in the format of its name."""
+        ...
+
+    def is_at(self, path: Path) -> bool:
+        """Whether an existing file is what `save` would write.
+
+        Raises:
+            SourceError: The picture cannot be read.
+        """
+        ...
+
+
+class Pictures(Protocol):
+    """The pictures of a source, in the same order each time."""
+
+    @property
+    def name(self) -> str:
+        """The name of the source, without the folder it lies in."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """The source's size in bytes, where it is one file of many pictures."""
+        ...
+
+    @property
+    def total(self) -> int | None:
+        """How many pictures are wanted; None where nobody knows."""
+        ...
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether they follow upon each other, so that a detector may learn from those before."""
+        ...
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Go through them.
+
+        Raises:
+            SourceError: The source cannot be read further.
+        """
+        ...
+
+
+class PictureFile:
+    """A picture that is a file already, and is copied as it is."""
+
+    wanted = True
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self._path = path
+
+    def read(self) -> Image:
+        """The picture, upright."""
+        return read_image(self._path)
+
+    def save(self, path: Path) -> None:
+        """Copy the file's content, and when it was last changed."""
+        shutil.copyfile(self._path, path)
+        found = self._path.stat()
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+    def is_at(self, path: Path) -> bool:
+        """Whether a file has the same size, and the same time of its last change or else the same content."""
+        try:
+            return filecmp.cmp(self._path, path)
+        except OSError as error:
+            raise SourceError(f"{self._path} cannot be read: {error.strerror or error}; expected a picture") from error
+
+
+class PictureFiles:
+    """The pictures of a folder, sorted by name, without those of its folders; or a single picture."""
+
+    size = None
+    consecutive = False
+
+    def __init__(self, source: Path) -> None:
+        """Find the pictures.
+
+        Raises:
+            SourceError: The folder cannot be read, or holds no picture.
+            UsageError: Two pictures differ in nothing but the ending of their names.
+        """
+        self.name = source.resolve().name
+        self._files = image_files(source) if source.is_dir() else [source]
+        self.total = len(self._files)
+        stems: dict[str, Path] = {}
+        for path in self._files:
+            other = stems.setdefault(path.stem, path)
+            if other is not path:
+                raise UsageError(f"{other} and {path} would share one label file; rename one of them")
+
+    def __iter__(self) -> Iterator[PictureFile]:
+        return map(PictureFile, self._files)
+
+
+class VideoFrame:
+    """A frame of a video, to be saved as a JPEG."""
+
+    def __init__(self, name: str, image: Image, *, wanted: bool) -> None:
+        self.name = name
+        self.wanted = wanted
+        self._image = image
+
+    def read(self) -> Image:
+        """The frame."""
+        return self._image
+
+    def save(self, path: Path) -> None:
+        """Compress the frame; the same frame always gives the same bytes."""
+        _, encoded = cv2.imencode(".jpg", self._image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        path.write_bytes(encoded.tobytes())
+
+    def is_at(self, path: Path) -> bool:
+        """True: a video is known by its own size, and decoding gives the same frames each time."""
+        return True
+
+
+class VideoFrames:
+    """Every so many frames of a video, named after it and their number from 0: `clip_000120.jpg`."""
+
+    consecutive = True
+
+    def __init__(self, path: Path, *, every: int, between: bool) -> None:
+        """Open the video.
+
+        Args:
+            path: Of the file.
+            every: 1 for all frames, 2 for every second one, and so on.
+            between: Whether the frames between those are wanted for the detector to see.
+
+        Raises:
+            SourceError: The file cannot be played.
+        """
+        self._source = FileSource(SourceOptions(url=str(path)))
+        self._stem, self._every, self._between = path.stem, every, between
+        count = self._source.info.frame_count
+        self.name = path.name
+        self.size = path.stat().st_size
+        self.total = None if count is None else -(-count // every)
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        for number, frame in enumerate(self._source.frames(0, threading.Event())):
+            wanted = number % self._every == 0
+            if wanted or self._between:
+                yield VideoFrame(f"{self._stem}_{number:06}.jpg", frame.image, wanted=wanted)
+
+
+def open_pictures(source: Path, *, every: int, detector: str) -> PictureFiles | VideoFrames:
+    """Open what a path names, and see that it suits the detector.
+
+    Args:
+        source: A folder, a picture, or a video.
+        every: For a video: annotate every so many frames.
+        detector: Name of the detector; `motion` sees all frames of a video, and needs a video.
+
+    Raises:
+        SourceError: It cannot be read, or holds no picture.
+        UsageError: Two pictures would share one label file, or an option does not suit the source.
+    """
+    if not source.exists():
+        raise SourceError(f"{source}: no such file; give a folder of pictures, a picture, or a video")
+    if every < 1:
+        raise UsageError(f"--every {every} is not positive; 1 takes every frame of a video, 10 every tenth")
+    if not source.is_dir() and source.suffix.lower() not in IMAGE_SUFFIXES:
+        return VideoFrames(source, every=every, between=detector == "motion")
+    if every > 1:
+        raise UsageError(f"--every is for videos, and {source} is none; leave it out")
+    if detector == "motion":
+        raise UsageError(f"motion sees what changes from frame to frame, and {source} is no video; choose a yolox detector")
+    return PictureFiles(source)

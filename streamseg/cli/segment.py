@@ -1,0 +1,138 @@
+"""The command that segments pictures from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from streamseg.cli.options import Overwrite
+from streamseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from streamseg.sam.object_prompts import ObjectPrompts
+    from streamseg.segment import Segmented
+
+_T = TypeVar("_T")
+
+
+def segment(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures; all are asked the same.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where to; each picture gets a folder of its own name there.", show_default=False)
+    ],
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box",
+            metavar="X1,Y1,X2,Y2",
+            help="The box of one object: left, top, right, bottom in pixels. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'X,Y[,LABEL] ...'",
+            help="The points of one object, in pixels; label 1 (where none is given) is on it, 0 off it. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    mask_input: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F.npy", help="Earlier masks to go on from, one for each object: the logits.npy of a call.", show_default=False
+        ),
+    ] = None,
+    multimask: Annotated[
+        bool, typer.Option("--multimask", help="Draw three masks of each object, where one point says too little.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--everything", help="Look for everything, instead of what boxes and points say.")] = False,
+    points_per_side: Annotated[
+        int | None, typer.Option(metavar="N", help="Everything: ask at N x N points; 32 where not given.", show_default=False)
+    ] = None,
+    pred_iou_thresh: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Everything: keep masks that the model rates above X; 0.88 where not given.", show_default=False),
+    ] = None,
+    stability_score_thresh: Annotated[
+        float | None, typer.Option(metavar="X", help="Everything: keep masks of that stability; 0.95 where not given.", show_default=False)
+    ] = None,
+    crop_n_layers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Everything: look again in 4, 16, ... parts of the picture; 0 where not given.", show_default=False),
+    ] = None,
+    min_mask_region_area: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Everything: remove holes and parts below N pixels; 0 where not given.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="mobile_sam.pt, sam-vit-b, -l, -h (downloaded on first use), or a checkpoint's path.")
+    ] = "mobile_sam.pt",
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, or auto.")] = "auto",
+    yes: Overwrite = False,
+) -> None:
+    """Segment pictures: the objects in boxes, the objects at points, or everything.
+
+    Each --box and each --points asks for one object; with as many of both, the first of each are for one object, and so on.
+
+    The folder of a picture holds overlay.jpg, to look at, and mask_000.png and so on, 255 where the mask is.
+
+    It also holds masks.json, with each mask's box, scores and COCO run-length encoding, and logits.npy, for a later --mask-input.
+
+    \b
+    Examples:
+      streamseg segment dog.jpg --box 120,60,480,400 --output out
+      streamseg segment dog.jpg --points 300,200 --multimask --output out
+      streamseg segment dog.jpg --points '300,200 350,90,0' --output out
+      streamseg segment *.jpg --everything --model sam-vit-b --output out
+
+    Exit codes: 0 done, 2 usage or an output that exists, 3 a picture cannot be read, 4 weights.
+    """
+    from streamseg.cli.prompt_texts import read_prompts
+    from streamseg.models.sam.automatic import AutomaticOptions
+    from streamseg.progress import WorkDisplay
+    from streamseg.sam.promptable import SAM
+    from streamseg.segment import SegmentJob, check_job, segment_images
+
+    prompts = read_prompts(boxes or [], points or [], mask_input)
+    tuning = (points_per_side, pred_iou_thresh, stability_score_thresh, crop_n_layers, min_mask_region_area)
+    if everything:
+        if prompts or multimask:
+            raise UsageError("--everything goes with no --box, --points, --mask-input or --multimask; leave it out, or those")
+        usual = AutomaticOptions()
+        wanted: tuple[ObjectPrompts, ...] | AutomaticOptions = AutomaticOptions(
+            points_per_side=_given(points_per_side, usual.points_per_side),
+            pred_iou_thresh=_given(pred_iou_thresh, usual.pred_iou_thresh),
+            stability_score_thresh=_given(stability_score_thresh, usual.stability_score_thresh),
+            crop_n_layers=_given(crop_n_layers, usual.crop_n_layers),
+            min_mask_region_area=_given(min_mask_region_area, usual.min_mask_region_area),
+        )
+    else:
+        if any(value is not None for value in tuning):
+            raise UsageError("an option of everything mode was given without --everything; add it, or leave the option out")
+        if not prompts:
+            raise UsageError("nothing is asked for; give --box X1,Y1,X2,Y2, --points X,Y or --everything")
+        wanted = prompts
+    job = SegmentJob(images=tuple(images), wanted=wanted, output=output, multimask=multimask, overwrite=yes)
+    check_job(job)
+    core = SAM(model, device).core
+    finished: list[Segmented] = []
+    try:
+        with WorkDisplay("segmenting", len(images) * len(prompts) or None) as display:
+            finished.extend(segment_images(job, core, display.update))
+    finally:
+        # A line that is printed while the bar is on the terminal would end up beside it.
+        for done in finished:
+            typer.echo(_summary(done))
+
+
+def _given(value: _T | None, usual: _T) -> _T:
+    return usual if value is None else value
+
+
+def _summary(done: Segmented) -> str:
+    masks = "1 mask" if done.masks == 1 else f"{done.masks} masks"
+    without = f"; none for {done.without} of the objects" if done.without else ""
+    return f"{done.image.name}: {masks} in {done.folder}{without}"

@@ -1,0 +1,138 @@
+"""Everything mode under the original's names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamseg.errors import UsageError
+from streamseg.masks import Bits, Mask
+from streamseg.messages import Image
+from streamseg.models.sam import Sam
+from streamseg.models.sam.automatic import AutomaticOptions, FoundMask, Rectangle, generate
+from streamseg.progress import WorkDisplay
+from streamseg.sam.model import SamModel
+
+OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
+
+
+class UncompressedRle(TypedDict):
+    """A mask as COCO's run lengths, down the columns, zeros first; `size` is the picture's height and width."""
+
+    size: list[int]
+    counts: list[int]
+
+
+class CocoRle(TypedDict):
+    """A mask as COCO's compressed run lengths; `size` is the picture's height and width."""
+
+    size: list[int]
+    counts: str
+
+
+class MaskRecord(TypedDict):
+    """One mask.
+
+    Keys:
+        segmentation: Shape (height, width), bool; or run lengths, as `output_mode` says.
+        area: How many pixels it has.
+        bbox: Left, top, width and height, each side one less than the mask has pixels, as in the original.
+        predicted_iou: The model's own estimate of the mask's quality.
+        point_coords: The point that it is the answer to: [[x, y]] in pixels of the picture.
+        stability_score: How little it changes with the threshold, 0 to 1.
+        crop_box: Left, top, width and height of the part of the picture in which it was found.
+    """
+
+    segmentation: Bits | UncompressedRle | CocoRle
+    area: int
+    bbox: list[int]
+    predicted_iou: float
+    point_coords: list[list[float]]
+    stability_score: float
+    crop_box: list[int]
+
+
+class SamAutomaticMaskGenerator:
+    """Finds the masks of everything in a picture."""
+
+    def __init__(
+        self,
+        model: SamModel,
+        points_per_side: int | None = 32,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+        crop_n_layers: int = 0,
+        crop_nms_thresh: float = 0.7,
+        crop_overlap_ratio: float = 512 / 1500,
+        crop_n_points_downscale_factor: int = 1,
+        point_grids: Sequence[NDArray[np.float64]] | None = None,
+        min_mask_region_area: int = 0,
+        output_mode: OutputMode = "binary_mask",
+    ) -> None:
+        """Use a network with the settings that `AutomaticOptions` describes.
+
+        Args:
+            model: One of `sam_model_registry`.
+            output_mode: What a record holds as its `segmentation`.
+
+        Raises:
+            UsageError: A number lies outside its range, the grids are not one for each layer, or the output mode is unknown.
+        """
+        if output_mode not in ("binary_mask", "uncompressed_rle", "coco_rle"):
+            raise UsageError(f"output_mode: {output_mode!r} is unknown; expected 'binary_mask', 'uncompressed_rle' or 'coco_rle'")
+        self._sam = Sam(model)
+        self._output_mode = output_mode
+        self._options = AutomaticOptions(
+            points_per_side=points_per_side,
+            points_per_batch=points_per_batch,
+            pred_iou_thresh=pred_iou_thresh,
+            stability_score_thresh=stability_score_thresh,
+            stability_score_offset=stability_score_offset,
+            box_nms_thresh=box_nms_thresh,
+            crop_n_layers=crop_n_layers,
+            crop_nms_thresh=crop_nms_thresh,
+            crop_overlap_ratio=crop_overlap_ratio,
+            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
+            point_grids=point_grids,
+            min_mask_region_area=min_mask_region_area,
+        )
+
+    def generate(self, image: Image) -> list[MaskRecord]:
+        """Find the masks of everything in a picture of shape (height, width, 3), uint8, RGB; a bar on a terminal shows how far it is.
+
+        Raises:
+            UsageError: The image has another shape or type.
+        """
+        with WorkDisplay("segmenting", None) as display:
+            found = generate(self._sam, image[..., ::-1], self._options, display.update)
+        return [self._record(one, (image.shape[0], image.shape[1])) for one in found]
+
+    def _record(self, found: FoundMask, size: tuple[int, int]) -> MaskRecord:
+        return {
+            "segmentation": _segmentation(found.mask, size, self._output_mode),
+            "area": found.mask.area,
+            "bbox": _xywh(found.box),
+            "predicted_iou": found.predicted_iou,
+            "point_coords": [list(found.point)],
+            "stability_score": found.stability,
+            "crop_box": _xywh(found.crop_box),
+        }
+
+
+def _segmentation(mask: Mask, size: tuple[int, int], mode: OutputMode) -> Bits | UncompressedRle | CocoRle:
+    if mode == "binary_mask":
+        return mask.paste(*size)
+    if mode == "uncompressed_rle":
+        return {"size": list(size), "counts": mask.runs(*size).tolist()}
+    return {"size": list(size), "counts": mask.rle(*size)}
+
+
+def _xywh(box: Rectangle) -> list[int]:
+    left, top, right, bottom = box
+    return [left, top, right - left, bottom - top]

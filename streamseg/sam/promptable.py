@@ -1,0 +1,179 @@
+"""`from streamseg import SAM`: a model that is asked for objects in pictures, called as Ultralytics documents its own `SAM`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import supervision as sv
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from streamseg.masks import Mask
+from streamseg.messages import Image
+from streamseg.models.sam import Sam
+from streamseg.models.sam.automatic import AutomaticOptions, generate
+from streamseg.models.weights import locate
+from streamseg.progress import DownloadDisplay, WorkDisplay
+from streamseg.sam.info import ModelInfo, as_rich_table, model_info
+from streamseg.sam.object_prompts import LOGITS_SIZE, Loose, ObjectPrompts
+from streamseg.sam.pictures import Picture, pictures
+
+
+class SAM:
+    """MobileSAM or the original SAM, by points, boxes, earlier masks, or for everything in a picture.
+
+        model = SAM("mobile_sam.pt")
+        (detections,) = model("dog.jpg", bboxes=[439, 437, 524, 709])
+
+    Attributes:
+        core: The model itself, which knows arrays and tensors only.
+    """
+
+    def __init__(self, model: str | Path = "mobile_sam.pt", device: str = "auto") -> None:
+        """Load a model; which one it is, its file says.
+
+        Args:
+            model: A file in the official format, or the name of one, which is downloaded on first use: `mobile_sam.pt`,
+                `sam_vit_b_01ec64.pth`, `sam_b.pt` and so on; `streamseg weights list` knows all.
+            device: PyTorch's name of the device, such as `cpu` or `cuda:0`; `auto` takes a GPU where there is one.
+
+        Raises:
+            WeightsError: The file is not there, cannot be fetched, or is not a checkpoint of a known model.
+            UsageError: PyTorch cannot use the device.
+        """
+        with DownloadDisplay() as display:
+            path = locate(str(model), progress=display.update)
+        self.core = Sam.load(path, device=device)
+
+    @property
+    def name(self) -> str:
+        """Which model it is: `mobilesam`, `sam-vit-b`, `sam-vit-l` or `sam-vit-h`."""
+        return self.core.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.core.device
+
+    def to(self, device: str) -> Self:
+        """Compute on another device from now on, named as for the constructor.
+
+        Raises:
+            UsageError: PyTorch cannot use the device.
+        """
+        self.core.to(device)
+        return self
+
+    def info(self, verbose: bool = True) -> ModelInfo:
+        """How many parameters the model's parts have, and what was published of them; printed as a table if `verbose`."""
+        info = model_info(self.core.network)
+        if verbose:
+            Console().print(as_rich_table((info,)))
+        return info
+
+    def predict(
+        self,
+        source: Picture | Sequence[Picture],
+        *,
+        points: Loose | None = None,
+        labels: Loose | None = None,
+        bboxes: Loose | None = None,
+        masks: Loose | None = None,
+        multimask_output: bool = False,
+    ) -> list[sv.Detections]:
+        """Draw the masks of the objects that are asked for, or of everything where nothing is; also as `model(source, ...)`.
+
+        Prompts are in pixels of the picture, in lists, arrays or tensors; points, boxes and masks together ask for the same objects
+        in order. Each picture is asked the same.
+
+        Args:
+            source: A file (turned upright as the camera noted), a folder of files (in the order of their names), an array of shape
+                (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) grey, uint8, a picture of Pillow's, or a list of these.
+            points: x, y. `[900, 370]` is one point, `[[400, 370], [900, 370]]` one point for each of two objects,
+                `[[[400, 370], [900, 370]]]` two points for one object. Objects with fewer points are filled up with any point.
+            labels: 1 for a point on the object, 0 for one off it, -1 for one that only fills up; shaped as the points. All 1 where
+                not given.
+            bboxes: left, top, right, bottom: `[439, 437, 524, 709]`, or a list of such. An empty list asks for nothing.
+            masks: Logits of an earlier answer, `data["logits"]`: shape (256, 256) or (objects, 256, 256).
+            multimask_output: Whether each object gets three masks to choose from, which a single point often needs.
+
+        Returns:
+            For each picture, in order, the masks found: `mask` (n, height, width) bool; `xyxy` the tight boxes of the masks, right
+            and bottom exclusive; `confidence` the model's own estimate of each mask's IoU, which may leave 0 to 1 a little. No
+            `class_id`: annotators need `color_lookup=sv.ColorLookup.INDEX`. `data` holds `stability`, how little the mask changes
+            with the threshold, and
+
+            - for prompts: `prompt`, the place of the object asked for, and `logits`, (n, 256, 256), the mask as a later prompt. Rows
+              are in the order of the prompts; an empty mask has no row.
+            - for everything: `point`, (n, 2), the x and y that the mask answers; the best mask first. The settings are the
+              defaults of `AutomaticOptions`.
+
+        Raises:
+            SourceError: Something in `source` cannot be read.
+            UsageError: The prompts have a wrong shape, or do not fit together. Where in the picture they lie is not checked.
+        """
+        prompts = ObjectPrompts.read(points=points, labels=labels, bboxes=bboxes, masks=masks)
+        if prompts is None:
+            return [self._everything(image) for image in pictures(source)]
+        return [self._prompted(image, prompts, multimask_output) for image in pictures(source)]
+
+    __call__ = predict
+
+    def _everything(self, image: Image) -> sv.Detections:
+        with WorkDisplay("looking for everything", None) as display:
+            found = generate(self.core, image, AutomaticOptions(), display.update)
+        detections = _detections(image, [one.mask for one in found], [one.predicted_iou for one in found])
+        detections.data = {
+            "stability": np.array([one.stability for one in found], np.float32),
+            "point": np.array([one.point for one in found], np.float32).reshape(-1, 2),
+        }
+        return detections
+
+    def _prompted(self, image: Image, prompts: ObjectPrompts, multimask: bool) -> sv.Detections:
+        rows: list[_Row] = []
+        # A detector that found nothing leaves nothing to ask.
+        if prompts.count > 0:
+            embedding = self.core.encode(image)
+            prediction = self.core.predict(embedding, prompts.on(embedding), multimask=multimask)
+            scores, logits = prediction.predicted_iou.numpy(force=True), prediction.logits.numpy(force=True)
+            rows = [
+                _Row(prompt, answer.mask, float(scores[prompt, place]), float(answer.stability), logits[prompt, place])
+                for prompt, candidates in enumerate(self.core.masks(embedding, prediction))
+                for place, answer in enumerate(candidates)
+                if answer.mask is not None and answer.stability is not None
+            ]
+        detections = _detections(image, [row.mask for row in rows], [row.predicted_iou for row in rows])
+        detections.data = {
+            "stability": np.array([row.stability for row in rows], np.float32),
+            "prompt": np.array([row.prompt for row in rows], np.int64),
+            "logits": np.array([row.logits for row in rows], np.float32).reshape(-1, *LOGITS_SIZE),
+        }
+        return detections
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Row:
+    """One mask of an object that was asked for."""
+
+    prompt: int
+    mask: Mask
+    predicted_iou: float
+    stability: float
+    logits: NDArray[np.float32]
+
+
+def _detections(image: Image, masks: list[Mask], predicted_iou: list[float]) -> sv.Detections:
+    height, width = image.shape[:2]
+    full = np.zeros((len(masks), height, width), np.bool_)
+    for row, mask in zip(full, masks, strict=True):
+        row[:] = mask.paste(height, width)
+    return sv.Detections(
+        xyxy=np.array([mask.xyxy for mask in masks], np.float32).reshape(-1, 4),
+        mask=full,
+        confidence=np.array(predicted_iou, np.float32),
+    )

@@ -1,0 +1,192 @@
+"""The folder that holds what was found in one picture."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import msgspec
+import numpy as np
+import supervision as sv
+from numpy.typing import NDArray
+
+from streamseg.masks import Mask
+from streamseg.messages import Box, Image
+
+RECORDS: Final = "masks.json"
+LOGITS: Final = "logits.npy"
+OVERLAY: Final = "overlay.jpg"
+
+_OPACITY = 0.5
+_ON, _OFF, _RIM = (80, 220, 60), (60, 60, 240), (255, 255, 255)
+"""Colours in BGR of a point on the object, of one off it, and of the line round both."""
+
+
+class PromptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an object was asked for by, in pixels of the picture: left, top, right, bottom; x and y of points, and their labels."""
+
+    box: list[float] | None = None
+    points: list[list[float]] | None = None
+    labels: list[int] | None = None
+    mask_input: bool = False
+
+
+class RleRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """COCO's compressed run-length encoding: height and width of the picture, and the runs."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+class MaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One mask.
+
+    Attributes:
+        file: The mask as a picture of the full size, 255 where the mask is, 0 elsewhere.
+        object: Place in the record's `prompts`.
+        candidate: Which of the object's masks, from 0; `logits.npy` holds it at [object, candidate].
+        xyxy: The tight box, right and bottom exclusive.
+        area: In pixels.
+        predicted_iou: The model's own estimate of the mask's quality.
+        stability: How little the mask changes with the threshold, 0 to 1.
+        segmentation: The mask for COCO's tools.
+    """
+
+    file: str
+    object: int
+    candidate: int
+    xyxy: Box
+    area: int
+    predicted_iou: float
+    stability: float
+    segmentation: RleRecord
+
+
+class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What `masks.json` holds.
+
+    Attributes:
+        image: The picture's file name.
+        width: In pixels.
+        height: In pixels.
+        model: Which one made the masks.
+        prompts: What each object was asked for by; where everything was looked for, the point that found it.
+        masks: In the order of the objects; an object for which no mask was found has none.
+    """
+
+    image: str
+    width: int
+    height: int
+    model: str
+    prompts: list[PromptRecord]
+    masks: list[MaskRecord]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundObject:
+    """One mask of the object at that place among the prompts."""
+
+    object: int
+    candidate: int
+    mask: Mask
+    predicted_iou: float
+    stability: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a model found in one picture.
+
+    Attributes:
+        model: Its name.
+        prompts: What each object was asked for by.
+        found: The masks that are not empty.
+        logits: Shape (objects, candidates, 256, 256), all of them; None where everything was looked for.
+    """
+
+    model: str
+    prompts: list[PromptRecord]
+    found: list[FoundObject]
+    logits: NDArray[np.float32] | None
+
+    def file(self, found: FoundObject) -> str:
+        """A mask's file; empty masks count, so that a number always means the same object and candidate."""
+        candidates = 1 if self.logits is None else self.logits.shape[1]
+        return f"mask_{found.object * candidates + found.candidate:03d}.png"
+
+
+def write_result(folder: Path, image_name: str, image: Image, answer: Answer) -> None:
+    """Write a picture's result, in place of an earlier one; there is never half of it.
+
+    Raises:
+        OSError: Something cannot be written.
+    """
+    height, width = image.shape[:2]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
+        new = Path(beside, "new")
+        new.mkdir()
+        for found in answer.found:
+            _write_picture(new / answer.file(found), found.mask.paste(height, width).astype(np.uint8) * np.uint8(255))
+        _write_picture(new / OVERLAY, overlay(image, answer))
+        (new / RECORDS).write_bytes(msgspec.json.encode(_record(image_name, image, answer)) + b"\n")
+        if answer.logits is not None:
+            np.save(new / LOGITS, answer.logits)
+        if folder.exists():
+            folder.rename(Path(beside, "old"))
+        new.rename(folder)
+
+
+def overlay(image: Image, answer: Answer) -> Image:
+    """Draw the best mask of each object in a colour of its own, and what was asked by; the image given is left as it is."""
+    best = {one.object: one for one in sorted(answer.found, key=lambda one: one.predicted_iou)}
+    coloured = image.copy()
+    for one in sorted(best.values(), key=lambda one: one.mask.area, reverse=True):
+        mask = one.mask
+        coloured[mask.y : mask.y + mask.height, mask.x : mask.x + mask.width][mask.bits] = _colour(one.object)
+    scene = np.asarray(cv2.addWeighted(coloured, _OPACITY, image, 1 - _OPACITY, 0), np.uint8)
+    if answer.logits is not None:
+        for place, prompt in enumerate(answer.prompts):
+            _draw_prompt(scene, prompt, _colour(place))
+    return scene
+
+
+def _colour(place: int) -> tuple[int, int, int]:
+    return sv.ColorPalette.DEFAULT.by_idx(place).as_bgr()
+
+
+def _draw_prompt(scene: Image, prompt: PromptRecord, colour: tuple[int, int, int]) -> None:
+    thickness = max(round(min(scene.shape[:2]) / 300), 1)
+    if prompt.box is not None:
+        left, top, right, bottom = (round(side) for side in prompt.box)
+        cv2.rectangle(scene, (left, top), (right, bottom), colour, thickness)
+    for (x, y), label in zip(prompt.points or [], prompt.labels or [], strict=True):
+        centre, radius = (round(x), round(y)), 3 * thickness
+        cv2.circle(scene, centre, radius + thickness, _RIM, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(scene, centre, radius, _ON if label == 1 else _OFF, cv2.FILLED, cv2.LINE_AA)
+
+
+def _record(image_name: str, image: Image, answer: Answer) -> ImageRecord:
+    height, width = image.shape[:2]
+    masks = [
+        MaskRecord(
+            file=answer.file(one),
+            object=one.object,
+            candidate=one.candidate,
+            xyxy=one.mask.xyxy,
+            area=one.mask.area,
+            predicted_iou=one.predicted_iou,
+            stability=one.stability,
+            segmentation=RleRecord(size=(height, width), counts=one.mask.rle(height, width)),
+        )
+        for one in answer.found
+    ]
+    return ImageRecord(image=image_name, width=width, height=height, model=answer.model, prompts=answer.prompts, masks=masks)
+
+
+def _write_picture(path: Path, picture: Image) -> None:
+    _, content = cv2.imencode(path.suffix, picture)
+    path.write_bytes(content.tobytes())

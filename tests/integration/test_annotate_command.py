@@ -1,0 +1,316 @@
+"""`streamseg annotate` and `auto_annotate` as users run them: real models, real interruptions."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import skimage
+from annotated import DatasetReader
+from av.video.stream import VideoStream
+from leftovers import Place
+from oracle import seeded_checkpoint
+from pipeline_runs import Run, until
+from pycocotools.coco import COCO
+
+from streamseg.annotate.formats import FORMATS
+from streamseg.annotate.pictures import VideoFrames
+
+PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png")
+LABELS = {"yolo": "labels/*.txt", "coco": ".parts/*.json", "anylabeling": "images/*.json"}
+WITHIN_S = 120
+SEED = 2
+"""Of the checkpoint: this one's masks are neither empty nor the whole picture."""
+
+Stamps = dict[str, tuple[int, int, int]]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def stamps(folder: Path) -> Stamps:
+    """What changes when a file is written again, even with the same content."""
+    files = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {str(path.relative_to(folder)): (found.st_ino, found.st_mtime_ns, found.st_size) for path, found in files.items()}
+
+
+def succeeds(run: Run) -> str:
+    """Wait for the end of a run that must succeed in silence; what it printed."""
+    with run:
+        status, output, errors = run.finish(WITHIN_S)
+    assert (status, errors) == (0, "")
+    return output
+
+
+def fails(run: Run, status: int) -> list[str]:
+    """Wait for the end of a run that must fail so; the lines on standard error."""
+    with run:
+        found, _, errors = run.finish(WITHIN_S)
+    assert found == status, errors
+    return errors.splitlines()
+
+
+def photos(folder: Path) -> Path:
+    """Photographs that a package ships."""
+    folder.mkdir()
+    for name in PHOTOS:
+        shutil.copy(Path(skimage.__file__).parent / "data" / name, folder)
+    return folder
+
+
+def photos_and_frames(folder: Path, shared_data: Path, frames: int) -> Path:
+    """The same, and every 30th frame of a clip."""
+    photos(folder)
+    for picture, _ in zip(VideoFrames(shared_data / "clips" / "cups.mp4", every=30, between=False), range(frames), strict=False):
+        picture.save(folder / picture.name)
+    return folder
+
+
+def write_moving_clip(path: Path, frames: int = 14) -> Path:
+    """A red ball that rolls over a green meadow."""
+    height, width = 144, 256
+    random = np.random.default_rng(5)
+    meadow = np.clip(cv2.GaussianBlur(random.normal((90, 140, 90), 60, (height, width, 3)), (0, 0), 2), 0, 255).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for number in range(frames):
+            picture = meadow.copy()
+            cv2.circle(picture, (40 + 7 * number, 70), 22, (40, 40, 220), cv2.FILLED)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture
+def detector(shared_data: Path) -> tuple[str, ...]:
+    return "--detector-weights", str(shared_data / "yolox_nano.onnx")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("weights") / "seeded.pt"
+    seeded_checkpoint(path, SEED)
+    yield path
+    path.unlink()
+
+
+MOTION = ("--detector", "motion", "--segmenter", "grabcut", "--threads", "1")
+GRABCUT = ("--segmenter", "grabcut", "--threads", "1")
+
+
+def test_mobilesam_on_photographs_opens_in_supervision_and_pycocotools(
+    place: Place, shared_data: Path, detector: tuple[str, ...], checkpoint: Path
+) -> None:
+    pictures = photos_and_frames(place.folder / "pictures", shared_data, frames=1)
+    for name in ("astronaut.png", "coffee.png"):
+        (pictures / name).unlink()
+    shutil.copy(shared_data / "images" / "dog.jpg", pictures)
+    cv2.imwrite(str(pictures / "nothing.png"), np.full((90, 120, 3), 128, np.uint8))
+    weights = (*detector, "--segmenter-weights", str(checkpoint))
+    output = succeeds(place.run("annotate", "pictures", "--output", "coco", "--format", "coco", *weights))
+    assert "coco: annotated 4 pictures with" in output
+    reader = DatasetReader(place.folder / "coco", "coco")
+    coco = COCO(str(place.folder / "coco" / "annotations.json"))
+    assert len(reader.names) == 4
+    assert len(reader.classes) == 80
+    total = 0
+    for image in coco.loadImgs(coco.getImgIds()):
+        picture = cv2.imread(str(place.folder / "pictures" / image["file_name"]))
+        assert picture is not None and picture.shape[:2] == (image["height"], image["width"])
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
+        found = reader.objects(image["file_name"])
+        assert [name for name, _ in found] == [reader.classes[one["category_id"] - 1] for one in annotations]
+        for (_, bits), one in zip(found, annotations, strict=True):
+            assert np.array_equal(bits, coco.annToMask(one).astype(bool))
+            assert bits.sum() == one["area"] >= 9
+        total += len(found)
+    assert f"with {total} objects" in output
+    assert {"cat", "dog", "bicycle", "person"} <= {name for image in reader.names for name, _ in reader.objects(image)}
+    assert reader.objects("nothing.png") == []
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_a_run_that_is_killed_goes_on_and_comes_to_the_same(
+    place: Place, shared_data: Path, detector: tuple[str, ...], data_format: str
+) -> None:
+    photos_and_frames(place.folder / "pictures", shared_data, frames=4)
+    arguments = ("annotate", "pictures", "--format", data_format, *detector, *GRABCUT)
+    succeeds(place.run(*arguments, "--output", "whole"))
+    output = place.folder / "out"
+    for done in (1, 4):
+        kill_when(place.run(*arguments, "--output", "out"), output, data_format, done)
+        finished = {path.stem for path in output.glob(LABELS[data_format])}
+        # COCO's parts become one file; all else stays as it is.
+        before = {name: stamp for name, stamp in stamps(output).items() if Path(name).stem in finished and not name.startswith(".parts")}
+        # The last picture may still lack its place.
+        assert len(before) >= (len(finished) if data_format == "coco" else 2 * len(finished)) - 1
+    assert "were done before" in succeeds(place.run(*arguments, "--output", "out"))
+    assert contents(output) == contents(place.folder / "whole")
+    assert stamps(output).items() >= before.items()
+
+
+def kill_when(run: Run, output: Path, data_format: str, done: int) -> None:
+    """Kill a run as soon as so many pictures are labelled."""
+    with run:
+        until(lambda: len(list(output.glob(LABELS[data_format]))) >= done, WITHIN_S, f"{done} label files")
+        run.process.kill()
+        run.process.wait(WITHIN_S)
+    assert run.process.returncode == -signal.SIGKILL
+
+
+def test_motion_in_a_killed_video_comes_to_the_same_since_it_sees_the_frames_again(place: Place) -> None:
+    write_moving_clip(place.folder / "ball.mp4")
+    arguments = ("annotate", "ball.mp4", "--every", "2", "--format", "yolo", *MOTION)
+    output = succeeds(place.run(*arguments, "--output", "whole"))
+    assert "annotated 7 pictures" in output and "moving" in output
+    expected = contents(place.folder / "whole")
+    assert {name for name in expected if name.startswith("images")} == {f"images/ball_{number:06}.jpg" for number in range(0, 14, 2)}
+    for done in (2, 5):
+        kill_when(place.run(*arguments, "--output", "out"), place.folder / "out", "yolo", done)
+    succeeds(place.run(*arguments, "--output", "out"))
+    assert contents(place.folder / "out") == expected
+    reader = DatasetReader(place.folder / "whole", "yolo")
+    assert reader.classes == ["moving"]
+    [(_, last)] = reader.objects("ball_000012.jpg")
+    ball = np.zeros(last.shape, np.uint8)
+    cv2.circle(ball, (40 + 7 * 12, 70), 22, 1, cv2.FILLED)
+    assert (last & (ball > 0)).sum() / (last | (ball > 0)).sum() > 0.7
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_interrupted_says_so_and_goes_on(place: Place, number: signal.Signals, status: int) -> None:
+    write_moving_clip(place.folder / "ball.mp4")
+    arguments = ("annotate", "ball.mp4", "--format", "coco", "--output", "out", *MOTION)
+    with place.run(*arguments) as run:
+        until(lambda: len(list((place.folder / "out").glob(LABELS["coco"]))) >= 2, WITHIN_S, "two pictures")
+        run.process.send_signal(number)
+        found, output, errors = run.finish(WITHIN_S)
+    assert (found, output) == (status, "")
+    assert errors == "interrupted; what is done is kept in out, and the same command goes on from there\n"
+    assert "were done before" in succeeds(place.run(*arguments))
+    assert len(DatasetReader(place.folder / "out", "coco").names) == 14
+
+
+def test_a_finished_data_set_loads_no_model_and_takes_new_pictures(place: Place, detector: tuple[str, ...]) -> None:
+    photos(place.folder / "photos")
+    held_back = (place.folder / "photos" / "chelsea.png").rename(place.folder / "chelsea.png")
+    arguments = ("annotate", "photos", "--output", "out", "--format", "coco", *detector, *GRABCUT)
+    succeeds(place.run(*arguments))
+    before = stamps(place.folder / "out")
+    place.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    with place.run(*arguments) as run:
+        status, output, imports = run.finish(WITHIN_S)
+    del place.environment["PYTHONPROFILEIMPORTTIME"]
+    assert (status, output) == (0, "out: annotated 0 pictures with 0 objects, 2 pictures were done before\n")
+    assert " cv2" in imports and "onnxruntime" not in imports and "torch" not in imports
+    assert stamps(place.folder / "out") == before
+    held_back.rename(place.folder / "photos" / "chelsea.png")
+    assert "annotated 1 picture with" in succeeds(place.run(*arguments))
+    succeeds(place.run("annotate", "photos", "--output", "whole", "--format", "coco", *detector, *GRABCUT))
+    assert contents(place.folder / "out") == contents(place.folder / "whole")
+
+
+def test_other_settings_need_consent(place: Place) -> None:
+    write_moving_clip(place.folder / "ball.mp4", frames=6)
+    arguments = ("annotate", "ball.mp4", "--output", "out", *MOTION)
+    succeeds(place.run(*arguments, "--format", "yolo"))
+    [line] = fails(place.run(*arguments, "--format", "anylabeling", "--conf", "0.3"), 2)
+    assert "format yolo, not anylabeling, conf 0.25, not 0.3" in line
+    succeeds(place.run(*arguments, "--format", "anylabeling", "--conf", "0.3", "-y"))
+    assert not (place.folder / "out" / "labels").exists()
+    assert not (place.folder / "out" / "data.yaml").exists()
+    assert len(list((place.folder / "out" / "images").glob("*.json"))) == 6
+
+
+def test_two_at_once_do_not_mix(place: Place) -> None:
+    write_moving_clip(place.folder / "ball.mp4")
+    arguments = ("annotate", "ball.mp4", "--output", "out", "--format", "yolo", *MOTION)
+    with place.run(*arguments) as first:
+        until(lambda: (place.folder / "out" / "annotate.json").exists(), WITHIN_S, "the first run")
+        first.process.send_signal(signal.SIGSTOP)
+        [line] = fails(place.run(*arguments), 2)
+        first.process.send_signal(signal.SIGCONT)
+        status, _, _ = first.finish(WITHIN_S)
+    assert status == 0
+    assert "another process writes to out" in line
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_said(place: Place, detector: tuple[str, ...]) -> None:
+    photos(place.folder / "photos")
+    (place.folder / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a JPEG")
+    lines = fails(place.run("annotate", "photos", "--output", "out", "--format", "yolo", *detector, *GRABCUT), 3)
+    assert len(lines) == 2
+    assert "left out: photos/broken.jpg is not a picture" in lines[0]
+    assert "1 could not be read and was left out" in lines[1]
+    assert DatasetReader(place.folder / "out", "yolo").names == sorted(PHOTOS)
+    assert sorted(path.stem for path in (place.folder / "out" / "labels").iterdir()) == ["astronaut", "chelsea", "coffee"]
+
+
+def test_a_model_that_cannot_be_had_is_not_replaced(place: Place, detector: tuple[str, ...]) -> None:
+    photos(place.folder / "photos")
+    [line] = fails(place.run("annotate", "photos", "--output", "deep/out", "--format", "yolo", *detector), 4)
+    assert "mobilesam" in line and "mobile_sam.pt" in line
+    assert not (place.folder / "deep").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("missing", "--format", "yolo"), 3, "missing: no such file"),
+        (("empty", "--format", "yolo"), 3, "empty holds no picture"),
+        (("photos", "--format", "voc"), 2, "voc is unknown"),
+        (("photos", "--format", "yolo", "--detector", "motion"), 2, "photos is no video"),
+        (("photos", "--format", "yolo", "--detector", "fixed"), 2, "fixed says the same"),
+        (("photos", "--format", "yolo", "--detector", "yolov9"), 2, "'yolov9' is unknown"),
+        (("photos", "--format", "yolo", "--segmenter", "sam9"), 2, "'sam9' is unknown"),
+        (("photos", "--format", "yolo", "--classes", "cat,unicorn"), 2, "no class 'unicorn'"),
+        (("photos", "--format", "yolo", "--every", "3"), 2, "--every is for videos"),
+        (("photos", "--format", "yolo", "--segmenter-weights", "none.pt"), 4, "none.pt is not a file"),
+        (("photos/chelsea.png", "--format", "yolo", "--conf", "1.5"), 2, "1.5 is not between 0 and 1"),
+        (("twins", "--format", "yolo"), 2, "twins/a.jpg and twins/a.png would share one label file"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_no_trace(place: Place, arguments: tuple[str, ...], status: int, message: str) -> None:
+    photos(place.folder / "photos")
+    (place.folder / "empty").mkdir()
+    (place.folder / "twins").mkdir()
+    for name in ("a.jpg", "a.png", "b.png"):
+        shutil.copy(place.folder / "photos" / "chelsea.png", place.folder / "twins" / name)
+    [line] = fails(place.run("annotate", *arguments, "--output", "out"), status)
+    assert message in line
+    assert not (place.folder / "out").exists()
+
+
+CALL = """
+import sys
+from streamseg import auto_annotate
+auto_annotate(data=sys.argv[1], det_model=sys.argv[2], sam_model=sys.argv[3], device="cpu", imgsz=416, classes=[0, 15, "cup"])
+"""
+
+
+def test_auto_annotate_writes_label_files_alone_and_goes_on(tmp_path: Path, shared_data: Path, checkpoint: Path) -> None:
+    folder = photos(tmp_path / "photos")
+    (folder / "astronaut.png").unlink()
+    command = [sys.executable, "-c", CALL, str(folder), str(shared_data / "yolox_nano.onnx"), str(checkpoint)]
+    subprocess.run(command, check=True, timeout=WITHIN_S, capture_output=True)
+    output = tmp_path / "photos_auto_annotate_labels"
+    whole = contents(output)
+    found = {name: {int(line.split()[0]) for line in text.decode().splitlines()} for name, text in whole.items()}
+    assert found == {"chelsea.txt": {15}, "coffee.txt": {41}}
+    (output / "chelsea.txt").unlink()
+    (output / ".chelsea.txt.part").write_bytes(b"15 0.1")
+    before = stamps(output)
+    subprocess.run(command, check=True, timeout=WITHIN_S, capture_output=True)
+    assert contents(output) == whole
+    assert stamps(output)["coffee.txt"] == before["coffee.txt"]

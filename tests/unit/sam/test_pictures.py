@@ -1,0 +1,67 @@
+"""Whatever holds a picture, the model sees the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from streamseg.errors import SourceError
+from streamseg.messages import Image
+from streamseg.sam.pictures import Picture, pictures
+
+
+@pytest.fixture
+def picture() -> Image:
+    return np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+
+
+def only(source: Picture) -> Image:
+    (image,) = pictures(source)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    return image
+
+
+def test_files_arrays_and_pillows_pictures_are_the_same(picture: Image, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    cv2.imwrite(str(path), picture)
+    rgb = PilImage.fromarray(np.ascontiguousarray(picture[..., ::-1]))
+    transparent = np.dstack([picture, np.zeros(picture.shape[:2], np.uint8)])
+    for source in (path, str(path), picture, transparent, rgb, rgb.convert("RGBA"), PilImage.open(path)):
+        assert np.array_equal(only(source), picture)
+
+
+def test_grey_becomes_bgr(picture: Image) -> None:
+    grey = picture[..., 0]
+    for source in (grey, PilImage.fromarray(np.ascontiguousarray(grey))):
+        assert np.array_equal(only(source), np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_lists_and_folders_keep_their_order(picture: Image, tmp_path: Path) -> None:
+    for name, level in (("b", 2), ("a", 1)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((4, 4, 3), level, np.uint8))
+    assert [image[0, 0, 0] for image in pictures(tmp_path)] == [1, 2]
+    mixed = [image.shape for image in pictures([picture, tmp_path, str(tmp_path / "b.png"), picture])]
+    assert mixed == [picture.shape, (4, 4, 3), (4, 4, 3), (4, 4, 3), picture.shape]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (np.zeros((4, 4, 3), np.float32), r"float32\(4, 4, 3\)"),
+        (np.zeros((4, 4, 2), np.uint8), r"uint8\(4, 4, 2\)"),
+        (np.zeros((1, 4, 4, 3), np.uint8), r"uint8\(1, 4, 4, 3\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"uint8\(0, 4, 3\)"),
+        (PilImage.new("I;16", (4, 4)), "more than 8 bits"),
+        (PilImage.new("F", (4, 4)), "more than 8 bits"),
+        (7, "int is no kind of picture"),
+        ("absent.jpg", "No such file"),
+    ],
+)
+def test_what_is_no_picture_is_refused(source: Picture, said: str) -> None:
+    with pytest.raises(SourceError, match=said):
+        list(pictures(source))
