@@ -61,6 +61,10 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
     check_detector(detector)
     check_segmenter(segmenter)
     pictures = open_pictures(options.source, every=options.every, detector=detector.model)
+    if options.output.resolve() in (options.source.resolve() / _IMAGES).parents:
+        raise UsageError(
+            f"{options.source} lies in {options.output}, which would mix what is read and what is written; name another folder"
+        )
     settings = Settings(
         format=options.format,
         source=pictures.name,

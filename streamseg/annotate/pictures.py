@@ -15,6 +15,7 @@ import cv2
 from streamseg.errors import SourceError, UsageError
 from streamseg.images import IMAGE_SUFFIXES, image_files, read_image
 from streamseg.messages import Image
+from streamseg.models.detector_names import YOLOX_MODELS
 from streamseg.sources import SourceOptions
 from streamseg.sources.file import FileSource
 
@@ -75,7 +76,7 @@ class Pictures(Protocol):
 
     @property
     def consecutive(self) -> bool:
-        """Whether they follow upon each other, so that a detector may learn from those before."""
+        """Whether the detector may learn from those before, so that it has to see also what is labelled already."""
         ...
 
     def __iter__(self) -> Iterator[Picture]:
@@ -165,15 +166,14 @@ class VideoFrame:
 class VideoFrames:
     """Every so many frames of a video, named after it and their number from 0: `clip_000120.jpg`."""
 
-    consecutive = True
-
-    def __init__(self, path: Path, *, every: int, between: bool) -> None:
+    def __init__(self, path: Path, *, every: int, between: bool, consecutive: bool) -> None:
         """Open the video.
 
         Args:
             path: Of the file.
             every: 1 for all frames, 2 for every second one, and so on.
             between: Whether the frames between those are wanted for the detector to see.
+            consecutive: Whether the detector may learn from one frame for the next.
 
         Raises:
             SourceError: The file cannot be played.
@@ -183,6 +183,7 @@ class VideoFrames:
         count = self._source.info.frame_count
         self.name = path.name
         self.size = path.stat().st_size
+        self.consecutive = consecutive
         self.total = None if count is None else -(-count // every)
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -198,18 +199,25 @@ def open_pictures(source: Path, *, every: int, detector: str) -> PictureFiles | 
     Args:
         source: A folder, a picture, or a video.
         every: For a video: annotate every so many frames.
-        detector: Name of the detector; `motion` sees all frames of a video, and needs a video.
+        detector: Name of the detector; `motion` sees all frames of a video, and needs a video. YOLOX sees each frame by itself.
 
     Raises:
         SourceError: It cannot be read, or holds no picture.
         UsageError: Two pictures would share one label file, or an option does not suit the source.
     """
-    if not source.exists():
-        raise SourceError(f"{source}: no such file; give a folder of pictures, a picture, or a video")
+    try:
+        source.stat()
+    except FileNotFoundError as error:
+        raise SourceError(f"{source}: no such file; give a folder of pictures, a picture, or a video") from error
+    except OSError as error:
+        raise SourceError(
+            f"{source} cannot be read: {error.strerror or error}; give a folder of pictures, a picture, or a video"
+        ) from error
     if every < 1:
         raise UsageError(f"--every {every} is not positive; 1 takes every frame of a video, 10 every tenth")
     if not source.is_dir() and source.suffix.lower() not in IMAGE_SUFFIXES:
-        return VideoFrames(source, every=every, between=detector == "motion")
+        learns = not (detector in YOLOX_MODELS or detector.endswith(".onnx"))
+        return VideoFrames(source, every=every, between=detector == "motion", consecutive=learns)
     if every > 1:
         raise UsageError(f"--every is for videos, and {source} is none; leave it out")
     if detector == "motion":

@@ -99,17 +99,17 @@ def annotate(
     for line in _lines(summary, output):
         typer.echo(line)
     if summary.unreadable:
-        raise SourceError(f"{summary.unreadable} could not be read and was left out, see above; put it right and run again to add it")
+        raise SourceError(f"{_count(summary.unreadable, 'file')} could not be read to the end, see above; put that right and run again")
 
 
 def _class(text: str) -> str | int:
     text = text.strip()
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text
 
 
 def _lines(summary: Summary, output: Path) -> list[str]:
     """What was done, for a person."""
-    before = f", {_count(summary.before, 'picture')} were done before" if summary.before else ""
+    before = f"; done before: {_count(summary.before, 'picture')}" if summary.before else ""
     counts = [f"  {count:6}  {name}" for name, count in sorted(summary.objects.items(), key=lambda item: (-item[1], item[0]))]
     objects = _count(summary.objects.total(), "object")
     return [f"{output}: annotated {_count(summary.pictures, 'picture')} with {objects}{before}", *counts]

@@ -1,7 +1,7 @@
 """What other packages bring: found by entry point, made, and held to its protocol.
 
-A plug-in's numbers may be NumPy's and its boxes may reach over the frame's edge; whatever else breaks the protocol, or is raised,
-becomes an error that names the plug-in.
+A plug-in's numbers may be NumPy's and its boxes may reach over the frame's edge or lie beyond it; whatever else breaks the protocol,
+or is raised, becomes an error that names the plug-in.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from streamseg import errors
@@ -99,7 +100,7 @@ def find(kind: Kind, model: str, known: Sequence[str]) -> Plugin:
 class PluginDetector:
     """A detector of another package.
 
-    Boxes are clipped to the frame, and no more than `max_det` are passed on.
+    Boxes are clipped to the frame, those that cover nothing of it are left out, and no more than `max_det` are passed on.
 
     Raises:
         StreamsegError: The plug-in failed, in making the detector or later, or gave what its protocol does not say.
@@ -120,8 +121,8 @@ class PluginDetector:
     def detect(self, image: Image) -> list[Detection]:
         """Find objects in a frame of shape (height, width, 3), uint8, BGR; boxes in its pixels."""
         with self._plugin.blamed():
-            found = list(self._detector.detect(image))[: self._max_det]
-            return [_plain_detection(detection, image, self._detector.classes) for detection in found]
+            found = (_plain_detection(detection, image, self._detector.classes) for detection in self._detector.detect(image))
+            return list(islice((detection for detection in found if detection is not None), self._max_det))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,20 +160,20 @@ class PluginSegmenter:
             return [_plain_answer(answer, embedding) for answer in answers]
 
 
-def _plain_detection(found: object, image: Image, classes: Sequence[str]) -> Detection:
-    """A detection in Python's own numbers, which are what travels between processes."""
+def _plain_detection(found: object, image: Image, classes: Sequence[str]) -> Detection | None:
+    """A detection in Python's own numbers, which are what travels between processes; None where its box covers nothing of the frame."""
     if not isinstance(found, Detection):
         raise StageError(f"detect gave a {type(found).__name__}; expected streamseg.messages.Detection")
     height, width = image.shape[:2]
     left, top, right, bottom = map(float, found.xyxy)
-    box = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
-    if box[0] >= box[2] or box[1] >= box[3]:
-        raise StageError(
-            f"the box {(left, top, right, bottom)} covers nothing of a frame of {width}x{height}; expected x1, y1, x2, y2 in it"
-        )
+    if left > right or top > bottom:
+        raise StageError(f"the box {(left, top, right, bottom)} ends before it begins; expected left, top, right, bottom")
     class_id = operator.index(found.class_id)
     if not 0 <= class_id < len(classes) or classes[class_id] != found.class_name:
         raise StageError(f"class_id {class_id} is not the place of {found.class_name!r} among its {len(classes)} classes")
+    box = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
+    if box[0] >= box[2] or box[1] >= box[3]:
+        return None
     tracker_id = None if found.tracker_id is None else operator.index(found.tracker_id)
     return Detection(
         xyxy=box, confidence=float(found.confidence), class_id=class_id, class_name=str(found.class_name), tracker_id=tracker_id

@@ -57,13 +57,8 @@ def create_segmenter(options: SegmenterOptions) -> Segmenter[Any]:
 
 
 def _create_sam(options: SegmenterOptions) -> Segmenter[Any]:
-    import torch
-
     from streamseg.models import weights
     from streamseg.models.sam import Sam
 
     path = weights.resolve(options.model, path=options.weights)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Sam.load(path, architecture=options.model, device=device, threads=options.threads)
+    return Sam.load(path, architecture=options.model, device=options.device, threads=options.threads)

@@ -161,14 +161,14 @@ def test_a_plugin_that_cannot_start_ends_the_run_with_one_line(
 def test_nonsense_in_the_middle_of_a_run_is_told(place: Place, tmp_path: Path) -> None:
     code = (
         "from streamseg.messages import Detection\nclass make:\n  name, classes = 'x', ('a',)\n  def __init__(self, options): pass\n"
-        "  def detect(self, image): return [Detection(xyxy=(400, 0, 500, 9), confidence=1.0, class_id=0, class_name='a')]"
+        "  def detect(self, image): return [Detection(xyxy=(9, 0, 5, 9), confidence=1.0, class_id=0, class_name='a')]"
     )
     offer(tmp_path, "detector", "mine", code)
     with on_path(place, tmp_path, *SYNTHETIC, "--detector", "mine", "--segmenter", "grabcut") as run:
         status, _, errors = run.finish(90)
     assert status == 70
     last = errors.splitlines()[-1]
-    assert last.startswith("streamseg: detect failed: the plug-in 'mine' of broken: the box (400.0, 0.0, 500.0, 9.0) covers nothing")
+    assert last.startswith("streamseg: detect failed: the plug-in 'mine' of broken: the box (9.0, 0.0, 5.0, 9.0) ends before")
 
 
 class Restarts:

@@ -113,7 +113,8 @@ def test_every_weight_is_named_with_its_size() -> None:
 
 
 def test_every_link_into_the_project_leads_somewhere() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", re.sub(r"```.*?```", "", README, flags=re.DOTALL)) if not link.startswith("http")]
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", prose) if not link.startswith("http")]
     assert "scripts/picture.jpg" in links
     assert [link for link in links if not (ROOT / link).is_file()] == []
     scripts = set(re.findall(r"^\./(scripts/\w+)", "\n".join(blocks("sh")), re.MULTILINE))

@@ -76,13 +76,19 @@ def test_numbers_become_those_that_travel_and_boxes_stay_in_the_frame(detector: 
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(answers), type=list[Detection]) == answers
 
 
+@pytest.mark.parametrize("box", ["80, 0, 99, 9", "-9, 0, 0, 9", "0, 70, 9, 99", "5, 5, 5, 9", "5, 5, 9, 5"])
+def test_a_box_that_covers_nothing_of_the_frame_takes_no_place(detector: Callable[[str], Detector], box: str) -> None:
+    answers = detector(f"[found(({box}))] * 5 + [found()]").detect(FRAME)
+    assert [found.xyxy for found in answers] == [(1.0, 2.0, 3.0, 4.0)]
+
+
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
         ("None", "failed: TypeError: 'NoneType' object is not iterable"),
         ("[(1, 2, 3, 4)]", "detect gave a tuple; expected"),
-        ("[found((90, 0, 99, 9))]", r"the box \(90\.0, 0\.0, 99\.0, 9\.0\) covers nothing of a frame of 80x60"),
-        ("[found((9, 0, 5, 9))]", r"the box \(9\.0, 0\.0, 5\.0, 9\.0\) covers nothing"),
+        ("[found((9, 0, 5, 9))]", r"the box \(9\.0, 0\.0, 5\.0, 9\.0\) ends before it begins; expected left, top, right, bottom"),
+        ("[found((90, 0, 99, 9), class_id=2)]", "class_id 2 is not the place of 'mug'"),
         ("[found((9, 0, float('nan'), 9))]", "failed: ValueError: a detection's numbers must be finite"),
         ("[found(class_id=2)]", "class_id 2 is not the place of 'mug' among its 2 classes"),
         ("[found(class_name='cup')]", "class_id 1 is not the place of 'cup'"),

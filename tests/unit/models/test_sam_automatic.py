@@ -78,18 +78,19 @@ def test_the_masks_are_the_originals(pair: Pair, case: str) -> None:
     wanted = np.flatnonzero(original.masks.any(axis=(1, 2)))
     ours = generate(pair.model, picture(*SIZES[case]), options)
     assert len(ours) == len(wanted)
-    wrong, worst = 0, 0.0
+    wrong, near, worst = 0, 0.0, 0.0
     for found, index in zip(ours, wanted, strict=True):
         logits = original.logits[index]
         differs = found.mask.paste(*SIZES[case]) != original.masks[index]
         inside = logits[np.isfinite(logits)]
-        assert np.abs(logits[differs]).max(initial=0.0) <= LOGIT_TOLERANCE * np.abs(inside).max()
-        wrong += int(np.count_nonzero(differs))
+        share = float(np.abs(logits[differs]).max(initial=0.0) / np.abs(inside).max())
+        assert share <= LOGIT_TOLERANCE
+        wrong, near = wrong + int(np.count_nonzero(differs)), max(near, share)
         worst = max(worst, abs(found.predicted_iou - original.predicted_iou[index]), abs(found.stability - original.stability_score[index]))
         assert xywh(found.box) == original.bbox[index].tolist()
         assert xywh(found.crop_box) == original.crop_box[index].tolist()
         assert found.point == pytest.approx(original.point[index])
-    print(f"{case}: {len(ours)} masks, {wrong} pixels differ, predicted IoU and stability by {worst:.1e}")
+    print(f"{case}: {len(ours)} masks, {wrong} pixels differ, of logits up to {near:.1e}, predicted IoU and stability by {worst:.1e}")
     assert worst <= 1e-3
 
 

@@ -23,6 +23,8 @@ Outputs = dict[str, NDArray[Any]]
 def predictor_example(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
     sam = sam_model_registry["vit_t"](checkpoint=checkpoint)
     sam.to(device="cpu")
+    # Without this the original's TinyViT goes on with tables of before the weights were read.
+    sam.eval()
     predictor = SamPredictor(sam)
     predictor.set_image(image)
     outputs = {"embedding": predictor.get_image_embedding().numpy()}
@@ -57,7 +59,7 @@ def predictor_example(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
 
 
 def batched_example(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
-    sam = build_sam_vit_t(checkpoint=checkpoint)
+    sam = build_sam_vit_t(checkpoint=checkpoint).eval()
     resize_transform = ResizeLongestSide(sam.image_encoder.img_size)
 
     def prepare_image(image: NDArray[np.uint8], transform: ResizeLongestSide, device: Any) -> torch.Tensor:
@@ -93,7 +95,7 @@ def automatic_mask_generator_example(checkpoint: str, image: NDArray[np.uint8]) 
     for output_mode in ("binary_mask", "uncompressed_rle", "coco_rle"):
         mask_generator = SamAutomaticMaskGenerator(
             model=mobile_sam,
-            points_per_side=4,
+            points_per_side=3,
             pred_iou_thresh=0.3,
             stability_score_thresh=0.05,
             crop_n_layers=1 if output_mode == "binary_mask" else 0,
@@ -120,7 +122,7 @@ def decoded(segmentation: Any) -> NDArray[np.bool_]:
 
 def cached_features_example(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
     """Labelling tools keep the features of pictures and give them back to a predictor."""
-    sam = sam_model_registry["vit_t"](checkpoint=checkpoint)
+    sam = sam_model_registry["vit_t"](checkpoint=checkpoint).eval()
     first = SamPredictor(sam)
     first.set_image(np.ascontiguousarray(image[..., ::-1]), image_format="BGR")
     second = SamPredictor(sam)
