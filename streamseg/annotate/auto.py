@@ -105,7 +105,8 @@ def auto_annotate(
     )
     check_detector(detector)
     pictures = open_pictures(folder, every=1, detector=detector.model)
-    output = folder.parent / f"{folder.stem}_auto_annotate_labels" if output_dir is None else Path(output_dir)
+    beside = folder.absolute().with_name(f"{folder.absolute().stem}_auto_annotate_labels")
+    output = beside if output_dir is None else Path(output_dir)
     console = Console(stderr=True)
 
     def load() -> Labeller:

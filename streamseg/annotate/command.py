@@ -20,6 +20,7 @@ from streamseg.annotate.models import (
 )
 from streamseg.annotate.pictures import open_pictures
 from streamseg.annotate.work import Summary, annotate_pictures
+from streamseg.errors import UsageError
 from streamseg.models.detectors import DetectorOptions
 from streamseg.models.segmenters import SegmenterOptions
 from streamseg.progress import DownloadDisplay
@@ -61,10 +62,8 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
     check_detector(detector)
     check_segmenter(segmenter)
     pictures = open_pictures(options.source, every=options.every, detector=detector.model)
-    if options.output.resolve() in (options.source.resolve() / _IMAGES).parents:
-        raise UsageError(
-            f"{options.source} lies in {options.output}, which would mix what is read and what is written; name another folder"
-        )
+    if options.output.resolve() in (options.source.resolve(), *options.source.resolve().parents):
+        raise UsageError(f"{options.source} lies in {options.output}, where labels and copies are written; name a folder beside it")
     settings = Settings(
         format=options.format,
         source=pictures.name,

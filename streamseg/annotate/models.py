@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from streamseg.errors import UsageError
+from streamseg.errors import UsageError, WeightsError
 from streamseg.models import Detector, Segmenter, segmenter_names, weights
 from streamseg.models.detector_names import YOLOX_MODELS, check_model
 from streamseg.models.detectors import DetectorOptions, create_detector
@@ -41,15 +41,19 @@ def check_segmenter(segmenter: SegmenterOptions) -> None:
 def detector_hash(detector: DetectorOptions) -> str | None:
     """The SHA-256 of the user's own weights; None where there are none, and the model's name says everything.
 
+    Of weights that are no file, which only a plug-in may have, it is that of their name.
+
     Raises:
-        WeightsError: The file is missing.
+        WeightsError: The file is missing, or cannot be read.
     """
-    return _hash(detector.model, Path(detector.model) if detector.model.endswith(".onnx") else detector.weights)
+    is_file = detector.model.endswith(".onnx")
+    path = Path(detector.model) if is_file else detector.weights
+    return _hash(detector.model, path, plugin=not is_file and detector.model not in YOLOX_MODELS)
 
 
 def segmenter_hash(segmenter: SegmenterOptions) -> str | None:
     """The same for a segmenter."""
-    return _hash(segmenter.model, segmenter.weights)
+    return _hash(segmenter.model, segmenter.weights, plugin=segmenter.model not in segmenter_names.SAM_MODELS)
 
 
 def load_detector(detector: DetectorOptions, progress: Callable[[Progress], None]) -> Detector:
@@ -75,8 +79,13 @@ def load_segmenter(segmenter: SegmenterOptions, progress: Callable[[Progress], N
     return create_segmenter(segmenter)
 
 
-def _hash(model: str, path: Path | None) -> str | None:
+def _hash(model: str, path: Path | None, *, plugin: bool) -> str | None:
     if path is None:
         return None
-    with weights.resolve(model, path=path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        if plugin and not path.is_file():
+            return hashlib.sha256(bytes(path)).hexdigest()
+        with weights.resolve(model, path=path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}; give weights of {model} that can be") from error

@@ -109,7 +109,7 @@ def _class(text: str) -> str | int:
 
 def _lines(summary: Summary, output: Path) -> list[str]:
     """What was done, for a person."""
-    before = f"; done before: {_count(summary.before, 'picture')}" if summary.before else ""
+    before = f", {_count(summary.before, 'picture')} {'was' if summary.before == 1 else 'were'} done before" if summary.before else ""
     counts = [f"  {count:6}  {name}" for name, count in sorted(summary.objects.items(), key=lambda item: (-item[1], item[0]))]
     objects = _count(summary.objects.total(), "object")
     return [f"{output}: annotated {_count(summary.pictures, 'picture')} with {objects}{before}", *counts]

@@ -90,7 +90,10 @@ def _fetch_rest(url: str, part: PartFile, size: int | None, report: Report) -> b
         if start in (0, offset):
             if size is not None and total not in (None, size):
                 part.drop()
-                raise WeightsError(f"{without_password(url)} is not the file that was expected: it has {total} bytes instead of {size}")
+                raise WeightsError(
+                    f"{without_password(url)} is not the file that was expected: it has {total} bytes instead of {size};"
+                    " try again, or give the path of a file of your own"
+                )
             with part.go_on() if start else part.begin(Origin(without_password(url), _validator(response))) as file:
                 _save(response, file, start, total or size, report)
             if part.length < (total or size or 0):

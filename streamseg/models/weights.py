@@ -44,11 +44,20 @@ def catalogue() -> tuple[Weights, ...]:
 
 
 def weights_directory() -> Path:
-    """Where downloads are kept: `STREAMSEG_CACHE`, or `streamseg` in the user's cache directory of the platform."""
+    """Where downloads are kept: `STREAMSEG_CACHE`, or `streamseg` in the user's cache directory of the platform.
+
+    Raises:
+        WeightsError: Nobody may look into it.
+    """
     import pooch
 
     chosen = os.environ.get("STREAMSEG_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(pooch.os_cache("streamseg"))
+    directory = Path(chosen).expanduser() if chosen else Path(pooch.os_cache("streamseg"))
+    try:
+        (directory / "anything").exists()
+    except OSError as error:
+        raise WeightsError(f"{directory} cannot be read: {error.strerror or error}; set STREAMSEG_CACHE to another folder") from error
+    return directory
 
 
 def find(name: str) -> Weights:
@@ -96,7 +105,7 @@ def locate(model: str, *, progress: Callable[[Progress], None] | None = None) ->
         WeightsError: Neither a file nor known; or known, but the file is wrong or the cache cannot be written.
     """
     path = Path(model).expanduser()
-    if path.is_file():
+    if _is_file(path):
         return path
     if any(model in (weights.name, weights.filename, weights.alias) for weights in CATALOGUE):
         return resolve(model, progress=progress)
@@ -133,7 +142,7 @@ def resolve(
         WeightsError: The name is unknown, the user's file is missing, the hash is wrong, or the cache cannot be written.
     """
     if path is not None:
-        if not path.is_file():
+        if not _is_file(path):
             raise WeightsError(f"{path} is not a file; expected the weights of {name}, give the path of the file")
         return path
     known = find(name)
@@ -166,6 +175,13 @@ def _names() -> str:
     return ", ".join(f"{weights.name} ({weights.filename})" for weights in CATALOGUE)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}; give the path of a file of weights") from error
+
+
 def _wrong(path: Path, wanted: Weights) -> str | None:
     """Why the file in the cache cannot be used; None where it can."""
     if not path.is_file():
@@ -179,8 +195,11 @@ def _mismatch(path: Path, wanted: Weights) -> str | None:
     size = path.stat().st_size
     if wanted.size is not None and size != wanted.size:
         return f"it has {size} bytes instead of {wanted.size}"
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or error}"
     return None if found == wanted.sha256 else f"its SHA-256 is {found} instead of {wanted.sha256}"
 
 

@@ -70,7 +70,8 @@ def photos(folder: Path) -> Path:
 def photos_and_frames(folder: Path, shared_data: Path, frames: int) -> Path:
     """The same, and every 30th frame of a clip."""
     photos(folder)
-    for picture, _ in zip(VideoFrames(shared_data / "clips" / "cups.mp4", every=30, between=False), range(frames), strict=False):
+    frames_of = VideoFrames(shared_data / "clips" / "cups.mp4", every=30, between=False, consecutive=False)
+    for picture, _ in zip(frames_of, range(frames), strict=False):
         picture.save(folder / picture.name)
     return folder
 
@@ -257,6 +258,33 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_said(place: Place, detect
     assert sorted(path.stem for path in (place.folder / "out" / "labels").iterdir()) == ["astronaut", "chelsea", "coffee"]
 
 
+def test_a_done_picture_whose_file_is_gone_is_said_and_kept(place: Place, detector: tuple[str, ...]) -> None:
+    folder = photos(place.folder / "photos")
+    arguments = ("annotate", "photos", "--output", "out", "--format", "coco", *detector, *GRABCUT)
+    succeeds(place.run(*arguments))
+    before = stamps(place.folder / "out")
+    (folder / "coffee.png").unlink()
+    (folder / "coffee.png").symlink_to("nowhere")
+    lines = fails(place.run(*arguments), 3)
+    assert "left out: photos/coffee.png cannot be read" in lines[0]
+    assert stamps(place.folder / "out") == before
+
+
+def test_pictures_are_not_removed_before_they_are_read(place: Place, detector: tuple[str, ...]) -> None:
+    photos(place.folder / "photos")
+    succeeds(place.run("annotate", "photos", "--output", "out", "--format", "yolo", *detector, *GRABCUT))
+    before = contents(place.folder / "out")
+    [line] = fails(place.run("annotate", "out/images", "--output", "out", "--format", "coco", "-y", *detector, *GRABCUT), 2)
+    assert "out/images lies in out" in line
+    assert contents(place.folder / "out") == before
+
+
+def test_an_output_whose_name_is_too_long_is_one_line(place: Place, detector: tuple[str, ...]) -> None:
+    photos(place.folder / "photos")
+    [line] = fails(place.run("annotate", "photos", "--output", "n" * 300, "--format", "yolo", *detector, *GRABCUT), 2)
+    assert "cannot be written: File name too long" in line
+
+
 def test_a_model_that_cannot_be_had_is_not_replaced(place: Place, detector: tuple[str, ...]) -> None:
     photos(place.folder / "photos")
     [line] = fails(place.run("annotate", "photos", "--output", "deep/out", "--format", "yolo", *detector), 4)
@@ -278,6 +306,8 @@ def test_a_model_that_cannot_be_had_is_not_replaced(place: Place, detector: tupl
         (("photos", "--format", "yolo", "--every", "3"), 2, "--every is for videos"),
         (("photos", "--format", "yolo", "--segmenter-weights", "none.pt"), 4, "none.pt is not a file"),
         (("photos/chelsea.png", "--format", "yolo", "--conf", "1.5"), 2, "1.5 is not between 0 and 1"),
+        (("photos", "--format", "yolo", "--classes", "²"), 2, "no class '²'"),
+        (("n" * 300, "--format", "yolo"), 3, "n cannot be read: File name too long"),
         (("twins", "--format", "yolo"), 2, "twins/a.jpg and twins/a.png would share one label file"),
     ],
 )

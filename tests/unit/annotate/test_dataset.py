@@ -185,6 +185,25 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
     assert annotate(tmp_path, settings, ["a.png"]) == ["a.png"]
 
 
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_a_picture_that_was_taken_out_is_added_again(tmp_path: Path, data_format: str) -> None:
+    settings = settings_of(data_format)
+    annotate(tmp_path, settings, ["a.png", "b.png"])
+    whole = contents(tmp_path / "out")
+    (tmp_path / "out" / "images" / "a.png").unlink()
+    assert annotate(tmp_path, settings, ["a.png", "b.png"]) == ["a.png"]
+    assert contents(tmp_path / "out") == whole
+
+
+def test_the_index_forgets_a_picture_that_was_taken_out(tmp_path: Path) -> None:
+    annotate(tmp_path, settings_of("coco"), ["a.png", "b.png"])
+    (tmp_path / "out" / "images" / "a.png").unlink()
+    assert annotate(tmp_path, settings_of("coco"), ["b.png"]) == []
+    index = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert [image["file_name"] for image in index["images"]] == ["b.png"]
+    assert {annotation["image_id"] for annotation in index["annotations"]} == {index["images"][0]["id"]}
+
+
 @pytest.mark.parametrize("other", ["a.jpg", "a.png"])
 def test_another_picture_of_the_same_name_is_not_taken_for_done(tmp_path: Path, other: str) -> None:
     annotate(tmp_path, settings_of("yolo"), ["a.png"])

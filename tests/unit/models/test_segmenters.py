@@ -12,7 +12,7 @@ from oracle import seeded_checkpoint
 from streamseg.errors import CheckpointError, SettingsError, UsageError, WeightsError
 from streamseg.messages import Detection
 from streamseg.models.catalogue import CATALOGUE
-from streamseg.models.sam import IMAGE_ENCODERS, Sam
+from streamseg.models.sam import IMAGE_ENCODERS
 from streamseg.models.segmenter_names import SAM_MODELS
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
 
@@ -48,11 +48,12 @@ def test_the_checkpoint_must_be_the_models(mobile_sam: Path, model: str) -> None
 def test_a_gpu_is_used_where_there_is_one(mobile_sam: Path, monkeypatch: pytest.MonkeyPatch, available: bool, expected: str) -> None:
     asked: list[str] = []
 
-    def load(path: Path, *, architecture: str, device: str, threads: int | None) -> None:
-        asked.append(device)
+    def to(module: torch.nn.Module, device: str | None = None, memory_format: torch.memory_format | None = None) -> None:
+        if device is not None:
+            asked.append(device)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    monkeypatch.setattr(Sam, "load", load)
+    monkeypatch.setattr(torch.nn.Module, "to", to)
     for device in ("auto", "cuda:1"):
         create_segmenter(SegmenterOptions("mobilesam", mobile_sam, device=device))
     assert asked == [expected, "cuda:1"]

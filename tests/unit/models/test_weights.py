@@ -185,6 +185,20 @@ def test_what_is_neither_a_file_nor_known(model: str, said: str) -> None:
         weights.locate(model)
 
 
+def test_a_path_that_no_file_can_have(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot be read: File name too long"):
+        weights.locate("n" * 300)
+    with pytest.raises(WeightsError, match="cannot be read: File name too long"):
+        weights.resolve("tiny", path=tmp_path / ("n" * 300))
+
+
+def test_a_cache_that_nobody_may_look_into(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path / ("n" * 300)))
+    for call in (weights.weights_directory, lambda: weights.verify("tiny"), lambda: weights.resolve("tiny")):
+        with pytest.raises(WeightsError, match="cannot be read: File name too long; set STREAMSEG_CACHE"):
+            call()
+
+
 def test_unknown_and_absent_names(cache: Path) -> None:
     with pytest.raises(WeightsError, match="'nonsense'; expected one of tiny"):
         weights.resolve("nonsense")

@@ -1,0 +1,27 @@
+"""`auto_annotate` without a model: what is labelled already needs none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from annotated import write_picture
+
+from streamseg import auto_annotate
+from streamseg.errors import SourceError
+
+
+@pytest.mark.parametrize("data", [".", "../photos", "../photos/"])
+def test_labels_lie_beside_the_folder_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str) -> None:
+    monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path / "empty"))
+    (tmp_path / "photos").mkdir()
+    write_picture(tmp_path / "photos" / "a.png", 8, 8)
+    (tmp_path / "photos_auto_annotate_labels").mkdir()
+    (tmp_path / "photos_auto_annotate_labels" / "a.txt").touch()
+    monkeypatch.chdir(tmp_path / "photos")
+    auto_annotate(data)
+
+
+def test_a_picture_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is no folder"):
+        auto_annotate(write_picture(tmp_path / "a.png", 8, 8))
