@@ -177,6 +177,19 @@ def test_masks_that_a_crop_cuts_off_are_dropped_and_those_at_the_pictures_edge_k
     assert any(mask.box[0] <= 1 for mask in generate(Discs((60, 60, 60)), black(200, 200), open_options(4)))
 
 
+@pytest.mark.parametrize(("last_column", "kept"), [(235, True), (236, False), (255, False)])
+def test_a_mask_is_cut_off_within_twenty_pixels_of_its_crops_edge(last_column: int, kept: bool) -> None:
+    class Drawn(Discs):
+        def predict(self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool) -> Prediction:
+            low = torch.full((256, 256), -10.0)
+            low[40:120, 40 : last_column + 1] = 10.0
+            return Prediction(low.expand(prompts.batch, 3, 256, 256), self.predicted_iou.expand(prompts.batch, 3))
+
+    options = AutomaticOptions(points_per_side=1, crop_n_layers=1, crop_overlap_ratio=0.0)
+    found = generate(Drawn((1, 1, 1)), black(512, 512), options)
+    assert [mask.box for mask in found if mask.crop_box == (0, 0, 256, 256)] == [(40, 40, last_column, 119)] * kept
+
+
 def test_a_picture_smaller_than_the_grid_and_its_crops() -> None:
     for height, width in ((1, 1), (3, 5), (2, 40), (400, 1)):
         found = generate(Discs((1, 2, 3)), black(height, width), open_options(2, crop_n_layers=2))
