@@ -192,14 +192,14 @@ def _sift(embedding: ImageEmbedding, prediction: Prediction, points: Points, cro
     candidates = prediction.predicted_iou.shape[1]
     logits = prediction.logits.flatten(0, 1)
     predicted: list[float] = prediction.predicted_iou.flatten().tolist()
-    # A mask is a thousand times cheaper to reject before it has the picture's size.
+    # Bringing a mask to the picture's size is what costs, so those that go by this number go before.
     trusted = [index for index, score in enumerate(predicted) if options.pred_iou_thresh <= 0 or score > options.pred_iou_thresh]
     for start in range(0, len(trusted), _RESTORED_AT_ONCE):
         indices = trusted[start : start + _RESTORED_AT_ONCE]
         restored = embedding.restore(logits[indices, None])[:, 0]
         steadiness = stability(restored, options.stability_score_offset).tolist()
         for index, full, steady in zip(indices, restored, steadiness, strict=True):
-            # Stability is not a number where a mask is empty.
+            # Stability is not a number where all logits are low.
             if options.stability_score_thresh > 0 and not steady >= options.stability_score_thresh:
                 continue
             mask = Mask.crop((full > 0).numpy(force=True), left, top)
