@@ -18,7 +18,6 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,23 +134,25 @@ def generate(name: str, checkpoint: Path, source: Path, output: Path) -> None:
                 answers[f"{case}.{key}"] = np.array([record[key] for record in records])
             answers[f"{case}.point"] = np.array([record["point_coords"][0] for record in records])
             answers[f"{case}.masks"] = np.array([record["segmentation"] for record in records])
-            answers[f"{case}.logits"] = np.array(list(logits_of(SamPredictor(model), image, records)))
+            answers[f"{case}.logits"] = logits_of(SamPredictor(model), image, records)
     np.savez(output, allow_pickle=False, **answers)
 
 
-def logits_of(predictor: SamPredictor, image: np.ndarray, records: list[dict[str, Any]]) -> Iterator[np.ndarray]:
-    """What each record's mask was made from; the generator does not tell."""
-    read = None
-    for record in records:
+def logits_of(predictor: SamPredictor, image: np.ndarray, records: list[dict[str, Any]]) -> np.ndarray:
+    """What each record's mask was made from, shape (n, height, width); the generator does not tell."""
+    full = np.full((len(records), *image.shape[:2]), -np.inf, np.float32)
+    for crop in {tuple(record["crop_box"]) for record in records}:
         # They are floats where a crop without masks has made them so.
-        left, top, width, height = (int(side) for side in record["crop_box"])
-        if record["crop_box"] != read:
-            predictor.set_image(image[top : top + height, left : left + width])
-            read = record["crop_box"]
-        logits, iou, _ = predictor.predict(np.array(record["point_coords"]) - (left, top), np.ones(1), return_logits=True)
-        full = np.full(image.shape[:2], -np.inf, np.float32)
-        full[top : top + height, left : left + width] = logits[np.abs(iou - record["predicted_iou"]).argmin()]
-        yield full
+        left, top, width, height = map(int, crop)
+        predictor.set_image(image[top : top + height, left : left + width])
+        rows = [row for row, record in enumerate(records) if tuple(record["crop_box"]) == crop]
+        points = np.array([records[row]["point_coords"] for row in rows]) - (left, top)
+        prompts = torch.from_numpy(predictor.transform.apply_coords(points, (height, width)))
+        logits, iou, _ = predictor.predict_torch(prompts, torch.ones(len(rows), 1), return_logits=True)
+        for row, candidates, scores in zip(rows, logits.numpy(), iou.numpy(), strict=True):
+            best = np.abs(scores - records[row]["predicted_iou"]).argmin()
+            full[row, top : top + height, left : left + width] = candidates[best]
+    return full
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from streamseg.models.sam import ImageEmbedding, Prediction, Prompts, Sam
 from streamseg.models.sam.automatic import AutomaticOptions, FoundMask, generate
 from streamseg.models.sam.embedding import resized_size
 
+pytestmark = pytest.mark.timeout(900)
+
 SEED = 2
 LOGIT_TOLERANCE = 1e-3
 

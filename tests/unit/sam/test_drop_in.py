@@ -21,6 +21,8 @@ from streamseg.errors import CheckpointError, NoImageError, UsageError
 from streamseg.messages import Image
 from streamseg.sam import SamAutomaticMaskGenerator, SamModel, SamPredictor, build_sam, build_sam_vit_h, sam_model_registry
 
+pytestmark = pytest.mark.timeout(900)
+
 EXAMPLES = Path(__file__).with_name("drop_in_examples.py")
 IMPORTS = {
     "from mobile_sam import": "from streamseg.sam import",
