@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,6 +80,13 @@ class OracleMasks:
     crop_box: NDArray[np.int64]
 
 
+def clouds(height: int, width: int, seed: int) -> Image:
+    """A picture to ask about: coloured clouds with fine noise, so that a wrong resize or a swapped channel shows."""
+    random = np.random.default_rng(seed)
+    smooth = cv2.resize(random.uniform(0, 255, (6, 6, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(smooth + random.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
 def oracle_entries(model: str) -> dict[str, list[int]]:
     """The names and shapes of the entries of an original's checkpoint."""
     entries: dict[str, list[int]] = json.loads(_run("entries", model))
@@ -101,19 +110,14 @@ def oracle_predict(checkpoint: Path, cases: Sequence[tuple[Image, Sequence[Oracl
         given[f"{i}.image"] = image
         for j, prompt in enumerate(prompts):
             given |= {f"{i}.{j}.{name}": value for name, value in _arguments(prompt).items()}
-    with tempfile.TemporaryDirectory() as directory:
-        source, output = Path(directory, "given.npz"), Path(directory, "answers.npz")
-        with source.open("wb") as file:
-            np.savez(file, allow_pickle=False, **given)
-        _run("predict", model, str(checkpoint), str(source), str(output))
-        with np.load(output) as said:
-            return [
-                OracleAnswer(
-                    said[f"{i}.features"],
-                    [OraclePrediction(*(said[f"{i}.{j}.{name}"] for name in ("logits", "iou", "low_res"))) for j in range(len(prompts))],
-                )
-                for i, (_, prompts) in enumerate(cases)
-            ]
+    said = _ask("predict", model, checkpoint, given)
+    return [
+        OracleAnswer(
+            said[f"{i}.features"],
+            [OraclePrediction(*(said[f"{i}.{j}.{name}"] for name in ("logits", "iou", "low_res"))) for j in range(len(prompts))],
+        )
+        for i, (_, prompts) in enumerate(cases)
+    ]
 
 
 def oracle_generate(checkpoint: Path, cases: Sequence[tuple[Image, AutomaticOptions]], model: str = "vit_t") -> list[OracleMasks]:
@@ -126,13 +130,8 @@ def oracle_generate(checkpoint: Path, cases: Sequence[tuple[Image, AutomaticOpti
         if options.points_per_side is not None:
             given[f"{i}.option.points_per_side"] = np.array(options.points_per_side)
         given |= {f"{i}.point_grids.{layer}": grid for layer, grid in enumerate(options.point_grids or ())}
-    with tempfile.TemporaryDirectory() as directory:
-        source, output = Path(directory, "given.npz"), Path(directory, "answers.npz")
-        with source.open("wb") as file:
-            np.savez(file, allow_pickle=False, **given)
-        _run("generate", model, str(checkpoint), str(source), str(output))
-        with np.load(output) as said:
-            return [OracleMasks(**{field.name: said[f"{i}.{field.name}"] for field in fields(OracleMasks)}) for i in range(len(cases))]
+    said = _ask("generate", model, checkpoint, given)
+    return [OracleMasks(**{field.name: said[f"{i}.{field.name}"] for field in fields(OracleMasks)}) for i in range(len(cases))]
 
 
 def _arguments(prompt: OraclePrompt) -> dict[str, NDArray[np.generic]]:
@@ -144,6 +143,17 @@ def _arguments(prompt: OraclePrompt) -> dict[str, NDArray[np.generic]]:
     if prompt.mask_input is not None:
         arguments["mask_input"] = prompt.mask_input
     return arguments
+
+
+def _ask(command: str, model: str, checkpoint: Path, given: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[Any]]:
+    """Give an original's process arrays by name, and have its answers by name."""
+    with tempfile.TemporaryDirectory() as directory:
+        source, output = Path(directory, "given.npz"), Path(directory, "answers.npz")
+        with source.open("wb") as file:
+            np.savez(file, allow_pickle=False, **given)
+        _run(command, model, str(checkpoint), str(source), str(output))
+        with np.load(output) as said:
+            return dict(said)
 
 
 def _run(*arguments: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from streamseg.annotate.labelling import LabelledObject, LabelledPicture
+from streamseg.annotate.labelling import IMAGES, LabelledObject, LabelledPicture
 from streamseg.annotate.outlines import WITHIN_PIXEL, part_outlines
 
 _VERSION: Final = "0.3.3"
@@ -42,7 +42,7 @@ class _File(msgspec.Struct, kw_only=True, rename="camel"):
 class AnyLabelingFormat:
     """`images/NAME.json` beside each picture."""
 
-    folder = "images"
+    folder = IMAGES
     suffix = ".json"
 
     def encode(self, picture: LabelledPicture) -> bytes:

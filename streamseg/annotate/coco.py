@@ -11,11 +11,10 @@ from typing import Final
 import msgspec
 
 from streamseg.annotate.atomic import write_atomically
-from streamseg.annotate.labelling import LabelledObject, LabelledPicture
+from streamseg.annotate.labelling import IMAGES, LabelledObject, LabelledPicture
 from streamseg.errors import UsageError
 
 _INDEX: Final = "annotations.json"
-_IMAGES: Final = "images"
 _PARTS: Final = ".parts"
 """Holds a file for each picture until all are done."""
 
@@ -94,7 +93,7 @@ class CocoFormat:
         before = _taken_apart(_read(index)) if index.exists() else []
         added = [msgspec.json.decode(path.read_bytes(), type=_Part) for path in folder.glob(f"*{self.suffix}")]
         parts = {part.image.file_name: part for part in (*before, *added)}
-        names = sorted(name for name in parts if (directory / _IMAGES / name).exists())
+        names = sorted(name for name in parts if (directory / IMAGES / name).exists())
         if added or len(names) < len(before) or not index.exists():
             file = _put_together((parts[name] for name in names), classes)
             write_atomically(index, msgspec.json.encode(file) + b"\n")

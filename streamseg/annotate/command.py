@@ -12,7 +12,6 @@ from streamseg.annotate.formats import create_format
 from streamseg.annotate.labelling import Labeller
 from streamseg.annotate.models import (
     check_detector,
-    check_segmenter,
     detector_hash,
     load_detector,
     load_segmenter,
@@ -22,6 +21,7 @@ from streamseg.annotate.pictures import open_pictures
 from streamseg.annotate.work import Summary, annotate_pictures
 from streamseg.errors import UsageError
 from streamseg.models.detectors import DetectorOptions
+from streamseg.models.segmenter_names import check_segmenter
 from streamseg.models.segmenters import SegmenterOptions
 from streamseg.progress import DownloadDisplay
 
@@ -60,7 +60,7 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
     detector, segmenter = options.detector, options.segmenter
     create_format(options.format)
     check_detector(detector)
-    check_segmenter(segmenter)
+    check_segmenter(segmenter.model, own_weights=segmenter.weights is not None)
     pictures = open_pictures(options.source, every=options.every, detector=detector.model)
     if options.output.resolve() in (options.source.resolve(), *options.source.resolve().parents):
         raise UsageError(f"{options.source} lies in {options.output}, where labels and copies are written; name a folder beside it")

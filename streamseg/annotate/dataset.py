@@ -12,12 +12,11 @@ from filelock import FileLock, Timeout
 
 from streamseg.annotate.atomic import flush, put_in_place, unfinished, unfinished_files, write_atomically
 from streamseg.annotate.formats import create_format
-from streamseg.annotate.labelling import LabelledPicture
+from streamseg.annotate.labelling import IMAGES, LabelledPicture
 from streamseg.annotate.pictures import Picture
 from streamseg.errors import OutputExistsError, UsageError
 from streamseg.images import IMAGE_SUFFIXES
 
-_IMAGES: Final = "images"
 _RECORD: Final = "annotate.json"
 _LOCK: Final = ".annotate.lock"
 
@@ -68,7 +67,7 @@ class Dataset:
 
     def __init__(self, directory: Path, settings: Settings, *, anew: bool) -> None:
         self._directory = directory
-        self._images = directory / _IMAGES
+        self._images = directory / IMAGES
         self._settings = settings
         self._format = create_format(settings.format)
         self._before = _read_record(directory)
@@ -107,7 +106,7 @@ class Dataset:
                 self._before = None
             if self._before is not None and self._before.classes != list(classes):
                 raise UsageError(f"{self._directory} was begun with other classes; name another folder, or begin anew with -y")
-            for folder in (_IMAGES, self._format.folder):
+            for folder in (IMAGES, self._format.folder):
                 (self._directory / folder).mkdir(exist_ok=True)
             if self._before is None:
                 self._before = _Record(self._settings, list(classes))
@@ -161,7 +160,7 @@ class Dataset:
                 copies[stem].unlink()
             earlier._label_file(stem).unlink(missing_ok=True)
         earlier._format.withdraw(self._directory)
-        for folder in (earlier._format.folder, _IMAGES):
+        for folder in (earlier._format.folder, IMAGES):
             path = self._directory / folder
             if path.exists() and not any(path.iterdir()):
                 path.rmdir()

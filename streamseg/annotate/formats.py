@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from streamseg.annotate.anylabeling import AnyLabelingFormat
 from streamseg.annotate.coco import CocoFormat
@@ -41,7 +42,8 @@ class Format(Protocol):
         ...
 
 
-FORMATS: tuple[str, ...] = ("yolo", "coco", "anylabeling")
+FORMATS: Final = MappingProxyType[str, type[Format]]({"yolo": YoloFormat, "coco": CocoFormat, "anylabeling": AnyLabelingFormat})
+"""Each by its name."""
 
 
 def create_format(name: str) -> Format:
@@ -50,8 +52,6 @@ def create_format(name: str) -> Format:
     Raises:
         UsageError: There is none.
     """
-    formats: tuple[Format, ...] = (YoloFormat(), CocoFormat(), AnyLabelingFormat())
-    for known, created in zip(FORMATS, formats, strict=True):
-        if name == known:
-            return created
-    raise UsageError(f"--format {name} is unknown; expected one of {', '.join(FORMATS)}")
+    if name not in FORMATS:
+        raise UsageError(f"--format {name} is unknown; expected one of {', '.join(FORMATS)}")
+    return FORMATS[name]()

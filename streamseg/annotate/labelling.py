@@ -10,6 +10,8 @@ from streamseg.masks import Mask
 from streamseg.messages import Detection, Image
 from streamseg.models import Detector, Segmenter
 
+IMAGES: Final = "images"
+"""The folder of a data set that holds the pictures."""
 SMALLEST_AREA: Final = 9
 """Pixels below which a mask is taken for a failure of the segmenter."""
 

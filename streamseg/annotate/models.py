@@ -11,9 +11,10 @@ from typing import Any
 import cv2
 
 from streamseg.errors import UsageError, WeightsError
-from streamseg.models import Detector, Segmenter, segmenter_names, weights
+from streamseg.models import Detector, Segmenter, weights
 from streamseg.models.detector_names import YOLOX_MODELS, check_model
 from streamseg.models.detectors import DetectorOptions, create_detector
+from streamseg.models.segmenter_names import SAM_MODELS
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
 from streamseg.models.weights import Progress
 
@@ -27,15 +28,6 @@ def check_detector(detector: DetectorOptions) -> None:
     if detector.model == "fixed":
         raise UsageError("fixed says the same of every picture, which makes no data set; choose a yolox detector")
     check_model(detector.model, detector.classes, official=detector.weights is None)
-
-
-def check_segmenter(segmenter: SegmenterOptions) -> None:
-    """Check what can be known of a segmenter without loading anything.
-
-    Raises:
-        UsageError: It does not exist, or takes no weights and was given some.
-    """
-    segmenter_names.check_segmenter(segmenter.model, own_weights=segmenter.weights is not None)
 
 
 def detector_hash(detector: DetectorOptions) -> str | None:
@@ -53,7 +45,7 @@ def detector_hash(detector: DetectorOptions) -> str | None:
 
 def segmenter_hash(segmenter: SegmenterOptions) -> str | None:
     """The same for a segmenter."""
-    return _hash(segmenter.model, segmenter.weights, plugin=segmenter.model not in segmenter_names.SAM_MODELS)
+    return _hash(segmenter.model, segmenter.weights, plugin=segmenter.model not in SAM_MODELS)
 
 
 def load_detector(detector: DetectorOptions, progress: Callable[[Progress], None]) -> Detector:
@@ -74,7 +66,7 @@ def load_segmenter(segmenter: SegmenterOptions, progress: Callable[[Progress], N
     Raises:
         StreamsegError: It cannot be made as asked for, or has no weights.
     """
-    if segmenter.model in segmenter_names.SAM_MODELS:
+    if segmenter.model in SAM_MODELS:
         segmenter = replace(segmenter, weights=weights.resolve(segmenter.model, path=segmenter.weights, progress=progress))
     return create_segmenter(segmenter)
 
@@ -85,7 +77,6 @@ def _hash(model: str, path: Path | None, *, plugin: bool) -> str | None:
     try:
         if plugin and not path.is_file():
             return hashlib.sha256(bytes(path)).hexdigest()
-        with weights.resolve(model, path=path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return weights.file_hash(weights.resolve(model, path=path))
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}; give weights of {model} that can be") from error

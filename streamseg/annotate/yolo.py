@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from streamseg.annotate.atomic import write_atomically
-from streamseg.annotate.labelling import LabelledPicture
+from streamseg.annotate.labelling import IMAGES, LabelledPicture
 from streamseg.annotate.outlines import WITHIN_PIXEL, outline
 
 _INDEX: Final = "data.yaml"
@@ -37,7 +37,7 @@ class YoloFormat:
         """Write `data.yaml`. It names no path: its readers then take the folder that it lies in."""
         index = directory / _INDEX
         if not index.exists():
-            content = {"train": "images", "val": "images", "names": dict(enumerate(classes))}
+            content = {"train": IMAGES, "val": IMAGES, "names": dict(enumerate(classes))}
             write_atomically(index, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
 
     def withdraw(self, directory: Path) -> None:

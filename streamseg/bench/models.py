@@ -115,7 +115,7 @@ def _parameters(info: ModelInfo) -> ParameterFigures:
 
 def _speed(name: str, rounds: int, progress: Callable[[str], None]) -> SpeedFigures:
     progress(f"{name}: encoding")
-    model = _random_model(name)
+    model = Sam(SamNetwork(name).ready())
     image = np.random.default_rng(0).integers(0, 256, _SHAPE, np.uint8)
     encode = _times_ms(lambda: model.encode(image), rounds)
     progress(f"{name}: decoding")
@@ -129,13 +129,6 @@ def _speed(name: str, rounds: int, progress: Callable[[str], None]) -> SpeedFigu
         decode_5_ms=statistics.median(five),
         encode_rounds=len(encode),
     )
-
-
-def _random_model(name: str) -> Sam:
-    network = SamNetwork(name).eval().requires_grad_(False)
-    # As a checkpoint is loaded.
-    network.image_encoder.to(memory_format=torch.channels_last)
-    return Sam(network)
 
 
 def _times_ms(work: Callable[[], object], rounds: int) -> list[float]:

@@ -66,10 +66,10 @@ def find(name: str) -> Weights:
     Raises:
         WeightsError: There is none.
     """
-    for weights in CATALOGUE:
-        if name in (weights.name, weights.filename, weights.alias):
-            return weights
-    raise WeightsError(f"no weights are known as {name!r}; expected one of {_names()}")
+    entry = _entry(name)
+    if entry is None:
+        raise WeightsError(f"no weights are known as {name!r}; expected one of {_names()}")
+    return entry
 
 
 def fetched_bytes(weights: Weights) -> int:
@@ -107,7 +107,7 @@ def locate(model: str, *, progress: Callable[[Progress], None] | None = None) ->
     path = Path(model).expanduser()
     if _is_file(path):
         return path
-    if any(model in (weights.name, weights.filename, weights.alias) for weights in CATALOGUE):
+    if _entry(model) is not None:
         return resolve(model, progress=progress)
     if path.is_dir():
         raise WeightsError(f"{model} is a folder; expected a file of weights, or one of {_names()}")
@@ -171,6 +171,16 @@ def resolve(
     return target
 
 
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file, in lower-case hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _entry(name: str) -> Weights | None:
+    return next((weights for weights in CATALOGUE if name in (weights.name, weights.filename, weights.alias)), None)
+
+
 def _names() -> str:
     return ", ".join(f"{weights.name} ({weights.filename})" for weights in CATALOGUE)
 
@@ -196,8 +206,7 @@ def _mismatch(path: Path, wanted: Weights) -> str | None:
     if wanted.size is not None and size != wanted.size:
         return f"it has {size} bytes instead of {wanted.size}"
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_hash(path)
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
     return None if found == wanted.sha256 else f"its SHA-256 is {found} instead of {wanted.sha256}"

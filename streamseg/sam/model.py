@@ -201,5 +201,5 @@ sam_model_registry: Final[Mapping[str, Builder]] = MappingProxyType(
 
 def _build(architecture: str, checkpoint: str | PathLike[str] | None) -> SamModel:
     if checkpoint is None:
-        return SamModel(architecture).eval().requires_grad_(False)
+        return SamModel(architecture).ready()
     return load_network_as(SamModel, Path(checkpoint), architecture)

@@ -52,9 +52,7 @@ def load_network_as(kind: type[_Network], path: Path, architecture: str | None =
         named = ", ".join(problems[:_PROBLEMS_NAMED])
         raise CheckpointError(f"{path} is not a checkpoint of {network.architecture}: {named}{more}; {_ADVICE}")
     network.load_state_dict(_weights(network, found), assign=True)
-    # The same numbers, a fifth faster on a CPU.
-    network.image_encoder.to(memory_format=torch.channels_last)
-    return network.eval().requires_grad_(False)
+    return network.ready()
 
 
 def _read(path: Path) -> Mapping[object, object]:

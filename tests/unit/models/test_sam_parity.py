@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from oracle import OracleAnswer, OraclePrediction, OraclePrompt, oracle_predict, seeded_checkpoint
+from oracle import OracleAnswer, OraclePrediction, OraclePrompt, clouds, oracle_predict, seeded_checkpoint
 
-from streamseg.messages import NONE, Box, Detection, Image, ObjectMask
+from streamseg.messages import NONE, Box, Detection, ObjectMask
 from streamseg.models.sam import ImageEmbedding, Prediction, Sam
 
 pytestmark = pytest.mark.timeout(1200)
@@ -28,13 +27,6 @@ SEED = 2
 """Of the weights: this one's masks are neither empty nor the whole picture."""
 MANY = 10
 """More prompts than are answered at once."""
-
-
-def picture(height: int, width: int) -> Image:
-    """Coloured clouds with fine noise, so that a wrong resize or a swapped channel shows."""
-    random = np.random.default_rng(height)
-    clouds = cv2.resize(random.uniform(0, 255, (6, 6, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(clouds + random.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
 
 
 def boxes_in(height: int, width: int, count: int) -> list[Box]:
@@ -151,7 +143,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     original = MODELS[request.param]
     checkpoint = tmp_path_factory.mktemp("parity") / f"{original}.pt"
     seeded_checkpoint(checkpoint, SEED, original)
-    pictures = {name: picture(*size) for name, size in SHAPES.items()}
+    pictures = {name: clouds(*size, seed=size[0]) for name, size in SHAPES.items()}
     asked = [[prompt for prompts in PROMPTS.values() for prompt in prompts(*size)] for size in SHAPES.values()]
     answers = oracle_predict(checkpoint, list(zip(pictures.values(), asked, strict=True)), original)
     model = Sam.load(checkpoint, architecture=request.param, threads=2)

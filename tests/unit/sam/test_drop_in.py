@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from oracle import blob_checkpoint
+from oracle import blob_checkpoint, clouds
 from pycocotools import mask as mask_utils
 
 from streamseg.errors import CheckpointError, NoImageError, UsageError
@@ -38,12 +37,6 @@ OFFICIAL_KEYS = ["area", "bbox", "crop_box", "point_coords", "predicted_iou", "s
 Outputs = dict[str, NDArray[Any]]
 
 
-def picture(height: int = 200, width: int = 300) -> Image:
-    random = np.random.default_rng(1)
-    clouds = cv2.resize(random.uniform(0, 255, (6, 6, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(clouds + random.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("drop_in") / "blobs.pt"
@@ -54,7 +47,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def original(checkpoint: Path) -> Outputs:
     source, output = checkpoint.with_name("image.npy"), checkpoint.with_name("original.npz")
-    np.save(source, picture())
+    np.save(source, clouds(200, 300, seed=1))
     command = [sys.executable, "-W", "ignore", str(EXAMPLES), str(checkpoint), str(source), str(output)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
@@ -71,7 +64,7 @@ def ours(checkpoint: Path) -> Outputs:
     changed = checkpoint.with_name("examples.py")
     changed.write_text(source, encoding="utf-8")
     torch.set_num_threads(2)
-    outputs: Outputs = runpy.run_path(str(changed), run_name="examples")["run"](str(checkpoint), picture())
+    outputs: Outputs = runpy.run_path(str(changed), run_name="examples")["run"](str(checkpoint), clouds(200, 300, seed=1))
     return outputs
 
 
@@ -83,7 +76,7 @@ def model(checkpoint: Path) -> SamModel:
 @pytest.fixture(scope="module")
 def predictor(model: SamModel) -> SamPredictor:
     predictor = SamPredictor(model)
-    predictor.set_image(picture())
+    predictor.set_image(clouds(200, 300, seed=1))
     return predictor
 
 
@@ -120,7 +113,7 @@ def test_the_examples_masks_are_not_trivial(original: Outputs) -> None:
 def test_the_output_modes_hold_the_same_masks(model: SamModel) -> None:
     def found(mode: Any) -> list[Any]:
         generator = SamAutomaticMaskGenerator(model, 2, pred_iou_thresh=0.3, stability_score_thresh=0.05, output_mode=mode)
-        return [record["segmentation"] for record in generator.generate(picture())]
+        return [record["segmentation"] for record in generator.generate(clouds(200, 300, seed=1))]
 
     for full, runs, compressed in zip(found("binary_mask"), found("uncompressed_rle"), found("coco_rle"), strict=True):
         assert full.dtype == np.bool_
@@ -203,7 +196,7 @@ def test_misuse_is_refused_in_one_line(predictor: SamPredictor, model: SamModel)
         r"earlier masks must be logits of the shape": lambda: predictor.predict(mask_input=low_res[0]),
         r"boxes must have the shape \(batch, 4\)": lambda: predictor.predict_torch(None, None, torch.zeros(4)),
         "one batch size": lambda: predictor.predict_torch(torch.zeros(2, 1, 2), torch.ones(2, 1), torch.zeros(3, 4)),
-        "image_format: 'HSV' is unknown": lambda: predictor.set_image(picture(), "HSV"),  # type: ignore[arg-type]
+        "image_format: 'HSV' is unknown": lambda: predictor.set_image(clouds(200, 300, seed=1), "HSV"),  # type: ignore[arg-type]
         "a longer side of 1024, not": lambda: predictor.set_torch_image(torch.zeros(1, 3, 500, 400), (500, 400)),
         "resize it with ResizeLongestSide": lambda: model.preprocess(torch.zeros(3, 2000, 100)),
         "output_mode: 'png' is unknown": lambda: SamAutomaticMaskGenerator(model, output_mode="png"),  # type: ignore[arg-type]
