@@ -64,6 +64,10 @@ class CheckpointError(WeightsError):
     """The file is not a checkpoint of the model."""
 
 
+class BackendError(StreamsegError):
+    """A library that runs networks failed; another one may do."""
+
+
 class StageError(StreamsegError):
     """A stage failed, or failed too often."""
 

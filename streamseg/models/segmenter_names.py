@@ -7,8 +7,10 @@ from typing import Final
 from streamseg.errors import SettingsError
 from streamseg.models import plugins
 
-SAM_MODELS = ("mobilesam", "sam-vit-b", "sam-vit-l", "sam-vit-h")
-"""Those with weights in the catalogue; they compute with PyTorch."""
+MOBILE_SAM: Final = "mobilesam"
+"""The one that several runtimes run."""
+SAM_MODELS = (MOBILE_SAM, "sam-vit-b", "sam-vit-l", "sam-vit-h")
+"""Those with weights in the catalogue; the others of them compute with PyTorch."""
 GRABCUT: Final = "grabcut"
 """The one that needs no weights."""
 

@@ -8,8 +8,11 @@ from typing import Any
 
 from streamseg.errors import SettingsError
 from streamseg.models import Segmenter
+from streamseg.models.mobile_sam.input_grid import INPUT_SIDES
 from streamseg.models.plugins import PluginSegmenter
-from streamseg.models.segmenter_names import GRABCUT, SAM_MODELS, check_segmenter, segmenter_plugin
+from streamseg.models.resizing import TRAINED_SIDE
+from streamseg.models.runtimes import BACKENDS, DEFAULT_PROVIDERS, PRECISIONS, Choice
+from streamseg.models.segmenter_names import GRABCUT, MOBILE_SAM, SAM_MODELS, check_segmenter, segmenter_plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +24,40 @@ class SegmenterOptions:
             `streamseg.segmenters`.
         weights: A checkpoint of the user's own; None takes the official one from the cache, or downloads it.
         device: PyTorch's name of the device, such as `cpu` or `cuda:0`; `auto` takes a GPU where there is one.
-        threads: How many threads the model uses; None leaves that to PyTorch.
+        threads: How many threads the model uses; None leaves that to its runtime.
+        backend: What runs MobileSAM, of `BACKENDS`; `auto` takes the fastest that is here.
+        precision: What it computes in, of `PRECISIONS`; `auto` takes the fastest of the backend.
+        providers: ONNX Runtime's execution providers, in its own names, the best first.
+        imgsz: Side of MobileSAM's input in pixels, of `INPUT_SIDES`. Below 1024 it is faster, and its masks are coarser.
 
     Raises:
-        SettingsError: A number lies outside its range.
+        SettingsError: A number lies outside its range, or a name is unknown.
     """
 
     model: str
     weights: Path | None = None
     device: str = "auto"
     threads: int | None = None
+    backend: str = "auto"
+    precision: str = "auto"
+    providers: tuple[str, ...] = DEFAULT_PROVIDERS
+    imgsz: int = TRAINED_SIDE
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise SettingsError(f"threads: {self.threads} is not positive")
+        for name, value, known in (
+            ("backend", self.backend, ("auto", *BACKENDS)),
+            ("precision", self.precision, ("auto", *PRECISIONS)),
+            ("imgsz", self.imgsz, INPUT_SIDES),
+        ):
+            if value not in known:
+                raise SettingsError(f"segmenter.{name}: {value!r} is not a choice; expected one of {', '.join(map(str, known))}")
+
+    @property
+    def runtime(self) -> Choice:
+        """What is to run MobileSAM."""
+        return Choice(self.backend, self.precision, self.device, self.threads, self.providers)
 
 
 def create_segmenter(options: SegmenterOptions) -> Segmenter[Any]:
@@ -44,6 +67,7 @@ def create_segmenter(options: SegmenterOptions) -> Segmenter[Any]:
         SettingsError: The model is unknown, or takes no weights and was given some.
         WeightsError: The weights are missing, cannot be fetched, or are not those of the model.
         UsageError: PyTorch cannot use the device.
+        BackendError: No runtime runs MobileSAM here.
         StageError: A plug-in failed.
     """
     check_segmenter(options.model, own_weights=options.weights is not None)
@@ -58,7 +82,12 @@ def create_segmenter(options: SegmenterOptions) -> Segmenter[Any]:
 
 def _create_sam(options: SegmenterOptions) -> Segmenter[Any]:
     from streamseg.models import weights
-    from streamseg.models.sam import Sam
 
     path = weights.resolve(options.model, path=options.weights)
+    if options.model == MOBILE_SAM:
+        from streamseg.models.mobile_sam.segmenter import MobileSam
+
+        return MobileSam(path, options.runtime, options.imgsz)
+    from streamseg.models.sam import Sam
+
     return Sam.load(path, architecture=options.model, device=options.device, threads=options.threads)

@@ -24,6 +24,8 @@ _STRIDES = (8, 16, 32)
 _GREY = 114
 _OPEN_GRAPH_SIDE = 640
 """Longer side of the input where neither the settings nor the export say one."""
+_USUAL_FRAME = (720, 1280)
+"""Height and width of the frames that a detector makes itself ready for; all of 16:9 have the same input."""
 _RUNTIME_ERRORS = (
     runtime_errors.Fail,
     runtime_errors.InvalidArgument,
@@ -34,13 +36,15 @@ _RUNTIME_ERRORS = (
 )
 
 Rows = NDArray[np.float32]
+Cells = NDArray[np.float32]
 
 
 class YoloxDetector:
     """Finds objects of the COCO classes, or of a user's own.
 
     The input follows the picture: its longer side is `options.imgsz`, its shorter one the next multiple of 32. An export that
-    cannot be given that shape runs at its own. The session for a shape is made when the first frame of that shape comes.
+    cannot be given that shape runs at its own. The session for frames of 16:9 is made at once, the one for another shape when
+    its first frame comes; buffers are used again for each frame, so a detector sees one frame at a time.
 
     Args:
         options: Thresholds, classes, threads.
@@ -56,26 +60,47 @@ class YoloxDetector:
         self._options = options
         self._graph = read_yolox_graph(weights)
         self.classes = COCO_CLASSES if self._graph.class_count == 80 else tuple(f"class-{i}" for i in range(self._graph.class_count))
-        self._wanted = class_numbers(self.classes, options.classes)
-        self._runner: _Runner | None = None
-        self._frame_shape = (0, 0)
+        self._wanted = np.isin(np.arange(len(self.classes)), list(class_numbers(self.classes, options.classes)))
+        self._longest = options.imgsz or max(self._graph.height, self._graph.width) or _OPEN_GRAPH_SIDE
+        self._shape = input_shape(*_USUAL_FRAME, self._longest)
+        self._runner = self._make_runner(self._shape)
 
     def detect(self, image: Image) -> list[Detection]:
         """Find objects in a frame of shape (height, width, 3), uint8, BGR; boxes in its pixels, most confident first."""
-        if self._runner is None or self._frame_shape != image.shape[:2]:
-            self._runner = self._make_runner(image.shape[0], image.shape[1])
-            self._frame_shape = (image.shape[0], image.shape[1])
-        tensor, columns, rows = letterbox(image, self._runner.height, self._runner.width)
-        found = decode(self._runner.run(tensor), self._runner.height, self._runner.width)
-        return self._detections(found, image, image.shape[1] / columns, image.shape[0] / rows)
+        return self.postprocess(self.infer(self.preprocess(image)), image)
 
-    def _make_runner(self, height: int, width: int) -> _Runner:
-        """A session for frames of that size: of the size's own shape where the export allows it."""
+    def preprocess(self, image: Image) -> Rows:
+        """The first of the three steps of `detect`: the input for a frame, shape (1, 3, height, width), until the next frame's."""
+        shape = input_shape(image.shape[0], image.shape[1], self._longest)
+        if shape != self._shape:
+            self._runner = self._make_runner(shape)
+            self._shape = shape
+        return self._runner.letterbox(image)
+
+    def infer(self, tensor: Rows) -> Rows:
+        """The second step: the raw outputs, shape (cells, 5 + classes), of what `preprocess` returned."""
+        return self._runner.run(tensor)
+
+    def postprocess(self, rows: Rows, image: Image) -> list[Detection]:
+        """The last step: what the raw outputs say of that frame."""
+        options, runner = self._options, self._runner
+        likely = np.flatnonzero(rows[:, 4] >= options.conf)  # no score, objectness times class, is above its objectness
+        class_ids = rows[likely, 5:].argmax(axis=1)
+        scores = rows[likely, 4] * rows[likely, 5 + class_ids]
+        chosen = (scores >= options.conf) & self._wanted[class_ids]
+        likely, class_ids, scores = likely[chosen], class_ids[chosen], scores[chosen]
+        height, width = image.shape[:2]
+        columns, lines = fitted_size(height, width, runner.height, runner.width)
+        boxes = decode(rows[likely], runner.cells[likely]).astype(np.float64) * ((width / columns, height / lines) * 2)
+        boxes = boxes.clip(0.0, (width, height, width, height))
+        solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # false for NaN, too
+        return self._most_confident(boxes[solid], scores[solid], class_ids[solid])
+
+    def _make_runner(self, shape: tuple[int, int]) -> _Runner:
+        """A session for inputs of that height and width, or, where the export does not allow it, of the export's own."""
         graph, threads = self._graph, self._options.threads
-        longest = self._options.imgsz or max(graph.height, graph.width) or _OPEN_GRAPH_SIDE
-        wanted = input_shape(height, width, longest)
         try:
-            return _Runner(graph, graph.reshaped(*wanted), *wanted, threads)
+            return _Runner(graph, graph.reshaped(*shape), *shape, threads)
         except CheckpointError:
             if not (graph.height and graph.width):
                 raise
@@ -84,22 +109,14 @@ class YoloxDetector:
                 raise SettingsError(f"detector.imgsz: {fixed}; leave the key out, or use another export") from None
         return _Runner(graph, graph.model.SerializeToString(), graph.height, graph.width, threads)
 
-    def _detections(self, found: Rows, image: Image, scale_x: float, scale_y: float) -> list[Detection]:
-        """Turn decoded rows, in pixels of the input, into detections in pixels of the frame."""
-        options = self._options
-        class_ids = found[:, 5:].argmax(axis=1)
-        scores = found[:, 4] * found[np.arange(len(found)), 5 + class_ids]
-        chosen = (scores >= options.conf) & np.isin(class_ids, list(self._wanted))
-        boxes = found[chosen, :4].astype(np.float64) * (scale_x, scale_y, scale_x, scale_y)
-        boxes = boxes.clip(0.0, (image.shape[1], image.shape[0], image.shape[1], image.shape[0]))
-        class_ids, scores = class_ids[chosen], scores[chosen]
-        solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # false for NaN, too
-        boxes, class_ids, scores = boxes[solid], class_ids[solid], scores[solid]
+    def _most_confident(self, boxes: NDArray[np.float64], scores: Rows, class_ids: NDArray[np.intp]) -> list[Detection]:
+        """Leave out what overlaps a more confident box of its class, and name the rest."""
         if not len(boxes):
             return []
         sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        kept = np.asarray(cv2.dnn.NMSBoxesBatched(sides.tolist(), scores.tolist(), class_ids.tolist(), 0.0, options.iou), np.intp).ravel()
-        kept = kept[np.argsort(-scores[kept], kind="stable")][: options.max_det]
+        apart = cv2.dnn.NMSBoxesBatched(sides.tolist(), scores.tolist(), class_ids.tolist(), 0.0, self._options.iou)
+        kept = np.asarray(apart, np.intp).ravel()
+        kept = kept[np.argsort(-scores[kept], kind="stable")][: self._options.max_det]
         return [
             Detection(
                 xyxy=tuple(boxes[i].tolist()),
@@ -112,7 +129,7 @@ class YoloxDetector:
 
 
 class _Runner:
-    """An ONNX Runtime session for one input shape.
+    """An ONNX Runtime session for one input shape, with what is the same for each frame: the cells, and the input's memory.
 
     Raises:
         CheckpointError: The graph does not run at that shape, or its output is not YOLOX's.
@@ -120,7 +137,10 @@ class _Runner:
 
     def __init__(self, graph: YoloxGraph, serialised: bytes, height: int, width: int, threads: int) -> None:
         self.height, self.width = height, width
+        self.cells = grid_cells(height, width)
         self._path = graph.path
+        self._canvas = np.full((height, width, 3), _GREY, np.uint8)
+        self._tensor = np.full((1, 3, height, width), _GREY, np.float32)
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
@@ -132,11 +152,19 @@ class _Runner:
         except _RUNTIME_ERRORS as error:
             raise CheckpointError(_not_run(graph.path, height, width, error)) from error
         self._input = self._session.get_inputs()[0].name
-        rows = self.run(np.full((1, 3, height, width), _GREY, np.float32))
-        cells = sum((height // stride) * (width // stride) for stride in _STRIDES)
-        if rows.shape != (cells, 5 + graph.class_count):
-            expected = f"({cells}, {5 + graph.class_count})"
-            raise CheckpointError(f"{graph.path} gives {rows.shape} at {width}x{height}; expected a YOLOX export, which gives {expected}")
+        rows, expected = self.run(self._tensor).shape, (len(self.cells), 5 + graph.class_count)
+        if rows != expected:
+            raise CheckpointError(f"{graph.path} gives {rows} at {width}x{height}; expected a YOLOX export, which gives {expected}")
+
+    def letterbox(self, image: Image) -> Rows:
+        """Fit a frame into the top left of the input, shape (1, 3, height, width), BGR, 0 to 255; valid until the next call."""
+        columns, rows = fitted_size(image.shape[0], image.shape[1], self.height, self.width)
+        self._canvas[rows:] = _GREY
+        self._canvas[:rows, columns:] = _GREY
+        cv2.resize(image, (columns, rows), dst=self._canvas[:rows, :columns], interpolation=cv2.INTER_LINEAR)
+        for plane, channel in zip(self._tensor[0], cv2.split(self._canvas), strict=True):
+            plane[:] = channel
+        return self._tensor
 
     def run(self, tensor: Rows) -> Rows:
         """Raw outputs, shape (cells, 5 + classes), of an input of shape (1, 3, height, width)."""
@@ -154,33 +182,29 @@ def input_shape(height: int, width: int, longest: int) -> tuple[int, int]:
     return (shorter, longest) if width >= height else (longest, shorter)
 
 
-def letterbox(image: Image, height: int, width: int) -> tuple[Rows, int, int]:
-    """Fit a frame into the top left of the input.
-
-    Returns:
-        The input, shape (1, 3, height, width), float32, BGR, 0 to 255; and how many of its columns and rows the frame takes.
-    """
-    scale = min(height / image.shape[0], width / image.shape[1])
-    columns, rows = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    canvas = np.full((height, width, 3), _GREY, np.uint8)
-    cv2.resize(image, (columns, rows), dst=canvas[:rows, :columns], interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(canvas.transpose(2, 0, 1)[None], np.float32), columns, rows
+def fitted_size(frame_height: int, frame_width: int, height: int, width: int) -> tuple[int, int]:
+    """How many columns and rows of an input of that height and width a frame takes."""
+    scale = min(height / frame_height, width / frame_width)
+    return max(1, round(frame_width * scale)), max(1, round(frame_height * scale))
 
 
-def decode(rows: Rows, height: int, width: int) -> Rows:
-    """Turn raw outputs into boxes: shape (cells, 5 + classes), the first four columns x1, y1, x2, y2 in pixels of the input."""
-    cells = []
+def grid_cells(height: int, width: int) -> Cells:
+    """What each row of the raw outputs stands for: column, row and stride of its cell, shape (cells, 3)."""
+    grids = []
     for stride in _STRIDES:
         ys, xs = np.mgrid[0 : height // stride, 0 : width // stride]
-        cells.append(np.stack([xs.ravel(), ys.ravel(), np.full(xs.size, stride)], axis=1))
-    grid = np.concatenate(cells).astype(np.float32)
-    strides = grid[:, 2:]
-    centres = (rows[:, :2] + grid[:, :2]) * strides
+        grids.append(np.stack([xs.ravel(), ys.ravel(), np.full(xs.size, stride)], axis=1))
+    return np.concatenate(grids).astype(np.float32)
+
+
+def decode(rows: Rows, cells: Cells) -> Rows:
+    """Turn raw outputs of some cells, shape (n, 4 or more), into boxes x1, y1, x2, y2 in pixels of the input, shape (n, 4)."""
+    strides = cells[:, 2:]
+    centres = (rows[:, :2] + cells[:, :2]) * strides
     with np.errstate(over="ignore", invalid="ignore"):
         halves = np.exp(rows[:, 2:4]) * strides / 2
-        corners: Rows = np.concatenate([centres - halves, centres + halves], axis=1)
-    decoded: Rows = np.hstack([corners, rows[:, 4:]])
-    return decoded
+        boxes: Rows = np.concatenate([centres - halves, centres + halves], axis=1)
+    return boxes
 
 
 def _not_run(path: Path, height: int, width: int, error: Exception) -> str:

@@ -12,8 +12,7 @@ from timm.models.vision_transformer_sam import samvit_base_patch16, samvit_huge_
 from streamseg.models.sam.image_encoder import ImageEncoder
 from streamseg.models.sam.tiny_vit import TinyVitEncoder
 from streamseg.models.sam.vit import VitEncoder
-
-MOBILE_SAM: Final = "mobilesam"
+from streamseg.models.segmenter_names import MOBILE_SAM
 
 IMAGE_ENCODERS: Final = MappingProxyType[str, Callable[[], ImageEncoder]](
     {

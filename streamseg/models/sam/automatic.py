@@ -16,7 +16,8 @@ from torchvision.ops import batched_nms
 from streamseg.errors import UsageError
 from streamseg.masks import Bits, Mask
 from streamseg.messages import Image
-from streamseg.models.sam.embedding import ImageEmbedding, Size
+from streamseg.models.resizing import Size
+from streamseg.models.sam.embedding import ImageEmbedding
 from streamseg.models.sam.network import Prediction
 from streamseg.models.sam.predictor import Sam, stability
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from streamseg.errors import CheckpointError
-from streamseg.models.sam.architectures import MOBILE_SAM
 from streamseg.models.sam.network import SamNetwork
+from streamseg.models.segmenter_names import MOBILE_SAM
 
 _UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
 """The classifier that TinyViT was trained with; it takes no part in segmentation."""

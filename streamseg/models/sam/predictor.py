@@ -13,8 +13,9 @@ from torch import Tensor
 from streamseg.errors import UsageError
 from streamseg.masks import Mask
 from streamseg.messages import NONE, Detection, Image, ObjectMask
+from streamseg.models.resizing import resize_image, resized_size
 from streamseg.models.sam.checkpoint import load_network
-from streamseg.models.sam.embedding import ImageEmbedding, normalise, resize_image, resized_size
+from streamseg.models.sam.embedding import ImageEmbedding, normalise
 from streamseg.models.sam.network import Prediction, SamNetwork
 from streamseg.models.sam.prompt_encoder import Prompts
 

@@ -14,8 +14,9 @@ from oracle import oracle_entries
 from torch import Tensor
 
 from streamseg.errors import CheckpointError, UsageError
-from streamseg.models.sam import MOBILE_SAM, Sam, SamNetwork, load_network
+from streamseg.models.sam import Sam, SamNetwork, load_network
 from streamseg.models.sam.checkpoint import official_name
+from streamseg.models.segmenter_names import MOBILE_SAM
 
 UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
 MISSING = "image_encoder.layers.2.downsample.conv2.bn.running_var"

@@ -44,21 +44,6 @@ def test_the_checkpoint_must_be_the_models(mobile_sam: Path, model: str) -> None
         create_segmenter(SegmenterOptions(model, mobile_sam))
 
 
-@pytest.mark.parametrize(("available", "expected"), [(True, "cuda"), (False, "cpu")])
-def test_a_gpu_is_used_where_there_is_one(mobile_sam: Path, monkeypatch: pytest.MonkeyPatch, available: bool, expected: str) -> None:
-    asked: list[str] = []
-
-    def to(module: torch.nn.Module, device: str | None = None, memory_format: torch.memory_format | None = None) -> None:
-        if device is not None:
-            asked.append(device)
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    monkeypatch.setattr(torch.nn.Module, "to", to)
-    for device in ("auto", "cuda:1"):
-        create_segmenter(SegmenterOptions("mobilesam", mobile_sam, device=device))
-    assert asked == [expected, "cuda:1"]
-
-
 def test_the_device_must_exist(mobile_sam: Path) -> None:
     with pytest.raises(UsageError, match="'cuda:99'"):
         create_segmenter(SegmenterOptions("mobilesam", mobile_sam, device="cuda:99"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from streamseg.errors import CheckpointError, SettingsError, WeightsError
-from streamseg.messages import Box, Detection, Image
+from streamseg.messages import Box, Detection, Image, box_iou
 from streamseg.models.detectors import DetectorOptions, create_detector
-from streamseg.models.detectors.yolox import decode, input_shape
+from streamseg.models.detectors.yolox import YoloxDetector, decode, grid_cells, input_shape
 from streamseg.models.detectors.yolox_graph import read_yolox_graph
 
 SIDE = 128
@@ -160,13 +161,171 @@ def test_neighbours_of_one_class_become_one_box(tmp_path: Path) -> None:
 
 
 def test_decode_places_cells_row_by_row_stride_by_stride() -> None:
-    rows = np.zeros((4 * 8 + 2 * 4 + 1 * 2, 7), np.float32)
-    rows[:, 4:] = np.random.default_rng(0).random((len(rows), 3))
-    found = decode(rows, height=32, width=64)
-    assert found[8 + 3].tolist()[:4] == [24 - 4, 8 - 4, 24 + 4, 8 + 4]
-    assert found[32 + 4 + 2].tolist()[:4] == [32 - 8, 16 - 8, 32 + 8, 16 + 8]
-    assert found[40 + 1].tolist()[:4] == [32 - 16, 0 - 16, 32 + 16, 0 + 16]
-    assert np.array_equal(found[:, 4:], rows[:, 4:])
+    cells = grid_cells(32, 64)
+    assert cells.shape == (4 * 8 + 2 * 4 + 1 * 2, 3)
+    rows = np.zeros((len(cells), 7), np.float32)
+    found = decode(rows, cells)
+    assert found[8 + 3].tolist() == [24 - 4, 8 - 4, 24 + 4, 8 + 4]
+    assert found[32 + 4 + 2].tolist() == [32 - 8, 16 - 8, 32 + 8, 16 + 8]
+    assert found[40 + 1].tolist() == [32 - 16, 0 - 16, 32 + 16, 0 + 16]
+    assert decode(rows[[11, 41]], cells[[11, 41]]).tolist() == found[[11, 41]].tolist()
+
+
+def test_frames_of_16_9_find_the_session_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = create_detector(detector_for(export(tmp_path / "a.onnx")))
+    made: list[object] = []
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **options: made.append(args))
+    for width, height in ((256, 144), (1920, 1080), (640, 360)):
+        image, red, _ = frame_with(width, height, red=(2, 2), blue=(6, 7))
+        assert np.allclose(by_class(detector.detect(image))["class-0"], red, atol=0.01 * width / SIDE)
+    assert made == []
+
+
+def test_nothing_of_a_frame_stays_in_the_next_ones_input(tmp_path: Path) -> None:
+    options, weights = detector_for(tmp_path / "a.onnx"), export(tmp_path / "a.onnx")
+    detector = YoloxDetector(options, weights)
+    white = np.full((95, 127, 3), 255, np.uint8)  # both fit into 96 rows of 128 columns
+    black = np.zeros((85, 128, 3), np.uint8)
+    assert detector.preprocess(white).shape == (1, 3, 96, 128)
+    tensor = detector.preprocess(black)
+    assert tensor.shape == (1, 3, 96, 128)
+    assert (tensor[:, :, :85] == 0).all() and (tensor[:, :, 85:] == 114).all()
+
+
+def raw_outputs(cells: int, classes: int, seed: int) -> NDArray[np.float32]:
+    """Outputs as of a crowded picture: boxes of some cells' size around them, a fifth of them likely objects."""
+    chance = np.random.default_rng(seed)
+    rows = chance.normal(0.0, 0.7, (cells, 5 + classes)).astype(np.float32)
+    rows[:, 4] = np.where(chance.random(cells) < 0.2, chance.uniform(0.4, 1.0, cells), chance.uniform(0.0, 0.5, cells))
+    rows[:, 5:] = chance.random((cells, classes))
+    return rows
+
+
+def expected_detections(
+    rows: NDArray[np.float32], shape: tuple[int, int], frame: tuple[int, int], options: DetectorOptions
+) -> list[Detection]:
+    """What YOLOX's paper and its demonstration do with raw outputs, cell by cell."""
+    (height, width), (frame_height, frame_width) = shape, frame
+    columns, lines = width, round(frame_height * width / frame_width)
+    candidates = []
+    places = [(x, y, stride) for stride in STRIDES for y in range(height // stride) for x in range(width // stride)]
+    for (x, y, stride), row in zip(places, rows, strict=True):
+        class_id = int(row[5:].argmax())
+        score = row[4] * row[5 + class_id]
+        if score < options.conf or class_id not in (options.classes or range(99)):
+            continue
+        centre = (row[:2] + np.array([x, y], np.float32)) * stride
+        half = np.exp(row[2:4]) * stride / 2
+        to_frame = (frame_width / columns, frame_height / lines)
+        corners = np.concatenate([(centre - half) * to_frame, (centre + half) * to_frame]).clip(0, (frame_width, frame_height) * 2)
+        if corners[0] < corners[2] and corners[1] < corners[3]:
+            candidates.append(
+                Detection(xyxy=tuple(corners.tolist()), confidence=float(score), class_id=class_id, class_name=f"class-{class_id}")
+            )
+    kept: list[Detection] = []
+    for candidate in sorted(candidates, key=lambda detection: -detection.confidence):
+        rivals = [other for other in kept if other.class_id == candidate.class_id]
+        if all(box_iou(candidate.xyxy, other.xyxy) <= options.iou for other in rivals):
+            kept.append(candidate)
+    return kept[: options.max_det]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("changes", [{}, {"classes": (1,)}, {"max_det": 7}, {"conf": 0.1, "iou": 0.2}, {"conf": 0.0}])
+def test_postprocessing_finds_what_cell_by_cell_is_found(tmp_path: Path, seed: int, changes: dict[str, object]) -> None:
+    options, weights = detector_for(tmp_path / "a.onnx", **changes), export(tmp_path / "a.onnx")
+    detector = YoloxDetector(options, weights)
+    frame = np.zeros((144, 256, 3), np.uint8)
+    detector.preprocess(frame)
+    rows = raw_outputs(len(grid_cells(96, 128)), 2, seed)
+    found = detector.postprocess(rows, frame)
+    expected = expected_detections(rows, (96, 128), (144, 256), options)
+    assert len(found) == len(expected) > 3
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.class_id, ours.class_name) == (theirs.class_id, theirs.class_name)
+        assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-6)
+        assert np.allclose(ours.xyxy, theirs.xyxy, atol=1e-3)
+
+
+def test_numbers_that_are_none_are_no_objects(tmp_path: Path) -> None:
+    detector = YoloxDetector(detector_for(tmp_path / "a.onnx"), export(tmp_path / "a.onnx"))
+    frame = np.zeros((144, 256, 3), np.uint8)
+    detector.preprocess(frame)
+    rows = np.zeros((len(grid_cells(96, 128)), 7), np.float32)
+    rows[:7, 4:6] = 0.9
+    for row, (column, value) in enumerate(((0, np.nan), (2, np.nan), (4, np.nan), (5, np.nan), (6, np.nan), (0, np.inf), (2, np.inf))):
+        rows[row, column] = value
+    [endless] = detector.postprocess(rows, frame)  # as wide as can be, so the frame's edges cut it
+    assert endless.xyxy[0::2] == (0.0, 256.0)
+
+
+def focus_export(
+    path: Path, *, corners: tuple[tuple[int, int], ...], pads: int = 1, end: int = 2**63 - 1, nodes_hold: bool = False
+) -> Path:
+    """A network of random weights that begins as YOLOX does: every other pixel from each corner, stacked, convolved by 3x3."""
+    chance = np.random.default_rng(5)
+    tensors = {
+        "kernel": chance.normal(size=(7, 12, 3, 3)).astype(np.float32),
+        "bias": chance.normal(size=7).astype(np.float32),
+        "0": np.array([0]),
+        "1": np.array([1]),
+        "2": np.array([2]),
+        "3": np.array([3]),
+        "end": np.array([end]),
+        "rows": np.array([1, 7, -1]),
+    }
+    weights = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
+    nodes = [helper.make_node("Constant", [], [weight.name], value=weight) for weight in weights] if nodes_hold else []
+    for place, (row, column) in enumerate(corners):
+        nodes.append(helper.make_node("Slice", ["images", str(row), "end", "2", "2"], [f"lines{place}"]))
+        nodes.append(helper.make_node("Slice", [f"lines{place}", str(column), "end", "3", "2"], [f"part{place}"]))
+    nodes += [
+        helper.make_node("Concat", [f"part{place}" for place in range(len(corners))], ["stack"], axis=1),
+        helper.make_node("Conv", ["stack", "kernel", "bias"], ["map"], kernel_shape=[3, 3], pads=[pads] * 4),
+        helper.make_node("Reshape", ["map", "rows"], ["flat"]),
+        helper.make_node("Transpose", ["flat"], ["output"], perm=[0, 2, 1]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "focus",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, "cells", 7])],
+        [] if nodes_hold else weights,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+OFFICIAL = ((0, 0), (1, 0), (0, 1), (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "joined"),
+    [
+        ({"corners": OFFICIAL}, True),
+        ({"corners": OFFICIAL, "nodes_hold": True}, True),
+        ({"corners": ((1, 1), (0, 1), (0, 0), (0, 0))}, True),
+        ({"corners": OFFICIAL, "pads": 0}, False),
+        ({"corners": OFFICIAL, "end": SIDE - 32}, False),
+        ({"corners": ((2, 2),) * 4}, False),
+    ],
+)
+def test_the_stem_becomes_one_convolution_that_gives_the_same(tmp_path: Path, changes: dict[str, Any], joined: bool) -> None:
+    path = focus_export(tmp_path / "focus.onnx", **changes)
+    model = read_yolox_graph(path).model
+    assert ("Slice" not in {node.op_type for node in model.graph.node}) == joined
+    image = np.random.default_rng(6).uniform(0, 255, (1, 3, SIDE, SIDE)).astype(np.float32)
+    before, after = (
+        onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, {"images": image})[0]
+        for content in (path.read_bytes(), model.SerializeToString())
+    )
+    assert np.allclose(before, after, rtol=0, atol=1e-6 * np.abs(before).max())
+
+
+def test_the_real_stem_is_joined(shared_data: Path) -> None:
+    model = read_yolox_graph(shared_data / "yolox_nano.onnx").model
+    assert "Slice" not in {node.op_type for node in model.graph.node}
+    assert model.graph.node[0].input[0] == model.graph.input[0].name
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no model\n" * 40, bytes(range(256)) * 8])
@@ -198,12 +357,6 @@ def test_weights_that_are_missing_or_named_twice(tmp_path: Path) -> None:
     path = export(tmp_path / "a.onnx")
     with pytest.raises(SettingsError, match=r"^detector\.weights: "):
         create_detector(DetectorOptions(model=str(path), weights=path))
-
-
-def box_iou(one: Box, other: Box) -> float:
-    width, height = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
-    common = max(0.0, width) * max(0.0, height)
-    return common / (sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - common)
 
 
 def fixed_like_the_official(path: Path, target: Path) -> Path:

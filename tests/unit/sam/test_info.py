@@ -9,7 +9,8 @@ import pytest
 from oracle import oracle_entries
 from rich.console import Console
 
-from streamseg.models.sam import MOBILE_SAM, SamNetwork
+from streamseg.models.sam import SamNetwork
+from streamseg.models.segmenter_names import MOBILE_SAM
 from streamseg.sam.info import ModelInfo, as_rich_table, model_info, parameter_table
 
 UNIT = 2**20

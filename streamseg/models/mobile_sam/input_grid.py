@@ -1,0 +1,61 @@
+"""Which part of the network's square input goes through the image encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+CELL = 16
+"""Pixels of the input, along each side, that become one feature."""
+INPUT_SIDES = (512, 768, 1024)
+"""Sides of the input that the network can be given, in pixels; it was trained with the last."""
+
+_WINDOW = 14
+"""The largest windows of the encoder's attention, in cells. Where the input ends between two, they see just what they would see in the
+whole one."""
+_MARGIN = 4
+"""Cells of padding that are still computed below or beside the picture, at least: the picture changes what is next to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputGrid:
+    """The cells of the input, side by side from its top left, that are computed; the rest is padding, whose features are known.
+
+    Attributes:
+        side: Cells along each side of the whole input.
+        rows: Rows of cells that are computed.
+        columns: Columns of them; never fewer than the whole where `rows` are.
+    """
+
+    side: int
+    rows: int
+    columns: int
+
+    @classmethod
+    def whole(cls, imgsz: int) -> Self:
+        """All of an input of `imgsz` by `imgsz` pixels."""
+        return cls(imgsz // CELL, imgsz // CELL, imgsz // CELL)
+
+    @classmethod
+    def around(cls, resized_height: int, resized_width: int) -> Self:
+        """As little as a picture needs that was resized to these sides, the longer of which is the input's."""
+        side = max(resized_height, resized_width) // CELL
+        return cls(side, _computed(resized_height, side), _computed(resized_width, side))
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels that are read: the convolutions before the first windows look past the last cell."""
+        return CELL * min(self.rows + 1, self.side)
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels that are read."""
+        return CELL * min(self.columns + 1, self.side)
+
+    def __str__(self) -> str:
+        return f"{self.side}-{self.rows}x{self.columns}"
+
+
+def _computed(length: int, side: int) -> int:
+    needed = -(-length // CELL) + _MARGIN
+    return min(-(-needed // _WINDOW) * _WINDOW, side)

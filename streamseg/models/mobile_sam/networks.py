@@ -1,0 +1,56 @@
+"""MobileSAM's networks in PyTorch, each for fixed shapes: what the other runtimes are given as exports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from streamseg.models.mobile_sam.decoder import BoxDecoder, FrameTerms
+from streamseg.models.mobile_sam.encoder import FrameEncoder
+from streamseg.models.mobile_sam.export import Part
+from streamseg.models.sam import SamNetwork, load_network
+from streamseg.models.sam.image_encoder import FEATURE_CHANNELS
+from streamseg.models.segmenter_names import MOBILE_SAM
+
+
+def load(weights: Path) -> SamNetwork:
+    """Read MobileSAM's weights.
+
+    Raises:
+        CheckpointError: The file is not a checkpoint of MobileSAM.
+    """
+    return load_network(weights, MOBILE_SAM)
+
+
+def build(network: SamNetwork, part: Part) -> nn.Module:
+    """Make one of the networks, on the CPU in float32, with weights that nothing else uses."""
+    grid = part.grid
+    if part.name == "encoder":
+        return FrameEncoder(network, grid)
+    if part.name == "terms":
+        return _Terms(FrameTerms(network, grid.side), grid.side).eval().requires_grad_(False)
+    return BoxDecoder(network, grid.side, grid.rows, grid.columns).eval().requires_grad_(False)
+
+
+def sample_inputs(network: SamNetwork, part: Part) -> tuple[Tensor, ...]:
+    """Inputs of the shapes that a part takes, for tracing it."""
+    grid = part.grid
+    if part.name == "encoder":
+        return (torch.zeros(1, 3, grid.height, grid.width),)
+    features = torch.zeros(1, grid.side * grid.side, FEATURE_CHANNELS)
+    if part.name == "terms":
+        return (features,)
+    boxes = torch.tensor([[64.0, 64.0, 256.0, 256.0]]).expand(int(part.name.removeprefix("decoder-")), -1)
+    return (boxes, *build(network, Part("terms", grid))(features))
+
+
+class _Terms(nn.Module):
+    def __init__(self, terms: FrameTerms, side: int) -> None:
+        super().__init__()
+        self.terms, self.side = terms, side
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        terms: tuple[Tensor, ...] = self.terms(features.transpose(1, 2).reshape(1, -1, self.side, self.side))
+        return terms

@@ -1,0 +1,309 @@
+"""PyTorch, ONNX Runtime and OpenVINO behind one call: a network in, something that runs arrays through it out.
+
+None of the three is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamseg.errors import BackendError, SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Backend = Literal["torch", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+BACKENDS: Final[tuple[Backend, ...]] = ("torch", "onnxruntime", "openvino")
+PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "bf16", "fp16")
+
+DEFAULT_PROVIDERS: Final = ("CPUExecutionProvider",)
+
+Value = Any
+"""An array where the runtime keeps it: NumPy's, or a tensor on a GPU. Only the graphs of one runtime understand it."""
+
+
+class Network(Protocol):
+    """A network of fixed shapes that can be run."""
+
+    def module(self) -> nn.Module:
+        """As PyTorch runs it, on the CPU in float32."""
+        ...
+
+    def exported(self) -> Path:
+        """As an ONNX file; made, if it is not there yet."""
+        ...
+
+
+class Graph(ABC):
+    """A network, ready to run."""
+
+    @abstractmethod
+    def run(self, inputs: Sequence[Value]) -> list[Value]:
+        """Give inputs, arrays or earlier outputs, and get outputs, which stay valid.
+
+        Raises:
+            BackendError: The runtime failed.
+        """
+
+    @abstractmethod
+    def to_numpy(self, value: Value) -> NDArray[np.float32]:
+        """An output as an array of float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime(ABC):
+    """What runs networks here, and how.
+
+    Attributes:
+        backend: Which library.
+        precision: What it computes in.
+        threads: How many it uses; None leaves that to it.
+    """
+
+    backend: ClassVar[Backend]
+    precision: Precision
+    threads: int | None
+
+    @abstractmethod
+    def load(self, network: Network) -> Graph:
+        """Make a network ready.
+
+        Raises:
+            BackendError: The runtime cannot run it.
+            WeightsError: Its export cannot be made or read.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a user asks for.
+
+    Attributes:
+        backend: Of `BACKENDS`, or `auto` for the fastest that is here.
+        precision: Of `PRECISIONS`, or `auto` for the fastest that the backend has here.
+        device: `cpu`, `cuda` (or `cuda:0` ...), or `auto` for a GPU where there is one.
+        threads: How many threads are used; None leaves that to the runtime.
+        providers: ONNX Runtime's execution providers, in its own names, the best first.
+    """
+
+    backend: str = "auto"
+    precision: str = "auto"
+    device: str = "auto"
+    threads: int | None = None
+    providers: tuple[str, ...] = DEFAULT_PROVIDERS
+
+
+def candidates(choice: Choice) -> list[Runtime]:
+    """The runtimes that meet a choice, the fastest first; those behind the first are for when it fails.
+
+    Raises:
+        SettingsError: The backend is not installed, or does not offer that precision here.
+        UsageError: There is no such GPU.
+    """
+    offered = _offered(choice)
+    wanted = [one for one in offered if choice.backend in ("auto", one.backend) and choice.precision in ("auto", one.precision)]
+    if not wanted:
+        raise SettingsError(_refusal(choice, offered))
+    # Another precision of a library that failed is not worth a try.
+    others = [one for one in offered if one.backend != wanted[0].backend]
+    return [*wanted[:1], *{one.backend: one for one in reversed(others)}.values()]
+
+
+def _offered(choice: Choice) -> list[Runtime]:
+    """All that could run here, the fastest first."""
+    threads, gpu = choice.threads, _gpu(choice.device)
+    by_onnxruntime = OnnxRuntime("fp32", threads, choice.providers)
+    on_gpu = [] if gpu is None else [TorchRuntime(precision, threads, gpu) for precision in ("fp16", "fp32")]
+    if choice.device.startswith("cuda"):
+        # Where ONNX Runtime computes, its providers say.
+        return [*on_gpu, by_onnxruntime]
+    fast_bf16 = has_fast_bf16()
+    precisions: tuple[Precision, ...] = ("bf16", "fp32") if fast_bf16 else ("fp32",)
+    by_openvino = [OpenVinoRuntime(precision, threads) for precision in precisions if _installed("openvino")]
+    by_torch = [TorchRuntime(precision, threads, "cpu") for precision in precisions]
+    return [*on_gpu, *by_openvino, by_onnxruntime, *by_torch] if fast_bf16 else [*on_gpu, by_onnxruntime, *by_openvino, *by_torch]
+
+
+def _refusal(choice: Choice, offered: Sequence[Runtime]) -> str:
+    if choice.backend == "openvino" and not _installed("openvino"):
+        return "segmenter.backend: OpenVINO is not installed; pip install 'streamseg[openvino]', or choose auto"
+    here = ", ".join(f"{one.backend} in {one.precision}" for one in offered)
+    return f"segmenter.backend: {choice.backend} in {choice.precision} cannot be had here; expected auto, or one of {here}"
+
+
+def _gpu(device: str) -> str | None:
+    """PyTorch's name of the GPU to use; None for none."""
+    count = 0 if device == "cpu" else cuda_devices()
+    if device == "auto":
+        return "cuda" if count else None
+    if not device.startswith("cuda"):
+        return None
+    index = device.removeprefix("cuda").removeprefix(":") or "0"
+    if not index.isdecimal() or int(index) >= count:
+        raise UsageError(f"PyTorch cannot use the device {device!r}; give one that it has here, such as 'cpu'")
+    return device
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def cuda_devices() -> int:
+    """How many GPUs CUDA's driver sees; asked without loading PyTorch, which takes seconds."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    succeeded = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if succeeded else 0
+
+
+def has_fast_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 faster than float32, as Linux tells; False where it does not tell."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+class OpenVinoRuntime(Runtime):
+    """Intel's library, which uses what other makers' processors have as well."""
+
+    backend = "openvino"
+
+    def load(self, network: Network) -> Graph:
+        """Compile the export."""
+        return _OpenVinoGraph(self, network.exported())
+
+
+class _OpenVinoGraph(Graph):
+    def __init__(self, runtime: Runtime, path: Path) -> None:
+        import openvino
+
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[runtime.precision],
+            "ENABLE_CPU_PINNING": False,
+        }
+        if runtime.threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = runtime.threads
+        self._tensor = openvino.Tensor
+        try:
+            core = openvino.Core()
+            compiled = core.compile_model(core.read_model(path), "CPU", settings)
+            self._request = compiled.create_infer_request()
+            self._shapes = [tuple(output.shape) for output in compiled.outputs]
+        except RuntimeError as error:
+            raise _failed(runtime, error) from error
+        self._runtime = runtime
+
+    def run(self, inputs: Sequence[Value]) -> list[Value]:
+        outputs = [np.empty(shape, np.float32) for shape in self._shapes]
+        try:
+            for index, output in enumerate(outputs):
+                # Written in place, and not over the last frame's.
+                self._request.set_output_tensor(index, self._tensor(output, shared_memory=True))
+            self._request.infer(dict(enumerate(inputs)), share_inputs=True)
+        except RuntimeError as error:
+            raise _failed(self._runtime, error) from error
+        return outputs
+
+    def to_numpy(self, value: Value) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = value
+        return array
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxRuntime(Runtime):
+    """ONNX Runtime, which runs on every processor.
+
+    Attributes:
+        providers: Its execution providers, in its own names, the best first.
+    """
+
+    backend = "onnxruntime"
+    providers: tuple[str, ...]
+
+    def load(self, network: Network) -> Graph:
+        """Open a session on the export."""
+        return _OnnxGraph(self, network.exported())
+
+
+class _OnnxGraph(Graph):
+    def __init__(self, runtime: OnnxRuntime, path: Path) -> None:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        if runtime.threads is not None:
+            settings.intra_op_num_threads = runtime.threads
+        settings.inter_op_num_threads = 1
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        settings.log_severity_level = 4
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), settings, providers=list(runtime.providers))
+        except _onnxruntime_errors() as error:
+            raise _failed(runtime, error) from error
+        self._names = [given.name for given in self._session.get_inputs()]
+        self._runtime = runtime
+
+    def run(self, inputs: Sequence[Value]) -> list[Value]:
+        try:
+            outputs: list[Value] = self._session.run(None, dict(zip(self._names, inputs, strict=True)))
+        except _onnxruntime_errors() as error:
+            raise _failed(self._runtime, error) from error
+        return outputs
+
+    def to_numpy(self, value: Value) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = value
+        return array
+
+
+def _onnxruntime_errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    return (
+        errors.Fail,
+        errors.InvalidArgument,
+        errors.InvalidGraph,
+        errors.InvalidProtobuf,
+        errors.NotImplemented,
+        errors.RuntimeException,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TorchRuntime(Runtime):
+    """PyTorch, which needs no export.
+
+    Attributes:
+        device: PyTorch's name of it.
+    """
+
+    backend = "torch"
+    device: str
+
+    def load(self, network: Network) -> Graph:
+        """Move the network to the device."""
+        from streamseg.models.torch_graph import CudaGraph, TorchGraph
+
+        kind = CudaGraph if self.device.startswith("cuda") else TorchGraph
+        return kind(network.module(), self.precision, self.device, self.threads)
+
+
+def _failed(runtime: Runtime, error: Exception) -> BackendError:
+    said = str(error).strip().splitlines()
+    return BackendError(f"{runtime.backend} in {runtime.precision} failed: {said[-1] if said else type(error).__name__}")

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from streamseg.models.mobile_sam.decoder import CELL, BoxDecoder, FrameTerms
+from streamseg.models.sam.network import SamNetwork
+from streamseg.models.sam.prompt_encoder import Prompts
+from streamseg.models.segmenter_names import MOBILE_SAM
+
+BOXES = torch.tensor([[0.1, 0.1, 0.4, 0.3], [-0.1, 0.2, 0.5, 0.6], [0.31, 0.3, 0.35, 0.38], [0.0, 0.0, 1.0, 0.55], [0.7, 0.4, 1.2, 0.9]])
+"""As shares of the network's input; the second and the last leave the picture."""
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[SamNetwork]:
+    """MobileSAM with weights none of which is zero or one, as fresh ones would be, which hides errors."""
+    network = SamNetwork(MOBILE_SAM).ready()
+    random = torch.Generator().manual_seed(0)
+    for weights in (*network.prompt_encoder.state_dict().values(), *network.mask_decoder.state_dict().values()):
+        scale = 0.2 if weights.ndim == 1 else 1.0 if weights.shape[0] <= 4 else 0.1
+        weights.add_(torch.randn(weights.shape, generator=random) * scale)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        yield network
+    torch.set_num_threads(threads)
+
+
+def picture(grid: int) -> Tensor:
+    return torch.randn(1, 256, grid, grid, generator=torch.Generator().manual_seed(grid))
+
+
+def reference(network: SamNetwork, features: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """What the network itself says, for features of any side: logits (n, 4 * grid, 4 * grid) and predicted IoU (n,)."""
+    grid = features.shape[-1]
+    scale = 64 / grid
+    # Scaled so that the corner half a pixel on comes to lie where it does in the smaller input.
+    tokens, prompt_map = network.prompt_encoder(Prompts(boxes=boxes * scale + (scale - 1) / 2))
+    centres = (torch.arange(grid) + 0.5) / grid
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    positions = network.prompt_encoder.pe_layer(torch.stack((x, y), dim=-1)).permute(2, 0, 1).unsqueeze(0)
+    logits, iou = network.mask_decoder(features, positions, tokens, prompt_map, multimask=False)
+    return logits[:, 0], iou[:, 0]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(37, 64), (64, 23), (64, 64)], ids=["landscape", "portrait", "square"])
+def test_it_says_what_the_network_says(network: SamNetwork, rows: int, columns: int) -> None:
+    features, boxes = picture(64), BOXES * 1024
+    expected = network.predict(features, Prompts(boxes=boxes), multimask=False)
+    logits, iou = BoxDecoder(network, 64, rows, columns)(boxes, *FrameTerms(network, 64)(features))
+    torch.testing.assert_close(logits, expected.logits[:, 0, : 4 * rows, : 4 * columns], rtol=0, atol=1e-4 * float(expected.logits.std()))
+    torch.testing.assert_close(iou, expected.predicted_iou[:, 0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("grid", [32, 48])
+def test_a_smaller_input_has_positions_of_its_own(network: SamNetwork, grid: int) -> None:
+    features, boxes, rows = picture(grid), BOXES * grid * CELL, grid // 2
+    expected_logits, expected_iou = reference(network, features, boxes)
+    logits, iou = BoxDecoder(network, grid, rows, grid)(boxes, *FrameTerms(network, grid)(features))
+    torch.testing.assert_close(logits, expected_logits[:, : 4 * rows], rtol=0, atol=1e-4 * float(expected_logits.std()))
+    torch.testing.assert_close(iou, expected_iou, rtol=1e-4, atol=1e-4)
+
+
+def test_a_box_is_answered_alike_alone_and_among_others(network: SamNetwork) -> None:
+    decoder, terms, boxes = BoxDecoder(network, 32, 18, 32), FrameTerms(network, 32)(picture(32)), BOXES * 512
+    together, together_iou = decoder(boxes, *terms)
+    assert float((together - together[:1]).abs()[1:].amax(dim=(1, 2)).min()) > 0.01, "boxes must matter for this test to say anything"
+    for index, box in enumerate(boxes):
+        alone, alone_iou = decoder(box[None], *terms)
+        torch.testing.assert_close(alone[0], together[index], rtol=0, atol=1e-4)
+        torch.testing.assert_close(alone_iou[0], together_iou[index], rtol=1e-4, atol=1e-4)
+
+
+def test_it_leaves_the_network_as_it_was(network: SamNetwork) -> None:
+    before = {name: weights.clone() for name, weights in network.state_dict().items()}
+    BoxDecoder(network, 32, 18, 32)(BOXES * 512, *FrameTerms(network, 32)(picture(32)))
+    after = network.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], weights) for name, weights in before.items())
