@@ -120,11 +120,19 @@ class SegmenterSettings(_Settings, frozen=True, kw_only=True):
     Attributes:
         model: `auto`, `mobilesam`, `sam-vit-…`, `grabcut`, or an installed plug-in.
         weights: A checkpoint of the user's own in place of the official one.
+        backend: The library that runs MobileSAM; `auto` takes the fastest that is here.
+        precision: What it computes in; `auto` takes the fastest of the backend.
+        imgsz: Side of MobileSAM's input in pixels; below 1024 it is faster, and its masks are coarser.
+        providers: ONNX Runtime's execution providers, in its own names, the best first.
         keyframe_interval: Every how many frames the segmenter is asked; masks are carried over the frames between.
     """
 
     model: str = "auto"
     weights: str | None = None
+    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    imgsz: Literal[512, 768, 1024] = 1024
+    providers: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("CPUExecutionProvider",)
     keyframe_interval: Count = 1
 
 

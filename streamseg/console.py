@@ -27,7 +27,7 @@ class RunDisplay:
         self._console = console
         self._endpoint = endpoint
         self._metrics_url = metrics_url
-        self._models = plan.models
+        self._detector, self._segmenter = plan.models.detector, plan.models.segmenter
         self._notice = plan.notice
         self._limit = plan.config.max_frames
         self._unprepared = {entry.name for entry in STAGES}
@@ -51,9 +51,12 @@ class RunDisplay:
         self._progress.stop()
 
     def prepared(self, stage: str, ready: Ready) -> None:
-        """Learn how many frames there will be; once every stage is ready, say where the results are, and with which models."""
+        """Learn how many frames there will be; once every stage is ready, say where the results are, and what makes them."""
+        if stage == "segment":
+            self._segmenter = ready.detail
         if self._unprepared == {stage}:
             self._print(f"publishing on {self._endpoint}")
+            self._print(f"models: {self._detector} + {self._segmenter}")
             if self._metrics_url is not None:
                 self._print(f"metrics on {self._metrics_url}")
             if self._notice is not None:
@@ -93,7 +96,7 @@ class RunDisplay:
         return [
             f"{self._frames} frames, {self._frames_with_masks} of them with masks ({outcome.reason})",
             f"seen: {seen} frames" if self._classes else "seen: nothing",
-            f"models: {self._models.detector} + {self._models.segmenter}, {self.rate:.1f} frames/s",
+            f"models: {self._detector} + {self._segmenter}, {self.rate:.1f} frames/s",
         ]
 
     def _print(self, line: str) -> None:

@@ -68,8 +68,16 @@ class BackendError(StreamsegError):
     """A library that runs networks failed; another one may do."""
 
 
+class DamagedExportError(BackendError):
+    """The file of an exported network cannot be read; exported again, it may be."""
+
+
 class StageError(StreamsegError):
     """A stage failed, or failed too often."""
+
+
+class RivalError(StreamsegError):
+    """An implementation to be compared with could not be installed."""
 
 
 class FrameOverrunError(StreamsegError):

@@ -1,4 +1,4 @@
-"""Everything that is decided before a process is spawned: which models, which weights, which files."""
+"""Everything that is decided before a process is spawned: which models, which weights and their exports, which files."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ from pathlib import Path
 
 import msgspec
 
-from streamseg.config import Config
-from streamseg.errors import OutputExistsError, SourceError, UsageError, WeightsUnavailableError
+from streamseg.config import Config, SegmenterSettings
+from streamseg.errors import (
+    CheckpointError,
+    OutputExistsError,
+    SettingsError,
+    SourceError,
+    UsageError,
+    WeightsError,
+    WeightsUnavailableError,
+)
 from streamseg.messages import Models
 from streamseg.models.detector_names import YOLOX_MODELS, check_model
-from streamseg.models.segmenter_names import SAM_MODELS, check_segmenter
+from streamseg.models.mobile_sam.export import export_beforehand
+from streamseg.models.mobile_sam.input_grid import CAMERA
+from streamseg.models.runtimes import Choice, candidates
+from streamseg.models.segmenter_names import GRABCUT, MOBILE_SAM, SAM_MODELS, check_segmenter
 from streamseg.models.weights import Progress, resolve
 from streamseg.wire.curve import read_server_keys
 
 AUTO_DETECTOR = "yolox-nano"
-AUTO_SEGMENTER = "mobilesam"
+AUTO_SEGMENTER = MOBILE_SAM
 FALLBACK_DETECTOR = "motion"
-FALLBACK_SEGMENTER = "grabcut"
+FALLBACK_SEGMENTER = GRABCUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,7 @@ class RunPlan:
     Attributes:
         config: The settings.
         models: What `auto` came to, with a short notice for subscribers where that is not what was hoped for.
-        notice: The same for the person at the terminal: why, and what to do; it may name files of this machine.
+        notice: The same for the person at the terminal, a line for each: why, and what to do; it may name files of this machine.
         detector_weights: A file, or what a plug-in was given; None for a detector without weights.
         segmenter_weights: The same for the segmenter.
     """
@@ -42,13 +53,14 @@ class RunPlan:
 
 
 def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress], None] | None = None) -> RunPlan:
-    """Check the files and have the weights, downloading those that are missing.
+    """Check the files, and have the weights and their exports: downloaded and made, where they are missing.
 
-    Where weights cannot be had and the model was left to `auto`, a model without weights takes its place.
+    Where weights cannot be had and the model was left to `auto`, a model without weights takes its place; where MobileSAM cannot be
+    exported, PyTorch runs it.
 
     Raises:
         OutputExistsError: A file to be written is there, and `overwrite` is not given.
-        SettingsError: The detector, one of its classes, the segmenter, or a key file does not exist.
+        SettingsError: The detector, one of its classes, the segmenter, what is to run it, or a key file does not exist.
         UsageError: A file cannot be written where it was asked for.
         SourceError: The source is a file that is not there.
         WeightsError: A model that was asked for by name has no weights.
@@ -66,6 +78,14 @@ def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress],
     if AUTO_DETECTOR in replaced:
         # It tells moving from still, not one class from another.
         config = msgspec.structs.replace(config, detector=msgspec.structs.replace(config.detector, classes=None))
+    if segmenter == MOBILE_SAM and segmenter_weights is not None:
+        try:
+            export_beforehand(segmenter_weights, _runtime(config), _picture_sizes(config), config.segmenter.imgsz, progress)
+        except CheckpointError:
+            raise
+        except WeightsError as error:
+            notice = "\n".join(filter(None, (notice, f"{error}; running {MOBILE_SAM} with PyTorch")))
+            config = msgspec.structs.replace(config, segmenter=msgspec.structs.replace(config.segmenter, backend="torch"))
     return RunPlan(config, models, notice, detector_weights, segmenter_weights)
 
 
@@ -73,13 +93,42 @@ def check_models(config: Config) -> None:
     """Check what can be known of the models without loading anything.
 
     Raises:
-        SettingsError: The detector, one of its classes, or the segmenter does not exist; or a model takes no weights and was given some.
+        SettingsError: The detector, one of its classes, or the segmenter does not exist; a model takes no weights and was given some;
+            or what is to run the segmenter cannot.
     """
     detector, segmenter = config.detector, config.segmenter
     if detector.model != "auto":
         check_model(detector.model, detector.classes, official=detector.weights is None)
     if segmenter.model != "auto":
         check_segmenter(segmenter.model, own_weights=segmenter.weights is not None)
+    if segmenter.model in ("auto", MOBILE_SAM):
+        candidates(_runtime(config))
+    elif segmenter.model in SAM_MODELS:
+        _refuse_choices(segmenter, "computes with PyTorch in fp32", backend="torch", precision="fp32")
+    elif segmenter.model == GRABCUT:
+        _refuse_choices(segmenter, "is no network")
+
+
+def _refuse_choices(settings: SegmenterSettings, why: str, **own: str) -> None:
+    """Refuse what can be chosen for MobileSAM alone; `own` is what the model has, by key."""
+    for key in ("backend", "precision", "imgsz", "providers"):
+        value = getattr(settings, key)
+        if value not in (getattr(SegmenterSettings(), key), own.get(key)):
+            written = ", ".join(value) if isinstance(value, tuple) else value
+            raise SettingsError(f"segmenter.{key}: {written} is for {MOBILE_SAM} alone, and {settings.model} {why}; leave the key out")
+
+
+def _runtime(config: Config) -> Choice:
+    settings = config.segmenter
+    return Choice(settings.backend, settings.precision, config.device, config.threads, settings.providers)
+
+
+def _picture_sizes(config: Config) -> list[tuple[int, int]]:
+    """Heights and widths that the segmenter makes itself ready for: in any case, and because the settings tell of them."""
+    source = config.source
+    asked = () if source.width is None or source.height is None else ((source.height, source.width),)
+    sizes = [CAMERA, *asked]
+    return [CAMERA, *((width, height) for height, width in sizes)] if source.rotate in (90, 270) else sizes
 
 
 def _have_detector(config: Config, progress: Callable[[Progress], None] | None) -> tuple[str, Path | None, str | None]:

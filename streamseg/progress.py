@@ -43,7 +43,7 @@ class WorkDisplay:
 
 
 class DownloadDisplay:
-    """Shows downloads, one after the other. A bar is only drawn on a terminal."""
+    """Shows downloads and exports, one after the other. A bar is only drawn on a terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -60,8 +60,8 @@ class DownloadDisplay:
         self._progress.stop()
 
     def update(self, progress: DownloadProgress) -> None:
-        """Show how far a download is, here or in another process."""
-        description = f"{'waiting for another process to fetch' if progress.elsewhere else 'fetching'} {progress.name}"
+        """Show how far a download, here or in another process, or an export is."""
+        description = f"{'waiting for another process to fetch' if progress.elsewhere else progress.work} {progress.name}"
         if description not in self._tasks:
             if self._progress.disable:
                 self._console.print(description, markup=False, highlight=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from leftovers import place
+from oracle import blob_checkpoint, seeded_checkpoint
 from rtsp_fixture import rtsp_available, rtsp_server
 
 __all__ = ["place", "rtsp_available", "rtsp_server"]
@@ -24,3 +25,25 @@ def shared_data() -> Path:
 def continuous_integration() -> bool:
     """Whether nothing that can be installed may be skipped."""
     return os.environ.get("CI") == "true"
+
+
+@pytest.fixture(scope="session")
+def mobile_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of MobileSAM with random weights."""
+    path = tmp_path_factory.mktemp("weights") / "mobile_sam.pt"
+    seeded_checkpoint(path, seed=3)
+    return path
+
+
+@pytest.fixture(scope="session")
+def mobile_sam_blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of MobileSAM whose masks are a few blobs, other ones for other boxes."""
+    path = tmp_path_factory.mktemp("weights") / "blobs.pt"
+    blob_checkpoint(path, seed=3)
+    return path
+
+
+@pytest.fixture(scope="session")
+def export_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that all tests share, so that a network is exported once."""
+    return tmp_path_factory.mktemp("cache")

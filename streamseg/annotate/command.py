@@ -80,9 +80,13 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
         classes=None if detector.classes is None else list(detector.classes),
     )
 
+    def say_exporting(done: int, total: int) -> None:
+        if done == 0:
+            console.print(f"exporting {segmenter.model} for pictures of another shape, which takes some seconds once")
+
     def load() -> Labeller:
         with DownloadDisplay(console) as downloads:
-            return Labeller(load_detector(detector, downloads.update), load_segmenter(segmenter, downloads.update))
+            return Labeller(load_detector(detector, downloads.update), load_segmenter(segmenter, downloads.update, say_exporting))
 
     with open_dataset(options.output, settings, anew=options.anew) as dataset:
         return annotate_pictures(pictures, dataset, load, console)

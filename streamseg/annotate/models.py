@@ -14,7 +14,9 @@ from streamseg.errors import UsageError, WeightsError
 from streamseg.models import Detector, Segmenter, weights
 from streamseg.models.detector_names import YOLOX_MODELS, check_model
 from streamseg.models.detectors import DetectorOptions, create_detector
-from streamseg.models.segmenter_names import SAM_MODELS
+from streamseg.models.mobile_sam.export import export_beforehand
+from streamseg.models.mobile_sam.input_grid import CAMERA
+from streamseg.models.segmenter_names import MOBILE_SAM, SAM_MODELS
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
 from streamseg.models.weights import Progress
 
@@ -60,15 +62,25 @@ def load_detector(detector: DetectorOptions, progress: Callable[[Progress], None
     return create_detector(detector)
 
 
-def load_segmenter(segmenter: SegmenterOptions, progress: Callable[[Progress], None]) -> Segmenter[Any]:
-    """Load a segmenter, fetching its weights where they are missing.
+def load_segmenter(
+    segmenter: SegmenterOptions, progress: Callable[[Progress], None], exporting: Callable[[int, int], None]
+) -> Segmenter[Any]:
+    """Load a segmenter, fetching and exporting its weights where that was not done before.
+
+    Args:
+        segmenter: Which.
+        progress: Is told how that goes on.
+        exporting: Is told later how many networks of how many are exported for pictures of a new shape.
 
     Raises:
         StreamsegError: It cannot be made as asked for, or has no weights.
     """
     if segmenter.model in SAM_MODELS:
-        segmenter = replace(segmenter, weights=weights.resolve(segmenter.model, path=segmenter.weights, progress=progress))
-    return create_segmenter(segmenter)
+        path = weights.resolve(segmenter.model, path=segmenter.weights, progress=progress)
+        segmenter = replace(segmenter, weights=path)
+        if segmenter.model == MOBILE_SAM:
+            export_beforehand(path, segmenter.runtime, [CAMERA], segmenter.imgsz, progress)
+    return create_segmenter(segmenter, exporting)
 
 
 def _hash(model: str, path: Path | None, *, plugin: bool) -> str | None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamseg.errors import UsageError, WeightsError
+from streamseg.models.segmenter_names import MOBILE_SAM
 
 if TYPE_CHECKING:
     from streamseg.models.catalogue import Weights
+    from streamseg.models.weights import Progress
 
 weights_app = typer.Typer(
     help=(
-        "List, fetch and verify the files that the models need (their weights)."
+        "List, fetch, verify and export the files that the models need (their weights)."
         "\n\nModels fetch their weights themselves when they are first used; fetch them here beforehand for a machine that will be offline."
         " They are kept in the user's cache folder, or in the one that STREAMSEG_CACHE names."
     ),
@@ -30,6 +34,9 @@ def weights_list() -> None:
     typer.echo(f"{'name':<11} {'file':<21} {'size':>9}  {'licence':<11} state")
     for entry in catalogue():
         typer.echo(f"{entry.name:<11} {entry.filename:<21} {_size(entry.size):>9}  {entry.licence:<11} {_state(entry)}")
+    exported = _bytes_in(weights_directory() / "exports")
+    if exported:
+        typer.echo(f"\nexports of mobilesam: {_size(exported)}")
     typer.echo(f"\nkept in {weights_directory()}")
 
 
@@ -76,6 +83,78 @@ def weights_verify(
             failed.append(entry.name)
     if failed:
         raise WeightsError(f"{len(failed)} of {len(entries)} failed: run `streamseg weights fetch {' '.join(failed)}`")
+
+
+@weights_app.command("export")
+def weights_export(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME|FILE]...", help="mobilesam, or checkpoints of your own for it.", show_default="mobilesam"),
+    ] = None,
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option("--size", metavar="WIDTHxHEIGHT", help="Of the pictures; may be given again.", show_default="1280x720"),
+    ] = None,
+    imgsz: Annotated[int, typer.Option(help="Side of the network's input: 512, 768 or 1024, as in segmenter.imgsz.")] = 1024,
+) -> None:
+    """Export MobileSAM beforehand: write it as ONNX files, which ONNX Runtime and OpenVINO run.
+
+    A run exports by itself what is missing, which takes some seconds for each shape of picture; here it is done for a machine that shall
+    start at once. Pictures of the same shape, such as 1280x720 and 1920x1080, share their export. Weights that are missing are fetched.
+
+    \b
+    Examples:
+      streamseg weights export
+      streamseg weights export --size 1280x720 --size 640x480
+      streamseg weights export my_mobile_sam.pt --imgsz 512
+    """
+    from streamseg.models.mobile_sam.export import Exports, parts
+    from streamseg.models.mobile_sam.input_grid import CAMERA, INPUT_SIDES, InputGrid
+    from streamseg.models.weights import locate
+    from streamseg.progress import DownloadDisplay
+
+    if imgsz not in INPUT_SIDES:
+        raise UsageError(f"--imgsz {imgsz} is not a choice; expected one of {', '.join(map(str, INPUT_SIDES))}")
+    pictures = [_picture_size(size) for size in sizes] if sizes else [CAMERA]
+    names = models or [MOBILE_SAM]
+    for name in names:
+        _check_exportable(name)
+    with DownloadDisplay() as display:
+        for name in names:
+            exports = Exports.of(locate(name, progress=display.update))
+            for height, width in pictures:
+                grid = InputGrid.of_picture((height, width), imgsz)
+                made = bool(exports.missing([grid]))
+                exports.have([grid], _reported(f"{name} for {width}x{height}", display.update))
+                size = sum(exports.path(part).stat().st_size for part in parts(grid))
+                typer.echo(f"{name} for {width}x{height}: {'exported to' if made else 'is in'} {exports.folder} ({_size(size)})")
+
+
+def _check_exportable(name: str) -> None:
+    from streamseg.models.weights import catalogue
+
+    known = next((entry.name for entry in catalogue() if name in (entry.name, entry.filename, entry.alias)), MOBILE_SAM)
+    if known != MOBILE_SAM and not Path(name).is_file():
+        raise UsageError(f"{known} is not exported: it runs as it is; expected {MOBILE_SAM}, or the path of a checkpoint for it")
+
+
+def _picture_size(text: str) -> tuple[int, int]:
+    """Height and width of `WIDTHxHEIGHT`."""
+    size = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if size is None:
+        raise UsageError(f"--size {text} is not a size; expected WIDTHxHEIGHT in pixels, such as 1280x720")
+    return int(size[2]), int(size[1])
+
+
+def _reported(name: str, report: Callable[[Progress], None]) -> Callable[[int, int], None]:
+    """Tells `report` how far the exporting of `name` is."""
+    from streamseg.models.weights import Progress
+
+    return lambda done, total: report(Progress(name, done, total, work="exporting"))
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*.onnx"))
 
 
 def _size(size: int | None) -> str:

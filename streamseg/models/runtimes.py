@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.errors import BackendError, SettingsError, UsageError
+from streamseg.errors import BackendError, DamagedExportError, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +82,8 @@ class Runtime(ABC):
 
         Raises:
             BackendError: The runtime cannot run it.
-            WeightsError: Its export cannot be made or read.
+            DamagedExportError: Its export cannot be read.
+            WeightsError: Its export cannot be made.
         """
 
 
@@ -109,16 +110,19 @@ def candidates(choice: Choice) -> list[Runtime]:
     """The runtimes that meet a choice, the fastest first; those behind the first are for when it fails.
 
     Raises:
-        SettingsError: The backend is not installed, or does not offer that precision here.
+        SettingsError: The backend is not installed, or has no such precision or execution provider here.
         UsageError: There is no such GPU.
     """
+    _check_providers(choice.providers)
     offered = _offered(choice)
     wanted = [one for one in offered if choice.backend in ("auto", one.backend) and choice.precision in ("auto", one.precision)]
     if not wanted:
         raise SettingsError(_refusal(choice, offered))
     # Another precision of a library that failed is not worth a try.
-    others = [one for one in offered if one.backend != wanted[0].backend]
-    return [*wanted[:1], *{one.backend: one for one in reversed(others)}.values()]
+    others: dict[str, Runtime] = {}
+    for one in offered:
+        others.setdefault(one.backend, one)
+    return [wanted[0], *(one for one in others.values() if one.backend != wanted[0].backend)]
 
 
 def _offered(choice: Choice) -> list[Runtime]:
@@ -136,11 +140,23 @@ def _offered(choice: Choice) -> list[Runtime]:
     return [*on_gpu, *by_openvino, by_onnxruntime, *by_torch] if fast_bf16 else [*on_gpu, by_onnxruntime, *by_openvino, *by_torch]
 
 
+def _check_providers(providers: Sequence[str]) -> None:
+    if tuple(providers) == DEFAULT_PROVIDERS:
+        return
+    import onnxruntime
+
+    here = onnxruntime.get_available_providers()
+    unknown = [provider for provider in providers if provider not in here]
+    if unknown:
+        raise SettingsError(f"segmenter.providers: this ONNX Runtime has no {unknown[0]}; expected some of {', '.join(here)}")
+
+
 def _refusal(choice: Choice, offered: Sequence[Runtime]) -> str:
     if choice.backend == "openvino" and not _installed("openvino"):
         return "segmenter.backend: OpenVINO is not installed; pip install 'streamseg[openvino]', or choose auto"
+    key = "precision" if any(choice.backend in ("auto", one.backend) for one in offered) else "backend"
     here = ", ".join(f"{one.backend} in {one.precision}" for one in offered)
-    return f"segmenter.backend: {choice.backend} in {choice.precision} cannot be had here; expected auto, or one of {here}"
+    return f"segmenter.{key}: {choice.backend} in {choice.precision} cannot be had here; expected auto, or one of {here}"
 
 
 def _gpu(device: str) -> str | None:
@@ -204,7 +220,11 @@ class _OpenVinoGraph(Graph):
         self._tensor = openvino.Tensor
         try:
             core = openvino.Core()
-            compiled = core.compile_model(core.read_model(path), "CPU", settings)
+            model = core.read_model(path)
+        except RuntimeError as error:
+            raise _damaged(path, error) from error
+        try:
+            compiled = core.compile_model(model, "CPU", settings)
             self._request = compiled.create_infer_request()
             self._shapes = [tuple(output.shape) for output in compiled.outputs]
         except RuntimeError as error:
@@ -255,6 +275,8 @@ class _OnnxGraph(Graph):
         settings.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(str(path), settings, providers=list(runtime.providers))
+        except _onnxruntime_reading_errors() as error:
+            raise _damaged(path, error) from error
         except _onnxruntime_errors() as error:
             raise _failed(runtime, error) from error
         self._names = [given.name for given in self._session.get_inputs()]
@@ -270,6 +292,13 @@ class _OnnxGraph(Graph):
     def to_numpy(self, value: Value) -> NDArray[np.float32]:
         array: NDArray[np.float32] = value
         return array
+
+
+def _onnxruntime_reading_errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    # The first is what it says of an empty file.
+    return errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf
 
 
 def _onnxruntime_errors() -> tuple[type[Exception], ...]:
@@ -305,5 +334,13 @@ class TorchRuntime(Runtime):
 
 
 def _failed(runtime: Runtime, error: Exception) -> BackendError:
+    return BackendError(f"{runtime.backend} in {runtime.precision} failed: {_last_line(error)}")
+
+
+def _damaged(path: Path, error: Exception) -> DamagedExportError:
+    return DamagedExportError(f"{path} is damaged: {_last_line(error)}")
+
+
+def _last_line(error: Exception) -> str:
     said = str(error).strip().splitlines()
-    return BackendError(f"{runtime.backend} in {runtime.precision} failed: {said[-1] if said else type(error).__name__}")
+    return said[-1] if said else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,12 @@ class SegmenterOptions:
         return Choice(self.backend, self.precision, self.device, self.threads, self.providers)
 
 
-def create_segmenter(options: SegmenterOptions) -> Segmenter[Any]:
+def create_segmenter(options: SegmenterOptions, exporting: Callable[[int, int], None] | None = None) -> Segmenter[Any]:
     """Make the segmenter that `options.model` names.
+
+    Args:
+        options: Which, and where it computes.
+        exporting: Is told how many of MobileSAM's networks, of how many, are exported, now and for pictures of a new shape.
 
     Raises:
         SettingsError: The model is unknown, or takes no weights and was given some.
@@ -72,7 +77,7 @@ def create_segmenter(options: SegmenterOptions) -> Segmenter[Any]:
     """
     check_segmenter(options.model, own_weights=options.weights is not None)
     if options.model in SAM_MODELS:
-        return _create_sam(options)
+        return _create_sam(options, exporting)
     if options.model == GRABCUT:
         from streamseg.models.grabcut import GrabCut
 
@@ -80,14 +85,14 @@ def create_segmenter(options: SegmenterOptions) -> Segmenter[Any]:
     return PluginSegmenter(segmenter_plugin(options.model), options)
 
 
-def _create_sam(options: SegmenterOptions) -> Segmenter[Any]:
+def _create_sam(options: SegmenterOptions, exporting: Callable[[int, int], None] | None) -> Segmenter[Any]:
     from streamseg.models import weights
 
     path = weights.resolve(options.model, path=options.weights)
     if options.model == MOBILE_SAM:
         from streamseg.models.mobile_sam.segmenter import MobileSam
 
-        return MobileSam(path, options.runtime, options.imgsz)
+        return MobileSam(path, options.runtime, options.imgsz, exporting=exporting)
     from streamseg.models.sam import Sam
 
     return Sam.load(path, architecture=options.model, device=options.device, threads=options.threads)

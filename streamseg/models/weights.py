@@ -23,19 +23,21 @@ _LOCK_POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the download of `name` is, in bytes.
+    """How far work on the weights `name` is: a download in bytes, or an export in networks.
 
     Attributes:
         name: As in the catalogue.
-        done: Bytes that are here.
-        total: Bytes that there will be; None where nobody knows.
+        done: What is here.
+        total: What there will be; None where nobody knows.
         elsewhere: Whether another process downloads it, and this one waits for that.
+        work: What is done to them.
     """
 
     name: str
     done: int
     total: int | None
     elsewhere: bool = False
+    work: str = "fetching"
 
 
 def catalogue() -> tuple[Weights, ...]:

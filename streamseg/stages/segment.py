@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,17 @@ from streamseg.ipc.links import LinkSender
 from streamseg.ipc.ring import RingReader
 from streamseg.messages import Detection, ObjectMask
 from streamseg.models import Segmenter
+from streamseg.models.mobile_sam.segmenter import MobileSam
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
 from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.base import Stage, Station
 
 _BATCH = 8
 """Boxes after which the supervisor hears that the work is getting on."""
+_NEW_SHAPE_NS = 6_000_000_000
+"""What a picture of a new shape may take, with many times which the supervisor is content: networks are exported and loaded for it."""
+
+_log = logging.getLogger(__name__)
 
 
 class SegmentStage(Stage):
@@ -38,21 +44,29 @@ class SegmentStage(Stage):
     def prepare(self) -> Ready:
         """Load the segmenter and run it once, which tells the supervisor how long it may take."""
         cv2.setNumThreads(self.assignment.threads)
-        weights = self.assignment.segmenter_weights
+        settings, weights = self.config.segmenter, self.assignment.segmenter_weights
         self._segmenter: Segmenter[Any] = create_segmenter(
             SegmenterOptions(
                 model=self.assignment.models.segmenter,
                 weights=None if weights is None else Path(weights),
                 device=self.config.device,
                 threads=self.assignment.threads,
-            )
+                backend=settings.backend,
+                precision=settings.precision,
+                providers=settings.providers,
+                imgsz=settings.imgsz,
+            ),
+            exporting=_say_exporting,
         )
         blank = np.zeros((360, 640, 3), np.uint8)
         centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
         began = time.monotonic_ns()
         self._segmenter.decode(self._segmenter.encode(blank), [centre])
         self.station.report(Progress(time.monotonic_ns() - began))
-        return Ready(self._segmenter.name)
+        self._shape = blank.shape
+        description = self._describe()
+        _log.info("running %s", description)
+        return Ready(description)
 
     def instruct(self, message: ToStage) -> None:
         """Repeat what was answered last, for a publish process that is new."""
@@ -84,9 +98,21 @@ class SegmentStage(Stage):
         self._answers.remember(masks.seq, masks)
         return True
 
+    def _describe(self) -> str:
+        """What draws the masks, for people."""
+        model = self._segmenter
+        if not isinstance(model, MobileSam):
+            return model.name
+        threads = self.assignment.threads
+        return f"{model.name} ({model.backend}, {model.precision}, {threads} thread{'' if threads == 1 else 's'})"
+
     def _answer(self, keyframe: Keyframe) -> Masks:
         frame = keyframe.frame
-        embedding = self._segmenter.encode(self._ring.read(frame.ring, frame.seq))
+        image = self._ring.read(frame.ring, frame.seq)
+        if image.shape != self._shape:
+            self._shape = image.shape
+            self.station.report(Progress(_NEW_SHAPE_NS))
+        embedding = self._segmenter.encode(image)
         t_encoded_ns = time.monotonic_ns()
         answers: list[ObjectMask] = []
         for first in range(0, len(keyframe.detections), _BATCH):
@@ -101,3 +127,8 @@ class SegmentStage(Stage):
             t_decoded_ns=time.monotonic_ns(),
             overrun=self._overrun,
         )
+
+
+def _say_exporting(done: int, total: int) -> None:
+    if done == 0:
+        _log.warning("exporting the networks for pictures of this shape, which takes some seconds and is kept")

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from oracle import OraclePrompt, oracle_predict, seeded_checkpoint
+from oracle import OraclePrediction, OraclePrompt, oracle_predict
 from pipeline_runs import STAGES, Record, Run, read_records, until
+
+from streamseg.messages import Box
 
 FRAMES = 287
 
@@ -78,28 +81,46 @@ def test_killed_stages_come_back_and_change_nothing(shared_data: Path, undisturb
         assert before == after
 
 
-def test_masks_of_mobilesam_are_those_of_the_original(shared_data: Path, tmp_path: Path) -> None:
-    checkpoint = tmp_path / "seeded.pt"
-    seeded_checkpoint(checkpoint, 2)
-    extra = ("--segmenter", "mobilesam", "--set", f"segmenter.weights={checkpoint}", "--max-frames", "3")
-    with Run(*arguments(shared_data, tmp_path, *extra)) as run:
+@pytest.fixture(scope="module")
+def mobile_sam_answers() -> dict[tuple[str, Box], OraclePrediction]:
+    """What the original was asked before, by frame and box."""
+    return {}
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_masks_of_mobilesam_are_those_of_the_original(
+    shared_data: Path,
+    tmp_path: Path,
+    mobile_sam: Path,
+    export_cache: Path,
+    mobile_sam_answers: dict[tuple[str, Box], OraclePrediction],
+    backend: str,
+) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    model = ("--segmenter", "mobilesam", "--set", f"segmenter.weights={mobile_sam}", "--set", f"segmenter.backend={backend}")
+    with Run(*arguments(shared_data, tmp_path, *model, "--max-frames", "3"), environment={"STREAMSEG_CACHE": str(export_cache)}) as run:
         status, _, errors = run.finish(240)
     assert status == 0, errors
+    assert f"mobilesam ({backend}, " in errors
     records = read_records(tmp_path / "out.jsonl")
     assert [record.seq for record in records] == ["0", "1", "2"]
     with av.open(str(shared_data / "clips" / "coffee.mp4")) as container:
         frames = [
             np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame, _ in zip(container.decode(video=0), range(3), strict=False)
         ]
-    cases = [(frame, [OraclePrompt(box=item.xyxy) for item in record.objects]) for frame, record in zip(frames, records, strict=True)]
-    compared = 0
-    for record, answer in zip(records, oracle_predict(checkpoint, cases), strict=True):
+    if not mobile_sam_answers:
+        cases = [(frame, [OraclePrompt(box=item.xyxy) for item in record.objects]) for frame, record in zip(frames, records, strict=True)]
+        for record, answer in zip(records, oracle_predict(mobile_sam, cases), strict=True):
+            keys = ((record.seq, item.xyxy) for item in record.objects)
+            mobile_sam_answers.update(zip(keys, answer.predictions, strict=True))
+    agreement = []
+    for record in records:
         assert len(record.objects) >= 2
-        for item, prediction in zip(record.objects, answer.predictions, strict=True):
-            logits = prediction.logits[0]
-            near_threshold = np.abs(logits) <= 1e-3 * np.abs(prediction.low_res).max()
-            ours = np.zeros(logits.shape, np.bool_) if item.mask is None else item.mask.bits()
-            assert not ((ours != (logits > 0)) & ~near_threshold).any()
-            assert near_threshold.mean() < 0.02
-            compared += 1
-    assert compared >= 6
+        for item in record.objects:
+            expected = mobile_sam_answers[record.seq, item.xyxy].masks[0]
+            ours = np.zeros(expected.shape, np.bool_) if item.mask is None else item.mask.bits()
+            agreement.append((ours & expected).sum() / (ours | expected).sum())
+    assert len(agreement) == len(mobile_sam_answers) >= 6
+    # Random weights draw masks that are border almost everywhere; another box, frame or channel order agrees by a half.
+    assert np.mean(agreement) >= 0.95

@@ -55,7 +55,7 @@ def test_a_signal_ends_a_live_run_in_good_order(place: Place, number: signal.Sig
         code, output, errors = run.finish(10)
     assert code == 128 + number, errors
     assert "interrupted" in output
-    endpoint = errors.strip().removeprefix("publishing on ")
+    endpoint = errors.splitlines()[0].removeprefix("publishing on ")
     place.check_nothing_left()
     assert (place.folder / "out.jsonl").read_bytes().endswith(b"\n")
     records = read_records(place.folder / "out.jsonl")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,16 @@ from plugin_files import offer
 
 from streamseg import plan
 from streamseg.config import check_config
-from streamseg.errors import OutputExistsError, SettingsError, SourceError, UsageError, WeightsError, WeightsUnavailableError
+from streamseg.errors import (
+    CheckpointError,
+    OutputExistsError,
+    SettingsError,
+    SourceError,
+    UsageError,
+    WeightsError,
+    WeightsUnavailableError,
+)
+from streamseg.models.weights import Progress
 from streamseg.plan import RunPlan, check_models, make_plan
 
 
@@ -37,16 +46,19 @@ def planned(
     video: str | None = None,
     jsonl: str | None = None,
     overwrite: bool = False,
+    backend: str = "auto",
+    imgsz: int = 1024,
+    progress: Callable[[Progress], None] | None = None,
 ) -> RunPlan:
     config = check_config(
         {
             "sources": [{"url": source}],
             "detector": {"model": detector, "weights": detector_weights},
-            "segmenter": {"model": segmenter, "weights": segmenter_weights},
+            "segmenter": {"model": segmenter, "weights": segmenter_weights, "backend": backend, "imgsz": imgsz},
             "record": {"video": video, "jsonl": jsonl},
         }
     )
-    return make_plan(config, overwrite=overwrite)
+    return make_plan(config, overwrite=overwrite, progress=progress)
 
 
 def test_models_without_weights_need_no_network() -> None:
@@ -75,7 +87,7 @@ def test_only_the_model_without_weights_is_replaced(tmp_path: Path) -> None:
     assert made.notice is not None
     assert made.notice.startswith("the weights of mobilesam are not here: ")
     assert made.models.notice == "no weights for mobilesam"
-    made = planned("auto", "auto", segmenter_weights=str(own))
+    made = planned("auto", "auto", segmenter_weights=str(own), backend="torch")
     assert (made.models.detector, made.detector_weights) == ("motion", None)
     assert (made.models.segmenter, made.segmenter_weights) == ("mobilesam", own)
 
@@ -159,7 +171,7 @@ def test_a_source_that_is_missing_is_told_before_weights_are_fetched() -> None:
 def test_a_segmenter_takes_a_checkpoint_of_the_users_own(tmp_path: Path, model: str) -> None:
     own = tmp_path / "own.pth"
     own.touch()
-    made = planned(segmenter=model, segmenter_weights=str(own))
+    made = planned(segmenter=model, segmenter_weights=str(own), backend="torch")
     assert (made.models.segmenter, made.segmenter_weights) == (model, own)
     with pytest.raises(WeightsError, match=rf"gone\.pth .*{model}"):
         planned(segmenter=model, segmenter_weights="gone.pth")
@@ -208,3 +220,76 @@ def test_a_name_that_two_packages_offer_is_refused(tmp_path: Path, monkeypatch: 
     offer(tmp_path, "segmenter", "mine", "", package="two")
     with pytest.raises(SettingsError, match=r"^segmenter\.model: 'mine' is offered by one and two; uninstall all but one"):
         planned(segmenter="mine")
+
+
+def test_what_runs_mobilesam_is_exported_once(tmp_path: Path, mobile_sam: Path) -> None:
+    told: list[Progress] = []
+
+    def plan_it() -> RunPlan:
+        return planned(segmenter="mobilesam", segmenter_weights=str(mobile_sam), backend="onnxruntime", imgsz=512, progress=told.append)
+
+    made = plan_it()
+    assert (made.notice, made.config.segmenter.backend) == (None, "onnxruntime")
+    assert [(one.work, one.name, one.done, one.total) for one in told] == [("exporting", "mobilesam", done, 4) for done in range(5)]
+    files = list((tmp_path / "cache" / "exports").rglob("*.onnx"))
+    assert len(files) == 4
+    before = [file.stat().st_mtime_ns for file in files]
+    told.clear()
+    plan_it()
+    assert (told, [file.stat().st_mtime_ns for file in files]) == ([], before)
+
+
+def test_what_pytorch_runs_is_not_exported(tmp_path: Path, mobile_sam: Path) -> None:
+    planned(segmenter="mobilesam", segmenter_weights=str(mobile_sam), backend="torch")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_pytorch_runs_what_cannot_be_exported(tmp_path: Path, mobile_sam: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "exports").touch()
+    made = planned("auto", "mobilesam", segmenter_weights=str(mobile_sam), backend="onnxruntime")
+    assert made.config.segmenter.backend == "torch"
+    assert made.notice is not None
+    first, second = made.notice.splitlines()
+    assert first.endswith("; using motion + mobilesam")
+    assert "cannot be written" in second and second.endswith("; running mobilesam with PyTorch")
+
+
+def test_a_file_that_is_no_checkpoint_is_told_before_a_process_is_spawned(tmp_path: Path) -> None:
+    (tmp_path / "own.pt").write_bytes(b"not this")
+    with pytest.raises(CheckpointError, match=r"own\.pt is not a PyTorch checkpoint"):
+        planned(segmenter="mobilesam", segmenter_weights="own.pt", backend="onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "message"),
+    [
+        ({"model": "grabcut", "backend": "openvino"}, "segmenter.backend: openvino is for mobilesam alone, and grabcut is no network;"),
+        ({"model": "grabcut", "imgsz": 512}, "segmenter.imgsz: 512 is for mobilesam alone"),
+        (
+            {"model": "sam-vit-b", "backend": "onnxruntime"},
+            "segmenter.backend: onnxruntime is for mobilesam alone, and sam-vit-b computes ",
+        ),
+        ({"model": "sam-vit-h", "precision": "bf16"}, "segmenter.precision: bf16 is for mobilesam alone"),
+        ({"model": "sam-vit-l", "imgsz": 768}, "segmenter.imgsz: 768 is for mobilesam alone"),
+        ({"model": "sam-vit-l", "providers": ["CPU", "GPU"]}, "segmenter.providers: CPU, GPU is for mobilesam alone"),
+        ({"model": "mobilesam", "precision": "fp16"}, "segmenter.precision: auto in fp16 cannot be had here; expected auto, or one of "),
+        ({"backend": "onnxruntime", "precision": "fp16"}, "segmenter.precision: onnxruntime in fp16 cannot be had here"),
+        ({"providers": ["NoSuchProvider"]}, "segmenter.providers: this ONNX Runtime has no NoSuchProvider; expected some of "),
+    ],
+)
+def test_what_cannot_run_the_segmenter_is_refused_by_key(segmenter: dict[str, object], message: str) -> None:
+    config = check_config({"sources": [{"url": 0}], "detector": {"model": "motion"}, "segmenter": segmenter, "device": "cpu"})
+    with pytest.raises(SettingsError) as caught:
+        check_models(config)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_the_segmenters_own_is_accepted() -> None:
+    for segmenter in (
+        {"model": "sam-vit-b", "backend": "torch", "precision": "fp32"},
+        {"backend": "torch"},
+        {"precision": "fp32", "imgsz": 768},
+    ):
+        check_models(check_config({"sources": [{"url": 0}], "detector": {"model": "motion"}, "segmenter": segmenter, "device": "cpu"}))

@@ -14,13 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from streamseg.models.mobile_sam.input_grid import CELL
 from streamseg.models.sam.image_encoder import FEATURE_CHANNELS
 from streamseg.models.sam.mask_decoder import Attention, TwoWayBlock
 from streamseg.models.sam.network import SamNetwork
 from streamseg.models.sam.prompt_encoder import PositionEncoding
-
-CELL = 16
-"""Pixels of the network's input a side that one cell of the features covers."""
 
 _HEADS = 8
 _CORNERS = slice(2, 4)
@@ -42,14 +40,13 @@ class FrameTerms(nn.Module):
         self.register_buffer("positions", _cell_positions(network.prompt_encoder.pe_layer, grid))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Prepare features of shape (1, 256, grid, grid) for boxes; cells go row by row.
+        """Prepare features of shape (1, cells, 256), the cells row by row, for boxes.
 
         Returns:
             The image, shape (1, cells, 256), and the first block's projections of it: keys (8, 16, cells), values (8, cells, 16)
             and queries (8, 16, cells), by head.
         """
-        # In this order, because it takes back what an encoder with its channels last does at its end.
-        image = features.permute(0, 2, 3, 1).flatten(1, 2) + self.no_mask
+        image = features + self.no_mask
         located = image + self.positions
         keys, values, queries = (_split_heads(part) for part in (self.keys(located), self.values(image), self.queries(located)))
         return image, keys[0].transpose(1, 2), values[0], queries[0].transpose(1, 2)

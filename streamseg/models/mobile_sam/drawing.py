@@ -98,7 +98,8 @@ class MaskDrawing:
         mask = Mask.crop(pixels > 0, columns.start, rows.start)
         if mask is None:
             return None
-        return mask, np.count_nonzero(pixels > _STABILITY_OFFSET) / np.count_nonzero(pixels > -_STABILITY_OFFSET)
+        # NumPy's own numbers are no floats to msgspec.
+        return mask, float(np.count_nonzero(pixels > _STABILITY_OFFSET) / np.count_nonzero(pixels > -_STABILITY_OFFSET))
 
     def _interpolate(self, logits: Floats, rows: slice, columns: slice) -> Floats:
         tall = np.empty((rows.stop - rows.start, logits.shape[1]), dtype=np.float32)

@@ -5,8 +5,8 @@ queries, keys and values have projections of their own, with the attention's sca
 up after the projections instead of before.
 
 On a part of the input, the rest is taken to be padding that the picture does not change. Its features are constants, and so is the
-line of values beyond the border that every convolution reads there (its halo). With the border four cells from the picture and
-between two windows, the features of the picture are off by 0.1 % of their spread with random weights; with zeros for a halo, by 3 %.
+line of values beyond the border that every convolution reads there (its halo). With the border five cells from the picture and
+between two windows, the features of the picture are off by 0.2 % of their spread with random weights; with zeros for a halo, by 3 %.
 """
 
 from __future__ import annotations

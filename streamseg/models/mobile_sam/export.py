@@ -17,7 +17,10 @@ from filelock import FileLock
 
 from streamseg.errors import CheckpointError, WeightsError
 from streamseg.models.mobile_sam.input_grid import InputGrid
-from streamseg.models.weights import file_hash, weights_directory
+from streamseg.models.resizing import Size
+from streamseg.models.runtimes import Choice, candidates
+from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.weights import Progress, file_hash, weights_directory
 
 FORMAT = 1
 """Goes up whenever the networks change, so that no older export is taken for one of them."""
@@ -85,6 +88,18 @@ class Exports:
         """The grids that have not been exported, or not in full."""
         return [grid for grid in grids if not all(self.path(part).is_file() for part in parts(grid))]
 
+    def remove(self, grid: InputGrid) -> None:
+        """Forget what was exported for a grid, so that it is exported anew.
+
+        Raises:
+            WeightsError: The cache cannot be written.
+        """
+        try:
+            for part in parts(grid):
+                self.path(part).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._not_written(error) from error
+
     def have(self, grids: Sequence[InputGrid], progress: Callable[[int, int], None] | None = None) -> None:
         """Export what is missing. Safe in several processes at once; a file has its name only when it is complete.
 
@@ -105,7 +120,10 @@ class Exports:
                 if missing:
                     self._export(missing, progress or (lambda done, total: None))
         except OSError as error:
-            raise WeightsError(f"{self.folder} cannot be written: {error.strerror or error}; make room, or set STREAMSEG_CACHE") from error
+            raise self._not_written(error) from error
+
+    def _not_written(self, error: OSError) -> WeightsError:
+        return WeightsError(f"{self.folder} cannot be written: {error.strerror or error}; make room, or set STREAMSEG_CACHE")
 
     def _export(self, grids: Sequence[InputGrid], progress: Callable[[int, int], None]) -> None:
         wanted = [f"{grid.side},{grid.rows},{grid.columns}" for grid in grids]
@@ -126,3 +144,29 @@ class Exports:
         if process.returncode:
             last = said.splitlines()[-1] if said else f"exit status {process.returncode}"
             raise WeightsError(f"{self.weights} could not be exported: {last}; choose --set segmenter.backend=torch")
+
+
+def export_beforehand(
+    weights: Path, choice: Choice, sizes: Sequence[Size], imgsz: int, progress: Callable[[Progress], None] | None = None
+) -> None:
+    """Have the exports for pictures of these heights and widths, unless what runs MobileSAM here needs none.
+
+    Args:
+        weights: The file.
+        choice: The runtime, as the user wants it.
+        sizes: Of pictures, in pixels.
+        imgsz: Side of the network's input.
+        progress: Is told how it goes on.
+
+    Raises:
+        SettingsError: The backend is not installed, or has no such precision here.
+        WeightsError: The file is not a checkpoint of MobileSAM, or the cache cannot be written.
+    """
+
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress(Progress(MOBILE_SAM, done, total, work="exporting"))
+
+    if candidates(choice)[0].backend != "torch":
+        grids = list(dict.fromkeys(InputGrid.of_picture(size, imgsz) for size in sizes))
+        Exports.of(weights).have(grids, report)

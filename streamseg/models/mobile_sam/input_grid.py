@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from streamseg.models.resizing import Size, resized_size
+
 CELL = 16
 """Pixels of the input, along each side, that become one feature."""
 INPUT_SIDES = (512, 768, 1024)
 """Sides of the input that the network can be given, in pixels; it was trained with the last."""
 
+CAMERA: Size = (720, 1280)
+"""Height and width of the picture for which everything is made ready beforehand: most cameras' shape."""
+
 _WINDOW = 14
 """The largest windows of the encoder's attention, in cells. Where the input ends between two, they see just what they would see in the
 whole one."""
-_MARGIN = 4
+_MARGIN = 5
 """Cells of padding that are still computed below or beside the picture, at least: the picture changes what is next to it."""
 
 
@@ -42,6 +47,21 @@ class InputGrid:
         side = max(resized_height, resized_width) // CELL
         return cls(side, _computed(resized_height, side), _computed(resized_width, side))
 
+    @classmethod
+    def of_picture(cls, size: Size, imgsz: int) -> Self:
+        """The same before resizing: of a picture of any size, for an input of `imgsz` by `imgsz` pixels."""
+        return cls.around(*resized_size(size, imgsz))
+
+    @property
+    def drawn_rows(self) -> int:
+        """Rows of cells, from the top, that masks are drawn from."""
+        return _drawn(self.rows, self.side)
+
+    @property
+    def drawn_columns(self) -> int:
+        """Columns of cells, from the left, that masks are drawn from."""
+        return _drawn(self.columns, self.side)
+
     @property
     def height(self) -> int:
         """Rows of pixels that are read: the convolutions before the first windows look past the last cell."""
@@ -57,5 +77,10 @@ class InputGrid:
 
 
 def _computed(length: int, side: int) -> int:
-    needed = -(-length // CELL) + _MARGIN
+    # A mask is interpolated: its last line is between the picture's last cell and the next.
+    needed = -(-(length + 2) // CELL) + _MARGIN
     return min(-(-needed // _WINDOW) * _WINDOW, side)
+
+
+def _drawn(computed: int, side: int) -> int:
+    return computed - _MARGIN if computed < side else side

@@ -30,8 +30,8 @@ def build(network: SamNetwork, part: Part) -> nn.Module:
     if part.name == "encoder":
         return FrameEncoder(network, grid)
     if part.name == "terms":
-        return _Terms(FrameTerms(network, grid.side), grid.side).eval().requires_grad_(False)
-    return BoxDecoder(network, grid.side, grid.rows, grid.columns).eval().requires_grad_(False)
+        return FrameTerms(network, grid.side).eval().requires_grad_(False)
+    return BoxDecoder(network, grid.side, grid.drawn_rows, grid.drawn_columns).eval().requires_grad_(False)
 
 
 def sample_inputs(network: SamNetwork, part: Part) -> tuple[Tensor, ...]:
@@ -44,13 +44,3 @@ def sample_inputs(network: SamNetwork, part: Part) -> tuple[Tensor, ...]:
         return (features,)
     boxes = torch.tensor([[64.0, 64.0, 256.0, 256.0]]).expand(int(part.name.removeprefix("decoder-")), -1)
     return (boxes, *build(network, Part("terms", grid))(features))
-
-
-class _Terms(nn.Module):
-    def __init__(self, terms: FrameTerms, side: int) -> None:
-        super().__init__()
-        self.terms, self.side = terms, side
-
-    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        terms: tuple[Tensor, ...] = self.terms(features.transpose(1, 2).reshape(1, -1, self.side, self.side))
-        return terms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
-from streamseg.errors import BackendError
+from streamseg.errors import BackendError, CheckpointError, DamagedExportError, WeightsError
 from streamseg.messages import NONE, Detection, Image, ObjectMask
 from streamseg.models.mobile_sam.drawing import MaskDrawing
 from streamseg.models.mobile_sam.export import BOX_BATCHES, Exports, Part
-from streamseg.models.mobile_sam.input_grid import InputGrid
+from streamseg.models.mobile_sam.input_grid import CAMERA, InputGrid
 from streamseg.models.resizing import PIXEL_MEAN, PIXEL_STD, TRAINED_SIDE, Size, resize_image, resize_positions, resized_size
 from streamseg.models.runtimes import Choice, Runtime, Value, candidates
 from streamseg.models.segmenter_names import MOBILE_SAM
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from streamseg.models.sam import SamNetwork
 
-_CAMERA: Size = (720, 1280)
-"""The picture for which everything is made ready at once: most cameras' shape."""
 _GRIDS_KEPT = 3
 """Pictures of so many shapes are met without making anything ready again."""
 
@@ -67,7 +66,15 @@ class MobileSam:
 
     name: str = MOBILE_SAM
 
-    def __init__(self, weights: Path, choice: Choice, imgsz: int = TRAINED_SIDE, *, square: bool = False) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        choice: Choice,
+        imgsz: int = TRAINED_SIDE,
+        *,
+        square: bool = False,
+        exporting: Callable[[int, int], None] | None = None,
+    ) -> None:
         """Choose what it runs on, and make it ready for pictures of 16:9.
 
         Args:
@@ -75,6 +82,7 @@ class MobileSam:
             choice: The runtime, as the user wants it.
             imgsz: Side of the network's input, of `INPUT_SIDES`. Below 1024 it is faster, and the masks are other ones.
             square: Whether all of the input goes through the encoder, in place of what the picture needs.
+            exporting: Is told how many networks of how many are exported, now and whenever a picture has a new shape.
 
         Raises:
             WeightsError: The file is not a checkpoint of MobileSAM.
@@ -83,10 +91,12 @@ class MobileSam:
         """
         self._candidates = candidates(choice)
         self._exports = Exports.of(weights)
+        self._exporting = exporting
         self._imgsz, self._square = imgsz, square
         self._graphs: OrderedDict[InputGrid, _Graphs] = OrderedDict()
+        self._blas = ThreadpoolController().select(user_api="blas")
         self._drawings: OrderedDict[tuple[Size, Size], MaskDrawing] = OrderedDict()
-        self._ready(self._grid(resized_size(_CAMERA, imgsz)))
+        self._ready(self._grid(resized_size(CAMERA, imgsz)))
 
     @property
     def backend(self) -> str:
@@ -117,7 +127,9 @@ class MobileSam:
         boxes = resize_positions([detection.xyxy for detection in detections], embedding.original_size, self._imgsz)
         logits, scores = embedding.graphs.decode(embedding.terms, boxes.astype(np.float32))
         drawing = self._drawing(embedding, (logits.shape[1], logits.shape[2]))
-        return [self._mask(drawing, low, score) for low, score in zip(logits, scores.tolist(), strict=True)]
+        # The products are too small for threads, which would only wait for each other.
+        with self._blas.limit(limits=1):
+            return [self._mask(drawing, low, score) for low, score in zip(logits, scores.tolist(), strict=True)]
 
     def _mask(self, drawing: MaskDrawing, logits: Floats, predicted_iou: float) -> ObjectMask:
         drawn = drawing.draw(logits)
@@ -142,30 +154,42 @@ class MobileSam:
         return _used(self._graphs, grid)
 
     def _make_ready(self, grid: InputGrid) -> _Graphs:
+        exported_again = False
         while True:
             try:
-                return _Graphs(self._candidates[0], self._exports, grid)
-            except BackendError as error:
-                if len(self._candidates) == 1:
-                    raise
-                self._candidates = self._candidates[1:]
-                # Networks of two backends would not understand each other's arrays.
-                self._graphs.clear()
-                _log.warning("%s; going on with %s in %s", error, self.backend, self.precision)
+                return _Graphs(self._candidates[0], _Checkpoint(self._exports, self._exporting), grid)
+            except CheckpointError:
+                raise
+            except (BackendError, WeightsError) as error:
+                if isinstance(error, DamagedExportError) and not exported_again:
+                    exported_again = True
+                    _log.warning("%s; exporting it again", error)
+                    self._exports.remove(grid)
+                else:
+                    self._fall_back(error)
+
+    def _fall_back(self, error: BackendError | WeightsError) -> None:
+        """Take the next backend, or raise where there is none. What cannot be exported only PyTorch runs."""
+        others = [one for one in self._candidates[1:] if isinstance(error, BackendError) or one.backend == "torch"]
+        if not others:
+            raise error
+        self._candidates = others
+        # Networks of two backends would not understand each other's arrays.
+        self._graphs.clear()
+        _log.warning("%s; going on with %s in %s", error, self.backend, self.precision)
 
 
 class _Graphs:
     """The networks of one grid, ready to run."""
 
-    def __init__(self, runtime: Runtime, exports: Exports, grid: InputGrid) -> None:
+    def __init__(self, runtime: Runtime, checkpoint: _Checkpoint, grid: InputGrid) -> None:
         # What is between the encoder and a mask's border is small beside the encoder, and bfloat16 moves the border.
         precise = replace(runtime, precision="fp32")
-        network = _Checkpoint(exports)
         self._pixels = np.zeros((1, 3, grid.height, grid.width), np.float32)
         self._encoder, self._terms = (
-            one.load(_Network(network, Part(name, grid))) for name, one in (("encoder", runtime), ("terms", precise))
+            one.load(_Network(checkpoint, Part(name, grid))) for name, one in (("encoder", runtime), ("terms", precise))
         )
-        self._decoders = {boxes: precise.load(_Network(network, Part(f"decoder-{boxes}", grid))) for boxes in BOX_BATCHES}
+        self._decoders = {boxes: precise.load(_Network(checkpoint, Part(f"decoder-{boxes}", grid))) for boxes in BOX_BATCHES}
         # The first run is slow, and the one that fails if any does.
         terms = self._terms.run(self._encoder.run([self._pixels]))
         for boxes, decoder in self._decoders.items():
@@ -203,8 +227,9 @@ def _batches(boxes: Floats) -> list[Floats]:
 class _Checkpoint:
     """The weights, read once for all networks where PyTorch runs them, and not at all elsewhere."""
 
-    def __init__(self, exports: Exports) -> None:
+    def __init__(self, exports: Exports, exporting: Callable[[int, int], None] | None) -> None:
         self.exports = exports
+        self.exporting = exporting
 
     @cached_property
     def network(self) -> SamNetwork:
@@ -227,7 +252,7 @@ class _Network:
 
     def exported(self) -> Path:
         exports = self.checkpoint.exports
-        exports.have([self.part.grid])
+        exports.have([self.part.grid], self.checkpoint.exporting)
         return exports.path(self.part)
 
 

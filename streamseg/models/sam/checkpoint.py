@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +63,7 @@ def _read(path: Path) -> Mapping[object, object]:
             state: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}; {_ADVICE}") from error
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except (pickle.UnpicklingError, struct.error, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path} is not a PyTorch checkpoint; {_ADVICE}") from error
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, not a table of weights; {_ADVICE}")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamseg.models.mobile_sam.decoder import CELL, BoxDecoder, FrameTerms
+from streamseg.models.mobile_sam.decoder import BoxDecoder, FrameTerms
+from streamseg.models.mobile_sam.input_grid import CELL
 from streamseg.models.sam.network import SamNetwork
 from streamseg.models.sam.prompt_encoder import Prompts
 from streamseg.models.segmenter_names import MOBILE_SAM
@@ -34,6 +35,11 @@ def picture(grid: int) -> Tensor:
     return torch.randn(1, 256, grid, grid, generator=torch.Generator().manual_seed(grid))
 
 
+def cells(features: Tensor) -> Tensor:
+    """Shape (1, 256, grid, grid) to (1, cells, 256)."""
+    return features.flatten(2).transpose(1, 2)
+
+
 def reference(network: SamNetwork, features: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """What the network itself says, for features of any side: logits (n, 4 * grid, 4 * grid) and predicted IoU (n,)."""
     grid = features.shape[-1]
@@ -51,7 +57,7 @@ def reference(network: SamNetwork, features: Tensor, boxes: Tensor) -> tuple[Ten
 def test_it_says_what_the_network_says(network: SamNetwork, rows: int, columns: int) -> None:
     features, boxes = picture(64), BOXES * 1024
     expected = network.predict(features, Prompts(boxes=boxes), multimask=False)
-    logits, iou = BoxDecoder(network, 64, rows, columns)(boxes, *FrameTerms(network, 64)(features))
+    logits, iou = BoxDecoder(network, 64, rows, columns)(boxes, *FrameTerms(network, 64)(cells(features)))
     torch.testing.assert_close(logits, expected.logits[:, 0, : 4 * rows, : 4 * columns], rtol=0, atol=1e-4 * float(expected.logits.std()))
     torch.testing.assert_close(iou, expected.predicted_iou[:, 0], rtol=1e-4, atol=1e-4)
 
@@ -60,13 +66,13 @@ def test_it_says_what_the_network_says(network: SamNetwork, rows: int, columns: 
 def test_a_smaller_input_has_positions_of_its_own(network: SamNetwork, grid: int) -> None:
     features, boxes, rows = picture(grid), BOXES * grid * CELL, grid // 2
     expected_logits, expected_iou = reference(network, features, boxes)
-    logits, iou = BoxDecoder(network, grid, rows, grid)(boxes, *FrameTerms(network, grid)(features))
+    logits, iou = BoxDecoder(network, grid, rows, grid)(boxes, *FrameTerms(network, grid)(cells(features)))
     torch.testing.assert_close(logits, expected_logits[:, : 4 * rows], rtol=0, atol=1e-4 * float(expected_logits.std()))
     torch.testing.assert_close(iou, expected_iou, rtol=1e-4, atol=1e-4)
 
 
 def test_a_box_is_answered_alike_alone_and_among_others(network: SamNetwork) -> None:
-    decoder, terms, boxes = BoxDecoder(network, 32, 18, 32), FrameTerms(network, 32)(picture(32)), BOXES * 512
+    decoder, terms, boxes = BoxDecoder(network, 32, 18, 32), FrameTerms(network, 32)(cells(picture(32))), BOXES * 512
     together, together_iou = decoder(boxes, *terms)
     assert float((together - together[:1]).abs()[1:].amax(dim=(1, 2)).min()) > 0.01, "boxes must matter for this test to say anything"
     for index, box in enumerate(boxes):
@@ -75,9 +81,10 @@ def test_a_box_is_answered_alike_alone_and_among_others(network: SamNetwork) -> 
         torch.testing.assert_close(alone_iou[0], together_iou[index], rtol=1e-4, atol=1e-4)
 
 
-def test_it_leaves_the_network_as_it_was(network: SamNetwork) -> None:
+def test_it_leaves_the_network_as_it_was() -> None:
+    network = SamNetwork(MOBILE_SAM).ready()
     before = {name: weights.clone() for name, weights in network.state_dict().items()}
-    BoxDecoder(network, 32, 18, 32)(BOXES * 512, *FrameTerms(network, 32)(picture(32)))
+    BoxDecoder(network, 32, 18, 32)(BOXES * 512, *FrameTerms(network, 32)(cells(picture(32))))
     after = network.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], weights) for name, weights in before.items())

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from oracle import seeded_checkpoint
 
 from streamseg.errors import CheckpointError, SettingsError, UsageError, WeightsError
 from streamseg.messages import Detection
@@ -17,12 +16,9 @@ from streamseg.models.segmenter_names import SAM_MODELS
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
 
 
-@pytest.fixture(scope="module")
-def mobile_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of MobileSAM with random weights."""
-    path = tmp_path_factory.mktemp("weights") / "mobile_sam.pt"
-    seeded_checkpoint(path, seed=3)
-    return path
+@pytest.fixture(autouse=True)
+def shared_exports(export_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMSEG_CACHE", str(export_cache))
 
 
 def test_every_network_has_a_name_and_weights() -> None:
@@ -56,8 +52,14 @@ def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
         create_segmenter(SegmenterOptions("grabcut", tmp_path))
     with pytest.raises(WeightsError, match=r"gone\.pt is not a file"):
         create_segmenter(SegmenterOptions("mobilesam", tmp_path / "gone.pt"))
-    with pytest.raises(SettingsError, match="threads: 0 is not positive"):
-        SegmenterOptions("mobilesam", threads=0)
+    for wrong, message in (
+        ({"threads": 0}, r"^threads: 0 is not positive"),
+        ({"backend": "tensorrt"}, r"^segmenter\.backend: 'tensorrt' is not a choice; expected one of auto, torch, onnxruntime, openvino"),
+        ({"precision": "int4"}, r"^segmenter\.precision: 'int4' is not a choice; expected one of auto, fp32, bf16, fp16"),
+        ({"imgsz": 640}, r"^segmenter\.imgsz: 640 is not a choice; expected one of 512, 768, 1024"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            SegmenterOptions("mobilesam", **wrong)  # type: ignore[arg-type]
 
 
 def test_grabcut_does_not_load_torch() -> None:

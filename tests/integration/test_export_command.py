@@ -1,0 +1,129 @@
+"""`streamseg weights export`, and runs on the exports: those that are there, those that are missing, and those that are damaged."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from leftovers import Place
+from pipeline_runs import Run, read_records, until
+
+WITHIN_S = 180
+SMALL = ("--imgsz", "512")
+
+
+def done(run: Run, status: int = 0) -> tuple[str, str]:
+    """Wait for a run's end: standard output and standard error."""
+    with run:
+        code, output, errors = run.finish(WITHIN_S)
+    assert code == status, errors
+    return output, errors
+
+
+@pytest.fixture
+def weights(place: Place, mobile_sam: Path) -> Path:
+    """A checkpoint under the name that the catalogue gives it, which is no file of the cache."""
+    path = place.folder / "mobile_sam.pt"
+    path.symlink_to(mobile_sam)
+    return path
+
+
+@pytest.mark.usefixtures("weights")
+def test_the_export_is_made_once_and_listed(place: Place) -> None:
+    command = ("weights", "export", "mobile_sam.pt", *SMALL)
+    output, errors = done(place.run(*command, "--size", "640x360"))
+    assert errors == "exporting mobile_sam.pt for 640x360\n"
+    (folder,) = (place.folder / "cache" / "exports").iterdir()
+    size = sum(file.stat().st_size for file in folder.glob("*.onnx")) / 1e6
+    assert output == f"mobile_sam.pt for 640x360: exported to {folder} ({size:.1f} MB)\n"
+    output, errors = done(place.run(*command, "--size", "1280x720", "--size", "1920x1080"))
+    assert errors == ""
+    assert output == "".join(f"mobile_sam.pt for {picture}: is in {folder} ({size:.1f} MB)\n" for picture in ("1280x720", "1920x1080"))
+    assert f"\nexports of mobilesam: {size:.1f} MB\n" in done(place.run("weights", "list"))[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        (("sam-vit-b",), 2, "sam-vit-b is not exported: it runs as it is; expected mobilesam, or the path of a checkpoint for it"),
+        (("mobilesam", "yolox_nano.onnx"), 2, "yolox-nano is not exported"),
+        (("--imgsz", "640"), 2, "--imgsz 640 is not a choice; expected one of 512, 768, 1024"),
+        (("--size", "720p"), 2, "--size 720p is not a size; expected WIDTHxHEIGHT in pixels, such as 1280x720"),
+        (("--size", "0x720"), 2, "--size 0x720 is not a size"),
+        (("gone.pt",), 4, "gone.pt is not here; expected a file of weights"),
+        (("junk.pt",), 4, "junk.pt is not a PyTorch checkpoint"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_in_a_line(place: Place, arguments: tuple[str, ...], status: int, complaint: str) -> None:
+    (place.folder / "junk.pt").write_bytes(b"junk")
+    output, errors = done(place.run("weights", "export", *arguments), status)
+    lines = [line for line in errors.splitlines() if not line.startswith("exporting ")]
+    assert output == ""
+    assert len(lines) == 1 and lines[0].startswith(f"streamseg: {complaint}")
+
+
+def test_help_teaches(place: Place) -> None:
+    output, _ = done(place.run("weights", "export", "--help"))
+    assert "streamseg weights export --size 1280x720 --size 640x480" in output
+
+
+def test_a_run_exports_what_it_meets_and_mends_what_is_damaged(place: Place, weights: Path) -> None:
+    place.environment["COLUMNS"] = "400"
+
+    def run_clip() -> list[str]:
+        """What a run of upright pictures says of exports; MobileSAM makes itself ready for cameras' 16:9 as well."""
+        records = place.folder / "out.jsonl"
+        arguments = ("--source", "synthetic:?size=240x320&fps=30&frames=3", "--detector", "motion", "--jsonl", "out.jsonl", "-y")
+        model = ("--segmenter", "mobilesam", *settings(weights=weights.name, backend="onnxruntime", imgsz="512"))
+        _, errors = done(place.run("run", *arguments, *model, "--set", "publish.bind=tcp://127.0.0.1:*"))
+        assert any(item.mask is not None for record in read_records(records) for item in record.objects)
+        assert "models: motion + mobilesam (onnxruntime, fp32, " in errors
+        return [line for line in errors.splitlines() if not line.startswith(("publishing on ", "models: "))]
+
+    in_stage = "segment: exporting the networks for pictures of this shape, which takes some seconds and is kept"
+    assert run_clip() == ["exporting mobilesam", in_stage]
+    (encoder,) = (place.folder / "cache" / "exports").rglob("encoder-32-28x32.onnx")
+    encoder.write_bytes(encoder.read_bytes()[:100_000])
+    warning, again = run_clip()
+    assert f"{encoder} is damaged: " in warning and warning.endswith("; exporting it again")
+    assert again == in_stage
+
+
+def settings(**values: str) -> Iterator[str]:
+    """Options that set keys below `segmenter`."""
+    for key, value in values.items():
+        yield from ("--set", f"segmenter.{key}={value}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="which libraries a process has loaded is only known on Linux")
+@pytest.mark.parametrize(("backend", "library"), [("onnxruntime", "onnxruntime"), ("openvino", "libopenvino")])
+def test_no_stage_loads_torch_where_another_backend_runs(
+    place: Place, mobile_sam: Path, export_cache: Path, backend: str, library: str
+) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    place.environment["STREAMSEG_CACHE"] = str(export_cache)
+    records = place.folder / "out.jsonl"
+    arguments = ("--source", "synthetic:?size=640x360&fps=10&frames=0", "--detector", "motion", "--jsonl", "out.jsonl")
+    model = ("--segmenter", "mobilesam", *settings(weights=str(mobile_sam), backend=backend), "--set", "publish.bind=tcp://127.0.0.1:*")
+    with place.run("run", *arguments, *model) as run:
+        until(lambda: records.exists() and b'"counts"' in records.read_bytes(), WITHIN_S, "a mask of MobileSAM")
+        loaded = {name: mapped(stage) for name, stage in run.stages().items()}
+        run.process.send_signal(signal.SIGTERM)
+        status, output, errors = run.finish(WITHIN_S)
+    assert status == 143
+    assert len(loaded) == 4
+    assert any(library in path for path in loaded["segment"])
+    assert [path for paths in loaded.values() for path in paths if "libtorch" in path] == []
+    assert f"models: motion + mobilesam ({backend}, " in errors
+    assert f"models: motion + mobilesam ({backend}, " in output
+
+
+def mapped(process: psutil.Process) -> set[str]:
+    """The files that a process has mapped into its memory."""
+    return {line.split(None, 5)[-1] for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines()}

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from oracle import clouds
+
+from streamseg.errors import BackendError, CheckpointError
+from streamseg.messages import Detection, Image, ObjectMask
+from streamseg.models.mobile_sam import export, segmenter
+from streamseg.models.mobile_sam.segmenter import MobileSam
+from streamseg.models.runtimes import Choice, OnnxRuntime, TorchRuntime, candidates
+from streamseg.models.sam import Sam
+
+pytestmark = pytest.mark.timeout(900)
+
+SIZE = (360, 640)
+OFFERED = [(one.backend, one.precision) for one in candidates(Choice(device="cpu"))] + [("openvino", "fp32"), ("torch", "fp32")]
+
+
+@pytest.fixture(autouse=True)
+def shared_exports(export_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMSEG_CACHE", str(export_cache))
+
+
+def scene(height: int = SIZE[0], width: int = SIZE[1], seed: int = 2) -> Image:
+    """Clouds with things on them that have borders."""
+    picture: Image = np.asarray(cv2.GaussianBlur(clouds(height, width, seed), (5, 5), 0), np.uint8)
+    random = np.random.default_rng(seed)
+    for _ in range(6):
+        centre = (int(random.integers(0, width)), int(random.integers(0, height)))
+        axes = (int(random.integers(width // 20, width // 6)), int(random.integers(height // 20, height // 6)))
+        cv2.ellipse(picture, centre, axes, float(random.uniform(0, 180)), 0, 360, random.integers(0, 256, 3).tolist(), -1)
+    return picture
+
+
+def boxes(count: int, height: int = SIZE[0], width: int = SIZE[1]) -> list[Detection]:
+    random = np.random.default_rng(count)
+    found = []
+    for _ in range(count):
+        across, down = random.uniform(width / 10, width / 2), random.uniform(height / 10, height / 1.5)
+        left, top = random.uniform(0, width - across), random.uniform(0, height - down)
+        found.append(Detection(xyxy=(left, top, left + across, top + down), confidence=1.0, class_id=0, class_name="thing"))
+    return found
+
+
+def bitmaps(answers: list[ObjectMask], height: int = SIZE[0], width: int = SIZE[1]) -> NDArray[np.bool_]:
+    """Shape (answers, height, width)."""
+    empty = np.zeros((height, width), np.bool_)
+    return np.stack([empty if answer.mask is None else answer.mask.paste(height, width) for answer in answers])
+
+
+def agreement(found: NDArray[np.bool_], expected: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """IoU of each mask, and which of them cover 2 to 60 % of the picture."""
+    cover = expected.mean(axis=(1, 2))
+    union = (found | expected).sum(axis=(1, 2))
+    return (found & expected).sum(axis=(1, 2)) / np.maximum(union, 1), (cover >= 0.02) & (cover <= 0.6)
+
+
+@pytest.fixture(scope="module")
+def expected(mobile_sam: Path, mobile_sam_blobs: Path) -> dict[Path, list[ObjectMask]]:
+    """What the reference says of the scene, for each file of weights."""
+    answers = {}
+    for weights in (mobile_sam, mobile_sam_blobs):
+        reference = Sam.load(weights)
+        answers[weights] = reference.decode(reference.encode(scene()), boxes(24))
+    return answers
+
+
+@pytest.mark.parametrize("kind", ["noise", "blobs"])
+@pytest.mark.parametrize(("backend", "precision"), OFFERED)
+def test_every_backend_and_precision_agrees_with_the_reference(
+    backend: str, precision: str, kind: str, mobile_sam: Path, mobile_sam_blobs: Path, expected: dict[Path, list[ObjectMask]]
+) -> None:
+    weights = mobile_sam if kind == "noise" else mobile_sam_blobs
+    model = MobileSam(weights, Choice(backend, precision, "cpu"))
+    assert (model.backend, model.precision, model.name) == (backend, precision, "mobilesam")
+    answers = model.decode(model.encode(scene()), boxes(24))
+    iou, counted = agreement(bitmaps(answers), bitmaps(expected[weights]))
+    assert counted.sum() >= 3
+    assert iou[counted].mean() >= 0.99
+    pairs = [pair for pair, counts in zip(zip(answers, expected[weights], strict=True), counted, strict=True) if counts]
+    assert np.mean([abs((found.predicted_iou or 0) - (wanted.predicted_iou or 0)) for found, wanted in pairs]) <= 0.02
+    assert np.mean([abs((found.stability or 0) - (wanted.stability or 0)) for found, wanted in pairs]) <= 0.02
+
+
+def test_the_whole_input_in_float32_gives_the_references_masks(mobile_sam: Path, expected: dict[Path, list[ObjectMask]]) -> None:
+    model = MobileSam(mobile_sam, Choice("torch", "fp32", "cpu"), square=True)
+    found = bitmaps(model.decode(model.encode(scene()), boxes(24)))
+    assert (found != bitmaps(expected[mobile_sam])).mean() < 1e-4
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 9])
+def test_any_number_of_boxes_is_answered_as_each_of_them_alone(count: int, mobile_sam: Path) -> None:
+    model = MobileSam(mobile_sam, Choice("onnxruntime", device="cpu"))
+    embedding = model.encode(scene())
+    together = bitmaps(model.decode(embedding, boxes(count)))
+    alone = np.concatenate([bitmaps(model.decode(embedding, [box])) for box in boxes(count)])
+    assert (together != alone).mean() < 1e-4
+    assert together.any(axis=(1, 2)).all()
+
+
+def test_no_boxes_no_masks_and_an_embedding_outlives_the_next_frame(mobile_sam: Path) -> None:
+    model = MobileSam(mobile_sam, Choice("onnxruntime", device="cpu"))
+    first = model.encode(scene())
+    assert model.decode(first, []) == []
+    before = bitmaps(model.decode(first, boxes(2)))
+    second = model.encode(scene(seed=5))
+    np.testing.assert_array_equal(bitmaps(model.decode(first, boxes(2))), before)
+    assert (bitmaps(model.decode(second, boxes(2))) != before).any()
+
+
+def test_upright_pictures_and_smaller_inputs(mobile_sam_blobs: Path) -> None:
+    picture, asked = scene(640, 360), boxes(24, 640, 360)
+    reference = Sam.load(mobile_sam_blobs)
+    wanted = bitmaps(reference.decode(reference.encode(picture), asked), 640, 360)
+    model = MobileSam(mobile_sam_blobs, Choice("torch", "fp32", "cpu"))
+    iou, counted = agreement(bitmaps(model.decode(model.encode(picture), asked), 640, 360), wanted)
+    assert counted.any()
+    assert iou[counted].mean() >= 0.99
+    small = MobileSam(mobile_sam_blobs, Choice("torch", "fp32", "cpu"), imgsz=512)
+    found = bitmaps(small.decode(small.encode(picture), asked), 640, 360)
+    assert found.any(axis=(1, 2)).any()
+
+
+def test_a_backend_that_fails_gives_way_with_a_warning(
+    mobile_sam: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(runtime: OnnxRuntime, network: object) -> None:
+        raise BackendError("onnxruntime in fp32 failed: no such operator")
+
+    monkeypatch.setattr(OnnxRuntime, "load", fail)
+    monkeypatch.setattr(
+        segmenter, "candidates", lambda choice: [OnnxRuntime("fp32", 1, ("CPUExecutionProvider",)), TorchRuntime("fp32", None, "cpu")]
+    )
+    with caplog.at_level(logging.WARNING):
+        model = MobileSam(mobile_sam, Choice(device="cpu"))
+    assert model.backend == "torch"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"onnxruntime in fp32 failed: no such operator; going on with torch in {model.precision}"
+    ]
+    assert bitmaps(model.decode(model.encode(scene()), boxes(1))).any()
+    monkeypatch.setattr(segmenter, "candidates", lambda choice: [OnnxRuntime("fp32", 1, ("CPUExecutionProvider",))])
+    with pytest.raises(BackendError, match="no such operator"):
+        MobileSam(mobile_sam, Choice(device="cpu"))
+
+
+def test_an_export_is_made_once_and_only_by_another_process(mobile_sam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom streamseg.models.mobile_sam.segmenter import MobileSam\n"
+        "from streamseg.models.runtimes import Choice\nMobileSam(Path(sys.argv[1]), Choice('onnxruntime', device='cpu'))\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, mobile_sam], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == "False\n"
+    exports = export.Exports.of(mobile_sam)
+    written = {path.name: path.stat().st_mtime_ns for path in exports.folder.iterdir()}
+    assert not [name for name in written if name.endswith(".part")]
+    subprocess.run([sys.executable, "-c", program, mobile_sam], capture_output=True, timeout=300, check=True)
+    assert {path.name: path.stat().st_mtime_ns for path in exports.folder.iterdir()} == written
+    other = tmp_path / "other.pt"
+    other.write_bytes(mobile_sam.read_bytes() + b" ")
+    assert export.Exports.of(other).folder != exports.folder
+    monkeypatch.setattr(export, "FORMAT", export.FORMAT + 1)
+    assert export.Exports.of(mobile_sam).folder != exports.folder
+
+
+def test_what_is_not_mobilesam_cannot_be_exported(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.pt"
+    junk.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match=r"^\S*junk\.pt is not a PyTorch checkpoint"):
+        MobileSam(junk, Choice("onnxruntime", device="cpu"))
+
+
+def test_threads_are_those_asked_for(mobile_sam: Path) -> None:
+    model = MobileSam(mobile_sam, replace(Choice("onnxruntime", device="cpu"), threads=1))
+    assert bitmaps(model.decode(model.encode(scene()), boxes(1))).any()
