@@ -123,4 +123,4 @@ def test_masks_of_mobilesam_are_those_of_the_original(
             agreement.append((ours & expected).sum() / (ours | expected).sum())
     assert len(agreement) == len(mobile_sam_answers) >= 6
     # Random weights draw masks that are border almost everywhere; another box, frame or channel order agrees by a half.
-    assert np.mean(agreement) >= 0.95
+    assert np.mean(agreement) >= 0.99

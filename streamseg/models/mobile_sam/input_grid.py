@@ -15,11 +15,10 @@ INPUT_SIDES = (512, 768, 1024)
 CAMERA: Size = (720, 1280)
 """Height and width of the picture for which everything is made ready beforehand: most cameras' shape."""
 
-_WINDOW = 14
-"""The largest windows of the encoder's attention, in cells. Where the input ends between two, they see just what they would see in the
-whole one."""
-_MARGIN = 5
+_MARGIN = 9
 """Cells of padding that are still computed below or beside the picture, at least: the picture changes what is next to it."""
+_STEP = 8
+"""Rows or columns are computed in multiples of so many cells, so that pictures of all shapes come to a few grids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class InputGrid:
 def _computed(length: int, side: int) -> int:
     # A mask is interpolated: its last line is between the picture's last cell and the next.
     needed = -(-(length + 2) // CELL) + _MARGIN
-    return min(-(-needed // _WINDOW) * _WINDOW, side)
+    return min(-(-needed // _STEP) * _STEP, side)
 
 
 def _drawn(computed: int, side: int) -> int:

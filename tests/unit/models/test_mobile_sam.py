@@ -117,15 +117,15 @@ def test_no_boxes_no_masks_and_an_embedding_outlives_the_next_frame(mobile_sam: 
     assert (bitmaps(model.decode(second, boxes(2))) != before).any()
 
 
-def test_upright_pictures_and_smaller_inputs(mobile_sam_blobs: Path) -> None:
+def test_upright_pictures_and_smaller_inputs(mobile_sam: Path) -> None:
     picture, asked = scene(640, 360), boxes(24, 640, 360)
-    reference = Sam.load(mobile_sam_blobs)
+    reference = Sam.load(mobile_sam)
     wanted = bitmaps(reference.decode(reference.encode(picture), asked), 640, 360)
-    model = MobileSam(mobile_sam_blobs, Choice("torch", "fp32", "cpu"))
+    model = MobileSam(mobile_sam, Choice("torch", "fp32", "cpu"))
     iou, counted = agreement(bitmaps(model.decode(model.encode(picture), asked), 640, 360), wanted)
     assert counted.any()
     assert iou[counted].mean() >= 0.99
-    small = MobileSam(mobile_sam_blobs, Choice("torch", "fp32", "cpu"), imgsz=512)
+    small = MobileSam(mobile_sam, Choice("torch", "fp32", "cpu"), imgsz=512)
     found = bitmaps(small.decode(small.encode(picture), asked), 640, 360)
     assert found.any(axis=(1, 2)).any()
 

@@ -59,7 +59,7 @@ def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
         ({"imgsz": 640}, r"^segmenter\.imgsz: 640 is not a choice; expected one of 512, 768, 1024"),
     ):
         with pytest.raises(SettingsError, match=message):
-            SegmenterOptions("mobilesam", **wrong)  # type: ignore[arg-type]
+            SegmenterOptions("mobilesam", **wrong)
 
 
 def test_grabcut_does_not_load_torch() -> None:
