@@ -79,7 +79,7 @@ def test_a_run_exports_what_it_meets_and_mends_what_is_damaged(place: Place, wei
         """What a run of upright pictures says of exports; MobileSAM makes itself ready for cameras' 16:9 as well."""
         records = place.folder / "out.jsonl"
         arguments = ("--source", "synthetic:?size=240x320&fps=30&frames=3", "--detector", "motion", "--jsonl", "out.jsonl", "-y")
-        model = ("--segmenter", "mobilesam", *settings(weights=weights.name, backend="onnxruntime", imgsz="512"))
+        model = ("--segmenter", "mobilesam", *settings(weights=weights.name, backend="onnxruntime", imgsz="768"))
         _, errors = done(place.run("run", *arguments, *model, "--set", "publish.bind=tcp://127.0.0.1:*"))
         assert any(item.mask is not None for record in read_records(records) for item in record.objects)
         assert "models: motion + mobilesam (onnxruntime, fp32, " in errors
@@ -87,7 +87,7 @@ def test_a_run_exports_what_it_meets_and_mends_what_is_damaged(place: Place, wei
 
     in_stage = "segment: exporting the networks for pictures of this shape, which takes some seconds and is kept"
     assert run_clip() == ["exporting mobilesam", in_stage]
-    (encoder,) = (place.folder / "cache" / "exports").rglob("encoder-32-28x32.onnx")
+    (encoder,) = (place.folder / "cache" / "exports").rglob("encoder-48-40x48.onnx")
     encoder.write_bytes(encoder.read_bytes()[:100_000])
     warning, again = run_clip()
     assert f"{encoder} is damaged: " in warning and warning.endswith("; exporting it again")
