@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,26 +34,57 @@ def bench_pipeline(as_json: AsJson = False) -> None:
 def bench_models(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Which to time: mobilesam, sam-vit-b, sam-vit-l, sam-vit-h.", show_default="mobilesam and sam-vit-b"),
+        typer.Argument(
+            help="Models to time besides: fastsam-s, fastsam-x, sam-vit-b, sam-vit-l, sam-vit-h; only mobilesam, for none.",
+            show_default="fastsam-s sam-vit-b sam-vit-h",
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each thing is done in each of two passes; slow ones less often.")] = 10,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each program.", show_default="as many as there are cores")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="mobile_sam.pt", help="A checkpoint of MobileSAM, in place of seeded weights.", show_default=False),
+    ] = None,
+    image: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture, in place of a drawn one.", show_default=False)] = None,
+    detector_weights: Annotated[
+        Path | None,
+        typer.Option(metavar="yolox_nano.onnx", help="YOLOX-Nano's weights, in place of the official file.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Parameters of all models of the SAM family beside the published ones, and how fast some are here.
+    """MobileSAM here beside the original and Ultralytics' SAM, and the parameters of all models of the family.
 
-    Random weights do, so nothing is fetched. SAM's own encoders take seconds a frame on a CPU: allow a minute or two for each, on a machine
-    that does nothing else.
+    One run measures all with the same weights, picture, boxes and threads, each program in a process of its own, in turn; then each
+    of them held to the AVX2 instruction set, which is what most laptops have. It says how alike the masks are as well. Allow ten
+    minutes, on a machine that does nothing else.
+
+    The other programs are installed into an environment of their own in the cache on first use (40 MB); they share the PyTorch that is
+    here. Ultralytics is licensed under the AGPL and is only run, as another program. Without a network their columns stay empty.
+
+    Examples: `streamseg bench models`, `streamseg bench models mobilesam --rounds 3`,
+    `streamseg bench models --json > figures.json` for scripts/performance_table.py.
     """
     from rich.console import Console
 
+    from streamseg.bench.model_rows import print_tables
+    from streamseg.bench.models import DEFAULT_COMPARED, ModelsOptions
     from streamseg.bench.models import bench_models as measure
-    from streamseg.bench.models import speed_table
     from streamseg.bench.report import print_figures
+    from streamseg.models.segmenter_names import MOBILE_SAM
     from streamseg.sam.info import as_rich_table, parameter_table
 
-    figures = measure(names or ["mobilesam", "sam-vit-b"], progress=lambda step: typer.echo(f"measuring {step}", err=True))
+    options = ModelsOptions(
+        compared=DEFAULT_COMPARED if names is None else tuple(name for name in names if name != MOBILE_SAM),
+        rounds=rounds,
+        threads=threads,
+        weights=weights,
+        image=image,
+        detector_weights=detector_weights,
+    )
+    figures = measure(options, lambda step: typer.echo(step, err=True))
     if as_json:
         print_figures(figures, as_json=True)
         return
     console = Console()
     console.print(as_rich_table(parameter_table()))
-    console.print(speed_table(figures))
+    print_tables(figures, console)
