@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import msgspec
 
+from streamseg.bench.machine import resident_mb
 from streamseg.errors import StageError
 from streamseg.messages import Image
 from streamseg.models.weights import resolve
@@ -76,11 +76,11 @@ def bench_detector(weights: Path | None = None, rounds: int = 200) -> DetectorFi
 def _measure(weights: Path, rounds: int) -> DetectorFigures:
     cv2.setNumThreads(1)
     frames = _draw()
-    bare_mb, start = _resident_mb(), time.perf_counter()
+    bare_mb, start = resident_mb(), time.perf_counter()
     from streamseg.models.detectors import DetectorOptions
     from streamseg.models.detectors.yolox import YoloxDetector
 
-    imported_mb, imported = _resident_mb(), time.perf_counter()
+    imported_mb, imported = resident_mb(), time.perf_counter()
     detector = YoloxDetector(DetectorOptions(model=_MODEL, conf=_CONF, threads=1), weights)
     ready = time.perf_counter()
     detector.detect(frames[0])
@@ -96,7 +96,7 @@ def _measure(weights: Path, rounds: int) -> DetectorFigures:
         load_ms=1000 * (ready - imported),
         first_result_ms=1000 * (first - ready),
         libraries_mb=_difference(imported_mb, bare_mb),
-        rss_mb=_difference(_resident_mb(), imported_mb),
+        rss_mb=_difference(resident_mb(), imported_mb),
     )
 
 
@@ -114,15 +114,6 @@ def _steps_ms(detector: YoloxDetector, image: Image) -> tuple[float, float, floa
     inferred = time.perf_counter()
     detector.postprocess(rows, image)
     return 1000 * (prepared - start), 1000 * (inferred - prepared), 1000 * (time.perf_counter() - inferred)
-
-
-def _resident_mb() -> float | None:
-    """Memory of this process that is in use, in 10^6 bytes; None where there is no `/proc`."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    except FileNotFoundError:
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _difference(after: float | None, before: float | None) -> float | None:

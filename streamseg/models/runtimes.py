@@ -57,9 +57,10 @@ class Graph(ABC):
             BackendError: The runtime failed.
         """
 
-    @abstractmethod
     def to_numpy(self, value: Value) -> NDArray[np.float32]:
         """An output as an array of float32."""
+        array: NDArray[np.float32] = value
+        return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +243,6 @@ class _OpenVinoGraph(Graph):
             raise _failed(self._runtime, error) from error
         return outputs
 
-    def to_numpy(self, value: Value) -> NDArray[np.float32]:
-        array: NDArray[np.float32] = value
-        return array
-
 
 @dataclass(frozen=True, slots=True)
 class OnnxRuntime(Runtime):
@@ -267,51 +264,25 @@ class _OnnxGraph(Graph):
     def __init__(self, runtime: OnnxRuntime, path: Path) -> None:
         import onnxruntime
 
-        settings = onnxruntime.SessionOptions()
-        if runtime.threads is not None:
-            settings.intra_op_num_threads = runtime.threads
-        settings.inter_op_num_threads = 1
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        settings.log_severity_level = 4
+        from streamseg.models import onnx_session
+
+        settings = onnx_session.session_options(runtime.threads)
         try:
             self._session = onnxruntime.InferenceSession(str(path), settings, providers=list(runtime.providers))
-        except _onnxruntime_reading_errors() as error:
+        except onnx_session.READING_ERRORS as error:
             raise _damaged(path, error) from error
-        except _onnxruntime_errors() as error:
+        except onnx_session.ERRORS as error:
             raise _failed(runtime, error) from error
+        self._errors = onnx_session.ERRORS
         self._names = [given.name for given in self._session.get_inputs()]
         self._runtime = runtime
 
     def run(self, inputs: Sequence[Value]) -> list[Value]:
         try:
             outputs: list[Value] = self._session.run(None, dict(zip(self._names, inputs, strict=True)))
-        except _onnxruntime_errors() as error:
+        except self._errors as error:
             raise _failed(self._runtime, error) from error
         return outputs
-
-    def to_numpy(self, value: Value) -> NDArray[np.float32]:
-        array: NDArray[np.float32] = value
-        return array
-
-
-def _onnxruntime_reading_errors() -> tuple[type[Exception], ...]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
-    # The first is what it says of an empty file.
-    return errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf
-
-
-def _onnxruntime_errors() -> tuple[type[Exception], ...]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
-    return (
-        errors.Fail,
-        errors.InvalidArgument,
-        errors.InvalidGraph,
-        errors.InvalidProtobuf,
-        errors.NotImplemented,
-        errors.RuntimeException,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
 from streamseg.errors import CheckpointError, SettingsError
 from streamseg.messages import Detection, Image
 from streamseg.models.detector_names import COCO_CLASSES, class_numbers
 from streamseg.models.detectors import DetectorOptions
 from streamseg.models.detectors.yolox_graph import YoloxGraph, read_yolox_graph
+from streamseg.models.onnx_session import ERRORS, session_options
 
 _STRIDES = (8, 16, 32)
 _GREY = 114
@@ -26,14 +26,6 @@ _OPEN_GRAPH_SIDE = 640
 """Longer side of the input where neither the settings nor the export say one."""
 _USUAL_FRAME = (720, 1280)
 """Height and width of the frames that a detector makes itself ready for; all of 16:9 have the same input."""
-_RUNTIME_ERRORS = (
-    runtime_errors.Fail,
-    runtime_errors.InvalidArgument,
-    runtime_errors.InvalidGraph,
-    runtime_errors.InvalidProtobuf,
-    runtime_errors.NotImplemented,
-    runtime_errors.RuntimeException,
-)
 
 Rows = NDArray[np.float32]
 Cells = NDArray[np.float32]
@@ -141,15 +133,9 @@ class _Runner:
         self._path = graph.path
         self._canvas = np.full((height, width, 3), _GREY, np.uint8)
         self._tensor = np.full((1, 3, height, width), _GREY, np.float32)
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        settings.log_severity_level = 4
         try:
-            self._session = onnxruntime.InferenceSession(serialised, settings, providers=["CPUExecutionProvider"])
-        except _RUNTIME_ERRORS as error:
+            self._session = onnxruntime.InferenceSession(serialised, session_options(threads), providers=["CPUExecutionProvider"])
+        except ERRORS as error:
             raise CheckpointError(_not_run(graph.path, height, width, error)) from error
         self._input = self._session.get_inputs()[0].name
         rows, expected = self.run(self._tensor).shape, (len(self.cells), 5 + graph.class_count)
@@ -170,7 +156,7 @@ class _Runner:
         """Raw outputs, shape (cells, 5 + classes), of an input of shape (1, 3, height, width)."""
         try:
             rows: Rows = np.asarray(self._session.run(None, {self._input: tensor})[0][0], np.float32)
-        except _RUNTIME_ERRORS as error:
+        except ERRORS as error:
             raise CheckpointError(_not_run(self._path, self.height, self.width, error)) from error
         return rows
 

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.masks import Mask
+from streamseg.models.resizing import Size
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Size = tuple[int, int]
-"""Height and width."""
 
 _STABILITY_OFFSET = 1.0
 """As far from the threshold are the two masks that a mask's stability compares, in logits."""

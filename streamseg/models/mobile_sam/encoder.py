@@ -205,7 +205,7 @@ class FrameEncoder(nn.Module):
         )
         self.neck = Neck(encoder.neck, coarse)
         self.register_buffer("beyond", None)
-        if grid != InputGrid.whole(grid.side * 16):
+        if min(grid.rows, grid.columns) < grid.side:
             self._surround(network)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 

@@ -27,7 +27,7 @@ FORMAT = 1
 BOX_BATCHES = (1, 4)
 """For so many boxes there is a decoder; other numbers are made up of these."""
 
-_UNUSABLE = 2
+UNUSABLE = 2
 """Exit status of the process that exports when the weights are to blame."""
 
 
@@ -139,7 +139,7 @@ class Exports:
             except BaseException:
                 process.kill()
                 raise
-        if process.returncode == _UNUSABLE:
+        if process.returncode == UNUSABLE:
             raise CheckpointError(said)
         if process.returncode:
             last = said.splitlines()[-1] if said else f"exit status {process.returncode}"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from streamseg.errors import CheckpointError
-from streamseg.models.mobile_sam.export import parts
+from streamseg.models.mobile_sam.export import UNUSABLE, parts
 from streamseg.models.mobile_sam.input_grid import InputGrid
 from streamseg.models.mobile_sam.networks import build, load, sample_inputs
 
@@ -57,7 +57,7 @@ def main() -> int:
         export(Path(weights), Path(folder), [InputGrid(*map(int, grid.split(","))) for grid in wanted])
     except CheckpointError as error:
         print(error, file=sys.stderr)  # noqa: T201 - read by the process that waits
-        return 2
+        return UNUSABLE
     return 0
 
 

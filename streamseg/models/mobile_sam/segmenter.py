@@ -198,7 +198,8 @@ class _Graphs:
     def encode(self, resized: Image) -> tuple[Value, ...]:
         """What a picture gives the decoder, from its resized pixels: shape (height, width, 3), uint8, BGR."""
         height, width = resized.shape[:2]
-        self._pixels[:] = 0
+        self._pixels[:, :, height:] = 0
+        self._pixels[:, :, :, width:] = 0
         for channel, (mean, deviation) in enumerate(zip(PIXEL_MEAN, PIXEL_STD, strict=True)):
             np.subtract(resized[..., 2 - channel], np.float32(mean), out=self._pixels[0, channel, :height, :width])
             self._pixels[0, channel, :height, :width] /= np.float32(deviation)
@@ -211,7 +212,7 @@ class _Graphs:
             decoder = self._decoders[len(batch)]
             logits, scores = decoder.run([batch, *terms])
             answers.append((decoder.to_numpy(logits), decoder.to_numpy(scores)))
-        logits, scores = (np.concatenate(part)[: len(boxes)] for part in zip(*answers, strict=True))
+        logits, scores = map(np.concatenate, zip(*answers, strict=True))
         return logits, scores
 
 
