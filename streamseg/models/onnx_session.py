@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Any
+
+# It reports to its maker from its import on, unless it is told before.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
@@ -13,11 +18,13 @@ ERRORS = (*READING_ERRORS, runtime_errors.Fail, runtime_errors.NotImplemented, r
 """Of anything that goes wrong."""
 
 
-def session_options(threads: int | None) -> Any:
-    """Settings for a session that leaves the processor to others while it waits, and logs nothing.
+def open_session(model: str | bytes, threads: int | None, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Any:
+    """Open a session that leaves the processor to others while it waits, and logs nothing.
 
     Args:
+        model: A file's name, or its content.
         threads: How many it uses; None leaves that to it.
+        providers: Execution providers, in ONNX Runtime's own names, the best first.
     """
     settings = onnxruntime.SessionOptions()
     if threads is not None:
@@ -26,4 +33,10 @@ def session_options(threads: int | None) -> Any:
     settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.log_severity_level = 4
-    return settings
+    return onnxruntime.InferenceSession(model, settings, providers=list(providers))
+
+
+def available_providers() -> list[str]:
+    """The execution providers that this ONNX Runtime was built with."""
+    providers: list[str] = onnxruntime.get_available_providers()
+    return providers

@@ -144,9 +144,9 @@ def _offered(choice: Choice) -> list[Runtime]:
 def _check_providers(providers: Sequence[str]) -> None:
     if tuple(providers) == DEFAULT_PROVIDERS:
         return
-    import onnxruntime
+    from streamseg.models.onnx_session import available_providers
 
-    here = onnxruntime.get_available_providers()
+    here = available_providers()
     unknown = [provider for provider in providers if provider not in here]
     if unknown:
         raise SettingsError(f"segmenter.providers: this ONNX Runtime has no {unknown[0]}; expected some of {', '.join(here)}")
@@ -204,44 +204,9 @@ class OpenVinoRuntime(Runtime):
 
     def load(self, network: Network) -> Graph:
         """Compile the export."""
-        return _OpenVinoGraph(self, network.exported())
+        from streamseg.models.openvino_graph import OpenVinoGraph
 
-
-class _OpenVinoGraph(Graph):
-    def __init__(self, runtime: Runtime, path: Path) -> None:
-        import openvino
-
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[runtime.precision],
-            "ENABLE_CPU_PINNING": False,
-        }
-        if runtime.threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = runtime.threads
-        self._tensor = openvino.Tensor
-        try:
-            core = openvino.Core()
-            model = core.read_model(path)
-        except RuntimeError as error:
-            raise _damaged(path, error) from error
-        try:
-            compiled = core.compile_model(model, "CPU", settings)
-            self._request = compiled.create_infer_request()
-            self._shapes = [tuple(output.shape) for output in compiled.outputs]
-        except RuntimeError as error:
-            raise _failed(runtime, error) from error
-        self._runtime = runtime
-
-    def run(self, inputs: Sequence[Value]) -> list[Value]:
-        outputs = [np.empty(shape, np.float32) for shape in self._shapes]
-        try:
-            for index, output in enumerate(outputs):
-                # Written in place, and not over the last frame's.
-                self._request.set_output_tensor(index, self._tensor(output, shared_memory=True))
-            self._request.infer(dict(enumerate(inputs)), share_inputs=True)
-        except RuntimeError as error:
-            raise _failed(self._runtime, error) from error
-        return outputs
+        return OpenVinoGraph(self, network.exported())
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,32 +222,9 @@ class OnnxRuntime(Runtime):
 
     def load(self, network: Network) -> Graph:
         """Open a session on the export."""
-        return _OnnxGraph(self, network.exported())
+        from streamseg.models.onnx_graph import OnnxGraph
 
-
-class _OnnxGraph(Graph):
-    def __init__(self, runtime: OnnxRuntime, path: Path) -> None:
-        import onnxruntime
-
-        from streamseg.models import onnx_session
-
-        settings = onnx_session.session_options(runtime.threads)
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), settings, providers=list(runtime.providers))
-        except onnx_session.READING_ERRORS as error:
-            raise _damaged(path, error) from error
-        except onnx_session.ERRORS as error:
-            raise _failed(runtime, error) from error
-        self._errors = onnx_session.ERRORS
-        self._names = [given.name for given in self._session.get_inputs()]
-        self._runtime = runtime
-
-    def run(self, inputs: Sequence[Value]) -> list[Value]:
-        try:
-            outputs: list[Value] = self._session.run(None, dict(zip(self._names, inputs, strict=True)))
-        except self._errors as error:
-            raise _failed(self._runtime, error) from error
-        return outputs
+        return OnnxGraph(self, network.exported(), self.providers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,11 +246,13 @@ class TorchRuntime(Runtime):
         return kind(network.module(), self.precision, self.device, self.threads)
 
 
-def _failed(runtime: Runtime, error: Exception) -> BackendError:
+def failure(runtime: Runtime, error: Exception) -> BackendError:
+    """What a library's own error is here."""
     return BackendError(f"{runtime.backend} in {runtime.precision} failed: {_last_line(error)}")
 
 
-def _damaged(path: Path, error: Exception) -> DamagedExportError:
+def damage(path: Path, error: Exception) -> DamagedExportError:
+    """What a library's error over an export that it cannot read is here."""
     return DamagedExportError(f"{path} is damaged: {_last_line(error)}")
 
 

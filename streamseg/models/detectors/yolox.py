@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from streamseg.errors import CheckpointError, SettingsError
@@ -18,7 +17,7 @@ from streamseg.messages import Detection, Image
 from streamseg.models.detector_names import COCO_CLASSES, class_numbers
 from streamseg.models.detectors import DetectorOptions
 from streamseg.models.detectors.yolox_graph import YoloxGraph, read_yolox_graph
-from streamseg.models.onnx_session import ERRORS, session_options
+from streamseg.models.onnx_session import ERRORS, open_session
 
 _STRIDES = (8, 16, 32)
 _GREY = 114
@@ -134,7 +133,7 @@ class _Runner:
         self._canvas = np.full((height, width, 3), _GREY, np.uint8)
         self._tensor = np.full((1, 3, height, width), _GREY, np.float32)
         try:
-            self._session = onnxruntime.InferenceSession(serialised, session_options(threads), providers=["CPUExecutionProvider"])
+            self._session = open_session(serialised, threads)
         except ERRORS as error:
             raise CheckpointError(_not_run(graph.path, height, width, error)) from error
         self._input = self._session.get_inputs()[0].name

@@ -19,7 +19,7 @@ from streamseg.models.mobile_sam.export import UNUSABLE, parts
 from streamseg.models.mobile_sam.input_grid import InputGrid
 from streamseg.models.mobile_sam.networks import build, load, sample_inputs
 
-_OPSET = 17
+_OPSET = 20
 
 
 def export(weights: Path, folder: Path, grids: list[InputGrid]) -> None:
