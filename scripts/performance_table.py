@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from streamseg.bench.model_figures import ComparedFigures, ModelsFigures
-from streamseg.bench.model_rows import agreements, conditions, milliseconds, ratios, rows
+from streamseg.bench.model_rows import agreements, conditions, milliseconds, own_threads, ratios, rows
 
 BEGIN = "<!-- performance: written by scripts/performance_table.py -->"
 END = "<!-- end of performance -->"
@@ -30,6 +30,8 @@ def table(figures: ModelsFigures) -> str:
         cells = (row.label, *times, ratios(row.speedups), milliseconds(row.avx2), ratios(row.avx2_speedups))
         lines.append(f"| {' | '.join(cell or _NOTHING for cell in cells)} |")
     lines += ["", f"Measured {conditions(figures)}. Ratios are to the original, then to Ultralytics; {agreements(figures)}."]
+    if figures.ultralytics_own_threads is not None:
+        lines.append(own_threads(figures))
     others = [_compared(one) for one in figures.compared if one.skipped is None]
     if others:
         lines.append(f"A frame with 5 boxes by other models, random weights: {'; '.join(others)}.")

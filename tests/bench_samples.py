@@ -14,6 +14,7 @@ from streamseg.bench.model_figures import (
     FrameMs,
     IoU,
     ModelsFigures,
+    OwnThreads,
     ParameterFigures,
     RoundFigures,
     SegmenterFigures,
@@ -44,6 +45,7 @@ def sample_figures() -> ModelsFigures:
         decoder_ms=decoder,
         frame_ms=frame,
         speedup=speedups(encoder, decoder, frame),
+        ultralytics_own_threads=OwnThreads(threads=1, frame_ms=4000.0, speedup=10.0),
         iou=IoU(original=alike, ultralytics=alike, original_ultralytics=alike, square=alike),
         coverage=Coverage(min=0.09, max=0.23),
         avx2=Avx2Figures(

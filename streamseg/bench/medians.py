@@ -18,6 +18,7 @@ from streamseg.bench.model_figures import (
     EncoderMs,
     FrameMs,
     IoU,
+    OwnThreads,
     RoundFigures,
     SegmenterFigures,
     Slowdowns,
@@ -27,6 +28,7 @@ from streamseg.bench.model_figures import (
 from streamseg.bench.process import Measured
 
 ORIGINAL, ULTRALYTICS, OURS, OURS_SQUARE = "original", "ultralytics", "ours", "ours-square"
+ULTRALYTICS_OWN_THREADS = "ultralytics-own-threads"
 HELD = "avx2-"
 """The names of the four when they are held to AVX2 begin so."""
 COUNTS = (1, 5, 20)
@@ -59,6 +61,14 @@ class Measurements:
             DecoderRows(one=one, five=five, twenty=twenty),
             FrameMs(original=frame, ultralytics=rival_frame, ours=our_frame),
         )
+
+    def ultralytics_own_threads(self) -> OwnThreads | None:
+        """Ultralytics with as many threads as it sets itself."""
+        passes = self.passes.get(ULTRALYTICS_OWN_THREADS)
+        if not passes:
+            return None
+        theirs, ours = (statistics.median(self._all(name, _frame_ms)) for name in (ULTRALYTICS_OWN_THREADS, OURS))
+        return OwnThreads(threads=passes[0].threads, frame_ms=theirs, speedup=theirs / ours)
 
     def avx2(self, note: str) -> Avx2Figures:
         """The runs that were held to AVX2."""

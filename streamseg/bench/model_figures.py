@@ -40,6 +40,20 @@ class FrameMs(msgspec.Struct, frozen=True, kw_only=True):
     ours: float | None
 
 
+class OwnThreads(msgspec.Struct, frozen=True, kw_only=True):
+    """Ultralytics as its users have it: with as many threads as it sets itself.
+
+    Attributes:
+        threads: How many.
+        frame_ms: A whole frame with five boxes.
+        speedup: How many times as fast ours is, with the threads of all other rows.
+    """
+
+    threads: int
+    frame_ms: float
+    speedup: float
+
+
 class Speedups(msgspec.Struct, frozen=True, kw_only=True):
     """How many times as fast ours is; against the original but for the last."""
 
@@ -190,6 +204,7 @@ class ModelsFigures(msgspec.Struct, frozen=True, kw_only=True):
         precision: What its encoder computed in.
         encoder_ms: See there, as the rest.
         speedup: Ratios of the medians.
+        ultralytics_own_threads: None where it was not measured.
         missing: Why there are no figures of some; empty where all is here.
         detector: None where it could not be measured.
     """
@@ -207,6 +222,7 @@ class ModelsFigures(msgspec.Struct, frozen=True, kw_only=True):
     decoder_ms: DecoderRows
     frame_ms: FrameMs
     speedup: Speedups
+    ultralytics_own_threads: OwnThreads | None
     iou: IoU
     coverage: Coverage
     avx2: Avx2Figures

@@ -89,6 +89,14 @@ def agreements(figures: ModelsFigures) -> str:
     return f"mean IoU of the masks: {', '.join(known) if known else 'not measured'}"
 
 
+def own_threads(figures: ModelsFigures) -> str:
+    """One sentence: what Ultralytics' users have; empty where it was not measured."""
+    own = figures.ultralytics_own_threads
+    if own is None:
+        return ""
+    return f"Left to itself, Ultralytics uses {own.threads} of {figures.threads} threads: {milliseconds(own.frame_ms)} ms a frame, {ratios((own.speedup,))}."
+
+
 def print_tables(figures: ModelsFigures, console: Console) -> None:
     """Show everything on a terminal, but for the parameters."""
     console.print(_speeds(figures))
@@ -98,6 +106,8 @@ def print_tables(figures: ModelsFigures, console: Console) -> None:
     console.print(f"ours: {ready}; first frame {ours.first_result_ms:,.0f} ms{memory}")
     if figures.detector is not None:
         console.print(f"YOLOX-Nano on one thread: {figures.detector.frame_ms:.1f} ms a frame")
+    if figures.ultralytics_own_threads is not None:
+        console.print(own_threads(figures))
     for reason in figures.missing:
         console.print(f"not measured: {reason}", markup=False)
     if figures.compared:

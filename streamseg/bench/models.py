@@ -18,7 +18,7 @@ import numpy as np
 
 from streamseg.bench.detector import DetectorFigures, bench_detector
 from streamseg.bench.machine import available_memory_gb, this_machine, versions
-from streamseg.bench.medians import COUNTS, HELD, ORIGINAL, OURS, OURS_SQUARE, ULTRALYTICS, Measurements, median
+from streamseg.bench.medians import COUNTS, HELD, ORIGINAL, OURS, OURS_SQUARE, ULTRALYTICS, ULTRALYTICS_OWN_THREADS, Measurements, median
 from streamseg.bench.model_figures import ComparedFigures, ModelsFigures, ParameterFigures, speedups
 from streamseg.bench.process import AVX2, Measured, Work, measure
 from streamseg.bench.rivals import PACKAGES, SCRIPT, environment, have_rivals
@@ -118,6 +118,7 @@ class _Run:
     avx2: bool = False
     counts: tuple[int, ...] = COUNTS
     passes: int = _PASSES
+    own_threads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class _Room:
             boxes=str(self.folder / "boxes.npy"), counts=run.counts, frame_boxes=FRAME_BOXES, threads=_threads(options),
             rounds=options.rounds if rounds is None else rounds, budget_s=options.budget_s,
             masks=str(self.folder / f"{run.name}.npz") if masks else None, backend=run.backend, precision=run.precision, square=run.square,
+            own_threads=run.own_threads,
         )  # fmt: skip
         command = [sys.executable, "-m", "streamseg.bench.own_process"] if ours else [str(self.rivals), str(SCRIPT)]
         # What is exported for seeded weights is of no use afterwards.
@@ -228,6 +230,7 @@ def _runs(*, with_rivals: bool) -> list[_Run]:
     return [
         _Run(ORIGINAL, "the original", 35, ORIGINAL),
         _Run(ULTRALYTICS, "Ultralytics' SAM", 30, ULTRALYTICS),
+        _Run(ULTRALYTICS_OWN_THREADS, "Ultralytics' SAM with its own number of threads", 45, ULTRALYTICS, own_threads=True, passes=1),
         *ours,
         _Run(HELD + ORIGINAL, "the original, held to AVX2", 35, ORIGINAL, avx2=True, passes=1),
         _Run(HELD + ULTRALYTICS, "Ultralytics' SAM, held to AVX2", 30, ULTRALYTICS, avx2=True, passes=1),
@@ -302,6 +305,7 @@ def _figures(
         decoder_ms=decoder,
         frame_ms=frame,
         speedup=speedups(encoder, decoder, frame),
+        ultralytics_own_threads=measured.ultralytics_own_threads(),
         iou=measured.iou(),
         coverage=measured.coverage(),
         avx2=measured.avx2(_AVX2_NOTE),

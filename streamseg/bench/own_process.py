@@ -57,6 +57,7 @@ def measure(work: Work) -> Measured:
         load_ms=load_ms,
         first_ms=first_ms,
         rss_mb=resident_mb(),
+        threads=work.threads,
         backend=getattr(segmenter, "backend", "torch"),
         precision=getattr(segmenter, "precision", "fp32"),
     )

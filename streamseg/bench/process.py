@@ -38,6 +38,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         backend: Of ours only: as in the settings.
         precision: Likewise.
         square: Likewise: whether all of the square input goes through the encoder.
+        own_threads: Of Ultralytics only: whether it keeps the number of threads that it sets itself.
     """
 
     subject: str
@@ -53,6 +54,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     backend: str = "auto"
     precision: str = "auto"
     square: bool = False
+    own_threads: bool = False
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +67,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         load_ms: Making the model ready, libraries included.
         first_ms: The first frame after that.
         rss_mb: Memory of the process afterwards, in 10^6 bytes; None where the system does not say.
+        threads: How many it used in the end.
         backend: Of ours only: what it ran on in the end.
         precision: Likewise.
     """
@@ -75,6 +78,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     load_ms: float
     first_ms: float
     rss_mb: float | None
+    threads: int
     backend: str = ""
     precision: str = ""
 

@@ -81,8 +81,9 @@ def measure(work: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(work["threads"])
     few = boxes[: work["frame_boxes"]]
     first_ms = _timed(lambda: model.segment(image, few))
-    # Ultralytics sets it when it first predicts.
-    torch.set_num_threads(work["threads"])
+    if not work["own_threads"]:
+        # Ultralytics sets another number when it first predicts.
+        torch.set_num_threads(work["threads"])
     if work["masks"] is not None:
         masks, scores = model.segment(image, boxes)
         np.savez_compressed(work["masks"], masks=masks, scores=scores)
@@ -103,6 +104,7 @@ def measure(work: dict[str, Any]) -> dict[str, Any]:
         "load_ms": load_ms,
         "first_ms": first_ms,
         "rss_mb": _resident_mb(),
+        "threads": torch.get_num_threads(),
     }
 
 

@@ -42,7 +42,7 @@ class Network(Protocol):
         ...
 
     def exported(self) -> Path:
-        """As an ONNX file; made, if it is not there yet."""
+        """As an ONNX file, which is there."""
         ...
 
 
@@ -69,11 +69,13 @@ class Runtime(ABC):
 
     Attributes:
         backend: Which library.
+        reads_exports: Whether it takes a network as an export, in place of PyTorch's module.
         precision: What it computes in.
         threads: How many it uses; None leaves that to it.
     """
 
     backend: ClassVar[Backend]
+    reads_exports: ClassVar[bool] = True
     precision: Precision
     threads: int | None
 
@@ -84,7 +86,6 @@ class Runtime(ABC):
         Raises:
             BackendError: The runtime cannot run it.
             DamagedExportError: Its export cannot be read.
-            WeightsError: Its export cannot be made.
         """
 
 
@@ -236,6 +237,7 @@ class TorchRuntime(Runtime):
     """
 
     backend = "torch"
+    reads_exports = False
     device: str
 
     def load(self, network: Network) -> Graph:

@@ -167,6 +167,6 @@ def export_beforehand(
         if progress is not None:
             progress(Progress(MOBILE_SAM, done, total, work="exporting"))
 
-    if candidates(choice)[0].backend != "torch":
+    if candidates(choice)[0].reads_exports:
         grids = list(dict.fromkeys(InputGrid.of_picture(size, imgsz) for size in sizes))
         Exports.of(weights).have(grids, report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 from streamseg.errors import BackendError, CheckpointError, DamagedExportError, WeightsError
 from streamseg.messages import NONE, Detection, Image, ObjectMask
 from streamseg.models.mobile_sam.drawing import MaskDrawing
-from streamseg.models.mobile_sam.export import BOX_BATCHES, Exports, Part
+from streamseg.models.mobile_sam.export import BOX_BATCHES, Exports, Part, parts
 from streamseg.models.mobile_sam.input_grid import CAMERA, InputGrid
 from streamseg.models.resizing import PIXEL_MEAN, PIXEL_STD, TRAINED_SIDE, Size, resize_image, resize_positions, resized_size
 from streamseg.models.runtimes import Choice, Runtime, Value, candidates
@@ -170,7 +171,7 @@ class MobileSam:
 
     def _fall_back(self, error: BackendError | WeightsError) -> None:
         """Take the next backend, or raise where there is none. What cannot be exported only PyTorch runs."""
-        others = [one for one in self._candidates[1:] if isinstance(error, BackendError) or one.backend == "torch"]
+        others = [one for one in self._candidates[1:] if isinstance(error, BackendError) or not one.reads_exports]
         if not others:
             raise error
         self._candidates = others
@@ -186,10 +187,14 @@ class _Graphs:
         # What is between the encoder and a mask's border is small beside the encoder, and bfloat16 moves the border.
         precise = replace(runtime, precision="fp32")
         self._pixels = np.zeros((1, 3, grid.height, grid.width), np.float32)
-        self._encoder, self._terms = (
-            one.load(_Network(checkpoint, Part(name, grid))) for name, one in (("encoder", runtime), ("terms", precise))
-        )
-        self._decoders = {boxes: precise.load(_Network(checkpoint, Part(f"decoder-{boxes}", grid))) for boxes in BOX_BATCHES}
+        encoder, *others = (_Network(checkpoint, part) for part in parts(grid))
+        if runtime.reads_exports:
+            checkpoint.exports.have([grid], checkpoint.exporting)
+        # To compile the encoder takes as long as to compile all the others.
+        with ThreadPoolExecutor(2 if runtime.reads_exports else 1) as pool:
+            loading = [pool.submit(runtime.load, encoder), *(pool.submit(precise.load, other) for other in others)]
+        self._encoder, self._terms, *decoders = (one.result() for one in loading)
+        self._decoders = dict(zip(BOX_BATCHES, decoders, strict=True))
         # The first run is slow, and the one that fails if any does.
         terms = self._terms.run(self._encoder.run([self._pixels]))
         for boxes, decoder in self._decoders.items():
@@ -252,9 +257,7 @@ class _Network:
         return build(self.checkpoint.network, self.part)
 
     def exported(self) -> Path:
-        exports = self.checkpoint.exports
-        exports.have([self.part.grid], self.checkpoint.exporting)
-        return exports.path(self.part)
+        return self.checkpoint.exports.path(self.part)
 
 
 def _used(kept: OrderedDict[_Key, _Kept], key: _Key) -> _Kept:

@@ -119,6 +119,10 @@ def test_medians_go_over_both_passes_and_masks_are_compared(tmp_path: Path) -> N
     assert agreement is not None
     assert (agreement.mean, agreement.min) == pytest.approx((0.9, 0.8)) and agreement.predicted_iou == pytest.approx(0.1)
     assert measured.iou().ultralytics is None
+    assert measured.ultralytics_own_threads() is None
+    slow = msgspec.structs.replace(quick, frame_ms=[400.0])
+    own = Measurements({"ultralytics-own-threads": [slow], "ours": [quick]}, tmp_path).ultralytics_own_threads()
+    assert own is not None and (own.threads, own.frame_ms, own.speedup) == (1, 400.0, 8.0)
 
 
 def test_a_process_gets_its_work_and_gives_back_its_figures(tmp_path: Path) -> None:
@@ -164,7 +168,7 @@ def test_all_compared_models_are_ours_or_a_rivals() -> None:
 
 def _measured(encoder_ms: list[float], decoder_ms: dict[str, list[float]]) -> Measured:
     return Measured(
-        encoder_ms=encoder_ms, decoder_ms=decoder_ms, frame_ms=[50.0], load_ms=10.0, first_ms=60.0, rss_mb=500.0, backend="torch"
+        encoder_ms=encoder_ms, decoder_ms=decoder_ms, frame_ms=[50.0], load_ms=10.0, first_ms=60.0, rss_mb=500.0, threads=1, backend="torch"
     )
 
 

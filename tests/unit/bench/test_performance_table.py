@@ -35,6 +35,7 @@ def test_only_what_is_between_the_markers_changes_and_only_once(rewrite: Callabl
     assert "| encoder, square input | 1,500 | - | 375 | 4.0x | 375 | 4.0x |" in plain
     assert "| frame with 5 boxes | 2,000 | 3,600 | 400 | 5.0x, 9.0x | 400 | 5.0x, 9.0x |" in plain
     assert "2026-01-31, AMD EPYC (avx512_bf16), 2 cores, 25 GB" in text and "fastsam-s 900 ms" in text and "sam-vit-h" not in text
+    assert "Left to itself, Ultralytics uses 1 of 2 threads: 4,000 ms a frame, 10.0x." in plain
     rewrite(readme)
     assert readme.read_text("utf-8") == text
 
