@@ -94,7 +94,8 @@ def own_threads(figures: ModelsFigures) -> str:
     own = figures.ultralytics_own_threads
     if own is None:
         return ""
-    return f"Left to itself, Ultralytics uses {own.threads} of {figures.threads} threads: {milliseconds(own.frame_ms)} ms a frame, {ratios((own.speedup,))}."
+    compared = f"{milliseconds(own.frame_ms)} ms a frame, {ratios((own.speedup,))}"
+    return f"Left to itself, Ultralytics uses {own.threads} of {figures.threads} threads: {compared}."
 
 
 def print_tables(figures: ModelsFigures, console: Console) -> None:

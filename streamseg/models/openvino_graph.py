@@ -25,8 +25,8 @@ GELU_COEFFICIENTS: Final = (
 )  # fmt: skip
 """Of t, t**3, t**5, ... in a polynomial for the normal distribution's function less 1/2, where t is the argument within the bound.
 
-The product with the argument is GELU within 0.00008 for all that a network holds: a linear programme found the smallest largest error among those that
-reach 1/2 at the bound.
+The product with the argument is GELU within 0.00008 for all that a network holds: a linear programme found the least largest error
+among those that reach 1/2 at the bound.
 """
 
 
