@@ -26,9 +26,11 @@ def fails(place: Place, status: int, *arguments: str, within: float = 60) -> str
     with place.run(*arguments) as run:
         code, output, errors = run.finish(120)
     took = time.monotonic() - began
-    lines = [line for line in errors.splitlines() if line != "exporting mobilesam"]
+    # What else --verbose tells of stages that were quick to start.
+    others = ("exporting mobilesam", "segment: running grabcut") if "--verbose" in arguments else ("exporting mobilesam",)
+    lines = [line for line in errors.splitlines() if line not in others]
     assert code == status, errors
-    assert output == ""
+    assert output == "" and PASSWORD not in errors
     assert len(lines) == 1, errors
     assert lines[0].startswith("streamseg: ")
     assert took < within
@@ -110,7 +112,6 @@ def test_a_wrong_password_is_refused_and_never_shown(place: Place, rtsp_server: 
     for source in (("--source", in_url, "--verbose"), in_file):
         line = fails_without_output(place, 3, *source, *SMALL)
         assert "refused the user name or password" in line
-        assert PASSWORD not in line
 
 
 @pytest.mark.parametrize(
