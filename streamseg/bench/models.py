@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-import cv2
 import numpy as np
 
 from streamseg.bench.detector import DetectorFigures, bench_detector
@@ -24,7 +23,8 @@ from streamseg.bench.process import AVX2, Measured, Work, measure
 from streamseg.bench.rivals import PACKAGES, SCRIPT, environment, have_rivals
 from streamseg.bench.scene import Scene, draw_scene
 from streamseg.bench.schedule import Schedule
-from streamseg.errors import RivalError, StageError, UsageError, WeightsError
+from streamseg.errors import RivalError, SourceError, StageError, UsageError, WeightsError
+from streamseg.images import read_image
 from streamseg.messages import Image
 from streamseg.models.segmenter_names import MOBILE_SAM
 from streamseg.sam.info import ModelInfo, parameter_table
@@ -147,8 +147,8 @@ class _Room:
             own_threads=run.own_threads,
         )  # fmt: skip
         command = [sys.executable, "-m", "streamseg.bench.own_process"] if ours else [str(self.rivals), str(SCRIPT)]
-        # What is exported for seeded weights is of no use afterwards.
         held = AVX2 if run.avx2 else {}
+        # What is exported for seeded weights is of no use afterwards.
         return measure(command, work, {"STREAMSEG_CACHE": str(self.folder), **environment(self.folder), **held}, self.folder)
 
 
@@ -194,10 +194,10 @@ def _threads(options: ModelsOptions) -> int:
 
 
 def _read(path: Path) -> Image:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UsageError(f"{path} cannot be read as a picture; give a JPEG or PNG file")
-    return image.astype(np.uint8, copy=False)
+    try:
+        return read_image(path)
+    except SourceError as error:
+        raise UsageError(f"{path} cannot be read as a picture; give a JPEG or PNG file") from error
 
 
 def _furnish(room: _Room, scene: Scene, tell: Callable[[str], None]) -> None:

@@ -55,8 +55,8 @@ def bench_models(
     """MobileSAM here beside the original and Ultralytics' SAM, and the parameters of all models of the family.
 
     One run measures all with the same weights, picture, boxes and threads, each program in a process of its own, in turn; then each
-    of them held to the AVX2 instruction set, which is what most laptops have. It says how alike the masks are as well. Allow ten
-    minutes, on a machine that does nothing else.
+    of them held to the AVX2 instruction set, which is what most laptops have. It says how alike the masks are as well. Allow a
+    quarter of an hour, on a machine that does nothing else.
 
     The other programs are installed into an environment of their own in the cache on first use (40 MB); they share the PyTorch that is
     here. Ultralytics is licensed under the AGPL and is only run, as another program. Without a network their columns stay empty.

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -188,12 +188,16 @@ class _Graphs:
         precise = replace(runtime, precision="fp32")
         self._pixels = np.zeros((1, 3, grid.height, grid.width), np.float32)
         encoder, *others = (_Network(checkpoint, part) for part in parts(grid))
+        loads = [partial(runtime.load, encoder), *(partial(precise.load, other) for other in others)]
         if runtime.reads_exports:
             checkpoint.exports.have([grid], checkpoint.exporting)
-        # To compile the encoder takes as long as to compile all the others.
-        with ThreadPoolExecutor(2 if runtime.reads_exports else 1) as pool:
-            loading = [pool.submit(runtime.load, encoder), *(pool.submit(precise.load, other) for other in others)]
-        self._encoder, self._terms, *decoders = (one.result() for one in loading)
+            # To compile the encoder takes as long as to compile all the others.
+            with ThreadPoolExecutor(2) as pool:
+                graphs = [loading.result() for loading in [pool.submit(load) for load in loads]]
+        else:
+            # PyTorch's number of threads holds for the thread that sets it.
+            graphs = [load() for load in loads]
+        self._encoder, self._terms, *decoders = graphs
         self._decoders = dict(zip(BOX_BATCHES, decoders, strict=True))
         # The first run is slow, and the one that fails if any does.
         terms = self._terms.run(self._encoder.run([self._pixels]))

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from oracle import clouds
 
@@ -178,6 +179,16 @@ def test_what_is_not_mobilesam_cannot_be_exported(tmp_path: Path) -> None:
     junk.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"^\S*junk\.pt is not a PyTorch checkpoint"):
         MobileSam(junk, Choice("onnxruntime", device="cpu"))
+
+
+def test_pytorchs_threads_are_those_asked_for(mobile_sam: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        MobileSam(mobile_sam, Choice("torch", "fp32", "cpu", threads=1))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_threads_are_those_asked_for(mobile_sam: Path) -> None:
