@@ -118,8 +118,8 @@ class SegmenterSettings(_Settings, frozen=True, kw_only=True):
     """Which segmenter draws the masks.
 
     Attributes:
-        model: `auto`, `mobilesam`, `sam-vit-…`, `grabcut`, or an installed plug-in.
-        weights: A checkpoint of the user's own in place of the official one.
+        model: `auto`, `mobilesam`, `sam-vit-…`, `nano`, or an installed plug-in.
+        weights: A file of the user's own in place of the official one; for `nano` one that `streamseg train nano` wrote.
         backend: The library that runs MobileSAM; `auto` takes the fastest that is here.
         precision: What it computes in; `auto` takes the fastest of the backend.
         imgsz: Side of MobileSAM's input in pixels; below 1024 it is faster, and its masks are coarser.

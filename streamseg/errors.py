@@ -32,6 +32,10 @@ class OutputExistsError(UsageError):
     """A file that would be written is there already, and overwriting was not asked for."""
 
 
+class DataError(UsageError):
+    """Data to train on, or to measure with, is not what it should be."""
+
+
 class NoImageError(UsageError, RuntimeError):
     """A predictor was asked about a picture before it was given one."""
 

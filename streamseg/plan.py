@@ -23,14 +23,14 @@ from streamseg.models.detector_names import YOLOX_MODELS, check_model
 from streamseg.models.mobile_sam.export import export_beforehand
 from streamseg.models.mobile_sam.input_grid import CAMERA
 from streamseg.models.runtimes import Choice, candidates
-from streamseg.models.segmenter_names import GRABCUT, MOBILE_SAM, SAM_MODELS, check_segmenter
+from streamseg.models.segmenter_names import MOBILE_SAM, NANO, SAM_MODELS, check_segmenter
 from streamseg.models.weights import Progress, resolve
 from streamseg.wire.curve import read_server_keys
 
 AUTO_DETECTOR = "yolox-nano"
 AUTO_SEGMENTER = MOBILE_SAM
 FALLBACK_DETECTOR = "motion"
-FALLBACK_SEGMENTER = GRABCUT
+FALLBACK_SEGMENTER = NANO
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,13 @@ def check_models(config: Config) -> None:
     if detector.model != "auto":
         check_model(detector.model, detector.classes, official=detector.weights is None)
     if segmenter.model != "auto":
-        check_segmenter(segmenter.model, own_weights=segmenter.weights is not None)
+        check_segmenter(segmenter.model)
     if segmenter.model in ("auto", MOBILE_SAM):
         candidates(_runtime(config))
     elif segmenter.model in SAM_MODELS:
         _refuse_choices(segmenter, "computes with PyTorch in fp32", backend="torch", precision="fp32")
-    elif segmenter.model == GRABCUT:
-        _refuse_choices(segmenter, "is no network")
+    elif segmenter.model == NANO:
+        _refuse_choices(segmenter, "runs in ONNX Runtime on the processor at 96 pixels", backend="onnxruntime", precision="fp32")
 
 
 def _refuse_choices(settings: SegmenterSettings, why: str, **own: str) -> None:

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from streamseg.annotate.atomic import write_atomically
 from streamseg.annotate.labelling import IMAGES, LabelledObject, LabelledPicture
+from streamseg.atomic import write_atomically
 from streamseg.errors import UsageError
 
 _INDEX: Final = "annotations.json"

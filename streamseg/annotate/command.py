@@ -60,7 +60,7 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
     detector, segmenter = options.detector, options.segmenter
     create_format(options.format)
     check_detector(detector)
-    check_segmenter(segmenter.model, own_weights=segmenter.weights is not None)
+    check_segmenter(segmenter.model)
     pictures = open_pictures(options.source, every=options.every, detector=detector.model)
     if options.output.resolve() in (options.source.resolve(), *options.source.resolve().parents):
         raise UsageError(f"{options.source} lies in {options.output}, where labels and copies are written; name a folder beside it")

@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 from filelock import FileLock, Timeout
 
-from streamseg.annotate.atomic import flush, put_in_place, unfinished, unfinished_files, write_atomically
 from streamseg.annotate.formats import create_format
 from streamseg.annotate.labelling import IMAGES, LabelledPicture
 from streamseg.annotate.pictures import Picture
+from streamseg.atomic import flush, put_in_place, unfinished, unfinished_files, write_atomically
 from streamseg.errors import OutputExistsError, UsageError
 from streamseg.images import IMAGE_SUFFIXES
 

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import yaml
 
-from streamseg.annotate.atomic import write_atomically
 from streamseg.annotate.labelling import IMAGES, LabelledPicture
 from streamseg.annotate.outlines import WITHIN_PIXEL, outline
+from streamseg.atomic import write_atomically
 
 _INDEX: Final = "data.yaml"
 

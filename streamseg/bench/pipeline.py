@@ -88,7 +88,7 @@ def _idle_config() -> Config:
         {
             "sources": [{"url": f"synthetic:?size={width}x{height}&fps={_FPS}&frames=0"}],
             "detector": {"model": "fixed", "boxes": [{"xyxy": [-2.0, -2.0, -1.0, -1.0]}]},
-            "segmenter": {"model": "grabcut"},
+            "segmenter": {"model": "nano"},
             "publish": {"bind": "tcp://127.0.0.1:*"},
         }
     )

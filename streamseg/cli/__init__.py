@@ -12,6 +12,7 @@ from streamseg.cli.annotate import annotate
 from streamseg.cli.bench import bench_app
 from streamseg.cli.pipeline import check, demo, devices, init, keys, run, show, subscribe
 from streamseg.cli.segment import segment
+from streamseg.cli.train import train_app
 from streamseg.cli.weights import weights_app
 from streamseg.errors import StreamsegError
 
@@ -32,6 +33,7 @@ for command in (demo, run, show, subscribe, segment, annotate, check, init, keys
     app.command()(command)
 app.add_typer(weights_app, name="weights")
 app.add_typer(bench_app, name="bench")
+app.add_typer(train_app, name="train")
 
 
 def main() -> None:

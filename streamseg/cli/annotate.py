@@ -27,7 +27,7 @@ def annotate(
     detector_weights: Annotated[
         Path | None, typer.Option(metavar="F.onnx", help="The detector's weights; fetched where not given.", show_default=False)
     ] = None,
-    segmenter: Annotated[str, typer.Option(help="What draws their masks: mobilesam, sam-vit-b, -l, -h, or grabcut.")] = "mobilesam",
+    segmenter: Annotated[str, typer.Option(help="What draws their masks: mobilesam, sam-vit-b, -l, -h, or nano.")] = "mobilesam",
     segmenter_weights: Annotated[
         Path | None, typer.Option(metavar="F.pt", help="The segmenter's weights; fetched where not given.", show_default=False)
     ] = None,

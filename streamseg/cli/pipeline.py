@@ -35,7 +35,7 @@ def run(
         ),
     ] = None,
     segmenter: Annotated[
-        str | None, typer.Option(help="What draws their masks: mobilesam; sam-vit-b, -l, -h; grabcut; auto.", show_default=False)
+        str | None, typer.Option(help="What draws their masks: mobilesam; sam-vit-b, -l, -h; nano; auto.", show_default=False)
     ] = None,
     assignments: Assignments = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window too; q, Esc or closing it ends the run.")] = False,
@@ -61,7 +61,7 @@ def run(
 
     Every frame of a file is segmented; of a camera's, as many as the machine can. Ctrl-C ends the run, a second one at once.
 
-    `auto` takes yolox-nano and mobilesam where their weights can be had, else motion and grabcut, which need none.
+    `auto` takes yolox-nano and mobilesam where their weights can be had, else motion and nano, which need no download.
 
     \b
     Examples:

@@ -33,7 +33,7 @@ def open_session(model: str | bytes, threads: int | None, providers: Sequence[st
     settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.log_severity_level = 4
-    return onnxruntime.InferenceSession(model, settings, providers=list(providers))
+    return onnxruntime.InferenceSession(model, settings, providers=list(providers), enable_fallback=False)
 
 
 def available_providers() -> list[str]:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-from streamseg.errors import SettingsError
 from streamseg.models import plugins
 
 MOBILE_SAM: Final = "mobilesam"
 """The one that several runtimes run."""
 SAM_MODELS = (MOBILE_SAM, "sam-vit-b", "sam-vit-l", "sam-vit-h")
 """Those with weights in the catalogue; the others of them compute with PyTorch."""
-GRABCUT: Final = "grabcut"
-"""The one that needs no weights."""
+NANO: Final = "nano"
+"""The one whose weights are part of the package."""
 
 
-def check_segmenter(model: str, *, own_weights: bool = False) -> None:
-    """Check what can be known of the settings without loading anything.
+def check_segmenter(model: str) -> None:
+    """Check what can be known of the model without loading anything.
 
     Args:
         model: As in `SegmenterOptions`.
-        own_weights: Whether weights of the user's own are given.
 
     Raises:
-        SettingsError: There is no such segmenter, several plug-ins have that name, or it takes no weights and is given some.
+        SettingsError: There is no such segmenter, or several plug-ins have that name.
     """
-    if model == GRABCUT and own_weights:
-        raise SettingsError(f"segmenter.weights: {GRABCUT} takes no weights; leave the key out, or choose {', '.join(SAM_MODELS)}")
-    if model not in (*SAM_MODELS, GRABCUT):
+    if model not in (*SAM_MODELS, NANO):
         segmenter_plugin(model)
 
 
@@ -37,4 +33,4 @@ def segmenter_plugin(model: str) -> plugins.Plugin:
     Raises:
         SettingsError: There is none, or more than one.
     """
-    return plugins.find("segmenter", model, known=("auto", *SAM_MODELS, GRABCUT))
+    return plugins.find("segmenter", model, known=("auto", *SAM_MODELS, NANO))

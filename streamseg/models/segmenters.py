@@ -13,7 +13,7 @@ from streamseg.models.mobile_sam.input_grid import INPUT_SIDES
 from streamseg.models.plugins import PluginSegmenter
 from streamseg.models.resizing import TRAINED_SIDE
 from streamseg.models.runtimes import BACKENDS, DEFAULT_PROVIDERS, PRECISIONS, Choice
-from streamseg.models.segmenter_names import GRABCUT, MOBILE_SAM, SAM_MODELS, check_segmenter, segmenter_plugin
+from streamseg.models.segmenter_names import MOBILE_SAM, NANO, SAM_MODELS, check_segmenter, segmenter_plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class SegmenterOptions:
     """Which model draws the masks, and where.
 
     Attributes:
-        model: `mobilesam`, `sam-vit-b`, `sam-vit-l`, `sam-vit-h`, `grabcut`, or the name of an entry point of the group
+        model: `mobilesam`, `sam-vit-b`, `sam-vit-l`, `sam-vit-h`, `nano`, or the name of an entry point of the group
             `streamseg.segmenters`.
-        weights: A checkpoint of the user's own; None takes the official one from the cache, or downloads it.
+        weights: A file of the user's own; None takes the official one: from the cache, by a download, or, for `nano`, from the package.
         device: PyTorch's name of the device, such as `cpu` or `cuda:0`; `auto` takes a GPU where there is one.
         threads: How many threads the model uses; None leaves that to its runtime.
         backend: What runs MobileSAM, of `BACKENDS`; `auto` takes the fastest that is here.
@@ -69,19 +69,19 @@ def create_segmenter(options: SegmenterOptions, exporting: Callable[[int, int], 
         exporting: Is told how many of MobileSAM's networks, of how many, are exported, now and for pictures of a new shape.
 
     Raises:
-        SettingsError: The model is unknown, or takes no weights and was given some.
+        SettingsError: The model is unknown.
         WeightsError: The weights are missing, cannot be fetched, or are not those of the model.
         UsageError: PyTorch cannot use the device.
         BackendError: No runtime runs MobileSAM here.
         StageError: A plug-in failed.
     """
-    check_segmenter(options.model, own_weights=options.weights is not None)
+    check_segmenter(options.model)
     if options.model in SAM_MODELS:
         return _create_sam(options, exporting)
-    if options.model == GRABCUT:
-        from streamseg.models.grabcut import GrabCut
+    if options.model == NANO:
+        from streamseg.models.nano.segmenter import Nano
 
-        return GrabCut()
+        return Nano(options.weights, options.threads)
     return PluginSegmenter(segmenter_plugin(options.model), options)
 
 

@@ -270,10 +270,10 @@ def _result() -> Result:
         t_capture_unix_ns=1_700_000_000_123_456_789,
         ledger=Ledger(received=0.5, detected=9.25, decoded=410.0, published=10.125),
         dropped=Dropped(segment_replaced=17, masks_limited=2),
-        models=Models(detector="yolox-nano", segmenter="grabcut", notice="no weights of MobileSAM: the network is unreachable"),
+        models=Models(detector="yolox-nano", segmenter="nano", notice="no weights of MobileSAM: the network is unreachable"),
         boxes_seq=40,
         objects=(
-            _object(mask=small, method="grabcut", origin_seq=38, age_ms=100.0),
+            _object(mask=small, method="nano", origin_seq=38, age_ms=100.0),
             _object(mask=disc, method=PROPAGATED, origin_seq=20, age_ms=700.5, tracker_id=None, predicted_iou=0.875, stability=0.9375),
             _object(method="pending"),
             _object(method=NONE, class_name='a "quoted" näme', confidence=1.0),
@@ -288,7 +288,7 @@ def _empty() -> Result:
 def _object(
     *,
     mask: Mask | None = None,
-    method: str = "grabcut",
+    method: str = "nano",
     origin_seq: int | None = None,
     age_ms: float = 0.0,
     tracker_id: int | None = 3,

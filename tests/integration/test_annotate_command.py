@@ -95,8 +95,8 @@ def detector(shared_data: Path) -> tuple[str, ...]:
     return "--detector-weights", str(shared_data / "yolox_nano.onnx")
 
 
-MOTION = ("--detector", "motion", "--segmenter", "grabcut", "--threads", "1")
-GRABCUT = ("--segmenter", "grabcut", "--threads", "1")
+MOTION = ("--detector", "motion", "--segmenter", "nano", "--threads", "1")
+NANO = ("--segmenter", "nano", "--threads", "1")
 
 
 def test_mobilesam_on_photographs_opens_in_supervision_and_pycocotools(
@@ -136,7 +136,7 @@ def test_a_run_that_is_killed_goes_on_and_comes_to_the_same(
     place: Place, shared_data: Path, detector: tuple[str, ...], data_format: str
 ) -> None:
     photos_and_frames(place.folder / "pictures", shared_data, frames=4)
-    arguments = ("annotate", "pictures", "--format", data_format, *detector, *GRABCUT)
+    arguments = ("annotate", "pictures", "--format", data_format, *detector, *NANO)
     succeeds(place.run(*arguments, "--output", "whole"))
     output = place.folder / "out"
     for done in (1, 4):
@@ -196,7 +196,7 @@ def test_a_run_that_is_interrupted_says_so_and_goes_on(place: Place, number: sig
 def test_a_finished_data_set_loads_no_model_and_takes_new_pictures(place: Place, detector: tuple[str, ...]) -> None:
     photos(place.folder / "photos")
     held_back = (place.folder / "photos" / "chelsea.png").rename(place.folder / "chelsea.png")
-    arguments = ("annotate", "photos", "--output", "out", "--format", "coco", *detector, *GRABCUT)
+    arguments = ("annotate", "photos", "--output", "out", "--format", "coco", *detector, *NANO)
     succeeds(place.run(*arguments))
     before = stamps(place.folder / "out")
     place.environment["PYTHONPROFILEIMPORTTIME"] = "1"
@@ -208,7 +208,7 @@ def test_a_finished_data_set_loads_no_model_and_takes_new_pictures(place: Place,
     assert stamps(place.folder / "out") == before
     held_back.rename(place.folder / "photos" / "chelsea.png")
     assert "annotated 1 picture with" in succeeds(place.run(*arguments))
-    succeeds(place.run("annotate", "photos", "--output", "whole", "--format", "coco", *detector, *GRABCUT))
+    succeeds(place.run("annotate", "photos", "--output", "whole", "--format", "coco", *detector, *NANO))
     assert contents(place.folder / "out") == contents(place.folder / "whole")
 
 
@@ -240,7 +240,7 @@ def test_two_at_once_do_not_mix(place: Place) -> None:
 def test_a_picture_that_cannot_be_read_is_left_out_and_said(place: Place, detector: tuple[str, ...]) -> None:
     photos(place.folder / "photos")
     (place.folder / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a JPEG")
-    lines = fails(place.run("annotate", "photos", "--output", "out", "--format", "yolo", *detector, *GRABCUT), 3)
+    lines = fails(place.run("annotate", "photos", "--output", "out", "--format", "yolo", *detector, *NANO), 3)
     assert len(lines) == 2
     assert "left out: photos/broken.jpg is not a picture" in lines[0]
     assert "1 file could not be read" in lines[1]
@@ -250,7 +250,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_said(place: Place, detect
 
 def test_a_done_picture_whose_file_is_gone_is_said_and_kept(place: Place, detector: tuple[str, ...]) -> None:
     folder = photos(place.folder / "photos")
-    arguments = ("annotate", "photos", "--output", "out", "--format", "coco", *detector, *GRABCUT)
+    arguments = ("annotate", "photos", "--output", "out", "--format", "coco", *detector, *NANO)
     succeeds(place.run(*arguments))
     before = stamps(place.folder / "out")
     (folder / "coffee.png").unlink()
@@ -262,16 +262,16 @@ def test_a_done_picture_whose_file_is_gone_is_said_and_kept(place: Place, detect
 
 def test_pictures_are_not_removed_before_they_are_read(place: Place, detector: tuple[str, ...]) -> None:
     photos(place.folder / "photos")
-    succeeds(place.run("annotate", "photos", "--output", "out", "--format", "yolo", *detector, *GRABCUT))
+    succeeds(place.run("annotate", "photos", "--output", "out", "--format", "yolo", *detector, *NANO))
     before = contents(place.folder / "out")
-    [line] = fails(place.run("annotate", "out/images", "--output", "out", "--format", "coco", "-y", *detector, *GRABCUT), 2)
+    [line] = fails(place.run("annotate", "out/images", "--output", "out", "--format", "coco", "-y", *detector, *NANO), 2)
     assert "out/images lies in out" in line
     assert contents(place.folder / "out") == before
 
 
 def test_an_output_whose_name_is_too_long_is_one_line(place: Place, detector: tuple[str, ...]) -> None:
     photos(place.folder / "photos")
-    [line] = fails(place.run("annotate", "photos", "--output", "n" * 300, "--format", "yolo", *detector, *GRABCUT), 2)
+    [line] = fails(place.run("annotate", "photos", "--output", "n" * 300, "--format", "yolo", *detector, *NANO), 2)
     assert "cannot be written: File name too long" in line
 
 

@@ -15,7 +15,7 @@ from leftovers import Place
 from pipeline_runs import Run, free_endpoint, until
 from rtsp_fixture import StartRtspServer
 
-SMALL = ("--detector", "motion", "--segmenter", "grabcut", "--set", "publish.bind=tcp://127.0.0.1:*")
+SMALL = ("--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*")
 OUTPUTS = ("--record", "out.mp4", "--jsonl", "out.jsonl")
 PASSWORD = "s3cret-w0rd"
 
@@ -27,7 +27,7 @@ def fails(place: Place, status: int, *arguments: str, within: float = 60) -> str
         code, output, errors = run.finish(120)
     took = time.monotonic() - began
     # What else --verbose tells of stages that were quick to start.
-    others = ("exporting mobilesam", "segment: running grabcut") if "--verbose" in arguments else ("exporting mobilesam",)
+    others = ("exporting mobilesam", "segment: running nano") if "--verbose" in arguments else ("exporting mobilesam",)
     lines = [line for line in errors.splitlines() if line not in others]
     assert code == status, errors
     assert output == "" and PASSWORD not in errors
@@ -161,7 +161,7 @@ def test_an_output_that_exists_is_overwritten_only_with_y(place: Place, clip: Pa
     assert output.startswith("3 frames")
     publishing, models = errors.splitlines()
     assert publishing.startswith("publishing on tcp://127.0.0.1:")
-    assert models == "models: motion + grabcut"
+    assert models == "models: motion + nano"
     assert (place.folder / "out.jsonl").read_bytes().count(b"\n") == 3
     assert (place.folder / "out.mp4").read_bytes()[4:8] == b"ftyp"
 
@@ -170,8 +170,8 @@ def test_an_output_that_exists_is_overwritten_only_with_y(place: Place, clip: Pa
     ("model", "name", "complaint"),
     [
         (("--detector", "motion", "--segmenter", "mobilesam", "--set", "segmenter.weights=weights"), "weights", "weights is not a PyTorch"),
-        (("--detector", "yolox-nano", "--segmenter", "grabcut", "--set", "detector.weights=weights"), "weights", "weights is not an ONNX"),
-        (("--detector", "yolox-nano", "--segmenter", "grabcut", "--set", "detector.weights=gone"), "gone", "gone is not a file"),
+        (("--detector", "yolox-nano", "--segmenter", "nano", "--set", "detector.weights=weights"), "weights", "weights is not an ONNX"),
+        (("--detector", "yolox-nano", "--segmenter", "nano", "--set", "detector.weights=gone"), "gone", "gone is not a file"),
     ],
 )
 def test_weights_that_are_none(place: Place, clip: Path, model: tuple[str, ...], name: str, complaint: str) -> None:
@@ -180,7 +180,7 @@ def test_weights_that_are_none(place: Place, clip: Path, model: tuple[str, ...],
 
 
 def test_no_network_for_weights_that_were_asked_for_by_name(place: Place, clip: Path, mute_server: int) -> None:
-    asked = ("--source", "clip.mp4", "--detector", "yolox-nano", "--segmenter", "grabcut", *SMALL[4:])
+    asked = ("--source", "clip.mp4", "--detector", "yolox-nano", "--segmenter", "nano", *SMALL[4:])
     line = fails_without_output(place, 4, *asked, within=10)
     assert "weights of yolox-nano are not here: the proxy could not be reached" in line
     place.environment["https_proxy"] = f"http://127.0.0.1:{mute_server}"

@@ -15,7 +15,7 @@ from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError
 from streamseg.keys import make_key_pair
 
-SCENE = ("run", "--source", "synthetic:?size=160x120&fps=25&objects=1", "--detector", "motion", "--segmenter", "grabcut")
+SCENE = ("run", "--source", "synthetic:?size=160x120&fps=25&objects=1", "--detector", "motion", "--segmenter", "nano")
 PATIENCE = 60.0
 NAMES = ("publisher", "friend", "stranger")
 

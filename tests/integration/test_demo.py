@@ -92,8 +92,8 @@ def test_it_succeeds_and_says_in_one_line_why_no_weights_were_used(demonstration
     reasons = [line for line in demonstration.errors.splitlines() if "the weights of" in line]
     assert len(reasons) == 1
     assert reasons[0].startswith("the weights of yolox-nano are not here: the proxy could not be reached")
-    assert reasons[0].endswith("using motion + grabcut")
-    assert "models: motion + grabcut" in demonstration.output
+    assert reasons[0].endswith("using motion + nano")
+    assert "models: motion + nano" in demonstration.output
     assert str(demonstration.folder / "demo.mp4") in demonstration.output
 
 

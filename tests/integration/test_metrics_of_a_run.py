@@ -12,7 +12,7 @@ from pipeline_runs import STAGES, free_endpoint, until
 from prometheus_client.parser import text_string_to_metric_families
 
 RUN = (
-    "run", "--source", "synthetic:?size=320x240&fps=30", "--detector", "motion", "--segmenter", "grabcut",
+    "run", "--source", "synthetic:?size=320x240&fps=30", "--detector", "motion", "--segmenter", "nano",
     "--set", "publish.bind=tcp://127.0.0.1:*",
 )  # fmt: skip
 
@@ -36,7 +36,7 @@ def test_counters_rise_and_a_killed_stage_shows(place: Place) -> None:
     with place.run(*RUN, "--metrics", address) as run:
         until(lambda: scrape(address).get("mask_age_seconds_count", 0) > 0, 60, "a mask")
         before = scrape(address)
-        assert before["up"] == before["source_connected"] == before["info motion grabcut"] == 1
+        assert before["up"] == before["source_connected"] == before["info motion nano"] == 1
         assert before["frame_age_seconds_count"] == before["frames_published_total"] > 0
         assert before["frame_age_seconds_sum"] > 0
         assert before["frames_dropped_total detect_replaced"] >= 0
@@ -46,7 +46,7 @@ def test_counters_rise_and_a_killed_stage_shows(place: Place) -> None:
         restarted = scrape(address)
         assert sum(restarted[f"stage_restarts_total {name}"] for name in STAGES) == 1
         until(lambda: scrape(address)["mask_age_seconds_count"] > restarted["mask_age_seconds_count"], 30, "another mask")
-        until(lambda: (now := scrape(address))["objects"] >= now["masks grabcut"] + now["masks propagated"] > 0, 30, "objects with masks")
+        until(lambda: (now := scrape(address))["objects"] >= now["masks nano"] + now["masks propagated"] > 0, 30, "objects with masks")
         after = scrape(address)
         assert after["frames_published_total"] > before["frames_published_total"]
         run.process.send_signal(signal.SIGINT)

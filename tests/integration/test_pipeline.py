@@ -32,7 +32,7 @@ def video_times(path: Path) -> list[int]:
 def undisturbed(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run to which nothing happens."""
     output = tmp_path_factory.mktemp("undisturbed")
-    with Run(*arguments(shared_data, output, "--segmenter", "grabcut")) as run:
+    with Run(*arguments(shared_data, output, "--segmenter", "nano")) as run:
         status, _, errors = run.finish(240)
     assert status == 0, errors
     return output
@@ -67,7 +67,7 @@ def test_killed_stages_come_back_and_change_nothing(shared_data: Path, undisturb
     def written() -> int:
         return records_file.read_bytes().count(b"\n") if records_file.exists() else 0
 
-    with Run(*arguments(shared_data, tmp_path, "--segmenter", "grabcut")) as run:
+    with Run(*arguments(shared_data, tmp_path, "--segmenter", "nano")) as run:
         for place, name in enumerate(STAGES):
             wanted = 20 + place * 60
             until(lambda wanted=wanted: written() >= wanted, 120, f"{wanted} records")  # type: ignore[misc]

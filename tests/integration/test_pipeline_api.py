@@ -15,7 +15,7 @@ def config(url: str, **more: object) -> Config:
         {
             "sources": [{"url": url}],
             "detector": {"model": "fixed", "boxes": [{"xyxy": [20, 20, 120, 120], "name": "patch"}]},
-            "segmenter": {"model": "grabcut"},
+            "segmenter": {"model": "nano"},
             "publish": {"bind": "tcp://127.0.0.1:*"},
             **more,
         }
@@ -62,13 +62,13 @@ def test_a_loop_may_be_left_and_the_pipeline_ends() -> None:
 
 
 def test_masks_are_carried_between_keyframes() -> None:
-    settings = config("synthetic:?size=320x240&frames=12", segmenter={"model": "grabcut", "keyframe_interval": 4})
+    settings = config("synthetic:?size=320x240&frames=12", segmenter={"model": "nano", "keyframe_interval": 4})
     with Pipeline(settings) as pipeline:
         results = list(pipeline)
     for result in results:
         (item,) = result.objects
         assert item.origin_seq == result.seq // 4 * 4
-        assert item.method == ("grabcut" if result.seq % 4 == 0 else "propagated")
+        assert item.method == ("nano" if result.seq % 4 == 0 else "propagated")
         assert item.age_ms == pytest.approx((result.seq % 4) * 1000 / 30, abs=0.1)
 
 

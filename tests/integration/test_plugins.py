@@ -152,7 +152,7 @@ def test_a_plugin_that_cannot_start_ends_the_run_with_one_line(
     place: Place, tmp_path: Path, kind: str, code: str, status: int, expected: str
 ) -> None:
     offer(tmp_path, "detector" if kind == "detector" else "segmenter", "mine", code)
-    others = ("--segmenter", "grabcut") if kind == "detector" else ("--detector", "motion")
+    others = ("--segmenter", "nano") if kind == "detector" else ("--detector", "motion")
     line = refused(place, tmp_path, status, *SYNTHETIC, f"--{kind}", "mine", *others)
     assert line.startswith("the plug-in 'mine' of broken")
     assert expected in line
@@ -164,7 +164,7 @@ def test_nonsense_in_the_middle_of_a_run_is_told(place: Place, tmp_path: Path) -
         "  def detect(self, image): return [Detection(xyxy=(9, 0, 5, 9), confidence=1.0, class_id=0, class_name='a')]"
     )
     offer(tmp_path, "detector", "mine", code)
-    with on_path(place, tmp_path, *SYNTHETIC, "--detector", "mine", "--segmenter", "grabcut") as run:
+    with on_path(place, tmp_path, *SYNTHETIC, "--detector", "mine", "--segmenter", "nano") as run:
         status, _, errors = run.finish(90)
     assert status == 70
     last = errors.splitlines()[-1]

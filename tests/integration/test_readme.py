@@ -134,7 +134,7 @@ def test_the_subscriber_receives_a_running_pipeline(tmp_path: Path) -> None:
     assert program.count("tcp://127.0.0.1:5555") == 1
     script = tmp_path / "subscriber.py"
     script.write_text(program.replace("tcp://127.0.0.1:5555", endpoint), encoding="utf-8")
-    source = ("--source", "synthetic:?size=320x240", "--detector", "motion", "--segmenter", "grabcut")
+    source = ("--source", "synthetic:?size=320x240", "--detector", "motion", "--segmenter", "nano")
     with Run("run", *source, "--set", f"publish.bind={endpoint}") as pipeline:
         with Subscriber(endpoint, timeout=DEADLINE_S) as started:
             assert next(iter(started)).source == "main"

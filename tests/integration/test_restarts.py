@@ -6,7 +6,7 @@ import msgspec
 from leftovers import Place
 from pipeline_runs import until
 
-LIVE = ("--source", "synthetic:?size=320x240&fps=30&frames=0", "--detector", "motion", "--segmenter", "grabcut")
+LIVE = ("--source", "synthetic:?size=320x240&fps=30&frames=0", "--detector", "motion", "--segmenter", "nano")
 
 
 class Seen(msgspec.Struct):

@@ -25,7 +25,7 @@ def test_a_subscriber_elsewhere_gets_the_masks_of_an_rtsp_camera(rtsp_server: St
     endpoint, lines = free_endpoint(), tmp_path / "subscriber.txt"
     with lines.open("w") as output:
         subscriber = subprocess.Popen([sys.executable, "-c", SUBSCRIBER, endpoint], stdout=output)
-        options = ["--source", server.url, "--detector", "motion", "--segmenter", "grabcut", "--set", "sources.0.name=door"]
+        options = ["--source", server.url, "--detector", "motion", "--segmenter", "nano", "--set", "sources.0.name=door"]
         try:
             with Run("run", *options, "--set", f"publish.bind={endpoint}") as run:
                 until(lambda: sum(line[1] > 0 for line in received(lines)) >= 40, 60, "forty results with masks")

@@ -93,7 +93,7 @@ class Publisher:
             t_capture_unix_ns=0,
             ledger=Ledger(),
             dropped=Dropped(),
-            models=Models(detector="motion", segmenter="grabcut"),
+            models=Models(detector="motion", segmenter="nano"),
             boxes_seq=None,
             objects=(),
             jpeg=jpeg.tobytes(),
@@ -244,7 +244,7 @@ def test_a_display_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
 
 def test_a_run_shows_itself_and_ends_with_its_window(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", display)
-    options = ["--detector", "motion", "--segmenter", "grabcut", "--set", "publish.bind=tcp://127.0.0.1:*"]
+    options = ["--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*"]
     with Run("run", "--source", "synthetic:?size=320x240&fps=15&frames=0", *options, "--show") as run:
         eventually(lambda: bool(xdotool(display, "search", "--name", "streamseg")), "a window")
         eventually(lambda: picture_of(display) > COLOURS_OF_A_SCENE, "a picture of the scene")
@@ -256,7 +256,7 @@ def test_a_run_shows_itself_and_ends_with_its_window(display: str, monkeypatch: 
 
 def test_a_window_does_not_outlive_its_run(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", display)
-    options = ["--detector", "motion", "--segmenter", "grabcut", "--set", "publish.bind=tcp://127.0.0.1:*"]
+    options = ["--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*"]
     with Run("run", "--source", "synthetic:?size=320x240&fps=15&frames=0", *options, "--show") as run:
         eventually(lambda: bool(xdotool(display, "search", "--onlyvisible", "--name", "^streamseg$")), "a window")
         run.process.kill()

@@ -22,7 +22,7 @@ ORPHANS_END_WITHIN_S = 2.0
 
 def live(endpoint: str = "tcp://127.0.0.1:*") -> tuple[str, ...]:
     return (
-        "run", "--source", "synthetic:?size=160x120&fps=30", "--detector", "motion", "--segmenter", "grabcut",
+        "run", "--source", "synthetic:?size=160x120&fps=30", "--detector", "motion", "--segmenter", "nano",
         "--set", f"publish.bind={endpoint}", "--record", "out.mp4", "--jsonl", "out.jsonl",
     )  # fmt: skip
 

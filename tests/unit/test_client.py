@@ -345,7 +345,7 @@ def test_importing_the_client_loads_nothing_heavy() -> None:
 
 def tracked(mask: Mask | None, tracker_id: int | None, name: str) -> TrackedObject:
     found = Detection(xyxy=(1.0, 2.0, 11.5, 22.0), confidence=0.75, class_id=3, class_name=name, tracker_id=tracker_id)
-    return TrackedObject(detection=found, mask=mask, method="grabcut" if mask else "pending")
+    return TrackedObject(detection=found, mask=mask, method="nano" if mask else "pending")
 
 
 CORNER = np.triu(np.ones((5, 7), dtype=np.bool_))
@@ -359,7 +359,7 @@ def test_detections_of_supervision() -> None:
     assert detections.class_id is not None and detections.class_id.tolist() == [3, 3, 3]
     assert detections.confidence is not None and detections.confidence.tolist() == [0.75] * 3
     assert list(detections.data["class_name"]) == ["cup", "person", "cup"]
-    assert list(detections.data["method"]) == ["grabcut", "pending", "grabcut"]
+    assert list(detections.data["method"]) == ["nano", "pending", "nano"]
     assert isinstance(detections.mask, supervision.CompactMask)
     expected = np.stack([np.zeros((48, 64), dtype=np.bool_) if item.mask is None else item.mask.paste(48, 64) for item in SEEN.objects])
     assert np.array_equal(np.asarray(detections.mask), expected)

@@ -34,7 +34,7 @@ def frame(*masks: PublishedMask, objects: int = 0, dropped: Dropped | None = Non
 @pytest.fixture
 def metrics() -> RunMetrics:
     metrics = RunMetrics(STAGES)
-    metrics.describe(Models(detector="motion", segmenter="grabcut"))
+    metrics.describe(Models(detector="motion", segmenter="nano"))
     return metrics
 
 
@@ -54,19 +54,19 @@ def get(url: str) -> tuple[int, str]:
 
 
 def test_a_frame_is_counted_with_its_ages_objects_and_masks(metrics: RunMetrics) -> None:
-    metrics.published(frame(PublishedMask("grabcut", 0.0), PublishedMask("propagated", 400.0), objects=3, age_ms=40.0))
+    metrics.published(frame(PublishedMask("nano", 0.0), PublishedMask("propagated", 400.0), objects=3, age_ms=40.0))
     assert value(metrics, "frames_published_total") == 1
     assert value(metrics, "objects") == 3
-    assert value(metrics, "masks", {"method": "grabcut"}) == value(metrics, "masks", {"method": "propagated"}) == 1
+    assert value(metrics, "masks", {"method": "nano"}) == value(metrics, "masks", {"method": "propagated"}) == 1
     assert value(metrics, "frame_age_seconds_sum") == pytest.approx(0.04)
     assert value(metrics, "frame_age_seconds_bucket", {"le": "0.035"}) == 0
     assert value(metrics, "frame_age_seconds_bucket", {"le": "0.05"}) == 1
     assert value(metrics, "mask_age_seconds_sum") == pytest.approx(0.4)
     assert value(metrics, "mask_age_seconds_count") == 2
-    metrics.published(frame(PublishedMask("grabcut", 0.0), objects=1))
+    metrics.published(frame(PublishedMask("nano", 0.0), objects=1))
     assert value(metrics, "frames_published_total") == 2
     assert value(metrics, "masks", {"method": "propagated"}) == 0
-    assert value(metrics, "info", {"detector": "motion", "segmenter": "grabcut"}) == 1
+    assert value(metrics, "info", {"detector": "motion", "segmenter": "nano"}) == 1
 
 
 def test_drops_go_on_across_restarts(metrics: RunMetrics) -> None:

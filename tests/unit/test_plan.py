@@ -38,7 +38,7 @@ def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 def planned(
     detector: str = "motion",
-    segmenter: str = "grabcut",
+    segmenter: str = "nano",
     *,
     detector_weights: str | None = None,
     segmenter_weights: str | None = None,
@@ -63,17 +63,17 @@ def planned(
 
 def test_models_without_weights_need_no_network() -> None:
     made = planned()
-    assert (made.models.detector, made.models.segmenter, made.models.notice, made.notice) == ("motion", "grabcut", None, None)
+    assert (made.models.detector, made.models.segmenter, made.models.notice, made.notice) == ("motion", "nano", None, None)
     assert (made.detector_weights, made.segmenter_weights) == (None, None)
 
 
 def test_auto_falls_back_and_says_why_in_one_line() -> None:
     made = planned("auto", "auto")
-    assert (made.models.detector, made.models.segmenter) == ("motion", "grabcut")
+    assert (made.models.detector, made.models.segmenter) == ("motion", "nano")
     assert (made.detector_weights, made.segmenter_weights) == (None, None)
     assert made.notice is not None
     assert made.notice.startswith("the weights of yolox-nano are not here: ")
-    assert made.notice.endswith("; using motion + grabcut")
+    assert made.notice.endswith("; using motion + nano")
     assert "\n" not in made.notice
     assert made.models.notice == "no weights for yolox-nano and mobilesam"
 
@@ -83,7 +83,7 @@ def test_only_the_model_without_weights_is_replaced(tmp_path: Path) -> None:
     own.touch()
     made = planned("auto", "auto", detector_weights=str(own))
     assert (made.models.detector, made.detector_weights) == ("yolox-nano", own)
-    assert (made.models.segmenter, made.segmenter_weights) == ("grabcut", None)
+    assert (made.models.segmenter, made.segmenter_weights) == ("nano", None)
     assert made.notice is not None
     assert made.notice.startswith("the weights of mobilesam are not here: ")
     assert made.models.notice == "no weights for mobilesam"
@@ -100,7 +100,7 @@ def test_a_network_found_missing_is_not_asked_again(monkeypatch: pytest.MonkeyPa
         raise WeightsUnavailableError(f"{name} is far away")
 
     monkeypatch.setattr(plan, "resolve", unavailable)
-    assert planned("auto", "auto").notice == "yolox-nano is far away; using motion + grabcut"
+    assert planned("auto", "auto").notice == "yolox-nano is far away; using motion + nano"
     assert asked == [("yolox-nano", False), ("mobilesam", True)]
 
 
@@ -110,7 +110,7 @@ def test_auto_does_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(plan, "resolve", damaged)
     with pytest.raises(WeightsError, match="yolox-nano is not what it claims"):
-        planned("auto", "grabcut")
+        planned("auto", "nano")
     with pytest.raises(WeightsError, match="mobilesam is not what it claims"):
         planned("motion", "auto")
 
@@ -179,14 +179,13 @@ def test_a_segmenter_takes_a_checkpoint_of_the_users_own(tmp_path: Path, model: 
 
 def test_a_segmenter_that_does_not_exist_names_those_that_do() -> None:
     with pytest.raises(
-        SettingsError, match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b, .*, grabcut, or a plug-in"
+        SettingsError, match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b, .*, nano, or a plug-in"
     ):
         planned(segmenter="sam3")
 
 
-def test_a_segmenter_without_weights_is_given_none() -> None:
-    with pytest.raises(SettingsError, match=r"^segmenter\.weights: grabcut takes no weights"):
-        planned(segmenter_weights="own.pt")
+def test_nano_runs_a_network_of_the_users_own() -> None:
+    assert planned(segmenter_weights="own.onnx").segmenter_weights == Path("own.onnx")
 
 
 def test_a_plugin_is_given_its_weights_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +203,7 @@ def test_what_a_plugin_may_be_asked_for_is_its_own_affair(tmp_path: Path, monkey
 
     def check(model: str, classes: list[str | int]) -> None:
         check_models(
-            check_config({"sources": [{"url": 0}], "detector": {"model": model, "classes": classes}, "segmenter": {"model": "grabcut"}})
+            check_config({"sources": [{"url": 0}], "detector": {"model": model, "classes": classes}, "segmenter": {"model": "nano"}})
         )
 
     check("mine", ["a red cup, half full", 999])
@@ -264,8 +263,8 @@ def test_a_file_that_is_no_checkpoint_is_told_before_a_process_is_spawned(tmp_pa
 @pytest.mark.parametrize(
     ("segmenter", "message"),
     [
-        ({"model": "grabcut", "backend": "openvino"}, "segmenter.backend: openvino is for mobilesam alone, and grabcut is no network;"),
-        ({"model": "grabcut", "imgsz": 512}, "segmenter.imgsz: 512 is for mobilesam alone"),
+        ({"model": "nano", "backend": "openvino"}, "segmenter.backend: openvino is for mobilesam alone, and nano runs "),
+        ({"model": "nano", "imgsz": 512}, "segmenter.imgsz: 512 is for mobilesam alone"),
         (
             {"model": "sam-vit-b", "backend": "onnxruntime"},
             "segmenter.backend: onnxruntime is for mobilesam alone, and sam-vit-b computes ",

@@ -35,7 +35,7 @@ def result(*objects: TrackedObject, notice: str | None = None, width: int = WIDT
         t_capture_unix_ns=0,
         ledger=Ledger(),
         dropped=Dropped(),
-        models=Models(detector="motion", segmenter="grabcut", notice=notice),
+        models=Models(detector="motion", segmenter="nano", notice=notice),
         boxes_seq=0,
         objects=objects,
     )

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from annotated import CLASSES, detection, disc, settings_of, write_picture
 
-from streamseg.annotate.atomic import unfinished
 from streamseg.annotate.dataset import Settings, open_dataset
 from streamseg.annotate.formats import FORMATS, create_format
 from streamseg.annotate.labelling import LabelledObject, LabelledPicture
 from streamseg.annotate.pictures import PictureFile
+from streamseg.atomic import unfinished
 from streamseg.errors import OutputExistsError, UsageError
 
 HEIGHT, WIDTH = 80, 120

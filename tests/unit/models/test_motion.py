@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streamseg.messages import Box, Detection, Image
 from streamseg.models.detectors import DetectorOptions
 from streamseg.models.detectors.motion import MotionDetector
-from streamseg.models.grabcut import GrabCut
+from streamseg.models.nano.segmenter import Nano
 
 HEIGHT, WIDTH = 360, 480
 
@@ -93,14 +93,14 @@ def test_an_object_that_rests_before_it_moves_is_found_when_it_moves() -> None:
 
 
 def test_masks_within_the_boxes() -> None:
-    scene, grabcut = Scene(step=4.0), GrabCut()
+    scene, nano = Scene(step=4.0), Nano()
     detector = MotionDetector(DetectorOptions(model="motion"))
     scores = []
     for number in range(24):
         image, truth = scene.render(number)
         detections = detector.detect(image)
         if number >= 2:
-            masks = [answer.mask.paste(HEIGHT, WIDTH) for answer in grabcut.decode(grabcut.encode(image), detections) if answer.mask]
+            masks = [answer.mask.paste(HEIGHT, WIDTH) for answer in nano.decode(nano.encode(image), detections) if answer.mask]
             scores.append(max((float((mask & truth).sum() / (mask | truth).sum()) for mask in masks), default=0.0))
     assert np.mean(scores) >= 0.85
 

@@ -48,8 +48,8 @@ def test_the_device_must_exist(mobile_sam: Path) -> None:
 def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b"):
         create_segmenter(SegmenterOptions("sam3"))
-    with pytest.raises(SettingsError, match=r"^segmenter\.weights: grabcut takes no weights"):
-        create_segmenter(SegmenterOptions("grabcut", tmp_path))
+    with pytest.raises(CheckpointError, match=r"gone\.onnx: No such file or directory"):
+        create_segmenter(SegmenterOptions("nano", tmp_path / "gone.onnx"))
     with pytest.raises(WeightsError, match=r"gone\.pt is not a file"):
         create_segmenter(SegmenterOptions("mobilesam", tmp_path / "gone.pt"))
     for wrong, message in (
@@ -62,10 +62,10 @@ def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
             SegmenterOptions("mobilesam", **wrong)
 
 
-def test_grabcut_does_not_load_torch() -> None:
+def test_nano_does_not_load_torch() -> None:
     program = (
         "import sys\nfrom streamseg.models.segmenters import SegmenterOptions, create_segmenter\n"
-        "print(create_segmenter(SegmenterOptions('grabcut')).name, 'torch' in sys.modules)"
+        "print(create_segmenter(SegmenterOptions('nano')).name, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "grabcut False\n"
+    assert done.stdout == "nano False\n"

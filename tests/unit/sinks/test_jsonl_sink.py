@@ -26,7 +26,7 @@ def result(seq: int) -> Result:
         t_capture_unix_ns=0,
         ledger=Ledger(),
         dropped=Dropped(),
-        models=Models(detector="motion", segmenter="grabcut"),
+        models=Models(detector="motion", segmenter="nano"),
         boxes_seq=None,
         objects=(),
     )

@@ -91,7 +91,7 @@ def publisher(settings: PublishSettings) -> Iterator[Publisher]:
 def result(seq: int) -> Result:
     return Result(
         run_id="a", epoch=0, seq=seq, source="main", width=64, height=48, pts_ns=0, t_capture_unix_ns=0, ledger=Ledger(),
-        dropped=Dropped(), models=Models(detector="motion", segmenter="grabcut"), boxes_seq=None, objects=(),
+        dropped=Dropped(), models=Models(detector="motion", segmenter="nano"), boxes_seq=None, objects=(),
     )  # fmt: skip
 
 

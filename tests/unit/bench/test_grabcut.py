@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamseg.bench.grabcut import GrabCut
 from streamseg.messages import NONE, Box, Detection, Image
-from streamseg.models.grabcut import GrabCut
 
 
 def detection(xyxy: Box) -> Detection:

@@ -1,0 +1,60 @@
+"""Draws the pictures of nano's model card from photographs that scikit-image ships: `python scripts/nano_pictures.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage import data
+
+from streamseg.messages import Box, Image
+from streamseg.models.nano.drawing import draw_masks
+from streamseg.models.nano.network_file import OnnxNetwork
+
+FOLDER = Path(__file__).parents[1] / "streamseg" / "models" / "nano"
+TILE = 320
+CASES: tuple[tuple[str, Box], ...] = (
+    ("chelsea", (5, 5, 450, 299)),
+    ("coffee", (172, 15, 430, 320)),
+    ("rocket", (300, 118, 348, 418)),
+    ("astronaut", (165, 10, 300, 205)),
+    ("astronaut", (15, 0, 445, 511)),
+    ("astronaut", (395, 20, 500, 490)),
+    ("coffee", (232, 225, 385, 330)),
+    ("motorcycle", (60, 40, 690, 480)),
+)
+"""Four that come out well, then four that do not."""
+
+
+def main() -> None:
+    """Write one picture with a tile for each case."""
+    network = OnnxNetwork()
+    tiles = [_tile(_photograph(name), box, network) for name, box in CASES]
+    rows = [np.hstack(tiles[first : first + 4]) for first in range(0, len(tiles), 4)]
+    cv2.imwrite(str(FOLDER / "card.jpg"), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+def _photograph(name: str) -> Image:
+    rgb = data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(data, name)()
+    return np.ascontiguousarray(rgb[..., 2::-1])
+
+
+def _tile(image: Image, box: Box, network: OnnxNetwork) -> Image:
+    (answer,) = draw_masks(network, image, [box])
+    shown = image.copy()
+    if answer.mask is not None:
+        covered = answer.mask.paste(*image.shape[:2])
+        shown[covered] = (shown[covered] * 0.5 + np.array((0, 80, 255)) * 0.5).astype(np.uint8)
+    left, top, right, bottom = (round(edge) for edge in box)
+    cv2.rectangle(shown, (left, top), (right, bottom), (255, 255, 255), 2)
+    scale = TILE / max(shown.shape[:2])
+    shown = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    tile = np.full((TILE, TILE, 3), 255, np.uint8)
+    tile[: shown.shape[0], : shown.shape[1]] = shown
+    cv2.putText(tile, f"{answer.predicted_iou:.2f}", (8, TILE - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 2)
+    return tile
+
+
+if __name__ == "__main__":
+    main()

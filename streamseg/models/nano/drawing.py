@@ -1,0 +1,76 @@
+"""From a frame and boxes to masks: one function of arrays, with or without masks that are known already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamseg.masks import Mask
+from streamseg.messages import Box, Image
+from streamseg.models.nano.window import SIDE, Window, box_plane, crop, mask_plane, paste, window_around
+
+Planes = NDArray[np.float32]
+Network = Callable[[Planes, Planes], tuple[Planes, Planes]]
+"""Pictures of shape (n, 3, SIDE, SIDE) and hints of the same shape to mask logits (n, SIDE, SIDE) and predicted IoU (n,), 0 to 1."""
+
+_BATCH = 16
+"""Boxes at once: more are no faster a box, and take more memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The network's answer for one box.
+
+    Attributes:
+        mask: None where the box lies outside the frame, or holds no object.
+        predicted_iou: What intersection over union with the true mask is to be expected, 0 to 1.
+    """
+
+    mask: Mask | None
+    predicted_iou: float
+
+
+def draw_masks(network: Network, image: Image, boxes: Sequence[Box], priors: Sequence[Mask | None] | None = None) -> list[Drawn]:
+    """Draw the mask of the object in each box.
+
+    Args:
+        network: What computes.
+        image: Shape (height, width, 3), uint8, BGR.
+        boxes: In pixels of the frame; they may leave it.
+        priors: For each box the mask that is believed to be there, such as one carried from an older frame, or None.
+
+    Returns:
+        One answer for each box, in the order given.
+    """
+    height, width = image.shape[:2]
+    given = [None] * len(boxes) if priors is None else priors
+    drawn = [Drawn(None, 0.0)] * len(boxes)
+    windows = [window_around(box, width, height) for box in boxes]
+    seen = [(place, window) for place, window in enumerate(windows) if window is not None]
+    for first in range(0, len(seen), _BATCH):
+        batch = seen[first : first + _BATCH]
+        pictures = normalise([crop(image, window) for _, window in batch])
+        hints = np.stack([hint_planes(boxes[place], window, given[place]) for place, window in batch])
+        logits, qualities = network(pictures, hints)
+        for (place, window), answer, quality in zip(batch, logits, qualities, strict=True):
+            drawn[place] = Drawn(paste(answer, window, width, height), float(quality))
+    return drawn
+
+
+def normalise(crops: Sequence[Image]) -> Planes:
+    """The network's pictures: crops of shape (SIDE, SIDE, 3), uint8, to (n, 3, SIDE, SIDE), about -1 to 1."""
+    return np.asarray(cv2.dnn.blobFromImages(list(crops), 1 / 128, mean=(127, 127, 127)), np.float32)
+
+
+def hint_planes(box: Box, window: Window, prior: Mask | None) -> Planes:
+    """What the network is told beside the picture: shape (3, SIDE, SIDE); see `NanoNetwork.forward`."""
+    hints = np.zeros((3, SIDE, SIDE), np.float32)
+    hints[0] = box_plane(box, window)
+    if prior is not None:
+        hints[1] = mask_plane(prior, window)
+        hints[2] = 1
+    return hints

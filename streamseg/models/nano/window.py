@@ -1,0 +1,113 @@
+"""The square that the network sees of a box, and the way back from its answer to the frame.
+
+A pixel is the unit square around its centre: column `i` spans `i` to `i + 1`, as in boxes. Windows have whole-pixel edges, so that
+resizing between a window and the network's square is exact: the point `x` of the frame lies at `(x - left) / width * SIDE`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamseg.masks import Mask
+from streamseg.messages import Box, Image
+
+SIDE: Final = 96
+"""Pixels of the network's square."""
+MARGIN: Final = 0.2
+"""Share of the box's sides that is shown around it on each side."""
+_LONGEST_RATIO = 2.0
+"""A box longer than this is given more surroundings rather than being stretched further."""
+_SMALLEST_SIDE = 8
+"""Of a window, in pixels."""
+_GREY = 127
+"""What lies outside the frame."""
+
+Plane = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of whole pixels, right and bottom exclusive; it may leave the frame."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """In pixels of the frame."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """In pixels of the frame."""
+        return self.bottom - self.top
+
+
+def window_around(box: Box, width: int, height: int, margin: float = MARGIN) -> Window | None:
+    """The window of a box, of the part of it that lies in a frame of that size; None for a box that lies outside."""
+    left, top, right, bottom = max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))
+    if right <= left or bottom <= top:
+        return None
+    wide, high = (right - left) * (1 + 2 * margin), (bottom - top) * (1 + 2 * margin)
+    wide, high = max(wide, high / _LONGEST_RATIO, _SMALLEST_SIDE), max(high, wide / _LONGEST_RATIO, _SMALLEST_SIDE)
+    centre_x, centre_y = (left + right) / 2, (top + bottom) / 2
+    return Window(
+        math.floor(centre_x - wide / 2), math.floor(centre_y - high / 2), math.ceil(centre_x + wide / 2), math.ceil(centre_y + high / 2)
+    )
+
+
+def crop(image: Image, window: Window) -> Image:
+    """What the network sees of a frame of shape (height, width, channels), or (height, width): `SIDE` x `SIDE`, grey outside."""
+    height, width = image.shape[:2]
+    left, top, right, bottom = max(window.left, 0), max(window.top, 0), min(window.right, width), min(window.bottom, height)
+    inside = image[top:bottom, left:right]
+    if (left, top, right, bottom) != (window.left, window.top, window.right, window.bottom):
+        border = (top - window.top, window.bottom - bottom, left - window.left, window.right - right)
+        inside = np.asarray(cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT, value=(_GREY, _GREY, _GREY)), np.uint8)
+    return np.asarray(_resize(inside), np.uint8)
+
+
+def box_plane(box: Box, window: Window) -> Plane:
+    """How much of each pixel of the network's square the box covers: shape (SIDE, SIDE), 0 to 1."""
+    columns = _covered((box[0] - window.left) / window.width, (box[2] - window.left) / window.width)
+    rows = _covered((box[1] - window.top) / window.height, (box[3] - window.top) / window.height)
+    return rows[:, None] * columns[None, :]
+
+
+def mask_plane(mask: Mask, window: Window) -> Plane:
+    """How much of each pixel of the network's square a mask of the frame covers: shape (SIDE, SIDE), 0 to 1."""
+    full = np.zeros((window.height, window.width), np.float32)
+    left, top = max(mask.x, window.left), max(mask.y, window.top)
+    right, bottom = min(mask.x + mask.width, window.right), min(mask.y + mask.height, window.bottom)
+    if left < right and top < bottom:
+        full[top - window.top : bottom - window.top, left - window.left : right - window.left] = mask.bits[
+            top - mask.y : bottom - mask.y, left - mask.x : right - mask.x
+        ]
+    return np.asarray(_resize(full), np.float32)
+
+
+def paste(logits: Plane, window: Window, width: int, height: int) -> Mask | None:
+    """The mask in a frame of that size where the network's answer of shape (SIDE, SIDE) is above zero; None where it is nowhere."""
+    full = cv2.resize(logits, (window.width, window.height), interpolation=cv2.INTER_LINEAR) > 0
+    left, top = max(window.left, 0), max(window.top, 0)
+    inside = full[top - window.top : max(height - window.top, 0), left - window.left : max(width - window.left, 0)]
+    return Mask.crop(inside, left, top)
+
+
+def _resize(pixels: NDArray[np.uint8] | Plane) -> NDArray[np.integer[Any] | np.floating[Any]]:
+    shrinks = pixels.shape[0] >= SIDE and pixels.shape[1] >= SIDE
+    return cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _covered(first: float, last: float) -> Plane:
+    """The share of each of `SIDE` equal parts of 0 to 1 that the interval covers."""
+    edges = np.clip(np.arange(SIDE + 1, dtype=np.float64) / SIDE, first, max(first, last))
+    return np.asarray(np.diff(edges) * SIDE, np.float32)

@@ -1,0 +1,214 @@
+"""The network: ImageNet features, and a decoder that draws the mask of the object in a box.
+
+The encoder is that of EfficientNet-Lite0 (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019;
+the Lite variants are Google's, 2020), with its normalisations folded into its convolutions, up to its first blocks at stride 32. Box and
+prior enter as planes beside the picture, and once more at each level of the decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PICTURE_CHANNELS = 3
+HINT_CHANNELS = 3
+"""The box, the prior, and a plane of ones where there is a prior."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Inverted residual blocks (Sandler et al., "MobileNetV2", 2018); the first of them has the stride."""
+
+    channels: int
+    kernel: int
+    stride: int
+    expansion: int
+    blocks: int
+
+
+_STEM_CHANNELS = 32
+_STAGES = (
+    _Stage(16, 3, 1, 1, 1),
+    _Stage(24, 3, 2, 6, 2),
+    _Stage(40, 5, 2, 6, 2),
+    _Stage(80, 3, 2, 6, 3),
+    _Stage(112, 5, 1, 6, 3),
+    _Stage(192, 5, 2, 6, 1),
+)
+_LEVELS = (0, 1, 2, 4, 5)
+"""The stages that the decoder reads: strides 2, 4, 8, 16 and 32."""
+_WIDTHS = (16, 64, 96, 128, 128)
+"""Of the decoder at each of those levels."""
+_KERNELS = (3, 3, 5, 5, 5)
+_BLOCKS = (1, 1, 2, 2, 1)
+
+
+class Convolution(nn.Module):
+    """A convolution that keeps the size or halves it, perhaps normalised, perhaps clipped to 0 to 6 as in the Lite networks."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        normalised: bool = False,
+        clipped: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs) if normalised else nn.Identity()
+        self._clipped = clipped
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (n, inputs, height, width) to (n, outputs, height / stride, width / stride)."""
+        x = self.norm(self.conv(x))
+        return functional.relu6(x) if self._clipped else x
+
+    def fold(self) -> None:
+        """Fold the normalisation into the convolution, for good."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.conv = nn.utils.fusion.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
+            self.norm = nn.Identity()
+
+
+class _Residual(nn.Module):
+    def __init__(self, inputs: int, stage: _Stage, stride: int) -> None:
+        super().__init__()
+        wide = inputs * stage.expansion
+        self.expand = Convolution(inputs, wide, clipped=True) if stage.expansion > 1 else nn.Identity()
+        self.depthwise = Convolution(wide, wide, stage.kernel, stride=stride, groups=wide, clipped=True)
+        self.project = Convolution(wide, stage.channels)
+        self._skips = stride == 1 and inputs == stage.channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.project(self.depthwise(self.expand(x)))
+        return x + y if self._skips else y
+
+
+class _Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = Convolution(PICTURE_CHANNELS + HINT_CHANNELS, _STEM_CHANNELS, 3, stride=2, clipped=True)
+        self.stages = nn.ModuleList()
+        channels = _STEM_CHANNELS
+        for stage in _STAGES:
+            blocks = [_Residual(channels, stage, stage.stride)]
+            blocks += [_Residual(stage.channels, stage, 1) for _ in range(stage.blocks - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels = stage.channels
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.stem(x)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return [features[place] for place in _LEVELS]
+
+
+class _Separable(nn.Module):
+    def __init__(self, width: int, kernel: int, *, normalised: bool) -> None:
+        super().__init__()
+        self.depthwise = Convolution(width, width, kernel, groups=width, normalised=normalised)
+        self.pointwise = Convolution(width, width, normalised=normalised)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.pointwise(self.depthwise(x)))
+
+
+class _Level(nn.Module):
+    """Joins what comes from below with the encoder's features and the hints of its own resolution."""
+
+    def __init__(self, features: int, width: int, kernel: int, blocks: int, *, finest: bool, below: int | None, normalised: bool) -> None:
+        super().__init__()
+        self.features = Convolution(features, width, normalised=normalised)
+        # The finest level reads the hints themselves, at twice its resolution; so the prior's outline arrives whole.
+        self.hints = nn.Conv2d(HINT_CHANNELS, width, 2 if finest else 1, 2 if finest else 1, bias=False)
+        self.below = None if below is None else Convolution(below, width, normalised=normalised)
+        self.blocks = nn.Sequential(*(_Separable(width, kernel, normalised=normalised) for _ in range(blocks)))
+
+    def forward(self, features: Tensor, hints: Tensor, below: Tensor | None) -> Tensor:
+        x: Tensor = self.features(features) + self.hints(hints)
+        if self.below is not None and below is not None:
+            x = x + functional.interpolate(self.below(below), scale_factor=2.0, mode="nearest")
+        joined: Tensor = self.blocks(functional.relu(x))
+        return joined
+
+
+class NanoNetwork(nn.Module):
+    """Draws one mask for each window.
+
+    Args:
+        normalised: Whether the decoder has batch normalisation, which training from ImageNet needs; it is folded in the end, and
+            training that goes on from a finished network does without.
+    """
+
+    def __init__(self, *, normalised: bool = False) -> None:
+        super().__init__()
+        self.encoder = _Encoder()
+        self.levels = nn.ModuleList()
+        for place, stage in enumerate(_LEVELS):
+            below = _WIDTHS[place + 1] if place + 1 < len(_LEVELS) else None
+            self.levels.append(
+                _Level(
+                    _STAGES[stage].channels,
+                    _WIDTHS[place],
+                    _KERNELS[place],
+                    _BLOCKS[place],
+                    finest=place == 0,
+                    below=below,
+                    normalised=normalised,
+                )
+            )
+        self.draw = nn.Conv2d(_WIDTHS[0], 4, 1)
+        self.judge = nn.Linear(_WIDTHS[0] + _WIDTHS[-1] + 2, 1)
+
+    def forward(self, pictures: Tensor, hints: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw and judge.
+
+        Args:
+            pictures: Shape (n, 3, SIDE, SIDE), float32, BGR, from -1 to 1.
+            hints: Shape (n, 3, SIDE, SIDE), float32: the box and the prior, 0 to 1, and ones where there is a prior.
+
+        Returns:
+            Logits of shape (n, SIDE, SIDE), above zero on the object, and logits of the expected IoU, shape (n,).
+        """
+        features = self.encoder(torch.cat((pictures, hints), 1))
+        scaled = [hints, *_halvings(functional.avg_pool2d(hints, 2), len(_LEVELS) - 1)]
+        x: Tensor | None = None
+        deepest: Tensor | None = None
+        for place in reversed(range(len(_LEVELS))):
+            x = self.levels[place](features[place], scaled[place], x)
+            deepest = x if deepest is None else deepest
+        assert x is not None and deepest is not None
+        logits = functional.pixel_shuffle(self.draw(x), 2)
+        evidence = torch.cat((x.mean((2, 3)), deepest.mean((2, 3)), _certainty(logits)), 1)
+        return logits[:, 0], self.judge(evidence)[:, 0]
+
+    def convolutions(self) -> Iterator[Convolution]:
+        """All that may be normalised."""
+        return (module for module in self.modules() if isinstance(module, Convolution))
+
+
+def _halvings(planes: Tensor, number: int) -> list[Tensor]:
+    halved = []
+    for _ in range(number):
+        planes = functional.avg_pool2d(planes, 2)
+        halved.append(planes)
+    return halved
+
+
+def _certainty(logits: Tensor) -> Tensor:
+    """What the probabilities say of the mask themselves: the IoU to be expected, if each pixel were right, and the mask's size."""
+    probabilities = logits.detach().sigmoid()
+    chosen = (logits.detach() > 0).float()
+    both = (probabilities * chosen).sum((2, 3))
+    either = torch.maximum(probabilities, chosen).sum((2, 3))
+    return torch.cat((both / (either + 1.0), chosen.mean((2, 3))), 1)

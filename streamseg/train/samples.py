@@ -1,0 +1,178 @@
+"""Training samples: an object, turned, filmed and boxed anew each time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamseg.masks import Mask
+from streamseg.messages import Box, Image
+from streamseg.models.nano.drawing import normalise
+from streamseg.models.nano.window import MARGIN, SIDE, Window, box_plane, crop, window_around
+from streamseg.train.camera import as_filmed
+from streamseg.train.outlines import Photograph
+from streamseg.train.patches import Patch, read_patch
+from streamseg.train.priors import stale
+
+_CANVAS = 224
+"""Pixels of the square in which objects are turned, before the window is cut out of it."""
+_OBJECT = (80.0, 130.0)
+"""Range of the longer side of the object in it."""
+_PATCHES_KEPT = 6000
+"""About 250 KB each."""
+_GREY = 127
+_SMALL_OBJECT = 96.0
+"""Pixels of the longer side below which an object is shown less often: outlines of small ones are coarse."""
+
+Planes = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """What the network is shown, and what it should answer.
+
+    Attributes:
+        picture: Shape (3, SIDE, SIDE); see `NanoNetwork.forward`.
+        hints: Shape (3, SIDE, SIDE).
+        target: Shape (SIDE, SIDE), 0 to 1.
+    """
+
+    picture: Planes
+    hints: Planes
+    target: Planes
+
+
+class Samples:
+    """Draws samples; the same seed and number always give the same one."""
+
+    def __init__(self, photographs: Sequence[Photograph], seed: int) -> None:
+        self._objects: list[tuple[Path, Mask]] = [(photograph.path, mask) for photograph in photographs for mask in photograph.masks]
+        shares = np.array([_share(mask) for _, mask in self._objects])
+        self._shares = np.cumsum(shares / shares.sum())
+        self._seed = seed
+        self._patch = lru_cache(maxsize=_PATCHES_KEPT)(self._read)
+
+    def __len__(self) -> int:
+        """How many objects there are."""
+        return len(self._objects)
+
+    def draw(self, number: int) -> Sample:
+        """The sample of that number.
+
+        Raises:
+            DataError: A photograph cannot be read, or does not fit its outline.
+        """
+        rng = np.random.default_rng((self._seed, number))
+        while True:
+            scene = _turned(self._pick(rng), rng)
+            if rng.random() < 0.1:
+                scene = _on_other_background(scene, _turned(self._pick(rng), rng))
+            if rng.random() < 0.08:
+                scene = _occluded(scene, _turned(self._pick(rng), rng), rng)
+            true = Mask.crop(scene.mask > 127)
+            if true is not None and min(true.width, true.height) >= 8:
+                return _framed(scene, true, rng)
+
+    def _pick(self, rng: np.random.Generator) -> Patch:
+        place = int(np.searchsorted(self._shares, rng.random()))
+        return self._patch(min(place, len(self._objects) - 1))
+
+    def _read(self, place: int) -> Patch:
+        return read_patch(*self._objects[place])
+
+
+def _share(mask: Mask) -> float:
+    """How often an object is shown: less often where its outline is coarse, more often where its box holds much else."""
+    filled = mask.area / (mask.width * mask.height)
+    return min(max(max(mask.width, mask.height) / _SMALL_OBJECT, 0.35), 1.0) * (1.5 - filled)
+
+
+def _turned(patch: Patch, rng: np.random.Generator) -> Patch:
+    """The object in the middle of the canvas, mirrored, turned and stretched by chance."""
+    side = patch.image.shape[0]
+    size = rng.uniform(*_OBJECT)
+    scale = size / patch.object_side
+    angle = rng.normal(0, 0.2) if rng.random() < 0.3 else 0.0
+    stretch = math.exp(rng.normal(0, 0.06))
+    turn = np.array(((math.cos(angle), -math.sin(angle)), (math.sin(angle), math.cos(angle)))) * scale
+    turn = turn @ np.diag((stretch, 1 / stretch))
+    if rng.random() < 0.5:
+        turn = turn @ np.diag((-1.0, 1.0))
+    image, mask = patch.image, patch.mask
+    middle = np.array((_CANVAS / 2 - 0.5, _CANVAS / 2 - 0.5)) - turn @ np.array((side / 2 - 0.5, side / 2 - 0.5))
+    matrix = np.hstack((turn, middle[:, None]))
+    if scale < 0.7:
+        # Averaging first, as windows of large objects are.
+        blur = 0.5 / scale - 0.3
+        image, mask = _blurred(image, blur), _blurred(mask, blur)
+    return Patch(_warped(image, matrix, _GREY), _warped(mask, matrix, 0), size)
+
+
+def _blurred(pixels: NDArray[np.uint8], spread: float) -> NDArray[np.uint8]:
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), spread), np.uint8)
+
+
+def _warped(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], outside: int) -> NDArray[np.uint8]:
+    size, border = (_CANVAS, _CANVAS), (outside,) * 3
+    warped = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+    return np.asarray(warped, np.uint8)
+
+
+def _on_other_background(scene: Patch, other: Patch) -> Patch:
+    """The object alone, with soft edges, where another one is."""
+    return Patch(_blend(other.image, scene.image, scene.mask), scene.mask, scene.object_side)
+
+
+def _occluded(scene: Patch, other: Patch, rng: np.random.Generator) -> Patch:
+    """Another object over a part of this one."""
+    shift = rng.uniform(0.3, 0.6, 2) * rng.choice((-1, 1), 2) * scene.object_side
+    matrix = np.array(((1, 0, shift[0]), (0, 1, shift[1])))
+    image, mask = _warped(other.image, matrix, _GREY), _warped(other.mask, matrix, 0)
+    left = np.where(mask > 127, 0, scene.mask).astype(np.uint8)
+    return Patch(_blend(scene.image, image, mask), left, scene.object_side)
+
+
+def _blend(below: Image, above: Image, mask: NDArray[np.uint8]) -> Image:
+    share = cv2.GaussianBlur(mask, (3, 3), 0)[..., None].astype(np.float32) / 255
+    return (below + (above.astype(np.float32) - below) * share).astype(np.uint8)
+
+
+def _framed(scene: Patch, true: Mask, rng: np.random.Generator) -> Sample:
+    """The window of a box that is more or less right, with or without a prior."""
+    box = _jittered(true.xyxy, rng)
+    window = window_around(box, _CANVAS, _CANVAS, MARGIN)
+    assert window is not None
+    picture = as_filmed(crop(scene.image, window), rng)
+    target = _target(scene.mask, window)
+    hints = np.zeros((3, SIDE, SIDE), np.float32)
+    hints[0] = box_plane(box, window)
+    if rng.random() < 0.5:
+        hints[1] = stale(target, rng)
+        hints[2] = 1
+    return Sample(normalise([picture])[0], hints, target)
+
+
+def _jittered(box: Box, rng: np.random.Generator) -> Box:
+    """Edges off by chance: mostly as a good detector's are, now and then as a bad one's."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    spread = float(rng.choice((0.0, 0.03, 0.06, 0.1), p=(0.35, 0.3, 0.25, 0.1)))
+    moves = np.clip(rng.normal(0, spread, 4), -0.25, 0.25) * (width, height, width, height)
+    left, top, right, bottom = np.array(box) + moves
+    left, top = min(max(left, 0.0), _CANVAS - 4.0), min(max(top, 0.0), _CANVAS - 4.0)
+    return (float(left), float(top), float(max(right, left + 3)), float(max(bottom, top + 3)))
+
+
+def _target(mask: NDArray[np.uint8], window: Window) -> Planes:
+    left, top = max(window.left, 0), max(window.top, 0)
+    full = np.zeros((window.height, window.width), np.float32)
+    inside = mask[top : window.bottom, left : window.right]
+    full[top - window.top : top - window.top + inside.shape[0], left - window.left : left - window.left + inside.shape[1]] = inside
+    shrinks = min(full.shape) >= SIDE
+    return np.asarray(cv2.resize(full, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR) / 255, np.float32)

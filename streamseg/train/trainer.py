@@ -1,0 +1,127 @@
+"""One training: the batches, the network that learns from them, and its running average."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from streamseg.errors import StreamsegError
+from streamseg.train.checkpoint import Checkpoint
+from streamseg.train.losses import loss
+from streamseg.train.network import NanoNetwork
+from streamseg.train.samples import Samples
+
+BATCH = 32
+_ENCODER_SHARE = 0.25
+"""Of the learning rate, for features that are good already."""
+_WARM_UP = 0.1
+_WEIGHT_DECAY = 0.02
+_LARGEST_GRADIENT = 1.0
+_AVERAGED = 0.998
+"""Share of the running average that stays in each step."""
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Pictures, hints and targets."""
+
+
+def batches(samples: Samples, first: int, last: int, workers: int) -> Iterator[Batch]:
+    """The batches from number `first` up to `last`, made by so many other processes.
+
+    Raises:
+        DataError: A photograph does not fit its outline.
+        SourceError: A photograph cannot be read.
+    """
+    # OpenCV's own threads would fight with those of the network; a process that was forked keeps this.
+    cv2.setNumThreads(1)
+    for batch in DataLoader(_Batches(samples, first, last), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None):
+        if isinstance(batch, StreamsegError):
+            raise batch
+        yield batch
+
+
+class _Batches(Dataset[Batch | StreamsegError]):
+    """The batches that are left. An error is handed on as it is: raised in another process, it would become its traceback."""
+
+    def __init__(self, samples: Samples, first: int, last: int) -> None:
+        self._samples, self._first, self._last = samples, first, last
+
+    def __len__(self) -> int:
+        return self._last - self._first
+
+    def __getitem__(self, place: int) -> Batch | StreamsegError:
+        first = (self._first + place) * BATCH
+        try:
+            samples = [self._samples.draw(number) for number in range(first, first + BATCH)]
+        except StreamsegError as error:
+            return error
+        pictures, hints, targets = (
+            np.stack(parts) for parts in zip(*((one.picture, one.hints, one.target) for one in samples), strict=True)
+        )
+        return torch.from_numpy(pictures), torch.from_numpy(hints), torch.from_numpy(targets)
+
+
+class Trainer:
+    """The network, its running average, and what moves them.
+
+    Args:
+        network: Where it begins.
+        rate: The highest learning rate.
+        steps: Batches until the end.
+        device: Where it computes.
+    """
+
+    def __init__(self, network: NanoNetwork, rate: float, steps: int, device: torch.device) -> None:
+        self.network: Any = network.to(device).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(network)
+        encoder = list(network.encoder.parameters())
+        others = [parameter for name, parameter in network.named_parameters() if not name.startswith("encoder.")]
+        rates = [_ENCODER_SHARE * rate, rate]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": group, "lr": own} for group, own in zip((encoder, others), rates, strict=True)], weight_decay=_WEIGHT_DECAY
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, rates, total_steps=steps, pct_start=_WARM_UP)
+        self._device = device
+
+    def step(self, batch: Batch, number: int) -> None:
+        """Learn from one batch."""
+        pictures, hints, targets = (part.to(self._device) for part in batch)
+        logits, quality = self.network(pictures.contiguous(memory_format=torch.channels_last), hints)
+        self.optimiser.zero_grad()
+        torch.autograd.backward(loss(logits, quality, targets))
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+        self.optimiser.step()
+        self.schedule.step()
+        self._follow(min(_AVERAGED, (1 + number) / (10 + number)))
+
+    @torch.no_grad()
+    def _follow(self, stays: float) -> None:
+        for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value, 1 - stays)
+            else:
+                mean.copy_(value)
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from there."""
+        self.network.load_state_dict(checkpoint.network)
+        self.average.load_state_dict(checkpoint.average)
+        self.optimiser.load_state_dict(checkpoint.optimiser)
+        self.schedule.load_state_dict(checkpoint.schedule)
+
+    def checkpoint(self, settings: str, step: int) -> Checkpoint:
+        """Where it stands."""
+        return Checkpoint(
+            settings,
+            step,
+            self.network.state_dict(),
+            self.average.state_dict(),
+            self.optimiser.state_dict(),
+            self.schedule.state_dict(),
+        )

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from drawn_photographs import ellipse_bits, mask_of, rectangle_bits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from streamseg.masks import Bits, Mask
+from streamseg.messages import Box, Image
+from streamseg.models.nano.window import MARGIN, SIDE, Window, box_plane, crop, mask_plane, paste, window_around
+
+Plane = NDArray[np.float32]
+
+
+def around(box: Box, width: int, height: int) -> Window:
+    window = window_around(box, width, height)
+    assert window is not None
+    return window
+
+
+def shown(bits: Bits) -> Image:
+    """A white object on black."""
+    return np.repeat(bits[..., None], 3, axis=2).astype(np.uint8) * np.uint8(255)
+
+
+def there_and_back(bits: Bits, window: Window) -> Mask:
+    """What is left of an object that the network sees and answers exactly as it sees it."""
+    height, width = bits.shape
+    mask = paste(crop(shown(bits), window)[..., 0].astype(np.float32) - 127.5, window, width, height)
+    assert mask is not None
+    return mask
+
+
+@st.composite
+def rectangles(draw: st.DrawFn) -> tuple[int, int, tuple[int, int, int, int]]:
+    """Width and height of a frame, and a rectangle of whole pixels in it."""
+    width, height = draw(st.integers(20, 500)), draw(st.integers(20, 500))
+    left, top = draw(st.integers(0, width - 12)), draw(st.integers(0, height - 12))
+    return width, height, (left, top, draw(st.integers(left + 12, width)), draw(st.integers(top + 12, height)))
+
+
+@given(rectangles())
+@settings(max_examples=150, deadline=None)
+def test_the_edges_of_a_rectangle_come_back_within_half_a_pixel(scene: tuple[int, int, tuple[int, int, int, int]]) -> None:
+    width, height, box = scene
+    window = around(box, width, height)
+    bits = rectangle_bits(height, width, *box)
+    answers = [paste(mask_plane(mask_of(bits), window) - 0.5, window, width, height)]
+    if window.left >= 0 and window.top >= 0 and window.right <= width and window.bottom <= height:
+        answers.append(there_and_back(bits, window))
+    for mask in answers:
+        assert mask is not None
+        for edge, true, side in zip(mask.xyxy, box, (window.width, window.height) * 2, strict=True):
+            assert abs(edge - true) <= 0.5 * max(1.0, side / SIDE)
+
+
+@pytest.mark.parametrize("side", [16, 40, 66, 96, 140, 260])
+def test_the_edges_of_a_rectangle_come_back_exactly(side: int) -> None:
+    box = (41, 53, 41 + side, 53 + side + 3)
+    mask = there_and_back(rectangle_bits(400, 380, *box), around(box, 380, 400))
+    assert mask.xyxy == box
+
+
+@pytest.mark.parametrize("radius", [12, 30, 46, 90, 170])
+@pytest.mark.parametrize("centre", [(200.0, 180.0), (201.3, 177.6)])
+def test_an_ellipse_comes_back_but_for_pixels_on_its_border(radius: int, centre: tuple[float, float]) -> None:
+    bits = ellipse_bits(380, 400, centre, (radius, 0.8 * radius))
+    again = there_and_back(bits, around(mask_of(bits).xyxy, 400, 380)).paste(380, 400)
+    kernel = np.ones((3, 3), np.uint8)
+    inner, outer = (operation(bits.astype(np.uint8), kernel) > 0 for operation in (cv2.erode, cv2.dilate))
+    assert not (inner & ~again).any() and not (again & ~outer).any()
+    assert mask_of(again).iou(mask_of(bits)) > 0.94
+
+
+@pytest.mark.parametrize("window", [Window(10, 5, 40, 29), Window(7, 9, 103, 105), Window(3, 2, 150, 118), Window(20, 4, 80, 112)])
+def test_a_point_of_the_frame_lies_where_the_documented_mapping_says(window: Window) -> None:
+    x, y = np.arange(160) + 0.5, np.arange(120) + 0.5
+    for slope_x, slope_y in ((1.5, 0.0), (0.0, 2.0), (0.8, 0.9)):
+        ramp = np.repeat((slope_y * y[:, None] + slope_x * x)[..., None], 3, axis=2).round().astype(np.uint8)
+        seen = crop(ramp, window)
+        assert seen.shape == (SIDE, SIDE, 3) and seen.dtype == np.uint8
+        places = (np.arange(SIDE) + 0.5) / SIDE
+        expected = slope_y * (window.top + places[:, None] * window.height) + slope_x * (window.left + places * window.width)
+        # Beyond the centres of the outermost pixels there is nothing to interpolate with.
+        wrong = (seen[..., 0] - expected)[3:-3, 3:-3]
+        assert abs(wrong).max() < 1.6
+        assert abs(wrong.mean()) < 0.2
+
+
+def test_what_lies_outside_the_frame_is_grey() -> None:
+    window = Window(-20, -10, 28, 38)
+    seen = crop(np.full((30, 40, 3), 250, np.uint8), window)
+    assert (seen[:18] == 127).all() and (seen[:, :38] == 127).all() and (seen[82:] == 127).all()
+    assert (seen[22:78, 42:] == 250).all()
+
+
+def test_a_grey_frame_can_be_cropped_too() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (60, 70), np.uint8)
+    window = Window(-5, 3, 60, 58)
+    assert np.array_equal(crop(frame, window), crop(np.repeat(frame[..., None], 3, axis=2), window)[..., 0])
+
+
+def test_a_box_is_shown_with_its_margin_around_its_centre() -> None:
+    window = around((100.0, 200.0, 180.0, 260.0), 1000, 1000)
+    assert MARGIN == 0.2
+    assert (window.left, window.top, window.right, window.bottom) == pytest.approx((84, 188, 196, 272), abs=1)
+    wider = window_around((100.0, 200.0, 180.0, 260.0), 1000, 1000, margin=0.5)
+    assert wider is not None
+    assert (wider.left, wider.top, wider.right, wider.bottom) == pytest.approx((60, 170, 220, 290), abs=1)
+
+
+@given(
+    st.tuples(*[st.floats(-300, 600, allow_nan=False)] * 2),
+    st.tuples(*[st.floats(0.01, 500, allow_nan=False)] * 2),
+    st.integers(1, 400),
+    st.integers(1, 400),
+)
+@settings(deadline=None)
+def test_a_window_holds_the_margins_is_not_too_long_nor_too_small_and_no_larger_than_that(
+    corner: tuple[float, float], size: tuple[float, float], width: int, height: int
+) -> None:
+    box = (corner[0], corner[1], corner[0] + size[0], corner[1] + size[1])
+    left, top, right, bottom = max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))
+    window = window_around(box, width, height)
+    if right <= left or bottom <= top:
+        assert window is None
+        return
+    assert window is not None
+    wide, high = 1.4 * (right - left), 1.4 * (bottom - top)
+    wide, high = max(wide, high / 2, 8), max(high, wide / 2, 8)
+    slack = 1e-6
+    for first, last, needed, middle in (
+        (window.left, window.right, wide, (left + right) / 2),
+        (window.top, window.bottom, high, (top + bottom) / 2),
+    ):
+        assert middle - needed / 2 - 1 - slack <= first <= middle - needed / 2 + slack
+        assert middle + needed / 2 - slack <= last <= middle + needed / 2 + 1 + slack
+    assert window.width >= 8 and window.height >= 8
+    assert window.width <= 2 * window.height + 2 and window.height <= 2 * window.width + 2
+    assert window == window_around((left, top, right, bottom), width, height)
+
+
+def test_a_long_box_is_given_surroundings_rather_than_being_stretched() -> None:
+    window = around((100.0, 300.0, 400.0, 310.0), 1000, 1000)
+    assert (window.left, window.top, window.right, window.bottom) == pytest.approx((40, 200, 460, 410), abs=1)
+    window = around((300.0, 100.0, 310.0, 400.0), 1000, 1000)
+    assert (window.left, window.top, window.right, window.bottom) == pytest.approx((200, 40, 410, 460), abs=1)
+
+
+def test_the_smallest_window_has_eight_pixels() -> None:
+    window = around((50.0, 60.0, 51.0, 61.0), 200, 200)
+    assert (window.width, window.height) == (9, 9)
+    assert window.left <= 46.5 and window.right >= 54.5
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (-30.0, 5.0, 0.0, 20.0),
+        (5.0, -30.0, 20.0, 0.0),
+        (100.0, 5.0, 130.0, 20.0),
+        (5.0, 80.0, 20.0, 90.0),
+        (300.0, 300.0, 320.0, 330.0),
+        (40.0, 40.0, 40.0, 60.0),
+        (60.0, 40.0, 40.0, 60.0),
+    ],
+)
+def test_a_box_outside_the_frame_or_of_no_area_has_no_window(box: Box) -> None:
+    assert window_around(box, 100, 80) is None
+
+
+def test_of_a_box_that_leaves_the_frame_only_the_part_inside_counts() -> None:
+    window = around((-1e9, 10.0, 50.0, 1e9), 100, 80)
+    assert window == around((0.0, 10.0, 50.0, 80.0), 100, 80)
+    assert window.left < 0 and window.bottom > 80
+
+
+def boxes_of(side: float) -> st.SearchStrategy[Box]:
+    edges = st.floats(0, side, allow_nan=False, width=32)
+    return st.tuples(edges, edges, edges, edges).map(lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3])))
+
+
+@given(boxes_of(40), st.integers(8, 300), st.integers(8, 300))
+@settings(deadline=None)
+def test_the_plane_of_a_box_sums_up_to_its_area(box: Box, width: int, height: int) -> None:
+    window = Window(-7, 3, -7 + width, 3 + height)
+    inside_x = max(0.0, min(box[2], window.right) - max(box[0], window.left)) / width * SIDE
+    inside_y = max(0.0, min(box[3], window.bottom) - max(box[1], window.top)) / height * SIDE
+    plane = box_plane(box, window)
+    assert plane.shape == (SIDE, SIDE) and plane.dtype == np.float32
+    assert plane.min() >= 0 and plane.max() <= 1 + 1e-6
+    assert plane.sum(dtype=np.float64) == pytest.approx(inside_x * inside_y, abs=0.01)
+
+
+def test_edges_of_a_box_between_pixels_cover_them_in_part() -> None:
+    plane = box_plane((10.25, 20.5, 30.75, 40.0), Window(0, 0, SIDE, SIDE))
+    assert plane[30, 9:12].tolist() == [0, 0.75, 1]
+    assert plane[30, 29:32].tolist() == [1, 0.75, 0]
+    assert plane[19:22, 20].tolist() == [0, 0.5, 1]
+    assert plane[39:41, 20].tolist() == [1, 0]
+    assert plane[20, 10] == 0.375
+    assert box_plane((10.25, 20.0, 10.5, 40.0), Window(0, 0, SIDE, SIDE))[30, 9:12].tolist() == [0, 0.25, 0]
+
+
+def test_a_box_around_the_window_covers_it_and_one_beside_it_or_of_no_area_covers_nothing() -> None:
+    window = Window(20, 20, 60, 60)
+    assert (box_plane((-1e9, -1e9, 1e9, 1e9), window) == 1).all()
+    for box in ((70.0, 20.0, 90.0, 60.0), (0.0, 20.0, 20.0, 60.0), (50.0, 30.0, 30.0, 50.0)):
+        assert not box_plane(box, window).any()
+
+
+@given(rectangles())
+@settings(max_examples=80, deadline=None)
+def test_the_plane_of_a_rectangular_mask_is_that_of_its_box(scene: tuple[int, int, tuple[int, int, int, int]]) -> None:
+    width, height, box = scene
+    window = around(box, width, height)
+    plane, of_box = mask_plane(mask_of(rectangle_bits(height, width, *box)), window), box_plane(box, window)
+    assert plane.shape == of_box.shape and plane.dtype == np.float32
+    assert plane.min() > -1e-5 and plane.max() < 1 + 1e-5
+    if window.width >= SIDE and window.height >= SIDE:
+        assert abs(plane - of_box).max() < 1e-3
+    assert abs(centre_of(plane) - centre_of(of_box)).max() < 0.5
+    assert plane.sum() == pytest.approx(of_box.sum(), rel=0.15)
+
+
+def centre_of(plane: Plane) -> NDArray[np.float64]:
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    return np.array((np.average(x, weights=plane), np.average(y, weights=plane)))
+
+
+def test_of_a_mask_only_the_part_inside_the_window_is_shown() -> None:
+    mask = mask_of(rectangle_bits(300, 300, 50, 60, 250, 260))
+    inside = mask_plane(mask, Window(100, 100, 200, 200))
+    assert np.allclose(inside, 1)
+    partly = mask_plane(mask, Window(-46, 12, 146, 204))
+    assert np.allclose(partly, box_plane(mask.xyxy, Window(-46, 12, 146, 204)), atol=1e-4)
+    for beside in (Window(260, 100, 290, 130), Window(100, 270, 130, 290), Window(-40, 100, 50, 190), Window(100, -40, 190, 60)):
+        assert not mask_plane(mask, beside).any()
+
+
+def test_a_mask_is_pasted_into_the_frame_only() -> None:
+    everywhere = np.ones((SIDE, SIDE), np.float32)
+    for window, box in (
+        (Window(-30, -20, 130, 100), (0, 0, 100, 80)),
+        (Window(-30, 10, 20, 40), (0, 10, 20, 40)),
+        (Window(90, 70, 150, 120), (90, 70, 100, 80)),
+        (Window(20, 30, 28, 38), (20, 30, 28, 38)),
+    ):
+        mask = paste(everywhere, window, 100, 80)
+        assert mask is not None
+        assert mask.bits.all()
+        assert mask.xyxy == box
+
+
+def test_nothing_is_pasted_as_none() -> None:
+    nowhere = np.full((SIDE, SIDE), -3.0, np.float32)
+    assert paste(nowhere, Window(10, 10, 50, 50), 100, 80) is None
+    assert paste(np.zeros((SIDE, SIDE), np.float32), Window(10, 10, 50, 50), 100, 80) is None
+    outside = nowhere.copy()
+    outside[:, :40] = 3
+    assert paste(outside, Window(-50, 10, 50, 50), 100, 80) is None

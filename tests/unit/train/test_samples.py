@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from drawn_photographs import HEIGHT, WIDTH, ellipse_bits, mask_of, paint, rectangle_bits, texture, write_photographs
+from numpy.typing import NDArray
+
+from streamseg.errors import DataError, SourceError
+from streamseg.messages import Image
+from streamseg.models.nano.window import SIDE
+from streamseg.train import samples as samples_module
+from streamseg.train.camera import as_filmed
+from streamseg.train.outlines import Photograph, read_outlines
+from streamseg.train.patches import read_patch
+from streamseg.train.samples import Sample, Samples
+
+Plane = NDArray[np.float32]
+COUNT = 120
+
+
+@pytest.fixture(scope="module")
+def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> list[Photograph]:
+    file = write_photographs(tmp_path_factory.mktemp("samples") / "data", 4)
+    return read_outlines(file, file.parent / "images")
+
+
+@pytest.fixture(scope="module")
+def drawn(drawn_set: list[Photograph]) -> list[Sample]:
+    samples = Samples(drawn_set, seed=1)
+    return [samples.draw(number) for number in range(COUNT)]
+
+
+def brightness(sample: Sample) -> Plane:
+    """The objects are bright and red where all else is dark: their share of red, 0 to 2."""
+    return np.asarray(sample.picture[2] + 1, np.float32)
+
+
+def equal(one: Sample, other: Sample) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("picture", "hints", "target"))
+
+
+def test_every_object_counts(drawn_set: list[Photograph]) -> None:
+    assert len(Samples(drawn_set, seed=0)) == 8
+
+
+def test_the_same_seed_and_number_give_the_same_sample_in_any_order(drawn_set: list[Photograph], drawn: list[Sample]) -> None:
+    again = Samples(drawn_set, seed=1)
+    for number in (41, 3, 0, 17):
+        assert equal(again.draw(number), drawn[number])
+
+
+def test_other_numbers_and_seeds_give_other_samples(drawn_set: list[Photograph], drawn: list[Sample]) -> None:
+    assert len({sample.picture.tobytes() for sample in drawn}) == COUNT
+    assert not equal(Samples(drawn_set, seed=2).draw(0), drawn[0])
+
+
+def test_samples_are_what_the_network_takes(drawn: list[Sample]) -> None:
+    for sample in drawn:
+        assert sample.picture.shape == sample.hints.shape == (3, SIDE, SIDE) and sample.target.shape == (SIDE, SIDE)
+        assert sample.picture.dtype == sample.hints.dtype == sample.target.dtype == np.float32
+        assert sample.picture.min() >= -1 and sample.picture.max() <= 1
+        for plane in (*sample.hints, sample.target):
+            assert plane.min() > -1e-5 and plane.max() < 1 + 1e-5
+
+
+def test_there_is_a_prior_now_and_then_and_the_last_plane_says_so(drawn: list[Sample]) -> None:
+    told = [sample for sample in drawn if sample.hints[2].any()]
+    assert 0.15 * COUNT < len(told) < 0.85 * COUNT
+    for sample in drawn:
+        if sample.hints[2].any():
+            assert (sample.hints[2] == 1).all()
+            assert set(np.unique(sample.hints[1])) <= {0.0, 1.0}
+        else:
+            assert not sample.hints[1:].any()
+    overlaps = [iou(sample.hints[1], sample.target) for sample in told]
+    assert 0.4 < float(np.mean(overlaps)) < 0.95
+
+
+def iou(one: Plane, other: Plane) -> float:
+    first, second = one > 0.5, other > 0.5
+    return float((first & second).sum() / (first | second).sum())
+
+
+def test_the_object_lies_in_the_box_and_fills_it(drawn: list[Sample]) -> None:
+    inside, overlaps = [], []
+    for sample in drawn:
+        box, target = sample.hints[0] > 0.5, sample.target > 0.5
+        assert 0.1 < box.mean() < 0.9
+        inside.append((target & box).sum() / target.sum())
+        rows, columns = np.flatnonzero(target.any(axis=1)), np.flatnonzero(target.any(axis=0))
+        around = rectangle_bits(SIDE, SIDE, int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        overlaps.append((around & box).sum() / (around | box).sum())
+    assert min(inside) > 0.5 and float(np.mean(inside)) > 0.9
+    assert float(np.median(overlaps)) > 0.85
+
+
+def test_the_target_is_where_the_object_is_in_the_picture(drawn: list[Sample]) -> None:
+    correlations = [np.corrcoef(brightness(sample).ravel(), sample.target.ravel())[0, 1] for sample in drawn]
+    # A few are dark, or stand before another object of the same colour.
+    assert float(np.median(correlations)) > 0.9
+    assert float(np.quantile(correlations, 0.2)) > 0.6
+
+
+@pytest.fixture
+def perfect_camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(samples_module, "as_filmed", lambda image, rng: image)
+    yield
+
+
+@pytest.mark.usefixtures("perfect_camera")
+def test_the_target_agrees_with_the_picture_at_its_edges(drawn_set: list[Photograph]) -> None:
+    samples = Samples(drawn_set, seed=3)
+    overlaps, shifts = [], []
+    for number in range(80):
+        sample = samples.draw(number)
+        # Half-way between the red of the objects and that of what is around them.
+        seen = (sample.picture[2] * 128 + 127 > 145).astype(np.float32)
+        overlaps.append(iou(seen, sample.target))
+        shifts.append(centre_of(seen) - centre_of(sample.target))
+    assert float(np.median(overlaps)) > 0.93
+    assert abs(np.median(shifts, axis=0)).max() < 0.5
+
+
+def centre_of(plane: Plane) -> NDArray[np.float64]:
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    return np.array((np.average(x, weights=plane), np.average(y, weights=plane)))
+
+
+@pytest.mark.usefixtures("perfect_camera")
+def test_every_object_is_shown_small_ones_less_often(tmp_path: Path) -> None:
+    image = np.zeros((300, 300, 3), np.uint8)
+    boxes = {70: (20, 20, 140, 140), 120: (170, 30, 280, 120), 170: (30, 170, 130, 290), 220: (200, 200, 216, 216)}
+    objects = {grey: rectangle_bits(300, 300, *box) for grey, box in boxes.items()}
+    for grey, bits in objects.items():
+        image[bits] = grey
+    path = tmp_path / "four.png"
+    assert cv2.imwrite(str(path), image)
+    samples = Samples([Photograph(path, tuple(map(mask_of, objects.values())))], seed=0)
+    middle = slice(SIDE // 2 - 4, SIDE // 2 + 4)
+    shown = Counter(round(float(np.median(samples.draw(number).picture[:, middle, middle])) * 128 + 127) for number in range(200))
+    assert set(objects) <= set(shown)
+    assert shown[220] < min(shown[70], shown[120], shown[170])
+
+
+def test_a_thin_object_is_drawn_too(tmp_path: Path) -> None:
+    image = texture(60, 420, np.random.default_rng(0))
+    bits = rectangle_bits(60, 420, 10, 20, 410, 32)
+    paint(image, bits, np.random.default_rng(1))
+    path = tmp_path / "thin.png"
+    assert cv2.imwrite(str(path), image)
+    sample = Samples([Photograph(path, (mask_of(bits),))], seed=0).draw(0)
+    assert sample.target.max() > 0.5
+
+
+def test_a_picture_that_cannot_be_read_or_is_too_small_for_its_outline_is_named(tmp_path: Path) -> None:
+    mask = mask_of(rectangle_bits(100, 100, 10, 10, 90, 90))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=r"broken\.png is not a picture"):
+        Samples([Photograph(broken, (mask,))], seed=0).draw(0)
+    small = tmp_path / "small.png"
+    assert cv2.imwrite(str(small), np.zeros((80, 100, 3), np.uint8))
+    with pytest.raises(DataError, match=r"small\.png has 100x80 pixels, and an outline lies beyond"):
+        Samples([Photograph(small, (mask,))], seed=0).draw(0)
+
+
+@pytest.mark.parametrize(("centre", "axes"), [((80, 60), (20, 15)), ((10, 100), (9, 18)), ((150, 5), (8, 5))])
+def test_a_patch_is_a_square_around_the_object_grey_outside_the_photograph(
+    tmp_path: Path, centre: tuple[float, float], axes: tuple[float, float]
+) -> None:
+    image = texture(HEIGHT, WIDTH, np.random.default_rng(0))
+    bits = ellipse_bits(HEIGHT, WIDTH, centre, axes)
+    image[bits] = (0, 0, 255)
+    path, mask = tmp_path / "one.png", mask_of(bits)
+    assert cv2.imwrite(str(path), image)
+    patch = read_patch(path, mask)
+    side = patch.image.shape[0]
+    longer = max(mask.width, mask.height)
+    assert patch.image.shape == (side, side, 3) and patch.mask.shape == (side, side)
+    assert side == round(2.6 * longer) and patch.object_side == longer
+    assert np.array_equal(patch.mask == 255, (patch.image == (0, 0, 255)).all(axis=2))
+    assert set(np.unique(patch.mask)) == {0, 255}
+    there = mask_of(patch.mask)
+    assert (there.x + there.width / 2, there.y + there.height / 2) == pytest.approx((side / 2, side / 2), abs=1.5)
+    beyond = mask.x + mask.width // 2 - side // 2
+    assert beyond >= 0 or (patch.image[:, :-beyond] == 127).all()
+
+
+def test_a_patch_of_a_large_object_is_reduced(tmp_path: Path) -> None:
+    image = np.full((700, 800, 3), 40, np.uint8)
+    bits = ellipse_bits(700, 800, (400, 350), (300, 200))
+    image[bits] = 240
+    path = tmp_path / "large.png"
+    assert cv2.imwrite(str(path), image)
+    patch = read_patch(path, mask_of(bits))
+    assert patch.image.shape == (320, 320, 3) and patch.mask.shape == (320, 320)
+    assert patch.object_side == pytest.approx(320 / 2.6, abs=0.5)
+    assert iou((patch.image[..., 0] > 140).astype(np.float32), (patch.mask > 127).astype(np.float32)) > 0.99
+    assert mask_of(patch.mask > 127).width == pytest.approx(patch.object_side, abs=1)
+
+
+def test_a_camera_keeps_the_size_and_the_picture_it_films() -> None:
+    image: Image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    before = image.copy()
+    filmed = [as_filmed(image, np.random.default_rng(number)) for number in range(150)]
+    assert np.array_equal(image, before)
+    assert all(one.shape == image.shape and one.dtype == np.uint8 for one in filmed)
+    assert np.array_equal(as_filmed(image, np.random.default_rng(7)), filmed[7])
+    assert len({one.tobytes() for one in filmed}) == 150

