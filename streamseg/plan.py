@@ -55,7 +55,7 @@ class RunPlan:
 def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress], None] | None = None) -> RunPlan:
     """Check the files, and have the weights and their exports: downloaded and made, where they are missing.
 
-    Where weights cannot be had and the model was left to `auto`, a model without weights takes its place; where MobileSAM cannot be
+    Where weights cannot be had and the model was left to `auto`, one that needs no download takes its place; where MobileSAM cannot be
     exported, PyTorch runs it.
 
     Raises:
@@ -153,7 +153,7 @@ def _have_segmenter(config: Config, progress: Callable[[Progress], None] | None,
             return AUTO_SEGMENTER, resolve(AUTO_SEGMENTER, path=given, offline=why is not None, progress=progress), why
         except WeightsUnavailableError as error:
             return FALLBACK_SEGMENTER, None, why or str(error)
-    if settings.model in SAM_MODELS:
+    if settings.model in SAM_MODELS or (settings.model == NANO and given is not None):
         return settings.model, resolve(settings.model, path=given, progress=progress), why
     return settings.model, given, why
 

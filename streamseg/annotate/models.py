@@ -16,7 +16,7 @@ from streamseg.models.detector_names import YOLOX_MODELS, check_model
 from streamseg.models.detectors import DetectorOptions, create_detector
 from streamseg.models.mobile_sam.export import export_beforehand
 from streamseg.models.mobile_sam.input_grid import CAMERA
-from streamseg.models.segmenter_names import MOBILE_SAM, SAM_MODELS
+from streamseg.models.segmenter_names import MOBILE_SAM, NANO, SAM_MODELS
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
 from streamseg.models.weights import Progress
 
@@ -47,7 +47,7 @@ def detector_hash(detector: DetectorOptions) -> str | None:
 
 def segmenter_hash(segmenter: SegmenterOptions) -> str | None:
     """The same for a segmenter."""
-    return _hash(segmenter.model, segmenter.weights, plugin=segmenter.model not in SAM_MODELS)
+    return _hash(segmenter.model, segmenter.weights, plugin=segmenter.model not in (*SAM_MODELS, NANO))
 
 
 def load_detector(detector: DetectorOptions, progress: Callable[[Progress], None]) -> Detector:

@@ -1,4 +1,4 @@
-"""GrabCut: a segmenter that needs no weights.
+"""GrabCut: what masks from boxes can be had without a network.
 
 Source: Rother, Kolmogorov and Blake, "GrabCut: interactive foreground extraction using iterated graph cuts", 2004, as in OpenCV.
 """

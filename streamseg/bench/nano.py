@@ -20,6 +20,7 @@ from streamseg.masks import Mask
 from streamseg.messages import Box, Detection, Image
 from streamseg.models.nano.drawing import draw_masks
 from streamseg.models.nano.network_file import OnnxNetwork, shipped_network
+from streamseg.train.jitter import jittered
 
 _JITTER = 0.05
 _LAGS = (5, 15)
@@ -54,8 +55,7 @@ def bench_nano(folders: Iterable[Path], weights: Path | None, say: Say) -> NanoF
     """Measure.
 
     Args:
-        folders: Each holds sequences as DAVIS lays them out, `NAME/frames` and `NAME/masks`, or COCO instances, `instances.json`
-            and `images`.
+        folders: Each holds sequences, `NAME/frames` and `NAME/masks`, white on black, or COCO instances, `instances.json` and `images`.
         weights: A network of the user's own; None takes the one of the package.
         say: Is told what is being measured.
 
@@ -154,13 +154,13 @@ def _mean_iou(ious: list[BoxIoU]) -> BoxIoU:
 
 def _measure(picture: truth.TruePicture, network: OnnxNetwork, tally: _Tally, rng: np.random.Generator) -> None:
     boxes = [mask.xyxy for mask in picture.masks]
-    jittered = [_jittered(box, rng) for box in boxes]
-    drawn = draw_masks(network, picture.image, boxes + jittered)
+    off = [jittered(box, _JITTER, rng) for box in boxes]
+    drawn = draw_masks(network, picture.image, boxes + off)
     ious = [_iou(answer.mask, true) for answer, true in zip(drawn, picture.masks * 2, strict=True)]
     tally.nano += ious[: len(boxes)]
     tally.nano_jittered += ious[len(boxes) :]
     tally.judged += zip((answer.predicted_iou for answer in drawn), ious, strict=True)
-    rival = _grabcut(picture.image, boxes + jittered)
+    rival = _grabcut(picture.image, boxes + off)
     rivals = [_iou(mask, true) for mask, true in zip(rival, picture.masks * 2, strict=True)]
     tally.grabcut += rivals[: len(boxes)]
     tally.grabcut_jittered += rivals[len(boxes) :]
@@ -195,12 +195,6 @@ def _grabcut(image: Image, boxes: Iterable[Box]) -> list[Mask | None]:
     rival = GrabCut()
     detections = [Detection(xyxy=box, confidence=1.0, class_id=0, class_name="object") for box in boxes]
     return [answer.mask for answer in rival.decode(rival.encode(image), detections)]
-
-
-def _jittered(box: Box, rng: np.random.Generator) -> Box:
-    width, height = box[2] - box[0], box[3] - box[1]
-    left, top, right, bottom = np.array(box) + rng.normal(0, _JITTER, 4) * (width, height, width, height)
-    return float(left), float(top), float(right), float(bottom)
 
 
 def _iou(mask: Mask | None, true: Mask) -> float:

@@ -1,4 +1,4 @@
-"""Pictures whose objects' true masks are known: folders of sequences as DAVIS lays them out, and folders of COCO instances."""
+"""Pictures whose objects' true masks are known: folders of sequences, and folders of COCO instances."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def annotate(
     ] = None,
     segmenter: Annotated[str, typer.Option(help="What draws their masks: mobilesam, sam-vit-b, -l, -h, or nano.")] = "mobilesam",
     segmenter_weights: Annotated[
-        Path | None, typer.Option(metavar="F.pt", help="The segmenter's weights; fetched where not given.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="The segmenter's weights; fetched where not given.", show_default=False)
     ] = None,
     conf: Annotated[float, typer.Option(help="Leave out objects below this confidence.")] = 0.25,
     iou: Annotated[float, typer.Option(help="Of two boxes of a class that overlap by more than this, keep one.")] = 0.45,

@@ -96,7 +96,7 @@ def bench_nano(
         list[Path] | None,
         typer.Argument(
             metavar="[DIR]...",
-            help="Sequences as DAVIS lays them out (NAME/frames, NAME/masks), or COCO instances (instances.json, images).",
+            help="Sequences (NAME/frames, NAME/masks: white on black), or COCO instances (instances.json, images).",
             show_default=False,
         ),
     ] = None,
@@ -111,7 +111,7 @@ def bench_nano(
     On sequences also with masks that plain flow carried over 5 and 15 frames; without folders only times and sizes. Photographs that
     the network was trained on are left out. Allow a minute for a thousand objects; most of it is GrabCut's.
 
-    Example: `streamseg bench nano DAVIS instances --json`
+    Example: `streamseg bench nano sequences instances --json`
     """
     from streamseg.bench.nano import bench_nano as measure
     from streamseg.bench.nano_rows import print_nano

@@ -31,8 +31,8 @@ def train_nano(
             show_default="the network of the package",
         ),
     ] = None,
-    passes: Annotated[float, typer.Option(min=0.01, help="How often each object is shown; from imagenet, 60 or more.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same network, on the same machine.")] = 0,
+    passes: Annotated[float, typer.Option(min=0.01, help="How often each object is shown on average; from imagenet, 60 or more.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same network, on the same processor.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU where there is one.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples; a GPU wants one for each core.")] = 1,
     overwrite: Overwrite = False,
@@ -58,8 +58,12 @@ def train_nano(
     options = TrainingOptions(
         data=data, images=images, output=output, start=start, passes=passes, seed=seed, device=device, workers=workers, overwrite=overwrite
     )
-    with WorkDisplay("training", None) as display:
-        training = train(options, display.update, lambda line: typer.echo(line, err=True))
+    try:
+        with WorkDisplay("training", None) as display:
+            training = train(options, display.update, lambda line: typer.echo(line, err=True))
+    except (KeyboardInterrupt, SystemExit):
+        typer.echo("interrupted; what was learnt is kept, and the same command goes on from there", err=True)
+        raise
     if training.held_out:
         typer.echo(
             f"mean IoU of {training.held_out} objects that were held out: {training.iou:.3f}, {training.iou_jittered:.3f} with boxes 5% off"

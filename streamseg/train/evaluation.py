@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from streamseg.images import read_image
-from streamseg.messages import Box
 from streamseg.models.nano.drawing import draw_masks
+from streamseg.train.jitter import jittered
 from streamseg.train.network import NanoNetwork
 from streamseg.train.outlines import Photograph
 
@@ -46,7 +46,7 @@ def judge(network: NanoNetwork, photographs: Sequence[Photograph]) -> list[Judge
     for photograph in photographs:
         image = read_image(photograph.path)
         boxes = [mask.xyxy for mask in photograph.masks]
-        boxes += [_moved(box, rng) for box in boxes]
+        boxes += [jittered(box, _JITTER, rng) for box in boxes]
         answers = draw_masks(run, image, boxes)
         for place, (answer, true) in enumerate(zip(answers, photograph.masks * 2, strict=True)):
             iou = 0.0 if answer.mask is None else answer.mask.iou(true)
@@ -67,9 +67,3 @@ def calibrate(network: NanoNetwork, judged: Sequence[Judged]) -> None:
     with torch.no_grad():
         network.judge.weight.mul_(scale)
         network.judge.bias.mul_(scale).add_(shift)
-
-
-def _moved(box: Box, rng: np.random.Generator) -> Box:
-    width, height = box[2] - box[0], box[3] - box[1]
-    left, top, right, bottom = np.array(box) + rng.normal(0, _JITTER, 4) * (width, height, width, height)
-    return float(left), float(top), float(right), float(bottom)

@@ -96,6 +96,9 @@ def train_nano(options: TrainingOptions, progress: Callable[[int, int], None], s
     device = _device(options.device)
     torch.manual_seed(options.seed)
     start = _start(options)
+    prints = frozenset(fingerprint(photograph.path.read_bytes()) for photograph in seen)
+    # What an earlier training has learnt by heart is no measure.
+    held_out = [photograph for photograph in held_out if not start.trained_on.saw(photograph.path.read_bytes())]
     steps = max(20, round(options.passes * len(samples) / BATCH))
     trainer = Trainer(start.network, start.rate, steps, device)
     settings = _settings(options, steps)
@@ -115,9 +118,9 @@ def train_nano(options: TrainingOptions, progress: Callable[[int, int], None], s
             progress(done, steps)
             if done % _STEPS_BETWEEN_CHECKPOINTS == 0:
                 trainer.checkpoint(settings, done).write(checkpoint_path)
+        say("measuring")
         trained = _finished(copy.deepcopy(trainer.average))
         training = _measure(trained, len(samples), held_out)
-        prints = frozenset(fingerprint(photograph.path.read_bytes()) for photograph in seen)
         write_network(trained, TrainedOn(start.trained_on.fingerprints | prints), options.output)
     except BaseException as error:
         # A stop, too: what is learnt is kept. But data that have to be repaired will be other data.

@@ -88,6 +88,8 @@ def hold_out(photographs: list[Photograph]) -> tuple[list[Photograph], list[Phot
 
 
 def _mask(annotation: _Annotation, picture: _Picture, file: Path) -> Mask | None:
+    if annotation.segmentation == []:
+        return None
     try:
         runs = _runs(annotation.segmentation, picture.height, picture.width)
     except Exception as error:

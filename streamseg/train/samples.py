@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.errors import DataError
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
 from streamseg.models.nano.drawing import normalise
-from streamseg.models.nano.window import MARGIN, SIDE, Window, box_plane, crop, window_around
+from streamseg.models.nano.window import SIDE, Window, box_plane, crop, window_around
 from streamseg.train.camera import as_filmed
 from streamseg.train.outlines import Photograph
 from streamseg.train.patches import Patch, read_patch
@@ -25,8 +26,9 @@ _CANVAS = 224
 """Pixels of the square in which objects are turned, before the window is cut out of it."""
 _OBJECT = (80.0, 130.0)
 """Range of the longer side of the object in it."""
-_PATCHES_KEPT = 6000
-"""About 250 KB each."""
+_TRIES = 100
+_PATCHES_KEPT = 2500
+"""At most 410 KB each, in each process that makes samples."""
 _GREY = 127
 _SMALL_OBJECT = 96.0
 """Pixels of the longer side below which an object is shown less often: outlines of small ones are coarse."""
@@ -70,7 +72,7 @@ class Samples:
             DataError: A photograph cannot be read, or does not fit its outline.
         """
         rng = np.random.default_rng((self._seed, number))
-        while True:
+        for _ in range(_TRIES):
             scene = _turned(self._pick(rng), rng)
             if rng.random() < 0.1:
                 scene = _on_other_background(scene, _turned(self._pick(rng), rng))
@@ -79,6 +81,7 @@ class Samples:
             true = Mask.crop(scene.mask > 127)
             if true is not None and min(true.width, true.height) >= 8:
                 return _framed(scene, true, rng)
+        raise DataError(f"{_TRIES} objects in turn were too thin to learn from; leave such outlines out")
 
     def _pick(self, rng: np.random.Generator) -> Patch:
         place = int(np.searchsorted(self._shares, rng.random()))
@@ -147,7 +150,7 @@ def _blend(below: Image, above: Image, mask: NDArray[np.uint8]) -> Image:
 def _framed(scene: Patch, true: Mask, rng: np.random.Generator) -> Sample:
     """The window of a box that is more or less right, with or without a prior."""
     box = _jittered(true.xyxy, rng)
-    window = window_around(box, _CANVAS, _CANVAS, MARGIN)
+    window = window_around(box, _CANVAS, _CANVAS)
     assert window is not None
     picture = as_filmed(crop(scene.image, window), rng)
     target = _target(scene.mask, window)

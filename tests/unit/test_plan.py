@@ -184,8 +184,12 @@ def test_a_segmenter_that_does_not_exist_names_those_that_do() -> None:
         planned(segmenter="sam3")
 
 
-def test_nano_runs_a_network_of_the_users_own() -> None:
-    assert planned(segmenter_weights="own.onnx").segmenter_weights == Path("own.onnx")
+def test_nano_runs_a_network_of_the_users_own(tmp_path: Path) -> None:
+    own = tmp_path / "own.onnx"
+    with pytest.raises(WeightsError, match=r"own\.onnx is not a file; expected the weights of nano"):
+        planned(segmenter_weights=str(own))
+    own.touch()
+    assert planned(segmenter_weights=str(own)).segmenter_weights == own
 
 
 def test_a_plugin_is_given_its_weights_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,12 +51,12 @@ class Window:
         return self.bottom - self.top
 
 
-def window_around(box: Box, width: int, height: int, margin: float = MARGIN) -> Window | None:
+def window_around(box: Box, width: int, height: int) -> Window | None:
     """The window of a box, of the part of it that lies in a frame of that size; None for a box that lies outside."""
     left, top, right, bottom = max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))
     if right <= left or bottom <= top:
         return None
-    wide, high = (right - left) * (1 + 2 * margin), (bottom - top) * (1 + 2 * margin)
+    wide, high = (right - left) * (1 + 2 * MARGIN), (bottom - top) * (1 + 2 * MARGIN)
     wide, high = max(wide, high / _LONGEST_RATIO, _SMALLEST_SIDE), max(high, wide / _LONGEST_RATIO, _SMALLEST_SIDE)
     centre_x, centre_y = (left + right) / 2, (top + bottom) / 2
     return Window(
@@ -72,6 +72,10 @@ def crop(image: Image, window: Window) -> Image:
     if (left, top, right, bottom) != (window.left, window.top, window.right, window.bottom):
         border = (top - window.top, window.bottom - bottom, left - window.left, window.right - right)
         inside = np.asarray(cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT, value=(_GREY, _GREY, _GREY)), np.uint8)
+    between = math.ceil(max(window.width, window.height) / SIDE / 2) * SIDE
+    if between > SIDE <= min(window.width, window.height):
+        # By way of a multiple of the square, which takes half of the time and averages nearly every pixel too.
+        inside = np.asarray(cv2.resize(inside, (between, between), interpolation=cv2.INTER_LINEAR), np.uint8)
     return np.asarray(_resize(inside), np.uint8)
 
 

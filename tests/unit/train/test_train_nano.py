@@ -122,7 +122,7 @@ def test_progress_goes_batch_by_batch_to_the_end(trained: Trained) -> None:
 def test_what_came_of_it_is_said(trained: Trained) -> None:
     assert (trained.training.objects, trained.training.held_out) == (OBJECTS, 2)
     assert 0.7 < trained.training.iou <= 1 and 0.6 < trained.training.iou_jittered <= 1
-    assert trained.lines == ["training on 10 objects of 5 photographs, on cpu; 1 photographs are held out"]
+    assert trained.lines == ["training on 10 objects of 5 photographs, on cpu; 1 photographs are held out", "measuring"]
 
 
 def test_the_network_draws_what_it_was_trained_on(trained: Trained) -> None:

@@ -167,3 +167,8 @@ def test_run_lengths_of_another_size_are_named(tmp_path: Path, counts: Any) -> N
     outlines = [outline(SQUARE), outline({"counts": counts, "size": [HEIGHT, WIDTH]})]
     with pytest.raises(DataError, match=r"coco\.json: an outline of 1\.png"):
         read_outlines(write(tmp_path, [picture(1)], outlines), tmp_path)
+
+
+def test_objects_without_an_outline_are_left_out(tmp_path: Path) -> None:
+    (photograph,) = read_outlines(write(tmp_path, [picture(1)], [outline([]), outline(SQUARE)]), tmp_path)
+    assert len(photograph.masks) == 1
