@@ -20,9 +20,8 @@ from streamseg.masks import Mask
 from streamseg.messages import Box, Detection, Image
 from streamseg.models.nano.drawing import draw_masks
 from streamseg.models.nano.network_file import OnnxNetwork, shipped_network
-from streamseg.train.jitter import jittered
+from streamseg.train.jitter import DETECTOR_SPREAD, jittered
 
-_JITTER = 0.05
 _LAGS = (5, 15)
 _FRAMES_BETWEEN_PRIORS = 5
 _BINS = 10
@@ -154,7 +153,7 @@ def _mean_iou(ious: list[BoxIoU]) -> BoxIoU:
 
 def _measure(picture: truth.TruePicture, network: OnnxNetwork, tally: _Tally, rng: np.random.Generator) -> None:
     boxes = [mask.xyxy for mask in picture.masks]
-    off = [jittered(box, _JITTER, rng) for box in boxes]
+    off = [jittered(box, DETECTOR_SPREAD, rng) for box in boxes]
     drawn = draw_masks(network, picture.image, boxes + off)
     ious = [_iou(answer.mask, true) for answer, true in zip(drawn, picture.masks * 2, strict=True)]
     tally.nano += ious[: len(boxes)]

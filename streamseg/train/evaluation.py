@@ -12,12 +12,10 @@ from torch.nn import functional
 
 from streamseg.images import read_image
 from streamseg.models.nano.drawing import draw_masks
-from streamseg.train.jitter import jittered
+from streamseg.train.jitter import DETECTOR_SPREAD, jittered
 from streamseg.train.network import NanoNetwork
 from streamseg.train.outlines import Photograph
 
-_JITTER = 0.05
-"""Spread of a detector's box edges, as a share of the box's sides."""
 _STEPS = 200
 
 Planes = NDArray[np.float32]
@@ -46,7 +44,7 @@ def judge(network: NanoNetwork, photographs: Sequence[Photograph]) -> list[Judge
     for photograph in photographs:
         image = read_image(photograph.path)
         boxes = [mask.xyxy for mask in photograph.masks]
-        boxes += [jittered(box, _JITTER, rng) for box in boxes]
+        boxes += [jittered(box, DETECTOR_SPREAD, rng) for box in boxes]
         answers = draw_masks(run, image, boxes)
         for place, (answer, true) in enumerate(zip(answers, photograph.masks * 2, strict=True)):
             iou = 0.0 if answer.mask is None else answer.mask.iou(true)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from streamseg.messages import Box
+
+DETECTOR_SPREAD: Final = 0.05
+"""Of the edges that a fair detector finds, as a share of the box's sides."""
 
 
 def jittered(box: Box, spread: float, rng: np.random.Generator) -> Box:
