@@ -68,7 +68,7 @@ def photographs(folder: Path, trained_on: TrainedOn) -> Iterator[TruePicture]:
         raise UsageError(f"reading outlines needs the package {error.name}; pip install 'streamseg[train]'") from error
     for photograph in read_outlines(folder / "instances.json", folder / "images"):
         if not trained_on.saw(photograph.path.read_bytes()):
-            yield TruePicture(read_image(photograph.path), photograph.masks)
+            yield TruePicture(photograph.read(), photograph.masks)
 
 
 def sequences(folder: Path) -> dict[str, Sequence]:

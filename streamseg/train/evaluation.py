@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from streamseg.images import read_image
 from streamseg.models.nano.drawing import draw_masks
 from streamseg.train.jitter import DETECTOR_SPREAD, jittered
 from streamseg.train.network import NanoNetwork
@@ -42,7 +41,7 @@ def judge(network: NanoNetwork, photographs: Sequence[Photograph]) -> list[Judge
     rng = np.random.default_rng(0)
     judged = []
     for photograph in photographs:
-        image = read_image(photograph.path)
+        image = photograph.read()
         boxes = [mask.xyxy for mask in photograph.masks]
         boxes += [jittered(box, DETECTOR_SPREAD, rng) for box in boxes]
         answers = draw_masks(run, image, boxes)

@@ -11,7 +11,9 @@ import msgspec
 from pycocotools import mask as coco_masks
 
 from streamseg.errors import DataError
+from streamseg.images import read_image
 from streamseg.masks import Mask
+from streamseg.messages import Image
 
 _SMALLEST_SIDE = 12
 """Of an object, in pixels; smaller outlines are too coarse to learn from."""
@@ -23,10 +25,27 @@ _HELD_OUT = 5
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """A file, and the masks of the objects in it."""
+    """A file, its size in pixels, and the masks of the objects in it."""
 
     path: Path
+    width: int
+    height: int
     masks: tuple[Mask, ...]
+
+    def read(self) -> Image:
+        """The picture: shape (height, width, 3), uint8, BGR.
+
+        Raises:
+            SourceError: The file is no picture.
+            DataError: It has another size, so that its outlines would lie elsewhere.
+        """
+        image = read_image(self.path)
+        if image.shape[:2] != (self.height, self.width):
+            raise DataError(
+                f"{self.path} has {image.shape[1]}x{image.shape[0]} pixels, but its outlines were drawn on {self.width}x{self.height}; "
+                "give the photographs that belong to the COCO file"
+            )
+        return image
 
 
 class _Picture(msgspec.Struct):
@@ -75,7 +94,7 @@ def read_outlines(annotations: Path, images: Path) -> list[Photograph]:
         if usable and not path.is_file():
             raise DataError(f"{path}: no such file, but {annotations} names it; give its folder with --images")
         if usable:
-            photographs.append(Photograph(path, usable))
+            photographs.append(Photograph(path, picture.width, picture.height, usable))
     if not photographs:
         raise DataError(f"{annotations} holds no outline of an object of {_SMALLEST_SIDE} pixels or more")
     return photographs

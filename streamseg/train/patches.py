@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.errors import DataError
-from streamseg.images import read_image
 from streamseg.masks import Mask
 from streamseg.messages import Image
+from streamseg.train.outlines import Photograph
 
 _SURROUNDINGS = 0.8
 """Share of the object's longer side that is kept around it on each side, so that it can be turned and moved."""
@@ -36,18 +34,14 @@ class Patch:
     object_side: float
 
 
-def read_patch(path: Path, mask: Mask) -> Patch:
+def read_patch(photograph: Photograph, mask: Mask) -> Patch:
     """Cut an object out of its photograph.
 
     Raises:
         SourceError: The file is no picture.
-        DataError: It is too small for its outline.
+        DataError: It is not the one that the outline was drawn on.
     """
-    image = read_image(path)
-    if not mask.inside(image.shape[0], image.shape[1]):
-        raise DataError(
-            f"{path} has {image.shape[1]}x{image.shape[0]} pixels, and an outline lies beyond; its COCO file belongs to another"
-        )
+    image = photograph.read()
     longer = max(mask.width, mask.height)
     side = round(longer * (1 + 2 * _SURROUNDINGS))
     left, top = mask.x + mask.width // 2 - side // 2, mask.y + mask.height // 2 - side // 2

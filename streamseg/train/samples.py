@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +14,7 @@ from streamseg.errors import DataError
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
 from streamseg.models.nano.drawing import normalise
-from streamseg.models.nano.window import SIDE, Window, box_plane, crop, window_around
+from streamseg.models.nano.window import SIDE, box_plane, crop, seen_plane, window_around
 from streamseg.train.camera import as_filmed
 from streamseg.train.outlines import Photograph
 from streamseg.train.patches import Patch, read_patch
@@ -55,11 +53,11 @@ class Samples:
     """Draws samples; the same seed and number always give the same one."""
 
     def __init__(self, photographs: Sequence[Photograph], seed: int) -> None:
-        self._objects: list[tuple[Path, Mask]] = [(photograph.path, mask) for photograph in photographs for mask in photograph.masks]
+        self._objects = [(photograph, mask) for photograph in photographs for mask in photograph.masks]
         shares = np.array([_share(mask) for _, mask in self._objects])
         self._shares = np.cumsum(shares / shares.sum())
         self._seed = seed
-        self._patch = lru_cache(maxsize=_PATCHES_KEPT)(self._read)
+        self._patches: dict[int, Patch] = {}
 
     def __len__(self) -> int:
         """How many objects there are."""
@@ -87,8 +85,13 @@ class Samples:
         place = int(np.searchsorted(self._shares, rng.random()))
         return self._patch(min(place, len(self._objects) - 1))
 
-    def _read(self, place: int) -> Patch:
-        return read_patch(*self._objects[place])
+    def _patch(self, place: int) -> Patch:
+        patch = self._patches.get(place)
+        if patch is None:
+            patch = read_patch(*self._objects[place])
+            if len(self._patches) < _PATCHES_KEPT:
+                self._patches[place] = patch
+        return patch
 
 
 def _share(mask: Mask) -> float:
@@ -153,7 +156,7 @@ def _framed(scene: Patch, true: Mask, rng: np.random.Generator) -> Sample:
     window = window_around(box, _CANVAS, _CANVAS)
     assert window is not None
     picture = as_filmed(crop(scene.image, window), rng)
-    target = _target(scene.mask, window)
+    target = seen_plane(scene.mask.astype(np.float32) / 255, 0, 0, window)
     hints = np.zeros((3, SIDE, SIDE), np.float32)
     hints[0] = box_plane(box, window)
     if rng.random() < 0.5:
@@ -170,12 +173,3 @@ def _jittered(box: Box, rng: np.random.Generator) -> Box:
     left, top, right, bottom = np.array(box) + moves
     left, top = min(max(left, 0.0), _CANVAS - 4.0), min(max(top, 0.0), _CANVAS - 4.0)
     return (float(left), float(top), float(max(right, left + 3)), float(max(bottom, top + 3)))
-
-
-def _target(mask: NDArray[np.uint8], window: Window) -> Planes:
-    left, top = max(window.left, 0), max(window.top, 0)
-    full = np.zeros((window.height, window.width), np.float32)
-    inside = mask[top : window.bottom, left : window.right]
-    full[top - window.top : top - window.top + inside.shape[0], left - window.left : left - window.left + inside.shape[1]] = inside
-    shrinks = min(full.shape) >= SIDE
-    return np.asarray(cv2.resize(full, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR) / 255, np.float32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,7 +62,10 @@ def draw_masks(network: Network, image: Image, boxes: Sequence[Box], priors: Seq
 
 def normalise(crops: Sequence[Image]) -> Planes:
     """The network's pictures: crops of shape (SIDE, SIDE, 3), uint8, to (n, 3, SIDE, SIDE), about -1 to 1."""
-    return np.asarray(cv2.dnn.blobFromImages(list(crops), 1 / 128, mean=(127, 127, 127)), np.float32)
+    pictures = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32)
+    pictures -= 127
+    pictures /= 128
+    return pictures
 
 
 def hint_planes(box: Box, window: Window, prior: Mask | None) -> Planes:

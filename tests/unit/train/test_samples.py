@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,7 +141,7 @@ def test_every_object_is_shown_small_ones_less_often(tmp_path: Path) -> None:
         image[bits] = grey
     path = tmp_path / "four.png"
     assert cv2.imwrite(str(path), image)
-    samples = Samples([Photograph(path, tuple(map(mask_of, objects.values())))], seed=0)
+    samples = Samples([Photograph(path, 300, 300, tuple(map(mask_of, objects.values())))], seed=0)
     middle = slice(SIDE // 2 - 4, SIDE // 2 + 4)
     shown = Counter(round(float(np.median(samples.draw(number).picture[:, middle, middle])) * 128 + 127) for number in range(200))
     assert set(objects) <= set(shown)
@@ -153,20 +154,32 @@ def test_a_thin_object_is_drawn_too(tmp_path: Path) -> None:
     paint(image, bits, np.random.default_rng(1))
     path = tmp_path / "thin.png"
     assert cv2.imwrite(str(path), image)
-    sample = Samples([Photograph(path, (mask_of(bits),))], seed=0).draw(0)
+    sample = Samples([Photograph(path, 420, 60, (mask_of(bits),))], seed=0).draw(0)
     assert sample.target.max() > 0.5
 
 
-def test_a_picture_that_cannot_be_read_or_is_too_small_for_its_outline_is_named(tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_read_or_has_another_size_is_named(tmp_path: Path) -> None:
     mask = mask_of(rectangle_bits(100, 100, 10, 10, 90, 90))
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     with pytest.raises(SourceError, match=r"broken\.png is not a picture"):
-        Samples([Photograph(broken, (mask,))], seed=0).draw(0)
-    small = tmp_path / "small.png"
-    assert cv2.imwrite(str(small), np.zeros((80, 100, 3), np.uint8))
-    with pytest.raises(DataError, match=r"small\.png has 100x80 pixels, and an outline lies beyond"):
-        Samples([Photograph(small, (mask,))], seed=0).draw(0)
+        Samples([Photograph(broken, 100, 100, (mask,))], seed=0).draw(0)
+    for height, width in ((80, 100), (100, 120), (200, 200)):
+        other = tmp_path / "other.png"
+        assert cv2.imwrite(str(other), np.zeros((height, width, 3), np.uint8))
+        with pytest.raises(DataError, match=rf"other\.png has {width}x{height} pixels, but its outlines were drawn on 100x100"):
+            Samples([Photograph(other, 100, 100, (mask,))], seed=0).draw(0)
+
+
+def test_another_process_draws_the_same_samples(tmp_path: Path) -> None:
+    image = texture(HEIGHT, WIDTH, np.random.default_rng(0))
+    path = tmp_path / "one.png"
+    assert cv2.imwrite(str(path), image)
+    samples = Samples([Photograph(path, WIDTH, HEIGHT, (mask_of(ellipse_bits(HEIGHT, WIDTH, (80, 60), (30, 20))),))], seed=3)
+    there = pickle.loads(pickle.dumps(samples))
+    for number in range(5):
+        here, drawn = samples.draw(number), there.draw(number)
+        assert all(np.array_equal(getattr(here, name), getattr(drawn, name)) for name in ("picture", "hints", "target"))
 
 
 @pytest.mark.parametrize(("centre", "axes"), [((80, 60), (20, 15)), ((10, 100), (9, 18)), ((150, 5), (8, 5))])
@@ -178,7 +191,7 @@ def test_a_patch_is_a_square_around_the_object_grey_outside_the_photograph(
     image[bits] = (0, 0, 255)
     path, mask = tmp_path / "one.png", mask_of(bits)
     assert cv2.imwrite(str(path), image)
-    patch = read_patch(path, mask)
+    patch = read_patch(Photograph(path, WIDTH, HEIGHT, (mask,)), mask)
     side = patch.image.shape[0]
     longer = max(mask.width, mask.height)
     assert patch.image.shape == (side, side, 3) and patch.mask.shape == (side, side)
@@ -197,7 +210,7 @@ def test_a_patch_of_a_large_object_is_reduced(tmp_path: Path) -> None:
     image[bits] = 240
     path = tmp_path / "large.png"
     assert cv2.imwrite(str(path), image)
-    patch = read_patch(path, mask_of(bits))
+    patch = read_patch(Photograph(path, 800, 700, ()), mask_of(bits))
     assert patch.image.shape == (320, 320, 3) and patch.mask.shape == (320, 320)
     assert patch.object_side == pytest.approx(320 / 2.6, abs=0.5)
     assert iou((patch.image[..., 0] > 140).astype(np.float32), (patch.mask > 127).astype(np.float32)) > 0.99

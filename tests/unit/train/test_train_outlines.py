@@ -146,7 +146,7 @@ def test_drawn_photographs_come_back_to_the_pixel(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("count", "expected"), [(0, []), (1, []), (4, []), (5, [4]), (6, [4]), (10, [4, 9]), (23, [4, 9, 14, 19])])
 def test_every_fifth_photograph_is_held_out(count: int, expected: list[int]) -> None:
-    photographs = [Photograph(Path(f"{number}.png"), ()) for number in range(count)]
+    photographs = [Photograph(Path(f"{number}.png"), 40, 30, ()) for number in range(count)]
     seen, held_out = hold_out(photographs)
     assert held_out == [photographs[number] for number in expected]
     assert seen == [one for one in photographs if one not in held_out]
