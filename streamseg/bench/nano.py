@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +25,8 @@ from streamseg.train.jitter import DETECTOR_SPREAD, jittered
 
 _LAGS = (5, 15)
 _FRAMES_BETWEEN_PRIORS = 5
+_GOOD = 0.9
+"""IoU of a carried mask that is good already."""
 _BINS = 10
 _ROUNDS = 30
 
@@ -122,13 +125,14 @@ def _photographs(folder: Path, network: OnnxNetwork, say: Say) -> SetFigures:
 def _sequences(folder: Path, network: OnnxNetwork, say: Say) -> SetFigures:
     rng = np.random.default_rng(0)
     tallies: dict[str, _Tally] = {}
-    priors = []
+    priors: dict[int, list[list[_PriorRow]]] = {lag: [] for lag in _LAGS}
     for name, sequence in truth.sequences(folder).items():
         say(f"measuring {folder / name}")
         tallies[name] = _Tally()
         for picture in sequence.pictures():
             _measure(picture, network, tallies[name], rng)
-        priors.append(_with_priors(sequence, network))
+        for lag, rows in _with_priors(sequence, network).items():
+            priors[lag].append(rows)
     of_each = {name: tally.iou() for name, tally in tallies.items()}
     frames = sum(len(tally.nano) for tally in tallies.values())
     return SetFigures(
@@ -138,7 +142,7 @@ def _sequences(folder: Path, network: OnnxNetwork, say: Say) -> SetFigures:
         iou=_mean_iou(list(of_each.values())),
         confidence=_confidence(list(tallies.values())),
         sequences=of_each,
-        priors=[_mean_prior(lag, known) for lag in _LAGS if (known := [one[lag] for one in priors if lag in one])],
+        priors=[_prior(lag, of_sequences) for lag, of_sequences in priors.items() if of_sequences],
     )
 
 
@@ -165,9 +169,18 @@ def _measure(picture: truth.TruePicture, network: OnnxNetwork, tally: _Tally, rn
     tally.grabcut_jittered += rivals[len(boxes) :]
 
 
-def _with_priors(sequence: truth.Sequence, network: OnnxNetwork) -> dict[int, PriorIoU]:
+class _PriorRow(NamedTuple):
+    """IoU of the masks of one frame."""
+
+    without: float
+    prior: float
+    nano: float
+
+
+def _with_priors(sequence: truth.Sequence, network: OnnxNetwork) -> dict[int, list[_PriorRow]]:
+    """By lag, for those lags that the sequence is long enough for."""
     path = carried.flows(sequence)
-    found: dict[int, list[tuple[float, float, float]]] = {lag: [] for lag in _LAGS}
+    found: dict[int, list[_PriorRow]] = {lag: [] for lag in _LAGS}
     for first in range(0, len(sequence.frames) - min(_LAGS), _FRAMES_BETWEEN_PRIORS):
         start = sequence.mask(first)
         if start is None:
@@ -177,17 +190,23 @@ def _with_priors(sequence: truth.Sequence, network: OnnxNetwork) -> dict[int, Pr
             if true is not None:
                 image = read_image(sequence.frames[first + lag])
                 without, drawn = draw_masks(network, image, [true.xyxy] * 2, [None, prior])
-                found[lag].append((_iou(without.mask, true), _iou(prior, true), _iou(drawn.mask, true)))
-    return {lag: _prior(lag, rows) for lag, rows in found.items() if rows}
+                found[lag].append(_PriorRow(_iou(without.mask, true), _iou(prior, true), _iou(drawn.mask, true)))
+    return {lag: rows for lag, rows in found.items() if rows}
 
 
-def _prior(lag: int, rows: list[tuple[float, float, float]]) -> PriorIoU:
-    without, prior, nano = (statistics.fmean(column) for column in zip(*rows, strict=True))
-    return PriorIoU(lag=lag, without=without, prior=prior, nano=nano)
-
-
-def _mean_prior(lag: int, priors: list[PriorIoU]) -> PriorIoU:
-    return _prior(lag, [(one.without, one.prior, one.nano) for one in priors])
+def _prior(lag: int, of_sequences: list[list[_PriorRow]]) -> PriorIoU:
+    """The mean of the sequences' means; of good priors, that of all frames, since many sequences have none."""
+    means = [[statistics.fmean(column) for column in zip(*rows, strict=True)] for rows in of_sequences]
+    without, prior, nano = (statistics.fmean(column) for column in zip(*means, strict=True))
+    good = [row for rows in of_sequences for row in rows if row.prior >= _GOOD]
+    return PriorIoU(
+        lag=lag,
+        without=without,
+        prior=prior,
+        nano=nano,
+        good_prior=_mean(row.prior for row in good),
+        good_nano=_mean(row.nano for row in good),
+    )
 
 
 def _grabcut(image: Image, boxes: Iterable[Box]) -> list[Mask | None]:

@@ -47,12 +47,16 @@ class PriorIoU(msgspec.Struct, frozen=True, kw_only=True):
         without: Nano, without the carried mask.
         prior: The carried mask itself.
         nano: Nano, shown the carried mask.
+        good_prior: The carried masks whose IoU is at least 0.9, over all frames; None where there are none.
+        good_nano: Nano, shown one of those.
     """
 
     lag: int
     without: float
     prior: float
     nano: float
+    good_prior: float | None
+    good_nano: float | None
 
 
 class SetFigures(msgspec.Struct, frozen=True, kw_only=True):

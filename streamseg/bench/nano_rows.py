@@ -35,7 +35,10 @@ def _print_set(figures: SetFigures, console: Console) -> None:
             f"correlation {_cell(sure.correlation)}"
         )
     for prior in figures.priors:
-        console.print(f"carried over {prior.lag} frames: {prior.prior:.3f}, nano with it {prior.nano:.3f}, without {prior.without:.3f}")
+        console.print(
+            f"carried over {prior.lag} frames: {prior.prior:.3f}, nano with it {prior.nano:.3f}, without {prior.without:.3f}; "
+            f"good ones {_cell(prior.good_prior)}, nano with them {_cell(prior.good_nano)}"
+        )
 
 
 def _cells(iou: BoxIoU) -> tuple[str, ...]:

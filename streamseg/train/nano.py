@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +88,7 @@ def train_nano(options: TrainingOptions, progress: Callable[[int, int], None], s
     Raises:
         DataError: The data cannot be trained on.
         SourceError: A photograph cannot be read.
-        UsageError: A file is in the way, an option cannot be carried out, or a package is missing.
+        UsageError: A file is in the way or cannot be written, an option cannot be carried out, or a package is missing.
         CheckpointError: The file to start from is not a network of nano.
     """
     checkpoint_path = options.output.with_name(f"{options.output.name}.checkpoint")
@@ -122,6 +124,11 @@ def train_nano(options: TrainingOptions, progress: Callable[[int, int], None], s
         trained = _finished(copy.deepcopy(trainer.average))
         training = _measure(trained, len(samples), held_out)
         write_network(trained, TrainedOn(start.trained_on.fingerprints | prints), options.output)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or options.output} cannot be written: {error.strerror or error}; "
+            "make room, and give the same command again: it goes on from the last checkpoint"
+        ) from error
     except BaseException as error:
         # A stop, too: what is learnt is kept. But data that have to be repaired will be other data.
         if done > first and not isinstance(error, StreamsegError):
@@ -157,15 +164,15 @@ def _finished(network: Any) -> NanoNetwork:
 
 
 def _measure(network: NanoNetwork, objects: int, held_out: Sequence[Photograph]) -> Training:
+    if not held_out:
+        return Training(objects, 0, math.nan, math.nan)
     judged = judge(network, held_out)
-    if judged:
-        calibrate(network, judged)
+    calibrate(network, judged)
     return Training(objects, len(judged) // 2, _mean(judged, true_box=True), _mean(judged, true_box=False))
 
 
 def _mean(judged: Sequence[Judged], *, true_box: bool) -> float:
-    ious = [one.iou for one in judged if one.true_box == true_box]
-    return sum(ious) / len(ious) if ious else float("nan")
+    return statistics.fmean(one.iou for one in judged if one.true_box == true_box)
 
 
 def _check_output(options: TrainingOptions) -> None:

@@ -1,8 +1,10 @@
 """The network: ImageNet features, and a decoder that draws the mask of the object in a box.
 
 The encoder is that of EfficientNet-Lite0 (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019;
-the Lite variants are Google's, 2020), with its normalisations folded into its convolutions, up to its first blocks at stride 32. Box and
-prior enter as planes beside the picture, and once more at each level of the decoder.
+the Lite variants are Google's, 2020), with its normalisations folded into its convolutions, up to its first block at stride 32. Up to
+stride 4 it stays as ImageNet made it: what would be learnt there is learnt as well behind it, and sooner. Box and prior enter as planes at
+that place, and once more at each level of the decoder; and the prior once more at the end, where the network says pixel by pixel how far
+it is to be trusted.
 """
 
 from __future__ import annotations
@@ -35,16 +37,19 @@ _STAGES = (
     _Stage(16, 3, 1, 1, 1),
     _Stage(24, 3, 2, 6, 2),
     _Stage(40, 5, 2, 6, 2),
-    _Stage(80, 3, 2, 6, 3),
-    _Stage(112, 5, 1, 6, 3),
+    _Stage(80, 3, 2, 6, 2),
+    _Stage(112, 5, 1, 6, 1),
     _Stage(192, 5, 2, 6, 1),
 )
+_FIXED = 2
+"""Stages that do not learn."""
+_FIXED_HALVINGS = 2
+"""Of the picture, by those stages."""
 _LEVELS = (0, 1, 2, 4, 5)
 """The stages that the decoder reads: strides 2, 4, 8, 16 and 32."""
-_WIDTHS = (16, 64, 96, 128, 128)
+_WIDTHS = (16, 64, 96, 160, 160)
 """Of the decoder at each of those levels."""
 _KERNELS = (3, 3, 5, 5, 5)
-_BLOCKS = (1, 1, 2, 2, 1)
 
 
 class Convolution(nn.Module):
@@ -95,7 +100,7 @@ class _Residual(nn.Module):
 class _Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.stem = Convolution(PICTURE_CHANNELS + HINT_CHANNELS, _STEM_CHANNELS, 3, stride=2, clipped=True)
+        self.stem = Convolution(PICTURE_CHANNELS, _STEM_CHANNELS, 3, stride=2, clipped=True)
         self.stages = nn.ModuleList()
         channels = _STEM_CHANNELS
         for stage in _STAGES:
@@ -103,14 +108,20 @@ class _Encoder(nn.Module):
             blocks += [_Residual(stage.channels, stage, 1) for _ in range(stage.blocks - 1)]
             self.stages.append(nn.Sequential(*blocks))
             channels = stage.channels
+        self.hints = nn.Conv2d(HINT_CHANNELS, _STAGES[_FIXED - 1].channels, 1, bias=False)
+        for fixed in (self.stem, *self.stages[:_FIXED]):
+            fixed.requires_grad_(False)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.stem(x)
+    def forward(self, pictures: Tensor, hints: Tensor) -> list[Tensor]:
+        """From pictures, and hints of the resolution at which learning begins, to the features of each stage."""
+        x = self.stem(pictures)
         features = []
-        for stage in self.stages:
+        for place, stage in enumerate(self.stages):
+            if place == _FIXED:
+                x = x + self.hints(hints)
             x = stage(x)
             features.append(x)
-        return [features[place] for place in _LEVELS]
+        return features
 
 
 class _Separable(nn.Module):
@@ -126,19 +137,19 @@ class _Separable(nn.Module):
 class _Level(nn.Module):
     """Joins what comes from below with the encoder's features and the hints of its own resolution."""
 
-    def __init__(self, features: int, width: int, kernel: int, blocks: int, *, finest: bool, below: int | None, normalised: bool) -> None:
+    def __init__(self, features: int, width: int, kernel: int, *, finest: bool, below: int | None, normalised: bool) -> None:
         super().__init__()
         self.features = Convolution(features, width, normalised=normalised)
         # The finest level reads the hints themselves, at twice its resolution; so the prior's outline arrives whole.
         self.hints = nn.Conv2d(HINT_CHANNELS, width, 2 if finest else 1, 2 if finest else 1, bias=False)
         self.below = None if below is None else Convolution(below, width, normalised=normalised)
-        self.blocks = nn.Sequential(*(_Separable(width, kernel, normalised=normalised) for _ in range(blocks)))
+        self.mix = _Separable(width, kernel, normalised=normalised)
 
     def forward(self, features: Tensor, hints: Tensor, below: Tensor | None) -> Tensor:
         x: Tensor = self.features(features) + self.hints(hints)
         if self.below is not None and below is not None:
             x = x + functional.interpolate(self.below(below), scale_factor=2.0, mode="nearest")
-        joined: Tensor = self.blocks(functional.relu(x))
+        joined: Tensor = self.mix(functional.relu(x))
         return joined
 
 
@@ -161,13 +172,16 @@ class NanoNetwork(nn.Module):
                     _STAGES[stage].channels,
                     _WIDTHS[place],
                     _KERNELS[place],
-                    _BLOCKS[place],
                     finest=place == 0,
                     below=below,
                     normalised=normalised,
                 )
             )
         self.draw = nn.Conv2d(_WIDTHS[0], 4, 1)
+        self.trust = nn.Conv2d(_WIDTHS[0], 4, 1)
+        for nothing_yet in (self.encoder.hints.weight, self.trust.weight, self.trust.bias):
+            assert nothing_yet is not None
+            nn.init.zeros_(nothing_yet)
         self.judge = nn.Linear(_WIDTHS[0] + _WIDTHS[-1] + 2, 1)
 
     def forward(self, pictures: Tensor, hints: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,15 +194,17 @@ class NanoNetwork(nn.Module):
         Returns:
             Logits of shape (n, SIDE, SIDE), above zero on the object, and logits of the expected IoU, shape (n,).
         """
-        features = self.encoder(torch.cat((pictures, hints), 1))
-        scaled = [hints, *_halvings(functional.avg_pool2d(hints, 2), len(_LEVELS) - 1)]
+        scaled = _halvings(hints, len(_LEVELS))
+        features = self.encoder(pictures, scaled[_FIXED_HALVINGS])
+        # Each level of the decoder reads the hints in its own resolution, the finest in that of the picture.
+        of_level = [hints, *scaled[2:]]
         x: Tensor | None = None
         deepest: Tensor | None = None
         for place in reversed(range(len(_LEVELS))):
-            x = self.levels[place](features[place], scaled[place], x)
+            x = self.levels[place](features[_LEVELS[place]], of_level[place], x)
             deepest = x if deepest is None else deepest
         assert x is not None and deepest is not None
-        logits = functional.pixel_shuffle(self.draw(x), 2)
+        logits = functional.pixel_shuffle(self.draw(x) + self.trust(x) * _told(hints), 2)
         evidence = torch.cat((x.mean((2, 3)), deepest.mean((2, 3)), _certainty(logits)), 1)
         return logits[:, 0], self.judge(evidence)[:, 0]
 
@@ -198,11 +214,19 @@ class NanoNetwork(nn.Module):
 
 
 def _halvings(planes: Tensor, number: int) -> list[Tensor]:
-    halved = []
+    """The planes themselves, halved, halved again, and so on."""
+    halved = [planes]
     for _ in range(number):
-        planes = functional.avg_pool2d(planes, 2)
-        halved.append(planes)
+        halved.append(functional.avg_pool2d(halved[-1], 2))
     return halved
+
+
+def _told(hints: Tensor) -> Tensor:
+    """What the prior says of each pixel, -1 to 1, or 0 without a prior, as `pixel_shuffle` reads it: (n, 4, height / 2, width / 2)."""
+    prior, there = hints[:, 1:2], hints[:, 2:3]
+    # Each of four pixels to a channel of its own: `pixel_unshuffle`, which ONNX Runtime would do in ten times the time.
+    apart = torch.eye(4, device=hints.device).reshape(4, 1, 2, 2)
+    return functional.conv2d((2 * prior - 1) * there, apart, stride=2)
 
 
 def _certainty(logits: Tensor) -> Tensor:

@@ -168,7 +168,7 @@ def _framed(scene: Patch, true: Mask, rng: np.random.Generator) -> Sample:
 def _jittered(box: Box, rng: np.random.Generator) -> Box:
     """Edges off by chance: mostly as a good detector's are, now and then as a bad one's."""
     width, height = box[2] - box[0], box[3] - box[1]
-    spread = float(rng.choice((0.0, 0.03, 0.06, 0.1), p=(0.35, 0.3, 0.25, 0.1)))
+    spread = float(rng.choice((0.0, 0.03, 0.06, 0.1), p=(0.3, 0.3, 0.28, 0.12)))
     moves = np.clip(rng.normal(0, spread, 4), -0.25, 0.25) * (width, height, width, height)
     left, top, right, bottom = np.array(box) + moves
     left, top = min(max(left, 0.0), _CANVAS - 4.0), min(max(top, 0.0), _CANVAS - 4.0)

