@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from streamseg.atomic import write_atomically
 from streamseg.errors import UsageError
+from streamseg.train.files import write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,14 @@ class Checkpoint:
     schedule: Any
 
     def write(self, path: Path) -> None:
-        """Replace the file at once and whole."""
+        """Replace the file at once and whole.
+
+        Raises:
+            UsageError: It cannot be written.
+        """
         content = io.BytesIO()
         torch.save({name: getattr(self, name) for name in self.__slots__}, content)
-        write_atomically(path, content.getvalue())
+        write_file(path, content.getvalue())
 
     @classmethod
     def read(cls, path: Path, settings: str) -> Checkpoint | None:

@@ -14,10 +14,10 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from streamseg.atomic import write_atomically
 from streamseg.errors import CheckpointError
 from streamseg.models.nano.network_file import FORMAT, FORMAT_KEY, HINTS, LOGITS, PICTURES, QUALITY, TRAINED_ON_KEY, TrainedOn
 from streamseg.models.nano.window import SIDE
+from streamseg.train.files import write_file
 from streamseg.train.network import NanoNetwork
 
 _OPSET = 17
@@ -36,14 +36,18 @@ class _Probability(nn.Module):
 
 
 def write_network(network: NanoNetwork, trained_on: TrainedOn, path: Path) -> None:
-    """Write a network whose normalisations are folded; the file appears at once, and whole."""
+    """Write a network whose normalisations are folded; the file appears at once, and whole.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
     content = _onnx(network)
     _complete(content.graph, network)
     _halve(content.graph)
     notes = {FORMAT_KEY: FORMAT, TRAINED_ON_KEY: trained_on.encode()}
     onnx.helper.set_model_props(content, notes)
     onnx.checker.check_model(content)
-    write_atomically(path, content.SerializeToString(deterministic=True))
+    write_file(path, content.SerializeToString(deterministic=True))
 
 
 def read_network(content: bytes, named: str) -> NanoNetwork:

@@ -124,11 +124,6 @@ def train_nano(options: TrainingOptions, progress: Callable[[int, int], None], s
         trained = _finished(copy.deepcopy(trainer.average))
         training = _measure(trained, len(samples), held_out)
         write_network(trained, TrainedOn(start.trained_on.fingerprints | prints), options.output)
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename or options.output} cannot be written: {error.strerror or error}; "
-            "make room, and give the same command again: it goes on from the last checkpoint"
-        ) from error
     except BaseException as error:
         # A stop, too: what is learnt is kept. But data that have to be repaired will be other data.
         if done > first and not isinstance(error, StreamsegError):

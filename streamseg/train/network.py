@@ -43,8 +43,8 @@ _STAGES = (
 )
 _FIXED = 2
 """Stages that do not learn."""
-_FIXED_HALVINGS = 2
-"""Of the picture, by those stages."""
+_FIXED_HALVINGS = 1 + sum(stage.stride == 2 for stage in _STAGES[:_FIXED])
+"""Of the picture, by the stem and those stages."""
 _LEVELS = (0, 1, 2, 4, 5)
 """The stages that the decoder reads: strides 2, 4, 8, 16 and 32."""
 _WIDTHS = (16, 64, 96, 160, 160)

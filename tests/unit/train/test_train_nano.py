@@ -3,11 +3,11 @@ from __future__ import annotations
 import errno
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import onnx
@@ -19,13 +19,14 @@ from torch import nn
 from torch.nn import functional
 from typer.testing import CliRunner
 
+from streamseg.atomic import write_atomically
 from streamseg.cli.train import train_app
 from streamseg.errors import CheckpointError, OutputExistsError, SourceError, UsageError
 from streamseg.messages import Detection
 from streamseg.models.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
 from streamseg.models.nano.segmenter import Nano
 from streamseg.models.nano.window import SIDE
-from streamseg.train import checkpoint, export, nano, trainer
+from streamseg.train import files, nano, trainer
 from streamseg.train.evaluation import Judged, calibrate, judge
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
@@ -509,13 +510,15 @@ def test_what_goes_wrong_in_another_process_is_said_in_one_line(options: Trainin
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("place", [checkpoint, export])
-def test_a_disk_that_is_full_is_named(options: TrainingOptions, monkeypatch: pytest.MonkeyPatch, place: ModuleType) -> None:
+@pytest.mark.parametrize("written", ["mine.onnx.checkpoint", "mine.onnx"])
+def test_a_disk_that_is_full_is_named(options: TrainingOptions, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
     def full(path: Path, content: bytes) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        if path.name == written:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_atomically(path, content)
 
     monkeypatch.setattr(nano, "_STEPS_BETWEEN_CHECKPOINTS", 5)
-    monkeypatch.setattr(place, "write_atomically", full)
-    with pytest.raises(UsageError, match=r"mine\.onnx\S* cannot be written: No space left on device; make room"):
+    monkeypatch.setattr(files, "write_atomically", full)
+    with pytest.raises(UsageError, match=rf"{re.escape(written)} cannot be written: No space left on device; make room"):
         train_nano(options, ignore, lambda line: None)
     assert not options.output.exists()
