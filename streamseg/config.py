@@ -137,10 +137,17 @@ class SegmenterSettings(_Settings, frozen=True, kw_only=True):
 
 
 class PropagateSettings(_Settings, frozen=True, kw_only=True):
-    """Whether masks are carried to newer frames, and for how long."""
+    """Whether masks are carried to newer frames, and for how long.
+
+    Attributes:
+        enabled: Without it, an object has a mask only on the frame that the segmenter has answered.
+        max_age_ms: Age beyond which a mask is given up. A scene that stands still is segmented anew at half of it.
+        refine: Whether the small segmenter of the package (`nano`) sharpens carried masks, a few objects a frame.
+    """
 
     enabled: bool = True
     max_age_ms: Positive = 3000.0
+    refine: bool = True
 
 
 class CurveSettings(_Settings, frozen=True, kw_only=True):
@@ -215,6 +222,11 @@ class Config(_Settings, frozen=True, kw_only=True):
     def source(self) -> SourceSettings:
         """The one source."""
         return self.sources[0]
+
+    @property
+    def carries_masks(self) -> bool:
+        """Whether there are frames between those that are segmented, and masks are to be carried to them."""
+        return self.propagate.enabled and (self.resolved_mode == "live" or self.segmenter.keyframe_interval > 1)
 
     @property
     def resolved_mode(self) -> Mode:

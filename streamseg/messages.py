@@ -31,8 +31,12 @@ def box_iou(first: Box, second: Box) -> float:
 
 PENDING = "pending"
 """Method of an object that the segmenter has not answered yet."""
+SEGMENTED = "segmented"
+"""Method of a mask that the segmenter made on this very frame."""
 PROPAGATED = "propagated"
 """Method of a mask that was carried from an older frame."""
+REFINED = "refined"
+"""Method of a mask in which the small segmenter that ships in the package has had a say since."""
 NONE = "none"
 """Method of an object for which the segmenter found no mask."""
 

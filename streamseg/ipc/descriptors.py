@@ -71,13 +71,23 @@ class PackedMask(msgspec.Struct, frozen=True, array_like=True):
     packed: bytes
 
 
+class PackedOrigin(msgspec.Struct, frozen=True, array_like=True):
+    """What masks are carried from, as bytes; see `streamseg.propagate.origin`."""
+
+    share: bytes
+    trust: bytes
+    columns: bytes
+    odds: bytes
+
+
 class PackedObjectMask(msgspec.Struct, frozen=True, array_like=True):
-    """An `ObjectMask` as it travels."""
+    """An `ObjectMask` as it travels, and what it is carried from."""
 
     mask: PackedMask | None
     method: str
     predicted_iou: float | None
     stability: float | None
+    origin: PackedOrigin | None = None
 
 
 class Masks(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,11 +116,11 @@ class EndOfStream(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
-def pack_object_mask(answer: ObjectMask) -> PackedObjectMask:
+def pack_object_mask(answer: ObjectMask, origin: PackedOrigin | None = None) -> PackedObjectMask:
     """Make an answer ready for a link."""
     mask = answer.mask
     packed = None if mask is None else PackedMask(mask.x, mask.y, mask.width, mask.height, mask.pack())
-    return PackedObjectMask(packed, answer.method, answer.predicted_iou, answer.stability)
+    return PackedObjectMask(packed, answer.method, answer.predicted_iou, answer.stability, origin)
 
 
 def unpack_object_mask(packed: PackedObjectMask) -> ObjectMask:

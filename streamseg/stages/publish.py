@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 
+import cv2
 import msgspec
 
 from streamseg.errors import FrameOverrunError
@@ -15,7 +16,8 @@ from streamseg.messages import Dropped, End, Heartbeat, Ledger, Result, SourceSt
 from streamseg.render import render
 from streamseg.stages.base import Stage, Station
 from streamseg.stages.broadcast import Broadcast
-from streamseg.stages.join import JoinedFrame, MaskMemory, NewestJoin, OrderedJoin, ReceivedFrame
+from streamseg.stages.carrying import CarriedMasks
+from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
 from streamseg.stages.recording import Recording
 from streamseg.wire.protocol import encode_result
 
@@ -35,9 +37,9 @@ class PublishStage(Stage):
         self._tap = station.sender("results", "newest", linger_ms=_FAREWELL_MS) if self.assignment.tap else None
         self._ring = RingReader()
         resume = self.assignment.resume_after
-        memory = MaskMemory(self.config.propagate)
         last_seq = -1 if resume is None else resume
-        self._join: NewestJoin | OrderedJoin = NewestJoin(memory, last_seq) if self._live else OrderedJoin(memory, last_seq)
+        max_age_ms = self.config.propagate.max_age_ms
+        self._join: NewestJoin | OrderedJoin = NewestJoin(max_age_ms, last_seq) if self._live else OrderedJoin(last_seq)
         self._last_seq = resume
         self._end: EndOfStream | None = None
         self._finished = False
@@ -47,8 +49,10 @@ class PublishStage(Stage):
         self._heartbeat_ns = 0
 
     def prepare(self) -> Ready:
-        """Bind the endpoint."""
+        """Bind the endpoint, and make ready to carry masks."""
         settings = self.config
+        cv2.setNumThreads(self.assignment.threads)
+        self._carried = CarriedMasks.of(settings, self.assignment.models.segmenter)
         self._broadcast = Broadcast(self.station.context, settings.publish, settings.source.name)
         for socket in self._broadcast.sockets:
             self.station.watch(socket)
@@ -82,6 +86,7 @@ class PublishStage(Stage):
             self._join.add_boxes(boxes)
         while (masks := self._masks.receive()) is not None:
             self._join.add_masks(masks)
+            self._carried.learn(masks)
         while self._outlet_open() and (joined := self._join.take()) is not None:
             self._publish(joined)
         self._beat()
@@ -122,7 +127,8 @@ class PublishStage(Stage):
         self._join.add_frame(ReceivedFrame(descriptor, image, time.monotonic_ns()))
 
     def _picture_wanted(self) -> bool:
-        return self._recording.wants_picture or self._broadcast.wants("clean") or self._broadcast.wants("overlay")
+        looked_at = self.config.carries_masks or self._recording.wants_picture
+        return looked_at or self._broadcast.wants("clean") or self._broadcast.wants("overlay")
 
     def _publish(self, joined: JoinedFrame) -> None:
         frame, image = joined.frame.descriptor, joined.frame.image
@@ -181,7 +187,7 @@ class PublishStage(Stage):
             dropped=self._dropped,
             models=self.assignment.models,
             boxes_seq=None if boxes is None else boxes.seq,
-            objects=joined.objects,
+            objects=() if boxes is None else self._carried.objects(frame, joined.frame.image, boxes, masks),
         )
 
     def _count_dropped(self, frame: FrameDescriptor, boxes: Boxes | None, masks: Masks | None) -> None:

@@ -12,15 +12,17 @@ import numpy as np
 
 from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import Progress, Ready, Resend, ToStage
-from streamseg.ipc.descriptors import Keyframe, Masks, pack_object_mask
+from streamseg.ipc.descriptors import Keyframe, Masks, PackedObjectMask, pack_object_mask
 from streamseg.ipc.links import LinkSender
 from streamseg.ipc.ring import RingReader
-from streamseg.messages import Detection, ObjectMask
+from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
 from streamseg.models.mobile_sam.segmenter import MobileSam
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
+from streamseg.propagate.origin import remember
 from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.base import Stage, Station
+from streamseg.stages.origins import pack_origin
 
 _BATCH = 8
 """Boxes after which the supervisor hears that the work is getting on."""
@@ -118,15 +120,23 @@ class SegmentStage(Stage):
         for first in range(0, len(keyframe.detections), _BATCH):
             self.station.progress()
             answers += self._segmenter.decode(embedding, keyframe.detections[first : first + _BATCH])
+        t_decoded_ns = time.monotonic_ns()
         return Masks(
             seq=frame.seq,
             pts_ns=frame.pts_ns,
             detections=keyframe.detections,
-            objects=tuple(pack_object_mask(answer) for answer in answers),
+            objects=tuple(self._pack(image, *pair) for pair in zip(keyframe.detections, answers, strict=True)),
             t_encoded_ns=t_encoded_ns,
-            t_decoded_ns=time.monotonic_ns(),
+            t_decoded_ns=t_decoded_ns,
             overrun=self._overrun,
         )
+
+    def _pack(self, image: Image, detection: Detection, answer: ObjectMask) -> PackedObjectMask:
+        """An answer, and what its mask is carried from: that is worked out here, where nothing waits for it."""
+        if answer.mask is None or not self.config.carries_masks:
+            return pack_object_mask(answer)
+        origin = remember(image, detection.xyxy, answer.mask)
+        return pack_object_mask(answer, None if origin is None else pack_origin(origin))
 
 
 def _say_exporting(done: int, total: int) -> None:

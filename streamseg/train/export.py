@@ -15,8 +15,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from streamseg.errors import CheckpointError
+from streamseg.models.nano import SIDE
 from streamseg.models.nano.network_file import FORMAT, FORMAT_KEY, HINTS, LOGITS, PICTURES, QUALITY, TRAINED_ON_KEY, TrainedOn
-from streamseg.models.nano.window import SIDE
 from streamseg.train.files import write_file
 from streamseg.train.network import NanoNetwork
 

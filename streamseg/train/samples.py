@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from streamseg.errors import DataError
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
+from streamseg.models.nano import SIDE
 from streamseg.models.nano.drawing import normalise
-from streamseg.models.nano.window import SIDE, box_plane, crop, seen_plane, window_around
 from streamseg.train.camera import as_filmed
 from streamseg.train.outlines import Photograph
 from streamseg.train.patches import Patch, read_patch
 from streamseg.train.priors import stale
+from streamseg.window import box_plane, crop, seen_plane, window_around
 
 _CANVAS = 224
 """Pixels of the square in which objects are turned, before the window is cut out of it."""
@@ -155,10 +156,10 @@ def _framed(scene: Patch, true: Mask, rng: np.random.Generator) -> Sample:
     box = _jittered(true.xyxy, rng)
     window = window_around(box, _CANVAS, _CANVAS)
     assert window is not None
-    picture = as_filmed(crop(scene.image, window), rng)
-    target = seen_plane(scene.mask.astype(np.float32) / 255, 0, 0, window)
+    picture = as_filmed(crop(scene.image, window, SIDE), rng)
+    target = seen_plane(scene.mask.astype(np.float32) / 255, 0, 0, window, SIDE)
     hints = np.zeros((3, SIDE, SIDE), np.float32)
-    hints[0] = box_plane(box, window)
+    hints[0] = box_plane(box, window, SIDE)
     if rng.random() < 0.5:
         hints[1] = stale(target, rng)
         hints[2] = 1

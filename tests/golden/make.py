@@ -17,6 +17,8 @@ from streamseg.masks import Mask
 from streamseg.messages import (
     NONE,
     PROPAGATED,
+    REFINED,
+    SEGMENTED,
     Detection,
     Dropped,
     End,
@@ -273,7 +275,7 @@ def _result() -> Result:
         models=Models(detector="yolox-nano", segmenter="nano", notice="no weights of MobileSAM: the network is unreachable"),
         boxes_seq=40,
         objects=(
-            _object(mask=small, method="nano", origin_seq=38, age_ms=100.0),
+            _object(mask=small, method=REFINED, origin_seq=38, age_ms=100.0),
             _object(mask=disc, method=PROPAGATED, origin_seq=20, age_ms=700.5, tracker_id=None, predicted_iou=0.875, stability=0.9375),
             _object(method="pending"),
             _object(method=NONE, class_name='a "quoted" näme', confidence=1.0),
@@ -288,7 +290,7 @@ def _empty() -> Result:
 def _object(
     *,
     mask: Mask | None = None,
-    method: str = "nano",
+    method: str = SEGMENTED,
     origin_seq: int | None = None,
     age_ms: float = 0.0,
     tracker_id: int | None = 3,

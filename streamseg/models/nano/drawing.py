@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
-from streamseg.models.nano.window import SIDE, Window, box_plane, crop, mask_plane, paste, window_around
+from streamseg.models.nano import SIDE
+from streamseg.window import Plane, Window, box_plane, crop, mask_plane, paste, window_around
 
 Planes = NDArray[np.float32]
 Network = Callable[[Planes, Planes], tuple[Planes, Planes]]
@@ -51,16 +52,41 @@ def draw_masks(network: Network, image: Image, boxes: Sequence[Box], priors: Seq
     height, width = image.shape[:2]
     given = [None] * len(boxes) if priors is None else priors
     drawn = [Drawn(None, 0.0)] * len(boxes)
+    for answer in answers(network, image, boxes, given):
+        mask = paste(answer.logits, answer.window, width, height)
+        drawn[answer.place] = Drawn(_settled(mask, given[answer.place]), answer.predicted_iou)
+    return drawn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What the network says of one box.
+
+    Attributes:
+        place: Of the box among those given.
+        window: What its square shows of the frame.
+        logits: Shape (SIDE, SIDE), above zero on the object.
+        predicted_iou: What intersection over union with the true mask is to be expected, 0 to 1.
+    """
+
+    place: int
+    window: Window
+    logits: Plane
+    predicted_iou: float
+
+
+def answers(network: Network, image: Image, boxes: Sequence[Box], priors: Sequence[Mask | None]) -> Iterator[Answer]:
+    """The network's answers, before masks are drawn from them, for those boxes that lie in the frame; as `draw_masks`."""
+    height, width = image.shape[:2]
     windows = [window_around(box, width, height) for box in boxes]
     seen = [(place, window) for place, window in enumerate(windows) if window is not None]
     for first in range(0, len(seen), _BATCH):
         batch = seen[first : first + _BATCH]
-        pictures = normalise([crop(image, window) for _, window in batch])
-        hints = np.stack([hint_planes(boxes[place], window, given[place]) for place, window in batch])
+        pictures = normalise([crop(image, window, SIDE) for _, window in batch])
+        hints = np.stack([hint_planes(boxes[place], window, priors[place]) for place, window in batch])
         logits, qualities = network(pictures, hints)
-        for (place, window), answer, quality in zip(batch, logits, qualities, strict=True):
-            drawn[place] = Drawn(_settled(paste(answer, window, width, height), given[place]), float(quality))
-    return drawn
+        for (place, window), logit, quality in zip(batch, logits, qualities, strict=True):
+            yield Answer(place, window, logit, float(quality))
 
 
 def _settled(answer: Mask | None, prior: Mask | None) -> Mask | None:
@@ -79,8 +105,8 @@ def normalise(crops: Sequence[Image]) -> Planes:
 def hint_planes(box: Box, window: Window, prior: Mask | None) -> Planes:
     """What the network is told beside the picture: shape (3, SIDE, SIDE); see `NanoNetwork.forward`."""
     hints = np.zeros((3, SIDE, SIDE), np.float32)
-    hints[0] = box_plane(box, window)
+    hints[0] = box_plane(box, window, SIDE)
     if prior is not None:
-        hints[1] = mask_plane(prior, window)
+        hints[1] = mask_plane(prior, window, SIDE)
         hints[2] = 1
     return hints

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.errors import CheckpointError
-from streamseg.models.nano.window import SIDE
+from streamseg.models.nano import SIDE
 from streamseg.models.onnx_session import ERRORS, open_session
 
 PICTURES: Final = "pictures"

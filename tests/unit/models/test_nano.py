@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from streamseg.errors import CheckpointError
 from streamseg.masks import Mask
 from streamseg.messages import NONE, Box, Detection, Image, ObjectMask
+from streamseg.models.nano import SIDE
 from streamseg.models.nano.drawing import Drawn, draw_masks, hint_planes, normalise
 from streamseg.models.nano.network_file import (
     FORMAT,
@@ -32,7 +33,7 @@ from streamseg.models.nano.network_file import (
     shipped_network,
 )
 from streamseg.models.nano.segmenter import Nano
-from streamseg.models.nano.window import SIDE, Window, box_plane, mask_plane
+from streamseg.window import Window, box_plane, mask_plane
 
 Planes = NDArray[np.float32]
 
@@ -281,9 +282,9 @@ def test_hints_are_the_box_the_prior_and_whether_there_is_one() -> None:
     window = Window(10, 20, 110, 120)
     box, prior = (30.0, 40.0, 90.5, 99.25), mask_of(ellipse_bits(200, 200, (60, 70), (25, 20)))
     without, shown = hint_planes(box, window, None), hint_planes(box, window, prior)
-    assert np.array_equal(without[0], box_plane(box, window)) and np.array_equal(shown[0], without[0])
+    assert np.array_equal(without[0], box_plane(box, window, SIDE)) and np.array_equal(shown[0], without[0])
     assert not without[1:].any()
-    assert np.array_equal(shown[1], mask_plane(prior, window))
+    assert np.array_equal(shown[1], mask_plane(prior, window, SIDE))
     assert (shown[2] == 1).all()
 
 

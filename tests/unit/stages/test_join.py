@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamseg.config import PropagateSettings
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks, pack_object_mask
 from streamseg.ipc.ring import RingName
 from streamseg.masks import Mask
-from streamseg.messages import NONE, PENDING, PROPAGATED, Detection, ObjectMask
-from streamseg.stages.join import JoinedFrame, MaskMemory, NewestJoin, OrderedJoin, ReceivedFrame
+from streamseg.messages import NONE, Detection, ObjectMask
+from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
 
 WIDTH, HEIGHT, SIDE = 320, 240, 40
 INTERVAL_MS = 40
@@ -49,12 +48,6 @@ def drawn(item: Detection) -> Mask:
     """A mask that shows by its shape whose it is: one row a track, one column a class."""
     left, top = int(item.xyxy[0]) + 5, int(item.xyxy[1]) + 5
     return Mask(left, top, np.ones((item.tracker_id or 20, item.class_id + 1), np.bool_))
-
-
-def is_drawn(mask: Mask | None, item: Detection) -> bool:
-    """Whether a mask is the one that belongs to the object, at the object's place."""
-    own = drawn(item)
-    return mask is not None and (mask.x, mask.y) == (own.x, own.y) and np.array_equal(mask.bits, own.bits)
 
 
 def masks(seq: int, *detections: Detection, empty: bool = False) -> Masks:
@@ -128,12 +121,12 @@ def tell(join: OrderedJoin | NewestJoin, message: Said) -> list[JoinedFrame]:
     return take_all(join)
 
 
-def ordered(last_seq: int = -1, settings: PropagateSettings | None = None) -> OrderedJoin:
-    return OrderedJoin(MaskMemory(settings or PropagateSettings()), last_seq)
+def ordered(last_seq: int = -1) -> OrderedJoin:
+    return OrderedJoin(last_seq)
 
 
-def newest(settings: PropagateSettings | None = None, last_seq: int = -1) -> NewestJoin:
-    return NewestJoin(MaskMemory(settings or PropagateSettings()), last_seq)
+def newest(max_age_ms: float = 3000.0, last_seq: int = -1) -> NewestJoin:
+    return NewestJoin(max_age_ms, last_seq)
 
 
 def seqs(joined: list[JoinedFrame]) -> list[int]:
@@ -151,45 +144,7 @@ def test_every_frame_of_a_file_comes_once_in_order_with_its_own_answers(story: t
     for item, answer in zip(joined, film.boxes, strict=True):
         assert item.boxes == answer
         assert item.masks == own_masks.get(answer.seq)
-        assert tuple(found.detection for found in item.objects) == answer.detections
-        for found in item.objects:
-            assert (found.origin_seq == answer.seq) == answer.keyframe or found.mask is None
     assert join._slots == {}
-
-
-@settings(deadline=None)
-@given(told())
-def test_a_class_is_never_attached_to_another_objects_mask(story: tuple[Film, list[Said]]) -> None:
-    _, messages = story
-    join = ordered()
-    for message in messages:
-        for joined in tell(join, message):
-            for item in joined.objects:
-                assert item.mask is None or is_drawn(item.mask, item.detection)
-
-
-@settings(deadline=None)
-@given(films(), st.data())
-def test_live_masks_are_of_their_objects_whatever_comes_late(film: Film, data: st.DataObject) -> None:
-    join = newest()
-    shown: list[int] = []
-    late: list[Said] = []
-    for seq, frame in enumerate(film.frames):
-        answers: list[Said] = [film.boxes[seq], *(answer for answer in film.masks if answer.seq == seq)]
-        late += answers  # in their order, but any time later
-        arrived = data.draw(st.integers(0, len(late)))
-        pending, late = [frame, *late[:arrived]], late[arrived:]
-        for message in pending:
-            for joined in tell(join, message):
-                shown += seqs([joined])
-                assert joined.boxes is not None or joined.objects == ()
-                for item in joined.objects:
-                    assert (item.mask is None) == (item.method in (PENDING, NONE))
-                    assert (item.mask is None) == (item.origin_seq is None)
-                    assert item.mask is None or is_drawn(item.mask, item.detection)
-    join.flush()
-    shown += seqs(take_all(join))
-    assert shown == list(range(len(film.frames)))
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
@@ -204,11 +159,10 @@ def test_a_frame_of_a_file_waits_for_every_answer(missing: int) -> None:
 def test_without_a_keyframe_no_mask_is_waited_for() -> None:
     join = ordered()
     assert tell(join, received(0)) == []
-    (joined,) = tell(join, boxes(0))
-    assert joined.objects == ()
+    assert seqs(tell(join, boxes(0))) == [0]
     tell(join, received(1))
     (joined,) = tell(join, boxes(1, detection(1), keyframe=False))
-    assert [item.method for item in joined.objects] == [PENDING]
+    assert joined.masks is None
 
 
 def test_a_publish_that_takes_over_begins_behind_what_was_published() -> None:
@@ -226,8 +180,6 @@ def test_a_live_frame_goes_with_its_own_boxes_as_soon_as_they_come() -> None:
     assert tell(join, received(0)) == []
     (joined,) = tell(join, boxes(0, detection(1)))
     assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([0], 0)
-    assert [item.method for item in joined.objects] == [PENDING]
-    assert [item.origin_seq for item in joined.objects] == [None]
 
 
 def test_a_live_frame_waits_no_longer_than_until_the_next() -> None:
@@ -236,7 +188,6 @@ def test_a_live_frame_waits_no_longer_than_until_the_next() -> None:
     (joined,) = tell(join, received(1))
     assert seqs([joined]) == [0]
     assert joined.boxes is None
-    assert joined.objects == ()
     (joined,) = tell(join, boxes(1, detection(1)))
     assert seqs([joined]) == [1]
     tell(join, received(2))
@@ -265,69 +216,30 @@ def test_a_published_live_frame_is_not_taken_again() -> None:
     assert join.wants(received(8).descriptor)
 
 
-def test_a_mask_is_carried_with_its_objects_box_and_says_since_when() -> None:
+@settings(deadline=None)
+@given(films(), st.data())
+def test_every_live_frame_is_shown_once_with_answers_that_were_there(film: Film, data: st.DataObject) -> None:
     join = newest()
-    tell(join, received(0))
-    tell(join, boxes(0, detection(1, 2, left=20)))
-    tell(join, masks(0, detection(1, 2, left=20)))
-    tell(join, received(5))
-    (joined,) = tell(join, boxes(5, detection(1, 2, left=90), detection(2, 0, left=20)))
-    carried, new = joined.objects
-    assert (carried.method, carried.origin_seq, carried.age_ms) == (PROPAGATED, 0, 5 * INTERVAL_MS)
-    assert (carried.predicted_iou, carried.stability) == (0.8, 0.7)
-    assert is_drawn(carried.mask, detection(1, 2, left=90))
-    assert (new.method, new.mask, new.origin_seq) == (PENDING, None, None)
-
-
-def test_a_mask_of_its_own_frame_is_the_models() -> None:
-    join = ordered()
-    tell(join, received(0))
-    tell(join, boxes(0, detection(None), detection(3)))
-    (joined,) = tell(join, masks(0, detection(None), detection(3)))
-    for item in joined.objects:
-        assert (item.method, item.origin_seq, item.age_ms, item.predicted_iou, item.stability) == (MODEL, 0, 0.0, 0.8, 0.7)
-        assert is_drawn(item.mask, item.detection)
-
-
-def test_where_the_segmenter_found_nothing_the_object_says_so() -> None:
-    join = newest()
-    tell(join, received(0))
-    tell(join, boxes(0, detection(1)))
-    tell(join, masks(0, detection(1), empty=True))
-    tell(join, received(1))
-    (joined,) = tell(join, boxes(1, detection(1)))
-    assert [(item.method, item.mask, item.origin_seq) for item in joined.objects] == [(NONE, None, None)]
-
-
-@pytest.mark.parametrize(
-    "settings", [PropagateSettings(max_age_ms=2.5 * INTERVAL_MS), PropagateSettings(enabled=False)], ids=["too old", "switched off"]
-)
-def test_a_mask_that_may_not_be_carried_is_pending(settings: PropagateSettings) -> None:
-    join = newest(settings)
-    tell(join, received(0))
-    tell(join, boxes(0, detection(1)))
-    tell(join, masks(0, detection(1)))
-    tell(join, received(3))
-    (joined,) = tell(join, boxes(3, detection(1)))
-    assert [(item.method, item.mask, item.origin_seq) for item in joined.objects] == [(PENDING, None, None)]
-    tell(join, masks(3, detection(1)))
-    tell(join, received(4))
-    (joined,) = tell(join, boxes(4, detection(1)))
-    assert [item.method for item in joined.objects] == [PROPAGATED if settings.enabled else PENDING]
-
-
-def test_what_is_remembered_of_ended_tracks_does_not_grow() -> None:
-    memory = MaskMemory(PropagateSettings(max_age_ms=10 * INTERVAL_MS))
-    for seq in range(500):
-        memory.learn(masks(seq, detection(seq + 1)))
-    assert len(memory._origins) <= 11
+    shown: list[JoinedFrame] = []
+    late: list[Said] = []
+    for seq, frame in enumerate(film.frames):
+        late += [film.boxes[seq], *(answer for answer in film.masks if answer.seq == seq)]  # in their order, but any time later
+        arrived = data.draw(st.integers(0, len(late)))
+        pending, late = [frame, *late[:arrived]], late[arrived:]
+        for message in pending:
+            shown += tell(join, message)
+    join.flush()
+    shown += take_all(join)
+    assert seqs(shown) == list(range(len(film.frames)))
+    assert all(item.boxes is None or item.boxes in film.boxes for item in shown)
+    assert all(item.masks is None or item.masks in film.masks for item in shown)
 
 
 def test_boxes_of_a_detector_that_fell_silent_are_not_shown_for_ever() -> None:
-    join = newest(PropagateSettings(max_age_ms=2.5 * INTERVAL_MS))
+    join = newest(2.5 * INTERVAL_MS)
     tell(join, received(0))
     tell(join, boxes(0, detection(1)))
     tell(join, received(1))
-    assert [len(joined.objects) for joined in tell(join, received(2))] == [1]
+    assert [joined.boxes is not None for joined in tell(join, received(2))] == [True]
     tell(join, received(9))
-    assert [len(joined.objects) for joined in tell(join, received(10))] == [0]
+    assert [joined.boxes is not None for joined in tell(join, received(10))] == [False]

@@ -6,7 +6,7 @@ import pytest
 from drawn_photographs import ellipse_bits
 from numpy.typing import NDArray
 
-from streamseg.models.nano.window import SIDE
+from streamseg.models.nano import SIDE
 from streamseg.train.priors import stale
 
 Plane = NDArray[np.float32]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from streamseg.errors import DataError, SourceError
 from streamseg.messages import Image
-from streamseg.models.nano.window import SIDE
+from streamseg.models.nano import SIDE
 from streamseg.train import samples as samples_module
 from streamseg.train.camera import as_filmed
 from streamseg.train.outlines import Photograph, read_outlines

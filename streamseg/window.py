@@ -1,7 +1,7 @@
-"""The square that the network sees of a box, and the way back from its answer to the frame.
+"""The square in which an object is looked at, and the way back from it to the frame.
 
 A pixel is the unit square around its centre: column `i` spans `i` to `i + 1`, as in boxes. Windows have whole-pixel edges, so that
-resizing between a window and the network's square is exact: the point `x` of the frame lies at `(x - left) / width * SIDE`.
+resizing between a window and its square is exact: the point `x` of the frame lies at `(x - left) / width * side`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
 
-SIDE: Final = 96
-"""Pixels of the network's square."""
 MARGIN: Final = 0.2
 """Share of the box's sides that is shown around it on each side."""
 _LONGEST_RATIO = 2.0
@@ -27,8 +25,6 @@ _SMALLEST_SIDE = 8
 """Of a window, in pixels."""
 _LARGEST_STEP = 2.4
 """Of a reduction that looks at neighbouring pixels only."""
-_PARTS: Final = np.arange(SIDE + 1, dtype=np.float64)
-"""Edges of the square's columns, or rows."""
 _GREY = 127
 """What lies outside the frame."""
 
@@ -68,41 +64,42 @@ def window_around(box: Box, width: int, height: int) -> Window | None:
     )
 
 
-def crop(image: Image, window: Window) -> Image:
-    """What the network sees of a frame of shape (height, width, channels), or (height, width): `SIDE` x `SIDE`, grey outside."""
+def crop(image: Image, window: Window, side: int) -> Image:
+    """What a window shows of a frame of shape (height, width, channels), or (height, width): `side` x `side`, grey outside."""
     height, width = image.shape[:2]
     left, top, right, bottom = max(window.left, 0), max(window.top, 0), min(window.right, width), min(window.bottom, height)
     inside = image[top:bottom, left:right]
     if (left, top, right, bottom) != (window.left, window.top, window.right, window.bottom):
         border = (top - window.top, window.bottom - bottom, left - window.left, window.right - right)
         inside = np.asarray(cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT, value=(_GREY, _GREY, _GREY)), np.uint8)
-    between = SIDE << _halvings(window)
-    if between > SIDE:
+    between = side << _halvings(window, side)
+    if between > side:
         # By way of a multiple of the square, which takes a third of the time and averages nearly every pixel too.
         inside = np.asarray(cv2.resize(inside, (between, between), interpolation=cv2.INTER_LINEAR), np.uint8)
-    return np.asarray(_resize(inside), np.uint8)
+    return np.asarray(_resize(inside, side), np.uint8)
 
 
-def box_plane(box: Box, window: Window) -> Plane:
-    """How much of each pixel of the network's square the box covers: shape (SIDE, SIDE), 0 to 1."""
-    columns = _covered((box[0] - window.left) / window.width, (box[2] - window.left) / window.width)
-    rows = _covered((box[1] - window.top) / window.height, (box[3] - window.top) / window.height)
+def box_plane(box: Box, window: Window, side: int) -> Plane:
+    """How much of each pixel of the square the box covers: shape (side, side), 0 to 1."""
+    columns = _covered((box[0] - window.left) / window.width, (box[2] - window.left) / window.width, side)
+    rows = _covered((box[1] - window.top) / window.height, (box[3] - window.top) / window.height, side)
     return rows[:, None] * columns[None, :]
 
 
-def mask_plane(mask: Mask, window: Window) -> Plane:
-    """How much of each pixel of the network's square a mask of the frame covers: shape (SIDE, SIDE), 0 to 1."""
-    return seen_plane(mask.bits, mask.x, mask.y, window)
+def mask_plane(mask: Mask, window: Window, side: int) -> Plane:
+    """How much of each pixel of the square a mask of the frame covers: shape (side, side), 0 to 1."""
+    return seen_plane(mask.bits, mask.x, mask.y, window, side)
 
 
-def seen_plane(shares: NDArray[np.generic], x: int, y: int, window: Window) -> Plane:
-    """What the network sees of a plane that begins at a pixel of the frame and is zero all around: shape (SIDE, SIDE).
+def seen_plane(shares: NDArray[np.generic], x: int, y: int, window: Window, side: int) -> Plane:
+    """What a window shows of a plane that begins at a pixel of the frame and is zero all around: shape (side, side).
 
     Args:
         shares: Shape (height, width), 0 to 1.
         x: Its first column.
         y: Its first row.
         window: Of the frame.
+        side: Of the square, in pixels.
     """
     full = np.zeros((window.height, window.width), np.float32)
     left, top = max(x, window.left), max(y, window.top)
@@ -111,29 +108,30 @@ def seen_plane(shares: NDArray[np.generic], x: int, y: int, window: Window) -> P
         full[top - window.top : bottom - window.top, left - window.left : right - window.left] = shares[
             top - y : bottom - y, left - x : right - x
         ]
-    return np.asarray(_resize(full), np.float32)
+    return np.asarray(_resize(full, side), np.float32)
 
 
 def paste(logits: Plane, window: Window, width: int, height: int) -> Mask | None:
-    """The mask in a frame of that size where the network's answer of shape (SIDE, SIDE) is above zero; None where it is nowhere."""
+    """The mask in a frame of that size where an answer of shape (side, side) is above zero; None where it is nowhere."""
     full = cv2.resize(logits, (window.width, window.height), interpolation=cv2.INTER_LINEAR) > 0
     left, top = max(window.left, 0), max(window.top, 0)
     inside = full[top - window.top : max(height - window.top, 0), left - window.left : max(width - window.left, 0)]
     return Mask.crop(inside, left, top)
 
 
-def _halvings(window: Window) -> int:
+def _halvings(window: Window, side: int) -> int:
     """How often the square can be doubled before a window is reduced to it, none of its sides by much more than half."""
-    longer, shorter = max(window.width, window.height) / SIDE, min(window.width, window.height) / SIDE
+    longer, shorter = max(window.width, window.height) / side, min(window.width, window.height) / side
     return 0 if shorter < 1 else min(math.floor(math.log2(shorter)), max(math.ceil(math.log2(longer / _LARGEST_STEP)), 0))
 
 
-def _resize(pixels: NDArray[np.uint8] | Plane) -> NDArray[np.integer[Any] | np.floating[Any]]:
-    shrinks = pixels.shape[0] >= SIDE and pixels.shape[1] >= SIDE
-    return cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+def _resize(pixels: NDArray[np.uint8] | Plane, side: int) -> NDArray[np.integer[Any] | np.floating[Any]]:
+    shrinks = pixels.shape[0] >= side and pixels.shape[1] >= side
+    return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _covered(first: float, last: float) -> Plane:
-    """The share of each of `SIDE` equal parts of 0 to 1 that the interval covers."""
-    covered = np.minimum(_PARTS[1:], last * SIDE) - np.maximum(_PARTS[:-1], first * SIDE)
+def _covered(first: float, last: float, side: int) -> Plane:
+    """The share of each of `side` equal parts of 0 to 1 that the interval covers."""
+    edges = np.arange(side + 1, dtype=np.float64)
+    covered = np.minimum(edges[1:], last * side) - np.maximum(edges[:-1], first * side)
     return np.asarray(np.maximum(covered, 0), np.float32)

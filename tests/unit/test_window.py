@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from streamseg.masks import Bits, Mask
 from streamseg.messages import Box, Image
-from streamseg.models.nano.window import MARGIN, SIDE, Window, box_plane, crop, mask_plane, paste, window_around
+from streamseg.models.nano import SIDE
+from streamseg.window import MARGIN, Window, box_plane, crop, mask_plane, paste, window_around
 
 Plane = NDArray[np.float32]
 
@@ -29,7 +30,7 @@ def shown(bits: Bits) -> Image:
 def there_and_back(bits: Bits, window: Window) -> Mask:
     """What is left of an object that the network sees and answers exactly as it sees it."""
     height, width = bits.shape
-    mask = paste(crop(shown(bits), window)[..., 0].astype(np.float32) - 127.5, window, width, height)
+    mask = paste(crop(shown(bits), window, SIDE)[..., 0].astype(np.float32) - 127.5, window, width, height)
     assert mask is not None
     return mask
 
@@ -48,7 +49,7 @@ def test_the_edges_of_a_rectangle_come_back_within_half_a_pixel(scene: tuple[int
     width, height, box = scene
     window = around(box, width, height)
     bits = rectangle_bits(height, width, *box)
-    answers = [paste(mask_plane(mask_of(bits), window) - 0.5, window, width, height)]
+    answers = [paste(mask_plane(mask_of(bits), window, SIDE) - 0.5, window, width, height)]
     if window.left >= 0 and window.top >= 0 and window.right <= width and window.bottom <= height:
         answers.append(there_and_back(bits, window))
     for mask in answers:
@@ -80,7 +81,7 @@ def test_a_point_of_the_frame_lies_where_the_documented_mapping_says(window: Win
     x, y = np.arange(160) + 0.5, np.arange(120) + 0.5
     for slope_x, slope_y in ((1.5, 0.0), (0.0, 2.0), (0.8, 0.9)):
         ramp = np.repeat((slope_y * y[:, None] + slope_x * x)[..., None], 3, axis=2).round().astype(np.uint8)
-        seen = crop(ramp, window)
+        seen = crop(ramp, window, SIDE)
         assert seen.shape == (SIDE, SIDE, 3) and seen.dtype == np.uint8
         places = (np.arange(SIDE) + 0.5) / SIDE
         expected = slope_y * (window.top + places[:, None] * window.height) + slope_x * (window.left + places * window.width)
@@ -92,7 +93,7 @@ def test_a_point_of_the_frame_lies_where_the_documented_mapping_says(window: Win
 
 def test_what_lies_outside_the_frame_is_grey() -> None:
     window = Window(-20, -10, 28, 38)
-    seen = crop(np.full((30, 40, 3), 250, np.uint8), window)
+    seen = crop(np.full((30, 40, 3), 250, np.uint8), window, SIDE)
     assert (seen[:18] == 127).all() and (seen[:, :38] == 127).all() and (seen[82:] == 127).all()
     assert (seen[22:78, 42:] == 250).all()
 
@@ -100,7 +101,7 @@ def test_what_lies_outside_the_frame_is_grey() -> None:
 def test_a_grey_frame_can_be_cropped_too() -> None:
     frame = np.random.default_rng(0).integers(0, 256, (60, 70), np.uint8)
     window = Window(-5, 3, 60, 58)
-    assert np.array_equal(crop(frame, window), crop(np.repeat(frame[..., None], 3, axis=2), window)[..., 0])
+    assert np.array_equal(crop(frame, window, SIDE), crop(np.repeat(frame[..., None], 3, axis=2), window, SIDE)[..., 0])
 
 
 def test_a_box_is_shown_with_its_margin_around_its_centre() -> None:
@@ -186,27 +187,27 @@ def test_the_plane_of_a_box_sums_up_to_its_area(box: Box, width: int, height: in
     window = Window(-7, 3, -7 + width, 3 + height)
     inside_x = max(0.0, min(box[2], window.right) - max(box[0], window.left)) / width * SIDE
     inside_y = max(0.0, min(box[3], window.bottom) - max(box[1], window.top)) / height * SIDE
-    plane = box_plane(box, window)
+    plane = box_plane(box, window, SIDE)
     assert plane.shape == (SIDE, SIDE) and plane.dtype == np.float32
     assert plane.min() >= 0 and plane.max() <= 1 + 1e-6
     assert plane.sum(dtype=np.float64) == pytest.approx(inside_x * inside_y, abs=0.01)
 
 
 def test_edges_of_a_box_between_pixels_cover_them_in_part() -> None:
-    plane = box_plane((10.25, 20.5, 30.75, 40.0), Window(0, 0, SIDE, SIDE))
+    plane = box_plane((10.25, 20.5, 30.75, 40.0), Window(0, 0, SIDE, SIDE), SIDE)
     assert plane[30, 9:12].tolist() == [0, 0.75, 1]
     assert plane[30, 29:32].tolist() == [1, 0.75, 0]
     assert plane[19:22, 20].tolist() == [0, 0.5, 1]
     assert plane[39:41, 20].tolist() == [1, 0]
     assert plane[20, 10] == 0.375
-    assert box_plane((10.25, 20.0, 10.5, 40.0), Window(0, 0, SIDE, SIDE))[30, 9:12].tolist() == [0, 0.25, 0]
+    assert box_plane((10.25, 20.0, 10.5, 40.0), Window(0, 0, SIDE, SIDE), SIDE)[30, 9:12].tolist() == [0, 0.25, 0]
 
 
 def test_a_box_around_the_window_covers_it_and_one_beside_it_or_of_no_area_covers_nothing() -> None:
     window = Window(20, 20, 60, 60)
-    assert (box_plane((-1e9, -1e9, 1e9, 1e9), window) == 1).all()
+    assert (box_plane((-1e9, -1e9, 1e9, 1e9), window, SIDE) == 1).all()
     for box in ((70.0, 20.0, 90.0, 60.0), (0.0, 20.0, 20.0, 60.0), (50.0, 30.0, 30.0, 50.0)):
-        assert not box_plane(box, window).any()
+        assert not box_plane(box, window, SIDE).any()
 
 
 @given(rectangles())
@@ -214,7 +215,7 @@ def test_a_box_around_the_window_covers_it_and_one_beside_it_or_of_no_area_cover
 def test_the_plane_of_a_rectangular_mask_is_that_of_its_box(scene: tuple[int, int, tuple[int, int, int, int]]) -> None:
     width, height, box = scene
     window = around(box, width, height)
-    plane, of_box = mask_plane(mask_of(rectangle_bits(height, width, *box)), window), box_plane(box, window)
+    plane, of_box = mask_plane(mask_of(rectangle_bits(height, width, *box)), window, SIDE), box_plane(box, window, SIDE)
     assert plane.shape == of_box.shape and plane.dtype == np.float32
     assert plane.min() > -1e-5 and plane.max() < 1 + 1e-5
     if window.width >= SIDE and window.height >= SIDE:
@@ -230,12 +231,12 @@ def centre_of(plane: Plane) -> NDArray[np.float64]:
 
 def test_of_a_mask_only_the_part_inside_the_window_is_shown() -> None:
     mask = mask_of(rectangle_bits(300, 300, 50, 60, 250, 260))
-    inside = mask_plane(mask, Window(100, 100, 200, 200))
+    inside = mask_plane(mask, Window(100, 100, 200, 200), SIDE)
     assert np.allclose(inside, 1)
-    partly = mask_plane(mask, Window(-46, 12, 146, 204))
-    assert np.allclose(partly, box_plane(mask.xyxy, Window(-46, 12, 146, 204)), atol=1e-4)
+    partly = mask_plane(mask, Window(-46, 12, 146, 204), SIDE)
+    assert np.allclose(partly, box_plane(mask.xyxy, Window(-46, 12, 146, 204), SIDE), atol=1e-4)
     for beside in (Window(260, 100, 290, 130), Window(100, 270, 130, 290), Window(-40, 100, 50, 190), Window(100, -40, 190, 60)):
-        assert not mask_plane(mask, beside).any()
+        assert not mask_plane(mask, beside, SIDE).any()
 
 
 def test_a_mask_is_pasted_into_the_frame_only() -> None:

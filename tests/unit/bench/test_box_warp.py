@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamseg.bench.box_warp import carry
 from streamseg.masks import Mask
 from streamseg.messages import Box
-from streamseg.propagate import carry
 
 WIDTH, HEIGHT = 64, 48
 

@@ -1,4 +1,4 @@
-"""Carries masks from a segmented frame to a newer one: arrays in, arrays out."""
+"""The rival that moves a mask with its box alone."""
 
 from __future__ import annotations
 

@@ -1,0 +1,177 @@
+"""One object that is followed from frame to frame: how it moved, and what is known of its mask."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamseg.messages import NONE, SEGMENTED, Box, Detection, ObjectMask, TrackedObject
+from streamseg.propagate.appearance import Plane
+from streamseg.propagate.carried import Carried, of_object, sample
+from streamseg.propagate.looks import FlowFinder, Look, look
+from streamseg.propagate.origin import Origin
+
+_LONGEST_PATH = 90
+"""Frames over which motion is remembered, for masks that come late."""
+_HEARD_FRAMES = 10
+"""Frames after which a carried mask counts no more than the small segmenter's opinion, and after which that is forgotten."""
+
+_FRESH_FRAMES = 3
+"""For so long a mask is as good as the segmenter made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Which frame: its number, and its time in nanoseconds since the source's first."""
+
+    seq: int
+    pts_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learnt:
+    """The segmenter's answer for one object of a frame.
+
+    Attributes:
+        moment: Which frame.
+        detection: The object on it.
+        answer: Its mask there.
+        origin: What is remembered of it there; None where there is no mask, or none that is to be carried.
+    """
+
+    moment: Moment
+    detection: Detection
+    answer: ObjectMask
+    origin: Origin | None
+
+    def as_object(self, detection: Detection) -> TrackedObject:
+        """The object as it is published with that frame."""
+        answer = self.answer
+        return TrackedObject(
+            detection=detection,
+            mask=answer.mask,
+            method=NONE if answer.mask is None else SEGMENTED,
+            origin_seq=None if answer.mask is None else self.moment.seq,
+            predicted_iou=answer.predicted_iou,
+            stability=answer.stability,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opinion:
+    """What the small segmenter thinks of an object.
+
+    Attributes:
+        moment: On which frame.
+        odds: For each pixel of the object's newest square, the logarithm of the odds that it is the object's: shape (side, side).
+        frames: How many frames ago that was.
+    """
+
+    moment: Moment
+    odds: Plane
+    frames: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """How the object came to frame `seq`: as `Flow`."""
+
+    seq: int
+    flow: NDArray[np.float16]
+
+
+class Followed:
+    """An object, from its first frame to its last."""
+
+    def __init__(self, detection: Detection) -> None:
+        self.detection = detection
+        self.missed = 0
+        """Frames for which the detector has not found it."""
+        self.seen: Look | None = None
+        self.learnt: Learnt | None = None
+        self.carried: Carried | None = None
+        self.opinion: Opinion | None = None
+        self.certainty = 0.0
+        """IoU that was expected of its mask in the frame before; 0 without one."""
+        self._path: deque[_Step] = deque(maxlen=_LONGEST_PATH)
+
+    @property
+    def frames_unheard(self) -> int:
+        """Frames since the small segmenter was asked; no more than after which that is forgotten."""
+        return _HEARD_FRAMES if self.opinion is None else self.opinion.frames
+
+    @property
+    def origin_moment(self) -> Moment | None:
+        """The frame on which its mask was made; None where it has none."""
+        if self.learnt is not None:
+            return self.learnt.moment
+        return None if self.opinion is None else self.opinion.moment
+
+    @property
+    def wants_opinion(self) -> bool:
+        """Whether the small segmenter could help: the segmenter has not answered yet, or a good while ago."""
+        if self.seen is None:
+            return False
+        return self.learnt is None if self.carried is None else self.carried.frames >= _FRESH_FRAMES
+
+    def learn(self, learnt: Learnt, now: Moment) -> None:
+        """Take a newer answer of the segmenter, and carry its mask to where the object is now."""
+        if self.learnt is not None and learnt.moment.seq <= self.learnt.moment.seq:
+            return
+        self.learnt, self.carried = learnt, None
+        if learnt.origin is not None:
+            carried = Carried.starting(learnt.origin)
+            for step in self._path:
+                if step.seq > learnt.moment.seq:
+                    carried = carried.along(step.flow.astype(np.float32))
+            # Motion that nobody has seen counts as well: then only the box has been followed.
+            self.carried = carried.aged(now.seq - learnt.moment.seq)
+
+    def follow(self, moment: Moment, detection: Detection, seen: Look | None, finder: FlowFinder) -> None:
+        """Go on to a newer frame, where the detector found the object."""
+        before, self.seen, self.detection = self.seen, seen, detection
+        if before is None or seen is None:
+            return
+        flow = finder.between(before, seen)
+        if self.carried is not None:
+            flow = of_object(flow, self.carried.share_after(flow))
+            self.carried = self.carried.along(flow)
+        self._path.append(_Step(moment.seq, flow.astype(np.float16)))
+        if self.opinion is not None:
+            moved = sample(self.opinion.odds, np.asarray(cv2.resize(flow, self.opinion.odds.shape), np.float32), cv2.BORDER_REPLICATE)
+            frames = self.opinion.frames + 1
+            self.opinion = Opinion(self.opinion.moment, moved, frames) if frames <= _HEARD_FRAMES else None
+
+    def box_in(self, image: NDArray[np.uint8], finder: FlowFinder) -> Box | None:
+        """Where its box must be in a newer frame by the flow of its mask alone; None where nothing is known of it."""
+        box = self.detection.xyxy
+        seen = None if self.seen is None or self.carried is None else look(image, box, self.seen.grey.shape[0])
+        if self.seen is None or self.carried is None or seen is None:
+            return None
+        flow = finder.between(self.seen, seen)
+        share = self.carried.share_after(flow)
+        x, y = -np.average(flow.reshape(-1, 2), axis=0, weights=share.ravel() + 1e-6) * (seen.window.width, seen.window.height)
+        return box[0] + float(x), box[1] + float(y), box[2] + float(x), box[3] + float(y)
+
+    def detection_at(self, box: Box) -> Detection:
+        """The same object elsewhere."""
+        return msgspec.structs.replace(self.detection, xyxy=box)
+
+    def odds(self) -> Plane | None:
+        """For each pixel of the newest look, the logarithm of the odds that it is the object's; None where nothing is known."""
+        if self.seen is None or (self.learnt is not None and self.carried is None):
+            return None
+        if self.carried is None:
+            return None if self.opinion is None else self.opinion.odds
+        evidence = self.carried.origin.appearance.evidence(self.seen.picture)
+        self.carried = self.carried.checked(evidence)
+        odds = self.carried.odds(self.seen, evidence)
+        if self.opinion is not None:
+            weight = min(1.0, self.carried.frames / _HEARD_FRAMES)
+            odds += np.asarray(cv2.resize(self.opinion.odds, odds.shape), np.float32) * np.float32(weight)
+        return odds

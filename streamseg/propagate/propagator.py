@@ -1,0 +1,210 @@
+"""Follows all objects from frame to frame and says where their masks are now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from streamseg.masks import Mask
+from streamseg.messages import PROPAGATED, REFINED, Box, Detection, Image, TrackedObject, box_iou
+from streamseg.propagate.appearance import Plane
+from streamseg.propagate.carried import draw, expected_iou
+from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion
+from streamseg.propagate.looks import FlowFinder, look
+from streamseg.propagate.overlaps import Drawn, apart
+
+_SAME_OBJECT_IOU = 0.5
+_SIDES = (192, 128, 96, 64, 48)
+"""Of the squares in which objects are followed."""
+_PIXELS_A_FRAME = 5 * 96**2
+"""Of all these squares together: what 5 ms on one core are enough for."""
+_REFINED_A_FRAME = 2
+"""Objects that the small segmenter is asked for: each takes it about 3 ms."""
+_UNHEARD = 0.05
+"""What a frame without its opinion weighs, in expected IoU, when it is chosen whom to ask for."""
+_LEAST_EXPECTED_IOU = 0.5
+_LEAST_FILLED = 0.3
+"""How much of its square a mask may fill at least, as a share of what it filled at the origin; and at most, turned round."""
+
+Refine = Callable[[Image, Sequence[Box]], Sequence[Plane]]
+"""The small segmenter: a frame and boxes to the logarithm of the odds for each pixel of each box's square (`streamseg.window`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be spent on a frame.
+
+    Attributes:
+        max_age_ns: Older masks are given up.
+        missed_frames: For how many frames an object is followed that the detector does not find.
+        refined: For how many objects the small segmenter is asked.
+    """
+
+    max_age_ns: int
+    missed_frames: int = 0
+    refined: int = _REFINED_A_FRAME
+
+
+class Propagator:
+    """Carries masks over the frames of one source."""
+
+    def __init__(self, budget: Budget, refine: Refine | None = None) -> None:
+        """Know nothing yet; without `refine` masks are only carried."""
+        self._budget = budget
+        self._refine = refine
+        self._finder = FlowFinder()
+        self._followed: list[Followed] = []
+        self._waiting: list[Learnt] = []
+        self._shape: tuple[int, ...] = ()
+
+    def learn(self, learnt: Sequence[Learnt]) -> None:
+        """Take in the segmenter's answers for a frame, be it older than the newest or about to come."""
+        seqs = {each.moment.seq for each in learnt}
+        self._waiting = [*(each for each in self._waiting if each.moment.seq not in seqs), *learnt]
+
+    def follow(self, moment: Moment, image: Image, detections: Sequence[Detection] | None) -> tuple[TrackedObject, ...]:
+        """Go on to a newer frame.
+
+        Args:
+            moment: Which frame it is.
+            image: Shape (height, width, 3), uint8, BGR.
+            detections: Its objects; None where the detector has said nothing since the frame before.
+
+        Returns:
+            One object for each detection, in their order; behind them those that the detector has missed and that are still seen.
+        """
+        if image.shape != self._shape:
+            self._shape, self._followed = image.shape, []
+        if detections is None:
+            detections = [self._moved(followed, image) for followed in self._followed if followed.missed == 0]
+        found, lost = self._associate(detections)
+        side = _side(len(found))
+        for followed, detection in zip(found, detections, strict=True):
+            followed.missed = 0
+            followed.follow(moment, detection, look(image, detection.xyxy, side), self._finder)
+        missed = [followed for followed in lost if self._still_followed(followed, moment, image, found)]
+        self._followed = [*found, *missed]
+        self._hand_out(moment)
+        self._ask(moment, image)
+        objects = self._objects(moment)
+        return (*objects[: len(found)], *(each for each in objects[len(found) :] if each.mask is not None))
+
+    def _moved(self, followed: Followed, image: Image) -> Detection:
+        """An object that was there a frame ago, where flow finds it now."""
+        box = followed.box_in(image, self._finder)
+        return followed.detection if box is None else followed.detection_at(box)
+
+    def _associate(self, detections: Sequence[Detection]) -> tuple[list[Followed], list[Followed]]:
+        """What is followed, or followed from now on, for each detection; and what no detection is of."""
+        by_number = {each.detection.tracker_id: each for each in self._followed if each.detection.tracker_id is not None}
+        taken = [by_number.get(detection.tracker_id) if detection.tracker_id is not None else None for detection in detections]
+        free = [each for each in self._followed if each not in taken]
+        found = []
+        for detection, followed in zip(detections, taken, strict=True):
+            if followed is None:
+                followed = _nearest(free, detection)
+                if followed is None:
+                    followed = Followed(detection)
+                else:
+                    free.remove(followed)
+            found.append(followed)
+        return found, free
+
+    def _still_followed(self, followed: Followed, moment: Moment, image: Image, found: Sequence[Followed]) -> bool:
+        """Go on with an object that the detector has missed, where flow finds it and nothing else is there."""
+        followed.missed += 1
+        if followed.missed > self._budget.missed_frames or followed.seen is None:
+            return False
+        box = followed.box_in(image, self._finder)
+        if box is None or any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found):
+            return False
+        side = followed.seen.grey.shape[0]
+        followed.follow(moment, followed.detection_at(box), look(image, box, side), self._finder)
+        return followed.seen is not None
+
+    def _hand_out(self, moment: Moment) -> None:
+        """Give the answers of the segmenter to those they are about; what finds nobody waits until it is too old."""
+        waiting = []
+        for learnt in self._waiting:
+            followed = self._owner(learnt.detection) if learnt.moment.seq <= moment.seq else None
+            if followed is not None:
+                followed.learn(learnt, moment)
+            elif moment.pts_ns - learnt.moment.pts_ns <= self._budget.max_age_ns:
+                waiting.append(learnt)
+        self._waiting = waiting
+
+    def _owner(self, detection: Detection) -> Followed | None:
+        if detection.tracker_id is not None:
+            return next((each for each in self._followed if each.detection.tracker_id == detection.tracker_id), None)
+        return _nearest(self._followed, detection)
+
+    def _ask(self, moment: Moment, image: Image) -> None:
+        """Ask the small segmenter for a few objects: those without a mask first, then those that have drifted most."""
+        if self._refine is None:
+            return
+        candidates = [each for each in self._followed if each.missed == 0 and each.wants_opinion]
+        chosen = sorted(candidates, key=lambda each: each.certainty - _UNHEARD * each.frames_unheard)[: self._budget.refined]
+        if not chosen:
+            return
+        answers = self._refine(image, [each.detection.xyxy for each in chosen])
+        for followed, odds in zip(chosen, answers, strict=True):
+            followed.opinion = Opinion(moment, odds)
+
+    def _objects(self, moment: Moment) -> list[TrackedObject]:
+        """Everything that is followed, with its mask where there is one."""
+        drawn = [self._drawn(followed, moment) for followed in self._followed]
+        carried = [each for each in drawn if each is not None]
+        masks = iter(apart(carried))
+        return [
+            _object(followed, moment, None if each is None else next(masks)) for followed, each in zip(self._followed, drawn, strict=True)
+        ]
+
+    def _drawn(self, followed: Followed, moment: Moment) -> Drawn | None:
+        """The mask that is carried to the newest frame; None where there is none, or none that can be trusted."""
+        origin, odds = followed.origin_moment, followed.odds()
+        if origin is None or odds is None or followed.seen is None or moment.pts_ns - origin.pts_ns > self._budget.max_age_ns:
+            return None
+        followed.certainty = expected_iou(odds)
+        if followed.certainty < _LEAST_EXPECTED_IOU or not _fits(odds, followed):
+            return None
+        height, width = self._shape[:2]
+        return Drawn(draw(odds, followed.seen, width, height), odds, followed.seen.window)
+
+
+def _object(followed: Followed, moment: Moment, mask: Mask | None) -> TrackedObject:
+    """What is published of an object: the segmenter's own answer for this very frame, or the mask that was carried."""
+    learnt, detection, origin = followed.learnt, followed.detection, followed.origin_moment
+    if learnt is not None and (learnt.moment.seq == moment.seq or learnt.answer.mask is None):
+        return learnt.as_object(detection)
+    if mask is None or origin is None:
+        return TrackedObject(detection=detection)
+    at_origin = None if learnt is None else learnt.answer.predicted_iou
+    return TrackedObject(
+        detection=detection,
+        mask=mask,
+        method=PROPAGATED if followed.opinion is None else REFINED,
+        origin_seq=origin.seq,
+        age_ms=(moment.pts_ns - origin.pts_ns) / 1e6,
+        predicted_iou=followed.certainty * (1.0 if at_origin is None else at_origin),
+        stability=None if learnt is None else learnt.answer.stability,
+    )
+
+
+def _nearest(candidates: Sequence[Followed], detection: Detection) -> Followed | None:
+    """The one of the detection's class whose box it overlaps most, and enough to be the same object."""
+    same = [each for each in candidates if each.detection.class_id == detection.class_id]
+    nearest = max(same, key=lambda each: box_iou(each.detection.xyxy, detection.xyxy), default=None)
+    return nearest if nearest is not None and box_iou(nearest.detection.xyxy, detection.xyxy) >= _SAME_OBJECT_IOU else None
+
+
+def _side(objects: int) -> int:
+    """Of the squares in which so many objects are followed: the largest that the budget allows."""
+    return next((side for side in _SIDES if objects * side**2 <= _PIXELS_A_FRAME), _SIDES[-1])
+
+
+def _fits(odds: Plane, followed: Followed) -> bool:
+    """Whether the mask fills about as much of the object's square as it did at the origin: box and mask go on to agree."""
+    if followed.carried is None:
+        return True
+    now, then = float((odds > 0).mean()), float(followed.carried.small.mean())
+    return _LEAST_FILLED * then <= now <= then / _LEAST_FILLED

@@ -1,0 +1,88 @@
+"""Puts masks on the objects of each frame: those that segment has just answered, or older ones carried to where the objects are now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from streamseg.config import Config
+from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks, unpack_object_mask
+from streamseg.messages import Box, Image, TrackedObject
+from streamseg.models.nano.drawing import Network, answers
+from streamseg.models.segmenter_names import NANO
+from streamseg.propagate.appearance import Plane
+from streamseg.propagate.followed import Learnt, Moment
+from streamseg.propagate.propagator import Budget, Propagator
+from streamseg.stages.origins import unpack_origin
+
+_MISSED_FRAMES = 5
+"""For so long an object is followed that the detector does not find; the objects of a file are those that it finds."""
+
+
+class CarriedMasks:
+    """The masks of the objects, frame by frame."""
+
+    def __init__(self, propagator: Propagator | None) -> None:
+        """Carry by `propagator`; without one, an object has a mask only on the frame that segment answered."""
+        self._propagator = propagator
+        self._boxes_seq = -1
+
+    @classmethod
+    def of(cls, config: Config, segmenter: str) -> Self:
+        """What the settings ask for, beside the segmenter of that name."""
+        settings = config.propagate
+        if not config.carries_masks:
+            return cls(None)
+        live = config.resolved_mode == "live"
+        budget = Budget(max_age_ns=int(settings.max_age_ms * 1e6), missed_frames=_MISSED_FRAMES if live else 0)
+        # Nano itself has nothing to add to what it says already.
+        refine = _Refiner() if settings.refine and segmenter != NANO else None
+        return cls(Propagator(budget, refine))
+
+    def learn(self, masks: Masks) -> None:
+        """Take in segment's answers for a frame."""
+        if self._propagator is not None:
+            self._propagator.learn(_learnt(masks))
+
+    def objects(self, frame: FrameDescriptor, image: Image | None, boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:
+        """The objects of a frame.
+
+        Args:
+            frame: Which one.
+            image: Its pixels, where masks are carried: shape (height, width, 3), uint8, BGR.
+            boxes: Detect's newest answer, for this frame or an older one.
+            masks: Segment's newest answer.
+        """
+        if self._propagator is None or image is None:
+            return _as_answered(boxes, masks if masks is not None and masks.seq == frame.seq else None)
+        news = boxes.seq != self._boxes_seq
+        self._boxes_seq = boxes.seq
+        return self._propagator.follow(Moment(frame.seq, frame.pts_ns), image, boxes.detections if news else None)
+
+
+class _Refiner:
+    """The small segmenter of the package, on one thread."""
+
+    def __init__(self) -> None:
+        from streamseg.models.nano.network_file import OnnxNetwork
+
+        self._network: Network = OnnxNetwork(None, threads=1)
+
+    def __call__(self, image: Image, boxes: Sequence[Box]) -> list[Plane]:
+        return [answer.logits for answer in answers(self._network, image, boxes, [None] * len(boxes))]
+
+
+def _learnt(masks: Masks) -> list[Learnt]:
+    moment = Moment(masks.seq, masks.pts_ns)
+    learnt = []
+    for detection, packed in zip(masks.detections, masks.objects, strict=True):
+        origin = None if packed.origin is None else unpack_origin(packed.origin)
+        learnt.append(Learnt(moment, detection, unpack_object_mask(packed), origin))
+    return learnt
+
+
+def _as_answered(boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:
+    """The objects with the masks that were made on this very frame, or without any."""
+    if masks is None or masks.detections != boxes.detections:
+        return tuple(TrackedObject(detection=detection) for detection in boxes.detections)
+    return tuple(learnt.as_object(learnt.detection) for learnt in _learnt(masks))

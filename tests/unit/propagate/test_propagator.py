@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from moving_scenes import HEIGHT, WIDTH, Pose, Shown, background, detection, film, sprite
+
+from streamseg.masks import Mask
+from streamseg.messages import NONE, PENDING, PROPAGATED, REFINED, SEGMENTED, Box, Image, ObjectMask, TrackedObject
+from streamseg.propagate.appearance import Plane
+from streamseg.propagate.followed import Learnt, Moment
+from streamseg.propagate.origin import remember
+from streamseg.propagate.propagator import Budget, Propagator
+
+FRAME_NS = 33_000_000
+BUDGET = Budget(max_age_ns=10 * 1_000_000_000, missed_frames=5)
+
+
+def moment(seq: int) -> Moment:
+    return Moment(seq, seq * FRAME_NS)
+
+
+def learnt(seq: int, shown: Shown, number: int | None = 1, place: int = 0) -> Learnt:
+    mask = shown.masks[place]
+    assert mask is not None
+    item = detection(mask, number)
+    return Learnt(moment(seq), item, ObjectMask(mask, "model", 0.9, 0.8), remember(shown.image, item.xyxy, mask))
+
+
+def follow(propagator: Propagator, seq: int, shown: Shown) -> tuple[TrackedObject, ...]:
+    found = [detection(mask, number) for number, mask in enumerate(shown.masks, 1) if mask is not None]
+    return propagator.follow(moment(seq), shown.image, found)
+
+
+def iou(item: TrackedObject, mask: Mask | None) -> float:
+    assert item.mask is not None and mask is not None
+    return item.mask.iou(mask)
+
+
+def straight(speed: float) -> list[Shown]:
+    return film(30, [sprite(1)], lambda _, frame: (80 + speed * frame, 180, 1, 0))
+
+
+def growing(_: int, frame: int) -> Pose:
+    return 240, 180, 0.8 + 0.02 * frame, 0
+
+
+def turning(_: int, frame: int) -> Pose:
+    return 240, 180, 1, 2.0 * frame
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        pytest.param(straight(4), id="translation"),
+        pytest.param(straight(10), id="fast"),
+        pytest.param(film(30, [sprite(1)], growing), id="scale"),
+        pytest.param(film(30, [sprite(2)], turning), id="rotation"),
+        pytest.param(film(30, [sprite(1)], lambda _, frame: (100 + 3 * frame, 180, 1, 0), lambda frame: 7 * frame), id="camera moves"),
+    ],
+)
+def test_a_mask_follows_its_object(shown: list[Shown]) -> None:
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    ious = [iou(follow(propagator, seq, one)[0], one.masks[0]) for seq, one in enumerate(shown)]
+    assert ious[0] == 1
+    assert min(ious) > 0.85 and np.mean(ious) > 0.93
+
+
+def test_a_mask_says_where_it_comes_from() -> None:
+    shown = straight(4)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    (first,), *_, (last,) = [follow(propagator, seq, one) for seq, one in enumerate(shown[:11])]
+    assert (first.method, first.origin_seq, first.age_ms, first.predicted_iou, first.stability) == (SEGMENTED, 0, 0.0, 0.9, 0.8)
+    assert (last.method, last.origin_seq, last.age_ms, last.stability) == (PROPAGATED, 0, 330.0, 0.8)
+    assert last.predicted_iou is not None and 0.5 < last.predicted_iou < 0.9
+
+
+def test_a_late_answer_is_carried_to_where_the_object_is() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    for seq, one in enumerate(shown[:20]):
+        (item,) = follow(propagator, seq, one)
+        assert (item.mask, item.method) == (None, PENDING)
+    propagator.learn([learnt(3, shown[3])])
+    (item,) = follow(propagator, 20, shown[20])
+    assert (item.origin_seq, item.method) == (3, PROPAGATED)
+    assert iou(item, shown[20].masks[0]) > 0.9
+
+
+def test_a_newer_answer_takes_the_place_of_an_older_one_and_never_the_other_way() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    for seq, one in enumerate(shown[:10]):
+        follow(propagator, seq, one)
+    propagator.learn([learnt(8, shown[8])])
+    follow(propagator, 10, shown[10])
+    propagator.learn([learnt(2, shown[2])])
+    (item,) = follow(propagator, 11, shown[11])
+    assert item.origin_seq == 8
+
+
+def test_an_answer_for_a_frame_to_come_waits_for_it() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(2, shown[2])])
+    methods = [follow(propagator, seq, one)[0].method for seq, one in enumerate(shown[:4])]
+    assert methods == [PENDING, PENDING, SEGMENTED, PROPAGATED]
+
+
+def test_two_objects_that_cross_keep_their_own_masks() -> None:
+    """The one in front hides the other; each is itself again behind it."""
+
+    def crossing(index: int, frame: int) -> Pose:
+        return (100 + 8 * frame, 170, 1, 0) if index == 0 else (380 - 8 * frame, 190, 1, 0)
+
+    shown = film(32, [sprite(1), sprite(5)], crossing)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0], 1, 0), learnt(0, shown[0], 2, 1)])
+    for seq, one in enumerate(shown):
+        behind, front = follow(propagator, seq, one)[:2]
+        assert iou(front, one.masks[1]) > 0.75, seq
+        own = one.masks[0]
+        assert own is not None
+        if own.area > 0.5 * shown[0].masks[0].area:  # type: ignore[union-attr]
+            assert iou(behind, own) > 0.6, seq
+    assert iou(behind, shown[-1].masks[0]) > 0.8
+
+
+def test_an_object_that_is_hidden_does_not_smear() -> None:
+    """It goes behind a wall; what is drawn of it never covers much of what is not it."""
+    wall = background(3)[:, :90]
+    shown = straight(8)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq, one in enumerate(shown):
+        image = one.image.copy()
+        image[:, 250:340] = wall
+        mask = one.masks[0]
+        assert mask is not None
+        visible = mask.paste(HEIGHT, WIDTH)
+        visible[:, 250:340] = False
+        left = Mask.crop(visible)
+        found = [] if left is None else [detection(left, 1)]
+        for item in propagator.follow(moment(seq), image, found):
+            if item.mask is not None and left is not None:
+                wrong = np.count_nonzero(item.mask.paste(HEIGHT, WIDTH) & ~visible)
+                assert wrong < 0.35 * mask.area, seq
+
+
+def test_an_object_that_the_detector_misses_is_followed_a_few_frames() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq, one in enumerate(shown[:10]):
+        follow(propagator, seq, one)
+    for seq in range(10, 15):
+        (item,) = propagator.follow(moment(seq), shown[seq].image, [])
+        assert item.method == PROPAGATED and item.detection.tracker_id == 1
+        assert iou(item, shown[seq].masks[0]) > 0.8
+    assert propagator.follow(moment(15), shown[15].image, []) == ()
+
+
+def test_an_object_that_is_gone_leaves_no_ghost() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq, one in enumerate(shown[:10]):
+        follow(propagator, seq, one)
+    assert propagator.follow(moment(10), background(), []) == ()
+    (empty,) = propagator.follow(moment(11), background(), [detection(shown[9].masks[0], 1)])  # type: ignore[arg-type]
+    assert empty.mask is None and empty.method == PENDING
+
+
+def test_without_news_of_the_detector_objects_go_on_by_flow() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq, one in enumerate(shown[:5]):
+        follow(propagator, seq, one)
+    for seq in range(5, 20):
+        (item,) = propagator.follow(moment(seq), shown[seq].image, None)
+    assert iou(item, shown[19].masks[0]) > 0.75
+
+
+def test_masks_that_are_too_old_are_given_up() -> None:
+    shown = straight(5)
+    propagator = Propagator(Budget(max_age_ns=5 * FRAME_NS))
+    propagator.learn([learnt(0, shown[0])])
+    methods = [follow(propagator, seq, one)[0].method for seq, one in enumerate(shown[:8])]
+    assert methods == [SEGMENTED, *[PROPAGATED] * 5, PENDING, PENDING]
+
+
+def test_an_object_without_a_mask_says_so() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    mask = shown[0].masks[0]
+    assert mask is not None
+    propagator.learn([Learnt(moment(0), detection(mask, 1), ObjectMask(None, NONE), None)])
+    assert [follow(propagator, seq, one)[0].method for seq, one in enumerate(shown[:3])] == [NONE] * 3
+
+
+def test_objects_without_a_number_are_known_by_their_boxes() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0], None)])
+    for seq, one in enumerate(shown[:10]):
+        mask = one.masks[0]
+        assert mask is not None
+        (item,) = propagator.follow(moment(seq), one.image, [detection(mask, None if seq < 5 else 7)])
+        assert iou(item, mask) > 0.85
+
+
+def test_a_new_size_of_picture_begins_anew() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    follow(propagator, 0, shown[0])
+    mask = shown[1].masks[0]
+    assert mask is not None
+    (item,) = propagator.follow(moment(1), np.ascontiguousarray(shown[1].image[:-40]), [detection(mask, 1)])
+    assert item.method == PENDING
+
+
+@pytest.mark.parametrize("box", [(-500.0, -500.0, -400.0, -400.0), (0.0, 0.0, 1.0, 1.0), (-1e6, -1e6, 1e6, 1e6), (10.0, 10.0, 10.0, 10.0)])
+def test_any_box_is_followed_without_harm(box: Box) -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    mask = shown[0].masks[0]
+    assert mask is not None
+    for seq in range(6):
+        item = propagator.follow(moment(seq), shown[seq].image, [detection(mask, 1, None if seq % 3 == 0 else box)])[0]
+        assert item.mask is None or item.mask.inside(HEIGHT, WIDTH)
+
+
+class Pretended:
+    """A small segmenter that knows the truth, and remembers whom it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[Box]] = []
+
+    def __call__(self, image: Image, boxes: Sequence[Box]) -> list[Plane]:
+        self.asked.append(list(boxes))
+        return [np.full((96, 96), 4.0, np.float32) for _ in boxes]
+
+
+def test_the_small_segmenter_is_asked_for_a_few_objects_in_turn() -> None:
+    shown = film(12, [sprite(number, 70) for number in range(6)], lambda index, frame: (50 + 75 * index, 100 + 4 * frame, 1, 0))
+    refine = Pretended()
+    propagator = Propagator(BUDGET, refine)
+    for seq, one in enumerate(shown):
+        items = follow(propagator, seq, one)
+    assert {len(asked) for asked in refine.asked} == {BUDGET.refined}
+    assert all(item.method == REFINED for item in items)
+    (first, second, third) = (set(map(tuple, asked)) for asked in refine.asked[:3])
+    assert len(first | second | third) == 6
+
+
+def test_an_object_nobody_has_segmented_yet_gets_the_small_segmenters_mask_at_once() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET, Pretended())
+    (item,) = follow(propagator, 0, shown[0])
+    assert (item.method, item.origin_seq, item.age_ms) == (REFINED, 0, 0.0)
+
+
+def test_what_is_remembered_of_lost_objects_does_not_grow() -> None:
+    shown = straight(5)[0]
+    propagator = Propagator(Budget(max_age_ns=10 * FRAME_NS, missed_frames=5))
+    mask = shown.masks[0]
+    assert mask is not None
+    for seq in range(60):
+        propagator.learn([learnt(seq, shown, 1000 + seq)])
+        propagator.follow(moment(seq), shown.image, [detection(mask, seq + 1)])
+    assert len(propagator._followed) == 1
+    assert len(propagator._waiting) <= 11
