@@ -21,6 +21,15 @@ def bench_wire(as_json: AsJson = False) -> None:
     print_figures(measure(), as_json=as_json)
 
 
+@bench_app.command("overlay")
+def bench_overlay(as_json: AsJson = False) -> None:
+    """How long ten masks with their boxes and labels take to draw on a 720p frame, beside supervision's annotators, on one core."""
+    from streamseg.bench.overlay import bench_overlay as measure
+    from streamseg.bench.report import print_figures
+
+    print_figures(measure(), as_json=as_json)
+
+
 @bench_app.command("pipeline")
 def bench_pipeline(as_json: AsJson = False) -> None:
     """How long a 720p frame takes from process to process, beside a multiprocessing.Queue and ZeroMQ."""

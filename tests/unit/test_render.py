@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streamseg.bench.overlay import SupervisionOverlay
+from streamseg.client import to_detections
 from streamseg.masks import Mask
 from streamseg.messages import Box, Detection, Dropped, Image, Ledger, Models, Result, TrackedObject
-from streamseg.render import render
+from streamseg.render import Sizes, render
 
 WIDTH, HEIGHT = 320, 240
 
@@ -91,12 +93,35 @@ def test_the_colour_follows_the_track_and_then_the_class() -> None:
     assert centre(render(grey(), result(others, thing(track=3, mask=square())))) == colour(track=3, class_id=0)
 
 
-def test_the_smaller_mask_lies_on_top() -> None:
+def test_the_smaller_mask_is_seen() -> None:
     large, small = thing(track=1, mask=square(60, 60, 120)), thing(track=2, mask=square(130, 100, 20))
-    alone = render(grey(), result(small))[119, 135:145]
-    for objects in [(large, small), (small, large)]:
-        outline = render(grey(), result(*objects))[119, 135:145]
-        assert np.abs(outline.astype(int) - alone).max() < 12
+    alone = centre(render(grey(), result(small)))
+    assert alone != centre(render(grey(), result(large)))
+    assert centre(render(grey(), result(large, small))) == centre(render(grey(), result(small, large))) == alone
+
+
+def disc(x: int, y: int, diameter: int) -> Mask:
+    rows, columns = np.mgrid[-1 : 1 : diameter * 1j, -1 : 1 : diameter * 1j]
+    return Mask(x, y, np.hypot(rows, columns) <= 1)
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (640, 480), (1280, 720), (1080, 1920)])
+def test_the_picture_is_that_of_supervisions_annotators(width: int, height: int) -> None:
+    objects = result(
+        thing((40.9, 40.2, 100.5, 99.8), track=1, mask=disc(40, 40, 60)),
+        thing((60.0, 60.0, 190.0, 190.0), track=2, name="dining table", mask=disc(60, 60, 130)),
+        thing((70.0, 45.0, 130.0, 105.0), track=3, mask=disc(70, 45, 58)),
+        thing((120.0, 110.0, 139.0, 129.0), track=None, class_id=5, mask=square(120, 110, 20)),
+        thing((30.0, 150.0, 90.0, 180.0), track=40, name="Bücherregal"),
+        width=width,
+        height=height,
+    )
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    above_the_line = slice(height - Sizes.of(height, width).line_height)
+    expected = SupervisionOverlay(objects).draw(image, to_detections(objects))[above_the_line]
+    drawn = render(image, objects)[above_the_line]
+    assert (expected != image[above_the_line]).any(axis=2).sum() > 15_000
+    assert np.abs(drawn.astype(int) - expected).max() <= 1
 
 
 def test_the_line_says_the_age_of_an_old_mask_and_the_notice() -> None:
