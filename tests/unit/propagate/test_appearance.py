@@ -5,7 +5,6 @@ import pytest
 
 from streamseg.propagate.appearance import CERTAIN, learn
 
-
 GREY, GREEN, BLUE = (120, 120, 120), (20, 200, 20), (200, 20, 20)
 
 
