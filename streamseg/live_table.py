@@ -14,8 +14,7 @@ from rich.text import Text
 
 from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError
-from streamseg.messages import Dropped, TrackedObject
-from streamseg.percentiles import Spread
+from streamseg.figure_texts import counts_text, objects_text, share_text, spread_text
 from streamseg.rates import LEDGER_POINTS, WINDOW_S, RecentResults, StreamFigures
 
 REFRESH_S: Final = 0.25
@@ -77,35 +76,9 @@ def draw(figures: Sequence[StreamFigures], endpoint: str) -> Table:
     for place, point in enumerate(LEDGER_POINTS):
         row(f"{point} after", [spread_text(one.ledger_ms[place]) for one in figures])
     table.add_section()
-    row("dropped", [dropped_text(one.dropped) for one in figures])
+    row("dropped", [counts_text(msgspec.structs.asdict(one.dropped)) for one in figures])
     row("newest", [objects_text(one.newest.objects) for one in figures])
     return table
-
-
-def objects_text(objects: Sequence[TrackedObject]) -> str:
-    """Each object's class, track, and mask area in pixels, or why it has no mask."""
-    return ", ".join(map(_object_text, objects)) or "no objects"
-
-
-def spread_text(spread: Spread | None) -> str:
-    """Percentiles in milliseconds; a dash for none."""
-    return "-" if spread is None else f"{spread.p50:.1f} / {spread.p99:.1f} ms"
-
-
-def share_text(share: float | None) -> str:
-    """A share in per cent; a dash for none."""
-    return "-" if share is None else f"{share:.1%}"
-
-
-def dropped_text(dropped: Dropped) -> str:
-    """Every cause that has cost something, with how much."""
-    return ", ".join(f"{cause} {count}" for cause, count in msgspec.structs.asdict(dropped).items() if count) or "nothing"
-
-
-def _object_text(item: TrackedObject) -> str:
-    track = item.detection.tracker_id
-    name = item.detection.class_name if track is None else f"{item.detection.class_name}#{track}"
-    return f"{name} {item.mask.area if item.mask else item.method}"
 
 
 def _printable(text: str) -> str:

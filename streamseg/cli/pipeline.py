@@ -61,6 +61,8 @@ def run(
 
     Every frame of a file is segmented; of a camera's, as many as the machine can. Ctrl-C ends the run, a second one at once.
 
+    At the end it prints rates, ages and losses: a table on a terminal, elsewhere a line `name: value` for each.
+
     `auto` takes yolox-nano and mobilesam where their weights can be had, else motion and nano, which need no download.
 
     \b
@@ -147,7 +149,8 @@ def subscribe(
     from rich.console import Console
 
     from streamseg.client import Subscriber
-    from streamseg.live_table import REFRESH_S, follow, objects_text
+    from streamseg.figure_texts import objects_text
+    from streamseg.live_table import REFRESH_S, follow
     from streamseg.wire.record import record
 
     console = Console()

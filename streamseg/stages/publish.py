@@ -145,6 +145,8 @@ class PublishStage(Stage):
             seq=frame.seq,
             pts_ns=frame.pts_ns,
             age_ms=age_ms,
+            boxes_seq=result.boxes_seq,
+            masks_seq=None if joined.masks is None else joined.masks.seq,
             objects=len(result.objects),
             masks=tuple(PublishedMask(item.method, item.age_ms) for item in result.objects if item.mask is not None),
             classes=tuple(sorted(named)),
