@@ -13,7 +13,12 @@ from collections.abc import Callable
 
 from streamseg.ipc.control import ControlWriter, Failed, ToStage, ToSupervisor, read_from_stage
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)  # read while NumPy and torch are imported
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # ONNX Runtime's; read while it is imported
 
 
