@@ -1,10 +1,8 @@
-"""What the commands show of a run: a progress bar while it lasts, and a few lines at its end."""
+"""What the commands show of a run: a progress bar while it lasts, and its figures at its end."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -12,7 +10,9 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from streamseg.figure_texts import counts_text, share_text, spread_text
 from streamseg.pipeline import STAGES
+from streamseg.run_figures import RunFigures
 
 if TYPE_CHECKING:
     from streamseg.ipc.control import Published, Ready
@@ -36,9 +36,7 @@ class RunDisplay:
             console=console, disable=not console.is_interactive,
         )  # fmt: skip
         self._task: TaskID | None = None
-        self._frames = self._frames_with_masks = 0
-        self._classes: Counter[str] = Counter()
-        self._first_s = self._last_s = 0.0
+        self._figures = RunFigures()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -68,16 +66,15 @@ class RunDisplay:
 
     def published(self, published: Published) -> None:
         """Count a frame."""
-        self._last_s = time.monotonic()
-        self._first_s = self._first_s or self._last_s
-        self._frames += 1
-        self._frames_with_masks += bool(published.masks)
-        self._classes.update(published.classes)
+        figures = self._figures
+        figures.add(published)
         if self._task is not None:
-            self._progress.update(self._task, description="segmenting", completed=self._frames, rate=f"{self.rate:.1f} frames/s")
+            self._progress.update(self._task, description="segmenting", completed=figures.frames, rate=f"{figures.rate:.1f} frames/s")
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """Show a change of the source or a stage."""
+        if state == "restarting":
+            self._figures.restarts[stage] += 1
         self._print(f"{stage}: {state}{f' ({detail})' if detail else ''}")
 
     def logged(self, level: int, text: str) -> None:
@@ -85,18 +82,23 @@ class RunDisplay:
         if level >= logging.getLogger("streamseg").getEffectiveLevel():
             self._print(text)
 
-    @property
-    def rate(self) -> float:
-        """Published frames a second, from the first to the last."""
-        return (self._frames - 1) / (self._last_s - self._first_s) if self._frames > 1 and self._last_s > self._first_s else 0.0
-
-    def summary(self, outcome: Outcome) -> list[str]:
-        """A few lines on what was seen, with which models, how fast."""
-        seen = ", ".join(f"{name} in {count}" for name, count in self._classes.most_common(6)) or "nothing"
+    def summary(self, outcome: Outcome) -> list[tuple[str, str]]:
+        """What was seen, with which models, how fast, how late, and what was lost: names and values."""
+        figures = self._figures
+        seen = ", ".join(f"{name} in {count}" for name, count in figures.classes.most_common(6))
         return [
-            f"{self._frames} frames, {self._frames_with_masks} of them with masks ({outcome.reason})",
-            f"seen: {seen} frames" if self._classes else "seen: nothing",
-            f"models: {self._detector} + {self._segmenter}, {self.rate:.1f} frames/s",
+            ("frames", f"{figures.frames}, {figures.frames_with_masks} of them with masks"),
+            ("ended", outcome.reason),
+            ("seen", f"{seen} frames" if seen else "nothing"),
+            ("models", f"{self._detector} + {self._segmenter}"),
+            ("rate", f"{figures.rate:.1f} frames/s"),
+            ("keyframes segmented", f"{figures.keyframe_rate:.1f} frames/s"),
+            ("frame age, p50 / p99", spread_text(figures.frame_age_ms.spread())),
+            ("mask age, p50 / p99", spread_text(figures.mask_age_ms.spread())),
+            ("boxes of the same frame", share_text(figures.own_boxes)),
+            ("objects with a mask", share_text(figures.masked)),
+            ("dropped", counts_text(figures.drops.total)),
+            ("restarts", counts_text(figures.restarts)),
         ]
 
     def _print(self, line: str) -> None:

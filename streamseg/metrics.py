@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
 
+from streamseg.drops import DropTally
 from streamseg.errors import UsageError
 from streamseg.messages import PROPAGATED
 
 if TYPE_CHECKING:
     from streamseg.ipc.control import Published, Ready
-    from streamseg.messages import Dropped, Models
+    from streamseg.messages import Models
 
 _LOOPBACK = "127.0.0.1"
 _FRAME_AGE_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.35, 0.5, 1, 2, 5)
@@ -31,12 +31,19 @@ class RunMetrics:
         self._stages = frozenset(stages)
         self._ready: set[str] = set()
         self._methods = {PROPAGATED}
-        self._dropped: Tally[str] = Tally()
+        self._dropped = DropTally()
+        self._keyframe: int | None = None
         self._seen_a_frame = False
         self._up = Gauge("streamseg_up", "1 while every stage runs, 0 while one starts.", registry=registry)
         self._info = Info("streamseg", "The models of the run.", registry=registry)
         self._connected = Gauge("streamseg_source_connected", "1 while the source delivers, 0 while it is lost.", registry=registry)
         self._frames = Counter("streamseg_frames_published_total", "Frames published.", registry=registry)
+        self._own_boxes = Counter(
+            "streamseg_frames_with_own_boxes_total", "Frames published with boxes that were found on the frame itself.", registry=registry
+        )
+        self._keyframes = Counter(
+            "streamseg_keyframes_segmented_total", "Keyframes whose masks have come to a published frame.", registry=registry
+        )
         self._drops = Counter("streamseg_frames_dropped_total", "Frames a stage did without, by cause.", ["cause"], registry=registry)
         self._limited = Counter("streamseg_masks_limited_total", "Masks left out of too large messages.", registry=registry)
         self._objects = Gauge("streamseg_objects", "Objects in the newest frame.", registry=registry)
@@ -72,6 +79,10 @@ class RunMetrics:
             self._seen_a_frame = True
             self._connected.set(1)
         self._frames.inc()
+        self._own_boxes.inc(published.boxes_seq == published.seq)
+        if published.masks_seq is not None and published.masks_seq != self._keyframe:
+            self._keyframe = published.masks_seq
+            self._keyframes.inc()
         self._frame_age.observe(published.age_ms / 1e3)
         self._objects.set(published.objects)
         methods = Tally(mask.method for mask in published.masks)
@@ -80,7 +91,8 @@ class RunMetrics:
             self._masks.labels(method).set(methods[method])
         for mask in published.masks:
             self._mask_age.observe(mask.age_ms / 1e3)
-        self._count_dropped(published.dropped)
+        for cause, count in self._dropped.add(published.dropped).items():
+            (self._limited if cause == "masks_limited" else self._drops.labels(cause)).inc(count)
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """Follow the source and the restarts."""
@@ -93,14 +105,6 @@ class RunMetrics:
 
     def logged(self, level: int, text: str) -> None:
         """Log lines are not counted."""
-
-    def _count_dropped(self, dropped: Dropped) -> None:
-        for cause, count in msgspec.structs.asdict(dropped).items():
-            before = self._dropped[cause]
-            counter = self._limited if cause == "masks_limited" else self._drops.labels(cause)
-            # A stage that was restarted counts from 0 again. A 0 itself says nothing: a new publish has not heard the others' counts yet.
-            counter.inc(count - before if count >= before else count)
-            self._dropped[cause] = count or before
 
 
 class MetricsServer:

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from streamseg.config import Config
 from streamseg.console import Observers, RunDisplay
@@ -22,7 +24,7 @@ from streamseg.supervisor import Observer
 
 
 def run_pipeline(settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, server: MetricsServer | None = None) -> None:
-    """Run to the end, showing how it goes, and print a few lines on what was seen.
+    """Run to the end, showing how it goes, and print what it came to: a table on a terminal, elsewhere a line `name: value` for each.
 
     Args:
         settings: Of the run.
@@ -46,8 +48,7 @@ def run_pipeline(settings: Config, *, overwrite: bool, window: tuple[str, ...] |
         observers.append(server.metrics)
     with display, _window(pipeline, window):
         outcome = pipeline.run(Observers(observers))
-    for line in display.summary(outcome):
-        typer.echo(line)
+    _print_summary([*display.summary(outcome), *_peak_memory()])
     if received:
         sys.exit(128 + received[0])
 
@@ -64,6 +65,28 @@ def serve_metrics(address: str | None) -> Iterator[MetricsServer | None]:
         return
     with MetricsServer(address, RunMetrics([entry.name for entry in STAGES])) as server:
         yield server
+
+
+def _print_summary(rows: Sequence[tuple[str, str]]) -> None:
+    if not sys.stdout.isatty():
+        for name, value in rows:
+            typer.echo(f"{name}: {value}")
+        return
+    table = Table(show_header=False)
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    Console().print(table)
+
+
+def _peak_memory() -> list[tuple[str, str]]:
+    """The most memory that any one process of the run, a window included, has had; no row where the system does not say."""
+    if sys.platform == "win32":
+        return []
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    megabytes = most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
+    return [("peak memory", f"{megabytes:.0f} MB, of the largest process")]
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import secrets
 import time
@@ -38,6 +37,7 @@ from streamseg.ipc.instance import Instance
 from streamseg.ipc.links import link_address
 from streamseg.ipc.ring import RingName, last_sequence, remove_segments
 from streamseg.plan import RunPlan
+from streamseg.threads import available_cores
 
 _READY_S = 90.0
 _HUNG_S = 10.0
@@ -57,7 +57,7 @@ class StageEntry:
 
     Attributes:
         module: Run as a program; imported nowhere else, so that a failing import stays in the child.
-        cores: Share of the machine's cores that the stage's threads may take, at least one.
+        cores: Share of the cores that its model may take; 0 for a stage without a model, which has one thread.
         niceness: Added to the process's own.
     """
 
@@ -65,6 +65,12 @@ class StageEntry:
     module: str
     cores: float
     niceness: int = 0
+
+    def threads(self, asked: int | None) -> int:
+        """How many threads OpenCV, BLAS, FFmpeg and the model have in this stage; `asked` is what the settings give each model."""
+        if self.cores and asked is not None:
+            return asked
+        return max(1, round(available_cores() * self.cores))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,7 @@ class Supervisor:
         Raises:
             StreamsegError: A stage could not start, or failed too often; nothing is left running.
         """
+        self._observer.logged(logging.INFO, describe_budget(self._stages, self._plan.config.threads))
         try:
             for entry in self._stages:
                 self._spawn(entry)
@@ -314,9 +321,7 @@ class Supervisor:
         )
 
     def _threads(self, entry: StageEntry) -> int:
-        if entry.cores and self._plan.config.threads is not None:
-            return self._plan.config.threads
-        return max(1, round(_available_cores() * entry.cores))
+        return entry.threads(self._plan.config.threads)
 
     def _stop_children(self, reason: str) -> None:
         for child in self._children.values():
@@ -352,6 +357,12 @@ class Supervisor:
             time.sleep(_TICK_S / 5)
 
 
+def describe_budget(stages: Sequence[StageEntry], asked: int | None) -> str:
+    """How many threads each stage has, in one line; `asked` is what the settings give each model."""
+    each = (f"{entry.name} {entry.threads(asked)}{f' (nice {entry.niceness})' if entry.niceness else ''}" for entry in stages)
+    return f"threads: {', '.join(each)}; {available_cores()} cores"
+
+
 def _cause(child: StageProcess, status: int) -> str:
     if child.failure is not None:
         return f"failed: {child.failure.message}"
@@ -362,7 +373,3 @@ def _cause(child: StageProcess, status: int) -> str:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

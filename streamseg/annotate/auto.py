@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from streamseg.errors import SourceError, UsageError
 from streamseg.models.detectors import DetectorOptions
 from streamseg.models.weights import locate
 from streamseg.progress import DownloadDisplay
+from streamseg.threads import available_cores
 
 
 class LabelFolder:
@@ -101,7 +101,7 @@ def auto_annotate(
         imgsz=imgsz,
         max_det=max_det,
         classes=None if classes is None else tuple(classes),
-        threads=os.cpu_count() or 1,
+        threads=available_cores(),
     )
     check_detector(detector)
     pictures = open_pictures(folder, every=1, detector=detector.model)

@@ -10,6 +10,7 @@ import typer
 
 from streamseg.cli.annotate import annotate
 from streamseg.cli.bench import bench_app
+from streamseg.cli.doctor import doctor
 from streamseg.cli.pipeline import check, demo, devices, init, keys, run, show, subscribe
 from streamseg.cli.segment import segment
 from streamseg.cli.train import train_app
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, run, show, subscribe, segment, annotate, check, init, keys, devices):
+for command in (demo, run, show, subscribe, segment, annotate, check, init, keys, devices, doctor):
     app.command()(command)
 app.add_typer(weights_app, name="weights")
 app.add_typer(bench_app, name="bench")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamseg.errors import SourceError
+from streamseg.threads import available_cores
 
 if TYPE_CHECKING:
     from streamseg.annotate.work import Summary
@@ -71,7 +71,7 @@ def annotate(
     from streamseg.models.detectors import DetectorOptions
     from streamseg.models.segmenters import SegmenterOptions
 
-    threads = os.cpu_count() or 1 if threads is None else threads
+    threads = available_cores() if threads is None else threads
     options = AnnotateOptions(
         source=source,
         output=output,

@@ -61,6 +61,8 @@ def run(
 
     Every frame of a file is segmented; of a camera's, as many as the machine can. Ctrl-C ends the run, a second one at once.
 
+    At the end it prints rates, ages and losses: a table on a terminal, elsewhere a line `name: value` for each.
+
     `auto` takes yolox-nano and mobilesam where their weights can be had, else motion and nano, which need no download.
 
     \b
@@ -136,25 +138,35 @@ def subscribe(
     server_key_file: ServerKeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a running pipeline publishes, a line for each frame, until it ends.
+    """Show what a running pipeline publishes, until it ends.
 
-    A line holds the source, the frame's number, and each object's class, track and mask area in pixels.
+    On a terminal: a table of the last ten seconds that keeps up with the pipeline. It holds the frames received and missed, the median and
+    the 99th percentile of the masks' age and of the time from a frame's capture to each point on its way, the share of frames whose boxes
+    are of the same frame, and what was dropped. The last table stays.
+
+    Elsewhere: a line for each frame, with the source, the frame's number, and each object's class, track and mask area in pixels.
     """
+    from rich.console import Console
+
     from streamseg.client import Subscriber
+    from streamseg.figure_texts import objects_text
+    from streamseg.live_table import REFRESH_S, follow
     from streamseg.wire.record import record
 
-    with Subscriber(endpoint, source=source, secret_key_file=secret_key_file, server_key_file=server_key_file) as subscriber:
+    console = Console()
+    live = not as_json and sys.stdout.isatty() and console.is_interactive
+    with Subscriber(
+        endpoint, source=source, timeout=REFRESH_S if live else None, secret_key_file=secret_key_file, server_key_file=server_key_file
+    ) as subscriber:
+        if live:
+            follow(subscriber, console)
+            return
         for result in subscriber:
             if as_json:
                 typer.echo(record(result).decode())
                 continue
-            names = ", ".join(
-                f"{item.detection.class_name}{'' if item.detection.tracker_id is None else f'#{item.detection.tracker_id}'}"
-                f" {item.mask.area if item.mask else item.method}"
-                for item in result.objects
-            )
             lost = f" (+{result.gap} missed)" if result.gap else ""
-            typer.echo(f"{result.source} {result.seq}{lost}: {names or 'no objects'}")
+            typer.echo(f"{result.source} {result.seq}{lost}: {objects_text(result.objects)}")
 
 
 def check(

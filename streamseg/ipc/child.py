@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from streamseg.ipc.control import ControlWriter, Failed, ToStage, ToSupervisor, read_from_stage
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Read while NumPy and PyTorch are imported.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # ONNX Runtime's; read while it is imported
 
 

@@ -164,6 +164,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     Attributes:
         age_ms: Milliseconds from that frame's capture to its publishing.
+        boxes_seq: The frame on which its boxes were found; None before the detector's first answer.
+        masks_seq: The keyframe of the segmenter's newest answer that was here; None where there was none.
         objects: How many that frame has.
         masks: Those of that frame.
         classes: Names of the classes in that frame.
@@ -175,6 +177,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     seq: int
     pts_ns: int
     age_ms: float
+    boxes_seq: int | None
+    masks_seq: int | None
     objects: int
     masks: tuple[PublishedMask, ...]
     classes: tuple[str, ...]

@@ -58,6 +58,11 @@ def remove_segments(prefix: str) -> None:
         path.unlink(missing_ok=True)
 
 
+def ring_bytes(height: int, width: int, slots: int = DEFAULT_SLOTS) -> int:
+    """What a ring of frames of that size takes of shared memory."""
+    return _segment_bytes(slots, _slot_bytes(height, width))
+
+
 class RingWriter:
     """Creates a segment and writes frames into it."""
 
@@ -67,8 +72,7 @@ class RingWriter:
         Raises:
             StageError: Shared memory has not enough room.
         """
-        slot_bytes = -(-height * width * 3 // _HEADER_BYTES) * _HEADER_BYTES
-        self.ring = RingName(f"{prefix}-{epoch}", epoch, slots, slot_bytes)
+        self.ring = RingName(f"{prefix}-{epoch}", epoch, slots, _slot_bytes(height, width))
         self._segment = _create(self.ring)
 
     def write(self, seq: int, image: Image) -> None:
@@ -149,8 +153,16 @@ def last_sequence(ring: RingName) -> int | None:
         reader.close()
 
 
+def _slot_bytes(height: int, width: int) -> int:
+    return -(-height * width * 3 // _HEADER_BYTES) * _HEADER_BYTES
+
+
+def _segment_bytes(slots: int, slot_bytes: int) -> int:
+    return _HEADER_BYTES + slots * (_HEADER_BYTES + slot_bytes)
+
+
 def _create(ring: RingName) -> _Segment:
-    size = _HEADER_BYTES + ring.slots * (_HEADER_BYTES + ring.slot_bytes)
+    size = _segment_bytes(ring.slots, ring.slot_bytes)
     path = segment_directory() / ring.name
     free = shutil.disk_usage(path.parent).free
     if free < size:

@@ -27,6 +27,7 @@ class SourceOptions:
         wait: Whether a live source that is absent at the start is waited for.
         username: For RTSP; takes precedence over the URL's.
         password: For RTSP; never logged.
+        threads: How many decode a file; None leaves that to FFmpeg. A live stream has one.
     """
 
     url: str = field(repr=False)
@@ -41,6 +42,7 @@ class SourceOptions:
     wait: bool = False
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

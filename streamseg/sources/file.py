@@ -33,6 +33,7 @@ class FileSource:
 
     def __init__(self, options: SourceOptions) -> None:
         self._path = Path(options.url)
+        self._threads = options.threads
         self._converter = BgrConverter(Orientation(options.rotate, options.mirror))
         with self._open() as container:
             stream = self._video(container)
@@ -77,6 +78,8 @@ class FileSource:
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
             raise SourceError(f"{self._path} holds no video; give a video file such as MP4 or MKV")
         stream.thread_type = "AUTO"
+        if self._threads is not None:
+            stream.codec_context.thread_count = self._threads
         return stream
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:

@@ -176,7 +176,9 @@ def run_stage(module: str) -> None:
 
 def _live(module: str, station: Station, inbox: queue.SimpleQueue[ToStage], turning: threading.Event) -> int:
     try:
-        stage = _stage_of(module)(station)
+        kind = _stage_of(module)
+        _limit_opencv(station.assignment.threads)
+        stage = kind(station)
         station.report(stage.prepare())
         gc.collect()
         gc.freeze()  # what the libraries made stays for good: looking through it again and again would cost milliseconds
@@ -198,6 +200,13 @@ def _stage_of(module: str) -> type[Stage]:
         if isinstance(member, type) and issubclass(member, Stage) and member.__module__ == module:
             return member
     raise StageError(f"{module} holds no stage")
+
+
+def _limit_opencv(threads: int) -> None:
+    """Give OpenCV its threads: it would take one for each core, and heeds no variable of the environment, as BLAS and OpenMP do."""
+    import cv2
+
+    cv2.setNumThreads(threads)
 
 
 def _turn_until_stopped(stage: Stage, station: Station, inbox: queue.SimpleQueue[ToStage]) -> str:

@@ -44,7 +44,7 @@ class CaptureStage(Stage):
         settings = self.config.source
         if self.assignment.resume_after is not None and settings.live:
             settings = msgspec.structs.replace(settings, wait=True)  # a camera that was there once is waited for
-        source = open_source(settings)
+        source = open_source(settings, self.assignment.threads)
         self._intake = Intake(source, self._next_seq, self.config.max_frames, live=settings.live, paced=self._live and not settings.live)
         self._intake.start(self.station.ring_bell)
         return Ready(source.info.description, source.info.frame_count)
@@ -137,8 +137,8 @@ class CaptureStage(Stage):
             self._to_publish.send(self._end)
 
 
-def open_source(settings: SourceSettings) -> Source:
-    """Open the source that the settings name.
+def open_source(settings: SourceSettings, threads: int) -> Source:
+    """Open the source that the settings name; `threads` decode a file.
 
     Raises:
         SourceError: It could not be opened.
@@ -157,6 +157,7 @@ def open_source(settings: SourceSettings) -> Source:
         wait=settings.wait,
         username=settings.username,
         password=_read_password(settings.password_file),
+        threads=threads,
     )
     match settings.kind:
         case "file":

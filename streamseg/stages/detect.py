@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import cv2
-
 from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import Detected, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
@@ -42,7 +40,6 @@ class DetectStage(Stage):
 
     def prepare(self) -> Ready:
         """Load the detector and run it once."""
-        cv2.setNumThreads(self.assignment.threads)
         settings = self.config.detector
         weights = self.assignment.detector_weights
         self._detector = create_detector(

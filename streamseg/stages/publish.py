@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 
-import cv2
 import msgspec
 
 from streamseg.errors import FrameOverrunError
@@ -51,7 +50,6 @@ class PublishStage(Stage):
     def prepare(self) -> Ready:
         """Bind the endpoint, and make ready to carry masks."""
         settings = self.config
-        cv2.setNumThreads(self.assignment.threads)
         self._carried = CarriedMasks.of(settings, self.assignment.models.segmenter)
         self._broadcast = Broadcast(self.station.context, settings.publish, settings.source.name)
         for socket in self._broadcast.sockets:
@@ -151,6 +149,8 @@ class PublishStage(Stage):
             seq=frame.seq,
             pts_ns=frame.pts_ns,
             age_ms=age_ms,
+            boxes_seq=result.boxes_seq,
+            masks_seq=None if joined.masks is None else joined.masks.seq,
             objects=len(result.objects),
             masks=tuple(PublishedMask(item.method, item.age_ms) for item in result.objects if item.mask is not None),
             classes=tuple(sorted(named)),

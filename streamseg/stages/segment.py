@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from streamseg.errors import FrameOverrunError
@@ -45,7 +44,6 @@ class SegmentStage(Stage):
 
     def prepare(self) -> Ready:
         """Load the segmenter and run it once, which tells the supervisor how long it may take."""
-        cv2.setNumThreads(self.assignment.threads)
         settings, weights = self.config.segmenter, self.assignment.segmenter_weights
         self._segmenter: Segmenter[Any] = create_segmenter(
             SegmenterOptions(

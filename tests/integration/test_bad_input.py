@@ -158,7 +158,7 @@ def test_an_output_that_exists_is_overwritten_only_with_y(place: Place, clip: Pa
     with place.run("run", "--source", "clip.mp4", *OUTPUTS, "-y", *SMALL) as run:
         code, output, errors = run.finish(60)
     assert code == 0, errors
-    assert output.startswith("3 frames")
+    assert output.startswith("frames: 3, ")
     publishing, models = errors.splitlines()
     assert publishing.startswith("publishing on tcp://127.0.0.1:")
     assert models == "models: motion + nano"

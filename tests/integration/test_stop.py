@@ -112,7 +112,7 @@ def test_a_signal_while_the_stages_prepare(place: Place, number: signal.Signals)
         code, output, errors = run.finish(10)
     assert code == 128 + number
     assert errors == ""
-    assert output.startswith("0 frames")
+    assert output.startswith("frames: 0, ")
     assert not (place.folder / "out.mp4").exists()
     place.check_nothing_left()
 

@@ -17,11 +17,21 @@ from streamseg.metrics import MetricsServer, RunMetrics
 STAGES = ("capture", "publish")
 
 
-def frame(*masks: PublishedMask, objects: int = 0, dropped: Dropped | None = None, age_ms: float = 30.0) -> Published:
+def frame(
+    *masks: PublishedMask,
+    objects: int = 0,
+    dropped: Dropped | None = None,
+    age_ms: float = 30.0,
+    seq: int = 0,
+    boxes_seq: int | None = None,
+    masks_seq: int | None = None,
+) -> Published:
     return Published(
-        seq=0,
+        seq=seq,
         pts_ns=0,
         age_ms=age_ms,
+        boxes_seq=boxes_seq,
+        masks_seq=masks_seq,
         objects=objects,
         masks=masks,
         classes=(),
@@ -81,6 +91,14 @@ def test_drops_go_on_across_restarts(metrics: RunMetrics) -> None:
     assert dropped(1, 8) == (6, 8), "capture is new"
     assert dropped(2, 0) == (7, 8), "publish is new, and has not heard from segment"
     assert dropped(2, 9) == (7, 9)
+
+
+def test_same_frame_boxes_and_answered_keyframes_are_counted(metrics: RunMetrics) -> None:
+    assert value(metrics, "frames_with_own_boxes_total") == value(metrics, "keyframes_segmented_total") == 0
+    for seq, boxes_seq, masks_seq in ((0, None, None), (1, 1, None), (2, 1, 0), (3, 3, 0), (4, 3, 2)):
+        metrics.published(frame(seq=seq, boxes_seq=boxes_seq, masks_seq=masks_seq))
+    assert value(metrics, "frames_with_own_boxes_total") == 2
+    assert value(metrics, "keyframes_segmented_total") == 2
 
 
 def test_up_and_restarts_follow_the_stages(metrics: RunMetrics) -> None:

@@ -227,3 +227,18 @@ def test_real_footage(shared_data: Path) -> None:
     times = [frame.pts_ns for frame in source.frames(0, threading.Event())]
     assert len(times) == 287
     assert times[-1] == pytest.approx(286 * 1001 / 30000 * 1e9, rel=1e-6)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux, which lists a process's threads")
+def test_as_many_threads_decode_as_were_asked_for(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=30)
+
+    def threads_while_decoding(asked: int) -> int:
+        frames = FileSource(SourceOptions(url=str(clip), threads=asked)).frames(0, threading.Event())
+        next(frames)
+        try:
+            return len(list(Path("/proc/self/task").iterdir()))
+        finally:
+            frames.close()  # type: ignore[attr-defined]
+
+    assert threads_while_decoding(4) - threads_while_decoding(1) == 4

@@ -1,0 +1,192 @@
+"""What works on this machine, with the remedy for what does not. Nothing is downloaded, and no pipeline is started.
+
+What may be broken is only imported by the check that looks at it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from streamseg.errors import StreamsegError, WeightsError
+
+_PACKAGES: Final = (
+    ("numpy", ("numpy",)),
+    ("av", ("av",)),
+    ("cv2", ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")),
+    ("zmq", ("pyzmq",)),
+    ("onnxruntime", ("onnxruntime", "onnxruntime-gpu")),
+)
+"""What every pipeline imports: the module, and the names under which it is distributed."""
+_FRAME: Final = (720, 1280)
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at.
+
+    Attributes:
+        name: Of the thing.
+        ok: Whether it is there and works.
+        needed: Whether no pipeline can run here without it.
+        detail: What was found.
+        remedy: What to do, where it is not ok.
+    """
+
+    name: str
+    ok: bool
+    needed: bool
+    detail: str
+    remedy: str | None = None
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was looked at, and whether a pipeline can run here."""
+
+    can_run: bool
+    checks: tuple[Check, ...]
+
+
+def examine(bind: str) -> Diagnosis:
+    """Look at everything; `bind` is the endpoint that has to be free."""
+    checks = tuple(_all_checks(bind))
+    return Diagnosis(can_run=all(check.ok or not check.needed for check in checks), checks=checks)
+
+
+def _all_checks(bind: str) -> Iterator[Check]:
+    yield Check(name="Python", ok=True, needed=True, detail=platform.python_version())
+    for module, names in _PACKAGES:
+        yield check_package(module, names)
+    yield check_installed("torch", "for SAM, and for MobileSAM and its exports", "pip install torch torchvision")
+    yield check_installed("openvino", "for the fastest masks on processors with AVX-512 BF16 or AMX", "pip install 'streamseg[openvino]'")
+    yield _asked("threads", check_threads, needed=True)
+    yield _asked("shared memory", check_shared_memory, needed=True)
+    yield _asked("endpoint", lambda: check_endpoint(bind), needed=True)
+    yield _asked("weights", lambda: check_weights("yolox-nano", "motion"))
+    yield _asked("weights", lambda: check_weights("mobilesam", "nano"))
+    yield _asked("backends", check_backends)
+    yield _asked("cameras", check_cameras)
+    yield _asked("display", check_display)
+
+
+def check_package(module: str, names: tuple[str, ...]) -> Check:
+    """Whether a module can be imported, not only found: OpenCV is often installed without the system's libraries that it needs."""
+    name = names[0]
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 - whatever a broken installation throws is the finding
+        return _missing(name, f"cannot be imported ({_line(error)})", f"pip install --force-reinstall {name}", needed=True)
+    installed = next((f"{known} ({other})" for other in names[1:] if (known := _version(other)) is not None), "a version that does not say")
+    return Check(name=name, ok=True, needed=True, detail=_version(name) or installed)
+
+
+def check_installed(name: str, purpose: str, remedy: str) -> Check:
+    """Whether a package is installed that takes seconds to import, and that not every pipeline needs."""
+    found = _version(name)
+    if found is None:
+        return _missing(name, f"not installed; it is {purpose}", remedy)
+    return Check(name=name, ok=True, needed=False, detail=found)
+
+
+def check_threads() -> Check:
+    """How many threads each stage would have."""
+    from streamseg.pipeline import STAGES
+    from streamseg.supervisor import describe_budget
+
+    return Check(name="threads", ok=True, needed=True, detail=describe_budget(STAGES, None).removeprefix("threads: "))
+
+
+def check_shared_memory(folder: Path | None = None) -> Check:
+    """Whether the frames of a 720p source have room in the folder; in shared memory, where none is given."""
+    from streamseg.ipc.ring import ring_bytes, segment_directory
+
+    folder = folder or segment_directory()
+    free, wanted = shutil.disk_usage(folder).free, ring_bytes(*_FRAME)
+    found = f"{folder} has {free >> 20} MiB free, frames of 1280x720 take {wanted >> 20}"
+    if free < wanted:
+        return _missing("shared memory", found, "free some, or give a container more with --shm-size", needed=True)
+    if not os.access(folder, os.W_OK):
+        return _missing("shared memory", f"{folder} cannot be written", "let this user write there", needed=True)
+    return Check(name="shared memory", ok=True, needed=True, detail=found)
+
+
+def check_endpoint(bind: str) -> Check:
+    """Whether a pipeline can publish there."""
+    from streamseg.ipc.instance import Endpoint
+
+    with Endpoint(bind) as endpoint:
+        return Check(name="endpoint", ok=True, needed=True, detail=f"{endpoint.address} is free")
+
+
+def check_weights(model: str, instead: str) -> Check:
+    """Whether the weights of a model are in the cache, and whole; `instead` is the model that `auto` takes without them."""
+    from streamseg.models.weights import resolve
+
+    name = f"weights of {model}"
+    try:
+        return Check(name=name, ok=True, needed=False, detail=str(resolve(model, offline=True)))
+    except WeightsError as error:
+        remedy = f"streamseg weights fetch {model}; `run` tries that too, and takes {instead} where it cannot"
+        return _missing(name, str(error).partition("; ")[0], remedy)
+
+
+def check_backends() -> Check:
+    """What could run MobileSAM, the fastest first; whether it does is only known when it runs."""
+    from streamseg.models.runtimes import Choice, candidates
+
+    found = ", ".join(f"{runtime.backend} in {runtime.precision}" for runtime in candidates(Choice()))
+    return Check(name="backends", ok=True, needed=False, detail=f"MobileSAM by {found}")
+
+
+def check_cameras() -> Check:
+    """Which cameras there are, and whether this user may open them."""
+    from streamseg.sources.devices import list_devices
+
+    cameras = list_devices()
+    if not cameras:
+        return _missing("cameras", "none found", "plug one in, or use a file, rtsp://... or synthetic: as --source")
+    closed = [camera.device for camera in cameras if camera.device.startswith("/") and not os.access(camera.device, os.R_OK | os.W_OK)]
+    if closed:
+        return _missing("cameras", f"this user may not open {', '.join(closed)}", "add the user to the group that owns it, mostly `video`")
+    return Check(name="cameras", ok=True, needed=False, detail=", ".join(f"{camera.index} ({camera.name})" for camera in cameras))
+
+
+def check_display() -> Check:
+    """Whether `--show` can open a window."""
+    from streamseg.show import require_display
+
+    require_display()
+    return Check(name="display", ok=True, needed=False, detail="a window can be opened")
+
+
+def _asked(name: str, check: Callable[[], Check], *, needed: bool = False) -> Check:
+    """What a check says, or why it could not be made."""
+    try:
+        return check()
+    except StreamsegError as error:
+        detail, semicolon, remedy = str(error).rpartition("; ")  # our errors end with what to do
+        return Check(name=name, ok=False, needed=needed, detail=detail or remedy, remedy=remedy if semicolon else None)
+    except ImportError as error:
+        return _missing(name, f"cannot be asked ({_line(error)})", "install what is missing above", needed=needed)
+
+
+def _missing(name: str, detail: str, remedy: str, *, needed: bool = False) -> Check:
+    return Check(name=name, ok=False, needed=needed, detail=detail, remedy=remedy)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

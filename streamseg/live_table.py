@@ -1,0 +1,86 @@
+"""What `streamseg subscribe` shows on a terminal: a table of rates, ages and losses that keeps up with the pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from streamseg.client import Subscriber
+from streamseg.errors import SubscriptionTimeoutError
+from streamseg.figure_texts import counts_text, objects_text, share_text, spread_text
+from streamseg.rates import LEDGER_POINTS, WINDOW_S, RecentResults, StreamFigures
+
+REFRESH_S: Final = 0.25
+"""Seconds from one drawing to the next; the subscriber's time-out has to be as short."""
+
+
+def follow(subscriber: Subscriber, console: Console) -> None:
+    """Draw how the results go until the pipeline ends; the last table stays, also where an exception ends it.
+
+    Args:
+        subscriber: One whose time-out is `REFRESH_S`, so that a silence shows.
+        console: A terminal.
+
+    Raises:
+        SubscriptionRefusedError: The publisher does not let this subscriber in.
+    """
+    sources: dict[str, RecentResults] = {}
+
+    def drawing() -> RenderableType:
+        now_s = time.monotonic()
+        figures = [known for recent in sources.values() if (known := recent.figures(now_s)) is not None]
+        return draw(figures, subscriber.endpoint) if figures else Text(f"waiting for {subscriber.endpoint}")
+
+    with Live(drawing(), console=console, auto_refresh=False) as live:
+        drawn_s = time.monotonic()
+        try:
+            while True:
+                try:
+                    for result in subscriber:
+                        sources.setdefault(result.source, RecentResults()).add(result, time.monotonic())
+                        if time.monotonic() - drawn_s >= REFRESH_S:
+                            live.update(drawing(), refresh=True)
+                            drawn_s = time.monotonic()
+                    return
+                except SubscriptionTimeoutError:
+                    live.update(drawing(), refresh=True)
+                    drawn_s = time.monotonic()
+        finally:
+            live.update(drawing())
+
+
+def draw(figures: Sequence[StreamFigures], endpoint: str) -> Table:
+    """A table with a column for each source."""
+    table = Table(title=f"{endpoint}, last {WINDOW_S:.0f} s, p50 / p99", title_justify="left")
+    table.add_column("source")
+    for one in figures:
+        table.add_column(one.source)
+
+    def row(name: str, cells: Sequence[str]) -> None:
+        table.add_row(name, *(Text(_printable(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
+
+    row("frames", [f"{one.received}, {one.rate:.1f} a second" for one in figures])
+    row("missed", [str(one.missed) for one in figures])
+    row("objects", [f"{len(one.newest.objects)} in frame {one.newest.seq}" for one in figures])
+    row("masks", [", ".join(f"{count} {method}" for method, count in one.methods) or "0" for one in figures])
+    row("mask age", [spread_text(one.mask_age_ms) for one in figures])
+    row("boxes of the same frame", [share_text(one.own_boxes) for one in figures])
+    table.add_section()
+    for place, point in enumerate(LEDGER_POINTS):
+        row(f"{point} after", [spread_text(one.ledger_ms[place]) for one in figures])
+    table.add_section()
+    row("dropped", [counts_text(msgspec.structs.asdict(one.dropped)) for one in figures])
+    row("newest", [objects_text(one.newest.objects) for one in figures])
+    return table
+
+
+def _printable(text: str) -> str:
+    """Names come over the network: nothing in them may steer the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,45 @@
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+import re
+
+from leftovers import Place
+from pipeline_runs import until
+from pseudo_terminal import terminal
+
+FRAMES = 30
+RUN = (
+    "run", "--source", f"synthetic:?size=320x240&frames={FRAMES}", "--detector", "motion", "--segmenter", "nano",
+    "--set", "publish.bind=tcp://127.0.0.1:*",
+)  # fmt: skip
+MILLISECONDS = r"\d+\.\d / \d+\.\d ms"
+
+
+def check(summary: dict[str, str]) -> None:
+    """A run in which every frame waits for its own boxes and masks."""
+    assert re.fullmatch(rf"{FRAMES}, \d+ of them with masks", summary["frames"])
+    assert summary["models"] == "motion + nano"
+    assert summary["boxes of the same frame"] == "100.0%"
+    assert re.fullmatch(r"\d+\.\d%", summary["objects with a mask"])
+    assert re.fullmatch(MILLISECONDS, summary["frame age, p50 / p99"])
+    assert summary["mask age, p50 / p99"] == "0.0 / 0.0 ms"
+    rate, keyframes = (float(summary[name].removesuffix(" frames/s")) for name in ("rate", "keyframes segmented"))
+    assert rate > 0
+    assert keyframes > 0
+    assert summary["dropped"] == summary["restarts"] == "none"
+    assert re.fullmatch(r"[1-9]\d+ MB, of the largest process", summary["peak memory"])
+
+
+def test_elsewhere_than_on_a_terminal_it_is_a_line_for_each_figure(place: Place) -> None:
+    with place.run(*RUN) as run:
+        status, output, errors = run.finish(60)
+    assert status == 0, errors
+    check(dict(line.split(": ", 1) for line in output.splitlines()))
+
+
+def test_on_a_terminal_it_is_a_table(place: Place) -> None:
+    with terminal(place, *RUN) as shown:
+        until(lambda: shown.process.poll() is not None, 60, "the end of the run")
+    rows = (re.fullmatch(r"│ (.+?) +│ (.+?) *│", line.strip()) for line in shown.text.splitlines())
+    check({row[1]: row[2] for row in rows if row})

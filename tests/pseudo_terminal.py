@@ -1,0 +1,65 @@
+"""A command on a pseudo-terminal, as a person sees it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from leftovers import Place
+
+
+class Terminal:
+    """A command on a pseudo-terminal of 160 columns, and all that it has written there."""
+
+    def __init__(self, place: Place, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+        environment = {**os.environ, **place.environment, "TERM": "xterm"}
+        for name in ("COLUMNS", "LINES"):
+            environment.pop(name, None)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "streamseg.cli", *arguments], cwd=place.folder, stdin=slave, stdout=slave, stderr=slave, env=environment
+        )
+        os.close(slave)
+        self._written = b""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                piece = os.read(self._master, 65536)
+            except OSError:  # what Linux says when nobody writes any more
+                return
+            if not piece:
+                return
+            self._written += piece
+
+    @property
+    def text(self) -> str:
+        """What was written, without the codes that move the cursor and colour the text."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._written.decode())
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        os.close(self._master)
+
+
+@contextmanager
+def terminal(place: Place, *arguments: str) -> Iterator[Terminal]:
+    shown = Terminal(place, *arguments)
+    try:
+        yield shown
+    finally:
+        shown.close()

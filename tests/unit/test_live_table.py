@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+from rich.console import Console
+
+from streamseg.live_table import draw
+from streamseg.masks import Mask
+from streamseg.messages import Detection, Dropped, Ledger, Models, Result, TrackedObject
+from streamseg.percentiles import Spread
+from streamseg.rates import LEDGER_POINTS, StreamFigures
+
+
+def figures() -> StreamFigures:
+    cup = Detection(xyxy=(0.0, 0.0, 4.0, 3.0), confidence=1.0, class_id=0, class_name="cup", tracker_id=2)
+    newest = Result(
+        run_id="run",
+        epoch=0,
+        seq=41,
+        source="cam",
+        width=16,
+        height=12,
+        pts_ns=0,
+        t_capture_unix_ns=0,
+        ledger=Ledger(),
+        dropped=Dropped(segment_replaced=7),
+        models=Models(detector="motion", segmenter="nano"),
+        boxes_seq=41,
+        objects=(
+            TrackedObject(detection=cup, mask=Mask(0, 0, np.ones((3, 4), np.bool_)), method="nano"),
+            TrackedObject(detection=Detection(xyxy=(1.0, 1.0, 2.0, 2.0), confidence=1.0, class_id=1, class_name="red \x1b[31m\n")),
+        ),
+    )
+    return StreamFigures(
+        source="cam",
+        newest=newest,
+        received=40,
+        missed=2,
+        rate=29.97,
+        methods=(("propagated", 3), ("nano", 1)),
+        mask_age_ms=Spread(33.3, 120.0),
+        own_boxes=0.875,
+        ledger_ms=tuple(Spread(place + 0.5, place + 1.0) if place < 2 else None for place, _ in enumerate(LEDGER_POINTS)),
+    )
+
+
+def lines(*columns: StreamFigures) -> list[str]:
+    output = io.StringIO()
+    Console(file=output, width=160).print(draw(columns, "tcp://there:5555"))
+    return [" ".join(line.replace("│", " ").split()) for line in output.getvalue().splitlines()]
+
+
+def test_every_figure_stands_in_its_row() -> None:
+    text = lines(figures())
+    assert text[0] == "tcp://there:5555, last 10 s, p50 / p99"
+    for row in (
+        "frames 40, 30.0 a second",
+        "missed 2",
+        "objects 2 in frame 41",
+        "masks 3 propagated, 1 nano",
+        "mask age 33.3 / 120.0 ms",
+        "boxes of the same frame 87.5%",
+        "received after 0.5 / 1.0 ms",
+        "detected after 1.5 / 2.0 ms",
+        "published after -",
+        "dropped segment_replaced 7",
+    ):
+        assert row in text
+
+
+def test_what_comes_over_the_network_steers_no_terminal() -> None:
+    assert "newest cup#2 12, red ?[31m? pending" in lines(figures())
+
+
+def test_every_source_has_a_column() -> None:
+    text = lines(figures(), replace(figures(), source="door", missed=0))
+    assert "source ┃ cam ┃ door" in " ".join(text)
+    assert "missed 2 0" in text
