@@ -91,7 +91,7 @@ class PackedObjectMask(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Masks(msgspec.Struct, frozen=True, kw_only=True):
-    """Segment's answer for frame `seq`: one object mask for each detection, in their order.
+    """Segment's answer for frame `seq`: one object mask for each of the detections it has answered, which for a file are all.
 
     Attributes:
         pts_ns: The frame's presentation time.

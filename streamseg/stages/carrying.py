@@ -82,7 +82,8 @@ def _learnt(masks: Masks) -> list[Learnt]:
 
 
 def _as_answered(boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:
-    """The objects with the masks that were made on this very frame, or without any."""
-    if masks is None or masks.detections != boxes.detections:
-        return tuple(TrackedObject(detection=detection) for detection in boxes.detections)
-    return tuple(learnt.as_object(learnt.detection) for learnt in _learnt(masks))
+    """The objects with the masks that were made on this very frame; those that were not answered without."""
+    answered = [] if masks is None else _learnt(masks)
+    own = [next((learnt for learnt in answered if learnt.detection == detection), None) for detection in boxes.detections]
+    pairs = zip(boxes.detections, own, strict=True)
+    return tuple(TrackedObject(detection=detection) if learnt is None else learnt.as_object(detection) for detection, learnt in pairs)

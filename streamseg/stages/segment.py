@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from streamseg.models.mobile_sam.segmenter import MobileSam
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
 from streamseg.propagate.origin import remember
 from streamseg.stages.answers import LatestAnswers
+from streamseg.stages.attention import Attention, time_for_decoding_ns
 from streamseg.stages.base import Stage, Station
 from streamseg.stages.origins import pack_origin
 
@@ -32,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class SegmentStage(Stage):
-    """Reads a keyframe once and answers all its boxes."""
+    """Reads a keyframe once and answers its boxes: of a file all, of a live source those for which there is time."""
 
     def __init__(self, station: Station) -> None:
         super().__init__(station)
@@ -40,6 +42,7 @@ class SegmentStage(Stage):
         self._to_publish: LinkSender[Masks] = station.sender("masks", "ordered")
         self._ring = RingReader()
         self._answers: LatestAnswers[Masks] = LatestAnswers()
+        self._attention = Attention(self.config.propagate.max_age_ms) if self.config.resolved_mode == "live" else None
         self._overrun = 0
 
     def prepare(self) -> Ready:
@@ -94,8 +97,9 @@ class SegmentStage(Stage):
         except FrameOverrunError:
             self._overrun += 1
             return True
-        self._to_publish.send(masks)
-        self._answers.remember(masks.seq, masks)
+        if masks is not None:
+            self._to_publish.send(masks)
+            self._answers.remember(masks.seq, masks)
         return True
 
     def _describe(self) -> str:
@@ -106,28 +110,44 @@ class SegmentStage(Stage):
         threads = self.assignment.threads
         return f"{model.name} ({model.backend}, {model.precision}, {threads} thread{'' if threads == 1 else 's'})"
 
-    def _answer(self, keyframe: Keyframe) -> Masks:
+    def _answer(self, keyframe: Keyframe) -> Masks | None:
+        """The masks of a keyframe; None where a live scene has not changed since the last one."""
         frame = keyframe.frame
         image = self._ring.read(frame.ring, frame.seq)
+        chosen = range(len(keyframe.detections)) if self._attention is None else self._attention.choose(keyframe, image)
+        if not chosen:
+            return None
+        detections = tuple(keyframe.detections[place] for place in chosen)
         if image.shape != self._shape:
             self._shape = image.shape
             self.station.report(Progress(_NEW_SHAPE_NS))
+        began = time.monotonic_ns()
         embedding = self._segmenter.encode(image)
         t_encoded_ns = time.monotonic_ns()
-        answers: list[ObjectMask] = []
-        for first in range(0, len(keyframe.detections), _BATCH):
-            self.station.progress()
-            answers += self._segmenter.decode(embedding, keyframe.detections[first : first + _BATCH])
+        answers = self._decode(embedding, detections, t_encoded_ns + time_for_decoding_ns(t_encoded_ns - began))
         t_decoded_ns = time.monotonic_ns()
+        detections = detections[: len(answers)]
+        if self._attention is not None:
+            self._attention.learn(keyframe, detections, answers)
         return Masks(
             seq=frame.seq,
             pts_ns=frame.pts_ns,
-            detections=keyframe.detections,
-            objects=tuple(self._pack(image, *pair) for pair in zip(keyframe.detections, answers, strict=True)),
+            detections=detections,
+            objects=tuple(self._pack(image, *pair) for pair in zip(detections, answers, strict=True)),
             t_encoded_ns=t_encoded_ns,
             t_decoded_ns=t_decoded_ns,
             overrun=self._overrun,
         )
+
+    def _decode(self, embedding: object, detections: Sequence[Detection], until_ns: int) -> list[ObjectMask]:
+        """The masks of the detections, in their order; of a live source those for which there is time."""
+        answers: list[ObjectMask] = []
+        for first in range(0, len(detections), _BATCH):
+            if first and self._attention is not None and time.monotonic_ns() > until_ns:
+                break
+            self.station.progress()
+            answers += self._segmenter.decode(embedding, detections[first : first + _BATCH])
+        return answers
 
     def _pack(self, image: Image, detection: Detection, answer: ObjectMask) -> PackedObjectMask:
         """An answer, and what its mask is carried from: that is worked out here, where nothing waits for it."""
