@@ -103,7 +103,8 @@ def _figures(run: WholeRun, alone: Measured, recording: RecordingFigures) -> Pip
     frames = _frames(run)
     ious = [iou for frame in frames for iou in frame.ious]
     true_objects = sum(frame.true_objects for frame in frames)
-    keyframes = set().union(*(frame.keyframes for frame in frames))
+    # Those whose masks were there at the beginning were answered before it.
+    keyframes = set().union(*(frame.keyframes for frame in frames)) - frames[0].keyframes
     return PipelineFigures(
         machine=this_machine(),
         seconds=run.seconds,

@@ -25,7 +25,7 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SegmentedFps(msgspec.Struct, frozen=True, kw_only=True):
-    """Keyframes answered a second: by the pipeline, and by the same segmenter on one thread with nothing else running."""
+    """Keyframes answered a second, with masks that were published: by the pipeline, and by the same segmenter alone on one thread."""
 
     in_pipeline: float
     alone: float

@@ -49,7 +49,7 @@ class TrueScene:
     def detections(self, image: Image) -> list[Detection]:
         """The boxes that a detector finds in a frame: some are missed, and edges are off. The same ones whenever it is asked."""
         number, objects = self.shown(image)
-        chance = np.random.default_rng((number, len(objects)))
+        chance = np.random.default_rng(number)
         return [
             Detection(xyxy=_jittered(item.xyxy, chance), confidence=_CONFIDENCE, class_id=0, class_name=CLASS_NAME)
             for item in objects

@@ -32,7 +32,8 @@ _END_S = 20.0
 _POLL_MS = 100
 _QUEUE = 1000
 _PUBLISHING = "publishing on "
-_PICTURE_EVERY = FPS
+_PICTURE_EVERY = 15
+"""Of so many drawn pictures one is kept, to read the frame's number from."""
 _DISTRIBUTION = "streamseg_bench-1.0.dist-info"
 
 
@@ -88,10 +89,8 @@ def run_whole(options: WholeRunOptions) -> WholeRun:
         endpoint = program.endpoint()
         with _Listener(endpoint, "masks", lambda _: True) as masks, _Listener(endpoint, "overlay", _now_and_then) as overlay:
             program.wait_for(lambda: any(_has_mask(parts) for parts in masks.take()), _FIRST_MASK_S)
-            overlay.take()
             rss_mb = []
-            began = time.monotonic()
-            overlays = overlay.count
+            began, overlays = time.monotonic(), overlay.count
             while (left := began + options.seconds - time.monotonic()) > 0:
                 rss_mb.append(program.rss_mb())
                 program.check()

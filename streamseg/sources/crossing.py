@@ -28,6 +28,8 @@ _NEARER = 1.25
 """How many times as large as its usual size it becomes at most, and at least by the inverse of this."""
 _PERIODS = (180.0, 360.0)
 """Frames from nearest to nearest."""
+_COLOURED = 0.3
+"""How much patches differ in colour, beside how much they differ in brightness."""
 _CORNERS = 72
 _FIXED_POINT = 4
 """Bits after the point of OpenCV's polygon corners."""
@@ -126,19 +128,20 @@ class CrossingScene:
 def _outline(chance: np.random.Generator) -> NDArray[np.float64]:
     """An ellipse with a few bulges and dents, shape (points, 2), around the origin."""
     angles = np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)
-    bulges = sum(chance.uniform(0.3, 1.0) * 0.16 / wave * np.sin(wave * angles + chance.uniform(0, 2 * math.pi)) for wave in range(2, 7))
+    bulges = sum(chance.uniform(0.3, 1.0) * 0.22 / wave * np.sin(wave * angles + chance.uniform(0, 2 * math.pi)) for wave in range(2, 7))
     radius = 1 + bulges
     half_height, half_width = _SHAPE
     return np.stack((half_width * radius * np.cos(angles), half_height * radius * np.sin(angles)), axis=1)
 
 
 def _texture(chance: np.random.Generator, height: int, width: int, *, contrast: float) -> Image:
-    """A colour under coloured patches of every size, the finer the fainter, as pictures of nature have them."""
+    """A colour under patches of light and shade of every size, the finer the fainter, as pictures of nature have them."""
     light = np.full((height, width, 3), chance.uniform(60, 195, 3), np.float32)
     cells = 2
     while cells <= max(height, width):
-        patches = chance.standard_normal((max(2, cells * height // max(height, width)), cells, 3)).astype(np.float32)
-        light += contrast * cells**-0.5 * np.asarray(cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC))
+        shape = (max(2, cells * height // max(height, width)), cells)
+        patches = (chance.standard_normal((*shape, 1)) + _COLOURED * chance.standard_normal((*shape, 3))).astype(np.float32)
+        light += contrast * cells**-0.4 * np.asarray(cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC))
         cells *= 2
     texture: Image = np.clip(light, 0, 255).astype(np.uint8)
     return texture
