@@ -83,7 +83,7 @@ def run_whole(options: WholeRunOptions) -> WholeRun:
     """Run the pipeline until it has been counted for `options.seconds`.
 
     Raises:
-        StageError: It ended before, or its first mask did not come.
+        StageError: It did not start, ended before, or published nothing.
     """
     with _Program(options) as program:
         endpoint = program.endpoint()
