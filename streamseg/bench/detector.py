@@ -17,7 +17,8 @@ from streamseg.bench.machine import resident_mb
 from streamseg.errors import StageError
 from streamseg.messages import Image
 from streamseg.models.weights import resolve
-from streamseg.sources.synthetic import SceneOptions, SyntheticScene
+from streamseg.sources.scene import SceneOptions
+from streamseg.sources.synthetic import SyntheticScene
 
 if TYPE_CHECKING:
     from streamseg.models.detectors.yolox import YoloxDetector

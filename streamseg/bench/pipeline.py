@@ -1,154 +1,126 @@
-"""What handing frames over costs: from capture's stamp to publish's receipt, beside other ways to do it."""
+"""What a whole running pipeline reaches: 720p at 30 frames a second, both networks in full, two subscribers."""
 
 from __future__ import annotations
 
-import multiprocessing
-import time
+import statistics
+import sys
+import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-from multiprocessing.queues import Queue
+from pathlib import Path
 
-import msgspec
 import numpy as np
-import zmq
 
-from streamseg.client import Subscriber
-from streamseg.config import Config, check_config
-from streamseg.errors import StageError
-from streamseg.messages import Image
-from streamseg.pipeline import Pipeline
+from streamseg.bench.machine import this_machine
+from streamseg.bench.pipeline_figures import (
+    FrameSeen,
+    PipelineFigures,
+    RecordingFigures,
+    SegmentedFps,
+    dropped_between,
+    ends_of,
+    frame_seen,
+    percentiles,
+)
+from streamseg.bench.process import Measured, Work, measure
+from streamseg.bench.scene import draw_scene
+from streamseg.bench.true_boxes import NETWORK
+from streamseg.bench.true_scene import TrueScene
+from streamseg.bench.whole_run import WholeRun, WholeRunOptions, run_whole
+from streamseg.errors import UsageError
+from streamseg.messages import Result
+from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.weights import resolve
+from streamseg.wire.protocol import decode
 
-_SHAPE = (720, 1280, 3)
-_FPS = 30
-_WARM_UP = 30
-
-
-class PipelineFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Latencies in milliseconds at 720p30 with models that find nothing.
-
-    `pipeline`: capture's stamp to publish's receipt, through shared memory. `picture`: the same until the frame's pixels have
-    been copied, which publish only does where somebody wants to see them. `queue`: the same frames through a
-    `multiprocessing.Queue`. `zeromq`: the same frames as raw bytes over a ZeroMQ socket.
-    """
-
-    frames: int
-    pipeline_p50_ms: float
-    pipeline_p99_ms: float
-    picture_p50_ms: float
-    picture_p99_ms: float
-    queue_p50_ms: float
-    queue_p99_ms: float
-    zeromq_p50_ms: float
-    zeromq_p99_ms: float
+LEAST_SECONDS = 2.0
+_RECORDED_SHARE = 1 / 3
+"""How much shorter the run with a recording is."""
+_ALONE_ROUNDS = 30
+_ALONE_S = 20.0
 
 
-def bench_pipeline(frames: int = 300) -> PipelineFigures:
-    """Measure all four, one after the other.
+def bench_pipeline(seconds: float, detector_weights: Path | None = None, progress: Callable[[str], None] | None = None) -> PipelineFigures:
+    """Measure the segmenter alone, the pipeline, and the pipeline while it records.
 
     Args:
-        frames: Frames measured for each, after a second of warm-up.
+        seconds: How long the pipeline is counted.
+        detector_weights: YOLOX-Nano's; None takes the official file from the cache, or downloads it.
+        progress: Is told what is done next.
+
+    Raises:
+        UsageError: That is too short.
+        WeightsError: YOLOX-Nano's weights cannot be had, or are none.
+        StageError: Something that was measured failed.
     """
-    own = _percentiles(_pipeline_latencies(frames, with_picture=False))
-    picture = _percentiles(_pipeline_latencies(frames, with_picture=True))
-    by_queue = _percentiles(_queue_latencies(frames))
-    by_zeromq = _percentiles(_zeromq_latencies(frames))
+    if seconds < LEAST_SECONDS:
+        raise UsageError(f"{seconds:g} seconds are too few; expected at least {LEAST_SECONDS:g}")
+    tell = progress or (lambda step: None)
+    detector = resolve(NETWORK, path=detector_weights).resolve()
+    with tempfile.TemporaryDirectory(prefix="streamseg-bench-") as name:
+        folder = Path(name)
+        segmenter = folder / "mobile_sam.pt"
+        from streamseg.bench.seeded_weights import write_seeded_checkpoint
+
+        tell("making seeded weights of MobileSAM")
+        write_seeded_checkpoint(segmenter, draw_scene())
+        tell("exporting its networks, and measuring it alone")
+        alone = _alone(folder, segmenter)
+        tell(f"measuring the pipeline for {seconds:g} s")
+        run = run_whole(WholeRunOptions(folder, detector, segmenter, seconds))
+        shorter = max(LEAST_SECONDS, seconds * _RECORDED_SHARE)
+        tell(f"measuring it for {shorter:g} s while it records")
+        recorded = run_whole(WholeRunOptions(folder, detector, segmenter, shorter, folder / "recording.mp4"))
+    tell("comparing the masks with the truth")
+    return _figures(run, alone, _recording(recorded))
+
+
+def _alone(folder: Path, weights: Path) -> Measured:
+    """Time the segmenter on a frame of the scene with the boxes that the pipeline has, after its networks were exported."""
+    image = TrueScene().render(0)
+    picture, boxes = folder / "picture.npy", folder / "boxes.npy"
+    np.save(picture, image)
+    found = [detection.xyxy for detection in TrueScene().detections(image)]
+    np.save(boxes, np.array(found, np.float32))
+    work = Work(
+        subject=MOBILE_SAM, weights=str(weights), picture=str(picture), boxes=str(boxes), counts=(), frame_boxes=len(found), threads=1,
+        rounds=_ALONE_ROUNDS, budget_s=_ALONE_S,
+    )  # fmt: skip
+    return measure([sys.executable, "-m", "streamseg.bench.own_process"], work, {"STREAMSEG_CACHE": str(folder)}, folder)
+
+
+def _frames(run: WholeRun) -> list[FrameSeen]:
+    scene = TrueScene()
+    results = (decode(parts).message for parts in run.messages)
+    return [frame_seen(result, scene.objects(run.frame_number(result))) for result in results if isinstance(result, Result)]
+
+
+def _recording(run: WholeRun) -> RecordingFigures:
+    ages = [frame.age_ms for frame in _frames(run)]
+    return RecordingFigures(seconds=run.seconds, published_fps=len(ages) / run.seconds, frame_age_ms=percentiles(ages))
+
+
+def _figures(run: WholeRun, alone: Measured, recording: RecordingFigures) -> PipelineFigures:
+    frames = _frames(run)
+    ious = [iou for frame in frames for iou in frame.ious]
+    true_objects = sum(frame.true_objects for frame in frames)
+    # Those whose masks were there at the beginning were answered before it.
+    keyframes = set().union(*(frame.keyframes for frame in frames)) - frames[0].keyframes
     return PipelineFigures(
-        frames=frames,
-        pipeline_p50_ms=own[0],
-        pipeline_p99_ms=own[1],
-        picture_p50_ms=picture[0],
-        picture_p99_ms=picture[1],
-        queue_p50_ms=by_queue[0],
-        queue_p99_ms=by_queue[1],
-        zeromq_p50_ms=by_zeromq[0],
-        zeromq_p99_ms=by_zeromq[1],
+        machine=this_machine(),
+        seconds=run.seconds,
+        frames=len(frames),
+        overlays=run.pictures,
+        backend=alone.backend,
+        precision=alone.precision,
+        published_fps=len(frames) / run.seconds,
+        frame_age_ms=percentiles([frame.age_ms for frame in frames]),
+        same_frame_boxes=sum(frame.own_boxes for frame in frames) / len(frames),
+        mask_age_ms=percentiles([age for frame in frames for age in frame.mask_ages_ms]),
+        segmented_fps=SegmentedFps(in_pipeline=len(keyframes) / run.seconds, alone=1000 / statistics.mean(alone.frame_ms)),
+        true_objects=true_objects,
+        masked_share=len(ious) / true_objects,
+        mask_iou=statistics.mean(ious) if ious else None,
+        dropped=dropped_between(frames[0].dropped, frames[-1].dropped),
+        rss_mb=ends_of(run.rss_mb),
+        recording=recording,
     )
-
-
-def _pipeline_latencies(frames: int, *, with_picture: bool) -> list[float]:
-    with ExitStack() as stack:
-        pipeline = stack.enter_context(Pipeline(_idle_config()))
-        if with_picture:
-            stack.enter_context(Subscriber(pipeline.endpoint, source="main", view="clean", queue=1))
-        latencies = []
-        for result in pipeline:
-            if result.ledger.received is None:
-                raise StageError("publish gave a frame without a time of receipt")
-            latencies.append(result.ledger.received)
-            if len(latencies) == _WARM_UP + frames:
-                break
-    return latencies[_WARM_UP:]
-
-
-def _idle_config() -> Config:
-    height, width, _ = _SHAPE
-    return check_config(
-        {
-            "sources": [{"url": f"synthetic:?size={width}x{height}&fps={_FPS}&frames=0"}],
-            "detector": {"model": "fixed", "boxes": [{"xyxy": [-2.0, -2.0, -1.0, -1.0]}]},
-            "segmenter": {"model": "nano"},
-            "publish": {"bind": "tcp://127.0.0.1:*"},
-        }
-    )
-
-
-def _queue_latencies(frames: int) -> list[float]:
-    context = multiprocessing.get_context("spawn")
-    frames_queue = context.Queue()
-    here, there = context.Pipe()
-    child = context.Process(target=_receive_from_queue, args=(_WARM_UP + frames, frames_queue, there))
-    return _latencies(child, here, frames, lambda stamp_ns, image: frames_queue.put((stamp_ns, image)))
-
-
-def _zeromq_latencies(frames: int) -> list[float]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    with zmq.Context() as zmq_context, zmq_context.socket(zmq.PUSH) as socket:
-        port = socket.bind_to_random_port("tcp://127.0.0.1")
-        child = context.Process(target=_receive_from_zeromq, args=(_WARM_UP + frames, port, there))
-        return _latencies(
-            child, here, frames, lambda stamp_ns, image: socket.send_multipart([stamp_ns.to_bytes(8, "little"), image.tobytes()])
-        )
-
-
-def _latencies(child: SpawnProcess, here: Connection, frames: int, send: Callable[[int, Image], object]) -> list[float]:
-    """Send frames at their rate to a child that says first that it is ready, and in the end how late each frame came."""
-    child.start()
-    try:
-        here.recv()
-        image = np.random.default_rng(0).integers(0, 256, _SHAPE, np.uint8)
-        start = time.monotonic()
-        for index in range(_WARM_UP + frames):
-            time.sleep(max(0.0, start + index / _FPS - time.monotonic()))
-            send(time.monotonic_ns(), image)
-        latencies: list[float] = here.recv()
-    finally:
-        child.join()
-    return latencies[_WARM_UP:]
-
-
-def _receive_from_queue(count: int, frames_queue: Queue[tuple[int, Image]], there: Connection) -> None:
-    there.send("ready")
-    latencies = []
-    for _ in range(count):
-        stamp_ns, _image = frames_queue.get()
-        latencies.append((time.monotonic_ns() - stamp_ns) / 1e6)
-    there.send(latencies)
-
-
-def _receive_from_zeromq(count: int, port: int, there: Connection) -> None:
-    latencies = []
-    with zmq.Context() as context, context.socket(zmq.PULL) as socket:
-        socket.connect(f"tcp://127.0.0.1:{port}")
-        there.send("ready")
-        for _ in range(count):
-            stamp, pixels = socket.recv_multipart()
-            np.frombuffer(pixels, np.uint8).reshape(_SHAPE)
-            latencies.append((time.monotonic_ns() - int.from_bytes(stamp, "little")) / 1e6)
-    there.send(latencies)
-
-
-def _percentiles(latencies: list[float]) -> tuple[float, float]:
-    return float(np.percentile(latencies, 50)), float(np.percentile(latencies, 99))

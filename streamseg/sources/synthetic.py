@@ -6,19 +6,17 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Self
-from urllib.parse import parse_qsl
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.errors import SourceError
-from streamseg.masks import Mask
-from streamseg.messages import Box, Frame, Image
+from streamseg.messages import Frame, Image
 from streamseg.sources import SourceInfo, SourceOptions
+from streamseg.sources.crossing import CrossingScene
 from streamseg.sources.orientation import Orientation
+from streamseg.sources.scene import Placed, Scene, SceneOptions, Track, TruthObject, draw, owners, visible
 
 CLASS_NAMES = ("disc", "box", "star")
 COLOURS = ((40, 60, 225), (215, 110, 40), (60, 200, 235), (190, 60, 200), (60, 190, 70), (235, 200, 60))
@@ -34,99 +32,6 @@ TURN = 0.5
 Outline = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneOptions:
-    """What a scene is like: `synthetic:?size=640x480&fps=30&frames=120&seed=1&objects=2`.
-
-    Attributes:
-        frames: Length of the scene; 0 makes it endless and live, which means that it keeps to its rate.
-    """
-
-    width: int = 640
-    height: int = 480
-    fps: float = 30.0
-    frames: int = 0
-    seed: int = 1
-    objects: int = 2
-
-    @classmethod
-    def parse(cls, url: str) -> Self:
-        """Read a `synthetic:` URL.
-
-        Raises:
-            SourceError: It has an unknown key, or a value that is no number or out of range.
-        """
-        path, _, query = url.partition("?")
-        if path.rstrip("/").lower() != "synthetic:":
-            raise SourceError(f"{url!r} cannot be read; expected synthetic:?size=640x480&fps=30&frames=120&seed=1&objects=2")
-        scene = cls()
-        for key, text in parse_qsl(query, keep_blank_values=True):
-            match key:
-                case "size":
-                    width, _, height = text.partition("x")
-                    scene = replace(scene, width=_whole(key, width, 64, 8192), height=_whole(key, height, 64, 8192))
-                case "fps":
-                    scene = replace(scene, fps=_number(key, text, 0.1, 1000.0))
-                case "frames":
-                    scene = replace(scene, frames=_whole(key, text, 0, 10**9))
-                case "seed":
-                    scene = replace(scene, seed=_whole(key, text, 0, 2**32))
-                case "objects":
-                    scene = replace(scene, objects=_whole(key, text, 0, 32))
-                case _:
-                    raise SourceError(f"synthetic: has no key {key!r}; it knows size, fps, frames, seed and objects")
-        return scene
-
-
-def _number(key: str, text: str, least: float, most: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not least <= number <= most:
-        raise SourceError(f"synthetic: {key}={text!r} is not valid; expected a number from {least:g} to {most:g}")
-    return number
-
-
-def _whole(key: str, text: str, least: int, most: int) -> int:
-    if not text.isdecimal() or not least <= int(text) <= most:
-        expected = "WIDTHxHEIGHT with sides" if key == "size" else "a whole number"
-        raise SourceError(f"synthetic: {key}={text!r} is not valid; expected {expected} from {least} to {most}")
-    return int(text)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TruthObject:
-    """What is visible of one object in one frame.
-
-    Attributes:
-        xyxy: The tight box of the visible pixels.
-        mask: The visible pixels.
-        class_name: One of CLASS_NAMES.
-        tracker_id: The object's number, from 1 up, the same in every frame.
-    """
-
-    xyxy: Box
-    mask: Mask
-    class_name: str
-    tracker_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Track:
-    """A movement back and forth between two coordinates, at constant speed."""
-
-    low: float
-    high: float
-    start: float
-    step: float
-
-    def at(self, seq: int) -> float:
-        span = self.high - self.low
-        way = (self.start + self.step * seq) % (2 * span)
-        return self.low + min(way, 2 * span - way)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Mover:
     """One object: its outline around the origin, the texture under it, and where it goes."""
@@ -134,19 +39,9 @@ class _Mover:
     class_name: str
     outline: Outline
     texture: Image
-    x: _Track
-    y: _Track
+    x: Track
+    y: Track
     turn: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Placed:
-    """An object in one frame: its pixels (1, else 0) in a square whose top left corner is (x, y)."""
-
-    x: int
-    y: int
-    bits: NDArray[np.uint8]
-    texture: Image
 
 
 class SyntheticScene:
@@ -166,25 +61,13 @@ class SyntheticScene:
     def render(self, seq: int) -> Image:
         """Draw frame `seq`: shape (height, width, 3), uint8, BGR."""
         image = self._background.copy()
-        for placed in self._placed(seq):
-            side = placed.bits.shape[0]
-            cv2.copyTo(placed.texture, placed.bits, image[placed.y : placed.y + side, placed.x : placed.x + side])
+        draw(image, self._placed(seq))
         return image
 
     def truth(self, seq: int) -> tuple[TruthObject, ...]:
         """What is visible of each object in frame `seq`; an object that is hidden entirely is left out."""
-        owner = np.zeros((self.options.height, self.options.width), dtype=np.uint8)
         placed = self._placed(seq)
-        for number, item in enumerate(placed, start=1):
-            side = item.bits.shape[0]
-            owner[item.y : item.y + side, item.x : item.x + side][item.bits != 0] = number
-        visible: list[TruthObject] = []
-        for number, (item, mover) in enumerate(zip(placed, self._movers, strict=True), start=1):
-            side = item.bits.shape[0]
-            mask = Mask.crop(owner[item.y : item.y + side, item.x : item.x + side] == number, item.x, item.y)
-            if mask is not None:
-                visible.append(TruthObject(mask.xyxy, mask, mover.class_name, number))
-        return tuple(visible)
+        return visible(placed, owners(placed, self.options.height, self.options.width))
 
     def _mover(self, chance: np.random.Generator, number: int) -> _Mover:
         options, radius = self.options, self._radius
@@ -200,16 +83,16 @@ class SyntheticScene:
             class_name=CLASS_NAMES[number % len(CLASS_NAMES)],
             outline=radius * _outline(CLASS_NAMES[number % len(CLASS_NAMES)]),
             texture=_texture(chance, side, side, COLOURS[number % len(COLOURS)], coarse=radius / 3, contrast=28.0),
-            x=_Track(margin, right, chance.uniform(0, 2 * (right - margin)), step * chance.uniform(0.8, 1.2)),
-            y=_Track(low, max(high, low + 1), chance.uniform(0, 2 * max(high - low, 1)), 0.3 * step * chance.uniform(0.5, 1.5)),
+            x=Track(margin, right, chance.uniform(0, 2 * (right - margin)), step * chance.uniform(0.8, 1.2)),
+            y=Track(low, max(high, low + 1), chance.uniform(0, 2 * max(high - low, 1)), 0.3 * step * chance.uniform(0.5, 1.5)),
             turn=TURN / options.fps * (1 if number % 2 else -1),
         )
 
-    def _placed(self, seq: int) -> list[_Placed]:
+    def _placed(self, seq: int) -> list[Placed]:
         return [_place(mover, seq) for mover in self._movers]
 
 
-def _place(mover: _Mover, seq: int) -> _Placed:
+def _place(mover: _Mover, seq: int) -> Placed:
     side = mover.texture.shape[0]
     x, y = mover.x.at(seq), mover.y.at(seq)
     left, top = math.floor(x - side / 2), math.floor(y - side / 2)
@@ -218,14 +101,14 @@ def _place(mover: _Mover, seq: int) -> _Placed:
     bits = np.zeros((side, side), dtype=np.uint8)
     cv2.fillPoly(bits, [np.round(turned * 16).astype(np.int32)], 1, shift=4)
     centre = (side - 1) / 2
-    to_frame = np.array(
+    to_rectangle = np.array(
         [
             [cosine, -sine, x - left - centre * (cosine - sine)],
             [sine, cosine, y - top - centre * (sine + cosine)],
         ]
     )
-    texture = cv2.warpAffine(mover.texture, to_frame, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    return _Placed(left, top, bits, np.asarray(texture, dtype=np.uint8))
+    area = cv2.contourArea(mover.outline.astype(np.float32))
+    return Placed(mover.class_name, left, top, bits, mover.texture, to_rectangle, area)
 
 
 def _outline(class_name: str) -> Outline:
@@ -253,15 +136,20 @@ def _texture(
     return texture
 
 
+def open_scene(options: SceneOptions) -> Scene:
+    """Make the scene that the options name."""
+    return SyntheticScene(options) if options.scene == "bands" else CrossingScene(options)
+
+
 class SyntheticSource:
-    """The frames of a `SyntheticScene`: as fast as they are taken where it has an end, else at its rate.
+    """The frames of a scene: as fast as they are taken where it has an end, else at its rate.
 
     Attributes:
         scene: Knows the truth of each frame; frame `seq` has `pts_ns` = seq / fps.
     """
 
     def __init__(self, options: SourceOptions) -> None:
-        self.scene = SyntheticScene(SceneOptions.parse(options.url))
+        self.scene = open_scene(SceneOptions.parse(options.url))
         self._orientation = Orientation(options.rotate, options.mirror)
         scene = self.scene.options
         self.info = SourceInfo(

@@ -7,7 +7,8 @@ import pytest
 from pipeline_runs import Record, Run, read_records
 
 from streamseg.masks import Mask
-from streamseg.sources.synthetic import SceneOptions, SyntheticScene
+from streamseg.sources.scene import SceneOptions
+from streamseg.sources.synthetic import SyntheticScene
 
 SCENES = (
     "synthetic:?size=640x480&fps=30&frames=90&seed=1",

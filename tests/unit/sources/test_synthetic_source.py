@@ -10,7 +10,8 @@ import pytest
 
 from streamseg.errors import SourceError
 from streamseg.sources import SourceOptions
-from streamseg.sources.synthetic import CLASS_NAMES, SceneOptions, SyntheticScene, SyntheticSource
+from streamseg.sources.scene import SceneOptions
+from streamseg.sources.synthetic import CLASS_NAMES, SyntheticScene, SyntheticSource
 
 
 def test_the_url_says_what_the_scene_is_like() -> None:
@@ -23,6 +24,7 @@ def test_the_url_says_what_the_scene_is_like() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
+        ("synthetic:?scene=sea", "scene='sea' is not valid; expected bands or crossing"),
         ("synthetic:?colour=red", "no key 'colour'"),
         ("synthetic:?size=640", "size=''"),
         ("synthetic:?size=10x10", "size='10'"),
