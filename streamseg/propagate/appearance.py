@@ -88,15 +88,13 @@ def learn(picture: Image, share: Plane) -> Appearance:
 
 def _splat(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The eight colours between which each of n pixels lies, and its share in each of them: both of shape (8, n)."""
-    place = pixels / _STEP
+    place = pixels.T / _STEP
     low = np.minimum(place.astype(np.int64), _LEVELS - 2)
-    share = place - low
-    colours, shares = [], []
-    for corner in np.ndindex(2, 2, 2):
-        level = low + corner
-        colours.append((level[:, 0] * _LEVELS + level[:, 1]) * _LEVELS + level[:, 2])
-        shares.append(np.where(corner, share, 1 - share).prod(axis=1))
-    return np.stack(colours), np.stack(shares)
+    above = place - low
+    levels, shares = np.stack((low, low + 1)), np.stack((1 - above, above))  # (2, 3, n): the level below and above, by channel
+    colours = (levels[:, None, None, 0] * _LEVELS + levels[None, :, None, 1]) * _LEVELS + levels[None, None, :, 2]
+    together = shares[:, None, None, 0] * shares[None, :, None, 1] * shares[None, None, :, 2]
+    return colours.reshape(8, -1), together.reshape(8, -1)
 
 
 def _frequencies(counts: Plane) -> Plane:

@@ -14,7 +14,7 @@ from streamseg.propagate.looks import FLOW_SIDE, Flow, Look
 from streamseg.propagate.origin import Origin
 from streamseg.window import paste
 
-_FLOW_REACH = 3.0
+_FLOW_REACH = FLOW_SIDE * 3 / 64
 """Over how many cells the flow of the object's own pixels is averaged (standard deviation)."""
 _BLUR, _BLUR_A_FRAME, _BLUR_MOST = 0.5 / 128, 0.35 / 128, 3 / 128
 """Uncertainty of an outline: at first, more with each frame, and at most; standard deviation in sides of the square."""
@@ -32,6 +32,8 @@ _REST_BLUR = 6 / 128
 """Its uncertainty, in sides of the square."""
 _DOUBT = 0.01
 """Share of any outline that may be wrong, which bounds what it proves."""
+_ISLANDS_SIDE = 48
+"""Of the square in which parts are told from each other."""
 _ISLAND = 0.03
 """Share of the largest part below which a part is dropped."""
 _BOX_TOLERANCE = 0.03
@@ -124,14 +126,20 @@ def expected_iou(odds: Plane) -> float:
 
 def _without_islands(odds: Plane) -> Plane:
     """The same odds, below zero on parts that are small beside the largest."""
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats((odds > 0).view(np.uint8), connectivity=4)
+    size = (_ISLANDS_SIDE, _ISLANDS_SIDE)
+    inside = (cv2.resize(odds, size, interpolation=cv2.INTER_AREA) > 0).view(np.uint8)
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
     if count <= 2:
         return odds
-    areas = statistics[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0
-    small = areas < _ISLAND * areas.max()
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    small = areas < _ISLAND * areas[1:].max()
     small[0] = False
-    return np.where(small[parts], np.minimum(odds, -np.abs(odds)), odds)
+    if not small.any():
+        return odds
+    islands = cv2.dilate(small[parts].view(np.uint8), np.ones((3, 3), np.uint8))
+    kept = cv2.dilate((inside & ~small[parts]).view(np.uint8), np.ones((3, 3), np.uint8))
+    gone = cv2.resize(islands & ~kept & 1, odds.shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
+    return np.where(gone, np.minimum(odds, -np.abs(odds)), odds)
 
 
 def sample(plane: Plane, displacement: Flow, border: int = cv2.BORDER_CONSTANT) -> Plane:

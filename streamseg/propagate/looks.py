@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from streamseg.messages import Box, Image
 from streamseg.window import Window, crop, window_around
 
-FLOW_SIDE: Final = 64
+FLOW_SIDE: Final = 48
 """Flow is kept in a square of so many cells."""
+_SEARCHED = 5 / 6
+"""Side in which it is searched for, as a share of the square's: a little less loses nothing that is seen."""
 
 Flow = NDArray[np.float32]
 """Shape (FLOW_SIDE, FLOW_SIDE, 2): where each place of a square was before, x and y, as a displacement in sides of the square."""
@@ -60,7 +62,8 @@ class FlowFinder:
 
     def between(self, before: Look, after: Look) -> Flow:
         """Where each place of `after` was in `before`."""
-        side = after.grey.shape[0]
-        earlier = before.grey if before.grey.shape == after.grey.shape else cv2.resize(before.grey, (side, side))
-        found = self._search.calc(after.grey, earlier, None)  # type: ignore[call-overload]  # None asks for a new array
-        return np.asarray(cv2.resize(found, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_LINEAR) * np.float32(1 / side), np.float32)
+        side = round(after.grey.shape[0] * _SEARCHED)
+        earlier, later = (cv2.resize(seen.grey, (side, side), interpolation=cv2.INTER_LINEAR) for seen in (before, after))
+        found = self._search.calc(later, earlier, None)  # type: ignore[call-overload]  # None asks for a new array
+        flow = cv2.resize(found, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(flow, np.float32) * np.float32(1 / side)

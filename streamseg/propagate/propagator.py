@@ -56,6 +56,7 @@ class Propagator:
         self._followed: list[Followed] = []
         self._waiting: list[Learnt] = []
         self._shape: tuple[int, ...] = ()
+        self._newest: tuple[Moment, Image] | None = None
 
     def learn(self, learnt: Sequence[Learnt]) -> None:
         """Take in the segmenter's answers for a frame, be it older than the newest or about to come."""
@@ -84,10 +85,24 @@ class Propagator:
             followed.follow(moment, detection, look(image, detection.xyxy, side), self._finder)
         missed = [followed for followed in lost if self._still_followed(followed, moment, image, found)]
         self._followed = [*found, *missed]
+        self._newest = moment, image
         self._hand_out(moment)
-        self._ask(moment, image)
         objects = self._objects(moment)
         return (*objects[: len(found)], *(each for each in objects[len(found) :] if each.mask is not None))
+
+    def sharpen(self) -> None:
+        """Ask the small segmenter about the newest frame, for those that follow: for a few objects, first those without a mask, then
+        those that have drifted most. It is apart from `follow` so that the frame need not wait for it."""
+        if self._refine is None or self._newest is None:
+            return
+        moment, image = self._newest
+        candidates = [each for each in self._followed if each.missed == 0 and each.wants_opinion]
+        chosen = sorted(candidates, key=lambda each: each.certainty - _UNHEARD * each.frames_unheard)[: self._budget.refined]
+        if not chosen:
+            return
+        answers = self._refine(image, [each.detection.xyxy for each in chosen])
+        for followed, odds in zip(chosen, answers, strict=True):
+            followed.opinion = Opinion(moment, odds)
 
     def _moved(self, followed: Followed, image: Image) -> Detection:
         """An object that was there a frame ago, where flow finds it now."""
@@ -137,18 +152,6 @@ class Propagator:
         if detection.tracker_id is not None:
             return next((each for each in self._followed if each.detection.tracker_id == detection.tracker_id), None)
         return _nearest(self._followed, detection)
-
-    def _ask(self, moment: Moment, image: Image) -> None:
-        """Ask the small segmenter for a few objects: those without a mask first, then those that have drifted most."""
-        if self._refine is None:
-            return
-        candidates = [each for each in self._followed if each.missed == 0 and each.wants_opinion]
-        chosen = sorted(candidates, key=lambda each: each.certainty - _UNHEARD * each.frames_unheard)[: self._budget.refined]
-        if not chosen:
-            return
-        answers = self._refine(image, [each.detection.xyxy for each in chosen])
-        for followed, odds in zip(chosen, answers, strict=True):
-            followed.opinion = Opinion(moment, odds)
 
     def _objects(self, moment: Moment) -> list[TrackedObject]:
         """Everything that is followed, with its mask where there is one."""

@@ -59,6 +59,11 @@ class CarriedMasks:
         self._boxes_seq = boxes.seq
         return self._propagator.follow(Moment(frame.seq, frame.pts_ns), image, boxes.detections if news else None)
 
+    def sharpen(self) -> None:
+        """Let the small segmenter look at the newest frame, for the sake of those that follow."""
+        if self._propagator is not None:
+            self._propagator.sharpen()
+
 
 class _Refiner:
     """The small segmenter of the package, on one thread."""

@@ -22,6 +22,8 @@ from streamseg.wire.protocol import encode_result
 
 _HEARTBEAT_NS = 1_000_000_000
 _FAREWELL_MS = 500
+_IN_TIME_MS = 45.0
+"""Age of a frame, when it has been sent, beyond which there is no time for anything but the next one."""
 
 
 class PublishStage(Stage):
@@ -162,6 +164,8 @@ class PublishStage(Stage):
             self._unconfirmed = published
         else:
             self.station.report(published)
+        if not self._live or _since(frame, time.monotonic_ns()) < _IN_TIME_MS:
+            self._carried.sharpen()
 
     def _result(self, joined: JoinedFrame) -> Result:
         frame, boxes, masks = joined.frame.descriptor, joined.boxes, joined.masks

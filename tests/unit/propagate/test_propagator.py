@@ -30,7 +30,9 @@ def learnt(seq: int, shown: Shown, number: int | None = 1, place: int = 0) -> Le
 
 def follow(propagator: Propagator, seq: int, shown: Shown) -> tuple[TrackedObject, ...]:
     found = [detection(mask, number) for number, mask in enumerate(shown.masks, 1) if mask is not None]
-    return propagator.follow(moment(seq), shown.image, found)
+    objects = propagator.follow(moment(seq), shown.image, found)
+    propagator.sharpen()
+    return objects
 
 
 def iou(item: TrackedObject, mask: Mask | None) -> float:
@@ -259,11 +261,12 @@ def test_the_small_segmenter_is_asked_for_a_few_objects_in_turn() -> None:
     assert len(first | second | third) == 6
 
 
-def test_an_object_nobody_has_segmented_yet_gets_the_small_segmenters_mask_at_once() -> None:
+def test_an_object_nobody_has_segmented_yet_gets_the_small_segmenters_mask_a_frame_later() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET, Pretended())
-    (item,) = follow(propagator, 0, shown[0])
-    assert (item.method, item.origin_seq, item.age_ms) == (REFINED, 0, 0.0)
+    assert follow(propagator, 0, shown[0])[0].method == PENDING
+    (item,) = follow(propagator, 1, shown[1])
+    assert (item.method, item.origin_seq, item.age_ms) == (REFINED, 0, FRAME_NS / 1e6)
 
 
 def test_what_is_remembered_of_lost_objects_does_not_grow() -> None:
