@@ -136,9 +136,9 @@ def _without_islands(odds: Plane) -> Plane:
     small[0] = False
     if not small.any():
         return odds
-    islands = cv2.dilate(small[parts].view(np.uint8), np.ones((3, 3), np.uint8))
-    kept = cv2.dilate((inside & ~small[parts]).view(np.uint8), np.ones((3, 3), np.uint8))
-    gone = cv2.resize(islands & ~kept & 1, odds.shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
+    around = np.ones((3, 3), np.uint8)
+    islands, kept = (np.asarray(cv2.dilate(part.view(np.uint8), around), np.uint8) for part in (small[parts], ~small[parts] & (parts > 0)))
+    gone = np.asarray(cv2.resize(islands & ~kept & 1, odds.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8).view(np.bool_)
     return np.where(gone, np.minimum(odds, -np.abs(odds)), odds)
 
 

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from moving_scenes import HEIGHT, WIDTH, background, film, sprite
+
+from streamseg.masks import Mask
+from streamseg.propagate.carried import Carried, draw, expected_iou, sample
+from streamseg.propagate.looks import FLOW_SIDE, FlowFinder, look
+from streamseg.propagate.origin import ORIGIN_SIDE, remember
+
+
+def test_flow_says_where_each_place_was_before() -> None:
+    """The picture moves by a twelfth of the square to the right and a twenty-fourth down; the window stays."""
+    shown, moved = background(), np.roll(background(), (8, 16), (0, 1))
+    box = (150.0, 100.0, 288.0, 238.0)
+    before, after = look(shown, box, 96), look(moved, box, 96)
+    assert before is not None and after is not None
+    flow = FlowFinder().between(before, after)
+    assert flow.shape == (FLOW_SIDE, FLOW_SIDE, 2)
+    middle = np.median(flow[8:-8, 8:-8].reshape(-1, 2), axis=0) * (after.window.width, after.window.height)
+    assert middle == pytest.approx((-16, -8), abs=0.7)
+
+
+@pytest.mark.parametrize("side", [48, 96, 192])
+def test_a_square_is_sampled_at_its_places_in_any_resolution(side: int) -> None:
+    """A step at the middle that comes from an eighth further left lies at five eighths."""
+    plane = np.zeros((ORIGIN_SIDE, ORIGIN_SIDE), np.float32)
+    plane[:, ORIGIN_SIDE // 2 :] = 1
+    displacement = np.zeros((side, side, 2), np.float32)
+    displacement[..., 0] = -1 / 8
+    row = sample(plane, displacement)[side // 2]
+    assert np.interp(0.5, row[side // 2 :], (np.arange(side // 2, side) + 0.5) / side) == pytest.approx(5 / 8, abs=0.5 / side)
+
+
+def test_on_its_own_frame_a_mask_is_drawn_as_it_was() -> None:
+    (shown,) = film(1, [sprite(1)], lambda _, __: (240, 180, 1.5, 10))
+    mask = shown.masks[0]
+    assert mask is not None
+    origin, seen = remember(shown.image, mask.xyxy, mask), look(shown.image, mask.xyxy, 128)
+    assert origin is not None and seen is not None
+    odds = Carried.starting(origin).odds(seen, origin.appearance.evidence(seen.picture))
+    drawn = draw(odds, seen, WIDTH, HEIGHT)
+    assert drawn is not None and drawn.iou(mask) > 0.96
+
+
+def test_flow_that_has_drifted_is_given_up_for_the_box() -> None:
+    (shown,) = film(1, [sprite(1)], lambda _, __: (240, 180, 1.5, 10))
+    mask = shown.masks[0]
+    assert mask is not None
+    origin, seen = remember(shown.image, mask.xyxy, mask), look(shown.image, mask.xyxy, 96)
+    assert origin is not None and seen is not None
+    evidence = origin.appearance.evidence(seen.picture)
+    right = Carried.starting(origin)
+    drifted = right.along(np.full((FLOW_SIDE, FLOW_SIDE, 2), 0.25, np.float32))
+    assert right.checked(evidence) is right
+    assert drifted.displacement.any() and not drifted.checked(evidence).displacement.any()
+
+
+def test_islands_are_dropped_and_parts_are_kept() -> None:
+    odds = np.full((96, 96), -3.0, np.float32)
+    odds[10:40, 10:40] = odds[60:80, 60:80] = 3
+    odds[85:89, 10:14] = 3
+    (shown,) = film(1, [sprite(1)], lambda _, __: (240, 180, 1, 0))
+    seen = look(shown.image, (100.0, 100.0, 200.0, 200.0), 96)
+    assert seen is not None
+    drawn = draw(odds, seen, WIDTH, HEIGHT)
+    assert drawn is not None
+    full = drawn.paste(HEIGHT, WIDTH)
+    place = seen.window
+
+    def at(row: int, column: int) -> bool:
+        return bool(full[place.top + row * place.height // 96, place.left + column * place.width // 96])
+
+    assert at(25, 25) and at(70, 70) and not at(87, 12)
+
+
+def test_expected_iou_is_that_of_a_fair_bet() -> None:
+    """Each pixel is the object's with the probability that its odds say: the mean IoU over many such objects."""
+    rng = np.random.default_rng(0)
+    odds = rng.normal(-1, 3, (96, 96)).astype(np.float32)
+    probability = 1 / (1 + np.exp(-odds))
+    drawn = odds > 0
+    ious = []
+    for _ in range(50):
+        true = rng.random(odds.shape) < probability
+        ious.append(np.count_nonzero(true & drawn) / np.count_nonzero(true | drawn))
+    assert expected_iou(odds) == pytest.approx(np.mean(ious), abs=0.005)
+
+
+def test_a_box_outside_the_frame_has_no_origin() -> None:
+    mask = Mask(0, 0, np.ones((4, 4), np.bool_))
+    assert remember(background(), (-90.0, -90.0, -10.0, -10.0), mask) is None
