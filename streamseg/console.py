@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from streamseg.figure_texts import counts_text, share_text, spread_text
 from streamseg.pipeline import STAGES
 from streamseg.run_figures import RunFigures
+from streamseg.suggestion import SETTLED_FRAMES, suggest_keyframes
 
 if TYPE_CHECKING:
     from streamseg.ipc.control import Published, Ready
@@ -29,7 +30,8 @@ class RunDisplay:
         self._metrics_url = metrics_url
         self._detector, self._segmenter = plan.models.detector, plan.models.segmenter
         self._notice = plan.notice
-        self._limit = plan.config.max_frames
+        self._config = plan.config
+        self._limit = self._total = plan.config.max_frames
         self._unprepared = {entry.name for entry in STAGES}
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
@@ -61,8 +63,8 @@ class RunDisplay:
                 self._print(self._notice)
         self._unprepared.discard(stage)
         if self._task is not None and stage == "capture" and ready.frame_count is not None:
-            total = min(ready.frame_count, self._limit or ready.frame_count)
-            self._progress.update(self._task, total=total)
+            self._total = min(ready.frame_count, self._limit or ready.frame_count)
+            self._progress.update(self._task, total=self._total)
 
     def published(self, published: Published) -> None:
         """Count a frame."""
@@ -70,6 +72,10 @@ class RunDisplay:
         figures.add(published)
         if self._task is not None:
             self._progress.update(self._task, description="segmenting", completed=figures.frames, rate=f"{figures.rate:.1f} frames/s")
+        if figures.frames == SETTLED_FRAMES and self._total is not None:
+            suggestion = suggest_keyframes(self._config, self._total - figures.frames, figures.rate)
+            if suggestion is not None:
+                self._print(suggestion)
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """Show a change of the source or a stage."""

@@ -23,6 +23,12 @@ def counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
 
 
+def duration_text(seconds: float) -> str:
+    """A time to wait, to the minute."""
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+
+
 def objects_text(objects: Sequence[TrackedObject]) -> str:
     """Each object's class, track, and mask area in pixels, or why it has no mask."""
     return ", ".join(map(_object_text, objects)) or "no objects"

@@ -79,10 +79,11 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Step:
-    """How the object came to frame `seq`: as `Flow`."""
+    """How the object came to frame `seq`, as `Flow`, and its box there."""
 
     seq: int
     flow: NDArray[np.float16]
+    box: Box
 
 
 class Followed:
@@ -141,11 +142,15 @@ class Followed:
         if self.carried is not None:
             flow = of_object(flow, self.carried.share_after(flow))
             self.carried = self.carried.along(flow)
-        self._path.append(_Step(moment.seq, flow.astype(np.float16)))
+        self._path.append(_Step(moment.seq, flow.astype(np.float16), detection.xyxy))
         if self.opinion is not None:
             moved = sample(self.opinion.odds, np.asarray(cv2.resize(flow, self.opinion.odds.shape), np.float32), cv2.BORDER_REPLICATE)
             frames = self.opinion.frames + 1
             self.opinion = Opinion(self.opinion.moment, moved, frames) if frames <= _HEARD_FRAMES else None
+
+    def box_on(self, seq: int) -> Box | None:
+        """Its box on an earlier frame; None where that is not remembered."""
+        return next((step.box for step in reversed(self._path) if step.seq == seq), None)
 
     def box_in(self, image: NDArray[np.uint8], finder: FlowFinder) -> Box | None:
         """Where its box must be in a newer frame by the flow of its mask alone; None where nothing is known of it."""

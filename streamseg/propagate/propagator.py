@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Box, Detection, Image, TrackedObject, box_iou
 from streamseg.propagate.appearance import Plane
@@ -63,13 +65,16 @@ class Propagator:
         seqs = {each.moment.seq for each in learnt}
         self._waiting = [*(each for each in self._waiting if each.moment.seq not in seqs), *learnt]
 
-    def follow(self, moment: Moment, image: Image, detections: Sequence[Detection] | None) -> tuple[TrackedObject, ...]:
+    def follow(
+        self, moment: Moment, image: Image, detections: Sequence[Detection] | None, *, found_on: int | None = None
+    ) -> tuple[TrackedObject, ...]:
         """Go on to a newer frame.
 
         Args:
             moment: Which frame it is.
             image: Shape (height, width, 3), uint8, BGR.
             detections: Its objects; None where the detector has said nothing since the frame before.
+            found_on: The number of the older frame that they were found on, where it was not this one: they are moved on by flow.
 
         Returns:
             One object for each detection, in their order; behind them those that the detector has missed and that are still seen.
@@ -79,6 +84,9 @@ class Propagator:
         if detections is None:
             detections = [self._moved(followed, image) for followed in self._followed if followed.missed == 0]
         found, lost = self._associate(detections)
+        if found_on is not None and found_on < moment.seq:
+            pairs = zip(found, detections, strict=True)
+            detections = [self._moved_on(followed, detection, found_on, image) for followed, detection in pairs]
         side = _side(len(found))
         for followed, detection in zip(found, detections, strict=True):
             followed.missed = 0
@@ -108,6 +116,14 @@ class Propagator:
         """An object that was there a frame ago, where flow finds it now."""
         box = followed.box_in(image, self._finder)
         return followed.detection if box is None else followed.detection_at(box)
+
+    def _moved_on(self, followed: Followed, detection: Detection, found_on: int, image: Image) -> Detection:
+        """A detection of an older frame where flow finds it now: the object's newest box, corrected by what is known of the older one."""
+        then, now = followed.box_on(found_on), followed.box_in(image, self._finder)
+        if then is None or now is None:
+            return detection
+        left, top, right, bottom = (new + found - old for new, found, old in zip(now, detection.xyxy, then, strict=True))
+        return msgspec.structs.replace(detection, xyxy=(left, top, max(right, left), max(bottom, top)))
 
     def _associate(self, detections: Sequence[Detection]) -> tuple[list[Followed], list[Followed]]:
         """What is followed, or followed from now on, for each detection; and what no detection is of."""

@@ -55,9 +55,10 @@ class CarriedMasks:
         """
         if self._propagator is None or image is None:
             return _as_answered(boxes, masks if masks is not None and masks.seq == frame.seq else None)
-        news = boxes.seq != self._boxes_seq
+        news = boxes.seq == frame.seq or boxes.seq != self._boxes_seq
         self._boxes_seq = boxes.seq
-        return self._propagator.follow(Moment(frame.seq, frame.pts_ns), image, boxes.detections if news else None)
+        detections = boxes.detections if news else None
+        return self._propagator.follow(Moment(frame.seq, frame.pts_ns), image, detections, found_on=boxes.seq)
 
     def sharpen(self) -> None:
         """Let the small segmenter look at the newest frame, for the sake of those that follow."""

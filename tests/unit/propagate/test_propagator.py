@@ -187,6 +187,22 @@ def test_without_news_of_the_detector_objects_go_on_by_flow() -> None:
     assert iou(item, shown[19].masks[0]) > 0.75
 
 
+def test_boxes_of_an_older_frame_are_moved_on() -> None:
+    """The detector is three frames late, and the object moves by 8 pixels a frame."""
+    shown = straight(8)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq, one in enumerate(shown[:4]):
+        follow(propagator, seq, one)
+    for seq in range(4, 24):
+        late = shown[seq - 3].masks[0]
+        assert late is not None
+        (item,) = propagator.follow(moment(seq), shown[seq].image, [detection(late, 1)], found_on=seq - 3)
+        assert iou(item, shown[seq].masks[0]) > 0.85, seq
+        true = shown[seq].masks[0]
+        assert true is not None and abs(item.detection.xyxy[0] - true.xyxy[0]) < 8
+
+
 def test_masks_that_are_too_old_are_given_up() -> None:
     shown = straight(5)
     propagator = Propagator(Budget(max_age_ns=5 * FRAME_NS))
