@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_runs import Record, Run, read_records
+from pipeline_runs import Run, read_records
+from true_masks import best_ious
 
-from streamseg.masks import Mask
 from streamseg.sources.scene import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene
 
@@ -31,8 +31,3 @@ def test_moving_objects_get_their_true_masks(url: str, tmp_path: Path) -> None:
     mean = float(np.mean(scores))
     print(f"{url}: mean mask IoU {mean:.3f} over {len(scores)} objects")
     assert mean >= 0.75
-
-
-def best_ious(scene: SyntheticScene, seq: int, record: Record) -> list[float]:
-    masks = [Mask.crop(item.mask.bits()) for item in record.objects if item.mask is not None]
-    return [max((truth.mask.iou(mask) for mask in masks if mask is not None), default=0.0) for truth in scene.truth(seq)]
