@@ -83,6 +83,7 @@ class Propagator:
             self._shape, self._followed = image.shape, []
         if detections is None:
             detections = [self._moved(followed, image) for followed in self._followed if followed.missed == 0]
+            found_on = moment.seq
         found, lost = self._associate(detections)
         if found_on is not None and found_on < moment.seq:
             pairs = zip(found, detections, strict=True)

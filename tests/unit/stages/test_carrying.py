@@ -97,8 +97,10 @@ def shown() -> list[Shown]:
 def objects(
     carried: CarriedMasks, seq: int, shown: list[Shown], said: Boxes | None = None, answered: Masks | None = None
 ) -> tuple[TrackedObject, ...]:
-    """The objects of a frame with its own boxes, where no others are given."""
-    return carried.objects(descriptor(seq), shown[seq].image, said or boxes(seq, found(shown[seq], (1, 2))), answered)
+    """The objects of a frame with its own boxes, where no others are given; then the small segmenter looks at it, as in publish."""
+    items = carried.objects(descriptor(seq), shown[seq].image, said or boxes(seq, found(shown[seq], (1, 2))), answered)
+    carried.sharpen()
+    return items
 
 
 def methods(items: Sequence[TrackedObject]) -> list[str]:
@@ -151,10 +153,10 @@ def test_without_carrying_an_object_has_a_mask_on_its_own_frame_only(mode: str, 
 
 
 def test_without_carrying_answers_for_other_objects_are_not_shown(shown: list[Shown]) -> None:
-    """A detect process that took over has given other numbers: nobody knows whose masks these are."""
+    """A detect process that took over has given another number: nobody knows whose mask that is."""
     carried = carrying(enabled=False)
     items = objects(carried, 1, shown, answered=masks(1, shown[1], numbers=(1, 3)))
-    assert methods(items) == [PENDING, PENDING]
+    assert methods(items) == [SEGMENTED, PENDING]
     assert [item.detection.tracker_id for item in items] == [1, 2]
 
 
@@ -216,7 +218,8 @@ def test_masks_are_carried_where_frames_lie_between(mode: str, interval: int, en
 @pytest.mark.parametrize(("segmenter", "refine", "expected"), [("nano", True, PENDING), (OTHER, True, REFINED), (OTHER, False, PENDING)])
 def test_the_small_segmenter_has_a_say_beside_another_one(segmenter: str, refine: bool, expected: str, shown: list[Shown]) -> None:
     carried = carrying(segmenter=segmenter, refine=refine)
-    items = objects(carried, 0, shown)
+    objects(carried, 0, shown)
+    items = objects(carried, 1, shown)
     assert methods(items) == [expected, expected]
     assert all((item.mask is not None) == (expected == REFINED) for item in items)
 
