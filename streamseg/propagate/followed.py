@@ -133,6 +133,10 @@ class Followed:
             # Motion that nobody has seen counts as well: then only the box has been followed.
             self.carried = carried.aged(now.seq - learnt.moment.seq)
 
+    def forget(self) -> None:
+        """Give its mask up, as if the segmenter had never answered; what the small segmenter thinks goes on to count."""
+        self.learnt = self.carried = None
+
     def follow(self, moment: Moment, detection: Detection, seen: Look | None, finder: FlowFinder) -> None:
         """Go on to a newer frame, where the detector found the object."""
         before, self.seen, self.detection = self.seen, seen, detection

@@ -181,8 +181,11 @@ class Propagator:
 
     def _drawn(self, followed: Followed, moment: Moment) -> Drawn | None:
         """The mask that is carried to the newest frame; None where there is none, or none that can be trusted."""
-        origin, odds = followed.origin_moment, followed.odds()
-        if origin is None or odds is None or followed.seen is None or moment.pts_ns - origin.pts_ns > self._budget.max_age_ns:
+        origin = followed.origin_moment
+        if origin is not None and moment.pts_ns - origin.pts_ns > self._budget.max_age_ns:
+            followed.forget()
+        odds = followed.odds()
+        if odds is None or followed.seen is None:
             return None
         followed.certainty = expected_iou(odds)
         if followed.certainty < _LEAST_EXPECTED_IOU or not _fits(odds, followed):

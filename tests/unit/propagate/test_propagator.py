@@ -211,6 +211,15 @@ def test_masks_that_are_too_old_are_given_up() -> None:
     assert methods == [SEGMENTED, *[PROPAGATED] * 5, PENDING, PENDING]
 
 
+def test_where_masks_have_become_too_old_the_small_segmenter_draws() -> None:
+    shown = straight(5)
+    propagator = Propagator(Budget(max_age_ns=5 * FRAME_NS), Pretended())
+    propagator.learn([learnt(0, shown[0])])
+    items = [follow(propagator, seq, one)[0] for seq, one in enumerate(shown[:10])]
+    assert [item.origin_seq for item in items[:6]] == [0] * 6
+    assert items[9].method == REFINED and items[9].origin_seq == 8
+
+
 def test_an_object_without_a_mask_says_so() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
