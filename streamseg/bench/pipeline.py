@@ -103,8 +103,6 @@ def _figures(run: WholeRun, alone: Measured, recording: RecordingFigures) -> Pip
     frames = _frames(run)
     ious = [iou for frame in frames for iou in frame.ious]
     true_objects = sum(frame.true_objects for frame in frames)
-    # Those whose masks were there at the beginning were answered before it.
-    keyframes = set().union(*(frame.keyframes for frame in frames)) - frames[0].keyframes
     return PipelineFigures(
         machine=this_machine(),
         seconds=run.seconds,
@@ -116,7 +114,7 @@ def _figures(run: WholeRun, alone: Measured, recording: RecordingFigures) -> Pip
         frame_age_ms=percentiles([frame.age_ms for frame in frames]),
         same_frame_boxes=sum(frame.own_boxes for frame in frames) / len(frames),
         mask_age_ms=percentiles([age for frame in frames for age in frame.mask_ages_ms]),
-        segmented_fps=SegmentedFps(in_pipeline=len(keyframes) / run.seconds, alone=1000 / statistics.mean(alone.frame_ms)),
+        segmented_fps=SegmentedFps(in_pipeline=run.keyframes / run.seconds, alone=1000 / statistics.mean(alone.frame_ms)),
         true_objects=true_objects,
         masked_share=len(ious) / true_objects,
         mask_iou=statistics.mean(ious) if ious else None,

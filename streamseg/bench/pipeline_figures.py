@@ -59,7 +59,7 @@ class PipelineFigures(msgspec.Struct, frozen=True, kw_only=True):
         frame_age_ms: From a frame's capture to its publication.
         same_frame_boxes: Share of the frames that were published with boxes found on that very frame.
         mask_age_ms: From the frame that a published mask was drawn on to the frame that it is published with.
-        segmented_fps: How many keyframes got their masks.
+        segmented_fps: How many keyframes the segmenter answered a second.
         true_objects: Objects that could be seen in the frames published, summed up over them.
         masked_share: Share of them for which a mask was published.
         mask_iou: How well those masks agree with the truth of the frame that they were published with, mean IoU; None without any.
@@ -95,7 +95,6 @@ class FrameSeen:
         age_ms: From its capture to its publication.
         own_boxes: Whether its boxes were found on itself.
         mask_ages_ms: The age of each of its masks.
-        keyframes: The frames that they were drawn on.
         true_objects: How many objects could be seen in it.
         ious: For each of them that has a mask, the mask's IoU with the true one.
         dropped: What was lost until then, since the stages started.
@@ -104,7 +103,6 @@ class FrameSeen:
     age_ms: float
     own_boxes: bool
     mask_ages_ms: list[float]
-    keyframes: set[int | None]
     true_objects: int
     ious: list[float]
     dropped: Dropped
@@ -129,7 +127,6 @@ def frame_seen(result: Result, truth: Sequence[TruthObject]) -> FrameSeen:
         age_ms=result.ledger.published or 0.0,
         own_boxes=result.boxes_seq == result.seq,
         mask_ages_ms=[item.age_ms for item in masked],
-        keyframes={item.origin_seq for item in masked},
         true_objects=len(truth),
         ious=match([[item.mask.iou(true.mask) for true in truth] for item in masked if item.mask is not None]),
         dropped=result.dropped,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,14 @@ from streamseg.wire.protocol import ResultView, decode, topic
 _SOURCE = "main"
 _START_S = 120.0
 """Within which the stages must be ready."""
-_FIRST_MASK_S = 20.0
-"""How long the first mask is waited for; where it does not come, as on a machine that is far too slow, that is what is measured."""
+_FIRST_KEYFRAME_S = 20.0
+"""How long the first keyframe is waited for; where it does not come, as on a machine that is far too slow, that is what is measured."""
 _END_S = 20.0
 _POLL_MS = 100
 _QUEUE = 1000
 _PUBLISHING = "publishing on "
+_METRICS = "metrics on "
+_KEYFRAMES = "streamseg_keyframes_segmented_total"
 _PICTURE_EVERY = 15
 """Of so many drawn pictures one is kept, to read the frame's number from."""
 _DISTRIBUTION = "streamseg_bench-1.0.dist-info"
@@ -45,7 +48,7 @@ class WholeRunOptions:
         folder: Where files may be left; also the cache, so that exports of seeded weights go with it.
         detector_weights: YOLOX-Nano's.
         segmenter_weights: MobileSAM's.
-        seconds: How long is counted, from the first mask on.
+        seconds: How long is counted, from the first keyframe on.
         recording: A file to record the overlay to; None for none.
     """
 
@@ -64,6 +67,7 @@ class WholeRun:
         seconds: How long that was.
         messages: Each result of the view `masks`, as it came.
         pictures: How many results of the view `overlay` came.
+        keyframes: How many frames the segmenter answered.
         rss_mb: Memory of all its processes, once a second; None where the system does not say.
         first_pts_ns: Presentation time of the scene's frame 0.
     """
@@ -71,6 +75,7 @@ class WholeRun:
     seconds: float
     messages: list[list[bytes]]
     pictures: int
+    keyframes: int
     rss_mb: list[float | None]
     first_pts_ns: int
 
@@ -88,17 +93,18 @@ def run_whole(options: WholeRunOptions) -> WholeRun:
     with _Program(options) as program:
         endpoint = program.endpoint()
         with _Listener(endpoint, "masks", lambda _: True) as masks, _Listener(endpoint, "overlay", _now_and_then) as overlay:
-            program.wait_for(lambda: any(_has_mask(parts) for parts in masks.take()), _FIRST_MASK_S)
+            program.wait_for(lambda: program.keyframes() > 0, _FIRST_KEYFRAME_S)
+            masks.take()
             rss_mb = []
-            began, overlays = time.monotonic(), overlay.count
+            began, overlays, keyframes = time.monotonic(), overlay.count, program.keyframes()
             while (left := began + options.seconds - time.monotonic()) > 0:
                 rss_mb.append(program.rss_mb())
                 program.check()
                 time.sleep(min(1.0, left))
             seconds, messages, pictures = time.monotonic() - began, masks.take(), overlay.count - overlays
             if not messages:
-                raise StageError(f"the pipeline that is measured published nothing within {seconds:.0f} s after its first mask")
-            return WholeRun(seconds, messages, pictures, rss_mb, _first_pts_ns(overlay.take()))
+                raise StageError(f"the pipeline that is measured published nothing within {seconds:.0f} s after its first keyframe")
+            return WholeRun(seconds, messages, pictures, program.keyframes() - keyframes, rss_mb, _first_pts_ns(overlay.take()))
 
 
 class _Program:
@@ -112,7 +118,7 @@ class _Program:
             "detector.weights": str(options.detector_weights),
             "segmenter.weights": str(options.segmenter_weights),
         }
-        command = ["run", "--source", SCENE_URL, "--detector", "true-boxes", "--segmenter", "true-masks"]
+        command = ["run", "--source", SCENE_URL, "--detector", "true-boxes", "--segmenter", "true-masks", "--metrics", "127.0.0.1:0"]
         command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         if options.recording is not None:
             command += ["--record", str(options.recording), "--yes"]
@@ -143,9 +149,19 @@ class _Program:
 
     def endpoint(self) -> str:
         """Where it publishes; waits until it does."""
-        if not self.wait_for(lambda: any(line.startswith(_PUBLISHING) for line in self._lines), _START_S):
+        return self._said(_PUBLISHING)
+
+    def keyframes(self) -> int:
+        """How many frames the segmenter has answered so far, by the run's own metrics."""
+        with urllib.request.urlopen(self._said(_METRICS), timeout=_START_S) as answer:
+            lines = answer.read().decode().splitlines()
+        return int(float(next(line for line in lines if line.startswith(_KEYFRAMES)).split()[-1]))
+
+    def _said(self, beginning: str) -> str:
+        """The rest of a line that it writes when it is ready."""
+        if not self.wait_for(lambda: any(line.startswith(beginning) for line in self._lines), _START_S):
             raise StageError(f"the pipeline was not ready within {_START_S:.0f} s; see whether `streamseg run` works on this machine")
-        return next(line.removeprefix(_PUBLISHING) for line in self._lines if line.startswith(_PUBLISHING))
+        return next(line.removeprefix(beginning) for line in self._lines if line.startswith(beginning))
 
     def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until a condition holds; whether it came to that.
@@ -224,11 +240,6 @@ class _Listener:
 
 def _now_and_then(place: int) -> bool:
     return place % _PICTURE_EVERY == 0
-
-
-def _has_mask(parts: list[bytes]) -> bool:
-    message = decode(parts).message
-    return isinstance(message, Result) and any(item.mask is not None for item in message.objects)
 
 
 def _first_pts_ns(pictures: list[list[bytes]]) -> int:

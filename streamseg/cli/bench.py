@@ -41,7 +41,7 @@ def bench_links(as_json: AsJson = False) -> None:
 
 @bench_app.command("pipeline")
 def bench_pipeline(
-    seconds: Annotated[float, typer.Option(min=2, help="How long the pipeline is counted, from its first mask on.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=2, help="How long the pipeline is counted, from its first keyframe on.")] = 60.0,
     detector_weights: Annotated[
         Path | None,
         typer.Option(metavar="yolox_nano.onnx", help="YOLOX-Nano's weights, in place of the official file.", show_default=False),

@@ -31,7 +31,6 @@ def test_what_is_counted_of_a_frame() -> None:
     assert not seen.own_boxes
     assert seen.age_ms == 31.5
     assert seen.mask_ages_ms == [200.0, 100.0]
-    assert seen.keyframes == {3, 4}
     assert seen.true_objects == 3
     assert seen.ious == [pytest.approx(80 / 120)]
     assert frame_seen(published([], seq=9, boxes_seq=9), []).own_boxes
