@@ -32,6 +32,8 @@ _BOX_SPREAD = 0.03
 """Of the boxes' edges, standard deviation as a share of the box's sides."""
 _NOISE = 3.0
 """Of each pixel's values (standard deviation)."""
+_NOISE_PLACES = 64
+"""Along each axis, from which a frame's noise is taken out of a larger picture of it."""
 _OCTAVES = 6
 """Sizes of spots in a drawn texture."""
 _CONTRAST = 35
@@ -98,18 +100,18 @@ def film(kind: Kind, seed: int, backdrop: Image | None = None, frames: int = FRA
         backdrop: A picture to put behind, of any size; None draws one.
         frames: How many.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng((seed, *kind.name.encode()))
     behind = _texture(random, HEIGHT + 2 * _SHAKE, WIDTH + 2 * _SHAKE) if backdrop is None else _filling(backdrop)
     objects = [_object(random) for _ in range(kind.objects)]
     wall = _texture(random, HEIGHT, _WALL_WIDTH) if kind.wall else None
-    noise = random.normal(0, _NOISE, (HEIGHT + 64, WIDTH + 64, 3)).astype(np.int16)
+    noise = random.normal(0, _NOISE, (HEIGHT + _NOISE_PLACES, WIDTH + _NOISE_PLACES, 3)).astype(np.int16)
     for frame in range(frames):
         shift = random.integers(-_SHAKE, _SHAKE + 1, 2) if kind.shakes else np.zeros(2, np.int64)
         poses = [_seen_from(kind.pose(index, frame - _MIDDLE), seed, shift) for index in range(kind.objects)]
         x, y = _SHAKE - shift
         image = behind[y : y + HEIGHT, x : x + WIDTH].copy()
         owner = _paint(image, objects, poses, wall)
-        y, x = random.integers(64, size=2)
+        y, x = random.integers(_NOISE_PLACES, size=2)
         noisy = cv2.add(image, noise[y : y + HEIGHT, x : x + WIDTH], dtype=cv2.CV_8U)
         masks = tuple(Mask.crop(owner == index) for index in range(kind.objects))
         boxes = tuple(None if mask is None else jittered(mask.xyxy, _BOX_SPREAD, random) for mask in masks)

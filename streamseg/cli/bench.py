@@ -143,13 +143,13 @@ def bench_propagate(
 ) -> None:
     """How good masks are after 1, 5, 15, 30 and 60 frames of being carried, beside rivals, and what carrying costs.
 
-    The true masks of keyframes are carried over the frames that follow: left in place (frozen), by plain dense flow (flow), moved
-    and scaled with their boxes (box), as the pipeline does (ours), and that with the small segmenter (ours_refined). On sequences the
+    The true masks of keyframes are carried over the frames that follow: left in place (frozen), by plain dense flow (flow), moved and
+    scaled with their boxes (box), as the pipeline does (ours), and the same with the small segmenter (ours_refined). On sequences the
     boxes are those of the true masks. Drawn scenes are always measured, with boxes that are 3% off: translation, scale, rotation, two
     objects that cross, one behind a wall, a fast one, and a shaking camera; over the sequences' first pictures, where there are any.
 
-    Printed is the mean IoU with the truth; a lost mask counts as 0. Times are of one core, for five objects on a 720p frame. Allow five
-    minutes, and one more for 500 frames of sequences.
+    Printed is the mean IoU with the truth; a lost mask counts as 0. Times are of one core, for five objects on a 720p frame. Allow
+    three minutes, and one more for 500 frames of sequences, on a machine that does nothing else.
 
     Example: `streamseg bench propagate sequences --json`
     """
