@@ -51,8 +51,11 @@ def check_layout(folder: Path) -> None:
     Raises:
         DataError: It holds neither.
     """
-    if not is_photographs(folder):
-        sequences(folder)
+    if is_photographs(folder):
+        return
+    if not _sequence_folders(folder):
+        raise DataError(f"{folder} holds nothing to measure on; expected NAME/frames and NAME/masks, or instances.json and images")
+    sequences(folder)
 
 
 def photographs(folder: Path, trained_on: TrainedOn) -> Iterator[TruePicture]:
@@ -77,9 +80,9 @@ def sequences(folder: Path) -> dict[str, Sequence]:
     Raises:
         DataError: It is not laid out so.
     """
-    places = [place for place in sorted(folder.iterdir()) if (place / "frames").is_dir()] if folder.is_dir() else []
+    places = _sequence_folders(folder)
     if not places:
-        raise DataError(f"{folder} holds nothing to measure on; expected NAME/frames and NAME/masks, or instances.json and images")
+        raise DataError(f"{folder} holds no sequence to measure on; expected NAME/frames and NAME/masks")
     try:
         found = {place.name: Sequence(tuple(image_files(place / "frames")), tuple(image_files(place / "masks"))) for place in places}
     except SourceError as error:
@@ -88,3 +91,7 @@ def sequences(folder: Path) -> dict[str, Sequence]:
         if len(sequence.frames) != len(sequence.masks):
             raise DataError(f"{folder / name} holds {len(sequence.frames)} frames and {len(sequence.masks)} masks; expected as many")
     return found
+
+
+def _sequence_folders(folder: Path) -> list[Path]:
+    return [place for place in sorted(folder.iterdir()) if (place / "frames").is_dir()] if folder.is_dir() else []
