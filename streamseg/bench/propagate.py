@@ -22,7 +22,7 @@ from streamseg.bench.propagate_scenes import KINDS, film
 from streamseg.bench.propagate_timing import carrying_ms
 from streamseg.images import read_image
 from streamseg.masks import Mask
-from streamseg.stages.carrying import _Refiner
+from streamseg.stages.carrying import Refiner
 
 _LAGS = (1, 5, 15, 30, 60)
 _KEYFRAME_INTERVAL = 10
@@ -69,7 +69,7 @@ def _ways() -> dict[str, StartCarrier]:
         "flow": ByFlow,
         "box": ByBox,
         "ours": Propagated,
-        _REFINED: functools.partial(Propagated, refine=_Refiner()),
+        _REFINED: functools.partial(Propagated, refine=Refiner()),
     }
 
 

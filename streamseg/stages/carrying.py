@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
+import numpy as np
+
 from streamseg.config import Config
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks, unpack_object_mask
 from streamseg.messages import Box, Image, TrackedObject
@@ -36,7 +38,7 @@ class CarriedMasks:
         live = config.resolved_mode == "live"
         budget = Budget(max_age_ns=int(settings.max_age_ms * 1e6), missed_frames=_MISSED_FRAMES if live else 0)
         # Nano itself has nothing to add to what it says already.
-        refine = _Refiner() if settings.refine and segmenter != NANO else None
+        refine = Refiner() if settings.refine and segmenter != NANO else None
         return cls(Propagator(budget, refine))
 
     def learn(self, masks: Masks) -> None:
@@ -66,7 +68,7 @@ class CarriedMasks:
             self._propagator.sharpen()
 
 
-class _Refiner:
+class Refiner:
     """The small segmenter of the package, on one thread."""
 
     def __init__(self) -> None:
@@ -75,7 +77,9 @@ class _Refiner:
         self._network: Network = OnnxNetwork(None, threads=1)
 
     def __call__(self, image: Image, boxes: Sequence[Box]) -> list[Plane]:
-        return [answer.logits for answer in answers(self._network, image, boxes, [None] * len(boxes))]
+        """What it thinks of each box, by its own judgement of how well it sees it: see `streamseg.propagate.propagator.Refine`."""
+        thoughts = answers(self._network, image, boxes, [None] * len(boxes))
+        return [answer.logits * np.float32(answer.predicted_iou) for answer in thoughts]
 
 
 def _learnt(masks: Masks) -> list[Learnt]:
