@@ -69,10 +69,13 @@ class DetectStage(Stage):
         """Take one frame and answer it."""
         self._to_segment.service()
         self._to_publish.service()
-        self._frames.grant()
         frame = self._frames.receive()
-        if frame is None:
-            return False
+        if frame is not None:
+            self._take(frame)
+        self._frames.grant()  # last: whoever waits without having granted waits for nothing
+        return frame is not None
+
+    def _take(self, frame: FrameDescriptor) -> None:
         if self._live:
             if frame.seq > self._last_seq:
                 self._answer(frame)
@@ -80,7 +83,6 @@ class DetectStage(Stage):
             self._hand_on(frame, self._answers[frame.seq])
         elif frame.seq == self._last_seq + 1:
             self._answer(frame)
-        return True
 
     def _answer(self, frame: FrameDescriptor) -> None:
         try:

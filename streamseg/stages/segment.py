@@ -84,23 +84,25 @@ class SegmentStage(Stage):
     def turn(self) -> bool:
         """Take one keyframe and answer it."""
         self._to_publish.service()
-        self._keyframes.grant()
         keyframe = self._keyframes.receive()
-        if keyframe is None:
-            return False
+        if keyframe is not None:
+            self._take(keyframe)
+        self._keyframes.grant()  # last: whoever waits without having granted waits for nothing
+        return keyframe is not None
+
+    def _take(self, keyframe: Keyframe) -> None:
         known = self._answers.get(keyframe.frame.seq)
         if known is not None and known.detections == keyframe.detections:
             self._to_publish.send(known)
-            return True
+            return
         try:
             masks = self._answer(keyframe)
         except FrameOverrunError:
             self._overrun += 1
-            return True
+            return
         if masks is not None:
             self._to_publish.send(masks)
             self._answers.remember(masks.seq, masks)
-        return True
 
     def _describe(self) -> str:
         """What draws the masks, for people."""
