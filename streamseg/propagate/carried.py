@@ -32,8 +32,6 @@ _REST_BLUR = 6 / 128
 """Its uncertainty, in sides of the square."""
 _DOUBT = 0.01
 """Share of any outline that may be wrong, which bounds what it proves."""
-_ISLANDS_SIDE = 48
-"""Of the square in which parts are told from each other."""
 _ISLAND = 0.03
 """Share of the largest part below which a part is dropped."""
 _BOX_TOLERANCE = 0.03
@@ -83,8 +81,7 @@ class Carried:
 
     def checked(self, evidence: Plane) -> Carried:
         """The same, or back at the origin's place in its square where that fits what colours say clearly better: flow has drifted."""
-        size = (FLOW_SIDE, FLOW_SIDE)
-        told = np.asarray(cv2.resize(evidence, size, interpolation=cv2.INTER_AREA), np.float32)
+        told = thinned(evidence)
         carried = float((told * (2 * sample(self.small, self.displacement) - 1)).sum())
         resting = float((told * (2 * self.small - 1)).sum())
         if resting - carried <= _DRIFTED * abs(carried):
@@ -98,7 +95,7 @@ class Carried:
             seen: The newest look.
             evidence: What the origin's colours say of it.
         """
-        side = seen.grey.shape[0]
+        side = seen.side
         displacement = np.asarray(cv2.resize(self.displacement, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
         uncertainty = min(_BLUR + _BLUR_A_FRAME * self.frames, _BLUR_MOST)
         outline = _odds(_blurred(sample(self.origin.share, displacement), uncertainty * side))
@@ -118,6 +115,7 @@ def draw(odds: Plane, seen: Look, width: int, height: int) -> Mask | None:
 
 def expected_iou(odds: Plane) -> float:
     """What intersection over union with the true mask is to be expected, if the odds are right."""
+    odds = thinned(odds)
     probability = 1 / (1 + np.exp(-odds))
     inside = odds > 0
     sure = float(probability[inside].sum())
@@ -126,8 +124,7 @@ def expected_iou(odds: Plane) -> float:
 
 def _without_islands(odds: Plane) -> Plane:
     """The same odds, below zero on parts that are small beside the largest."""
-    size = (_ISLANDS_SIDE, _ISLANDS_SIDE)
-    inside = (cv2.resize(odds, size, interpolation=cv2.INTER_AREA) > 0).view(np.uint8)
+    inside = (thinned(odds) > 0).view(np.uint8)
     count, parts, statistics, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
     if count <= 2:
         return odds
@@ -156,6 +153,12 @@ def _pixels(side: int, of_side: int) -> Plane:
     """Where the pixels of one square lie in another of the same window: shape (side, side, 2), x and y in pixels of the other."""
     along = ((np.arange(side) + 0.5) * (of_side / side) - 0.5).astype(np.float32)
     return np.stack(np.meshgrid(along, along), axis=-1)
+
+
+def thinned(plane: Plane) -> Plane:
+    """One pixel of each cell of flow, which is enough to sum up smooth planes."""
+    step = plane.shape[0] // FLOW_SIDE
+    return np.ascontiguousarray(plane[step // 2 :: step, step // 2 :: step])
 
 
 def of_object(flow: Flow, share: Plane) -> Flow:
@@ -192,7 +195,7 @@ def _kernel(spread: float) -> tuple[tuple[int, int], float]:
 
 def _outside(seen: Look) -> Plane:
     """What counts against each pixel for lying outside the box: shape (side, side)."""
-    side, window, box = seen.grey.shape[0], seen.window, seen.box
+    side, window, box = seen.side, seen.window, seen.box
     columns = _beyond(side, window.left, window.width, box[0], box[2])
     rows = _beyond(side, window.top, window.height, box[1], box[3])
     return np.maximum(columns[None, :], rows[:, None])

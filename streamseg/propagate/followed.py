@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamseg.messages import NONE, SEGMENTED, Box, Detection, ObjectMask, TrackedObject
 from streamseg.propagate.appearance import Plane
 from streamseg.propagate.carried import Carried, of_object, sample
-from streamseg.propagate.looks import FlowFinder, Look, look
+from streamseg.propagate.looks import Flow, FlowFinder, Look, look
 from streamseg.propagate.origin import Origin
 
 _LONGEST_PATH = 90
@@ -82,7 +82,7 @@ class _Step:
     """How the object came to frame `seq`, as `Flow`, and its box there."""
 
     seq: int
-    flow: NDArray[np.float16]
+    flow: Flow
     box: Box
 
 
@@ -129,7 +129,7 @@ class Followed:
             carried = Carried.starting(learnt.origin)
             for step in self._path:
                 if step.seq > learnt.moment.seq:
-                    carried = carried.along(step.flow.astype(np.float32))
+                    carried = carried.along(step.flow)
             # Motion that nobody has seen counts as well: then only the box has been followed.
             self.carried = carried.aged(now.seq - learnt.moment.seq)
 
@@ -146,7 +146,7 @@ class Followed:
         if self.carried is not None:
             flow = of_object(flow, self.carried.share_after(flow))
             self.carried = self.carried.along(flow)
-        self._path.append(_Step(moment.seq, flow.astype(np.float16), detection.xyxy))
+        self._path.append(_Step(moment.seq, flow, detection.xyxy))
         if self.opinion is not None:
             moved = sample(self.opinion.odds, np.asarray(cv2.resize(flow, self.opinion.odds.shape), np.float32), cv2.BORDER_REPLICATE)
             frames = self.opinion.frames + 1
@@ -159,7 +159,7 @@ class Followed:
     def box_in(self, image: NDArray[np.uint8], finder: FlowFinder) -> Box | None:
         """Where its box must be in a newer frame by the flow of its mask alone; None where nothing is known of it."""
         box = self.detection.xyxy
-        seen = None if self.seen is None or self.carried is None else look(image, box, self.seen.grey.shape[0])
+        seen = None if self.seen is None or self.carried is None else look(image, box, self.seen.side)
         if self.seen is None or self.carried is None or seen is None:
             return None
         flow = finder.between(self.seen, seen)

@@ -17,7 +17,7 @@ from streamseg.messages import Box, Image
 from streamseg.window import Window, crop, window_around
 
 FLOW_SIDE: Final = 48
-"""Flow is kept in a square of so many cells."""
+"""Flow is kept in a square of so many cells. Sides of squares are multiples of it."""
 _SEARCHED = 5 / 6
 """Side in which it is searched for, as a share of the square's: a little less loses nothing that is seen."""
 
@@ -33,13 +33,18 @@ class Look:
         box: The object's box, in pixels of the frame.
         window: What the square shows of the frame.
         picture: Shape (side, side, 3), uint8, BGR.
-        grey: Shape (side, side), uint8.
+        grey: The same for the search of flow: shape (5 / 6 side, 5 / 6 side), uint8.
     """
 
     box: Box
     window: Window
     picture: Image
     grey: NDArray[np.uint8]
+
+    @property
+    def side(self) -> int:
+        """Of the square, in pixels."""
+        return int(self.picture.shape[0])
 
 
 def look(image: Image, box: Box, side: int) -> Look | None:
@@ -48,7 +53,9 @@ def look(image: Image, box: Box, side: int) -> Look | None:
     if window is None:
         return None
     picture = crop(image, window, side)
-    return Look(box, window, picture, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8))
+    searched = round(side * _SEARCHED)
+    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (searched, searched), interpolation=cv2.INTER_LINEAR)
+    return Look(box, window, picture, np.asarray(grey, np.uint8))
 
 
 class FlowFinder:
@@ -60,8 +67,8 @@ class FlowFinder:
 
     def between(self, before: Look, after: Look) -> Flow:
         """Where each place of `after` was in `before`."""
-        side = round(after.grey.shape[0] * _SEARCHED)
-        earlier, later = (cv2.resize(seen.grey, (side, side), interpolation=cv2.INTER_LINEAR) for seen in (before, after))
-        found = self._search.calc(later, earlier, None)  # type: ignore[call-overload]  # None asks for a new array
+        side = after.grey.shape[0]
+        earlier = before.grey if before.grey.shape == after.grey.shape else cv2.resize(before.grey, (side, side))
+        found = self._search.calc(after.grey, earlier, None)  # type: ignore[call-overload]  # None asks for a new array
         flow = cv2.resize(found, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_LINEAR)
         return np.asarray(flow, np.float32) * np.float32(1 / side)

@@ -10,17 +10,17 @@ import msgspec
 from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Box, Detection, Image, TrackedObject, box_iou
 from streamseg.propagate.appearance import Plane
-from streamseg.propagate.carried import draw, expected_iou
+from streamseg.propagate.carried import draw, expected_iou, thinned
 from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion
-from streamseg.propagate.looks import FlowFinder, look
+from streamseg.propagate.looks import FLOW_SIDE, FlowFinder, look
 from streamseg.propagate.overlaps import Drawn, apart
 
 _SAME_OBJECT_IOU = 0.5
-_SIDES = (192, 128, 96, 64, 48)
+_SIDES = (4 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE, FLOW_SIDE)
 """Of the squares in which objects are followed."""
 _PIXELS_A_FRAME = 5 * 96**2
 """Of all these squares together: what 5 ms on one core are enough for."""
-_REFINED_A_FRAME = 2
+_REFINED_A_FRAME = 1
 """Objects that the small segmenter is asked for: each takes it about 3 ms."""
 _UNHEARD = 0.05
 """What a frame without its opinion weighs, in expected IoU, when it is chosen whom to ask for."""
@@ -99,13 +99,21 @@ class Propagator:
         objects = self._objects(moment)
         return (*objects[: len(found)], *(each for each in objects[len(found) :] if each.mask is not None))
 
-    def sharpen(self) -> None:
-        """Ask the small segmenter about the newest frame, for those that follow: for a few objects, first those without a mask, then
-        those that have drifted most. It is apart from `follow` so that the frame need not wait for it."""
+    def sharpen(self, *, hurried: bool = False) -> None:
+        """Ask the small segmenter about the newest frame, for those that follow.
+
+        It is asked for a few objects: first those without a mask, then those that have drifted most. That is apart from `follow` so that
+        the frame need not wait for it.
+
+        Args:
+            hurried: Leave out those that have a mask.
+        """
         if self._refine is None or self._newest is None:
             return
         moment, image = self._newest
         candidates = [each for each in self._followed if each.missed == 0 and each.wants_opinion]
+        if hurried:
+            candidates = [each for each in candidates if each.carried is None]
         chosen = sorted(candidates, key=lambda each: each.certainty - _UNHEARD * each.frames_unheard)[: self._budget.refined]
         if not chosen:
             return
@@ -150,7 +158,7 @@ class Propagator:
         box = followed.box_in(image, self._finder)
         if box is None or any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found):
             return False
-        side = followed.seen.grey.shape[0]
+        side = followed.seen.side
         followed.follow(moment, followed.detection_at(box), look(image, box, side), self._finder)
         return followed.seen is not None
 
@@ -229,5 +237,5 @@ def _fits(odds: Plane, followed: Followed) -> bool:
     """Whether the mask fills about as much of the object's square as it did at the origin: box and mask go on to agree."""
     if followed.carried is None:
         return True
-    now, then = float((odds > 0).mean()), float(followed.carried.small.mean())
+    now, then = float((thinned(odds) > 0).mean()), float(followed.carried.small.mean())
     return _LEAST_FILLED * then <= now <= then / _LEAST_FILLED

@@ -62,10 +62,10 @@ class CarriedMasks:
         detections = boxes.detections if news else None
         return self._propagator.follow(Moment(frame.seq, frame.pts_ns), image, detections, found_on=boxes.seq)
 
-    def sharpen(self) -> None:
-        """Let the small segmenter look at the newest frame, for the sake of those that follow."""
+    def sharpen(self, *, hurried: bool = False) -> None:
+        """Let the small segmenter look at the newest frame, for the sake of those that follow; `hurried` only at what has no mask."""
         if self._propagator is not None:
-            self._propagator.sharpen()
+            self._propagator.sharpen(hurried=hurried)
 
 
 class Refiner:

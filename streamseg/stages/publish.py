@@ -23,7 +23,7 @@ from streamseg.wire.protocol import encode_result
 _HEARTBEAT_NS = 1_000_000_000
 _FAREWELL_MS = 500
 _IN_TIME_MS = 45.0
-"""Age of a frame, when it has been sent, beyond which there is no time for anything but the next one."""
+"""Age of a frame, when it has been sent, beyond which there is no time to make good masks better."""
 
 
 class PublishStage(Stage):
@@ -164,8 +164,7 @@ class PublishStage(Stage):
             self._unconfirmed = published
         else:
             self.station.report(published)
-        if not self._live or _since(frame, time.monotonic_ns()) < _IN_TIME_MS:
-            self._carried.sharpen()
+        self._carried.sharpen(hurried=self._live and _since(frame, time.monotonic_ns()) > _IN_TIME_MS)
 
     def _result(self, joined: JoinedFrame) -> Result:
         frame, boxes, masks = joined.frame.descriptor, joined.boxes, joined.masks

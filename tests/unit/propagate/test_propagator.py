@@ -282,8 +282,23 @@ def test_the_small_segmenter_is_asked_for_a_few_objects_in_turn() -> None:
         items = follow(propagator, seq, one)
     assert {len(asked) for asked in refine.asked} == {BUDGET.refined}
     assert all(item.method == REFINED for item in items)
-    (first, second, third) = (set(map(tuple, asked)) for asked in refine.asked[:3])
-    assert len(first | second | third) == 6
+    assert len({box for asked in refine.asked[:6] for box in asked}) == 6
+
+
+def test_in_a_hurry_only_objects_without_a_mask_are_asked_about() -> None:
+    shown = straight(5)
+    refine = Pretended()
+    propagator = Propagator(BUDGET, refine)
+    propagator.learn([learnt(0, shown[0])])
+    mask = shown[0].masks[0]
+    assert mask is not None
+    for seq, one in enumerate(shown[:8]):
+        true = one.masks[0]
+        assert true is not None
+        new = [detection(mask, 2, (300.0, 20.0, 400.0, 120.0))] if seq == 6 else []
+        propagator.follow(moment(seq), one.image, [detection(true, 1), *new])
+        propagator.sharpen(hurried=True)
+    assert refine.asked == [[(300.0, 20.0, 400.0, 120.0)]]
 
 
 def test_an_object_nobody_has_segmented_yet_gets_the_small_segmenters_mask_a_frame_later() -> None:
