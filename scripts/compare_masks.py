@@ -17,14 +17,11 @@ import cv2
 import numpy as np
 import typer
 
-from streamseg.messages import Box, Detection, Dropped, Frame, Image, Ledger, Models, Result, TrackedObject
+from streamseg.messages import Detection, Dropped, Frame, Image, Ledger, Models, Result, TrackedObject
 from streamseg.models import Detector, Segmenter
 from streamseg.models.detectors import DetectorOptions, create_detector
-from streamseg.models.nano.drawing import answers
-from streamseg.models.nano.network_file import OnnxNetwork
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
 from streamseg.progress import WorkDisplay
-from streamseg.propagate.appearance import Plane
 from streamseg.propagate.followed import Learnt, Moment
 from streamseg.propagate.origin import remember
 from streamseg.propagate.propagator import Budget, Propagator
@@ -32,9 +29,10 @@ from streamseg.render import render
 from streamseg.sinks.video import VideoSink
 from streamseg.sources import SourceOptions
 from streamseg.sources.file import FileSource
+from streamseg.stages.carrying import Refiner
 from streamseg.stages.tracking import Tracker
 
-BUDGET = Budget(max_age_ns=3_000_000_000, missed_frames=5)
+BUDGET = Budget(max_age_ns=6_000_000_000, missed_frames=5)
 """As the pipeline's own for a live source."""
 FROZEN, CARRIED = "frozen until the next answer", "carried to every frame"
 CAPTION_HEIGHT, CAPTION_SCALE = 56, 1.2
@@ -90,6 +88,7 @@ class Comparison:
             self.newest = answered
             self.propagator.learn(answered)
         carried = self.propagator.follow(moment, frame.image, detections)
+        self.propagator.sharpen()
         frozen = tuple(_frozen(learnt, moment) for learnt in self.newest)
         halves = ((frozen, FROZEN), (carried, CARRIED))
         return np.hstack([_captioned(render(frame.image, self._result(moment, frame, shown)), text) for shown, text in halves])
@@ -141,7 +140,7 @@ def main(
         detector,
         Tracker(confidence),
         LateSegmenter(drawing, interval, latency),
-        Propagator(BUDGET, SmallSegmenter()),
+        Propagator(BUDGET, Refiner()),
         Models(detector=detector.name, segmenter=drawing.name),
     )
     with VideoSink(output, fps) as sink, WorkDisplay("comparing", frames) as display:
@@ -151,17 +150,6 @@ def main(
             if seq in (stills or ()):
                 _write_still(output.with_name(f"{output.stem}-{seq}.jpg"), image)
             display.update(seq + 1)
-
-
-class SmallSegmenter:
-    """Nano as the propagator asks it."""
-
-    def __init__(self) -> None:
-        self._network = OnnxNetwork(None, threads=1)
-
-    def __call__(self, image: Image, boxes: Sequence[Box]) -> list[Plane]:
-        """For each box, the logarithm of the odds that a pixel of its square is the object's."""
-        return [answer.logits for answer in answers(self._network, image, boxes, [None] * len(boxes))]
 
 
 def _frames(source: FileSource, start: int, count: int) -> Iterator[Frame]:

@@ -119,11 +119,13 @@ class Propagated:
             ]
         )
         self._propagator.follow(_moment(seq), start.image, detections)
+        self._propagator.sharpen()
 
     def follow(self, step: Step) -> list[CarriedMask]:
         """To the newest frame."""
         detections = _detections(step.boxes)
         objects = self._propagator.follow(_moment(step.seq), step.image, detections)
+        self._propagator.sharpen()
         found = {each.detection.tracker_id: each for each in objects[: len(detections)]}
         return [_carried(found.get(number)) for number in range(1, len(step.boxes) + 1)]
 
