@@ -81,7 +81,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IoU(msgspec.Struct, frozen=True, kw_only=True):
-    """Our masks beside others'.
+    """Our masks beside others'. The others draw the one mask for clear prompts; with weights that take it to be poor, ours is another one.
 
     Attributes:
         original: The original's, for all twenty boxes.

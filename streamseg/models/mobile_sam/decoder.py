@@ -16,11 +16,13 @@ from torch.nn import functional
 
 from streamseg.models.mobile_sam.input_grid import CELL
 from streamseg.models.sam.image_encoder import FEATURE_CHANNELS
-from streamseg.models.sam.mask_decoder import Attention, TwoWayBlock
+from streamseg.models.sam.mask_decoder import Attention, TwoWayBlock, answering_masks
 from streamseg.models.sam.network import SamNetwork
 from streamseg.models.sam.prompt_encoder import PositionEncoding
 
 _HEADS = 8
+_OUTPUTS = 5
+"""How many tokens make the answer: the predicted IoU's and four masks'. They are the first."""
 _CORNERS = slice(2, 4)
 """Which of the prompt encoder's kinds of points a box's corners are."""
 
@@ -53,7 +55,7 @@ class FrameTerms(nn.Module):
 
 
 class BoxDecoder(nn.Module):
-    """The rest of the decoder, for a batch of boxes: one mask each."""
+    """The rest of the decoder, for a batch of boxes: one mask each, that of `answering_masks`."""
 
     corner_kinds: Tensor
     output_tokens: Tensor
@@ -80,7 +82,7 @@ class BoxDecoder(nn.Module):
         self.last = _TokensToImage(decoder.transformer.final_attn_token_to_image)
         self.last_norm = decoder.transformer.norm_final_attn
         self.drawing = _Drawing(decoder.output_upscaling)
-        self.kernel = decoder.output_hypernetworks_mlps[0]
+        self.kernels = decoder.output_hypernetworks_mlps
         self.iou = decoder.iou_prediction_head
 
     def forward(self, boxes: Tensor, image: Tensor, keys: Tensor, values: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,11 +111,15 @@ class BoxDecoder(nn.Module):
         tokens = self.second.norm3(tokens + self.second.mlp(tokens))
         image = self.second.norm4(image + self.second.to_tokens(located, tokens + start, tokens))
 
-        # The tokens of the predicted IoU and of the one mask: nobody reads the others any more.
-        tokens, start = tokens[:, :2], start[:, :2]
+        # The tokens of the predicted IoU and of the masks: nobody reads the corners' any more.
+        tokens, start = tokens[:, :_OUTPUTS], start[:, :_OUTPUTS]
         tokens = self.last_norm(tokens + self.last(tokens + start, image + self.positions, image))
+        predicted_iou = self.iou(tokens[:, 0])
+        kernels = torch.stack([kernel(tokens[:, index]) for index, kernel in enumerate(self.kernels, 1)], dim=1)
+        # Only the mask that answers is drawn.
+        answering = torch.arange(boxes.shape[0], device=boxes.device), answering_masks(predicted_iou)
         shown = torch.unflatten(image, 1, (self.grid, self.grid))[:, : self.rows, : self.columns]
-        return self.drawing(shown, self.kernel(tokens[:, 1])), self.iou(tokens[:, 0])[:, 0]
+        return self.drawing(shown, kernels[answering]), predicted_iou[answering]
 
     def _tokens(self, boxes: Tensor) -> Tensor:
         corners = self.encoding((boxes.view(-1, 2, 2) + 0.5) / (self.grid * CELL)) + self.corner_kinds

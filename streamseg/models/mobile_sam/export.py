@@ -22,7 +22,7 @@ from streamseg.models.runtimes import Choice, candidates
 from streamseg.models.segmenter_names import MOBILE_SAM
 from streamseg.models.weights import Progress, file_hash, weights_directory
 
-FORMAT = 2
+FORMAT = 3
 """Goes up whenever the networks change, so that no older export is taken for one of them."""
 BOX_BATCHES = (1, 4)
 """For so many boxes there is a decoder; other numbers are made up of these."""

@@ -117,7 +117,7 @@ class MobileSam:
         return FrameEmbedding(graphs.encode(resized), graphs, (image.shape[0], image.shape[1]), size)
 
     def decode(self, embedding: FrameEmbedding, detections: Sequence[Detection]) -> list[ObjectMask]:
-        """Draw one mask for each detection's box, in the order given.
+        """Draw one mask for each detection's box, in the order given: that of `streamseg.models.sam.mask_decoder.answering_masks`.
 
         Args:
             embedding: What `encode` gave for the frame.

@@ -17,6 +17,25 @@ _MLP_CHANNELS = 2048
 _MASK_TOKENS = 4
 """One answer for clear prompts, then three for ambiguous ones."""
 _MASK_CHANNELS = FEATURE_CHANNELS // 8
+POOR_IOU = 0.7
+"""Predicted IoU below which the one mask for a clear prompt is poor.
+
+The decoder is trained to predict each mask's IoU with the object: of what a poor mask and the object cover together, it expects three
+tenths or more to be wrong, so that the prompt was hardly clear. A threshold as high as good masks score (the everything mode keeps those
+above 0.88) would change masks for differences within the prediction's own error, of which the highest of several makes the most.
+"""
+
+
+def answering_masks(predicted_iou: Tensor) -> Tensor:
+    """Which of the decoder's masks answers each prompt: the one for clear prompts, or, where that is poor, the best-scored of all.
+
+    Args:
+        predicted_iou: Shape (batch, 4), that of the one mask first.
+
+    Returns:
+        Indices from 0 to 3, shape (batch,).
+    """
+    return torch.where(predicted_iou[:, 0] < POOR_IOU, predicted_iou.argmax(dim=1), 0)
 
 
 class Attention(nn.Module):

@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from streamseg.errors import UsageError
@@ -16,6 +17,7 @@ from streamseg.messages import NONE, Detection, Image, ObjectMask
 from streamseg.models.resizing import resize_image, resized_size
 from streamseg.models.sam.checkpoint import load_network
 from streamseg.models.sam.embedding import ImageEmbedding, normalise
+from streamseg.models.sam.mask_decoder import POOR_IOU, answering_masks
 from streamseg.models.sam.network import Prediction, SamNetwork
 from streamseg.models.sam.prompt_encoder import Prompts
 
@@ -25,7 +27,10 @@ _PROMPTS_AT_ONCE = 8
 
 
 class Sam:
-    """Draws the masks of prompted objects, exactly as the original does from the same weights. Keeps nothing between two calls."""
+    """Draws the masks of prompted objects, exactly as the original does from the same weights. Keeps nothing between two calls.
+
+    Only `decode` chooses for itself among the masks that the original offers.
+    """
 
     def __init__(self, network: SamNetwork) -> None:
         """Use a network as it is, on the device where it is."""
@@ -104,7 +109,7 @@ class Sam:
         ]
 
     def decode(self, embedding: ImageEmbedding, detections: Sequence[Detection]) -> list[ObjectMask]:
-        """Draw one mask for each detection's box, in the order given.
+        """Draw one mask for each detection's box, in the order given: that of `answering_masks`.
 
         Args:
             embedding: What `encode` gave for the frame.
@@ -112,8 +117,21 @@ class Sam:
         """
         if not detections:
             return []
-        prompts = embedding.prompts(boxes=[detection.xyxy for detection in detections])
-        return [mask for (mask,) in self.masks(embedding, self.predict(embedding, prompts, multimask=False))]
+        boxes = np.array([detection.xyxy for detection in detections])
+        return [mask for (mask,) in self.masks(embedding, self._answers(embedding, boxes))]
+
+    def _answers(self, embedding: ImageEmbedding, boxes: NDArray[np.float64]) -> Prediction:
+        """One mask for each box, shape (n, 4). The three for ambiguous prompts are drawn only where the one for clear prompts is poor."""
+        one = self.predict(embedding, embedding.prompts(boxes=boxes), multimask=False)
+        poor = (one.predicted_iou[:, 0] < POOR_IOU).nonzero()[:, 0]
+        if not len(poor):
+            return one
+        three = self.predict(embedding, embedding.prompts(boxes=boxes[poor.numpy(force=True)]), multimask=True)
+        logits = torch.cat((one.logits[poor], three.logits), dim=1)
+        predicted_iou = torch.cat((one.predicted_iou[poor], three.predicted_iou), dim=1)
+        answering = torch.arange(len(poor), device=poor.device), answering_masks(predicted_iou)
+        one.logits[poor, 0], one.predicted_iou[poor, 0] = logits[answering], predicted_iou[answering]
+        return one
 
     def _mask(self, logits: Tensor, predicted_iou: float) -> ObjectMask:
         mask = Mask.crop((logits > 0).numpy(force=True))

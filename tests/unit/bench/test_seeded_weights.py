@@ -8,6 +8,7 @@ from streamseg.bench.scene import draw_scene
 from streamseg.bench.seeded_weights import write_seeded_checkpoint
 from streamseg.messages import Detection, ObjectMask, box_iou
 from streamseg.models.sam import Sam
+from streamseg.models.sam.mask_decoder import POOR_IOU
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +19,11 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[ObjectMask]:
     model = Sam.load(path, architecture="mobilesam")
     assert "image_encoder.norm_head.weight" in torch.load(path, weights_only=True)
     boxes = [tuple(map(float, box)) for box in scene.boxes]
+    embedding = model.encode(scene.image)
+    clear = model.predict(embedding, embedding.prompts(boxes=scene.boxes), multimask=False)
+    assert clear.predicted_iou.min() > POOR_IOU, "other programs always draw the mask for clear prompts, and ours must be the same"
     return model.decode(
-        model.encode(scene.image),
+        embedding,
         [Detection(xyxy=(box[0], box[1], box[2], box[3]), confidence=1.0, class_id=0, class_name="object") for box in boxes],
     )
 

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamseg.models.mobile_sam.decoder import BoxDecoder, FrameTerms
 from streamseg.models.mobile_sam.input_grid import CELL
+from streamseg.models.runtimes import Choice, candidates
+from streamseg.models.sam.mask_decoder import POOR_IOU
 from streamseg.models.sam.network import SamNetwork
 from streamseg.models.sam.prompt_encoder import Prompts
 from streamseg.models.segmenter_names import MOBILE_SAM
@@ -41,7 +47,7 @@ def cells(features: Tensor) -> Tensor:
 
 
 def reference(network: SamNetwork, features: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """What the network itself says, for features of any side: logits (n, 4 * grid, 4 * grid) and predicted IoU (n,)."""
+    """The network's four masks for features of any side: logits (n, 4, 4 * grid, 4 * grid) and predicted IoU (n, 4)."""
     grid = features.shape[-1]
     scale = 64 / grid
     # Scaled so that the corner half a pixel on comes to lie where it does in the smaller input.
@@ -49,26 +55,105 @@ def reference(network: SamNetwork, features: Tensor, boxes: Tensor) -> tuple[Ten
     centres = (torch.arange(grid) + 0.5) / grid
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     positions = network.prompt_encoder.pe_layer(torch.stack((x, y), dim=-1)).permute(2, 0, 1).unsqueeze(0)
-    logits, iou = network.mask_decoder(features, positions, tokens, prompt_map, multimask=False)
-    return logits[:, 0], iou[:, 0]
+    parts = [network.mask_decoder(features, positions, tokens, prompt_map, multimask=multimask) for multimask in (False, True)]
+    logits, iou = zip(*parts, strict=True)
+    return torch.cat(logits, dim=1), torch.cat(iou, dim=1)
+
+
+def choices(iou: Tensor) -> list[int]:
+    """Which mask should answer each box: the first, or where that is poor the best."""
+    return [scores.index(max(scores)) if scores[0] < POOR_IOU else 0 for scores in iou.tolist()]
+
+
+def chosen(logits: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
+    """Of what `reference` gives, what the decoder should: logits (n, 4 * grid, 4 * grid) and predicted IoU (n,)."""
+    answering = torch.arange(len(iou)), torch.tensor(choices(iou))
+    return logits[answering], iou[answering]
+
+
+def scored(network: SamNetwork, features: Tensor, boxes: Tensor, means: tuple[float, ...]) -> SamNetwork:
+    """A copy whose predicted IoU of the four masks lie around these, each box's a little off, as one expects of IoU."""
+    copied = deepcopy(network)
+    last = copied.mask_decoder.iou_prediction_head.layers[-1]
+    assert isinstance(last, nn.Linear)
+    last.weight.mul_(0.01)
+    last.bias.mul_(0.01)
+    last.bias.add_(torch.tensor(means) - reference(copied, features, boxes)[1].mean(dim=0))
+    return copied
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(37, 64), (64, 23), (64, 64)], ids=["landscape", "portrait", "square"])
 def test_it_says_what_the_network_says(network: SamNetwork, rows: int, columns: int) -> None:
     features, boxes = picture(64), BOXES * 1024
-    expected = network.predict(features, Prompts(boxes=boxes), multimask=False)
+    parts = [network.predict(features, Prompts(boxes=boxes), multimask=multimask) for multimask in (False, True)]
+    expected_logits, expected_iou = chosen(
+        torch.cat([part.logits for part in parts], dim=1), torch.cat([part.predicted_iou for part in parts], dim=1)
+    )
     logits, iou = BoxDecoder(network, 64, rows, columns)(boxes, *FrameTerms(network, 64)(cells(features)))
-    torch.testing.assert_close(logits, expected.logits[:, 0, : 4 * rows, : 4 * columns], rtol=0, atol=1e-4 * float(expected.logits.std()))
-    torch.testing.assert_close(iou, expected.predicted_iou[:, 0], rtol=1e-4, atol=1e-4)
+    shown = expected_logits[:, : 4 * rows, : 4 * columns]
+    torch.testing.assert_close(logits, shown, rtol=0, atol=1e-4 * float(expected_logits.std()))
+    torch.testing.assert_close(iou, expected_iou, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("grid", [32, 48])
 def test_a_smaller_input_has_positions_of_its_own(network: SamNetwork, grid: int) -> None:
     features, boxes, rows = picture(grid), BOXES * grid * CELL, grid // 2
-    expected_logits, expected_iou = reference(network, features, boxes)
+    expected_logits, expected_iou = chosen(*reference(network, features, boxes))
     logits, iou = BoxDecoder(network, grid, rows, grid)(boxes, *FrameTerms(network, grid)(cells(features)))
     torch.testing.assert_close(logits, expected_logits[:, : 4 * rows], rtol=0, atol=1e-4 * float(expected_logits.std()))
     torch.testing.assert_close(iou, expected_iou, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("means", "kinds"),
+    [
+        pytest.param((0.9, 0.95, 0.95, 0.95), {False}, id="good, and others would be better"),
+        pytest.param((0.5, 0.2, 0.2, 0.2), {False}, id="poor, and so are the others"),
+        pytest.param((0.4, 0.6, 0.6, 0.6), {True}, id="poor, and others are better"),
+        pytest.param((POOR_IOU, 0.9, 0.9, 0.9), {False, True}, id="poor for some boxes"),
+    ],
+)
+def test_where_the_one_mask_is_poor_the_best_scored_answers(network: SamNetwork, means: tuple[float, ...], kinds: set[bool]) -> None:
+    features, boxes = picture(32), BOXES * 512
+    copied = scored(network, features, boxes, means)
+    expected_logits, expected_iou = reference(copied, features, boxes)
+    taken = choices(expected_iou)
+    assert {choice > 0 for choice in taken} == kinds
+    assert True not in kinds or len(set(taken) - {0}) > 1, "the best must not be the same for all boxes"
+    wanted_logits, wanted_iou = chosen(expected_logits, expected_iou)
+    logits, iou = BoxDecoder(copied, 32, 32, 32)(boxes, *FrameTerms(copied, 32)(cells(features)))
+    torch.testing.assert_close(logits, wanted_logits, rtol=0, atol=1e-4 * float(wanted_logits.std()))
+    torch.testing.assert_close(iou, wanted_iou, rtol=1e-4, atol=1e-4)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A decoder for a runtime that reads exports."""
+
+    path: Path
+
+    def module(self) -> nn.Module:
+        raise AssertionError("it is read from its export")
+
+    def exported(self) -> Path:
+        return self.path
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_an_export_chooses_alike(network: SamNetwork, backend: str, tmp_path: Path) -> None:
+    features, boxes = picture(32), BOXES * 512
+    copied = scored(network, features, boxes, (POOR_IOU, 0.9, 0.9, 0.9))
+    assert len(set(choices(reference(copied, features, boxes)[1]))) > 2
+    decoder, given = BoxDecoder(copied, 32, 18, 32).eval(), (boxes, *FrameTerms(copied, 32)(cells(features)))
+    expected_logits, expected_iou = decoder(*given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(decoder, given, tmp_path / "decoder.onnx", dynamo=False, opset_version=20)
+    runtime = candidates(Choice(backend, "fp32", "cpu", threads=1))[0]
+    logits, iou = map(torch.from_numpy, runtime.load(Exported(tmp_path / "decoder.onnx")).run([tensor.numpy() for tensor in given]))
+    # OpenVINO's GELU is a polynomial here.
+    torch.testing.assert_close(logits, expected_logits, rtol=0, atol=1e-3 * float(expected_logits.std()))
+    torch.testing.assert_close(iou, expected_iou, rtol=0, atol=1e-4)
 
 
 def test_a_box_is_answered_alike_alone_and_among_others(network: SamNetwork) -> None:

@@ -76,6 +76,18 @@ def expected(mobile_sam: Path, mobile_sam_blobs: Path) -> dict[Path, list[Object
     return answers
 
 
+def test_one_of_the_files_has_good_masks_for_clear_prompts_and_the_other_poor_ones(
+    mobile_sam: Path, mobile_sam_blobs: Path, expected: dict[Path, list[ObjectMask]]
+) -> None:
+    for weights, poor in ((mobile_sam, False), (mobile_sam_blobs, True)):
+        reference = Sam.load(weights)
+        embedding = reference.encode(scene())
+        prompts = embedding.prompts(boxes=[box.xyxy for box in boxes(BOXES)])
+        masks = reference.masks(embedding, reference.predict(embedding, prompts, multimask=poor))
+        wanted = [candidates[1 if poor else 0] for candidates in masks]
+        np.testing.assert_array_equal(bitmaps(expected[weights]), bitmaps(wanted))
+
+
 @pytest.mark.parametrize("kind", ["noise", "blobs"])
 @pytest.mark.parametrize(("backend", "precision"), OFFERED)
 def test_every_backend_and_precision_agrees_with_the_reference(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from oracle import OracleAnswer, OraclePrediction, OraclePrompt, clouds, oracle_predict, seeded_checkpoint
+from torch import Tensor
 
 from streamseg.messages import NONE, Box, Detection, ObjectMask
 from streamseg.models.sam import ImageEmbedding, Prediction, Sam
+from streamseg.models.sam.mask_decoder import POOR_IOU
 
 pytestmark = pytest.mark.timeout(1200)
 """SAM's ViT-B reads a picture in ten seconds or more on two cores, ours and the original's."""
@@ -51,6 +55,10 @@ def one_box(height: int, width: int) -> list[OraclePrompt]:
 
 def many_boxes(height: int, width: int) -> list[OraclePrompt]:
     return [OraclePrompt(box=box) for box in boxes_in(height, width, MANY)]
+
+
+def many_boxes_three_masks(height: int, width: int) -> list[OraclePrompt]:
+    return [OraclePrompt(box=box, multimask=True) for box in boxes_in(height, width, MANY)]
 
 
 def one_point(height: int, width: int) -> list[OraclePrompt]:
@@ -95,6 +103,7 @@ def _earlier(seed: int) -> NDArray[np.float32]:
 PROMPTS: dict[str, Callable[[int, int], list[OraclePrompt]]] = {
     "one box": one_box,
     "many boxes": many_boxes,
+    "many boxes, three masks": many_boxes_three_masks,
     "one point": one_point,
     "one point, three masks": one_point_three_masks,
     "points of many objects": points_of_many_objects,
@@ -197,12 +206,44 @@ def assert_same_mask(name: str, ours: ObjectMask, logits: NDArray[np.float32], p
     assert ours.stability == pytest.approx(np.count_nonzero(logits > 1) / np.count_nonzero(logits > -1), abs=2e-3)
 
 
-def test_the_pipeline_gets_the_same_masks(pair: Pair) -> None:
+@contextmanager
+def rescored(model: Sam, added: NDArray[np.float32]) -> Iterator[None]:
+    """A model that says this much more of the IoU of each of its four masks."""
+    bias = model.network.mask_decoder.iou_prediction_head.layers[-1].bias
+    assert isinstance(bias, Tensor)
+    before = bias.clone()
+    bias.add_(torch.from_numpy(added))
+    try:
+        yield
+    finally:
+        bias.copy_(before)
+
+
+@pytest.mark.parametrize("kind", ["good", "poor", "poor for some"])
+def test_the_pipeline_gets_the_masks_that_the_originals_scores_speak_for(pair: Pair, kind: str) -> None:
     boxes = [prompt.box for prompt in many_boxes(*SHAPES["landscape"]) if prompt.box is not None]
     detections = [Detection(xyxy=box, confidence=0.9, class_id=0, class_name="thing") for box in boxes]
-    ours = pair.model.decode(pair.embeddings["landscape"], detections)
-    for mask, answer in zip(ours, pair.original("landscape", "many boxes"), strict=True):
-        assert_same_mask(pair.model.name, mask, answer.logits[0], float(answer.iou[0]))
+    answers = [pair.original("landscape", prompts) for prompts in ("many boxes", "many boxes, three masks")]
+    logits, scores = (
+        np.concatenate([np.stack([getattr(answer, name) for answer in part]) for part in answers], axis=1) for name in ("logits", "iou")
+    )
+    wanted = {
+        "good": np.array([0.9 + np.ptp(scores[:, 0]), 2, 2, 2], np.float32),
+        "poor": np.array([-9, 0, 0, 0], np.float32),
+        "poor for some": np.array([POOR_IOU, 9, 9, 9], np.float32),
+    }
+    # The last layer adds a bias, so that the original with another one would say this much more.
+    added = wanted[kind] - np.median(scores, axis=0)
+    scores = scores + added
+    taken = [int(row.argmax()) if row[0] < POOR_IOU else 0 for row in scores]
+    assert {choice > 0 for choice in taken} == {"good": {False}, "poor": {True}, "poor for some": {False, True}}[kind]
+    with rescored(pair.model, added):
+        ours = pair.model.decode(pair.embeddings["landscape"], detections)
+    for box, (mask, choice) in enumerate(zip(ours, taken, strict=True)):
+        assert_same_mask(pair.model.name, mask, logits[box, choice], float(scores[box, choice]))
+
+
+def test_no_boxes_no_masks(pair: Pair) -> None:
     assert pair.model.decode(pair.embeddings["landscape"], []) == []
 
 
