@@ -107,6 +107,11 @@ class Followed:
         return _HEARD_FRAMES if self.opinion is None else self.opinion.frames
 
     @property
+    def frames_carried(self) -> int:
+        """How many frames its mask has come."""
+        return 0 if self.carried is None else self.carried.frames
+
+    @property
     def origin_moment(self) -> Moment | None:
         """The frame on which its mask was made; None where it has none."""
         if self.learnt is not None:

@@ -24,6 +24,8 @@ _REFINED_A_FRAME = 1
 """Objects that the small segmenter is asked for: each takes it about 3 ms."""
 _UNHEARD = 0.05
 """What a frame without its opinion weighs, in expected IoU, when it is chosen whom to ask for."""
+_SHARED_MISTAKES, _SHARED_FRAMES = 0.1, 15
+"""By how much a carried mask is worse than its odds say, from so many frames on: neighbouring pixels are wrong together."""
 _LEAST_EXPECTED_IOU = 0.5
 _LEAST_FILLED = 0.3
 """How much of its square a mask may fill at least, as a share of what it filled at the origin; and at most, turned round."""
@@ -195,7 +197,7 @@ class Propagator:
         odds = followed.odds()
         if odds is None or followed.seen is None:
             return None
-        followed.certainty = expected_iou(odds)
+        followed.certainty = expected_iou(odds) * (1 - _SHARED_MISTAKES * min(1.0, followed.frames_carried / _SHARED_FRAMES))
         if followed.certainty < _LEAST_EXPECTED_IOU or not _fits(odds, followed):
             return None
         height, width = self._shape[:2]
