@@ -68,7 +68,7 @@ def test_masks_are_carried_between_keyframes() -> None:
     for result in results:
         (item,) = result.objects
         assert item.origin_seq == result.seq // 4 * 4
-        assert item.method == ("nano" if result.seq % 4 == 0 else "propagated")
+        assert item.method == ("segmented" if result.seq % 4 == 0 else "propagated")
         assert item.age_ms == pytest.approx((result.seq % 4) * 1000 / 30, abs=0.1)
 
 

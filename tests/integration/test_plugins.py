@@ -81,8 +81,8 @@ def test_prompts_become_boxes_and_masks(place: Place, installed: Path, clip: Pat
     assert len(records) == FRAMES
     for number, record in enumerate(records):
         assert {(item.class_id, item.class_name, item.method) for item in record.objects} == {
-            (0, "red", "ellipse"),
-            (1, "blue thing", "ellipse"),
+            (0, "red", "segmented"),
+            (1, "blue thing", "segmented"),
         }
         for item in record.objects:
             left, top, right, bottom = truth(number)[item.class_name]
