@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Image
-
-Plane = NDArray[np.float32]
+from streamseg.propagate.planes import blurred
+from streamseg.window import Plane
 
 _LEVELS = 16
 """Of each colour channel."""
@@ -58,8 +58,7 @@ class Appearance:
         colours = np.bitwise_or(np.bitwise_or(blue, green, out=blue), red, out=blue)
         places = _cells(side) * self.odds.shape[1] + self.columns.take(colours)
         found = self.odds.reshape(-1).take(places).astype(np.float32)
-        spread = side * _SMOOTHING
-        return np.asarray(cv2.GaussianBlur(found, _kernel(spread), spread), np.float32) * np.float32(1 / _SCALE)
+        return blurred(found, side * _SMOOTHING) * np.float32(1 / _SCALE)
 
 
 def learn(picture: Image, share: Plane) -> Appearance:
@@ -124,9 +123,3 @@ def _nearest_levels() -> NDArray[np.uint16]:
     """For each value of each channel its nearest level, shifted to its place in a colour's number: shape (1, 256, 3)."""
     nearest = np.rint(np.arange(256) / _STEP).astype(np.uint16)
     return np.stack((nearest * _LEVELS**2, nearest * _LEVELS, nearest), axis=-1)[None]
-
-
-def _kernel(spread: float) -> tuple[int, int]:
-    """Size of a Gaussian kernel that reaches two and a half standard deviations."""
-    size = 2 * max(round(2.5 * spread), 1) + 1
-    return size, size

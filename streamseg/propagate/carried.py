@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from streamseg.masks import Mask
-from streamseg.propagate.appearance import Plane
 from streamseg.propagate.looks import FLOW_SIDE, Flow, Look
 from streamseg.propagate.origin import Origin
-from streamseg.window import paste
+from streamseg.propagate.planes import blurred, sample, thinned
+from streamseg.window import Plane, paste
 
 _FLOW_REACH = FLOW_SIDE * 3 / 64
 """Over how many cells the flow of the object's own pixels is averaged (standard deviation)."""
@@ -98,7 +98,7 @@ class Carried:
         side = seen.side
         displacement = np.asarray(cv2.resize(self.displacement, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
         uncertainty = min(_BLUR + _BLUR_A_FRAME * self.frames, _BLUR_MOST)
-        outline = _odds(_blurred(sample(self.origin.share, displacement), uncertainty * side))
+        outline = _odds(blurred(sample(self.origin.share, displacement), uncertainty * side))
         colour = evidence * sample(self.origin.trust, displacement, cv2.BORDER_REPLICATE)
         rest = np.asarray(cv2.resize(self.rest, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
         odds: Plane = outline * np.float32(_HALF_LIFE / (_HALF_LIFE + self.frames))
@@ -139,33 +139,9 @@ def _without_islands(odds: Plane) -> Plane:
     return np.where(gone, np.minimum(odds, -np.abs(odds)), odds)
 
 
-def sample(plane: Plane, displacement: Flow, border: int = cv2.BORDER_CONSTANT) -> Plane:
-    """A square of `displacement`'s resolution whose pixels are those of another, of any resolution, from that far away."""
-    side = displacement.shape[0]
-    places = displacement * np.float32(plane.shape[0])
-    places += _pixels(side, plane.shape[0])
-    # The places hold both coordinates; OpenCV's stubs do not know that the other map may then be absent.
-    return np.asarray(cv2.remap(plane, places, None, cv2.INTER_LINEAR, borderMode=border), np.float32)  # type: ignore[call-overload]
-
-
-@functools.lru_cache(maxsize=16)
-def _pixels(side: int, of_side: int) -> Plane:
-    """Where the pixels of one square lie in another of the same window: shape (side, side, 2), x and y in pixels of the other."""
-    along = ((np.arange(side) + 0.5) * (of_side / side) - 0.5).astype(np.float32)
-    return np.stack(np.meshgrid(along, along), axis=-1)
-
-
-def thinned(plane: Plane) -> Plane:
-    """One pixel of each cell of flow, which is enough to sum up smooth planes."""
-    step = plane.shape[0] // FLOW_SIDE
-    return np.ascontiguousarray(plane[step // 2 :: step, step // 2 :: step])
-
-
 def of_object(flow: Flow, share: Plane) -> Flow:
     """The flow of the object's own pixels, spread over its surroundings, so that the background does not pull at its outline."""
-    size, spread = _kernel(_FLOW_REACH)
-    weight = cv2.GaussianBlur(share, size, spread)
-    weighted = cv2.GaussianBlur(flow * share[..., None], size, spread)
+    weight, weighted = blurred(share, _FLOW_REACH), blurred(flow * share[..., None], _FLOW_REACH)
     own = np.minimum(weight * np.float32(1 / _DOUBT), 1)
     mean = weighted / np.maximum(weight, np.float32(_DOUBT))[..., None]
     return np.asarray(mean * own[..., None] + flow * (1 - own)[..., None], np.float32)
@@ -181,16 +157,6 @@ def _odds(share: Plane) -> Plane:
 def _odds_of_levels() -> Plane:
     share = np.arange(256) / 255
     return np.log((share + _DOUBT) / (1 - share + _DOUBT)).astype(np.float32)
-
-
-def _blurred(plane: Plane, spread: float) -> Plane:
-    return np.asarray(cv2.GaussianBlur(plane, *_kernel(spread)), np.float32)
-
-
-def _kernel(spread: float) -> tuple[tuple[int, int], float]:
-    """Size and standard deviation of a Gaussian kernel that reaches two and a half standard deviations."""
-    size = 2 * max(round(2.5 * spread), 1) + 1
-    return (size, size), spread
 
 
 def _outside(seen: Look) -> Plane:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import NONE, SEGMENTED, Box, Detection, ObjectMask, TrackedObject
-from streamseg.propagate.appearance import Plane
-from streamseg.propagate.carried import Carried, of_object, sample
+from streamseg.propagate.carried import Carried, of_object
 from streamseg.propagate.looks import Flow, FlowFinder, Look, look
 from streamseg.propagate.origin import Origin
+from streamseg.propagate.planes import sample
+from streamseg.window import Plane
 
 _LONGEST_PATH = 90
 """Frames over which motion is remembered, for masks that come late."""

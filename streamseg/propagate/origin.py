@@ -10,8 +10,8 @@ import numpy as np
 
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
-from streamseg.propagate.appearance import Appearance, Plane, learn
-from streamseg.window import crop, mask_plane, window_around
+from streamseg.propagate.appearance import Appearance, learn
+from streamseg.window import Plane, crop, mask_plane, window_around
 
 ORIGIN_SIDE: Final = 128
 """Of the squares in which masks are remembered."""

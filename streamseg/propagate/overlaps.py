@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 
 from streamseg.masks import Mask
-from streamseg.propagate.appearance import Plane
-from streamseg.window import Window
+from streamseg.window import Plane, Window
 
 _CLEARLY = 2.0
 """By how much the odds of the one must be higher (logarithm): what both are sure of belongs to both, as a cup to who holds it."""

@@ -9,11 +9,12 @@ import msgspec
 
 from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Box, Detection, Image, TrackedObject, box_iou
-from streamseg.propagate.appearance import Plane
-from streamseg.propagate.carried import draw, expected_iou, thinned
+from streamseg.propagate.carried import draw, expected_iou
 from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion
 from streamseg.propagate.looks import FLOW_SIDE, FlowFinder, look
 from streamseg.propagate.overlaps import Drawn, apart
+from streamseg.propagate.planes import thinned
+from streamseg.window import Plane
 
 _SAME_OBJECT_IOU = 0.5
 _SIDES = (4 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE, FLOW_SIDE)

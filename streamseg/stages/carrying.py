@@ -12,10 +12,10 @@ from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks, unpack_obje
 from streamseg.messages import Box, Image, TrackedObject
 from streamseg.models.nano.drawing import Network, answers
 from streamseg.models.segmenter_names import NANO
-from streamseg.propagate.appearance import Plane
 from streamseg.propagate.followed import Learnt, Moment
 from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.stages.origins import unpack_origin
+from streamseg.window import Plane
 
 _MISSED_FRAMES = 5
 """For so long an object is followed that the detector does not find; the objects of a file are those that it finds."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from streamseg.ipc.descriptors import PackedOrigin
-from streamseg.propagate.appearance import Appearance, Plane
+from streamseg.propagate.appearance import Appearance
 from streamseg.propagate.origin import ORIGIN_SIDE, Origin
+from streamseg.window import Plane
 
 
 def pack_origin(origin: Origin) -> PackedOrigin:

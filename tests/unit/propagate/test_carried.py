@@ -5,9 +5,10 @@ import pytest
 from moving_scenes import HEIGHT, WIDTH, background, film, sprite
 
 from streamseg.masks import Mask
-from streamseg.propagate.carried import Carried, draw, expected_iou, sample
+from streamseg.propagate.carried import Carried, draw, expected_iou
 from streamseg.propagate.looks import FLOW_SIDE, FlowFinder, look
 from streamseg.propagate.origin import ORIGIN_SIDE, remember
+from streamseg.propagate.planes import sample
 
 
 def test_flow_says_where_each_place_was_before() -> None:

@@ -8,10 +8,10 @@ from moving_scenes import HEIGHT, WIDTH, Pose, Shown, background, detection, fil
 
 from streamseg.masks import Mask
 from streamseg.messages import NONE, PENDING, PROPAGATED, REFINED, SEGMENTED, Box, Image, ObjectMask, TrackedObject
-from streamseg.propagate.appearance import Plane
 from streamseg.propagate.followed import Learnt, Moment
 from streamseg.propagate.origin import remember
 from streamseg.propagate.propagator import Budget, Propagator
+from streamseg.window import Plane
 
 FRAME_NS = 33_000_000
 BUDGET = Budget(max_age_ns=10 * 1_000_000_000, missed_frames=5)
