@@ -142,7 +142,7 @@ class PropagateSettings(_Settings, frozen=True, kw_only=True):
     Attributes:
         enabled: Without it, an object has a mask only on the frame that the segmenter has answered.
         max_age_ms: Age beyond which a mask is given up. A scene that stands still is segmented anew at half of it.
-        refine: Whether the small segmenter of the package (`nano`) sharpens carried masks, a few objects a frame.
+        refine: Whether the small segmenter of the package (`nano`) sharpens carried masks, one a frame.
     """
 
     enabled: bool = True
@@ -200,7 +200,7 @@ class Config(_Settings, frozen=True, kw_only=True):
         sources: Exactly one for now.
         mode: `auto` is `every-frame` for what has an end (a file) and `live` for what has none.
         device: Where PyTorch's segmenters and plug-ins compute: `cpu`, `cuda`, or `auto`.
-        threads: Threads of the detector and of the segmenter, each; half of the cores and all of them, where not given.
+        threads: Threads of the detector and of the segmenter, each; where not given, half of the cores, and all of them for the segmenter of a file.
         duration: Seconds after which the run ends.
         max_frames: Frames after which the run ends.
     """

@@ -32,7 +32,7 @@ from streamseg.wire.protocol import decode
 STAGES = (
     StageEntry("capture", "streamseg.stages.capture", cores=0),
     StageEntry("detect", "streamseg.stages.detect", cores=0.5),
-    StageEntry("segment", "streamseg.stages.segment", cores=0.5, niceness=10),
+    StageEntry("segment", "streamseg.stages.segment", cores=1, live_cores=0.5, niceness=10),
     StageEntry("publish", "streamseg.stages.publish", cores=0),
 )
 """The processes."""

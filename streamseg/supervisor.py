@@ -58,19 +58,22 @@ class StageEntry:
     Attributes:
         module: Run as a program; imported nowhere else, so that a failing import stays in the child.
         cores: Share of the cores that its model may take; 0 for a stage without a model, which has one thread.
+        live_cores: The same for a live source, whose frames it must not hold up; None where that makes no difference.
         niceness: Added to the process's own.
     """
 
     name: str
     module: str
     cores: float
+    live_cores: float | None = None
     niceness: int = 0
 
-    def threads(self, asked: int | None) -> int:
+    def threads(self, asked: int | None, *, live: bool) -> int:
         """How many threads OpenCV, BLAS, FFmpeg and the model have in this stage; `asked` is what the settings give each model."""
         if self.cores and asked is not None:
             return asked
-        return max(1, round(available_cores() * self.cores))
+        share = self.live_cores if live and self.live_cores is not None else self.cores
+        return max(1, round(available_cores() * share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,8 @@ class Supervisor:
         Raises:
             StreamsegError: A stage could not start, or failed too often; nothing is left running.
         """
-        self._observer.logged(logging.INFO, describe_budget(self._stages, self._plan.config.threads))
+        config = self._plan.config
+        self._observer.logged(logging.INFO, describe_budget(self._stages, config.threads, live=config.resolved_mode == "live"))
         try:
             for entry in self._stages:
                 self._spawn(entry)
@@ -321,7 +325,7 @@ class Supervisor:
         )
 
     def _threads(self, entry: StageEntry) -> int:
-        return entry.threads(self._plan.config.threads)
+        return entry.threads(self._plan.config.threads, live=self._plan.config.resolved_mode == "live")
 
     def _stop_children(self, reason: str) -> None:
         for child in self._children.values():
@@ -357,9 +361,9 @@ class Supervisor:
             time.sleep(_TICK_S / 5)
 
 
-def describe_budget(stages: Sequence[StageEntry], asked: int | None) -> str:
+def describe_budget(stages: Sequence[StageEntry], asked: int | None, *, live: bool) -> str:
     """How many threads each stage has, in one line; `asked` is what the settings give each model."""
-    each = (f"{entry.name} {entry.threads(asked)}{f' (nice {entry.niceness})' if entry.niceness else ''}" for entry in stages)
+    each = (f"{entry.name} {entry.threads(asked, live=live)}{f' (nice {entry.niceness})' if entry.niceness else ''}" for entry in stages)
     return f"threads: {', '.join(each)}; {available_cores()} cores"
 
 

@@ -105,8 +105,8 @@ class Propagator:
     def sharpen(self, *, hurried: bool = False) -> None:
         """Ask the small segmenter about the newest frame, for those that follow.
 
-        It is asked for a few objects: first those without a mask, then those that have drifted most. That is apart from `follow` so that
-        the frame need not wait for it.
+        It is asked for as many as the budget says: first those without a mask, then those that have drifted most. That is apart from
+        `follow` so that the frame need not wait for it.
 
         Args:
             hurried: Leave out those that have a mask.

@@ -19,7 +19,7 @@ def test_only_cores_that_the_process_may_run_on_count(tmp_path: Path) -> None:
     os.sched_setaffinity(0, {min(before)})
     try:
         assert available_cores(tmp_path / "absent") == 1
-        assert describe_budget(STAGES, None).endswith("; 1 cores")
+        assert describe_budget(STAGES, None, live=True).endswith("; 1 cores")
     finally:
         os.sched_setaffinity(0, before)
 
@@ -33,7 +33,13 @@ def test_a_containers_share_of_their_time_counts(tmp_path: Path, quota: str, cor
 
 def test_the_budget_names_every_stage() -> None:
     cores = available_cores()
-    assert describe_budget(STAGES, None) == (
+    assert describe_budget(STAGES, None, live=True) == (
         f"threads: capture 1, detect {max(1, round(cores / 2))}, segment {max(1, round(cores / 2))} (nice 10), publish 1; {cores} cores"
     )
-    assert describe_budget(STAGES, 3).startswith("threads: capture 1, detect 3, segment 3 (nice 10), publish 1;")
+    assert describe_budget(STAGES, 3, live=True).startswith("threads: capture 1, detect 3, segment 3 (nice 10), publish 1;")
+
+
+def test_the_segmenter_of_a_file_has_all_cores() -> None:
+    cores = available_cores()
+    budget = describe_budget(STAGES, None, live=False)
+    assert f"detect {max(1, round(cores / 2))}, segment {cores} (nice 10)" in budget
