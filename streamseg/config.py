@@ -200,7 +200,8 @@ class Config(_Settings, frozen=True, kw_only=True):
         sources: Exactly one for now.
         mode: `auto` is `every-frame` for what has an end (a file) and `live` for what has none.
         device: Where PyTorch's segmenters and plug-ins compute: `cpu`, `cuda`, or `auto`.
-        threads: Threads of the detector and of the segmenter, each; where not given, half of the cores, and all of them for the segmenter of a file.
+        threads: Threads of the detector and of the segmenter, each; where not given, half of the cores, and all of them for the segmenter
+            of a file.
         duration: Seconds after which the run ends.
         max_frames: Frames after which the run ends.
     """

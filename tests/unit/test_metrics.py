@@ -8,37 +8,14 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import pytest
+from published_frames import published
 
 from streamseg.errors import UsageError
-from streamseg.ipc.control import Published, PublishedMask, Ready
+from streamseg.ipc.control import PublishedMask, Ready
 from streamseg.messages import Dropped, Models
 from streamseg.metrics import MetricsServer, RunMetrics
 
 STAGES = ("capture", "publish")
-
-
-def frame(
-    *masks: PublishedMask,
-    objects: int = 0,
-    dropped: Dropped | None = None,
-    age_ms: float = 30.0,
-    seq: int = 0,
-    boxes_seq: int | None = None,
-    masks_seq: int | None = None,
-) -> Published:
-    return Published(
-        seq=seq,
-        pts_ns=0,
-        age_ms=age_ms,
-        boxes_seq=boxes_seq,
-        masks_seq=masks_seq,
-        objects=objects,
-        masks=masks,
-        classes=(),
-        dropped=dropped or Dropped(),
-        tracker_state=b"",
-        highest_id=0,
-    )
 
 
 @pytest.fixture
@@ -64,7 +41,7 @@ def get(url: str) -> tuple[int, str]:
 
 
 def test_a_frame_is_counted_with_its_ages_objects_and_masks(metrics: RunMetrics) -> None:
-    metrics.published(frame(PublishedMask("nano", 0.0), PublishedMask("propagated", 400.0), objects=3, age_ms=40.0))
+    metrics.published(published(PublishedMask("nano", 0.0), PublishedMask("propagated", 400.0), objects=3, age_ms=40.0))
     assert value(metrics, "frames_published_total") == 1
     assert value(metrics, "objects") == 3
     assert value(metrics, "masks", {"method": "nano"}) == value(metrics, "masks", {"method": "propagated"}) == 1
@@ -73,7 +50,7 @@ def test_a_frame_is_counted_with_its_ages_objects_and_masks(metrics: RunMetrics)
     assert value(metrics, "frame_age_seconds_bucket", {"le": "0.05"}) == 1
     assert value(metrics, "mask_age_seconds_sum") == pytest.approx(0.4)
     assert value(metrics, "mask_age_seconds_count") == 2
-    metrics.published(frame(PublishedMask("nano", 0.0), objects=1))
+    metrics.published(published(PublishedMask("nano", 0.0), objects=1))
     assert value(metrics, "frames_published_total") == 2
     assert value(metrics, "masks", {"method": "propagated"}) == 0
     assert value(metrics, "info", {"detector": "motion", "segmenter": "nano"}) == 1
@@ -81,7 +58,7 @@ def test_a_frame_is_counted_with_its_ages_objects_and_masks(metrics: RunMetrics)
 
 def test_drops_go_on_across_restarts(metrics: RunMetrics) -> None:
     def dropped(detect: int, segment: int) -> tuple[float | None, float | None]:
-        metrics.published(frame(dropped=Dropped(detect_replaced=detect, segment_overrun=segment, masks_limited=segment)))
+        metrics.published(published(dropped=Dropped(detect_replaced=detect, segment_overrun=segment, masks_limited=segment)))
         assert value(metrics, "masks_limited_total") == value(metrics, "frames_dropped_total", {"cause": "segment_overrun"})
         assert value(metrics, "frames_dropped_total", {"cause": "masks_limited"}) is None
         return tuple(value(metrics, "frames_dropped_total", {"cause": cause}) for cause in ("detect_replaced", "segment_overrun"))  # type: ignore[return-value]
@@ -96,7 +73,7 @@ def test_drops_go_on_across_restarts(metrics: RunMetrics) -> None:
 def test_same_frame_boxes_and_answered_keyframes_are_counted(metrics: RunMetrics) -> None:
     assert value(metrics, "frames_with_own_boxes_total") == value(metrics, "keyframes_segmented_total") == 0
     for seq, boxes_seq, masks_seq in ((0, None, None), (1, 1, None), (2, 1, 0), (3, 3, 0), (4, 3, 2)):
-        metrics.published(frame(seq=seq, boxes_seq=boxes_seq, masks_seq=masks_seq))
+        metrics.published(published(seq=seq, boxes_seq=boxes_seq, masks_seq=masks_seq))
     assert value(metrics, "frames_with_own_boxes_total") == 2
     assert value(metrics, "keyframes_segmented_total") == 2
 
@@ -123,10 +100,10 @@ def test_up_and_restarts_follow_the_stages(metrics: RunMetrics) -> None:
 def test_the_source_is_connected_from_its_first_frame_and_while_it_is_not_lost(metrics: RunMetrics) -> None:
     metrics.prepared("capture", Ready("a camera that is waited for"))
     assert value(metrics, "source_connected") == 0
-    metrics.published(frame())
+    metrics.published(published())
     assert value(metrics, "source_connected") == 1
     metrics.changed("capture", "disconnected", "the stream ended")
-    metrics.published(frame())
+    metrics.published(published())
     assert value(metrics, "source_connected") == 0, "the frame was under way"
     metrics.changed("capture", "running", "a camera")
     metrics.changed("publish", "restarting", "hung")
@@ -142,7 +119,7 @@ def test_the_server_answers_until_its_end(metrics: RunMetrics, address: str, hos
         assert status == 200
         assert "streamseg_up 0.0" in text.splitlines()
         assert "python_info" not in text
-        metrics.published(frame())
+        metrics.published(published())
         assert "streamseg_frames_published_total 1.0" in get(server.url)[1].splitlines()
     with pytest.raises(ConnectionRefusedError):
         get(server.url)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from published_frames import published
 
 from streamseg.ipc.control import Published, PublishedMask
 from streamseg.messages import Dropped
@@ -18,18 +19,10 @@ def frame(
     masks_seq: int | None = None,
     dropped: Dropped | None = None,
 ) -> Published:
-    return Published(
-        seq=seq,
-        pts_ns=0,
-        age_ms=age_ms,
-        boxes_seq=boxes_seq,
-        masks_seq=masks_seq,
-        objects=objects,
-        masks=tuple(PublishedMask("some-method", age_ms) for age_ms in mask_ages_ms),
-        classes=("cup",) if objects else (),
-        dropped=dropped or Dropped(),
-        tracker_state=b"",
-        highest_id=0,
+    masks = (PublishedMask("some-method", mask_age_ms) for mask_age_ms in mask_ages_ms)
+    classes = ("cup",) if objects else ()
+    return published(
+        *masks, seq=seq, age_ms=age_ms, boxes_seq=boxes_seq, masks_seq=masks_seq, objects=objects, classes=classes, dropped=dropped
     )
 
 
@@ -37,8 +30,8 @@ def counted(*frames: Published, at_s: Iterable[float] | None = None) -> RunFigur
     """The figures of frames published a second apart, or at those times."""
     clock = iter(range(len(frames)) if at_s is None else at_s)
     figures = RunFigures(lambda: next(clock))
-    for published in frames:
-        figures.add(published)
+    for one in frames:
+        figures.add(one)
     return figures
 
 

@@ -1,0 +1,31 @@
+"""What publish reports of a frame, for tests of those who count it."""
+
+from __future__ import annotations
+
+from streamseg.ipc.control import Published, PublishedMask
+from streamseg.messages import Dropped
+
+
+def published(
+    *masks: PublishedMask,
+    seq: int = 0,
+    age_ms: float = 30.0,
+    boxes_seq: int | None = None,
+    masks_seq: int | None = None,
+    objects: int = 0,
+    classes: tuple[str, ...] = (),
+    dropped: Dropped | None = None,
+) -> Published:
+    return Published(
+        seq=seq,
+        pts_ns=0,
+        age_ms=age_ms,
+        boxes_seq=boxes_seq,
+        masks_seq=masks_seq,
+        objects=objects,
+        masks=masks,
+        classes=classes,
+        dropped=dropped or Dropped(),
+        tracker_state=b"",
+        highest_id=0,
+    )
