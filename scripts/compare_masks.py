@@ -29,7 +29,7 @@ from streamseg.render import render
 from streamseg.sinks.video import VideoSink
 from streamseg.sources import SourceOptions
 from streamseg.sources.file import FileSource
-from streamseg.stages.carrying import Refiner
+from streamseg.stages.refining import Refiner
 from streamseg.stages.tracking import Tracker
 
 BUDGET = Budget(max_age_ns=6_000_000_000, missed_frames=5)
@@ -50,8 +50,8 @@ class Answer:
 class LateSegmenter:
     """A segmenter that is asked every `interval` frames, and answers `latency` frames later."""
 
-    def __init__(self, segmenter: Segmenter[Any], interval: int, latency: int) -> None:
-        self._segmenter, self._interval, self._latency = segmenter, interval, latency
+    def __init__(self, segmenter: Segmenter[Any], refine: Refiner, interval: int, latency: int) -> None:
+        self._segmenter, self._refine, self._interval, self._latency = segmenter, refine, interval, latency
         self._pending: deque[Answer] = deque()
 
     def next(self, moment: Moment, image: Image, detections: Sequence[Detection]) -> tuple[Learnt, ...] | None:
@@ -63,7 +63,7 @@ class LateSegmenter:
     def _learnt(self, moment: Moment, image: Image, detections: Sequence[Detection]) -> tuple[Learnt, ...]:
         drawn = self._segmenter.decode(self._segmenter.encode(image), detections)
         return tuple(
-            Learnt(moment, detection, answer, None if answer.mask is None else remember(image, detection.xyxy, answer.mask))
+            Learnt(moment, detection, answer, None if answer.mask is None else remember(image, detection.xyxy, answer.mask, self._refine))
             for detection, answer in zip(detections, drawn, strict=True)
         )
 
@@ -136,11 +136,12 @@ def main(
     finding = "motion" if detector_weights is None else str(detector_weights)
     detector = create_detector(DetectorOptions(model=finding, conf=confidence, classes=tuple(classes) if classes else None))
     drawing = create_segmenter(SegmenterOptions(model=segmenter, weights=segmenter_weights))
+    refiner = Refiner()
     comparison = Comparison(
         detector,
         Tracker(confidence),
-        LateSegmenter(drawing, interval, latency),
-        Propagator(BUDGET, Refiner()),
+        LateSegmenter(drawing, refiner, interval, latency),
+        Propagator(BUDGET, refiner),
         Models(detector=detector.name, segmenter=drawing.name),
     )
     with VideoSink(output, fps) as sink, WorkDisplay("comparing", frames) as display:

@@ -45,14 +45,13 @@ class Mask:
             x: Frame column of `full`'s first column.
             y: Frame row of `full`'s first row.
         """
+        import cv2
+
         bits = full if full.dtype == np.bool_ else full != 0
-        rows = np.flatnonzero(bits.any(axis=1))
-        if rows.size == 0:
+        if not bits.size:
             return None
-        top, bottom = int(rows[0]), int(rows[-1]) + 1
-        columns = np.flatnonzero(bits[top:bottom].any(axis=0))
-        left, right = int(columns[0]), int(columns[-1]) + 1
-        return cls(x + left, y + top, np.ascontiguousarray(bits[top:bottom, left:right]))
+        left, top, width, height = cv2.boundingRect(bits.view(np.uint8))
+        return cls(x + left, y + top, np.array(bits[top : top + height, left : left + width])) if width else None
 
     @property
     def width(self) -> int:

@@ -22,7 +22,7 @@ from streamseg.bench.propagate_scenes import KINDS, film
 from streamseg.bench.propagate_timing import carrying_ms
 from streamseg.images import read_image
 from streamseg.masks import Mask
-from streamseg.stages.carrying import Refiner
+from streamseg.stages.refining import Refiner
 
 _LAGS = (1, 5, 15, 30, 60)
 _KEYFRAME_INTERVAL = 10

@@ -13,8 +13,8 @@ from streamseg.bench.propagate_footage import Shown
 from streamseg.masks import Mask
 from streamseg.messages import SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
 from streamseg.propagate.followed import Learnt, Moment
-from streamseg.propagate.origin import remember
-from streamseg.propagate.propagator import Budget, Propagator, Refine
+from streamseg.propagate.origin import Refine, remember
+from streamseg.propagate.propagator import Budget, Propagator
 
 _FRAME_NS = 1_000_000_000 // 30
 _BUDGET: Final = Budget(max_age_ns=10_000_000_000, missed_frames=5)
@@ -112,10 +112,11 @@ class Propagated:
     def __init__(self, seq: int, start: Shown, refine: Refine | None = None) -> None:
         self._propagator = Propagator(_BUDGET, refine)
         detections = _detections(start.boxes)
+        masks = (mask for mask in start.masks if mask is not None)
         self._propagator.learn(
             [
-                Learnt(_moment(seq), detection, ObjectMask(mask, SEGMENTED, predicted_iou=1.0), remember(start.image, detection.xyxy, mask))
-                for detection, mask in zip(detections, (mask for mask in start.masks if mask is not None), strict=True)
+                Learnt(_moment(seq), each, ObjectMask(mask, SEGMENTED, predicted_iou=1.0), remember(start.image, each.xyxy, mask, refine))
+                for each, mask in zip(detections, masks, strict=True)
             ]
         )
         self._propagator.follow(_moment(seq), start.image, detections)

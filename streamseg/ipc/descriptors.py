@@ -74,8 +74,7 @@ class PackedMask(msgspec.Struct, frozen=True, array_like=True):
 class PackedOrigin(msgspec.Struct, frozen=True, array_like=True):
     """What masks are carried from, as bytes; see `streamseg.propagate.origin`."""
 
-    share: bytes
-    trust: bytes
+    planes: bytes
     columns: bytes
     odds: bytes
 

@@ -58,7 +58,8 @@ class Appearance:
         colours = np.bitwise_or(np.bitwise_or(blue, green, out=blue), red, out=blue)
         places = _cells(side) * self.odds.shape[1] + self.columns.take(colours)
         found = self.odds.reshape(-1).take(places).astype(np.float32)
-        return blurred(found, side * _SMOOTHING) * np.float32(1 / _SCALE)
+        evidence: Plane = blurred(found, side * _SMOOTHING) * np.float32(1 / _SCALE)
+        return evidence
 
 
 def learn(picture: Image, share: Plane) -> Appearance:

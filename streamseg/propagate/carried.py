@@ -7,21 +7,27 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streamseg.masks import Mask
 from streamseg.propagate.looks import FLOW_SIDE, Flow, Look
 from streamseg.propagate.origin import Origin
-from streamseg.propagate.planes import blurred, sample, thinned
+from streamseg.propagate.planes import blurred, places, remapped, sample_at, split, thinned
 from streamseg.window import Plane, paste
 
-_FLOW_REACH = FLOW_SIDE * 3 / 64
+Levels = NDArray[np.uint8]
+
+_FLOW_REACH = FLOW_SIDE / 40
 """Over how many cells the flow of the object's own pixels is averaged (standard deviation)."""
-_BLUR, _BLUR_A_FRAME, _BLUR_MOST = 0.5 / 128, 0.35 / 128, 3 / 128
-"""Uncertainty of an outline: at first, more with each frame, and at most; standard deviation in sides of the square."""
-_BLUR_OPEN = 2 / 128
+_AT_FIRST, _A_FRAME, _BENT, _UNSEEN = 0.07, 0.033, 17.0, 0.12
+"""Uncertainty of an outline, 1 for the most: at first; what a frame adds to it anywhere; where a part moves otherwise than the whole,
+for each side of the square by which it does; and in a frame without flow."""
+_OPEN = 2 / 3
 """From which uncertainty on colours have their full weight."""
 _COLOUR = 3.0
 """That weight, beside the odds by the outline."""
+_OPINION = 2.5
+"""The small segmenter's, where the outline is most uncertain."""
 _DRIFTED = 0.15
 """By how much the origin's place must fit better, as a share of how well the carried one does, to take its place."""
 _HALF_LIFE = 20.0
@@ -49,61 +55,74 @@ class Carried:
         origin: Where it comes from.
         small: The origin's share in the resolution of flow: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1.
         rest: Odds by the outline as it was at the origin, in the same shape.
-        displacement: For each place of the newest square, how far away its pixel was in the origin's: as `Flow`.
+        way: For each place of the newest square, how far away its pixel was in the origin's, x and y as in `Flow`, and how uncertain an
+            outline is there, from 0 on: shape (3, FLOW_SIDE, FLOW_SIDE).
         frames: How many steps it has come.
     """
 
     origin: Origin
     small: Plane
     rest: Plane
-    displacement: Flow
+    way: Plane
     frames: int
 
     @classmethod
     def starting(cls, origin: Origin) -> Carried:
         """At the origin itself."""
         size = (FLOW_SIDE, FLOW_SIDE)
-        small = np.asarray(cv2.resize(origin.share, size, interpolation=cv2.INTER_AREA), np.float32)
-        rest = _odds(np.asarray(cv2.GaussianBlur(small, (0, 0), _REST_BLUR * FLOW_SIDE), np.float32))
-        return cls(origin, small, rest, np.zeros((*size, 2), np.float32), 0)
+        small = np.asarray(cv2.resize(origin.share, size, interpolation=cv2.INTER_AREA), np.float32) * np.float32(1 / 255)
+        rest = _odds(_levels(np.asarray(cv2.GaussianBlur(small, (0, 0), _REST_BLUR * FLOW_SIDE), np.float32), 255))
+        way = np.zeros((3, *size), np.float32)
+        way[2] = _AT_FIRST
+        return cls(origin, small, rest, way, 0)
 
     def share_after(self, flow: Flow) -> Plane:
         """How much of each cell is about the object's after a further step: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1."""
-        return sample(self.small, self.displacement + flow)
+        x, y = split(flow)
+        return sample_at(self.small, self.way[0] + x, self.way[1] + y)
 
-    def along(self, flow: Flow) -> Carried:
-        """One step further, by the flow between the newest square so far and the next."""
-        return Carried(self.origin, self.small, self.rest, sample(self.displacement, flow) + flow, self.frames + 1)
+    def along(self, flow: Flow, share: Plane) -> Carried:
+        """One step further, by the flow between the newest square so far and the next, and by what `share_after` says of it."""
+        x, y = split(flow)
+        from_x, from_y = places(x, y, FLOW_SIDE)
+        way = np.stack([remapped(plane, from_x, from_y, cv2.BORDER_REPLICATE) for plane in self.way])
+        way[0] += x
+        way[1] += y
+        way[2] += _bending(x, y, share) * np.float32(_BENT) + np.float32(_A_FRAME)
+        return Carried(self.origin, self.small, self.rest, way, self.frames + 1)
 
     def aged(self, frames: int) -> Carried:
         """The same, come at least so many steps."""
-        return self if frames <= self.frames else replace(self, frames=frames)
+        unseen = frames - self.frames
+        if unseen <= 0:
+            return self
+        return replace(self, way=self.way + _of_way(0, 0, unseen * _UNSEEN), frames=frames)
 
     def checked(self, evidence: Plane) -> Carried:
         """The same, or back at the origin's place in its square where that fits what colours say clearly better: flow has drifted."""
         told = thinned(evidence)
-        carried = float((told * (2 * sample(self.small, self.displacement) - 1)).sum())
+        carried = float((told * (2 * sample_at(self.small, *self.way[:2]) - 1)).sum())
         resting = float((told * (2 * self.small - 1)).sum())
         if resting - carried <= _DRIFTED * abs(carried):
             return self
-        return replace(self, displacement=np.zeros_like(self.displacement))
+        return replace(self, way=self.way * _of_way(0, 0, 1))
 
-    def odds(self, seen: Look, evidence: Plane) -> Plane:
+    def odds(self, seen: Look, evidence: Plane, opinion: Plane | None = None) -> Plane:
         """For each pixel of a look at the object, the logarithm of the odds that it is the object's: shape (side, side).
 
         Args:
             seen: The newest look.
             evidence: What the origin's colours say of it.
+            opinion: What the small segmenter says of it, in any resolution.
         """
         side = seen.side
-        displacement = np.asarray(cv2.resize(self.displacement, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
-        uncertainty = min(_BLUR + _BLUR_A_FRAME * self.frames, _BLUR_MOST)
-        outline = _odds(blurred(sample(self.origin.share, displacement), uncertainty * side))
-        colour = evidence * sample(self.origin.trust, displacement, cv2.BORDER_REPLICATE)
-        rest = np.asarray(cv2.resize(self.rest, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
-        odds: Plane = outline * np.float32(_HALF_LIFE / (_HALF_LIFE + self.frames))
-        odds += colour * np.float32(_COLOUR * min(1.0, uncertainty / _BLUR_OPEN))
-        odds += rest * np.float32(_REST * min(1.0, self.frames / _REST_FRAMES))
+        x, y, uncertainty = (_enlarged(plane, side) for plane in self.way)
+        share, soft, by_colour, by_opinion = split(sample_at(self.origin.planes, x, y, cv2.BORDER_REPLICATE))
+        odds: Plane = _odds(_between(share, soft, uncertainty)) * np.float32(_HALF_LIFE / (_HALF_LIFE + self.frames))
+        odds += _weighed(evidence, by_colour, uncertainty, _COLOUR, _COLOUR / _OPEN)
+        if opinion is not None:
+            odds += _weighed(_enlarged(opinion, side), by_opinion, uncertainty, _OPINION, _OPINION)
+        odds += _enlarged(self.rest * np.float32(_REST * min(1.0, self.frames / _REST_FRAMES)), side)
         odds -= _outside(seen)
         return odds
 
@@ -141,15 +160,52 @@ def _without_islands(odds: Plane) -> Plane:
 
 def of_object(flow: Flow, share: Plane) -> Flow:
     """The flow of the object's own pixels, spread over its surroundings, so that the background does not pull at its outline."""
-    weight, weighted = blurred(share, _FLOW_REACH), blurred(flow * share[..., None], _FLOW_REACH)
+    x, y = split(flow)
+    together: Plane = np.asarray(cv2.merge((share * x, share * y, share)), np.float32)
+    own_x, own_y, weight = split(blurred(together, _FLOW_REACH))
     own = np.minimum(weight * np.float32(1 / _DOUBT), 1)
-    mean = weighted / np.maximum(weight, np.float32(_DOUBT))[..., None]
-    return np.asarray(mean * own[..., None] + flow * (1 - own)[..., None], np.float32)
+    weight = own / np.maximum(weight, np.float32(_DOUBT))
+    rest = 1 - own
+    return np.asarray(cv2.merge((own_x * weight + x * rest, own_y * weight + y * rest)), np.float32)
 
 
-def _odds(share: Plane) -> Plane:
-    """The logarithm of the odds of what has been seen with that share, bounded by `_DOUBT`."""
-    levels = cv2.convertScaleAbs(share, alpha=255)
+def _of_way(x: float, y: float, uncertainty: float) -> Plane:
+    return np.array((x, y, uncertainty), np.float32)[:, None, None]
+
+
+def _bending(x: Plane, y: Plane, share: Plane) -> Plane:
+    """How differently each place moves from the object as a whole, in sides of the square: shape (FLOW_SIDE, FLOW_SIDE)."""
+    total = max(float(share.sum()), 1.0)
+    return np.asarray(cv2.magnitude(x - np.vdot(x, share) / total, y - np.vdot(y, share) / total), np.float32)
+
+
+def _enlarged(plane: Plane, side: int) -> Plane:
+    return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _between(sharp: Levels, soft: Levels, uncertainty: Plane) -> Levels:
+    """As sharp or soft as it is certain or not."""
+    much = np.minimum(uncertainty, np.float32(1))
+    much *= cv2.subtract(soft, sharp, dtype=cv2.CV_32F)
+    much += sharp
+    return _levels(much, 1)
+
+
+def _levels(plane: Plane, scale: float) -> Levels:
+    """Times `scale`, in 256 levels."""
+    return np.asarray(cv2.convertScaleAbs(plane, alpha=scale), np.uint8)
+
+
+def _weighed(odds: Plane, trust: Levels, uncertainty: Plane, most: float, growth: float) -> Plane:
+    """What else is known, by how far it is to be trusted, and the more the less certain the outline is."""
+    weight = np.minimum(uncertainty * np.float32(growth / 255), np.float32(most / 255))
+    weight *= trust
+    weight *= odds
+    return np.asarray(weight, np.float32)
+
+
+def _odds(levels: Levels) -> Plane:
+    """The logarithm of the odds of what has been seen with that share, 255 for all, bounded by `_DOUBT`."""
     return np.asarray(cv2.LUT(levels, _odds_of_levels()), np.float32)
 
 
@@ -162,12 +218,20 @@ def _odds_of_levels() -> Plane:
 def _outside(seen: Look) -> Plane:
     """What counts against each pixel for lying outside the box: shape (side, side)."""
     side, window, box = seen.side, seen.window, seen.box
-    columns = _beyond(side, window.left, window.width, box[0], box[2])
-    rows = _beyond(side, window.top, window.height, box[1], box[3])
-    return np.maximum(columns[None, :], rows[:, None])
+    width, height = max(box[2] - box[0], 1.0), max(box[3] - box[1], 1.0)
+    # Columns and rows together, in sides of the box from its left and top.
+    starts = np.array((((window.left - box[0]) / width,), ((window.top - box[1]) / height,)), np.float32)
+    steps = np.array(((window.width / width / side,), (window.height / height / side,)), np.float32)
+    along = starts + steps * _centres(side)
+    beyond = np.maximum(-along, along - 1)
+    beyond -= np.float32(_BOX_TOLERANCE)
+    beyond *= np.float32(_BOX_WEIGHT / _BOX_SPREAD)
+    np.clip(beyond, 0, _BOX_MOST, out=beyond)
+    columns, rows = beyond
+    outside: Plane = np.maximum(columns, rows[:, None])
+    return outside
 
 
-def _beyond(side: int, start: int, length: int, first: float, last: float) -> Plane:
-    centres = start + (np.arange(side, dtype=np.float32) + 0.5) * np.float32(length / side)
-    distance = np.maximum(np.float32(first) - centres, centres - np.float32(last)) / max(last - first, 1.0) - _BOX_TOLERANCE
-    return np.asarray(np.clip(distance * (_BOX_WEIGHT / _BOX_SPREAD), 0, _BOX_MOST), np.float32)
+@functools.lru_cache(maxsize=8)
+def _centres(side: int) -> Plane:
+    return np.arange(side, dtype=np.float32) + np.float32(0.5)

@@ -135,7 +135,7 @@ class Followed:
             carried = Carried.starting(learnt.origin)
             for step in self._path:
                 if step.seq > learnt.moment.seq:
-                    carried = carried.along(step.flow)
+                    carried = carried.along(step.flow, carried.share_after(step.flow))
             # Motion that nobody has seen counts as well: then only the box has been followed.
             self.carried = carried.aged(now.seq - learnt.moment.seq)
 
@@ -150,8 +150,9 @@ class Followed:
             return
         flow = finder.between(before, seen)
         if self.carried is not None:
-            flow = of_object(flow, self.carried.share_after(flow))
-            self.carried = self.carried.along(flow)
+            share = self.carried.share_after(flow)
+            flow = of_object(flow, share)
+            self.carried = self.carried.along(flow, share)
         self._path.append(_Step(moment.seq, flow, detection.xyxy))
         if self.opinion is not None:
             moved = sample(self.opinion.odds, np.asarray(cv2.resize(flow, self.opinion.odds.shape), np.float32), cv2.BORDER_REPLICATE)
@@ -185,8 +186,4 @@ class Followed:
             return None if self.opinion is None else self.opinion.odds
         evidence = self.carried.origin.appearance.evidence(self.seen.picture)
         self.carried = self.carried.checked(evidence)
-        odds = self.carried.odds(self.seen, evidence)
-        if self.opinion is not None:
-            weight = min(1.0, self.carried.frames / _HEARD_FRAMES)
-            odds += np.asarray(cv2.resize(self.opinion.odds, odds.shape), np.float32) * np.float32(weight)
-        return odds
+        return self.carried.odds(self.seen, evidence, None if self.opinion is None else self.opinion.odds)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
 from streamseg.propagate.appearance import Appearance, learn
+from streamseg.propagate.planes import blurred
 from streamseg.window import Plane, crop, mask_plane, window_around
 
-ORIGIN_SIDE: Final = 128
+ORIGIN_SIDE: Final = 192
 """Of the squares in which masks are remembered."""
+SOFTEST: Final = 3 / 128
+"""How far outlines are blurred at most: standard deviation in sides of the square."""
 _DOUBT = 3
-"""How strongly colours are mistrusted where they gave the mask wrongly: the power of the share of right ones nearby."""
-_NEARBY = 4.0
-"""Standard deviation of what is nearby, in pixels of the square."""
+"""How strongly is mistrusted what gave the mask wrongly: the power of the share of right pixels nearby."""
+_UNKNOWN = 0.4
+"""Trust in the small segmenter where it was not asked."""
+_NEARBY = 1 / 32
+"""Standard deviation of what is nearby, in sides of the square."""
+
+
+Refine = Callable[[Image, Sequence[Box]], Sequence[Plane]]
+"""The small segmenter: a frame and boxes to the logarithm of the odds for each pixel of each box's square (`streamseg.window`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,23 +37,28 @@ class Origin:
     """An object's square on the frame on which its mask was made.
 
     Attributes:
-        share: How much of each pixel the mask covers: shape (ORIGIN_SIDE, ORIGIN_SIDE), 0 to 1.
-        trust: How far colours tell the object there: the same shape, 0 to 1.
+        planes: Shape (ORIGIN_SIDE, ORIGIN_SIDE, 4), uint8, 255 for all: how much of each pixel the mask covers; the same, blurred; how far
+            colours tell the object there; and how far the small segmenter does.
         appearance: The colours themselves.
     """
 
-    share: Plane
-    trust: Plane
+    planes: NDArray[np.uint8]
     appearance: Appearance
 
+    @property
+    def share(self) -> NDArray[np.uint8]:
+        """The first of the planes."""
+        return self.planes[..., 0]
 
-def remember(image: Image, box: Box, mask: Mask) -> Origin | None:
+
+def remember(image: Image, box: Box, mask: Mask, refine: Refine | None = None) -> Origin | None:
     """Remember an object.
 
     Args:
         image: The frame, shape (height, width, 3), uint8, BGR.
         box: Of the object, in its pixels.
         mask: Of the object; it may leave the box.
+        refine: The small segmenter, where carried masks are refined, to see how far it is to be trusted with this object.
 
     Returns:
         None where the box lies outside the frame.
@@ -53,9 +69,16 @@ def remember(image: Image, box: Box, mask: Mask) -> Origin | None:
     share = mask_plane(mask, window, ORIGIN_SIDE)
     picture = crop(image, window, ORIGIN_SIDE)
     appearance = learn(picture, share)
-    return Origin(share, _trust(appearance.evidence(picture), share), appearance)
+    by_colour = _trust(appearance.evidence(picture), share)
+    by_opinion = np.full_like(share, _UNKNOWN) if refine is None else _trust(_resized(refine(image, [box])[0]), share)
+    planes = np.stack((share, blurred(share, SOFTEST * ORIGIN_SIDE), by_colour, by_opinion), axis=-1)
+    return Origin(np.rint(planes * 255).astype(np.uint8), appearance)
 
 
 def _trust(evidence: Plane, share: Plane) -> Plane:
     right = 1 / (1 + np.exp(-2 * evidence * (2 * share - 1)))
-    return np.asarray(cv2.GaussianBlur(right, (0, 0), _NEARBY) ** _DOUBT, np.float32)
+    return np.asarray(cv2.GaussianBlur(right, (0, 0), _NEARBY * ORIGIN_SIDE) ** _DOUBT, np.float32)
+
+
+def _resized(opinion: Plane) -> Plane:
+    return np.asarray(cv2.resize(opinion, (ORIGIN_SIDE, ORIGIN_SIDE), interpolation=cv2.INTER_LINEAR), np.float32)

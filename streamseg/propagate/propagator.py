@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from streamseg.masks import Mask
-from streamseg.messages import PROPAGATED, REFINED, Box, Detection, Image, TrackedObject, box_iou
+from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject, box_iou
 from streamseg.propagate.carried import draw, expected_iou
 from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion
 from streamseg.propagate.looks import FLOW_SIDE, FlowFinder, look
+from streamseg.propagate.origin import Refine
 from streamseg.propagate.overlaps import Drawn, apart
 from streamseg.propagate.planes import thinned
 from streamseg.window import Plane
@@ -30,9 +31,6 @@ _SHARED_MISTAKES, _SHARED_FRAMES = 0.1, 15
 _LEAST_EXPECTED_IOU = 0.5
 _LEAST_FILLED = 0.3
 """How much of its square a mask may fill at least, as a share of what it filled at the origin; and at most, turned round."""
-
-Refine = Callable[[Image, Sequence[Box]], Sequence[Plane]]
-"""The small segmenter: a frame and boxes to the logarithm of the odds for each pixel of each box's square (`streamseg.window`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Self
-
-import numpy as np
 
 from streamseg.config import Config
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks, unpack_object_mask
-from streamseg.messages import Box, Image, TrackedObject
-from streamseg.models.nano.drawing import Network, answers
-from streamseg.models.segmenter_names import NANO
+from streamseg.messages import Image, TrackedObject
 from streamseg.propagate.followed import Learnt, Moment
 from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.stages.origins import unpack_origin
-from streamseg.window import Plane
+from streamseg.stages.refining import refiner_of
 
 _MISSED_FRAMES = 5
 """For so long an object is followed that the detector does not find; the objects of a file are those that it finds."""
@@ -37,9 +32,7 @@ class CarriedMasks:
             return cls(None)
         live = config.resolved_mode == "live"
         budget = Budget(max_age_ns=int(settings.max_age_ms * 1e6), missed_frames=_MISSED_FRAMES if live else 0)
-        # Nano itself has nothing to add to what it says already.
-        refine = Refiner() if settings.refine and segmenter != NANO else None
-        return cls(Propagator(budget, refine))
+        return cls(Propagator(budget, refiner_of(config, segmenter)))
 
     def learn(self, masks: Masks) -> None:
         """Take in segment's answers for a frame."""
@@ -66,20 +59,6 @@ class CarriedMasks:
         """Let the small segmenter look at the newest frame, for the sake of those that follow; `hurried` only at what has no mask."""
         if self._propagator is not None:
             self._propagator.sharpen(hurried=hurried)
-
-
-class Refiner:
-    """The small segmenter of the package, on one thread."""
-
-    def __init__(self) -> None:
-        from streamseg.models.nano.network_file import OnnxNetwork
-
-        self._network: Network = OnnxNetwork(None, threads=1)
-
-    def __call__(self, image: Image, boxes: Sequence[Box]) -> list[Plane]:
-        """What it thinks of each box, by its own judgement of how well it sees it: see `streamseg.propagate.propagator.Refine`."""
-        thoughts = answers(self._network, image, boxes, [None] * len(boxes))
-        return [answer.logits * np.float32(answer.predicted_iou) for answer in thoughts]
 
 
 def _learnt(masks: Masks) -> list[Learnt]:

@@ -24,6 +24,7 @@ from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.attention import Attention, time_for_decoding_ns
 from streamseg.stages.base import Stage, Station
 from streamseg.stages.origins import pack_origin
+from streamseg.stages.refining import refiner_of
 
 _BATCH = 8
 """Boxes after which the supervisor hears that the work is getting on."""
@@ -61,6 +62,7 @@ class SegmentStage(Stage):
             ),
             exporting=_say_exporting,
         )
+        self._refiner = refiner_of(self.config, self.assignment.models.segmenter)
         blank = np.zeros((360, 640, 3), np.uint8)
         centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
         began = time.monotonic_ns()
@@ -155,7 +157,7 @@ class SegmentStage(Stage):
         """An answer, and what its mask is carried from: that is worked out here, where nothing waits for it."""
         if answer.mask is None or not self.config.carries_masks:
             return pack_object_mask(answer)
-        origin = remember(image, detection.xyxy, answer.mask)
+        origin = remember(image, detection.xyxy, answer.mask, self._refiner)
         return pack_object_mask(answer, None if origin is None else pack_origin(origin))
 
 

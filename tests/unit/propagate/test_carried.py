@@ -53,9 +53,10 @@ def test_flow_that_has_drifted_is_given_up_for_the_box() -> None:
     assert origin is not None and seen is not None
     evidence = origin.appearance.evidence(seen.picture)
     right = Carried.starting(origin)
-    drifted = right.along(np.full((FLOW_SIDE, FLOW_SIDE, 2), 0.25, np.float32))
+    flow = np.full((FLOW_SIDE, FLOW_SIDE, 2), 0.25, np.float32)
+    drifted = right.along(flow, right.share_after(flow))
     assert right.checked(evidence) is right
-    assert drifted.displacement.any() and not drifted.checked(evidence).displacement.any()
+    assert drifted.way[:2].any() and not drifted.checked(evidence).way[:2].any()
 
 
 def test_islands_are_dropped_and_parts_are_kept() -> None:

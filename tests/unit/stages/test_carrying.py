@@ -122,10 +122,7 @@ def remembered(shown: Shown) -> Origin:
 def test_an_origin_survives_its_way(shown: list[Shown]) -> None:
     before = remembered(shown[0])
     after = unpack_origin(pack_origin(before))
-    for sent, received in ((before.share, after.share), (before.trust, after.trust)):
-        assert received.shape == sent.shape
-        assert received.dtype == sent.dtype
-        assert np.abs(received - sent).max() <= 1 / 255
+    assert np.array_equal(after.planes, before.planes)
     assert np.array_equal(after.appearance.columns, before.appearance.columns)
     assert np.array_equal(after.appearance.odds, before.appearance.odds)
 

@@ -1,0 +1,32 @@
+"""The small segmenter of the package beside the one that was chosen: what it thinks of objects whose masks are carried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from streamseg.config import Config
+from streamseg.messages import Box, Image
+from streamseg.models.nano.drawing import Network, answers
+from streamseg.models.segmenter_names import NANO
+from streamseg.window import Plane
+
+
+class Refiner:
+    """The small segmenter, on one thread."""
+
+    def __init__(self) -> None:
+        from streamseg.models.nano.network_file import OnnxNetwork
+
+        self._network: Network = OnnxNetwork(None, threads=1)
+
+    def __call__(self, image: Image, boxes: Sequence[Box]) -> list[Plane]:
+        """What it thinks of each box in the frame, by its own judgement of how well it sees it: see `propagator.Refine`."""
+        thoughts = answers(self._network, image, boxes, [None] * len(boxes))
+        return [answer.logits * np.float32(answer.predicted_iou) for answer in thoughts]
+
+
+def refiner_of(config: Config, segmenter: str) -> Refiner | None:
+    """What the settings ask for, beside the segmenter of that name; nano itself would have nothing to add to what it says already."""
+    return Refiner() if config.carries_masks and config.propagate.refine and segmenter != NANO else None
