@@ -45,6 +45,8 @@ _BOX_TOLERANCE = 0.03
 _BOX_SPREAD = 0.03
 _BOX_WEIGHT = 5.0
 _BOX_MOST = 10.0
+_CENTRES: Plane = (np.arange(FLOW_SIDE, dtype=np.float32) + np.float32(0.5)) / np.float32(FLOW_SIDE)
+"""Of the cells of flow, in sides of the square."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,16 +56,20 @@ class Carried:
     Attributes:
         origin: Where it comes from.
         small: The origin's share in the resolution of flow: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1.
+        filled: Its mean.
         rest: Odds by the outline as it was at the origin, in the same shape.
         way: For each place of the newest square, how far away its pixel was in the origin's, x and y as in `Flow`, and how uncertain an
             outline is there, from 0 on: shape (3, FLOW_SIDE, FLOW_SIDE).
+        share: How much of each cell of the newest square is about the object's: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1.
         frames: How many steps it has come.
     """
 
     origin: Origin
     small: Plane
+    filled: float
     rest: Plane
     way: Plane
+    share: Plane
     frames: int
 
     @classmethod
@@ -74,7 +80,7 @@ class Carried:
         rest = _odds(_levels(np.asarray(cv2.GaussianBlur(small, (0, 0), _REST_BLUR * FLOW_SIDE), np.float32), 255))
         way = np.zeros((3, *size), np.float32)
         way[2] = _AT_FIRST
-        return cls(origin, small, rest, way, 0)
+        return cls(origin, small, float(small.mean()), rest, way, small, 0)
 
     def share_after(self, flow: Flow) -> Plane:
         """How much of each cell is about the object's after a further step: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1."""
@@ -89,7 +95,7 @@ class Carried:
         way[0] += x
         way[1] += y
         way[2] += _bending(x, y, share) * np.float32(_BENT) + np.float32(_A_FRAME)
-        return Carried(self.origin, self.small, self.rest, way, self.frames + 1)
+        return replace(self, way=way, share=share, frames=self.frames + 1)
 
     def aged(self, frames: int) -> Carried:
         """The same, come at least so many steps."""
@@ -101,11 +107,11 @@ class Carried:
     def checked(self, evidence: Plane) -> Carried:
         """The same, or back at the origin's place in its square where that fits what colours say clearly better: flow has drifted."""
         told = thinned(evidence)
-        carried = float((told * (2 * sample_at(self.small, *self.way[:2]) - 1)).sum())
+        carried = float((told * (2 * self.share - 1)).sum())
         resting = float((told * (2 * self.small - 1)).sum())
         if resting - carried <= _DRIFTED * abs(carried):
             return self
-        return replace(self, way=self.way * _of_way(0, 0, 1))
+        return replace(self, way=self.way * _of_way(0, 0, 1), share=self.small)
 
     def odds(self, seen: Look, evidence: Plane, opinion: Plane | None = None) -> Plane:
         """For each pixel of a look at the object, the logarithm of the odds that it is the object's: shape (side, side).
@@ -122,8 +128,9 @@ class Carried:
         odds += _weighed(evidence, by_colour, uncertainty, _COLOUR, _COLOUR / _OPEN)
         if opinion is not None:
             odds += _weighed(_enlarged(opinion, side), by_opinion, uncertainty, _OPINION, _OPINION)
-        odds += _enlarged(self.rest * np.float32(_REST * min(1.0, self.frames / _REST_FRAMES)), side)
-        odds -= _outside(seen)
+        rest = self.rest * np.float32(_REST * min(1.0, self.frames / _REST_FRAMES))
+        rest -= _outside(seen)
+        odds += _enlarged(rest, side)
         return odds
 
 
@@ -134,7 +141,6 @@ def draw(odds: Plane, seen: Look, width: int, height: int) -> Mask | None:
 
 def expected_iou(odds: Plane) -> float:
     """What intersection over union with the true mask is to be expected, if the odds are right."""
-    odds = thinned(odds)
     probability = 1 / (1 + np.exp(-odds))
     inside = odds > 0
     sure = float(probability[inside].sum())
@@ -216,22 +222,16 @@ def _odds_of_levels() -> Plane:
 
 
 def _outside(seen: Look) -> Plane:
-    """What counts against each pixel for lying outside the box: shape (side, side)."""
-    side, window, box = seen.side, seen.window, seen.box
+    """What counts against each cell for lying outside the box: shape (FLOW_SIDE, FLOW_SIDE)."""
+    window, box = seen.window, seen.box
     width, height = max(box[2] - box[0], 1.0), max(box[3] - box[1], 1.0)
     # Columns and rows together, in sides of the box from its left and top.
     starts = np.array((((window.left - box[0]) / width,), ((window.top - box[1]) / height,)), np.float32)
-    steps = np.array(((window.width / width / side,), (window.height / height / side,)), np.float32)
-    along = starts + steps * _centres(side)
+    steps = np.array(((window.width / width,), (window.height / height,)), np.float32)
+    along = starts + steps * _CENTRES
     beyond = np.maximum(-along, along - 1)
     beyond -= np.float32(_BOX_TOLERANCE)
     beyond *= np.float32(_BOX_WEIGHT / _BOX_SPREAD)
-    np.clip(beyond, 0, _BOX_MOST, out=beyond)
-    columns, rows = beyond
+    columns, rows = np.clip(beyond, 0, _BOX_MOST, out=beyond)
     outside: Plane = np.maximum(columns, rows[:, None])
     return outside
-
-
-@functools.lru_cache(maxsize=8)
-def _centres(side: int) -> Plane:
-    return np.arange(side, dtype=np.float32) + np.float32(0.5)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 
 from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject, box_iou
@@ -196,8 +197,9 @@ class Propagator:
         odds = followed.odds()
         if odds is None or followed.seen is None:
             return None
-        followed.certainty = expected_iou(odds) * (1 - _SHARED_MISTAKES * min(1.0, followed.frames_carried / _SHARED_FRAMES))
-        if followed.certainty < _LEAST_EXPECTED_IOU or not _fits(odds, followed):
+        small = thinned(odds)
+        followed.certainty = expected_iou(small) * (1 - _SHARED_MISTAKES * min(1.0, followed.frames_carried / _SHARED_FRAMES))
+        if followed.certainty < _LEAST_EXPECTED_IOU or not _fits(small, followed):
             return None
         height, width = self._shape[:2]
         return Drawn(draw(odds, followed.seen, width, height), odds, followed.seen.window)
@@ -238,5 +240,5 @@ def _fits(odds: Plane, followed: Followed) -> bool:
     """Whether the mask fills about as much of the object's square as it did at the origin: box and mask go on to agree."""
     if followed.carried is None:
         return True
-    now, then = float((thinned(odds) > 0).mean()), float(followed.carried.small.mean())
+    now, then = int(np.count_nonzero(odds > 0)) / odds.size, followed.carried.filled
     return _LEAST_FILLED * then <= now <= then / _LEAST_FILLED
