@@ -5,9 +5,10 @@ import pytest
 from moving_scenes import HEIGHT, WIDTH, background, film, sprite
 
 from streamseg.masks import Mask
+from streamseg.messages import Box, Image
 from streamseg.propagate.carried import Carried, draw, expected_iou
 from streamseg.propagate.looks import FLOW_SIDE, FlowFinder, look
-from streamseg.propagate.origin import ORIGIN_SIDE, remember
+from streamseg.propagate.origin import ORIGIN_SIDE, Origin, remember
 from streamseg.propagate.planes import sample
 
 
@@ -35,28 +36,64 @@ def test_a_square_is_sampled_at_its_places_in_any_resolution(side: int) -> None:
 
 
 def test_on_its_own_frame_a_mask_is_drawn_as_it_was() -> None:
-    (shown,) = film(1, [sprite(1)], lambda _, __: (240, 180, 1.5, 10))
-    mask = shown.masks[0]
-    assert mask is not None
-    origin, seen = remember(shown.image, mask.xyxy, mask), look(shown.image, mask.xyxy, 144)
-    assert origin is not None and seen is not None
+    image, box, mask = still()
+    origin, seen = remembered(), look(image, box, 144)
+    assert seen is not None
     odds = Carried.starting(origin).odds(seen, origin.appearance.evidence(seen.picture))
     drawn = draw(odds, seen, WIDTH, HEIGHT)
     assert drawn is not None and drawn.iou(mask) > 0.96
 
 
 def test_flow_that_has_drifted_is_given_up_for_the_box() -> None:
-    (shown,) = film(1, [sprite(1)], lambda _, __: (240, 180, 1.5, 10))
-    mask = shown.masks[0]
-    assert mask is not None
-    origin, seen = remember(shown.image, mask.xyxy, mask), look(shown.image, mask.xyxy, 96)
-    assert origin is not None and seen is not None
+    image, box, _ = still()
+    origin, seen = remembered(), look(image, box, 96)
+    assert seen is not None
     evidence = origin.appearance.evidence(seen.picture)
     right = Carried.starting(origin)
     flow = np.full((FLOW_SIDE, FLOW_SIDE, 2), 0.25, np.float32)
     drifted = right.along(flow, right.share_after(flow))
     assert right.checked(evidence) is right
     assert drifted.way[:2].any() and not drifted.checked(evidence).way[:2].any()
+
+
+def test_outlines_are_uncertain_where_a_part_moves_otherwise_than_the_whole() -> None:
+    """All of it moves, and then one quarter alone."""
+    start = Carried.starting(remembered())
+    everywhere = np.full((FLOW_SIDE, FLOW_SIDE, 2), 0.03, np.float32)
+    limb = np.zeros_like(everywhere)
+    limb[: FLOW_SIDE // 2, : FLOW_SIDE // 2] = 0.03
+    share = np.ones((FLOW_SIDE, FLOW_SIDE), np.float32)
+    whole, part = (start.along(flow, share).way[2] - start.way[2] for flow in (everywhere, limb))
+    assert np.ptp(whole) < 1e-5
+    assert part[0, 0] - whole[0, 0] > 2 * (part[-1, -1] - whole[-1, -1]) > 0
+
+
+@pytest.mark.parametrize(("then", "counts"), [(1.0, True), (-1.0, False)])
+def test_the_small_segmenter_counts_as_far_as_it_gave_the_mask_rightly(then: float, counts: bool) -> None:
+    """Whoever took all of it for background on its own frame is not believed about a later one."""
+    refine = lambda image, boxes: [np.full((96, 96), 6 * then, np.float32)]  # noqa: E731
+    shown, box, mask = still()
+    origin, seen = remember(shown, box, mask, refine), look(shown, box, 96)
+    assert origin is not None and seen is not None
+    carried = Carried.starting(origin).aged(30)
+    evidence = origin.appearance.evidence(seen.picture)
+    change = carried.odds(seen, evidence, np.full((96, 96), 6, np.float32)) - carried.odds(seen, evidence)
+    assert bool(change[48, 48] > 3) is counts
+    assert change.min() >= 0
+
+
+def still() -> tuple[Image, Box, Mask]:
+    """A frame, and the box and the mask of its only object."""
+    (shown,) = film(1, [sprite(1)], lambda _, __: (240, 180, 1.5, 10))
+    mask = shown.masks[0]
+    assert mask is not None
+    return shown.image, mask.xyxy, mask
+
+
+def remembered() -> Origin:
+    origin = remember(*still())
+    assert origin is not None
+    return origin
 
 
 def test_islands_are_dropped_and_parts_are_kept() -> None:
