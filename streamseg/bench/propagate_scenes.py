@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streamseg.bench.propagate_footage import Shown
 from streamseg.masks import Mask
 from streamseg.messages import Image
+from streamseg.sources.matter import outlined, textured
 from streamseg.train.jitter import jittered
 
 WIDTH: Final = 1280
@@ -34,12 +35,8 @@ _NOISE = 3.0
 """Of each pixel's values (standard deviation)."""
 _NOISE_PLACES = 64
 """Along each axis, from which a frame's noise is taken out of a larger picture of it."""
-_OCTAVES = 6
-"""Sizes of spots in a drawn texture."""
-_CONTRAST = 35
-"""Of the largest spots, in grey levels (standard deviation)."""
-_COLOURFUL = 0.3
-"""How much the colours differ, as a share of that."""
+_CONTRAST = 50.0
+"""Of textures, in grey levels."""
 _SOFT_EDGE = 0.7
 """Blur of an outline, as a lens makes it: standard deviation in pixels."""
 
@@ -101,9 +98,9 @@ def film(kind: Kind, seed: int, backdrop: Image | None = None, frames: int = FRA
         frames: How many.
     """
     random = np.random.default_rng((seed, *kind.name.encode()))
-    behind = _texture(random, HEIGHT + 2 * _SHAKE, WIDTH + 2 * _SHAKE) if backdrop is None else _filling(backdrop)
+    behind = textured(random, HEIGHT + 2 * _SHAKE, WIDTH + 2 * _SHAKE, contrast=_CONTRAST) if backdrop is None else _filling(backdrop)
     objects = [_object(random) for _ in range(kind.objects)]
-    wall = _texture(random, HEIGHT, _WALL_WIDTH) if kind.wall else None
+    wall = textured(random, HEIGHT, _WALL_WIDTH, contrast=_CONTRAST) if kind.wall else None
     noise = random.normal(0, _NOISE, (HEIGHT + _NOISE_PLACES, WIDTH + _NOISE_PLACES, 3)).astype(np.int16)
     for frame in range(frames):
         shift = random.integers(-_SHAKE, _SHAKE + 1, 2) if kind.shakes else np.zeros(2, np.int64)
@@ -128,16 +125,12 @@ class _Object:
 
 def _object(random: np.random.Generator) -> _Object:
     """An irregular outline with a texture of its own, which fills `_OBJECT`."""
-    angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
-    waves = np.arange(2, 8)
-    swing = random.uniform(0.1, 0.6, waves.size) / waves
-    radii = 1 + np.sin(np.outer(angles, waves) + random.uniform(0, 2 * np.pi, waves.size)) @ swing
-    corners = radii[:, None] * np.stack((np.cos(angles), np.sin(angles)), axis=-1)
+    corners = outlined(random, 1, 1)
     corners = (corners - corners.min(axis=0)) / np.ptp(corners, axis=0) * _OBJECT
     inside = np.zeros((_OBJECT[1] + 2 * _MARGIN, _OBJECT[0] + 2 * _MARGIN), np.uint8)
     cv2.fillPoly(inside, [np.rint(corners + _MARGIN).astype(np.int32)], (1,))
     share = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), _SOFT_EDGE)
-    return _Object(_texture(random, *inside.shape), np.asarray(share, np.float32))
+    return _Object(textured(random, *inside.shape, contrast=_CONTRAST), np.asarray(share, np.float32))
 
 
 def _seen_from(pose: Pose, seed: int, shift: NDArray[np.int64]) -> Pose:
@@ -167,17 +160,6 @@ def _paint(image: Image, objects: list[_Object], poses: list[Pose], wall: Image 
         image[:, left : left + _WALL_WIDTH] = wall
         owner[:, left : left + _WALL_WIDTH] = -1
     return owner
-
-
-def _texture(random: np.random.Generator, height: int, width: int) -> Image:
-    """Spots of all sizes around a colour, large ones stronger than small ones, as in photographs."""
-    picture = np.full((height, width, 3), random.uniform(70, 185, 3), np.float32)
-    for octave in range(_OCTAVES):
-        cells = 3 * 2**octave
-        size = (cells, max(round(cells * width / height), 2))
-        rough = random.normal(0, 1, (*size, 1)) + random.normal(0, _COLOURFUL, (*size, 3))
-        picture += cv2.resize((rough * (_CONTRAST / 1.5**octave)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(picture, 0, 255).astype(np.uint8)
 
 
 def _filling(picture: Image) -> Image:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from streamseg.messages import Image
 from streamseg.sources.frame_number import corner, write_number
+from streamseg.sources.matter import outlined, textured
 from streamseg.sources.scene import Placed, SceneOptions, Track, TruthObject, draw, owners, visible
 
 CLASS_NAME: Final = "object"
@@ -28,9 +29,6 @@ _NEARER = 1.25
 """How many times as large as its usual size it becomes at most, and at least by the inverse of this."""
 _PERIODS = (180.0, 360.0)
 """Frames from nearest to nearest."""
-_COLOURED = 0.3
-"""How much patches differ in colour, beside how much they differ in brightness."""
-_CORNERS = 72
 _FIXED_POINT = 4
 """Bits after the point of OpenCV's polygon corners."""
 
@@ -67,7 +65,7 @@ class CrossingScene:
         self.options = options
         chance = np.random.default_rng(options.seed)
         self._unit = min(options.width, options.height) / _SIDE
-        self._background = _texture(chance, options.height, options.width, contrast=45.0)
+        self._background = textured(chance, options.height, options.width, contrast=45.0)
         self._sprites = [self._sprite(chance) for _ in range(options.objects)]
 
     def render(self, seq: int) -> Image:
@@ -88,13 +86,13 @@ class CrossingScene:
 
     def _sprite(self, chance: np.random.Generator) -> _Sprite:
         options, unit = self.options, self._unit
-        outline = unit * _outline(chance)
+        outline = unit * outlined(chance, *_SHAPE)
         side = 2 * math.ceil(np.linalg.norm(outline, axis=1).max()) + 4
         heading = chance.uniform(0.2, 0.8) * math.pi / 2
         step = unit * chance.uniform(*_SPEEDS) * 30 / options.fps
         return _Sprite(
             outline=outline,
-            texture=_texture(chance, side, side, contrast=60.0),
+            texture=textured(chance, side, side, contrast=60.0),
             x=self._track(chance, options.width, step * math.cos(heading)),
             y=self._track(chance, options.height, step * math.sin(heading)),
             turn=chance.choice((-1, 1)) * chance.uniform(*_TURNS) * 30 / options.fps,
@@ -123,25 +121,3 @@ class CrossingScene:
         )
         area = scale**2 * cv2.contourArea(sprite.outline.astype(np.float32))
         return Placed(CLASS_NAME, int(left), int(top), bits, sprite.texture, to_rectangle, area)
-
-
-def _outline(chance: np.random.Generator) -> NDArray[np.float64]:
-    """An ellipse with a few bulges and dents, shape (points, 2), around the origin."""
-    angles = np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)
-    bulges = sum(chance.uniform(0.3, 1.0) * 0.22 / wave * np.sin(wave * angles + chance.uniform(0, 2 * math.pi)) for wave in range(2, 7))
-    radius = 1 + bulges
-    half_height, half_width = _SHAPE
-    return np.stack((half_width * radius * np.cos(angles), half_height * radius * np.sin(angles)), axis=1)
-
-
-def _texture(chance: np.random.Generator, height: int, width: int, *, contrast: float) -> Image:
-    """A colour under patches of light and shade of every size, the finer the fainter, as pictures of nature have them."""
-    light = np.full((height, width, 3), chance.uniform(60, 195, 3), np.float32)
-    cells = 2
-    while cells <= max(height, width):
-        shape = (max(2, cells * height // max(height, width)), cells)
-        patches = (chance.standard_normal((*shape, 1)) + _COLOURED * chance.standard_normal((*shape, 3))).astype(np.float32)
-        light += contrast * cells**-0.4 * np.asarray(cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC))
-        cells *= 2
-    texture: Image = np.clip(light, 0, 255).astype(np.uint8)
-    return texture
