@@ -18,7 +18,7 @@ from streamseg.window import Plane, crop, mask_plane, window_around
 
 ORIGIN_SIDE: Final = 192
 """Of the squares in which masks are remembered."""
-SOFTEST: Final = 3 / 128
+_SOFTEST = 3 / 128
 """How far outlines are blurred at most: standard deviation in sides of the square."""
 _DOUBT = 3
 """How strongly is mistrusted what gave the mask wrongly: the power of the share of right pixels nearby."""
@@ -71,7 +71,7 @@ def remember(image: Image, box: Box, mask: Mask, refine: Refine | None = None) -
     appearance = learn(picture, share)
     by_colour = _trust(appearance.evidence(picture), share)
     by_opinion = np.full_like(share, _UNKNOWN) if refine is None else _trust(_resized(refine(image, [box])[0]), share)
-    planes = np.stack((share, blurred(share, SOFTEST * ORIGIN_SIDE), by_colour, by_opinion), axis=-1)
+    planes = np.stack((share, blurred(share, _SOFTEST * ORIGIN_SIDE), by_colour, by_opinion), axis=-1)
     return Origin(np.rint(planes * 255).astype(np.uint8), appearance)
 
 
