@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import cv2
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from streamseg.messages import NONE, SEGMENTED, Box, Detection, ObjectMask, TrackedObject
+from streamseg.messages import NONE, SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
 from streamseg.propagate.carried import Carried, of_object
 from streamseg.propagate.looks import Flow, FlowFinder, Look, look
 from streamseg.propagate.origin import Origin
 from streamseg.propagate.planes import sample
-from streamseg.window import Plane
+from streamseg.window import Plane, Window
 
 _LONGEST_PATH = 90
 """Frames over which motion is remembered, for masks that come late."""
@@ -80,11 +79,23 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Step:
-    """How the object came to frame `seq`, as `Flow`, and its box there."""
+    """How the object came to frame `seq`.
+
+    Attributes:
+        seq: Which frame.
+        flow: Between the square before and the one there.
+        share: How much of each of its cells is about the object's; None where nothing is known of that.
+        seen: What the frame shows of it.
+    """
 
     seq: int
     flow: Flow
-    box: Box
+    share: Plane | None
+    seen: Look
+
+    def motion(self) -> tuple[float, float]:
+        """How far the object moved beside its box, in pixels."""
+        return (0.0, 0.0) if self.share is None else _motion(self.flow, self.share, self.seen.window)
 
 
 class Followed:
@@ -148,31 +159,39 @@ class Followed:
         before, self.seen, self.detection = self.seen, seen, detection
         if before is None or seen is None:
             return
-        flow = finder.between(before, seen)
+        flow, share = finder.between(before, seen), None
         if self.carried is not None:
             share = self.carried.share_after(flow)
             flow = of_object(flow, share)
             self.carried = self.carried.along(flow, share)
-        self._path.append(_Step(moment.seq, flow, detection.xyxy))
+        self._path.append(_Step(moment.seq, flow, share, seen))
         if self.opinion is not None:
             moved = sample(self.opinion.odds, np.asarray(cv2.resize(flow, self.opinion.odds.shape), np.float32), cv2.BORDER_REPLICATE)
             frames = self.opinion.frames + 1
             self.opinion = Opinion(self.opinion.moment, moved, frames) if frames <= _HEARD_FRAMES else None
 
-    def box_on(self, seq: int) -> Box | None:
-        """Its box on an earlier frame; None where that is not remembered."""
-        return next((step.box for step in reversed(self._path) if step.seq == seq), None)
+    def motion_since(self, seq: int, image: Image, finder: FlowFinder) -> tuple[float, float] | None:
+        """How far it has come from an earlier frame to a newer one than the newest, in pixels; None where that is not known.
 
-    def box_in(self, image: NDArray[np.uint8], finder: FlowFinder) -> Box | None:
+        Its boxes' errors do not count: what the boxes moved and what it moved beside them are summed up.
+        """
+        steps = [step for step in self._path if step.seq >= seq]
+        now = self.box_in(image, finder)
+        if now is None or not steps or steps[0].seq != seq:
+            return None
+        beside = [step.motion() for step in steps[1:]]
+        (x, y), (from_x, from_y) = _centre(now), _centre(steps[0].seen.box)
+        return x - from_x + sum(across for across, _ in beside), y - from_y + sum(down for _, down in beside)
+
+    def box_in(self, image: Image, finder: FlowFinder) -> Box | None:
         """Where its box must be in a newer frame by the flow of its mask alone; None where nothing is known of it."""
         box = self.detection.xyxy
         seen = None if self.seen is None or self.carried is None else look(image, box, self.seen.side)
         if self.seen is None or self.carried is None or seen is None:
             return None
         flow = finder.between(self.seen, seen)
-        share = self.carried.share_after(flow)
-        x, y = -np.average(flow.reshape(-1, 2), axis=0, weights=share.ravel() + 1e-6) * (seen.window.width, seen.window.height)
-        return box[0] + float(x), box[1] + float(y), box[2] + float(x), box[3] + float(y)
+        x, y = _motion(flow, self.carried.share_after(flow), seen.window)
+        return box[0] + x, box[1] + y, box[2] + x, box[3] + y
 
     def detection_at(self, box: Box) -> Detection:
         """The same object elsewhere."""
@@ -187,3 +206,13 @@ class Followed:
         evidence = self.carried.origin.appearance.evidence(self.seen.picture)
         self.carried = self.carried.checked(evidence)
         return self.carried.odds(self.seen, evidence, None if self.opinion is None else self.opinion.odds)
+
+
+def _motion(flow: Flow, share: Plane, window: Window) -> tuple[float, float]:
+    """How far the object moved in a square, in pixels of the frame."""
+    x, y = -np.average(flow.reshape(-1, 2), axis=0, weights=share.ravel() + 1e-6)
+    return float(x) * window.width, float(y) * window.height
+
+
+def _centre(box: Box) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2

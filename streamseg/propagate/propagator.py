@@ -129,12 +129,12 @@ class Propagator:
         return followed.detection if box is None else followed.detection_at(box)
 
     def _moved_on(self, followed: Followed, detection: Detection, found_on: int, image: Image) -> Detection:
-        """A detection of an older frame where flow finds it now: the object's newest box, corrected by what is known of the older one."""
-        then, now = followed.box_on(found_on), followed.box_in(image, self._finder)
-        if then is None or now is None:
+        """A detection of an older frame where flow finds it now."""
+        motion = followed.motion_since(found_on, image, self._finder)
+        if motion is None:
             return detection
-        left, top, right, bottom = (new + found - old for new, found, old in zip(now, detection.xyxy, then, strict=True))
-        return msgspec.structs.replace(detection, xyxy=(left, top, max(right, left), max(bottom, top)))
+        (x, y), box = motion, detection.xyxy
+        return msgspec.structs.replace(detection, xyxy=(box[0] + x, box[1] + y, box[2] + x, box[3] + y))
 
     def _associate(self, detections: Sequence[Detection]) -> tuple[list[Followed], list[Followed]]:
         """What is followed, or followed from now on, for each detection; and what no detection is of."""

@@ -200,7 +200,7 @@ def test_boxes_of_an_older_frame_are_moved_on() -> None:
         (item,) = propagator.follow(moment(seq), shown[seq].image, [detection(late, 1)], found_on=seq - 3)
         assert iou(item, shown[seq].masks[0]) > 0.85, seq
         true = shown[seq].masks[0]
-        assert true is not None and abs(item.detection.xyxy[0] - true.xyxy[0]) < 8
+        assert true is not None and abs(item.detection.xyxy[0] - true.xyxy[0]) < 6
 
 
 def test_masks_that_are_too_old_are_given_up() -> None:
