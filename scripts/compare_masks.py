@@ -50,8 +50,8 @@ class Answer:
 class LateSegmenter:
     """A segmenter that is asked every `interval` frames, and answers `latency` frames later."""
 
-    def __init__(self, segmenter: Segmenter[Any], refine: Refiner, interval: int, latency: int) -> None:
-        self._segmenter, self._refine, self._interval, self._latency = segmenter, refine, interval, latency
+    def __init__(self, segmenter: Segmenter[Any], interval: int, latency: int) -> None:
+        self._segmenter, self._interval, self._latency = segmenter, interval, latency
         self._pending: deque[Answer] = deque()
 
     def next(self, moment: Moment, image: Image, detections: Sequence[Detection]) -> tuple[Learnt, ...] | None:
@@ -63,7 +63,7 @@ class LateSegmenter:
     def _learnt(self, moment: Moment, image: Image, detections: Sequence[Detection]) -> tuple[Learnt, ...]:
         drawn = self._segmenter.decode(self._segmenter.encode(image), detections)
         return tuple(
-            Learnt(moment, detection, answer, None if answer.mask is None else remember(image, detection.xyxy, answer.mask, self._refine))
+            Learnt(moment, detection, answer, None if answer.mask is None else remember(image, detection.xyxy, answer.mask))
             for detection, answer in zip(detections, drawn, strict=True)
         )
 
@@ -136,12 +136,11 @@ def main(
     finding = "motion" if detector_weights is None else str(detector_weights)
     detector = create_detector(DetectorOptions(model=finding, conf=confidence, classes=tuple(classes) if classes else None))
     drawing = create_segmenter(SegmenterOptions(model=segmenter, weights=segmenter_weights))
-    refiner = Refiner()
     comparison = Comparison(
         detector,
         Tracker(confidence),
-        LateSegmenter(drawing, refiner, interval, latency),
-        Propagator(BUDGET, refiner),
+        LateSegmenter(drawing, interval, latency),
+        Propagator(BUDGET, Refiner()),
         Models(detector=detector.name, segmenter=drawing.name),
     )
     with VideoSink(output, fps) as sink, WorkDisplay("comparing", frames) as display:

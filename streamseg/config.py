@@ -142,7 +142,8 @@ class PropagateSettings(_Settings, frozen=True, kw_only=True):
     Attributes:
         enabled: Without it, an object has a mask only on the frame that the segmenter has answered.
         max_age_ms: Age beyond which a mask is given up. A scene that stands still is segmented anew at half of it.
-        refine: Whether the small segmenter of the package (`nano`) sharpens carried masks, one a frame.
+        refine: Whether the small segmenter of the package (`nano`) sharpens carried masks, one a frame; it is compared with the
+            segmenter once for each of its masks.
     """
 
     enabled: bool = True

@@ -51,7 +51,7 @@ class Mask:
         if not bits.size:
             return None
         left, top, width, height = cv2.boundingRect(bits.view(np.uint8))
-        return cls(x + left, y + top, np.array(bits[top : top + height, left : left + width])) if width else None
+        return cls(x + left, y + top, np.array(bits[top : top + height, left : left + width], order="C")) if width else None
 
     @property
     def width(self) -> int:

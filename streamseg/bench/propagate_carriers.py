@@ -112,11 +112,13 @@ class Propagated:
     def __init__(self, seq: int, start: Shown, refine: Refine | None = None) -> None:
         self._propagator = Propagator(_BUDGET, refine)
         detections = _detections(start.boxes)
-        masks = (mask for mask in start.masks if mask is not None)
+        boxes, masks = [each.xyxy for each in detections], [mask for mask in start.masks if mask is not None]
+        opinions = [None] * len(masks) if refine is None else refine(start.image, boxes)
+        origins = [remember(start.image, *known) for known in zip(boxes, masks, opinions, strict=True)]
         self._propagator.learn(
             [
-                Learnt(_moment(seq), each, ObjectMask(mask, SEGMENTED, predicted_iou=1.0), remember(start.image, each.xyxy, mask, refine))
-                for each, mask in zip(detections, masks, strict=True)
+                Learnt(_moment(seq), each, ObjectMask(mask, SEGMENTED, predicted_iou=1.0), origin)
+                for each, mask, origin in zip(detections, masks, origins, strict=True)
             ]
         )
         self._propagator.follow(_moment(seq), start.image, detections)

@@ -15,13 +15,13 @@ from streamseg.propagate.origin import Origin
 from streamseg.propagate.planes import blurred, places, remapped, sample_at, split, thinned
 from streamseg.window import Plane, paste
 
-Levels = NDArray[np.uint8]
+_Levels = NDArray[np.uint8]
 
 _FLOW_REACH = FLOW_SIDE / 40
 """Over how many cells the flow of the object's own pixels is averaged (standard deviation)."""
 _AT_FIRST, _A_FRAME, _BENT, _UNSEEN = 0.07, 0.033, 17.0, 0.12
-"""Uncertainty of an outline, 1 for the most: at first; what a frame adds to it anywhere; where a part moves otherwise than the whole,
-for each side of the square by which it does; and in a frame without flow."""
+"""Uncertainty of an outline, 1 for the most: at first; what a frame adds to it anywhere; where a place moves otherwise than the whole
+does on average, for each side of the square by which it does; and in a frame without flow."""
 _OPEN = 2 / 3
 """From which uncertainty on colours have their full weight."""
 _COLOUR = 3.0
@@ -102,7 +102,9 @@ class Carried:
         unseen = frames - self.frames
         if unseen <= 0:
             return self
-        return replace(self, way=self.way + _of_way(0, 0, unseen * _UNSEEN), frames=frames)
+        way = self.way.copy()
+        way[2] += np.float32(unseen * _UNSEEN)
+        return replace(self, way=way, frames=frames)
 
     def checked(self, evidence: Plane) -> Carried:
         """The same, or back at the origin's place in its square where that fits what colours say clearly better: flow has drifted."""
@@ -111,7 +113,9 @@ class Carried:
         resting = float((told * (2 * self.small - 1)).sum())
         if resting - carried <= _DRIFTED * abs(carried):
             return self
-        return replace(self, way=self.way * _of_way(0, 0, 1), share=self.small)
+        way = self.way.copy()
+        way[:2] = 0
+        return replace(self, way=way, share=self.small)
 
     def odds(self, seen: Look, evidence: Plane, opinion: Plane | None = None) -> Plane:
         """For each pixel of a look at the object, the logarithm of the odds that it is the object's: shape (side, side).
@@ -123,7 +127,7 @@ class Carried:
         """
         side = seen.side
         x, y, uncertainty = (_enlarged(plane, side) for plane in self.way)
-        share, soft, by_colour, by_opinion = split(sample_at(self.origin.planes, x, y, cv2.BORDER_REPLICATE))
+        share, soft, by_colour, by_opinion = split(sample_at(self.origin.planes, x, y))
         odds: Plane = _odds(_between(share, soft, uncertainty)) * np.float32(_HALF_LIFE / (_HALF_LIFE + self.frames))
         odds += _weighed(evidence, by_colour, uncertainty, _COLOUR, _COLOUR / _OPEN)
         if opinion is not None:
@@ -175,12 +179,8 @@ def of_object(flow: Flow, share: Plane) -> Flow:
     return np.asarray(cv2.merge((own_x * weight + x * rest, own_y * weight + y * rest)), np.float32)
 
 
-def _of_way(x: float, y: float, uncertainty: float) -> Plane:
-    return np.array((x, y, uncertainty), np.float32)[:, None, None]
-
-
 def _bending(x: Plane, y: Plane, share: Plane) -> Plane:
-    """How differently each place moves from the object as a whole, in sides of the square: shape (FLOW_SIDE, FLOW_SIDE)."""
+    """How differently each place moves from the object's mean, in sides of the square: shape (FLOW_SIDE, FLOW_SIDE)."""
     total = max(float(share.sum()), 1.0)
     return np.asarray(cv2.magnitude(x - np.vdot(x, share) / total, y - np.vdot(y, share) / total), np.float32)
 
@@ -189,7 +189,7 @@ def _enlarged(plane: Plane, side: int) -> Plane:
     return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _between(sharp: Levels, soft: Levels, uncertainty: Plane) -> Levels:
+def _between(sharp: _Levels, soft: _Levels, uncertainty: Plane) -> _Levels:
     """As sharp or soft as it is certain or not."""
     much = np.minimum(uncertainty, np.float32(1))
     much *= cv2.subtract(soft, sharp, dtype=cv2.CV_32F)
@@ -197,12 +197,12 @@ def _between(sharp: Levels, soft: Levels, uncertainty: Plane) -> Levels:
     return _levels(much, 1)
 
 
-def _levels(plane: Plane, scale: float) -> Levels:
+def _levels(plane: Plane, scale: float) -> _Levels:
     """Times `scale`, in 256 levels."""
     return np.asarray(cv2.convertScaleAbs(plane, alpha=scale), np.uint8)
 
 
-def _weighed(odds: Plane, trust: Levels, uncertainty: Plane, most: float, growth: float) -> Plane:
+def _weighed(odds: Plane, trust: _Levels, uncertainty: Plane, most: float, growth: float) -> Plane:
     """What else is known, by how far it is to be trusted, and the more the less certain the outline is."""
     weight = np.minimum(uncertainty * np.float32(growth / 255), np.float32(most / 255))
     weight *= trust
@@ -210,7 +210,7 @@ def _weighed(odds: Plane, trust: Levels, uncertainty: Plane, most: float, growth
     return np.asarray(weight, np.float32)
 
 
-def _odds(levels: Levels) -> Plane:
+def _odds(levels: _Levels) -> Plane:
     """The logarithm of the odds of what has been seen with that share, 255 for all, bounded by `_DOUBT`."""
     return np.asarray(cv2.LUT(levels, _odds_of_levels()), np.float32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import msgspec
@@ -19,8 +19,7 @@ from streamseg.window import Plane, Window
 _LONGEST_PATH = 90
 """Frames over which motion is remembered, for masks that come late."""
 _HEARD_FRAMES = 10
-"""Frames after which a carried mask counts no more than the small segmenter's opinion, and after which that is forgotten."""
-
+"""Frames after which the small segmenter's opinion is forgotten."""
 _FRESH_FRAMES = 3
 """For so long a mask is as good as the segmenter made it."""
 
@@ -84,18 +83,18 @@ class _Step:
     Attributes:
         seq: Which frame.
         flow: Between the square before and the one there.
-        share: How much of each of its cells is about the object's; None where nothing is known of that.
-        seen: What the frame shows of it.
+        share: How much of each of its cells is about the object's; None as long as no mask was learnt.
+        window: Of the square there.
     """
 
     seq: int
     flow: Flow
     share: Plane | None
-    seen: Look
+    window: Window
 
     def motion(self) -> tuple[float, float]:
-        """How far the object moved beside its box, in pixels."""
-        return (0.0, 0.0) if self.share is None else _motion(self.flow, self.share, self.seen.window)
+        """How far the object moved in its square, in pixels."""
+        return (0.0, 0.0) if self.share is None else _motion(self.flow, self.share, self.window)
 
 
 class Followed:
@@ -144,9 +143,11 @@ class Followed:
         self.learnt, self.carried = learnt, None
         if learnt.origin is not None:
             carried = Carried.starting(learnt.origin)
-            for step in self._path:
+            for place, step in enumerate(self._path):
                 if step.seq > learnt.moment.seq:
-                    carried = carried.along(step.flow, carried.share_after(step.flow))
+                    share = carried.share_after(step.flow)
+                    carried = carried.along(step.flow, share)
+                    self._path[place] = replace(step, share=share)
             # Motion that nobody has seen counts as well: then only the box has been followed.
             self.carried = carried.aged(now.seq - learnt.moment.seq)
 
@@ -158,13 +159,15 @@ class Followed:
         """Go on to a newer frame, where the detector found the object."""
         before, self.seen, self.detection = self.seen, seen, detection
         if before is None or seen is None:
+            if self.carried is not None:
+                self.carried = self.carried.aged(self.carried.frames + 1)
             return
         flow, share = finder.between(before, seen), None
         if self.carried is not None:
             share = self.carried.share_after(flow)
             flow = of_object(flow, share)
             self.carried = self.carried.along(flow, share)
-        self._path.append(_Step(moment.seq, flow, share, seen))
+        self._path.append(_Step(moment.seq, flow, share, seen.window))
         if self.opinion is not None:
             moved = sample(self.opinion.odds, np.asarray(cv2.resize(flow, self.opinion.odds.shape), np.float32), cv2.BORDER_REPLICATE)
             frames = self.opinion.frames + 1
@@ -173,25 +176,30 @@ class Followed:
     def motion_since(self, seq: int, image: Image, finder: FlowFinder) -> tuple[float, float] | None:
         """How far it has come from an earlier frame to a newer one than the newest, in pixels; None where that is not known.
 
-        Its boxes' errors do not count: what the boxes moved and what it moved beside them are summed up.
+        Its boxes' errors do not count: what its squares moved and what it moved in them are summed up.
         """
         steps = [step for step in self._path if step.seq >= seq]
-        now = self.box_in(image, finder)
-        if now is None or not steps or steps[0].seq != seq:
+        if not steps or steps[0].seq != seq:
             return None
-        beside = [step.motion() for step in steps[1:]]
-        (x, y), (from_x, from_y) = _centre(now), _centre(steps[0].seen.box)
-        return x - from_x + sum(across for across, _ in beside), y - from_y + sum(down for _, down in beside)
+        now = self._motion_in(image, finder)
+        if now is None:
+            return None
+        inside = [now, *(step.motion() for step in steps[1:])]
+        (x, y), (from_x, from_y) = _centre(steps[-1].window), _centre(steps[0].window)
+        return x - from_x + sum(across for across, _ in inside), y - from_y + sum(down for _, down in inside)
 
     def box_in(self, image: Image, finder: FlowFinder) -> Box | None:
         """Where its box must be in a newer frame by the flow of its mask alone; None where nothing is known of it."""
-        box = self.detection.xyxy
-        seen = None if self.seen is None or self.carried is None else look(image, box, self.seen.side)
+        motion, box = self._motion_in(image, finder), self.detection.xyxy
+        return None if motion is None else (box[0] + motion[0], box[1] + motion[1], box[2] + motion[0], box[3] + motion[1])
+
+    def _motion_in(self, image: Image, finder: FlowFinder) -> tuple[float, float] | None:
+        """How far it has come from the newest frame to a newer one."""
+        seen = None if self.seen is None or self.carried is None else look(image, self.detection.xyxy, self.seen.side)
         if self.seen is None or self.carried is None or seen is None:
             return None
         flow = finder.between(self.seen, seen)
-        x, y = _motion(flow, self.carried.share_after(flow), seen.window)
-        return box[0] + x, box[1] + y, box[2] + x, box[3] + y
+        return _motion(flow, self.carried.share_after(flow), seen.window)
 
     def detection_at(self, box: Box) -> Detection:
         """The same object elsewhere."""
@@ -214,5 +222,5 @@ def _motion(flow: Flow, share: Plane, window: Window) -> tuple[float, float]:
     return float(x) * window.width, float(y) * window.height
 
 
-def _centre(box: Box) -> tuple[float, float]:
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+def _centre(window: Window) -> tuple[float, float]:
+    return (window.left + window.right) / 2, (window.top + window.bottom) / 2

@@ -63,14 +63,14 @@ class FlowFinder:
 
     def __init__(self) -> None:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        # Half the square's resolution, and closer patches than usual: limbs and outlines are seen that a quarter blurs.
-        self._search.setFinestScale(1)
-        self._search.setPatchStride(3)
+        self._search.setPatchStride(3)  # closer than usual: so limbs are seen
 
     def between(self, before: Look, after: Look) -> Flow:
         """Where each place of `after` was in `before`."""
         side = after.grey.shape[0]
         earlier = before.grey if before.grey.shape == after.grey.shape else cv2.resize(before.grey, (side, side))
+        # Half the square's resolution shows outlines that a quarter blurs. The search forgets it where a square was too small for that.
+        self._search.setFinestScale(1)
         found = self._search.calc(after.grey, earlier, None)  # type: ignore[call-overload]  # None asks for a new array
         flow = cv2.resize(found, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_LINEAR)
         return np.asarray(flow, np.float32) * np.float32(1 / side)

@@ -29,7 +29,8 @@ _NEARBY = 1 / 32
 
 
 Refine = Callable[[Image, Sequence[Box]], Sequence[Plane]]
-"""The small segmenter: a frame and boxes to the logarithm of the odds for each pixel of each box's square (`streamseg.window`)."""
+"""The small segmenter: a frame and boxes to the logarithm of the odds for each pixel of each box's square (`streamseg.window`), zero
+everywhere for a box outside the frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,14 +52,14 @@ class Origin:
         return self.planes[..., 0]
 
 
-def remember(image: Image, box: Box, mask: Mask, refine: Refine | None = None) -> Origin | None:
+def remember(image: Image, box: Box, mask: Mask, opinion: Plane | None = None) -> Origin | None:
     """Remember an object.
 
     Args:
         image: The frame, shape (height, width, 3), uint8, BGR.
         box: Of the object, in its pixels.
         mask: Of the object; it may leave the box.
-        refine: The small segmenter, where carried masks are refined, to see how far it is to be trusted with this object.
+        opinion: What the small segmenter says of it (see `Refine`), which tells how far it is to be trusted with this object.
 
     Returns:
         None where the box lies outside the frame.
@@ -70,7 +71,7 @@ def remember(image: Image, box: Box, mask: Mask, refine: Refine | None = None) -
     picture = crop(image, window, ORIGIN_SIDE)
     appearance = learn(picture, share)
     by_colour = _trust(appearance.evidence(picture), share)
-    by_opinion = np.full_like(share, _UNKNOWN) if refine is None else _trust(_resized(refine(image, [box])[0]), share)
+    by_opinion = np.full_like(share, _UNKNOWN) if opinion is None else _trust(_resized(opinion), share)
     planes = np.stack((share, blurred(share, _SOFTEST * ORIGIN_SIDE), by_colour, by_opinion), axis=-1)
     return Origin(np.rint(planes * 255).astype(np.uint8), appearance)
 

@@ -24,12 +24,19 @@ def outlined(chance: np.random.Generator, half_height: float, half_width: float)
 
 
 def textured(chance: np.random.Generator, height: int, width: int, *, contrast: float) -> Image:
-    """A colour under patches of light and shade of every size, the finer the fainter, as pictures of nature have them."""
+    """A colour under patches of light and shade of every size, the finer the fainter, as pictures of nature have them.
+
+    Args:
+        chance: Where chance comes from.
+        height: In pixels.
+        width: The same.
+        contrast: About how much the largest patches differ, in grey levels.
+    """
     light = np.full((height, width, 3), chance.uniform(60, 195, 3), np.float32)
     cells = 2
     while cells <= max(height, width):
-        shape = (max(2, cells * height // max(height, width)), cells)
-        patches = (chance.standard_normal((*shape, 1)) + _COLOURED * chance.standard_normal((*shape, 3))).astype(np.float32)
+        rows, columns = (max(2, cells * side // max(height, width)) for side in (height, width))
+        patches = (chance.standard_normal((rows, columns, 1)) + _COLOURED * chance.standard_normal((rows, columns, 3))).astype(np.float32)
         light += contrast * cells**-0.4 * np.asarray(cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC))
         cells *= 2
     texture: Image = np.clip(light, 0, 255).astype(np.uint8)

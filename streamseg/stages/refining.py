@@ -8,6 +8,7 @@ import numpy as np
 
 from streamseg.config import Config
 from streamseg.messages import Box, Image
+from streamseg.models.nano import SIDE
 from streamseg.models.nano.drawing import Network, answers
 from streamseg.models.segmenter_names import NANO
 from streamseg.window import Plane
@@ -22,9 +23,11 @@ class Refiner:
         self._network: Network = OnnxNetwork(None, threads=1)
 
     def __call__(self, image: Image, boxes: Sequence[Box]) -> list[Plane]:
-        """What it thinks of each box in the frame, by its own judgement of how well it sees it: see `propagator.Refine`."""
-        thoughts = answers(self._network, image, boxes, [None] * len(boxes))
-        return [answer.logits * np.float32(answer.predicted_iou) for answer in thoughts]
+        """What it thinks of each box, by its own judgement of how well it sees it: see `streamseg.propagate.origin.Refine`."""
+        thoughts = [np.zeros((SIDE, SIDE), np.float32)] * len(boxes)
+        for answer in answers(self._network, image, boxes, [None] * len(boxes)):
+            thoughts[answer.place] = answer.logits * np.float32(answer.predicted_iou)
+        return thoughts
 
 
 def refiner_of(config: Config, segmenter: str) -> Refiner | None:

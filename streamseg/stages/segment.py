@@ -137,7 +137,7 @@ class SegmentStage(Stage):
             seq=frame.seq,
             pts_ns=frame.pts_ns,
             detections=detections,
-            objects=tuple(self._pack(image, *pair) for pair in zip(detections, answers, strict=True)),
+            objects=self._pack(image, detections, answers),
             t_encoded_ns=t_encoded_ns,
             t_decoded_ns=t_decoded_ns,
             overrun=self._overrun,
@@ -153,12 +153,17 @@ class SegmentStage(Stage):
             answers += self._segmenter.decode(embedding, detections[first : first + _BATCH])
         return answers
 
-    def _pack(self, image: Image, detection: Detection, answer: ObjectMask) -> PackedObjectMask:
-        """An answer, and what its mask is carried from: that is worked out here, where nothing waits for it."""
-        if answer.mask is None or not self.config.carries_masks:
-            return pack_object_mask(answer)
-        origin = remember(image, detection.xyxy, answer.mask, self._refiner)
-        return pack_object_mask(answer, None if origin is None else pack_origin(origin))
+    def _pack(self, image: Image, detections: Sequence[Detection], answers: Sequence[ObjectMask]) -> tuple[PackedObjectMask, ...]:
+        """The answers, and what their masks are carried from: that is worked out here, where nothing waits for it."""
+        if not self.config.carries_masks:
+            return tuple(pack_object_mask(answer) for answer in answers)
+        opinions = [None] * len(answers) if self._refiner is None else self._refiner(image, [each.xyxy for each in detections])
+        triples = zip(detections, answers, opinions, strict=True)
+        origins = (None if answer.mask is None else remember(image, each.xyxy, answer.mask, opinion) for each, answer, opinion in triples)
+        return tuple(
+            pack_object_mask(answer, None if origin is None else pack_origin(origin))
+            for answer, origin in zip(answers, origins, strict=True)
+        )
 
 
 def _say_exporting(done: int, total: int) -> None:

@@ -203,6 +203,34 @@ def test_boxes_of_an_older_frame_are_moved_on() -> None:
         assert true is not None and abs(item.detection.xyxy[0] - true.xyxy[0]) < 6
 
 
+def test_a_late_box_of_an_object_that_leaves_the_frame_is_moved_on() -> None:
+    """Boxes are of the whole star, three frames late; until half of it is out to the left."""
+    shown = film(30, [sprite(1)], lambda _, frame: (110 - 6 * frame, 180, 1, 0))
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq, one in enumerate(shown[:4]):
+        follow(propagator, seq, one)
+    for seq in range(4, 19):
+        late = detection(Mask(0, 0, np.ones((1, 1), np.bool_)), 1, (60 - 6.0 * (seq - 3), 130, 160 - 6.0 * (seq - 3), 230))
+        (item,) = propagator.follow(moment(seq), shown[seq].image, [late], found_on=seq - 3)
+        assert abs(item.detection.xyxy[0] - (60 - 6 * seq)) < 5, seq
+
+
+def test_motion_from_before_the_mask_came_counts() -> None:
+    """The detector speaks on every fourth frame, of the frame before the last; the mask of frame 0 comes with frame 13."""
+    shown = straight(8)
+    propagator = Propagator(BUDGET)
+    follow(propagator, 0, shown[0])
+    for seq in range(1, 17):
+        if seq == 13:
+            propagator.learn([learnt(0, shown[0])])
+        late = shown[seq - 2].masks[0] if seq % 4 == 0 else None
+        found = None if late is None else [detection(late, 1)]
+        (item,) = propagator.follow(moment(seq), shown[seq].image, found, found_on=seq - 2)
+    true = shown[16].masks[0]
+    assert true is not None and abs(item.detection.xyxy[0] - true.xyxy[0]) < 8
+
+
 def test_masks_that_are_too_old_are_given_up() -> None:
     shown = straight(5)
     propagator = Propagator(Budget(max_age_ns=5 * FRAME_NS))
