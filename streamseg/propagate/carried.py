@@ -19,9 +19,9 @@ _Levels = NDArray[np.uint8]
 
 _FLOW_REACH = FLOW_SIDE / 40
 """Over how many cells the flow of the object's own pixels is averaged (standard deviation)."""
-_AT_FIRST, _A_FRAME, _BENT, _UNSEEN = 0.07, 0.033, 17.0, 0.12
-"""Uncertainty of an outline, 1 for the most: at first; what a frame adds to it anywhere; where a place moves otherwise than the whole
-does on average, for each side of the square by which it does; and in a frame without flow."""
+_AT_FIRST, _A_FRAME, _BENT, _UNSEEN = 0.07, 0.033, 22.0, 0.12
+"""Uncertainty of an outline, 1 for the most: at first; what a frame adds to it anywhere; where a place moves otherwise than the whole,
+for each side of the square by which it does; and in a frame without flow."""
 _OPEN = 2 / 3
 """From which uncertainty on colours have their full weight."""
 _COLOUR = 3.0
@@ -45,6 +45,8 @@ _BOX_TOLERANCE = 0.03
 _BOX_SPREAD = 0.03
 _BOX_WEIGHT = 5.0
 _BOX_MOST = 10.0
+_LEAST_SPREAD = 0.1
+"""Of an object's cells along an axis, in squared sides of the square, below which a stretch cannot be told."""
 _CENTRES: Plane = (np.arange(FLOW_SIDE, dtype=np.float32) + np.float32(0.5)) / np.float32(FLOW_SIDE)
 """Of the cells of flow, in sides of the square."""
 
@@ -180,9 +182,21 @@ def of_object(flow: Flow, share: Plane) -> Flow:
 
 
 def _bending(x: Plane, y: Plane, share: Plane) -> Plane:
-    """How differently each place moves from the object's mean, in sides of the square: shape (FLOW_SIDE, FLOW_SIDE)."""
-    total = max(float(share.sum()), 1.0)
-    return np.asarray(cv2.magnitude(x - np.vdot(x, share) / total, y - np.vdot(y, share) / total), np.float32)
+    """How differently each place moves from the object as a whole, in sides of the square: shape (FLOW_SIDE, FLOW_SIDE).
+
+    As a whole it moves and is stretched, if only because its boxes are not exact.
+    """
+    stretched_x, stretched_y = _stretched(x, share), _stretched(y.T, share.T)[:, None]
+    return np.asarray(cv2.magnitude(x - stretched_x, y - stretched_y), np.float32)
+
+
+def _stretched(along: Plane, share: Plane) -> Plane:
+    """The line that fits an axis' part of the flow best, along that axis: shape (FLOW_SIDE,)."""
+    weights, total = share.sum(axis=0), max(float(share.sum()), 1.0)
+    from_middle = _CENTRES - np.float32(_CENTRES @ weights / total)
+    sums = (along * share).sum(axis=0)
+    slope = from_middle @ sums / max(float(from_middle**2 @ weights), _LEAST_SPREAD)
+    return np.asarray(sums.sum() / total + slope * from_middle, np.float32)
 
 
 def _enlarged(plane: Plane, side: int) -> Plane:
