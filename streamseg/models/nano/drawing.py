@@ -19,8 +19,6 @@ Network = Callable[[Planes, Planes], tuple[Planes, Planes]]
 
 _BATCH = 16
 """Boxes at once: more are no faster a box, and take more memory."""
-_MUCH_THE_SAME = 0.9
-"""IoU; above it, on photographs held out from training, priors are better than what is drawn from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +41,8 @@ def draw_masks(network: Network, image: Image, boxes: Sequence[Box], priors: Seq
         network: What computes.
         image: Shape (height, width, 3), uint8, BGR.
         boxes: In pixels of the frame; they may leave it.
-        priors: For each box the mask that is believed to be there, such as one carried from an older frame, or None. One that the network
-            hardly differs from is the answer, unchanged.
+        priors: For each box the mask that is believed to be there, such as one carried from an older frame, or None. One that agrees with
+            what is drawn from it at least as well as that is expected to agree with the truth is the answer, unchanged.
 
     Returns:
         One answer for each box, in the order given.
@@ -54,7 +52,7 @@ def draw_masks(network: Network, image: Image, boxes: Sequence[Box], priors: Seq
     drawn = [Drawn(None, 0.0)] * len(boxes)
     for answer in answers(network, image, boxes, given):
         mask = paste(answer.logits, answer.window, width, height)
-        drawn[answer.place] = Drawn(_settled(mask, given[answer.place]), answer.predicted_iou)
+        drawn[answer.place] = Drawn(_settled(mask, given[answer.place], answer.predicted_iou), answer.predicted_iou)
     return drawn
 
 
@@ -89,9 +87,9 @@ def answers(network: Network, image: Image, boxes: Sequence[Box], priors: Sequen
             yield Answer(place, window, logit, float(quality))
 
 
-def _settled(answer: Mask | None, prior: Mask | None) -> Mask | None:
-    """The prior where the answer is much the same: of such two, the one that was not drawn in so few pixels is more often right."""
-    return prior if answer is not None and prior is not None and answer.iou(prior) >= _MUCH_THE_SAME else answer
+def _settled(answer: Mask | None, prior: Mask | None, predicted_iou: float) -> Mask | None:
+    """The prior where nothing says that the answer is the better one."""
+    return prior if answer is not None and prior is not None and answer.iou(prior) >= predicted_iou else answer
 
 
 def normalise(crops: Sequence[Image]) -> Planes:
