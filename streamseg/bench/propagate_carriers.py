@@ -13,7 +13,7 @@ from streamseg.bench.propagate_footage import Shown
 from streamseg.masks import Mask
 from streamseg.messages import SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
 from streamseg.propagate.followed import Learnt, Moment
-from streamseg.propagate.origin import Refine, remember
+from streamseg.propagate.origin import Refine, remember_all
 from streamseg.propagate.propagator import Budget, Propagator
 
 _FRAME_NS = 1_000_000_000 // 30
@@ -113,8 +113,7 @@ class Propagated:
         self._propagator = Propagator(_BUDGET, refine)
         detections = _detections(start.boxes)
         boxes, masks = [each.xyxy for each in detections], [mask for mask in start.masks if mask is not None]
-        opinions = [None] * len(masks) if refine is None else refine(start.image, boxes)
-        origins = [remember(start.image, *known) for known in zip(boxes, masks, opinions, strict=True)]
+        origins = remember_all(start.image, boxes, masks, refine)
         self._propagator.learn(
             [
                 Learnt(_moment(seq), each, ObjectMask(mask, SEGMENTED, predicted_iou=1.0), origin)

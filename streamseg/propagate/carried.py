@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from streamseg.masks import Mask
 from streamseg.propagate.looks import FLOW_SIDE, Flow, Look
 from streamseg.propagate.origin import Origin
-from streamseg.propagate.planes import blurred, places, remapped, sample_at, split, thinned
+from streamseg.propagate.planes import blurred, places, remapped, resized, sample_at, split, thinned
 from streamseg.window import Plane, paste
 
 _Levels = NDArray[np.uint8]
@@ -128,15 +128,15 @@ class Carried:
             opinion: What the small segmenter says of it, in any resolution.
         """
         side = seen.side
-        x, y, uncertainty = (_enlarged(plane, side) for plane in self.way)
+        x, y, uncertainty = (resized(plane, side) for plane in self.way)
         share, soft, by_colour, by_opinion = split(sample_at(self.origin.planes, x, y))
         odds: Plane = _odds(_between(share, soft, uncertainty)) * np.float32(_HALF_LIFE / (_HALF_LIFE + self.frames))
         odds += _weighed(evidence, by_colour, uncertainty, _COLOUR, _COLOUR / _OPEN)
         if opinion is not None:
-            odds += _weighed(_enlarged(opinion, side), by_opinion, uncertainty, _OPINION, _OPINION)
+            odds += _weighed(resized(opinion, side), by_opinion, uncertainty, _OPINION, _OPINION)
         rest = self.rest * np.float32(_REST * min(1.0, self.frames / _REST_FRAMES))
         rest -= _outside(seen)
-        odds += _enlarged(rest, side)
+        odds += resized(rest, side)
         return odds
 
 
@@ -197,10 +197,6 @@ def _stretched(along: Plane, share: Plane) -> Plane:
     sums = (along * share).sum(axis=0)
     slope = from_middle @ sums / max(float(from_middle**2 @ weights), _LEAST_SPREAD)
     return np.asarray(sums.sum() / total + slope * from_middle, np.float32)
-
-
-def _enlarged(plane: Plane, side: int) -> Plane:
-    return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _between(sharp: _Levels, soft: _Levels, uncertainty: Plane) -> _Levels:

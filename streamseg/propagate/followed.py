@@ -13,7 +13,7 @@ from streamseg.messages import NONE, SEGMENTED, Box, Detection, Image, ObjectMas
 from streamseg.propagate.carried import Carried, of_object
 from streamseg.propagate.looks import Flow, FlowFinder, Look, look
 from streamseg.propagate.origin import Origin
-from streamseg.propagate.planes import sample
+from streamseg.propagate.planes import resized, sample
 from streamseg.window import Plane, Window
 
 _LONGEST_PATH = 90
@@ -169,7 +169,7 @@ class Followed:
             self.carried = self.carried.along(flow, share)
         self._path.append(_Step(moment.seq, flow, share, seen.window))
         if self.opinion is not None:
-            moved = sample(self.opinion.odds, np.asarray(cv2.resize(flow, self.opinion.odds.shape), np.float32), cv2.BORDER_REPLICATE)
+            moved = sample(self.opinion.odds, resized(flow, self.opinion.odds.shape[0]), cv2.BORDER_REPLICATE)
             frames = self.opinion.frames + 1
             self.opinion = Opinion(self.opinion.moment, moved, frames) if frames <= _HEARD_FRAMES else None
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
 from streamseg.propagate.appearance import Appearance, learn
-from streamseg.propagate.planes import blurred
+from streamseg.propagate.planes import blurred, resized
 from streamseg.window import Plane, crop, mask_plane, window_around
 
 ORIGIN_SIDE: Final = 192
@@ -71,15 +71,19 @@ def remember(image: Image, box: Box, mask: Mask, opinion: Plane | None = None) -
     picture = crop(image, window, ORIGIN_SIDE)
     appearance = learn(picture, share)
     by_colour = _trust(appearance.evidence(picture), share)
-    by_opinion = np.full_like(share, _UNKNOWN) if opinion is None else _trust(_resized(opinion), share)
+    by_opinion = np.full_like(share, _UNKNOWN) if opinion is None else _trust(resized(opinion, ORIGIN_SIDE), share)
     planes = np.stack((share, blurred(share, _SOFTEST * ORIGIN_SIDE), by_colour, by_opinion), axis=-1)
     return Origin(np.rint(planes * 255).astype(np.uint8), appearance)
+
+
+def remember_all(image: Image, boxes: Sequence[Box], masks: Sequence[Mask | None], refine: Refine | None = None) -> list[Origin | None]:
+    """Remember the objects of a frame as `remember` does, each with what the small segmenter says of it; None for one without a mask."""
+    known = [(box, mask) for box, mask in zip(boxes, masks, strict=True) if mask is not None]
+    opinions = [None] * len(known) if refine is None else refine(image, [box for box, _ in known])
+    origins = iter([remember(image, box, mask, opinion) for (box, mask), opinion in zip(known, opinions, strict=True)])
+    return [None if mask is None else next(origins) for mask in masks]
 
 
 def _trust(evidence: Plane, share: Plane) -> Plane:
     right = 1 / (1 + np.exp(-2 * evidence * (2 * share - 1)))
     return np.asarray(cv2.GaussianBlur(right, (0, 0), _NEARBY * ORIGIN_SIDE) ** _DOUBT, np.float32)
-
-
-def _resized(opinion: Plane) -> Plane:
-    return np.asarray(cv2.resize(opinion, (ORIGIN_SIDE, ORIGIN_SIDE), interpolation=cv2.INTER_LINEAR), np.float32)

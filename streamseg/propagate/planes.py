@@ -1,4 +1,4 @@
-"""Squares of numbers: sampled elsewhere, thinned out, blurred."""
+"""Squares of numbers: sampled elsewhere, resized, thinned out, blurred."""
 
 from __future__ import annotations
 
@@ -46,6 +46,11 @@ def remapped(plane: _Pixels, x: Plane, y: Plane, border: int) -> _Pixels:
 def _along(side: int, of_side: int) -> Plane:
     """Where the pixels of one square lie along another of the same window, in pixels of the other: shape (side,)."""
     return ((np.arange(side) + 0.5) * (of_side / side) - 0.5).astype(np.float32)
+
+
+def resized(plane: Plane, side: int) -> Plane:
+    """A square, of one plane or several, in another resolution."""
+    return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def split(planes: _Pixels) -> Sequence[_Pixels]:

@@ -19,7 +19,7 @@ from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
 from streamseg.models.mobile_sam.segmenter import MobileSam
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
-from streamseg.propagate.origin import remember
+from streamseg.propagate.origin import remember_all
 from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.attention import Attention, time_for_decoding_ns
 from streamseg.stages.base import Stage, Station
@@ -157,9 +157,8 @@ class SegmentStage(Stage):
         """The answers, and what their masks are carried from: that is worked out here, where nothing waits for it."""
         if not self.config.carries_masks:
             return tuple(pack_object_mask(answer) for answer in answers)
-        opinions = [None] * len(answers) if self._refiner is None else self._refiner(image, [each.xyxy for each in detections])
-        triples = zip(detections, answers, opinions, strict=True)
-        origins = (None if answer.mask is None else remember(image, each.xyxy, answer.mask, opinion) for each, answer, opinion in triples)
+        boxes, masks = [each.xyxy for each in detections], [answer.mask for answer in answers]
+        origins = remember_all(image, boxes, masks, self._refiner)
         return tuple(
             pack_object_mask(answer, None if origin is None else pack_origin(origin))
             for answer, origin in zip(answers, origins, strict=True)

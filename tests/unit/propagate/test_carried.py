@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from moving_scenes import HEIGHT, WIDTH, background, film, sprite
@@ -8,8 +10,9 @@ from streamseg.masks import Mask
 from streamseg.messages import Box, Image
 from streamseg.propagate.carried import Carried, draw, expected_iou
 from streamseg.propagate.looks import FLOW_SIDE, FlowFinder, look
-from streamseg.propagate.origin import ORIGIN_SIDE, Origin, remember
+from streamseg.propagate.origin import ORIGIN_SIDE, Origin, remember, remember_all
 from streamseg.propagate.planes import sample
+from streamseg.window import Plane
 
 
 def test_flow_says_where_each_place_was_before() -> None:
@@ -95,6 +98,20 @@ def test_the_small_segmenter_counts_as_far_as_it_gave_the_mask_rightly(then: flo
     change = carried.odds(seen, evidence, np.full((96, 96), 6, np.float32)) - carried.odds(seen, evidence)
     assert bool(change[48, 48] > 3) is counts
     assert bool(change[2, 2] > 3) is not counts
+
+
+def test_objects_are_remembered_in_their_order_and_only_those_with_masks_are_asked_about() -> None:
+    image, box, mask = still()
+    elsewhere = (20.0, 20.0, 90.0, 90.0)
+    asked: list[Box] = []
+
+    def refine(_: Image, boxes: Sequence[Box]) -> list[Plane]:
+        asked.extend(boxes)
+        return [np.zeros((96, 96), np.float32) for _ in boxes]
+
+    first, last = remember_all(image, [elsewhere, box], [None, mask], refine)
+    assert first is None and last is not None and asked == [box]
+    assert np.array_equal(last.share, remembered().share)
 
 
 def test_frames_without_flow_make_an_outline_uncertain() -> None:
