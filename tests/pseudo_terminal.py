@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -30,11 +31,13 @@ class Terminal:
             [sys.executable, "-m", "streamseg.cli", *arguments], cwd=place.folder, stdin=slave, stdout=slave, stderr=slave, env=environment
         )
         os.close(slave)
-        self._written = b""
+        self._written = ""
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
+        # A piece may end within a character.
+        decoder = codecs.getincrementaldecoder("utf-8")()
         while True:
             try:
                 piece = os.read(self._master, 65536)
@@ -42,12 +45,12 @@ class Terminal:
                 return
             if not piece:
                 return
-            self._written += piece
+            self._written += decoder.decode(piece)
 
     @property
     def text(self) -> str:
         """What was written, without the codes that move the cursor and colour the text."""
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._written.decode())
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._written)
 
     def close(self) -> None:
         self.process.kill()
