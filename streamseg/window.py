@@ -50,6 +50,10 @@ class Window:
         """In pixels of the frame."""
         return self.bottom - self.top
 
+    def within(self, width: int, height: int) -> Window:
+        """The part of it that lies in a frame of that size."""
+        return Window(max(self.left, 0), max(self.top, 0), min(self.right, width), min(self.bottom, height))
+
 
 def window_around(box: Box, width: int, height: int) -> Window | None:
     """The window of a box, of the part of it that lies in a frame of that size; None for a box that lies outside."""
@@ -67,10 +71,10 @@ def window_around(box: Box, width: int, height: int) -> Window | None:
 def crop(image: Image, window: Window, side: int) -> Image:
     """What a window shows of a frame of shape (height, width, channels), or (height, width): `side` x `side`, grey outside."""
     height, width = image.shape[:2]
-    left, top, right, bottom = max(window.left, 0), max(window.top, 0), min(window.right, width), min(window.bottom, height)
-    inside = image[top:bottom, left:right]
-    if (left, top, right, bottom) != (window.left, window.top, window.right, window.bottom):
-        border = (top - window.top, window.bottom - bottom, left - window.left, window.right - right)
+    shown = window.within(width, height)
+    inside = image[shown.top : shown.bottom, shown.left : shown.right]
+    if shown != window:
+        border = (shown.top - window.top, window.bottom - shown.bottom, shown.left - window.left, window.right - shown.right)
         inside = np.asarray(cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT, value=(_GREY, _GREY, _GREY)), np.uint8)
     between = side << _halvings(window, side)
     if between > side:

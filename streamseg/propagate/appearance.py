@@ -7,6 +7,7 @@ SnapCut", 2009), learnt from one mask and asked for the odds of each pixel of a 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +19,8 @@ from streamseg.messages import Image
 from streamseg.propagate.planes import blurred
 from streamseg.window import Plane
 
-_LEVELS = 16
+_BITS = 4
+_LEVELS = 2**_BITS
 """Of each colour channel."""
 _COLOURS = _LEVELS**3
 _STEP = 255 / (_LEVELS - 1)
@@ -51,15 +53,28 @@ class Appearance:
     columns: NDArray[np.uint16]
     odds: NDArray[np.int8]
 
-    def evidence(self, picture: Image) -> Plane:
-        """For each pixel of a square, shape (side, side, 3), the logarithm of the odds that it is the object's, -CERTAIN to CERTAIN."""
-        side = picture.shape[0]
-        blue, green, red = cv2.split(cv2.LUT(picture, _nearest_levels()))
-        colours = np.bitwise_or(np.bitwise_or(blue, green, out=blue), red, out=blue)
-        places = _cells(side) * self.odds.shape[1] + self.columns.take(colours)
-        found = self.odds.reshape(-1).take(places).astype(np.float32)
-        evidence: Plane = blurred(found, side * _SMOOTHING) * np.float32(1 / _SCALE)
-        return evidence
+    def odds_at(self, cells: NDArray[np.int32], colours: NDArray[np.uint16]) -> NDArray[np.int8]:
+        """The odds of pixels in those cells that have those colours, as in `odds`; any shape."""
+        found: NDArray[np.int8] = self.odds.reshape(-1).take(cells * self.odds.shape[1] + self.columns.take(colours))
+        return found
+
+
+def evidence(appearances: Sequence[Appearance], pictures: Image) -> Plane:
+    """For each pixel of n squares, the logarithm of the odds that it is the object's, -CERTAIN to CERTAIN: shape (n, side, side).
+
+    Args:
+        appearances: One for each square.
+        pictures: Shape (n, side, side, 3), uint8, BGR.
+    """
+    side = pictures.shape[1]
+    blue, green, red = cv2.split(cv2.convertScaleAbs(pictures.reshape(-1, side, 3), alpha=1 / _STEP))
+    np.left_shift(green, _BITS, out=green)
+    # The low byte and the high one of each colour's number.
+    colours = cv2.merge((np.bitwise_or(green, red, out=green), blue)).view("<u2").reshape(-1, side, side)
+    found = np.stack([each.odds_at(_cells(side), one) for each, one in zip(appearances, colours, strict=True)])
+    odds: Plane = blurred(found.astype(np.float32), side * _SMOOTHING)
+    odds *= np.float32(1 / _SCALE)
+    return odds
 
 
 def learn(picture: Image, share: Plane) -> Appearance:
@@ -117,10 +132,3 @@ def _cells(side: int) -> NDArray[np.int32]:
     """The cell of each pixel of a square: shape (side, side)."""
     along = np.arange(side, dtype=np.int32) * _CELLS // side
     return along[:, None] * _CELLS + along[None, :]
-
-
-@functools.lru_cache(maxsize=1)
-def _nearest_levels() -> NDArray[np.uint16]:
-    """For each value of each channel its nearest level, shifted to its place in a colour's number: shape (1, 256, 3)."""
-    nearest = np.rint(np.arange(256) / _STEP).astype(np.uint16)
-    return np.stack((nearest * _LEVELS**2, nearest * _LEVELS, nearest), axis=-1)[None]

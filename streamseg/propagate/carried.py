@@ -1,8 +1,12 @@
-"""One mask on its way: where each of its pixels comes from, and what is drawn from that on a newer frame."""
+"""Masks on their way: where each of their pixels comes from, and what is drawn from that on a newer frame.
+
+The masks of a frame's objects are carried together (see `planes`).
+"""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -10,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.masks import Mask
-from streamseg.propagate.looks import FLOW_SIDE, Flow, Look
-from streamseg.propagate.origin import Origin
-from streamseg.propagate.planes import blurred, places, remapped, resized, sample_at, split, thinned
+from streamseg.propagate.looks import Flow, Look
+from streamseg.propagate.origin import ORIGIN_SIDE, Origin
+from streamseg.propagate.planes import FLOW_SIDE, blurred, enlarged, merged, resized, sample, split, thinned
 from streamseg.window import Plane, paste
 
 _Levels = NDArray[np.uint8]
@@ -61,7 +65,7 @@ class Carried:
         filled: Its mean.
         rest: Odds by the outline as it was at the origin, in the same shape.
         way: For each place of the newest square, how far away its pixel was in the origin's, x and y as in `Flow`, and how uncertain an
-            outline is there, from 0 on: shape (3, FLOW_SIDE, FLOW_SIDE).
+            outline is there, from 0 on: shape (FLOW_SIDE, FLOW_SIDE, 3).
         share: How much of each cell of the newest square is about the object's: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1.
         frames: How many steps it has come.
     """
@@ -80,24 +84,9 @@ class Carried:
         size = (FLOW_SIDE, FLOW_SIDE)
         small = np.asarray(cv2.resize(origin.share, size, interpolation=cv2.INTER_AREA), np.float32) * np.float32(1 / 255)
         rest = _odds(_levels(np.asarray(cv2.GaussianBlur(small, (0, 0), _REST_BLUR * FLOW_SIDE), np.float32), 255))
-        way = np.zeros((3, *size), np.float32)
-        way[2] = _AT_FIRST
+        way = np.zeros((*size, 3), np.float32)
+        way[..., 2] = _AT_FIRST
         return cls(origin, small, float(small.mean()), rest, way, small, 0)
-
-    def share_after(self, flow: Flow) -> Plane:
-        """How much of each cell is about the object's after a further step: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1."""
-        x, y = split(flow)
-        return sample_at(self.small, self.way[0] + x, self.way[1] + y)
-
-    def along(self, flow: Flow, share: Plane) -> Carried:
-        """One step further, by the flow between the newest square so far and the next, and by what `share_after` says of it."""
-        x, y = split(flow)
-        from_x, from_y = places(x, y, FLOW_SIDE)
-        way = np.stack([remapped(plane, from_x, from_y, cv2.BORDER_REPLICATE) for plane in self.way])
-        way[0] += x
-        way[1] += y
-        way[2] += _bending(x, y, share) * np.float32(_BENT) + np.float32(_A_FRAME)
-        return replace(self, way=way, share=share, frames=self.frames + 1)
 
     def aged(self, frames: int) -> Carried:
         """The same, come at least so many steps."""
@@ -105,39 +94,68 @@ class Carried:
         if unseen <= 0:
             return self
         way = self.way.copy()
-        way[2] += np.float32(unseen * _UNSEEN)
+        way[..., 2] += np.float32(unseen * _UNSEEN)
         return replace(self, way=way, frames=frames)
 
-    def checked(self, evidence: Plane) -> Carried:
-        """The same, or back at the origin's place in its square where that fits what colours say clearly better: flow has drifted."""
-        told = thinned(evidence)
-        carried = float((told * (2 * self.share - 1)).sum())
-        resting = float((told * (2 * self.small - 1)).sum())
-        if resting - carried <= _DRIFTED * abs(carried):
-            return self
+    def at_rest(self) -> Carried:
+        """The same, back at the origin's place in its square."""
         way = self.way.copy()
-        way[:2] = 0
+        way[..., :2] = 0
         return replace(self, way=way, share=self.small)
 
-    def odds(self, seen: Look, evidence: Plane, opinion: Plane | None = None) -> Plane:
-        """For each pixel of a look at the object, the logarithm of the odds that it is the object's: shape (side, side).
 
-        Args:
-            seen: The newest look.
-            evidence: What the origin's colours say of it.
-            opinion: What the small segmenter says of it, in any resolution.
-        """
-        side = seen.side
-        x, y, uncertainty = (resized(plane, side) for plane in self.way)
-        share, soft, by_colour, by_opinion = split(sample_at(self.origin.planes, x, y))
-        odds: Plane = _odds(_between(share, soft, uncertainty)) * np.float32(_HALF_LIFE / (_HALF_LIFE + self.frames))
-        odds += _weighed(evidence, by_colour, uncertainty, _COLOUR, _COLOUR / _OPEN)
+def shares_after(masks: Sequence[Carried], flows: Flow) -> Plane:
+    """How much of each cell is about the object's after a further step, for n masks: shape (n, FLOW_SIDE, FLOW_SIDE), 0 to 1."""
+    (x, y, _), (further_x, further_y) = split(np.stack([each.way for each in masks])), split(flows)
+    return sample([each.small for each in masks], x + further_x, y + further_y, FLOW_SIDE)
+
+
+def along(masks: Sequence[Carried], flows: Flow, shares: Plane) -> list[Carried]:
+    """One step further.
+
+    Args:
+        masks: n of them.
+        flows: For each the flow between the newest square so far and the next.
+        shares: For each what `shares_after` says of it.
+    """
+    x, y = split(flows)
+    ways = sample([each.way for each in masks], x, y, FLOW_SIDE, cv2.BORDER_REPLICATE)
+    ways += merged(x, y, _bending(x, y, shares) * np.float32(_BENT) + np.float32(_A_FRAME))
+    steps = zip(masks, ways, shares, strict=True)
+    return [replace(each, way=way, share=share, frames=each.frames + 1) for each, way, share in steps]
+
+
+def checked(masks: Sequence[Carried], evidence: Plane) -> list[Carried]:
+    """The same masks, at rest where that fits clearly better what colours say of the newest looks, n of them: there, flow has drifted."""
+    told = thinned(evidence)
+    shares = np.stack([(each.share, each.small) for each in masks])
+    moved, resting = (told[:, None] * (2 * shares - 1)).sum(axis=(2, 3)).T
+    drifted = resting - moved > _DRIFTED * np.abs(moved)
+    return [each.at_rest() if gone else each for each, gone in zip(masks, drifted, strict=True)]
+
+
+def odds_of(masks: Sequence[Carried], looks: Sequence[Look], evidence: Plane, opinions: Sequence[Plane | None]) -> Plane:
+    """For each pixel of the looks at n objects, the logarithm of the odds that it is the object's: shape (n, side, side).
+
+    Args:
+        masks: What is carried of each.
+        looks: The newest of each, all of one side.
+        evidence: What each origin's colours say of its look: shape (n, side, side).
+        opinions: What the small segmenter says of each, in any resolution; None where it says nothing.
+    """
+    side = looks[0].side
+    frames = np.array([each.frames for each in masks], np.float32)[:, None, None]
+    rest = np.stack([each.rest for each in masks]) * (_REST * np.minimum(1, frames / _REST_FRAMES)) - _outside(looks)
+    x, y, uncertainty, rest = enlarged(np.stack([*split(np.stack([each.way for each in masks])), rest]), side)
+    share, soft, by_colour, by_opinion = split(sample([each.origin.planes for each in masks], x, y, ORIGIN_SIDE))
+    odds = _odds(_between(share, soft, uncertainty))
+    odds *= _HALF_LIFE / (_HALF_LIFE + frames)
+    odds += _weighed(evidence, by_colour, uncertainty, _COLOUR, _COLOUR / _OPEN)
+    for place, opinion in enumerate(opinions):
         if opinion is not None:
-            odds += _weighed(resized(opinion, side), by_opinion, uncertainty, _OPINION, _OPINION)
-        rest = self.rest * np.float32(_REST * min(1.0, self.frames / _REST_FRAMES))
-        rest -= _outside(seen)
-        odds += resized(rest, side)
-        return odds
+            odds[place] += _weighed(resized([opinion], side)[0], by_opinion[place], uncertainty[place], _OPINION, _OPINION)
+    odds += rest
+    return odds
 
 
 def draw(odds: Plane, seen: Look, width: int, height: int) -> Mask | None:
@@ -145,21 +163,22 @@ def draw(odds: Plane, seen: Look, width: int, height: int) -> Mask | None:
     return paste(_without_islands(odds), seen.window, width, height)
 
 
-def expected_iou(odds: Plane) -> float:
-    """What intersection over union with the true mask is to be expected, if the odds are right."""
+def expected_ious(odds: Plane) -> NDArray[np.float32]:
+    """What IoU with its true mask is to be expected of each of n masks, if the odds of shape (n, side, side) are right: shape (n,)."""
     probability = 1 / (1 + np.exp(-odds))
     inside = odds > 0
-    sure = float(probability[inside].sum())
-    return sure / max(float(np.count_nonzero(inside)) + float(probability.sum()) - sure, 1e-6)
+    sure = probability.sum(axis=(1, 2), where=inside)
+    either = inside.sum(axis=(1, 2)) + probability.sum(axis=(1, 2)) - sure
+    return np.asarray(sure / np.maximum(either, 1e-6), np.float32)
 
 
 def _without_islands(odds: Plane) -> Plane:
     """The same odds, below zero on parts that are small beside the largest."""
     inside = (thinned(odds) > 0).view(np.uint8)
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
+    count, parts = cv2.connectedComponents(inside, connectivity=4)
     if count <= 2:
         return odds
-    areas = statistics[:, cv2.CC_STAT_AREA]
+    areas = np.bincount(parts.ravel())
     small = areas < _ISLAND * areas[1:].max()
     small[0] = False
     if not small.any():
@@ -170,33 +189,35 @@ def _without_islands(odds: Plane) -> Plane:
     return np.where(gone, np.minimum(odds, -np.abs(odds)), odds)
 
 
-def of_object(flow: Flow, share: Plane) -> Flow:
-    """The flow of the object's own pixels, spread over its surroundings, so that the background does not pull at its outline."""
-    x, y = split(flow)
-    together: Plane = np.asarray(cv2.merge((share * x, share * y, share)), np.float32)
-    own_x, own_y, weight = split(blurred(together, _FLOW_REACH))
+def of_objects(flows: Flow, shares: Plane) -> Flow:
+    """The flow of each object's own pixels, spread over its surroundings, so that the background does not pull at its outline."""
+    x, y = split(flows)
+    own_x, own_y, weight = split(blurred(merged(shares * x, shares * y, shares), _FLOW_REACH))
     own = np.minimum(weight * np.float32(1 / _DOUBT), 1)
     weight = own / np.maximum(weight, np.float32(_DOUBT))
     rest = 1 - own
-    return np.asarray(cv2.merge((own_x * weight + x * rest, own_y * weight + y * rest)), np.float32)
+    return merged(own_x * weight + x * rest, own_y * weight + y * rest)
 
 
-def _bending(x: Plane, y: Plane, share: Plane) -> Plane:
-    """How differently each place moves from the object as a whole, in sides of the square: shape (FLOW_SIDE, FLOW_SIDE).
+def _bending(x: Plane, y: Plane, shares: Plane) -> Plane:
+    """How differently each place moves from its object as a whole, in sides of the square: shape (n, FLOW_SIDE, FLOW_SIDE).
 
     As a whole it moves and is stretched, if only because its boxes are not exact.
     """
-    stretched_x, stretched_y = _stretched(x, share), _stretched(y.T, share.T)[:, None]
-    return np.asarray(cv2.magnitude(x - stretched_x, y - stretched_y), np.float32)
+    as_whole_x = _stretched(x, shares)[:, None]
+    as_whole_y = _stretched(y.transpose(0, 2, 1), shares.transpose(0, 2, 1))[:, :, None]
+    return np.asarray(cv2.magnitude(x - as_whole_x, y - as_whole_y), np.float32)
 
 
-def _stretched(along: Plane, share: Plane) -> Plane:
-    """The line that fits an axis' part of the flow best, along that axis: shape (FLOW_SIDE,)."""
-    weights, total = share.sum(axis=0), max(float(share.sum()), 1.0)
-    from_middle = _CENTRES - np.float32(_CENTRES @ weights / total)
-    sums = (along * share).sum(axis=0)
-    slope = from_middle @ sums / max(float(from_middle**2 @ weights), _LEAST_SPREAD)
-    return np.asarray(sums.sum() / total + slope * from_middle, np.float32)
+def _stretched(along: Plane, shares: Plane) -> Plane:
+    """The line that fits an axis' part of each object's flow best, along that axis: shape (n, FLOW_SIDE)."""
+    weights = shares.sum(axis=1)
+    total = np.maximum(weights.sum(axis=1, keepdims=True), 1.0)
+    from_middle = _CENTRES - (weights @ _CENTRES)[:, None] / total
+    sums = (along * shares).sum(axis=1)
+    spread = np.maximum((from_middle**2 * weights).sum(axis=1, keepdims=True), _LEAST_SPREAD)
+    slope = (from_middle * sums).sum(axis=1, keepdims=True) / spread
+    return np.asarray(sums.sum(axis=1, keepdims=True) / total + slope * from_middle, np.float32)
 
 
 def _between(sharp: _Levels, soft: _Levels, uncertainty: Plane) -> _Levels:
@@ -231,17 +252,16 @@ def _odds_of_levels() -> Plane:
     return np.log((share + _DOUBT) / (1 - share + _DOUBT)).astype(np.float32)
 
 
-def _outside(seen: Look) -> Plane:
-    """What counts against each cell for lying outside the box: shape (FLOW_SIDE, FLOW_SIDE)."""
-    window, box = seen.window, seen.box
-    width, height = max(box[2] - box[0], 1.0), max(box[3] - box[1], 1.0)
+def _outside(looks: Sequence[Look]) -> Plane:
+    """What counts against each cell for lying outside the box: shape (n, FLOW_SIDE, FLOW_SIDE)."""
+    windows = np.array([(each.window.left, each.window.top, each.window.width, each.window.height) for each in looks], np.float32)
+    boxes = np.array([each.box for each in looks], np.float32)
     # Columns and rows together, in sides of the box from its left and top.
-    starts = np.array((((window.left - box[0]) / width,), ((window.top - box[1]) / height,)), np.float32)
-    steps = np.array(((window.width / width,), (window.height / height,)), np.float32)
-    along = starts + steps * _CENTRES
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1)
+    along = ((windows[:, :2] - boxes[:, :2]) / sides)[..., None] + (windows[:, 2:] / sides)[..., None] * _CENTRES
     beyond = np.maximum(-along, along - 1)
     beyond -= np.float32(_BOX_TOLERANCE)
     beyond *= np.float32(_BOX_WEIGHT / _BOX_SPREAD)
-    columns, rows = np.clip(beyond, 0, _BOX_MOST, out=beyond)
-    outside: Plane = np.maximum(columns, rows[:, None])
+    np.clip(beyond, 0, _BOX_MOST, out=beyond)
+    outside: Plane = np.maximum(beyond[:, 0, None], beyond[:, 1, :, None])
     return outside

@@ -1,20 +1,22 @@
-"""One object that is followed from frame to frame: how it moved, and what is known of its mask."""
+"""Objects that are followed from frame to frame: how they moved, and what is known of their masks."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import msgspec
 import numpy as np
 
-from streamseg.messages import NONE, SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
-from streamseg.propagate.carried import Carried, of_object
-from streamseg.propagate.looks import Flow, FlowFinder, Look, look
+from streamseg.messages import NONE, SEGMENTED, Detection, ObjectMask, TrackedObject
+from streamseg.propagate.appearance import evidence
+from streamseg.propagate.carried import Carried, along, checked, odds_of, of_objects, shares_after
+from streamseg.propagate.looks import Flow, FlowFinder, Look, Motion
 from streamseg.propagate.origin import Origin
-from streamseg.propagate.planes import resized, sample
-from streamseg.window import Plane, Window
+from streamseg.propagate.planes import FLOW_SIDE, resized, sample, split
+from streamseg.window import Plane, Window, box_plane
 
 _LONGEST_PATH = 90
 """Frames over which motion is remembered, for masks that come late."""
@@ -30,6 +32,19 @@ class Moment:
 
     seq: int
     pts_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object is looked at in a frame.
+
+    Attributes:
+        detection: The object there.
+        ahead: How far it was taken to come since the frame before; None where the detector found it in this very frame.
+    """
+
+    detection: Detection
+    ahead: Motion | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,19 +97,37 @@ class _Step:
 
     Attributes:
         seq: Which frame.
-        flow: Between the square before and the one there.
+        before: Window of the look before; that of this one where there is none.
+        window: Of the look at the object there.
+        shown: The part of that in the frame.
+        flow: Between the two; None where there is no look before.
         share: How much of each of its cells is about the object's; None as long as no mask was learnt.
-        window: Of the square there.
     """
 
     seq: int
-    flow: Flow
-    share: Plane | None
+    before: Window
     window: Window
+    shown: Window
+    flow: Flow | None
+    share: Plane | None
 
-    def motion(self) -> tuple[float, float]:
-        """How far the object moved in its square, in pixels."""
-        return (0.0, 0.0) if self.share is None else _motion(self.flow, self.share, self.window)
+    @property
+    def inside(self) -> Motion:
+        """How far the object moved in its square."""
+        if self.flow is None or self.share is None:
+            return 0.0, 0.0
+        weights = self.share + np.float32(1e-6)
+        if self.shown != self.window:
+            shown = self.shown
+            weights *= box_plane((shown.left, shown.top, shown.right, shown.bottom), self.window, FLOW_SIDE)
+        x, y = -(weights.ravel() @ self.flow.reshape(-1, 2)) / weights.sum()
+        return float(x) * self.window.width, float(y) * self.window.height
+
+    @property
+    def motion(self) -> Motion:
+        """How far the object moved: what its square did, and it in its square. So errors of its boxes do not count."""
+        (x, y), (from_x, from_y), (across, down) = _centre(self.window), _centre(self.before), self.inside
+        return x - from_x + across, y - from_y + down
 
 
 class Followed:
@@ -136,6 +169,11 @@ class Followed:
             return False
         return self.learnt is None if self.carried is None else self.carried.frames >= _FRESH_FRAMES
 
+    @property
+    def opinion_alone(self) -> Plane | None:
+        """What the small segmenter says of the newest look, as long as the segmenter has not answered."""
+        return None if self.seen is None or self.learnt is not None or self.opinion is None else self.opinion.odds
+
     def learn(self, learnt: Learnt, now: Moment) -> None:
         """Take a newer answer of the segmenter, and carry its mask to where the object is now."""
         if self.learnt is not None and learnt.moment.seq <= self.learnt.moment.seq:
@@ -144,10 +182,10 @@ class Followed:
         if learnt.origin is not None:
             carried = Carried.starting(learnt.origin)
             for place, step in enumerate(self._path):
-                if step.seq > learnt.moment.seq:
-                    share = carried.share_after(step.flow)
-                    carried = carried.along(step.flow, share)
-                    self._path[place] = replace(step, share=share)
+                if step.flow is not None and step.seq > learnt.moment.seq:
+                    shares = shares_after([carried], step.flow)
+                    (carried,) = along([carried], step.flow, shares)
+                    self._path[place] = replace(step, share=shares[0])
             # Motion that nobody has seen counts as well: then only the box has been followed.
             self.carried = carried.aged(now.seq - learnt.moment.seq)
 
@@ -155,71 +193,103 @@ class Followed:
         """Give its mask up, as if the segmenter had never answered; what the small segmenter thinks goes on to count."""
         self.learnt = self.carried = None
 
-    def follow(self, moment: Moment, detection: Detection, seen: Look | None, finder: FlowFinder) -> None:
-        """Go on to a newer frame, where the detector found the object."""
-        before, self.seen, self.detection = self.seen, seen, detection
-        if before is None or seen is None:
-            if self.carried is not None:
-                self.carried = self.carried.aged(self.carried.frames + 1)
-            return
-        flow, share = finder.between(before, seen), None
-        if self.carried is not None:
-            share = self.carried.share_after(flow)
-            flow = of_object(flow, share)
-            self.carried = self.carried.along(flow, share)
-        self._path.append(_Step(moment.seq, flow, share, seen.window))
-        if self.opinion is not None:
-            moved = sample(self.opinion.odds, resized(flow, self.opinion.odds.shape[0]), cv2.BORDER_REPLICATE)
-            frames = self.opinion.frames + 1
+    @property
+    def newest_motion(self) -> Motion | None:
+        """How far it came from the frame before to the newest; None where flow has not seen it."""
+        return self._path[-1].motion if self._path and self._path[-1].share is not None else None
+
+    def foreseen(self, detection: Detection, found_on: int) -> Place:
+        """Where a detection of an earlier frame must be in the one after the newest, if the object goes on as it came.
+
+        It is left where it was found, as if it were found now, where the object's way since then is not known.
+        """
+        steps = [step for step in self._path if step.seq >= found_on]
+        if self.seen is None or self.carried is None or not steps or steps[0].seq != found_on:
+            return Place(detection)
+        ahead = steps[-1].motion
+        motions = [*(step.motion for step in steps[1:]), ahead]
+        return Place(_moved(detection, (sum(x for x, _ in motions), sum(y for _, y in motions))), ahead)
+
+    def come(self, seq: int, place: Place, seen: Look, flow: Flow | None, carried: Carried | None) -> None:
+        """Be in frame `seq`, at that place; where it was only foreseen, by flow's account of how far the object came.
+
+        Args:
+            seq: The frame's number.
+            place: Where it was looked at.
+            seen: The look.
+            flow: Between the look before and this one; None where there is none before.
+            carried: Its mask there.
+        """
+        before, share = seen if self.seen is None else self.seen, None if carried is None else carried.share
+        step = _Step(seq, before.window, seen.window, seen.shown, flow, share)
+        self._path.append(step)
+        self.detection = place.detection
+        if place.ahead is not None:
+            self.detection = _moved(place.detection, (step.motion[0] - place.ahead[0], step.motion[1] - place.ahead[1]))
+        self.seen, self.carried = replace(seen, box=self.detection.xyxy), carried
+        if self.opinion is not None and flow is not None:
+            odds, frames = self.opinion.odds, self.opinion.frames + 1
+            x, y = split(resized(flow, odds.shape[0]))
+            (moved,) = sample([odds], x, y, odds.shape[0], cv2.BORDER_REPLICATE)
             self.opinion = Opinion(self.opinion.moment, moved, frames) if frames <= _HEARD_FRAMES else None
 
-    def motion_since(self, seq: int, image: Image, finder: FlowFinder) -> tuple[float, float] | None:
-        """How far it has come from an earlier frame to a newer one than the newest, in pixels; None where that is not known.
+    def come_unseen(self, place: Place) -> None:
+        """Be in the next frame, but outside of what it shows."""
+        self.detection, self.seen, self.carried = place.detection, None, self.carried_unseen()
 
-        Its boxes' errors do not count: what its squares moved and what it moved in them are summed up.
-        """
-        steps = [step for step in self._path if step.seq >= seq]
-        if not steps or steps[0].seq != seq:
-            return None
-        now = self._motion_in(image, finder)
-        if now is None:
-            return None
-        inside = [now, *(step.motion() for step in steps[1:])]
-        (x, y), (from_x, from_y) = _centre(steps[-1].window), _centre(steps[0].window)
-        return x - from_x + sum(across for across, _ in inside), y - from_y + sum(down for _, down in inside)
-
-    def box_in(self, image: Image, finder: FlowFinder) -> Box | None:
-        """Where its box must be in a newer frame by the flow of its mask alone; None where nothing is known of it."""
-        motion, box = self._motion_in(image, finder), self.detection.xyxy
-        return None if motion is None else (box[0] + motion[0], box[1] + motion[1], box[2] + motion[0], box[3] + motion[1])
-
-    def _motion_in(self, image: Image, finder: FlowFinder) -> tuple[float, float] | None:
-        """How far it has come from the newest frame to a newer one."""
-        seen = None if self.seen is None or self.carried is None else look(image, self.detection.xyxy, self.seen.side)
-        if self.seen is None or self.carried is None or seen is None:
-            return None
-        flow = finder.between(self.seen, seen)
-        return _motion(flow, self.carried.share_after(flow), seen.window)
-
-    def detection_at(self, box: Box) -> Detection:
-        """The same object elsewhere."""
-        return msgspec.structs.replace(self.detection, xyxy=box)
-
-    def odds(self) -> Plane | None:
-        """For each pixel of the newest look, the logarithm of the odds that it is the object's; None where nothing is known."""
-        if self.seen is None or (self.learnt is not None and self.carried is None):
-            return None
-        if self.carried is None:
-            return None if self.opinion is None else self.opinion.odds
-        evidence = self.carried.origin.appearance.evidence(self.seen.picture)
-        self.carried = self.carried.checked(evidence)
-        return self.carried.odds(self.seen, evidence, None if self.opinion is None else self.opinion.odds)
+    def carried_unseen(self) -> Carried | None:
+        """Its mask in the next frame, if nothing is seen of how it came there."""
+        return None if self.carried is None else self.carried.aged(self.carried.frames + 1)
 
 
-def _motion(flow: Flow, share: Plane, window: Window) -> tuple[float, float]:
-    """How far the object moved in a square, in pixels of the frame."""
-    x, y = -np.average(flow.reshape(-1, 2), axis=0, weights=share.ravel() + 1e-6)
-    return float(x) * window.width, float(y) * window.height
+def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place], looks: Sequence[Look | None], finder: FlowFinder) -> None:
+    """Go on to a newer frame, where each object is looked at at its place."""
+    both = zip(objects, looks, strict=True)
+    pairs = [(each.seen, seen, each) for each, seen in both if each.seen is not None and seen is not None]
+    flows = finder.between(
+        [before for before, _, _ in pairs], [after for _, after, _ in pairs], [each.newest_motion for _, _, each in pairs]
+    )
+    masks = _carried_on([each.carried for _, _, each in pairs], flows)
+    ways = zip(flows, masks, strict=True)
+    for each, place, seen in zip(objects, places, looks, strict=True):
+        if seen is None:
+            each.come_unseen(place)
+        elif each.seen is None:
+            each.come(moment.seq, place, seen, None, each.carried_unseen())
+        else:
+            flow, mask = next(ways)
+            each.come(moment.seq, place, seen, flow[None], mask)
+
+
+def _carried_on(masks: Sequence[Carried | None], flows: Flow) -> list[Carried | None]:
+    """The masks a step further, by flows that from then on are those of their objects' own pixels."""
+    known = [mask for mask in masks if mask is not None]
+    if not known:
+        return list(masks)
+    places = [place for place, mask in enumerate(masks) if mask is not None]
+    shares = shares_after(known, flows[places])
+    flows[places] = of_objects(flows[places], shares)
+    newer = iter(along(known, flows[places], shares))
+    return [None if mask is None else next(newer) for mask in masks]
+
+
+def odds_of_all(objects: Sequence[Followed]) -> list[Plane | None]:
+    """For each pixel of each object's newest look, the logarithm of the odds that it is the object's; None where nothing is known."""
+    carrying = [(each, each.carried, each.seen) for each in objects if each.carried is not None and each.seen is not None]
+    odds = iter(())
+    if carrying:
+        looks = [seen for _, _, seen in carrying]
+        told = evidence([mask.origin.appearance for _, mask, _ in carrying], np.stack([seen.picture for seen in looks]))
+        masks = checked([mask for _, mask, _ in carrying], told)
+        for (each, _, _), mask in zip(carrying, masks, strict=True):
+            each.carried = mask
+        odds = iter(odds_of(masks, looks, told, [None if each.opinion is None else each.opinion.odds for each, _, _ in carrying]))
+    return [each.opinion_alone if each.seen is None or each.carried is None else next(odds) for each in objects]
+
+
+def _moved(detection: Detection, motion: Motion) -> Detection:
+    (x, y), box = motion, detection.xyxy
+    return msgspec.structs.replace(detection, xyxy=(box[0] + x, box[1] + y, box[2] + x, box[3] + y))
 
 
 def _centre(window: Window) -> tuple[float, float]:

@@ -6,23 +6,25 @@ to find is small, whatever the object's speed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Box, Image
+from streamseg.propagate.planes import FLOW_SIDE, resized
 from streamseg.window import Window, crop, window_around
 
-FLOW_SIDE: Final = 48
-"""Flow is kept in a square of so many cells. Sides of squares are multiples of it."""
 _SEARCHED = 5 / 6
 """Side in which it is searched for, as a share of the square's: a little less loses nothing that is seen."""
 
+Motion = tuple[float, float]
+"""To the right and down, in pixels of the frame."""
+
 Flow = NDArray[np.float32]
-"""Shape (FLOW_SIDE, FLOW_SIDE, 2): where each place of a square was before, x and y, as a displacement in sides of the square."""
+"""Shape (n, FLOW_SIDE, FLOW_SIDE, 2): where each place of n squares was before, x and y, as a displacement in sides of the square."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,12 +34,14 @@ class Look:
     Attributes:
         box: The object's box, in pixels of the frame.
         window: What the square shows of the frame.
+        shown: The part of that which does not lie outside the frame.
         picture: Shape (side, side, 3), uint8, BGR.
         grey: The same for the search of flow: shape (5 / 6 side, 5 / 6 side), uint8.
     """
 
     box: Box
     window: Window
+    shown: Window
     picture: Image
     grey: NDArray[np.uint8]
 
@@ -47,15 +51,22 @@ class Look:
         return int(self.picture.shape[0])
 
 
-def look(image: Image, box: Box, side: int) -> Look | None:
-    """Look at a box of a frame of shape (height, width, 3), uint8, BGR; None where it lies outside."""
-    window = window_around(box, image.shape[1], image.shape[0])
-    if window is None:
-        return None
-    picture = crop(image, window, side)
+def look(image: Image, boxes: Sequence[Box], side: int) -> list[Look | None]:
+    """Look at boxes of a frame of shape (height, width, 3), uint8, BGR; None for one that lies outside."""
+    height, width = image.shape[:2]
+    windows = [window_around(box, width, height) for box in boxes]
+    pictures = [crop(image, window, side) for window in windows if window is not None]
+    if not pictures:
+        return [None for _ in boxes]
+    # One above the other: cells of the smaller squares lie within those of the larger, so that no row is mixed with another square's.
+    together = cv2.cvtColor(np.concatenate(pictures), cv2.COLOR_BGR2GRAY)
     searched = round(side * _SEARCHED)
-    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (searched, searched), interpolation=cv2.INTER_LINEAR)
-    return Look(box, window, picture, np.asarray(grey, np.uint8))
+    greys = cv2.resize(together, (searched, searched * len(pictures)), interpolation=cv2.INTER_LINEAR)
+    squares = zip(pictures, np.asarray(greys, np.uint8).reshape(-1, searched, searched), strict=True)
+    return [
+        None if window is None else Look(box, window, window.within(width, height), *next(squares))
+        for box, window in zip(boxes, windows, strict=True)
+    ]
 
 
 class FlowFinder:
@@ -64,13 +75,36 @@ class FlowFinder:
     def __init__(self) -> None:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._search.setPatchStride(3)  # closer than usual: so limbs are seen
+        self._search.setGradientDescentIterations(8)  # more find nothing new
 
-    def between(self, before: Look, after: Look) -> Flow:
-        """Where each place of `after` was in `before`."""
+    def between(self, before: Sequence[Look], after: Sequence[Look], ahead: Sequence[Motion | None]) -> Flow:
+        """Where each place of each of n looks was in an earlier one.
+
+        Args:
+            before: The earlier looks.
+            after: The n looks, all of one side.
+            ahead: How far each object is expected to have come, where the search begins; None: as far as its window.
+        """
+        if not after:
+            return np.empty((0, FLOW_SIDE, FLOW_SIDE, 2), np.float32)
+        found = [self._search_for(*looks) for looks in zip(before, after, ahead, strict=True)]
+        return resized(found, FLOW_SIDE) * np.float32(1 / after[0].grey.shape[0])
+
+    def _search_for(self, before: Look, after: Look, ahead: Motion | None) -> Flow:
         side = after.grey.shape[0]
         earlier = before.grey if before.grey.shape == after.grey.shape else cv2.resize(before.grey, (side, side))
+        expected = None if ahead is None else _expected(before.window, after.window, ahead, side)
         # Half the square's resolution shows outlines that a quarter blurs. The search forgets it where a square was too small for that.
         self._search.setFinestScale(1)
-        found = self._search.calc(after.grey, earlier, None)  # type: ignore[call-overload]  # None asks for a new array
-        flow = cv2.resize(found, (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(flow, np.float32) * np.float32(1 / side)
+        found = self._search.calc(after.grey, earlier, expected)  # type: ignore[arg-type]  # None: nothing is expected
+        return np.asarray(found, np.float32)
+
+
+def _expected(before: Window, after: Window, motion: Motion, side: int) -> Flow:
+    """The flow of what moves like that between two windows, in pixels of squares of that side: shape (side, side, 2)."""
+    along = np.arange(side, dtype=np.float32) + np.float32(0.5)
+    across, down = side / before.width, side / before.height
+    expected = np.empty((side, side, 2), np.float32)
+    expected[..., 0] = (after.left - before.left - motion[0]) * across + along * (after.width / before.width - 1)
+    expected[..., 1] = ((after.top - before.top - motion[1]) * down + along * (after.height / before.height - 1))[:, None]
+    return expected

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
-from streamseg.propagate.appearance import Appearance, learn
+from streamseg.propagate.appearance import Appearance, evidence, learn
 from streamseg.propagate.planes import blurred, resized
 from streamseg.window import Plane, crop, mask_plane, window_around
 
@@ -70,9 +70,9 @@ def remember(image: Image, box: Box, mask: Mask, opinion: Plane | None = None) -
     share = mask_plane(mask, window, ORIGIN_SIDE)
     picture = crop(image, window, ORIGIN_SIDE)
     appearance = learn(picture, share)
-    by_colour = _trust(appearance.evidence(picture), share)
-    by_opinion = np.full_like(share, _UNKNOWN) if opinion is None else _trust(resized(opinion, ORIGIN_SIDE), share)
-    planes = np.stack((share, blurred(share, _SOFTEST * ORIGIN_SIDE), by_colour, by_opinion), axis=-1)
+    by_colour = _trust(evidence([appearance], picture[None])[0], share)
+    by_opinion = np.full_like(share, _UNKNOWN) if opinion is None else _trust(resized([opinion], ORIGIN_SIDE)[0], share)
+    planes = np.stack((share, blurred([share], _SOFTEST * ORIGIN_SIDE)[0], by_colour, by_opinion), axis=-1)
     return Origin(np.rint(planes * 255).astype(np.uint8), appearance)
 
 
@@ -84,6 +84,6 @@ def remember_all(image: Image, boxes: Sequence[Box], masks: Sequence[Mask | None
     return [None if mask is None else next(origins) for mask in masks]
 
 
-def _trust(evidence: Plane, share: Plane) -> Plane:
-    right = 1 / (1 + np.exp(-2 * evidence * (2 * share - 1)))
+def _trust(odds: Plane, share: Plane) -> Plane:
+    right = 1 / (1 + np.exp(-2 * odds * (2 * share - 1)))
     return np.asarray(cv2.GaussianBlur(right, (0, 0), _NEARBY * ORIGIN_SIDE) ** _DOUBT, np.float32)

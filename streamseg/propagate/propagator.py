@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject, box_iou
-from streamseg.propagate.carried import draw, expected_iou
-from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion
-from streamseg.propagate.looks import FLOW_SIDE, FlowFinder, look
+from streamseg.propagate.carried import draw, expected_ious
+from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion, Place, follow, odds_of_all
+from streamseg.propagate.looks import FlowFinder, look
 from streamseg.propagate.origin import Refine
 from streamseg.propagate.overlaps import Drawn, apart
-from streamseg.propagate.planes import thinned
-from streamseg.window import Plane
+from streamseg.propagate.planes import FLOW_SIDE, thinned
 
 _SAME_OBJECT_IOU = 0.5
 _SIDES = (4 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE, FLOW_SIDE)
@@ -83,19 +81,21 @@ class Propagator:
         """
         if image.shape != self._shape:
             self._shape, self._followed = image.shape, []
+        newest = moment if self._newest is None else self._newest[0]
         if detections is None:
-            detections = [self._moved(followed, image) for followed in self._followed if followed.missed == 0]
-            found_on = moment.seq
+            detections, found_on = [followed.detection for followed in self._followed if followed.missed == 0], newest.seq
         found, lost = self._associate(detections)
-        if found_on is not None and found_on < moment.seq:
-            pairs = zip(found, detections, strict=True)
-            detections = [self._moved_on(followed, detection, found_on, image) for followed, detection in pairs]
-        side = _side(len(found))
-        for followed, detection in zip(found, detections, strict=True):
+        for followed in found:
             followed.missed = 0
-            followed.follow(moment, detection, look(image, detection.xyxy, side), self._finder)
-        missed = [followed for followed in lost if self._still_followed(followed, moment, image, found)]
+        if found_on is None or found_on >= moment.seq:
+            places = [Place(detection) for detection in detections]
+        else:
+            places = [followed.foreseen(detection, found_on) for followed, detection in zip(found, detections, strict=True)]
+        missed = self._missed(lost, newest, places)
         self._followed = [*found, *missed]
+        places = [*places, *missed.values()]
+        looks = look(image, [place.detection.xyxy for place in places], _side(len(found)))
+        follow(self._followed, moment, places, looks, self._finder)
         self._newest = moment, image
         self._hand_out(moment)
         objects = self._objects(moment)
@@ -123,19 +123,6 @@ class Propagator:
         for followed, odds in zip(chosen, answers, strict=True):
             followed.opinion = Opinion(moment, odds)
 
-    def _moved(self, followed: Followed, image: Image) -> Detection:
-        """An object that was there a frame ago, where flow finds it now."""
-        box = followed.box_in(image, self._finder)
-        return followed.detection if box is None else followed.detection_at(box)
-
-    def _moved_on(self, followed: Followed, detection: Detection, found_on: int, image: Image) -> Detection:
-        """A detection of an older frame where flow finds it now."""
-        motion = followed.motion_since(found_on, image, self._finder)
-        if motion is None:
-            return detection
-        (x, y), box = motion, detection.xyxy
-        return msgspec.structs.replace(detection, xyxy=(box[0] + x, box[1] + y, box[2] + x, box[3] + y))
-
     def _associate(self, detections: Sequence[Detection]) -> tuple[list[Followed], list[Followed]]:
         """What is followed, or followed from now on, for each detection; and what no detection is of."""
         by_number = {each.detection.tracker_id: each for each in self._followed if each.detection.tracker_id is not None}
@@ -152,17 +139,20 @@ class Propagator:
             found.append(followed)
         return found, free
 
-    def _still_followed(self, followed: Followed, moment: Moment, image: Image, found: Sequence[Followed]) -> bool:
-        """Go on with an object that the detector has missed, where flow finds it and nothing else is there."""
-        followed.missed += 1
-        if followed.missed > self._budget.missed_frames or followed.seen is None:
-            return False
-        box = followed.box_in(image, self._finder)
-        if box is None or any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found):
-            return False
-        side = followed.seen.side
-        followed.follow(moment, followed.detection_at(box), look(image, box, side), self._finder)
-        return followed.seen is not None
+    def _missed(self, lost: Sequence[Followed], newest: Moment, found: Sequence[Place]) -> dict[Followed, Place]:
+        """Those that go on though the detector has missed them, as long as nothing else is where they must be now; and where that is."""
+        missed = {}
+        for followed in lost:
+            followed.missed += 1
+            there = followed.foreseen(followed.detection, newest.seq)
+            box = there.detection.xyxy
+            if (
+                there.ahead is not None
+                and followed.missed <= self._budget.missed_frames
+                and not any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found)
+            ):
+                missed[followed] = there
+        return missed
 
     def _hand_out(self, moment: Moment) -> None:
         """Give the answers of the segmenter to those they are about; what finds nobody waits until it is too old."""
@@ -182,27 +172,31 @@ class Propagator:
 
     def _objects(self, moment: Moment) -> list[TrackedObject]:
         """Everything that is followed, with its mask where there is one."""
-        drawn = [self._drawn(followed, moment) for followed in self._followed]
-        carried = [each for each in drawn if each is not None]
-        masks = iter(apart(carried))
-        return [
-            _object(followed, moment, None if each is None else next(masks)) for followed, each in zip(self._followed, drawn, strict=True)
-        ]
+        for followed in self._followed:
+            origin = followed.origin_moment
+            if origin is not None and moment.pts_ns - origin.pts_ns > self._budget.max_age_ns:
+                followed.forget()
+        drawn = self._drawn()
+        masks = dict(zip(drawn, apart(list(drawn.values())), strict=True))
+        return [_object(followed, moment, masks.get(place)) for place, followed in enumerate(self._followed)]
 
-    def _drawn(self, followed: Followed, moment: Moment) -> Drawn | None:
-        """The mask that is carried to the newest frame; None where there is none, or none that can be trusted."""
-        origin = followed.origin_moment
-        if origin is not None and moment.pts_ns - origin.pts_ns > self._budget.max_age_ns:
-            followed.forget()
-        odds = followed.odds()
-        if odds is None or followed.seen is None:
-            return None
-        small = thinned(odds)
-        followed.certainty = expected_iou(small) * (1 - _SHARED_MISTAKES * min(1.0, followed.frames_carried / _SHARED_FRAMES))
-        if followed.certainty < _LEAST_EXPECTED_IOU or not _fits(small, followed):
-            return None
+    def _drawn(self) -> dict[int, Drawn]:
+        """The masks that are carried to the newest frame and can be trusted, by the places of their objects."""
+        known = [
+            (place, followed, odds, followed.seen)
+            for place, (followed, odds) in enumerate(zip(self._followed, odds_of_all(self._followed), strict=True))
+            if odds is not None and followed.seen is not None
+        ]
+        if not known:
+            return {}
+        small = np.stack([thinned(odds) for _, _, odds, _ in known])
         height, width = self._shape[:2]
-        return Drawn(draw(odds, followed.seen, width, height), odds, followed.seen.window)
+        drawn = {}
+        for (place, followed, odds, seen), expected, filled in zip(known, expected_ious(small), (small > 0).mean(axis=(1, 2)), strict=True):
+            followed.certainty = float(expected) * (1 - _SHARED_MISTAKES * min(1.0, followed.frames_carried / _SHARED_FRAMES))
+            if followed.certainty >= _LEAST_EXPECTED_IOU and _fits(float(filled), followed):
+                drawn[place] = Drawn(draw(odds, seen, width, height), odds, seen.window)
+        return drawn
 
 
 def _object(followed: Followed, moment: Moment, mask: Mask | None) -> TrackedObject:
@@ -236,9 +230,6 @@ def _side(objects: int) -> int:
     return next((side for side in _SIDES if objects * side**2 <= _PIXELS_A_FRAME), _SIDES[-1])
 
 
-def _fits(odds: Plane, followed: Followed) -> bool:
+def _fits(filled: float, followed: Followed) -> bool:
     """Whether the mask fills about as much of the object's square as it did at the origin: box and mask go on to agree."""
-    if followed.carried is None:
-        return True
-    now, then = int(np.count_nonzero(odds > 0)) / odds.size, followed.carried.filled
-    return _LEAST_FILLED * then <= now <= then / _LEAST_FILLED
+    return followed.carried is None or _LEAST_FILLED <= filled / max(followed.carried.filled, 1e-6) <= 1 / _LEAST_FILLED
