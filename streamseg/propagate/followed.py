@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -92,7 +92,7 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Step:
+class Step:
     """How the object came to frame `seq`.
 
     Attributes:
@@ -143,7 +143,7 @@ class Followed:
         self.opinion: Opinion | None = None
         self.certainty = 0.0
         """IoU that was expected of its mask in the frame before; 0 without one."""
-        self._path: deque[_Step] = deque(maxlen=_LONGEST_PATH)
+        self.path: deque[Step] = deque(maxlen=_LONGEST_PATH)
 
     @property
     def frames_unheard(self) -> int:
@@ -174,20 +174,17 @@ class Followed:
         """What the small segmenter says of the newest look, as long as the segmenter has not answered."""
         return None if self.seen is None or self.learnt is not None or self.opinion is None else self.opinion.odds
 
-    def learn(self, learnt: Learnt, now: Moment) -> None:
-        """Take a newer answer of the segmenter, and carry its mask to where the object is now."""
-        if self.learnt is not None and learnt.moment.seq <= self.learnt.moment.seq:
-            return
-        self.learnt, self.carried = learnt, None
-        if learnt.origin is not None:
-            carried = Carried.starting(learnt.origin)
-            for place, step in enumerate(self._path):
-                if step.flow is not None and step.seq > learnt.moment.seq:
-                    shares = shares_after([carried], step.flow)
-                    (carried,) = along([carried], step.flow, shares)
-                    self._path[place] = replace(step, share=shares[0])
-            # Motion that nobody has seen counts as well: then only the box has been followed.
-            self.carried = carried.aged(now.seq - learnt.moment.seq)
+    def learn(self, learnt: Learnt) -> dict[int, int]:
+        """Take an answer of the segmenter.
+
+        Returns:
+            The steps that its mask has still to come, if there is one that is carried: for the number of each step's frame its place in
+            the path.
+        """
+        self.learnt = learnt
+        self.carried = None if learnt.origin is None else Carried.starting(learnt.origin)
+        steps = {} if learnt.origin is None else {step.seq: place for place, step in enumerate(self.path) if step.flow is not None}
+        return {seq: place for seq, place in steps.items() if seq > learnt.moment.seq}
 
     def forget(self) -> None:
         """Give its mask up, as if the segmenter had never answered; what the small segmenter thinks goes on to count."""
@@ -196,14 +193,14 @@ class Followed:
     @property
     def newest_motion(self) -> Motion | None:
         """How far it came from the frame before to the newest; None where flow has not seen it."""
-        return self._path[-1].motion if self._path and self._path[-1].share is not None else None
+        return self.path[-1].motion if self.path and self.path[-1].share is not None else None
 
     def foreseen(self, detection: Detection, found_on: int) -> Place:
         """Where a detection of an earlier frame must be in the one after the newest, if the object goes on as it came.
 
         It is left where it was found, as if it were found now, where the object's way since then is not known.
         """
-        steps = [step for step in self._path if step.seq >= found_on]
+        steps = [step for step in self.path if step.seq >= found_on]
         if self.seen is None or self.carried is None or not steps or steps[0].seq != found_on:
             return Place(detection)
         ahead = steps[-1].motion
@@ -221,8 +218,8 @@ class Followed:
             carried: Its mask there.
         """
         before, share = seen if self.seen is None else self.seen, None if carried is None else carried.share
-        step = _Step(seq, before.window, seen.window, seen.shown, flow, share)
-        self._path.append(step)
+        step = Step(seq, before.window, seen.window, seen.shown, flow, share)
+        self.path.append(step)
         self.detection = place.detection
         if place.ahead is not None:
             self.detection = _moved(place.detection, (step.motion[0] - place.ahead[0], step.motion[1] - place.ahead[1]))
@@ -259,6 +256,23 @@ def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place],
         else:
             flow, mask = next(ways)
             each.come(moment.seq, place, seen, flow[None], mask)
+
+
+def learn(answers: Mapping[Followed, Learnt], now: Moment) -> None:
+    """Take newer answers of the segmenter, and carry their masks to where their objects are now."""
+    steps = {followed: followed.learn(learnt) for followed, learnt in answers.items()}
+    for seq in sorted({seq for places in steps.values() for seq in places}):
+        coming = {followed: places[seq] for followed, places in steps.items() if seq in places}
+        masks = [followed.carried for followed in coming if followed.carried is not None]
+        flows = np.concatenate([flow for followed, place in coming.items() if (flow := followed.path[place].flow) is not None])
+        shares = shares_after(masks, flows)
+        for (followed, place), mask, share in zip(coming.items(), along(masks, flows, shares), shares, strict=True):
+            followed.carried = mask
+            followed.path[place] = replace(followed.path[place], share=share)
+    for followed, learnt in answers.items():
+        if followed.carried is not None:
+            # Motion that nobody has seen counts as well: then only the box has been followed.
+            followed.carried = followed.carried.aged(now.seq - learnt.moment.seq)
 
 
 def _carried_on(masks: Sequence[Carried | None], flows: Flow) -> list[Carried | None]:

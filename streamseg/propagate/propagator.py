@@ -10,7 +10,7 @@ import numpy as np
 from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject, box_iou
 from streamseg.propagate.carried import draw, expected_ious
-from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion, Place, follow, odds_of_all
+from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion, Place, follow, learn, odds_of_all
 from streamseg.propagate.looks import FlowFinder, look
 from streamseg.propagate.origin import Refine
 from streamseg.propagate.overlaps import Drawn, apart
@@ -156,14 +156,16 @@ class Propagator:
 
     def _hand_out(self, moment: Moment) -> None:
         """Give the answers of the segmenter to those they are about; what finds nobody waits until it is too old."""
-        waiting = []
-        for learnt in self._waiting:
+        waiting, answers = [], {}
+        for learnt in sorted(self._waiting, key=lambda learnt: learnt.moment.seq):
             followed = self._owner(learnt.detection) if learnt.moment.seq <= moment.seq else None
             if followed is not None:
-                followed.learn(learnt, moment)
+                if followed.learnt is None or learnt.moment.seq > followed.learnt.moment.seq:
+                    answers[followed] = learnt
             elif moment.pts_ns - learnt.moment.pts_ns <= self._budget.max_age_ns:
                 waiting.append(learnt)
         self._waiting = waiting
+        learn(answers, moment)
 
     def _owner(self, detection: Detection) -> Followed | None:
         if detection.tracker_id is not None:
