@@ -37,12 +37,13 @@ def train_nano(
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples; a GPU wants one for each core.")] = 1,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train the small segmenter `nano` on your own outlines; needs `pip install 'streamseg[train]'`.
+    """Train the small segmenter `nano` on your own outlines; needs `pip install 'streamseg\\[train]'`.
 
     It begins with the network of the package, holds out every fifth photograph, measures on those, and writes one file, which
     `--segmenter nano --set segmenter.weights=FILE` runs. `streamseg annotate` makes such outlines to begin with.
 
-    Stop it at any time: the same command goes on where it was (FILE.checkpoint). On two cores it learns from 70 to 80 objects a second.
+    Stop it at any time: the same command goes on where it was (FILE.checkpoint). On two cores it learns from 70 to 80 objects a second,
+    about a thousand on a GPU with 16 cores beside it.
 
     Example: `streamseg train nano --data instances.json --images photos --output mine.onnx`
     """

@@ -522,3 +522,8 @@ def test_a_disk_that_is_full_is_named(options: TrainingOptions, monkeypatch: pyt
     with pytest.raises(UsageError, match=rf"{re.escape(written)} cannot be written: No space left on device; make room"):
         train_nano(options, ignore, lambda line: None)
     assert not options.output.exists()
+
+
+def test_help_names_the_extra_that_training_needs() -> None:
+    """Brackets are markup to what draws the help."""
+    assert "'streamseg[train]'" in CliRunner().invoke(train_app, ["nano", "--help"]).output
