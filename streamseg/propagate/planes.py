@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streamseg.window import Plane
 
-FLOW_SIDE: Final = 48
+FLOW_SIDE: Final = 40
 """Flow is kept in a square of so many cells. Sides of squares are multiples of it."""
 
 _Pixels = TypeVar("_Pixels", Plane, NDArray[np.uint8])

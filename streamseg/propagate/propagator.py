@@ -10,17 +10,18 @@ import numpy as np
 from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject, box_iou
 from streamseg.propagate.carried import draw, expected_ious
-from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion, Place, follow, learn, odds_of_all
+from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion, Place
+from streamseg.propagate.following import follow, learn, odds_of_objects
 from streamseg.propagate.looks import FlowFinder, look
 from streamseg.propagate.origin import Refine
 from streamseg.propagate.overlaps import Drawn, apart
 from streamseg.propagate.planes import FLOW_SIDE, thinned
 
 _SAME_OBJECT_IOU = 0.5
-_SIDES = (4 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE, FLOW_SIDE)
+_SIDES = (5 * FLOW_SIDE, 4 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE)
 """Of the squares in which objects are followed."""
-_PIXELS_A_FRAME = 5 * 96**2
-"""Of all these squares together: what 5 ms on one core are enough for."""
+_PIXELS_A_FRAME = 8 * 80**2
+"""Of all these squares together."""
 _REFINED_A_FRAME = 1
 """Objects that the small segmenter is asked for: each takes it about 3 ms."""
 _UNHEARD = 0.05
@@ -186,7 +187,7 @@ class Propagator:
         """The masks that are carried to the newest frame and can be trusted, by the places of their objects."""
         known = [
             (place, followed, odds, followed.seen)
-            for place, (followed, odds) in enumerate(zip(self._followed, odds_of_all(self._followed), strict=True))
+            for place, (followed, odds) in enumerate(zip(self._followed, odds_of_objects(self._followed), strict=True))
             if odds is not None and followed.seen is not None
         ]
         if not known:

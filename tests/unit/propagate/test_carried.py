@@ -44,7 +44,7 @@ def test_flow_says_where_each_place_was_before() -> None:
     """The picture moves by a twelfth of the square to the right and a twenty-fourth down; the window stays."""
     shown, moved = background(), np.roll(background(), (8, 16), (0, 1))
     box = (150.0, 100.0, 288.0, 238.0)
-    before, after = look_at(shown, box, 96), look_at(moved, box, 96)
+    before, after = look_at(shown, box, 80), look_at(moved, box, 80)
     flow = flow_between(before, after)
     assert flow.shape == (1, FLOW_SIDE, FLOW_SIDE, 2)
     middle = np.median(flow[0, 8:-8, 8:-8].reshape(-1, 2), axis=0) * (after.window.width, after.window.height)
@@ -57,7 +57,7 @@ def test_flow_does_not_depend_on_what_was_looked_at_before() -> None:
     box = (150.0, 100.0, 288.0, 238.0)
     finder = FlowFinder()
     flows = []
-    for side in (96, 48, 96):
+    for side in (80, 40, 80):
         flows.append(finder.between([look_at(shown, box, side)], [look_at(moved, box, side)], [None]))
     assert np.array_equal(flows[0], flows[2])
 
@@ -65,14 +65,14 @@ def test_flow_does_not_depend_on_what_was_looked_at_before() -> None:
 def test_flow_finds_a_square_that_jumped_by_what_the_object_is_expected_to_do() -> None:
     """The picture stands still, and the box has jumped by three tenths of its square, as boxes of a poor detector do."""
     shown = background()
-    before, after = look_at(shown, (150.0, 100.0, 250.0, 200.0), 96), look_at(shown, (192.0, 100.0, 292.0, 200.0), 96)
+    before, after = look_at(shown, (150.0, 100.0, 250.0, 200.0), 80), look_at(shown, (192.0, 100.0, 292.0, 200.0), 80)
     jumped = 42 / 140
     found, lost = (np.median(flow_between(before, after, ahead)[0, 8:-8, 8:24, 0]) for ahead in ((0.0, 0.0), None))
     assert found == pytest.approx(jumped, abs=0.01)
     assert abs(lost - jumped) > 0.05
 
 
-@pytest.mark.parametrize("side", [48, 96, 144, 192])
+@pytest.mark.parametrize("side", [40, 80, 120, 200])
 def test_squares_are_enlarged_together_as_each_by_itself(side: int) -> None:
     squares = np.random.default_rng(0).normal(size=(2, 3, FLOW_SIDE, FLOW_SIDE)).astype(np.float32)
     alone = resized(squares.reshape(-1, FLOW_SIDE, FLOW_SIDE), side)
@@ -83,7 +83,7 @@ def test_masks_are_carried_together_as_each_by_itself() -> None:
     shown = film(2, [sprite(1), sprite(2)], lambda place, frame: (150 + 190 * place + 6 * frame, 180, 1.2, 9 * frame))
     boxes = [[mask.xyxy for mask in one.masks if mask is not None] for one in shown]
     origins = [origin for origin in remember_all(shown[0].image, boxes[0], shown[0].masks) if origin is not None]
-    before, after = ([seen for seen in look(one.image, of_it, 96) if seen is not None] for one, of_it in zip(shown, boxes, strict=True))
+    before, after = ([seen for seen in look(one.image, of_it, 80) if seen is not None] for one, of_it in zip(shown, boxes, strict=True))
 
     def carried_on(places: list[int]) -> Plane:
         masks, looks = [Carried.starting(origins[place]) for place in places], [after[place] for place in places]
@@ -97,7 +97,7 @@ def test_masks_are_carried_together_as_each_by_itself() -> None:
     assert np.quantile(difference, 0.995) < 1e-3 and difference.max() < 1  # some lie on the border between two of 256 levels
 
 
-@pytest.mark.parametrize("side", [48, 96, 192])
+@pytest.mark.parametrize("side", [40, 80, 200])
 def test_a_square_is_sampled_at_its_places_in_any_resolution(side: int) -> None:
     """A step at the middle that comes from an eighth further left lies at five eighths."""
     plane = np.zeros((ORIGIN_SIDE, ORIGIN_SIDE), np.float32)
@@ -109,14 +109,14 @@ def test_a_square_is_sampled_at_its_places_in_any_resolution(side: int) -> None:
 
 def test_on_its_own_frame_a_mask_is_drawn_as_it_was() -> None:
     image, box, mask = still()
-    seen = look_at(image, box, 144)
+    seen = look_at(image, box, 160)
     drawn = draw(odds_at(Carried.starting(remembered()), seen), seen, WIDTH, HEIGHT)
     assert drawn is not None and drawn.iou(mask) > 0.96
 
 
 def test_flow_that_has_drifted_is_given_up_for_the_box() -> None:
     image, box, _ = still()
-    seen, right = look_at(image, box, 96), Carried.starting(remembered())
+    seen, right = look_at(image, box, 80), Carried.starting(remembered())
     drifted = step(right, np.full((1, FLOW_SIDE, FLOW_SIDE, 2), 0.25, np.float32))
     told = evidence_of(right, seen)
     stays, back = checked([right, drifted], np.concatenate((told, told)))
@@ -142,11 +142,11 @@ def test_outlines_are_uncertain_where_a_part_moves_otherwise_than_the_whole() ->
 def test_the_small_segmenter_counts_as_far_as_it_gave_the_mask_rightly(then: float, counts: bool) -> None:
     """Who takes everything for the object is believed where it was right, in the middle; who took everything for background, outside."""
     shown, box, mask = still()
-    origin, seen = remember(shown, box, mask, np.full((96, 96), 6 * then, np.float32)), look_at(shown, box, 96)
+    origin, seen = remember(shown, box, mask, np.full((96, 96), 6 * then, np.float32)), look_at(shown, box, 80)
     assert origin is not None
     carried = Carried.starting(origin).aged(30)
     change = odds_at(carried, seen, np.full((96, 96), 6, np.float32)) - odds_at(carried, seen)
-    assert bool(change[48, 48] > 3) is counts
+    assert bool(change[40, 40] > 3) is counts
     assert bool(change[2, 2] > 3) is not counts
 
 
@@ -186,20 +186,20 @@ def remembered() -> Origin:
 
 
 def test_islands_are_dropped_and_parts_are_kept() -> None:
-    odds = np.full((96, 96), -3.0, np.float32)
-    odds[10:40, 10:40] = odds[60:80, 60:80] = 3
-    odds[85:89, 10:14] = 3
+    odds = np.full((80, 80), -3.0, np.float32)
+    odds[8:34, 8:34] = odds[50:66, 50:66] = 3
+    odds[72:75, 8:11] = 3
     (shown,) = film(1, [sprite(1)], lambda _, __: (240, 180, 1, 0))
-    seen = look_at(shown.image, (100.0, 100.0, 200.0, 200.0), 96)
+    seen = look_at(shown.image, (100.0, 100.0, 200.0, 200.0), 80)
     drawn = draw(odds, seen, WIDTH, HEIGHT)
     assert drawn is not None
     full = drawn.paste(HEIGHT, WIDTH)
     place = seen.window
 
     def at(row: int, column: int) -> bool:
-        return bool(full[place.top + row * place.height // 96, place.left + column * place.width // 96])
+        return bool(full[place.top + row * place.height // 80, place.left + column * place.width // 80])
 
-    assert at(25, 25) and at(70, 70) and not at(87, 12)
+    assert at(20, 20) and at(58, 58) and not at(73, 9)
 
 
 def test_expected_iou_is_that_of_a_fair_bet() -> None:
