@@ -61,6 +61,7 @@ class Carried:
 
     Attributes:
         origin: Where it comes from.
+        halved: The origin's planes in half of their resolution, which is enough for the smaller squares.
         small: The origin's share in the resolution of flow: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1.
         filled: Its mean.
         rest: Odds by the outline as it was at the origin, in the same shape.
@@ -71,6 +72,7 @@ class Carried:
     """
 
     origin: Origin
+    halved: _Levels
     small: Plane
     filled: float
     rest: Plane
@@ -82,11 +84,12 @@ class Carried:
     def starting(cls, origin: Origin) -> Carried:
         """At the origin itself."""
         size = (FLOW_SIDE, FLOW_SIDE)
+        halved = np.asarray(cv2.resize(origin.planes, (ORIGIN_SIDE // 2, ORIGIN_SIDE // 2), interpolation=cv2.INTER_AREA), np.uint8)
         small = np.asarray(cv2.resize(origin.share, size, interpolation=cv2.INTER_AREA), np.float32) * np.float32(1 / 255)
         rest = _odds(_levels(np.asarray(cv2.GaussianBlur(small, (0, 0), _REST_BLUR * FLOW_SIDE), np.float32), 255))
         way = np.zeros((*size, 3), np.float32)
         way[..., 2] = _AT_FIRST
-        return cls(origin, small, float(small.mean()), rest, way, small, 0)
+        return cls(origin, halved, small, float(small.mean()), rest, way, small, 0)
 
     def aged(self, frames: int) -> Carried:
         """The same, come at least so many steps."""
@@ -147,7 +150,7 @@ def odds_of(masks: Sequence[Carried], looks: Sequence[Look], evidence: Plane, op
     frames = np.array([each.frames for each in masks], np.float32)[:, None, None]
     rest = np.stack([each.rest for each in masks]) * (_REST * np.minimum(1, frames / _REST_FRAMES)) - _outside(looks)
     x, y, uncertainty, rest = enlarged(np.stack([*split(np.stack([each.way for each in masks])), rest]), side)
-    share, soft, by_colour, by_opinion = split(sample([each.origin.planes for each in masks], x, y, ORIGIN_SIDE))
+    share, soft, by_colour, by_opinion = split(_sample_origins(masks, x, y))
     odds = _odds(_between(share, soft, uncertainty))
     odds *= _HALF_LIFE / (_HALF_LIFE + frames)
     odds += _weighed(evidence, by_colour, uncertainty, _COLOUR, _COLOUR / _OPEN)
@@ -156,6 +159,13 @@ def odds_of(masks: Sequence[Carried], looks: Sequence[Look], evidence: Plane, op
             odds[place] += _weighed(resized([opinion], side)[0], by_opinion[place], uncertainty[place], _OPINION, _OPINION)
     odds += rest
     return odds
+
+
+def _sample_origins(masks: Sequence[Carried], x: Plane, y: Plane) -> _Levels:
+    """The planes of the origins, from that far away: shape (n, side, side, 4)."""
+    if x.shape[-1] > ORIGIN_SIDE // 2:
+        return sample([each.origin.planes for each in masks], x, y, ORIGIN_SIDE)
+    return sample([each.halved for each in masks], x, y, ORIGIN_SIDE // 2)
 
 
 def draw(odds: Plane, seen: Look, width: int, height: int) -> Mask | None:
