@@ -20,8 +20,8 @@ from streamseg.propagate.planes import FLOW_SIDE, thinned
 _SAME_OBJECT_IOU = 0.5
 _SIDES = (5 * FLOW_SIDE, 4 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE)
 """Of the squares in which objects are followed."""
-_PIXELS_A_FRAME = 8 * 80**2
-"""Of all these squares together."""
+_PIXELS_A_FRAME = 3 * 120**2
+"""Of all these squares together: what 5 to 7 ms on one core are enough for."""
 _REFINED_A_FRAME = 1
 """Objects that the small segmenter is asked for: each takes it about 3 ms."""
 _UNHEARD = 0.05
