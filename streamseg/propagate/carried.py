@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.masks import Mask
-from streamseg.propagate.looks import Flow, Look
+from streamseg.propagate.looks import Flow, Look, expected_flow, moved_into
 from streamseg.propagate.origin import ORIGIN_SIDE, Origin
 from streamseg.propagate.planes import FLOW_SIDE, blurred, enlarged, merged, resized, sample, split, thinned
-from streamseg.window import Plane, paste
+from streamseg.window import Plane, Window, paste
 
 _Levels = NDArray[np.uint8]
 
@@ -81,15 +81,25 @@ class Carried:
     frames: int
 
     @classmethod
-    def starting(cls, origin: Origin) -> Carried:
-        """At the origin itself."""
+    def starting(cls, origin: Origin, seen: Window | None = None, placed: Window | None = None) -> Carried:
+        """At the origin itself.
+
+        Args:
+            origin: What is remembered of it.
+            seen: What the square shows in which it is followed on that frame.
+            placed: What the origin's square shows, where that is something else.
+        """
         size = (FLOW_SIDE, FLOW_SIDE)
         halved = np.asarray(cv2.resize(origin.planes, (ORIGIN_SIDE // 2, ORIGIN_SIDE // 2), interpolation=cv2.INTER_AREA), np.uint8)
         small = np.asarray(cv2.resize(origin.share, size, interpolation=cv2.INTER_AREA), np.float32) * np.float32(1 / 255)
         rest = _odds(_levels(np.asarray(cv2.GaussianBlur(small, (0, 0), _REST_BLUR * FLOW_SIDE), np.float32), 255))
         way = np.zeros((*size, 3), np.float32)
         way[..., 2] = _AT_FIRST
-        return cls(origin, halved, small, float(small.mean()), rest, way, small, 0)
+        share = small
+        if seen is not None and placed is not None and seen != placed:
+            way[..., :2] = expected_flow(placed, seen, (0.0, 0.0), FLOW_SIDE)
+            share = moved_into(seen, placed, small)
+        return cls(origin, halved, small, float(small.mean()), rest, way, share, 0)
 
     def aged(self, frames: int) -> Carried:
         """The same, come at least so many steps."""
@@ -132,8 +142,8 @@ def checked(masks: Sequence[Carried], evidence: Plane) -> list[Carried]:
     """The same masks, at rest where that fits clearly better what colours say of the newest looks, n of them: there, flow has drifted."""
     told = thinned(evidence)
     shares = np.stack([(each.share, each.small) for each in masks])
-    moved, resting = (told[:, None] * (2 * shares - 1)).sum(axis=(2, 3)).T
-    drifted = resting - moved > _DRIFTED * np.abs(moved)
+    carried, at_rest = (told[:, None] * (2 * shares - 1)).sum(axis=(2, 3)).T
+    drifted = at_rest - carried > _DRIFTED * np.abs(carried)
     return [each.at_rest() if gone else each for each, gone in zip(masks, drifted, strict=True)]
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from streamseg.messages import NONE, SEGMENTED, Detection, ObjectMask, TrackedObject
 from streamseg.propagate.carried import Carried
-from streamseg.propagate.looks import Flow, Look, Motion
+from streamseg.propagate.looks import Flow, Look, Motion, moved_into
 from streamseg.propagate.origin import Origin
 from streamseg.propagate.planes import FLOW_SIDE, resized, sample, split
-from streamseg.window import Plane, Window, box_plane
+from streamseg.window import Plane, Window, box_plane, window_around
 
 _LONGEST_PATH = 90
 """Frames over which motion is remembered, for masks that come late."""
@@ -38,7 +38,7 @@ class Place:
 
     Attributes:
         detection: The object there.
-        ahead: How far it was taken to come since the frame before; None where the detector found it in this very frame.
+        ahead: How far it was taken to come since the frame before, where it was foreseen; None where it was found there.
     """
 
     detection: Detection
@@ -80,7 +80,7 @@ class Opinion:
 
     Attributes:
         moment: On which frame.
-        odds: For each pixel of the object's newest square, the logarithm of the odds that it is the object's: shape (side, side).
+        odds: For each pixel of the object's newest square, in a resolution of its own, the logarithm of the odds that it is the object's.
         frames: How many frames ago that was.
     """
 
@@ -182,29 +182,47 @@ class Followed:
             The steps that its mask has still to come, if there is one that is carried: for the number of each step's frame its place in
             the path.
         """
-        self.learnt = learnt
-        self.carried = None if learnt.origin is None else Carried.starting(learnt.origin)
-        steps = {} if learnt.origin is None else {step.seq: place for place, step in enumerate(self.path) if step.flow is not None}
-        return {seq: place for seq, place in steps.items() if seq > learnt.moment.seq}
+        self.learnt, self.carried = learnt, None
+        if learnt.origin is None:
+            return {}
+        seen = next((step.window for step in self.path if step.seq == learnt.moment.seq), None)
+        placed = None if self.seen is None else window_around(learnt.detection.xyxy, *self.seen.frame)
+        self.carried = Carried.starting(learnt.origin, seen, placed)
+        return {step.seq: place for place, step in enumerate(self.path) if step.flow is not None and step.seq > learnt.moment.seq}
+
+    def rebased(self, place: int, carried: Carried) -> None:
+        """Note what is carried at that place of the path."""
+        self.carried = carried
+        self.path[place] = replace(self.path[place], share=carried.share)
+
+    def hear(self, moment: Moment, odds: Plane) -> None:
+        """Take the small segmenter's odds for the square of its box in the newest frame."""
+        if self.seen is not None:
+            self.opinion = Opinion(moment, moved_into(self.seen.window, self.seen.placed, odds, cv2.BORDER_REPLICATE))
 
     def forget(self) -> None:
         """Give its mask up, as if the segmenter had never answered; what the small segmenter thinks goes on to count."""
         self.learnt = self.carried = None
 
-    @property
-    def newest_motion(self) -> Motion | None:
-        """How far it came from the frame before to the newest; None where flow has not seen it."""
-        return self.path[-1].motion if self.path and self.path[-1].share is not None else None
+    def ahead(self, seq: int) -> Motion | None:
+        """How far it comes from the newest frame to frame `seq`, if it goes on as it came; None where flow has not seen how."""
+        if len(self.path) < 2 or self.path[-1].flow is None or self.path[-1].share is None:
+            return None
+        newest, before = self.path[-1], self.path[-2]
+        frames = (seq - newest.seq) / (newest.seq - before.seq)
+        x, y = newest.motion
+        return x * frames, y * frames
 
-    def foreseen(self, detection: Detection, found_on: int) -> Place:
-        """Where a detection of an earlier frame must be in the one after the newest, if the object goes on as it came.
+    def foreseen(self, detection: Detection, found_on: int, seq: int) -> Place:
+        """Where a detection of an earlier frame must be in frame `seq`, the next one, if the object goes on as it came.
 
         It is left where it was found, as if it were found now, where the object's way since then is not known.
         """
         steps = [step for step in self.path if step.seq >= found_on]
-        if self.seen is None or self.carried is None or not steps or steps[0].seq != found_on:
+        known = steps and steps[0].seq == found_on and all(step.flow is not None for step in steps[1:])
+        if self.seen is None or self.carried is None or not known:
             return Place(detection)
-        ahead = steps[-1].motion
+        ahead = self.ahead(seq) or (0.0, 0.0)
         motions = [*(step.motion for step in steps[1:]), ahead]
         return Place(_moved(detection, (sum(x for x, _ in motions), sum(y for _, y in motions))), ahead)
 
@@ -221,10 +239,11 @@ class Followed:
         before, share = seen if self.seen is None else self.seen, None if carried is None else carried.share
         step = Step(seq, before.window, seen.window, seen.shown, flow, share)
         self.path.append(step)
-        self.detection = place.detection
+        self.detection, self.seen, self.carried = place.detection, seen, carried
         if place.ahead is not None:
-            self.detection = _moved(place.detection, (step.motion[0] - place.ahead[0], step.motion[1] - place.ahead[1]))
-        self.seen, self.carried = replace(seen, box=self.detection.xyxy), carried
+            (across, down), (ahead_across, ahead_down) = step.motion, place.ahead
+            self.detection = _moved(place.detection, (across - ahead_across, down - ahead_down))
+            self.seen = seen.settled(self.detection.xyxy)
         if self.opinion is not None and flow is not None:
             odds, frames = self.opinion.odds, self.opinion.frames + 1
             x, y = split(resized(flow, odds.shape[0]))

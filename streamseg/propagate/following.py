@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +18,7 @@ def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place],
     both = zip(objects, looks, strict=True)
     pairs = [(each.seen, seen, each) for each, seen in both if each.seen is not None and seen is not None]
     flows = finder.between(
-        [before for before, _, _ in pairs], [after for _, after, _ in pairs], [each.newest_motion for _, _, each in pairs]
+        [before for before, _, _ in pairs], [after for _, after, _ in pairs], [each.ahead(moment.seq) for _, _, each in pairs]
     )
     masks = _carried_on([each.carried for _, _, each in pairs], flows)
     ways = zip(flows, masks, strict=True)
@@ -41,9 +40,8 @@ def learn(answers: Mapping[Followed, Learnt], now: Moment) -> None:
         masks = [followed.carried for followed in coming if followed.carried is not None]
         flows = np.concatenate([flow for followed, place in coming.items() if (flow := followed.path[place].flow) is not None])
         shares = shares_after(masks, flows)
-        for (followed, place), mask, share in zip(coming.items(), along(masks, flows, shares), shares, strict=True):
-            followed.carried = mask
-            followed.path[place] = replace(followed.path[place], share=share)
+        for (followed, place), mask in zip(coming.items(), along(masks, flows, shares), strict=True):
+            followed.rebased(place, mask)
     for followed, learnt in answers.items():
         if followed.carried is not None:
             # Motion that nobody has seen counts as well: then only the box has been followed.

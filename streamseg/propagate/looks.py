@@ -1,21 +1,21 @@
 """What a frame shows of an object, and how that moved from one frame to the next.
 
-Both pictures are squares around the object's box, so that motion and scale of the box are taken out beforehand: what is left for flow
-to find is small, whatever the object's speed.
+Both pictures are squares around the object's box, or around where that was foreseen, so that motion and scale of the box are taken out
+beforehand: what is left for flow to find is small, whatever the object's speed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Box, Image
-from streamseg.propagate.planes import FLOW_SIDE, resized
-from streamseg.window import Window, crop, window_around
+from streamseg.propagate.planes import FLOW_SIDE, resized, sample, split
+from streamseg.window import Plane, Window, crop, window_around
 
 _SEARCHED = 5 / 6
 """Side in which it is searched for, as a share of the square's: a little less loses nothing that is seen."""
@@ -34,14 +34,16 @@ class Look:
     Attributes:
         box: The object's box, in pixels of the frame.
         window: What the square shows of the frame.
-        shown: The part of that which does not lie outside the frame.
+        placed: The window of the box. It is another one where the box was looked for elsewhere.
+        frame: Width and height of the frame.
         picture: Shape (side, side, 3), uint8, BGR.
         grey: The same for the search of flow: shape (5 / 6 side, 5 / 6 side), uint8.
     """
 
     box: Box
     window: Window
-    shown: Window
+    placed: Window
+    frame: tuple[int, int]
     picture: Image
     grey: NDArray[np.uint8]
 
@@ -49,6 +51,15 @@ class Look:
     def side(self) -> int:
         """Of the square, in pixels."""
         return int(self.picture.shape[0])
+
+    @property
+    def shown(self) -> Window:
+        """The part of the window that lies in the frame."""
+        return self.window.within(*self.frame)
+
+    def settled(self, box: Box) -> Look:
+        """The same look at an object whose box turns out to be that one."""
+        return replace(self, box=box, placed=window_around(box, *self.frame) or self.window)
 
 
 def look(image: Image, boxes: Sequence[Box], side: int) -> list[Look | None]:
@@ -64,7 +75,7 @@ def look(image: Image, boxes: Sequence[Box], side: int) -> list[Look | None]:
     greys = cv2.resize(together, (searched, searched * len(pictures)), interpolation=cv2.INTER_LINEAR)
     squares = zip(pictures, np.asarray(greys, np.uint8).reshape(-1, searched, searched), strict=True)
     return [
-        None if window is None else Look(box, window, window.within(width, height), *next(squares))
+        None if window is None else Look(box, window, window, (width, height), *next(squares))
         for box, window in zip(boxes, windows, strict=True)
     ]
 
@@ -76,6 +87,7 @@ class FlowFinder:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._search.setPatchStride(3)  # closer than usual: so limbs are seen
         self._search.setGradientDescentIterations(8)  # more find nothing new
+        self._search.setFinestScale(1)  # half the square's resolution shows outlines that a quarter blurs
 
     def between(self, before: Sequence[Look], after: Sequence[Look], ahead: Sequence[Motion | None]) -> Flow:
         """Where each place of each of n looks was in an earlier one.
@@ -93,18 +105,25 @@ class FlowFinder:
     def _search_for(self, before: Look, after: Look, ahead: Motion | None) -> Flow:
         side = after.grey.shape[0]
         earlier = before.grey if before.grey.shape == after.grey.shape else cv2.resize(before.grey, (side, side))
-        expected = None if ahead is None else _expected(before.window, after.window, ahead, side)
-        # Half the square's resolution shows outlines that a quarter blurs. The search forgets it where a square was too small for that.
-        self._search.setFinestScale(1)
+        expected = None if ahead is None else expected_flow(before.window, after.window, ahead, side) * np.float32(side)
         found = self._search.calc(after.grey, earlier, expected)  # type: ignore[arg-type]  # None: nothing is expected
         return np.asarray(found, np.float32)
 
 
-def _expected(before: Window, after: Window, motion: Motion, side: int) -> Flow:
-    """The flow of what moves like that between two windows, in pixels of squares of that side: shape (side, side, 2)."""
-    along = np.arange(side, dtype=np.float32) + np.float32(0.5)
-    across, down = side / before.width, side / before.height
+def expected_flow(before: Window, after: Window, motion: Motion, side: int) -> Flow:
+    """The flow between two windows of what comes that far, in sides of the square: shape (side, side, 2)."""
+    along = (np.arange(side, dtype=np.float32) + np.float32(0.5)) / np.float32(side)
     expected = np.empty((side, side, 2), np.float32)
-    expected[..., 0] = (after.left - before.left - motion[0]) * across + along * (after.width / before.width - 1)
-    expected[..., 1] = ((after.top - before.top - motion[1]) * down + along * (after.height / before.height - 1))[:, None]
+    expected[..., 0] = (after.left - before.left - motion[0]) / before.width + along * (after.width / before.width - 1)
+    expected[..., 1] = ((after.top - before.top - motion[1]) / before.height + along * (after.height / before.height - 1))[:, None]
     return expected
+
+
+def moved_into(after: Window, before: Window, planes: Plane, border: int = cv2.BORDER_CONSTANT) -> Plane:
+    """What a square of one window shows, in the square of another one of the same frame: shape (side, side)."""
+    if after == before:
+        return planes
+    side = planes.shape[0]
+    x, y = split(expected_flow(before, after, (0.0, 0.0), side)[None])
+    moved: Plane = sample([planes], x, y, side, border)[0]
+    return moved

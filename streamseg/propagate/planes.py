@@ -54,7 +54,7 @@ def resized(planes: Sequence[Plane] | Plane, side: int) -> Plane:
 
 
 def enlarged(planes: Plane, side: int) -> Plane:
-    """Squares in a resolution that is a multiple of theirs."""
+    """Squares in a resolution that is a multiple of theirs: from shape (..., any, any) to (..., side, side)."""
     squares, times = planes.shape[:-2], side // planes.shape[-1]
     # One above the other, each between copies of its first and last row, so that no square is mixed with the next.
     apart = np.concatenate((planes[..., :1, :], planes, planes[..., -1:, :]), axis=-2)

@@ -10,7 +10,7 @@ import numpy as np
 from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject, box_iou
 from streamseg.propagate.carried import draw, expected_ious
-from streamseg.propagate.followed import Followed, Learnt, Moment, Opinion, Place
+from streamseg.propagate.followed import Followed, Learnt, Moment, Place
 from streamseg.propagate.following import follow, learn, odds_of_objects
 from streamseg.propagate.looks import FlowFinder, look
 from streamseg.propagate.origin import Refine
@@ -18,10 +18,10 @@ from streamseg.propagate.overlaps import Drawn, apart
 from streamseg.propagate.planes import FLOW_SIDE, thinned
 
 _SAME_OBJECT_IOU = 0.5
-_SIDES = (5 * FLOW_SIDE, 4 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE)
+_SIDES = (5 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE)
 """Of the squares in which objects are followed."""
 _PIXELS_A_FRAME = 3 * 120**2
-"""Of all these squares together: what 5 to 7 ms on one core are enough for."""
+"""Of all these squares together: what 5 to 7 ms on one core are enough for. More than six objects need more."""
 _REFINED_A_FRAME = 1
 """Objects that the small segmenter is asked for: each takes it about 3 ms."""
 _UNHEARD = 0.05
@@ -75,7 +75,8 @@ class Propagator:
             moment: Which frame it is.
             image: Shape (height, width, 3), uint8, BGR.
             detections: Its objects; None where the detector has said nothing since the frame before.
-            found_on: The number of the older frame that they were found on, where it was not this one: they are moved on by flow.
+            found_on: The number of the older frame that they were found on, where it was not this one; then they are foreseen, and
+                settled by flow.
 
         Returns:
             One object for each detection, in their order; behind them those that the detector has missed and that are still seen.
@@ -91,11 +92,11 @@ class Propagator:
         if found_on is None or found_on >= moment.seq:
             places = [Place(detection) for detection in detections]
         else:
-            places = [followed.foreseen(detection, found_on) for followed, detection in zip(found, detections, strict=True)]
-        missed = self._missed(lost, newest, places)
+            places = [followed.foreseen(detection, found_on, moment.seq) for followed, detection in zip(found, detections, strict=True)]
+        missed = self._missed(lost, newest, moment, places)
         self._followed = [*found, *missed]
         places = [*places, *missed.values()]
-        looks = look(image, [place.detection.xyxy for place in places], _side(len(found)))
+        looks = look(image, [place.detection.xyxy for place in places], _side(len(places)))
         follow(self._followed, moment, places, looks, self._finder)
         self._newest = moment, image
         self._hand_out(moment)
@@ -122,7 +123,7 @@ class Propagator:
             return
         answers = self._refine(image, [each.detection.xyxy for each in chosen])
         for followed, odds in zip(chosen, answers, strict=True):
-            followed.opinion = Opinion(moment, odds)
+            followed.hear(moment, odds)
 
     def _associate(self, detections: Sequence[Detection]) -> tuple[list[Followed], list[Followed]]:
         """What is followed, or followed from now on, for each detection; and what no detection is of."""
@@ -140,12 +141,12 @@ class Propagator:
             found.append(followed)
         return found, free
 
-    def _missed(self, lost: Sequence[Followed], newest: Moment, found: Sequence[Place]) -> dict[Followed, Place]:
+    def _missed(self, lost: Sequence[Followed], newest: Moment, now: Moment, found: Sequence[Place]) -> dict[Followed, Place]:
         """Those that go on though the detector has missed them, as long as nothing else is where they must be now; and where that is."""
         missed = {}
         for followed in lost:
             followed.missed += 1
-            there = followed.foreseen(followed.detection, newest.seq)
+            there = followed.foreseen(followed.detection, newest.seq, now.seq)
             box = there.detection.xyxy
             if (
                 there.ahead is not None
@@ -157,11 +158,13 @@ class Propagator:
 
     def _hand_out(self, moment: Moment) -> None:
         """Give the answers of the segmenter to those they are about; what finds nobody waits until it is too old."""
-        waiting, answers = [], {}
+        waiting = []
+        answers: dict[Followed, Learnt] = {}
         for learnt in sorted(self._waiting, key=lambda learnt: learnt.moment.seq):
             followed = self._owner(learnt.detection) if learnt.moment.seq <= moment.seq else None
             if followed is not None:
-                if followed.learnt is None or learnt.moment.seq > followed.learnt.moment.seq:
+                known = answers.get(followed, followed.learnt)
+                if known is None or learnt.moment.seq > known.moment.seq:
                     answers[followed] = learnt
             elif moment.pts_ns - learnt.moment.pts_ns <= self._budget.max_age_ns:
                 waiting.append(learnt)

@@ -51,17 +51,6 @@ def test_flow_says_where_each_place_was_before() -> None:
     assert middle == pytest.approx((-16, -8), abs=0.7)
 
 
-def test_flow_does_not_depend_on_what_was_looked_at_before() -> None:
-    """Squares too small for the usual resolution make the search choose another one, for that time."""
-    shown, moved = background(), np.roll(background(), 6, 1)
-    box = (150.0, 100.0, 288.0, 238.0)
-    finder = FlowFinder()
-    flows = []
-    for side in (80, 40, 80):
-        flows.append(finder.between([look_at(shown, box, side)], [look_at(moved, box, side)], [None]))
-    assert np.array_equal(flows[0], flows[2])
-
-
 def test_flow_finds_a_square_that_jumped_by_what_the_object_is_expected_to_do() -> None:
     """The picture stands still, and the box has jumped by three tenths of its square, as boxes of a poor detector do."""
     shown = background()

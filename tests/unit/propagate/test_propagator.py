@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,9 +10,10 @@ from moving_scenes import HEIGHT, WIDTH, Pose, Shown, background, detection, fil
 from streamseg.masks import Mask
 from streamseg.messages import NONE, PENDING, PROPAGATED, REFINED, SEGMENTED, Box, Image, ObjectMask, TrackedObject
 from streamseg.propagate.followed import Learnt, Moment
+from streamseg.propagate.looks import Look, look
 from streamseg.propagate.origin import remember
 from streamseg.propagate.propagator import Budget, Propagator
-from streamseg.window import Plane
+from streamseg.window import Plane, mask_plane, window_around
 
 FRAME_NS = 33_000_000
 BUDGET = Budget(max_age_ns=10 * 1_000_000_000, missed_frames=5)
@@ -201,6 +203,95 @@ def test_boxes_of_an_older_frame_are_moved_on() -> None:
         assert iou(item, shown[seq].masks[0]) > 0.85, seq
         true = shown[seq].masks[0]
         assert true is not None and abs(item.detection.xyxy[0] - true.xyxy[0]) < 6
+
+
+def swinging(_: int, frame: int) -> Pose:
+    """Back and forth by 30 pixels in eight frames: nothing goes on as it came."""
+    return 240 + 30 * math.sin(frame * math.pi / 4), 180, 1, 0
+
+
+def follow_late(propagator: Propagator, shown: Sequence[Shown], late: int, seqs: Sequence[int]) -> list[float]:
+    """The IoU of the mask in each of those frames, where boxes are so many frames late, but for the first few."""
+    ious = []
+    for seq in seqs:
+        found_on = seq if seq <= late else seq - late
+        then, now = shown[found_on].masks[0], shown[seq].masks[0]
+        assert then is not None
+        (item,) = propagator.follow(moment(seq), shown[seq].image, [detection(then, 1)], found_on=found_on)
+        propagator.sharpen()
+        ious.append(iou(item, now))
+    return ious
+
+
+def test_late_boxes_of_an_object_that_turns_back_are_found_by_flow() -> None:
+    shown = film(28, [sprite(1)], swinging)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    assert min(follow_late(propagator, shown, 3, range(28))) > 0.9
+
+
+def test_the_small_segmenters_opinion_lies_where_the_object_is_also_where_boxes_are_late() -> None:
+    """A small segmenter that knows the truth makes masks better, wherever the object was foreseen."""
+    shown = film(28, [sprite(1)], swinging)
+    propagator = Propagator(BUDGET, lambda _, boxes: [truth_around(box) for box in boxes])
+    propagator.learn([learnt(0, shown[0])])
+    seen = 0
+
+    def truth_around(box: Box) -> Plane:
+        mask, window = shown[seen].masks[0], window_around(box, WIDTH, HEIGHT)
+        assert mask is not None and window is not None
+        odds: Plane = 12 * mask_plane(mask, window, 96) - 6
+        return odds
+
+    for seen in range(28):
+        (quality,) = follow_late(propagator, shown, 3, [seen])
+        assert quality > 0.93, seen
+
+
+def test_an_object_goes_on_by_frames_also_over_those_that_were_dropped() -> None:
+    shown = straight(12)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq in range(4):
+        follow(propagator, seq, shown[seq])
+    for seq in (8, 9, 10, 11):
+        (item,) = propagator.follow(moment(seq), shown[seq].image, None)
+        assert iou(item, shown[seq].masks[0]) > 0.8, seq
+
+
+def test_many_objects_that_are_missed_are_seen_in_squares_as_small_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = film(3, [sprite(number, 60) for number in range(8)], lambda index, _: (60 + 110 * (index % 4), 90 + 150 * (index // 4), 1, 0))
+    sides = []
+
+    def noted(image: Image, boxes: Sequence[Box], side: int) -> list[Look | None]:
+        sides.append(side)
+        return look(image, boxes, side)
+
+    monkeypatch.setattr("streamseg.propagate.propagator.look", noted)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0], number + 1, number) for number in range(8)])
+    for seq in (0, 1):
+        assert len(follow(propagator, seq, shown[seq])) == 8
+    assert len(propagator.follow(moment(2), shown[2].image, [])) == 8
+    assert len(set(sides)) == 1
+
+
+def test_of_two_answers_for_one_object_on_one_frame_the_first_stays() -> None:
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    own = learnt(0, shown[0], None)
+    left, top, right, bottom = own.detection.xyxy
+    stranger = Learnt(
+        own.moment, detection(Mask(0, 0, np.ones((1, 1), np.bool_)), None, (left + 20, top, right + 20, bottom)), own.answer, None
+    )
+    propagator.learn([own, stranger])
+    mask = shown[0].masks[0]
+    assert mask is not None
+    propagator.follow(moment(0), shown[0].image, [detection(mask, None)])
+    mask = shown[1].masks[0]
+    assert mask is not None
+    (item,) = propagator.follow(moment(1), shown[1].image, [detection(mask, None)])
+    assert item.method == PROPAGATED
 
 
 def test_a_late_box_of_an_object_that_leaves_the_frame_is_moved_on() -> None:
