@@ -209,7 +209,7 @@ class Followed:
         if len(self.path) < 2 or self.path[-1].flow is None or self.path[-1].share is None:
             return None
         newest, before = self.path[-1], self.path[-2]
-        frames = (seq - newest.seq) / (newest.seq - before.seq)
+        frames = (seq - newest.seq) / max(newest.seq - before.seq, 1)
         x, y = newest.motion
         return x * frames, y * frames
 

@@ -105,9 +105,11 @@ class FlowFinder:
     def _search_for(self, before: Look, after: Look, ahead: Motion | None) -> Flow:
         side = after.grey.shape[0]
         earlier = before.grey if before.grey.shape == after.grey.shape else cv2.resize(before.grey, (side, side))
-        expected = None if ahead is None else expected_flow(before.window, after.window, ahead, side) * np.float32(side)
-        found = self._search.calc(after.grey, earlier, expected)  # type: ignore[arg-type]  # None: nothing is expected
-        return np.asarray(found, np.float32)
+        # Something is always expected: the search crashes where it was, and then is not, with larger squares; and on what is no number.
+        expected: Flow = np.zeros((side, side, 2), np.float32)
+        if ahead is not None and np.isfinite(ahead).all():
+            expected = expected_flow(before.window, after.window, ahead, side) * np.float32(side)
+        return np.asarray(self._search.calc(after.grey, earlier, expected), np.float32)
 
 
 def expected_flow(before: Window, after: Window, motion: Motion, side: int) -> Flow:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -59,6 +60,19 @@ def test_flow_finds_a_square_that_jumped_by_what_the_object_is_expected_to_do() 
     found, lost = (np.median(flow_between(before, after, ahead)[0, 8:-8, 8:24, 0]) for ahead in ((0.0, 0.0), None))
     assert found == pytest.approx(jumped, abs=0.01)
     assert abs(lost - jumped) > 0.05
+
+
+def test_flow_is_searched_for_in_squares_of_changing_sides_whatever_is_expected() -> None:
+    shown, moved = background(), np.roll(background(), 6, 1)
+    box = (150.0, 100.0, 288.0, 238.0)
+    finder = FlowFinder()
+    flows: dict[tuple[int, Motion | None], list[Flow]] = {}
+    there, nowhere = (6.0, 0.0), (math.inf, 0.0)
+    once: list[tuple[int, Motion | None]] = [(80, there), (200, None), (120, there), (120, nowhere), (80, None), (200, there)]
+    for side, ahead in once * 2:
+        found = finder.between([look_at(shown, box, side)], [look_at(moved, box, side)], [ahead])
+        flows.setdefault((side, ahead), []).append(found)
+    assert all(np.array_equal(first, other) for first, *others in flows.values() for other in others)
 
 
 @pytest.mark.parametrize("side", [40, 80, 120, 200])
