@@ -87,7 +87,7 @@ class Carried:
         Args:
             origin: What is remembered of it.
             seen: What the square shows in which it is followed on that frame.
-            placed: What the origin's square shows, where that is something else.
+            placed: What the origin's square shows.
         """
         size = (FLOW_SIDE, FLOW_SIDE)
         halved = np.asarray(cv2.resize(origin.planes, (ORIGIN_SIDE // 2, ORIGIN_SIDE // 2), interpolation=cv2.INTER_AREA), np.uint8)
@@ -96,7 +96,7 @@ class Carried:
         way = np.zeros((*size, 3), np.float32)
         way[..., 2] = _AT_FIRST
         share = small
-        if seen is not None and placed is not None and seen != placed:
+        if seen is not None and placed is not None:
             way[..., :2] = expected_flow(placed, seen, (0.0, 0.0), FLOW_SIDE)
             share = moved_into(seen, placed, small)
         return cls(origin, halved, small, float(small.mean()), rest, way, share, 0)
