@@ -96,7 +96,7 @@ def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[Non
         yield
         return
     command = [sys.executable, "-P", "-m", "streamseg.cli", "show", pipeline.endpoint, "--until-input-ends", *options]
-    window = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    window = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)
 
     def stop_when_closed() -> None:
         window.wait()

@@ -42,7 +42,9 @@ class StageProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **dict.fromkeys(_THREADS, str(threads)), _NO_TELEMETRY: "1"},
-            start_new_session=True,
+            # Keys pressed at the terminal are the supervisor's alone. In a session of its own, Linux would share the processor out
+            # between the sessions first, and niceness would not count between stages.
+            process_group=0,
         )
         self._outbox: queue.SimpleQueue[ToStage | None] = queue.SimpleQueue()
         self._sender = threading.Thread(target=self._send_all, name=f"send to {name}", daemon=True)

@@ -39,7 +39,7 @@ class _Sprite:
 
     Attributes:
         outline: Its corners around its centre, shape (points, 2), at its usual size.
-        texture: Square, its centre in the middle.
+        texture: Square, its centre in the middle; see `Placed`.
         x: Where its centre goes.
         y: The same.
         turn: Radians a frame.
@@ -47,7 +47,7 @@ class _Sprite:
     """
 
     outline: NDArray[np.float64]
-    texture: Image
+    texture: NDArray[np.uint8]
     x: Track
     y: Track
     turn: float
@@ -92,7 +92,7 @@ class CrossingScene:
         step = unit * chance.uniform(*_SPEEDS) * 30 / options.fps
         return _Sprite(
             outline=outline,
-            texture=textured(chance, side, side, contrast=60.0),
+            texture=np.asarray(cv2.cvtColor(textured(chance, side, side, contrast=60.0), cv2.COLOR_BGR2BGRA), np.uint8),
             x=self._track(chance, options.width, step * math.cos(heading)),
             y=self._track(chance, options.height, step * math.sin(heading)),
             turn=chance.choice((-1, 1)) * chance.uniform(*_TURNS) * 30 / options.fps,

@@ -34,11 +34,11 @@ Outline = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Mover:
-    """One object: its outline around the origin, the texture under it, and where it goes."""
+    """One object: its outline around the origin, the texture under it (see `Placed`), and where it goes."""
 
     class_name: str
     outline: Outline
-    texture: Image
+    texture: NDArray[np.uint8]
     x: Track
     y: Track
     turn: float
@@ -79,10 +79,11 @@ class SyntheticScene:
         low, high = max(middle - reach, margin), min(middle + reach, options.height - margin)
         step = SPEED * options.width / options.fps
         right = options.width - margin
+        surface = _texture(chance, side, side, COLOURS[number % len(COLOURS)], coarse=radius / 3, contrast=28.0)
         return _Mover(
             class_name=CLASS_NAMES[number % len(CLASS_NAMES)],
             outline=radius * _outline(CLASS_NAMES[number % len(CLASS_NAMES)]),
-            texture=_texture(chance, side, side, COLOURS[number % len(COLOURS)], coarse=radius / 3, contrast=28.0),
+            texture=np.asarray(cv2.cvtColor(surface, cv2.COLOR_BGR2BGRA), np.uint8),
             x=Track(margin, right, chance.uniform(0, 2 * (right - margin)), step * chance.uniform(0.8, 1.2)),
             y=Track(low, max(high, low + 1), chance.uniform(0, 2 * max(high - low, 1)), 0.3 * step * chance.uniform(0.5, 1.5)),
             turn=TURN / options.fps * (1 if number % 2 else -1),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,11 +26,14 @@ from streamseg.stages.attention import Attention, time_for_decoding_ns
 from streamseg.stages.base import Stage, Station
 from streamseg.stages.origins import pack_origin
 from streamseg.stages.refining import refiner_of
+from streamseg.stages.spare_time import SpareTime
 
 _BATCH = 8
 """Boxes after which the supervisor hears that the work is getting on."""
 _NEW_SHAPE_NS = 6_000_000_000
 """What a picture of a new shape may take, with many times which the supervisor is content: networks are exported and loaded for it."""
+
+_Answer = TypeVar("_Answer")
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +48,7 @@ class SegmentStage(Stage):
         self._ring = RingReader()
         self._answers: LatestAnswers[Masks] = LatestAnswers()
         self._attention = Attention(self.config.propagate.max_age_ms) if self.config.resolved_mode == "live" else None
+        self._spare_time = SpareTime(station.progress) if self._attention is not None else None
         self._overrun = 0
 
     def prepare(self) -> Ready:
@@ -80,8 +85,10 @@ class SegmentStage(Stage):
                 self._to_publish.send(masks)
 
     def close(self, reason: str) -> None:
-        """Let go of the ring."""
+        """Let go of the ring and of the thread."""
         self._ring.close()
+        if self._spare_time is not None:
+            self._spare_time.close()
 
     def turn(self) -> bool:
         """Take one keyframe and answer it."""
@@ -126,7 +133,7 @@ class SegmentStage(Stage):
             self._shape = image.shape
             self.station.report(Progress(_NEW_SHAPE_NS))
         began = time.monotonic_ns()
-        embedding = self._segmenter.encode(image)
+        embedding = self._unhurried(partial(self._segmenter.encode, image))
         t_encoded_ns = time.monotonic_ns()
         answers = self._decode(embedding, detections, t_encoded_ns + time_for_decoding_ns(t_encoded_ns - began))
         t_decoded_ns = time.monotonic_ns()
@@ -150,8 +157,13 @@ class SegmentStage(Stage):
             if first and self._attention is not None and time.monotonic_ns() > until_ns:
                 break
             self.station.progress()
-            answers += self._segmenter.decode(embedding, detections[first : first + _BATCH])
+            batch = detections[first : first + _BATCH]
+            answers += self._unhurried(partial(self._segmenter.decode, embedding, batch))
         return answers
+
+    def _unhurried(self, work: Callable[[], _Answer]) -> _Answer:
+        """Do what takes long; of a live source, so that it holds up none of the other stages."""
+        return work() if self._spare_time is None else self._spare_time.run(work)
 
     def _pack(self, image: Image, detections: Sequence[Detection], answers: Sequence[ObjectMask]) -> tuple[PackedObjectMask, ...]:
         """The answers, and what their masks are carried from: that is worked out here, where nothing waits for it."""

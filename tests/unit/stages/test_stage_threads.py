@@ -1,7 +1,8 @@
-"""A stage has the threads that it was given, whatever the machine or the environment would give it."""
+"""A stage has the threads and the urgency that it was given, whatever the machine or the environment would give it."""
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 from pathlib import Path
@@ -25,7 +26,8 @@ class Telling(Stage):
     def prepare(self):
         import torch
         pools = {pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
-        return Ready(f"{cv2.getNumThreads()} {torch.get_num_threads()} {pools} {os.nice(0)}")
+        threads = f"{cv2.getNumThreads()} {torch.get_num_threads()} {pools}"
+        return Ready(f"{threads}; nice {os.nice(0)}, session {os.getsid(0)}, keys of its own: {os.getpgrp() == os.getpid()}")
 
     def turn(self): ...
     def instruct(self, message): ...
@@ -33,14 +35,27 @@ class Telling(Stage):
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="niceness is Unix's")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="niceness and sessions are Unix's")
+
+
 @pytest.mark.skipif(available_cores() < 2, reason="needs two cores, as OpenBLAS takes no more threads than cores")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_opencv_blas_and_pytorch_have_the_threads_of_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    (tmp_path / "telling.py").write_text(STAGE, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[3]}")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, str(3 - threads))
+    assert told(tmp_path, monkeypatch, threads).startswith(f"{threads} {threads} {{{threads}}}; ")
+
+
+def test_niceness_counts_between_stages_as_they_share_a_session_and_keys_pressed_reach_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert told(tmp_path, monkeypatch, 1).endswith(f"; nice {os.nice(0) + 4}, session {os.getsid(0)}, keys of its own: True")
+
+
+def told(folder: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> str:
+    """What a stage with so many threads, nicer by 4, says of itself."""
+    (folder / "telling.py").write_text(STAGE, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{Path(__file__).parents[3]}")
     said: queue.SimpleQueue[ToSupervisor | None] = queue.SimpleQueue()
     child = StageProcess("telling", "telling", threads, lambda _, message: said.put(message))
     try:
@@ -70,4 +85,5 @@ def test_opencv_blas_and_pytorch_have_the_threads_of_the_budget(tmp_path: Path, 
         child.kill()
         child.wait()
     assert isinstance(message, Ready), message
-    assert message.detail == f"{threads} {threads} {{{threads}}} 4"
+    assert message.detail is not None
+    return message.detail
