@@ -147,7 +147,7 @@ class PropagateSettings(_Settings, frozen=True, kw_only=True):
     """
 
     enabled: bool = True
-    max_age_ms: Positive = 6000.0
+    max_age_ms: Positive = 10000.0
     refine: bool = True
 
 

@@ -32,7 +32,7 @@ class TrueMasks:
 
     def encode(self, image: Image) -> _Remembered:
         """Read a frame of shape (height, width, 3), uint8, BGR."""
-        return _Remembered(self._network.encode(image), self._scene.shown(image)[1])
+        return _Remembered(self._network.encode(image), self._scene.shown(image))
 
     def decode(self, remembered: _Remembered, detections: Sequence[Detection]) -> list[ObjectMask]:
         """The mask of the object that each box is of, where it is of one."""

@@ -41,18 +41,22 @@ class TrueScene:
         """What can be seen in the frame of that number."""
         return [item for item in self._scene.truth(number) if item.share >= LEAST_SHARE]
 
-    def shown(self, image: Image) -> tuple[int, list[TruthObject]]:
-        """The number of a frame that came as a picture, and what can be seen in it; 0 and nothing for a picture of something else."""
+    def shown(self, image: Image) -> list[TruthObject]:
+        """What can be seen in a frame that came as a picture; nothing in a picture of something else."""
         number = read_number(image)
-        return (0, []) if number is None else (number, self.objects(number))
+        return [] if number is None else self.objects(number)
 
     def detections(self, image: Image) -> list[Detection]:
-        """The boxes that a detector finds in a frame: some are missed, and edges are off. The same ones whenever it is asked."""
-        number, objects = self.shown(image)
+        """The boxes that a detector finds in a frame; none in a picture of something else."""
+        number = read_number(image)
+        return [] if number is None else self.found(number)
+
+    def found(self, number: int) -> list[Detection]:
+        """The boxes that a detector finds in the frame of that number: some are missed, and edges are off. Always the same ones."""
         chance = np.random.default_rng(number)
         return [
             Detection(xyxy=_jittered(item.xyxy, chance), confidence=_CONFIDENCE, class_id=0, class_name=CLASS_NAME)
-            for item in objects
+            for item in self.objects(number)
             if chance.random() >= MISSED
         ]
 
