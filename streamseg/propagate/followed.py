@@ -16,7 +16,7 @@ from streamseg.propagate.origin import Origin
 from streamseg.propagate.planes import FLOW_SIDE, resized, sample, split
 from streamseg.window import Plane, Window, box_plane, window_around
 
-_LONGEST_PATH = 90
+_LONGEST_PATH = 150
 """Frames over which motion is remembered, for masks that come late."""
 _HEARD_FRAMES = 10
 """Frames after which the small segmenter's opinion is forgotten."""
@@ -72,6 +72,21 @@ class Learnt:
             predicted_iou=answer.predicted_iou,
             stability=answer.stability,
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coming:
+    """An answer for an older frame on its way to the newest.
+
+    Attributes:
+        learnt: The answer.
+        carried: Its mask.
+        seq: The frame that it has come to.
+    """
+
+    learnt: Learnt
+    carried: Carried
+    seq: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +153,8 @@ class Followed:
         self.seen: Look | None = None
         self.learnt: Learnt | None = None
         self.carried: Carried | None = None
+        self.coming: Coming | None = None
+        """A newer answer; the one before counts until it is here."""
         self.opinion: Opinion | None = None
         self.certainty = 0.0
         """IoU that was expected of its mask in the frame before; 0 without one."""
@@ -175,25 +192,37 @@ class Followed:
         odds: Plane = resized([self.opinion.odds], self.seen.side)[0]
         return odds
 
-    def learn(self, learnt: Learnt) -> dict[int, int]:
-        """Take an answer of the segmenter.
+    @property
+    def newest_learnt(self) -> Learnt | None:
+        """The newest answer, be it still on its way."""
+        return self.learnt if self.coming is None else self.coming.learnt
 
-        Returns:
-            The steps that its mask has still to come, if there is one that is carried: for the number of each step's frame its place in
-            the path.
-        """
-        self.learnt, self.carried = learnt, None
-        if learnt.origin is None:
+    @property
+    def still_to_come(self) -> dict[int, int]:
+        """The steps that the newer answer has still to come: for the number of each step's frame its place in the path."""
+        if self.coming is None:
             return {}
+        return {step.seq: place for place, step in enumerate(self.path) if step.flow is not None and step.seq > self.coming.seq}
+
+    def learn(self, learnt: Learnt) -> None:
+        """Take an answer of the segmenter, for the newest frame or an older one; see `comes_closer`."""
+        if learnt.origin is None:
+            self.learnt, self.carried, self.coming = learnt, None, None
+            return
         seen = next((step.window for step in self.path if step.seq == learnt.moment.seq), None)
         placed = None if self.seen is None else window_around(learnt.detection.xyxy, *self.seen.frame)
-        self.carried = Carried.starting(learnt.origin, seen, placed)
-        return {step.seq: place for place, step in enumerate(self.path) if step.flow is not None and step.seq > learnt.moment.seq}
+        self.coming = Coming(learnt, Carried.starting(learnt.origin, seen, placed), learnt.moment.seq)
 
-    def rebased(self, place: int, carried: Carried) -> None:
-        """Note what is carried at that place of the path."""
-        self.carried = carried
-        self.path[place] = replace(self.path[place], share=carried.share)
+    def comes_closer(self, coming: Coming, place: int, carried: Carried) -> None:
+        """Note that the newer answer has come to that place of the path, and what is carried there."""
+        step = self.path[place] = replace(self.path[place], share=carried.share)
+        self.coming = replace(coming, carried=carried, seq=step.seq)
+
+    def arrives(self, coming: Coming, now: Moment) -> None:
+        """Let the newer answer, which has come to the newest frame, take the place of the one before."""
+        # Motion that nobody has seen counts as well: then only the box has been followed.
+        self.carried = coming.carried.aged(now.seq - coming.learnt.moment.seq)
+        self.learnt, self.coming = coming.learnt, None
 
     def hear(self, moment: Moment, odds: Plane) -> None:
         """Take the small segmenter's odds for the square of its box in the newest frame."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from streamseg.propagate.appearance import evidence
 from streamseg.propagate.carried import Carried, along, checked, odds_of, of_objects, shares_after
-from streamseg.propagate.followed import Followed, Learnt, Moment, Place
+from streamseg.propagate.followed import Coming, Followed, Moment, Place
 from streamseg.propagate.looks import Flow, FlowFinder, Look
 from streamseg.window import Plane
+
+_STEPS_A_FRAME = 8
+"""That masks which come late are carried in a frame: an answer that is three seconds old is there after about half a second."""
 
 
 def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place], looks: Sequence[Look | None], finder: FlowFinder) -> None:
@@ -32,20 +35,22 @@ def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place],
             each.come(moment.seq, place, seen, flow[None], mask)
 
 
-def learn(answers: Mapping[Followed, Learnt], now: Moment) -> None:
-    """Take newer answers of the segmenter, and carry their masks to where their objects are now."""
-    steps = {followed: followed.learn(learnt) for followed, learnt in answers.items()}
-    for seq in sorted({seq for places in steps.values() for seq in places}):
-        coming = {followed: places[seq] for followed, places in steps.items() if seq in places}
-        masks = [followed.carried for followed in coming if followed.carried is not None]
-        flows = np.concatenate([flow for followed, place in coming.items() if (flow := followed.path[place].flow) is not None])
-        shares = shares_after(masks, flows)
-        for (followed, place), mask in zip(coming.items(), along(masks, flows, shares), strict=True):
-            followed.rebased(place, mask)
-    for followed, learnt in answers.items():
-        if followed.carried is not None:
-            # Motion that nobody has seen counts as well: then only the box has been followed.
-            followed.carried = followed.carried.aged(now.seq - learnt.moment.seq)
+def catch_up(objects: Sequence[Followed], now: Moment) -> None:
+    """Carry newer answers of the segmenter on towards the newest frame: some steps in each frame, so that none has to wait long."""
+    ways = {each: each.still_to_come for each in objects if each.coming is not None}
+    for seq in sorted({seq for way in ways.values() for seq in way})[:_STEPS_A_FRAME]:
+        _come_closer([(each, each.coming, way[seq]) for each, way in ways.items() if each.coming is not None and seq in way])
+    for each, way in ways.items():
+        if each.coming is not None and each.coming.seq >= max(way, default=each.coming.seq):
+            each.arrives(each.coming, now)
+
+
+def _come_closer(coming: Sequence[tuple[Followed, Coming, int]]) -> None:
+    """Carry newer answers one step further, to a place of their objects' paths."""
+    masks = [each.carried for _, each, _ in coming]
+    flows = np.concatenate([flow for followed, _, place in coming if (flow := followed.path[place].flow) is not None])
+    for (followed, each, place), mask in zip(coming, along(masks, flows, shares_after(masks, flows)), strict=True):
+        followed.comes_closer(each, place, mask)
 
 
 def _carried_on(masks: Sequence[Carried | None], flows: Flow) -> list[Carried | None]:

@@ -11,7 +11,7 @@ from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject, box_iou
 from streamseg.propagate.carried import draw, expected_ious
 from streamseg.propagate.followed import Followed, Learnt, Moment, Place
-from streamseg.propagate.following import follow, learn, odds_of_objects
+from streamseg.propagate.following import catch_up, follow, odds_of_objects
 from streamseg.propagate.looks import FlowFinder, look
 from streamseg.propagate.origin import Refine
 from streamseg.propagate.overlaps import Drawn, apart
@@ -100,6 +100,7 @@ class Propagator:
         follow(self._followed, moment, places, looks, self._finder)
         self._newest = moment, image
         self._hand_out(moment)
+        catch_up(self._followed, moment)
         objects = self._objects(moment)
         return (*objects[: len(found)], *(each for each in objects[len(found) :] if each.mask is not None))
 
@@ -163,13 +164,14 @@ class Propagator:
         for learnt in sorted(self._waiting, key=lambda learnt: learnt.moment.seq):
             followed = self._owner(learnt.detection) if learnt.moment.seq <= moment.seq else None
             if followed is not None:
-                known = answers.get(followed, followed.learnt)
+                known = answers.get(followed, followed.newest_learnt)
                 if known is None or learnt.moment.seq > known.moment.seq:
                     answers[followed] = learnt
             elif moment.pts_ns - learnt.moment.pts_ns <= self._budget.max_age_ns:
                 waiting.append(learnt)
         self._waiting = waiting
-        learn(answers, moment)
+        for followed, learnt in answers.items():
+            followed.learn(learnt)
 
     def _owner(self, detection: Detection) -> Followed | None:
         if detection.tracker_id is not None:

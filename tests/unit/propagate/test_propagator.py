@@ -89,9 +89,35 @@ def test_a_late_answer_is_carried_to_where_the_object_is() -> None:
         (item,) = follow(propagator, seq, one)
         assert (item.mask, item.method) == (None, PENDING)
     propagator.learn([learnt(3, shown[3])])
-    (item,) = follow(propagator, 20, shown[20])
-    assert (item.origin_seq, item.method) == (3, PROPAGATED)
-    assert iou(item, shown[20].masks[0]) > 0.9
+    items = [follow(propagator, seq, shown[seq])[0] for seq in (20, 21, 22)]
+    assert [item.method for item in items] == [PENDING, PENDING, PROPAGATED], "it comes a part of its way in each frame"
+    assert items[-1].origin_seq == 3
+    assert iou(items[-1], shown[22].masks[0]) > 0.9
+
+
+def test_while_a_newer_answer_is_on_its_way_the_older_one_counts() -> None:
+    shown = straight(3)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq, one in enumerate(shown[:20]):
+        follow(propagator, seq, one)
+    propagator.learn([learnt(2, shown[2])])
+    items = [follow(propagator, seq, shown[seq])[0] for seq in range(20, 26)]
+    assert [item.origin_seq for item in items] == [0, 0, 2, 2, 2, 2]
+    assert min(iou(item, one.masks[0]) for item, one in zip(items, shown[20:], strict=False)) > 0.9
+
+
+def test_of_two_answers_on_their_way_the_newer_arrives() -> None:
+    shown = straight(3)
+    propagator = Propagator(BUDGET)
+    for seq, one in enumerate(shown[:20]):
+        follow(propagator, seq, one)
+    origins = []
+    for seq, learnt_seq in ((20, 2), (21, 6), (22, 4), (23, None), (24, None)):
+        if learnt_seq is not None:
+            propagator.learn([learnt(learnt_seq, shown[learnt_seq])])
+        origins.append(follow(propagator, seq, shown[seq])[0].origin_seq)
+    assert origins == [None, None, 6, 6, 6]
 
 
 def test_a_newer_answer_takes_the_place_of_an_older_one_and_never_the_other_way() -> None:
