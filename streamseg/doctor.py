@@ -65,7 +65,7 @@ def _all_checks(bind: str) -> Iterator[Check]:
     for module, names in _PACKAGES:
         yield check_package(module, names)
     yield check_installed("torch", "for SAM, and for MobileSAM and its exports", "pip install torch torchvision")
-    yield check_installed("openvino", "for the fastest masks on processors with AVX-512 BF16 or AMX", "pip install 'streamseg[openvino]'")
+    yield check_installed("openvino", "for the fastest masks on processors of Intel and AMD", "pip install 'streamseg[openvino]'")
     yield _asked("threads", check_threads, needed=True)
     yield _asked("shared memory", check_shared_memory, needed=True)
     yield _asked("endpoint", lambda: check_endpoint(bind), needed=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import platform
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -135,11 +136,12 @@ def _offered(choice: Choice) -> list[Runtime]:
     if choice.device.startswith("cuda"):
         # Where ONNX Runtime computes, its providers say.
         return [*on_gpu, by_onnxruntime]
-    fast_bf16 = has_fast_bf16()
-    precisions: tuple[Precision, ...] = ("bf16", "fp32") if fast_bf16 else ("fp32",)
+    precisions: tuple[Precision, ...] = ("bf16", "fp32") if has_fast_bf16() else ("fp32",)
     by_openvino = [OpenVinoRuntime(precision, threads) for precision in precisions if _installed("openvino")]
     by_torch = [TorchRuntime(precision, threads, "cpu") for precision in precisions]
-    return [*on_gpu, *by_openvino, by_onnxruntime, *by_torch] if fast_bf16 else [*on_gpu, by_onnxruntime, *by_openvino, *by_torch]
+    if is_x86() and choice.providers == DEFAULT_PROVIDERS:
+        return [*on_gpu, *by_openvino, by_onnxruntime, *by_torch]
+    return [*on_gpu, by_onnxruntime, *by_openvino, *by_torch]
 
 
 def _check_providers(providers: Sequence[str]) -> None:
@@ -187,6 +189,11 @@ def cuda_devices() -> int:
     count = ctypes.c_int()
     succeeded = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
     return count.value if succeeded else 0
+
+
+def is_x86() -> bool:
+    """Whether the processor is of the kind that OpenVINO was measured to be the faster one on."""
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def has_fast_bf16() -> bool:

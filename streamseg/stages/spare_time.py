@@ -14,9 +14,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-_ENOUGH = 0.25
+_ENOUGH = 0.35
 """Share of a core that work got while it was nice, above which it is left to what others leave."""
-_TOO_LITTLE = 0.15
+_TOO_LITTLE = 0.25
 """Share of a core that it got from that, below which it is nice again: less than `_ENOUGH`, so as not to change with each work."""
 _TELLING_S = 0.2
 """Shorter work says nothing about its share."""

@@ -17,6 +17,7 @@ from streamseg.models.runtimes import Choice, Runtime, TorchRuntime, candidates
 class Machine:
     """What a machine is said to have."""
 
+    x86: bool = True
     bf16: bool = False
     gpus: int = 0
     openvino: bool = True
@@ -25,6 +26,7 @@ class Machine:
 @pytest.fixture
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
     given: Machine = request.param
+    monkeypatch.setattr(runtimes, "is_x86", lambda: given.x86)
     monkeypatch.setattr(runtimes, "has_fast_bf16", lambda: given.bf16)
     monkeypatch.setattr(runtimes, "cuda_devices", lambda: given.gpus)
     monkeypatch.setattr(runtimes, "_installed", lambda package: package != "openvino" or given.openvino)
@@ -38,7 +40,8 @@ def names(choice: Choice) -> list[str]:
 @pytest.mark.parametrize(
     ("machine", "expected"),
     [
-        (Machine(), ["onnxruntime fp32", "openvino fp32", "torch fp32"]),
+        (Machine(), ["openvino fp32", "onnxruntime fp32", "torch fp32"]),
+        (Machine(x86=False), ["onnxruntime fp32", "openvino fp32", "torch fp32"]),
         (Machine(openvino=False), ["onnxruntime fp32", "torch fp32"]),
         (Machine(bf16=True), ["openvino bf16", "onnxruntime fp32", "torch bf16"]),
         (Machine(bf16=True, openvino=False), ["onnxruntime fp32", "torch bf16"]),
@@ -55,6 +58,11 @@ def test_what_is_asked_for_comes_first(machine: Machine) -> None:
     assert names(Choice(backend="torch"))[0] == "torch bf16"
     assert names(Choice(precision="fp32"))[0] == "openvino fp32"
     assert names(Choice(backend="onnxruntime", providers=("AzureExecutionProvider", "CPUExecutionProvider")))[0] == "onnxruntime fp32"
+
+
+@pytest.mark.parametrize("machine", [Machine()], indirect=True)
+def test_whoever_names_execution_providers_means_onnx_runtime(machine: Machine) -> None:
+    assert names(Choice(providers=("AzureExecutionProvider", "CPUExecutionProvider")))[0] == "onnxruntime fp32"
 
 
 @pytest.mark.parametrize("machine", [Machine(openvino=False)], indirect=True)
