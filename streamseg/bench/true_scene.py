@@ -30,8 +30,10 @@ _CONFIDENCE = 0.9
 class TrueScene:
     """What can be seen in the frames of `SCENE_URL`."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: int = 0) -> None:
+        """Work out the boxes of the first `known` frames at once; those of others when they are asked for."""
         self._scene = CrossingScene(SceneOptions.parse(SCENE_URL))
+        self._known = [self._found(number) for number in range(known)]
 
     def render(self, number: int) -> Image:
         """The frame of that number."""
@@ -47,12 +49,13 @@ class TrueScene:
         return [] if number is None else self.objects(number)
 
     def detections(self, image: Image) -> list[Detection]:
-        """The boxes that a detector finds in a frame; none in a picture of something else."""
+        """The boxes that a detector finds in a frame: some are missed, and edges are off. The same ones whenever it is asked."""
         number = read_number(image)
-        return [] if number is None else self.found(number)
+        if number is None:
+            return []
+        return self._known[number] if number < len(self._known) else self._found(number)
 
-    def found(self, number: int) -> list[Detection]:
-        """The boxes that a detector finds in the frame of that number: some are missed, and edges are off. Always the same ones."""
+    def _found(self, number: int) -> list[Detection]:
         chance = np.random.default_rng(number)
         return [
             Detection(xyxy=_jittered(item.xyxy, chance), confidence=_CONFIDENCE, class_id=0, class_name=CLASS_NAME)
