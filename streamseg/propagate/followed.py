@@ -103,6 +103,18 @@ class Opinion:
     odds: Plane
     frames: int = 0
 
+    @property
+    def share(self) -> Plane:
+        """How much of each cell of flow is about the object's: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1."""
+        share: Plane = 1 / (1 + np.exp(-resized([self.odds], FLOW_SIDE)[0]))
+        return share
+
+    def moved(self, flow: Flow) -> Opinion:
+        """The same a frame later, for the square to which that flow leads."""
+        x, y = split(resized(flow, self.odds.shape[0]))
+        (odds,) = sample([self.odds], x, y, self.odds.shape[0], cv2.BORDER_REPLICATE)
+        return Opinion(self.moment, odds, self.frames + 1)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
@@ -114,7 +126,7 @@ class Step:
         window: Of the look at the object there.
         shown: The part of that in the frame.
         flow: Between the two; None where there is no look before.
-        share: How much of each of its cells is about the object's; None as long as no mask was learnt.
+        share: How much of each of its cells is about the object's, by its mask or else by the small segmenter; None where neither is known.
     """
 
     seq: int
@@ -228,6 +240,8 @@ class Followed:
         """Take the small segmenter's odds for the square of its box in the newest frame."""
         if self.seen is not None:
             self.opinion = Opinion(moment, moved_into(self.seen.window, self.seen.placed, odds, cv2.BORDER_REPLICATE))
+            if self.carried is None:
+                self.path[-1] = replace(self.path[-1], share=self.opinion.share)
 
     def forget(self) -> None:
         """Give its mask up, as if the segmenter had never answered; what the small segmenter thinks goes on to count."""
@@ -249,7 +263,7 @@ class Followed:
         """
         steps = [step for step in self.path if step.seq >= found_on]
         known = steps and steps[0].seq == found_on and all(step.flow is not None for step in steps[1:])
-        if self.seen is None or self.carried is None or not known:
+        if self.seen is None or self.path[-1].share is None or not known:
             return Place(detection)
         ahead = self.ahead(seq) or (0.0, 0.0)
         motions = [*(step.motion for step in steps[1:]), ahead]
@@ -265,19 +279,16 @@ class Followed:
             flow: Between the look before and this one; None where there is none before.
             carried: Its mask there.
         """
-        before, share = seen if self.seen is None else self.seen, None if carried is None else carried.share
-        step = Step(seq, before.window, seen.window, seen.shown, flow, share)
+        if self.opinion is not None and flow is not None:
+            self.opinion = self.opinion.moved(flow) if self.opinion.frames < _HEARD_FRAMES else None
+        before, known = seen if self.seen is None else self.seen, self.opinion if carried is None else carried
+        step = Step(seq, before.window, seen.window, seen.shown, flow, None if known is None else known.share)
         self.path.append(step)
         self.detection, self.seen, self.carried = place.detection, seen, carried
         if place.ahead is not None:
             (across, down), (ahead_across, ahead_down) = step.motion, place.ahead
             self.detection = _moved(place.detection, (across - ahead_across, down - ahead_down))
             self.seen = seen.settled(self.detection.xyxy)
-        if self.opinion is not None and flow is not None:
-            odds, frames = self.opinion.odds, self.opinion.frames + 1
-            x, y = split(resized(flow, odds.shape[0]))
-            (moved,) = sample([odds], x, y, odds.shape[0], cv2.BORDER_REPLICATE)
-            self.opinion = Opinion(self.opinion.moment, moved, frames) if frames <= _HEARD_FRAMES else None
 
     def come_unseen(self, place: Place) -> None:
         """Be in the next frame, but outside of what it shows."""

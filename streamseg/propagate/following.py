@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from streamseg.propagate.appearance import evidence
+from streamseg.propagate.appearance import Appearance, evidence, learn
 from streamseg.propagate.carried import Carried, along, checked, odds_of, of_objects, shares_after
-from streamseg.propagate.followed import Coming, Followed, Moment, Place
+from streamseg.propagate.followed import Coming, Followed, Moment, Opinion, Place
 from streamseg.propagate.looks import Flow, FlowFinder, Look
+from streamseg.propagate.planes import resized, thinned
 from streamseg.window import Plane
 
 _STEPS_A_FRAME = 8
 """That masks which come late are carried in a frame: an answer that is three seconds old is there after about half a second."""
+_RECOGNISED = 0.5
+"""Share of what colours say for an object that must be left in the next frame, if its detector does not find it there."""
 
 
 def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place], looks: Sequence[Look | None], finder: FlowFinder) -> None:
@@ -32,7 +35,10 @@ def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place],
             each.come(moment.seq, place, seen, None, each.carried_unseen())
         else:
             flow, mask = next(ways)
+            before, opinion = each.seen, each.opinion
             each.come(moment.seq, place, seen, flow[None], mask)
+            if each.missed and mask is None and not (opinion and each.opinion and _recognised(before, opinion, seen, each.opinion)):
+                each.opinion = None
 
 
 def catch_up(objects: Sequence[Followed], now: Moment) -> None:
@@ -51,6 +57,17 @@ def _come_closer(coming: Sequence[tuple[Followed, Coming, int]]) -> None:
     flows = np.concatenate([flow for followed, _, place in coming if (flow := followed.path[place].flow) is not None])
     for (followed, each, place), mask in zip(coming, along(masks, flows, shares_after(masks, flows)), strict=True):
         followed.comes_closer(each, place, mask)
+
+
+def _recognised(before: Look, opinion: Opinion, after: Look, moved: Opinion) -> bool:
+    """Whether what the small segmenter alone has drawn, and flow has moved on, shows the same colours as a frame before."""
+    appearance = learn(before.picture, resized([opinion.share], before.side)[0])
+    return _told(appearance, after, moved) > _RECOGNISED * _told(appearance, before, opinion)
+
+
+def _told(appearance: Appearance, seen: Look, opinion: Opinion) -> float:
+    """What colours say for an object, summed up over what the small segmenter has drawn of it."""
+    return float((thinned(evidence([appearance], seen.picture[None])[0]) * opinion.share).sum())
 
 
 def _carried_on(masks: Sequence[Carried | None], flows: Flow) -> list[Carried | None]:

@@ -11,7 +11,7 @@ from streamseg.masks import Mask
 from streamseg.messages import NONE, PENDING, PROPAGATED, REFINED, SEGMENTED, Box, Image, ObjectMask, TrackedObject
 from streamseg.propagate.followed import Learnt, Moment
 from streamseg.propagate.looks import Look, look
-from streamseg.propagate.origin import remember
+from streamseg.propagate.origin import Refine, remember
 from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.window import Plane, mask_plane, window_around
 
@@ -258,20 +258,13 @@ def test_late_boxes_of_an_object_that_turns_back_are_found_by_flow() -> None:
 
 def test_the_small_segmenters_opinion_lies_where_the_object_is_also_where_boxes_are_late() -> None:
     """A small segmenter that knows the truth makes masks better, wherever the object was foreseen."""
-    shown = film(28, [sprite(1)], swinging)
-    propagator = Propagator(BUDGET, lambda _, boxes: [truth_around(box) for box in boxes])
+    shown, newest = film(28, [sprite(1)], swinging), [0]
+    propagator = Propagator(BUDGET, knowing(shown, newest))
     propagator.learn([learnt(0, shown[0])])
-    seen = 0
-
-    def truth_around(box: Box) -> Plane:
-        mask, window = shown[seen].masks[0], window_around(box, WIDTH, HEIGHT)
-        assert mask is not None and window is not None
-        odds: Plane = 12 * mask_plane(mask, window, 96) - 6
-        return odds
-
-    for seen in range(28):
-        (quality,) = follow_late(propagator, shown, 3, [seen])
-        assert quality > 0.93, seen
+    for seq in range(28):
+        newest.append(seq)
+        (quality,) = follow_late(propagator, shown, 3, [seq])
+        assert quality > 0.93, seq
 
 
 def test_an_object_goes_on_by_frames_also_over_those_that_were_dropped() -> None:
@@ -452,6 +445,41 @@ def test_an_object_nobody_has_segmented_yet_gets_the_small_segmenters_mask_a_fra
     assert follow(propagator, 0, shown[0])[0].method == PENDING
     (item,) = follow(propagator, 1, shown[1])
     assert (item.method, item.origin_seq, item.age_ms) == (REFINED, 0, FRAME_NS / 1e6)
+
+
+def knowing(shown: Sequence[Shown], newest: list[int]) -> Refine:
+    """A small segmenter that knows the truth of the newest frame."""
+
+    def odds(box: Box) -> Plane:
+        mask, window = shown[newest[-1]].masks[0], window_around(box, WIDTH, HEIGHT)
+        assert mask is not None and window is not None
+        plane: Plane = 12 * mask_plane(mask, window, 96) - 6
+        return plane
+
+    return lambda _, boxes: [odds(box) for box in boxes]
+
+
+def test_an_object_that_only_the_small_segmenter_knows_is_followed_while_the_detector_misses_it() -> None:
+    shown, newest = straight(5), [0]
+    propagator = Propagator(BUDGET, knowing(shown, newest))
+    for seq in range(10):
+        newest.append(seq)
+        follow(propagator, seq, shown[seq])
+    for seq in range(10, 15):
+        (item,) = propagator.follow(moment(seq), shown[seq].image, [])
+        assert (item.method, item.detection.tracker_id, item.origin_seq) == (REFINED, 1, 9)
+        assert iou(item, shown[seq].masks[0]) > 0.8
+    (found,) = follow(propagator, 15, shown[15])
+    assert found.method == REFINED and iou(found, shown[15].masks[0]) > 0.8
+
+
+def test_an_object_that_only_the_small_segmenter_knows_leaves_no_ghost() -> None:
+    shown, newest = straight(5), [0]
+    propagator = Propagator(BUDGET, knowing(shown, newest))
+    for seq in range(10):
+        newest.append(seq)
+        follow(propagator, seq, shown[seq])
+    assert propagator.follow(moment(10), background(), []) == ()
 
 
 def test_what_is_remembered_of_lost_objects_does_not_grow() -> None:
