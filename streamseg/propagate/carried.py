@@ -64,7 +64,7 @@ class Carried:
         halved: The origin's planes in half of their resolution, which is enough for the smaller squares.
         small: The origin's share in the resolution of flow: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1.
         filled: Its mean.
-        rest: Odds by the outline as it was at the origin, in the same shape.
+        in_box: How it lay in its box at the origin: its share, and odds by that outline. Shape (FLOW_SIDE, FLOW_SIDE, 2).
         way: For each place of the newest square, how far away its pixel was in the origin's, x and y as in `Flow`, and how uncertain an
             outline is there, from 0 on: shape (FLOW_SIDE, FLOW_SIDE, 3).
         share: How much of each cell of the newest square is about the object's: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1.
@@ -75,7 +75,7 @@ class Carried:
     halved: _Levels
     small: Plane
     filled: float
-    rest: Plane
+    in_box: Plane
     way: Plane
     share: Plane
     frames: int
@@ -99,7 +99,7 @@ class Carried:
         if seen is not None and placed is not None:
             way[..., :2] = expected_flow(placed, seen, (0.0, 0.0), FLOW_SIDE)
             share = moved_into(seen, placed, small)
-        return cls(origin, halved, small, float(small.mean()), rest, way, share, 0)
+        return cls(origin, halved, small, float(small.mean()), np.dstack((small, rest)), way, share, 0)
 
     def aged(self, frames: int) -> Carried:
         """The same, come at least so many steps."""
@@ -110,11 +110,11 @@ class Carried:
         way[..., 2] += np.float32(unseen * _UNSEEN)
         return replace(self, way=way, frames=frames)
 
-    def at_rest(self) -> Carried:
-        """The same, back at the origin's place in its square."""
+    def at_rest(self, look: Look, share: Plane) -> Carried:
+        """The same, back at the origin's place in its box; with the share that each cell of the newest square then has."""
         way = self.way.copy()
-        way[..., :2] = 0
-        return replace(self, way=way, share=self.small)
+        way[..., :2] = expected_flow(look.placed, look.window, (0.0, 0.0), FLOW_SIDE)
+        return replace(self, way=way, share=share)
 
 
 def shares_after(masks: Sequence[Carried], flows: Flow) -> Plane:
@@ -138,27 +138,42 @@ def along(masks: Sequence[Carried], flows: Flow, shares: Plane) -> list[Carried]
     return [replace(each, way=way, share=share, frames=each.frames + 1) for each, way, share in steps]
 
 
-def checked(masks: Sequence[Carried], evidence: Plane) -> list[Carried]:
-    """The same masks, at rest where that fits clearly better what colours say of the newest looks, n of them: there, flow has drifted."""
+def in_boxes(masks: Sequence[Carried], looks: Sequence[Look]) -> Plane:
+    """How each of n masks would lie in the newest squares, were it at rest in its box: `Carried.in_box` as it is seen there."""
+    x, y = split(np.stack([expected_flow(each.placed, each.window, (0.0, 0.0), FLOW_SIDE) for each in looks]))
+    return sample([each.in_box for each in masks], x, y, FLOW_SIDE, cv2.BORDER_REPLICATE)
+
+
+def checked(masks: Sequence[Carried], looks: Sequence[Look], at_rest: Plane, evidence: Plane) -> list[Carried]:
+    """The same n masks, each at rest in its box where that fits clearly better what colours say: there, flow has drifted.
+
+    Args:
+        masks: What is carried of each.
+        looks: The newest of each.
+        at_rest: How much of each cell is each object's if it is at rest: shape (n, FLOW_SIDE, FLOW_SIDE).
+        evidence: What each origin's colours say of its look: shape (n, side, side).
+    """
     told = thinned(evidence)
-    shares = np.stack([(each.share, each.small) for each in masks])
-    carried, at_rest = (told[:, None] * (2 * shares - 1)).sum(axis=(2, 3)).T
-    drifted = at_rest - carried > _DRIFTED * np.abs(carried)
-    return [each.at_rest() if gone else each for each, gone in zip(masks, drifted, strict=True)]
+    shares = np.stack((np.stack([each.share for each in masks]), at_rest), axis=1)
+    carried, resting = (told[:, None] * (2 * shares - 1)).sum(axis=(2, 3)).T
+    drifted = resting - carried > _DRIFTED * np.abs(carried)
+    both = zip(masks, looks, at_rest, drifted, strict=True)
+    return [each.at_rest(seen, share) if gone else each for each, seen, share, gone in both]
 
 
-def odds_of(masks: Sequence[Carried], looks: Sequence[Look], evidence: Plane, opinions: Sequence[Plane | None]) -> Plane:
+def odds_of(masks: Sequence[Carried], looks: Sequence[Look], rest: Plane, evidence: Plane, opinions: Sequence[Plane | None]) -> Plane:
     """For each pixel of the looks at n objects, the logarithm of the odds that it is the object's: shape (n, side, side).
 
     Args:
         masks: What is carried of each.
         looks: The newest of each, all of one side.
+        rest: Odds by the outline of each at rest in its box: shape (n, FLOW_SIDE, FLOW_SIDE).
         evidence: What each origin's colours say of its look: shape (n, side, side).
         opinions: What the small segmenter says of each, in any resolution; None where it says nothing.
     """
     side = looks[0].side
     frames = np.array([each.frames for each in masks], np.float32)[:, None, None]
-    rest = np.stack([each.rest for each in masks]) * (_REST * np.minimum(1, frames / _REST_FRAMES)) - _outside(looks)
+    rest = rest * (_REST * np.minimum(1, frames / _REST_FRAMES)) - _outside(looks)
     x, y, uncertainty, rest = enlarged(np.stack([*split(np.stack([each.way for each in masks])), rest]), side)
     share, soft, by_colour, by_opinion = split(_sample_origins(masks, x, y))
     odds = _odds(_between(share, soft, uncertainty))

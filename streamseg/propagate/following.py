@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from streamseg.messages import Box, Image
 from streamseg.propagate.appearance import Appearance, evidence, learn
-from streamseg.propagate.carried import Carried, along, checked, odds_of, of_objects, shares_after
+from streamseg.propagate.carried import Carried, along, checked, in_boxes, odds_of, of_objects, shares_after
 from streamseg.propagate.followed import Coming, Followed, Moment, Opinion, Place
-from streamseg.propagate.looks import Flow, FlowFinder, Look
-from streamseg.propagate.planes import resized, thinned
+from streamseg.propagate.looks import Flow, FlowFinder, Look, look
+from streamseg.propagate.planes import resized, split, thinned
 from streamseg.window import Plane
 
 _STEPS_A_FRAME = 8
@@ -19,26 +21,53 @@ _RECOGNISED = 0.5
 """Share of what colours say for an object that must be left in the next frame, if its detector does not find it there."""
 
 
-def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place], looks: Sequence[Look | None], finder: FlowFinder) -> None:
-    """Go on to a newer frame, where each object is looked at at its place."""
-    both = zip(objects, looks, strict=True)
-    pairs = [(each.seen, seen, each) for each, seen in both if each.seen is not None and seen is not None]
-    flows = finder.between(
-        [before for before, _, _ in pairs], [after for _, after, _ in pairs], [each.ahead(moment.seq) for _, _, each in pairs]
-    )
-    masks = _carried_on([each.carried for _, _, each in pairs], flows)
-    ways = zip(flows, masks, strict=True)
-    for each, place, seen in zip(objects, places, looks, strict=True):
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """What is seen of an object in the next frame, wherever its box turns out to be.
+
+    Attributes:
+        look: The look at it.
+        flow: Between the look before and this one, shape (1, FLOW_SIDE, FLOW_SIDE, 2); None where there is none before.
+        carried: Its mask there.
+    """
+
+    look: Look
+    flow: Flow | None
+    carried: Carried | None
+
+    def settled(self, box: Box) -> Sight:
+        """The same of an object whose box turns out to be that one."""
+        return replace(self, look=self.look.settled(box))
+
+
+def see(objects: Sequence[Followed], seq: int, image: Image, boxes: Sequence[Box], side: int, finder: FlowFinder) -> list[Sight | None]:
+    """Look at objects in a newer frame, at those boxes and in squares of that side; None for one that lies outside."""
+    looks = look(image, boxes, side)
+    pairs = [(each.seen, seen, each) for each, seen in zip(objects, looks, strict=True) if each.seen is not None and seen is not None]
+    flows = finder.between([before for before, _, _ in pairs], [after for _, after, _ in pairs], [each.ahead(seq) for _, _, each in pairs])
+    ways = zip(flows, _carried_on([each.carried for _, _, each in pairs], flows), strict=True)
+    sights: list[Sight | None] = []
+    for each, seen in zip(objects, looks, strict=True):
         if seen is None:
-            each.come_unseen(place)
+            sights.append(None)
         elif each.seen is None:
-            each.come(moment.seq, place, seen, None, each.carried_unseen())
+            sights.append(Sight(seen, None, each.carried_unseen()))
         else:
-            flow, mask = next(ways)
-            before, opinion = each.seen, each.opinion
-            each.come(moment.seq, place, seen, flow[None], mask)
-            if each.missed and mask is None and not (opinion and each.opinion and _recognised(before, opinion, seen, each.opinion)):
-                each.opinion = None
+            flow, carried = next(ways)
+            sights.append(Sight(seen, flow[None], carried))
+    return sights
+
+
+def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place], sights: Sequence[Sight | None]) -> None:
+    """Go on to a newer frame, where each object is seen at its place."""
+    for each, place, sight in zip(objects, places, sights, strict=True):
+        if sight is None:
+            each.come_unseen(place)
+            continue
+        before, opinion = each.seen, each.opinion
+        each.come(moment.seq, place, sight.look, sight.flow, sight.carried)
+        if each.missed and before and sight.carried is None and opinion and each.opinion:
+            each.opinion = each.opinion if _recognised(before, opinion, sight.look, each.opinion) else None
 
 
 def catch_up(objects: Sequence[Followed], now: Moment) -> None:
@@ -89,8 +118,11 @@ def odds_of_objects(objects: Sequence[Followed]) -> list[Plane | None]:
     if carrying:
         looks = [seen for _, _, seen in carrying]
         told = evidence([mask.origin.appearance for _, mask, _ in carrying], np.stack([seen.picture for seen in looks]))
-        masks = checked([mask for _, mask, _ in carrying], told)
+        masks = [mask for _, mask, _ in carrying]
+        share_at_rest, odds_at_rest = split(in_boxes(masks, looks))
+        masks = checked(masks, looks, share_at_rest, told)
         for (each, _, _), mask in zip(carrying, masks, strict=True):
             each.carried = mask
-        odds = iter(odds_of(masks, looks, told, [None if each.opinion is None else each.opinion.odds for each, _, _ in carrying]))
+        opinions = [None if each.opinion is None else each.opinion.odds for each, _, _ in carrying]
+        odds = iter(odds_of(masks, looks, odds_at_rest, told, opinions))
     return [each.opinion_alone if each.seen is None or each.carried is None else next(odds) for each in objects]

@@ -19,6 +19,8 @@ from streamseg.window import Plane, Window, crop, window_around
 
 _SEARCHED = 5 / 6
 """Side in which it is searched for, as a share of the square's: a little less loses nothing that is seen."""
+_BESIDE = 0.1
+"""How far two windows that are nearly the same may lie beside each other, as a share of their sides: a little less than their margin."""
 
 Motion = tuple[float, float]
 """To the right and down, in pixels of the frame."""
@@ -60,6 +62,16 @@ class Look:
     def settled(self, box: Box) -> Look:
         """The same look at an object whose box turns out to be that one."""
         return replace(self, box=box, placed=window_around(box, *self.frame) or self.window)
+
+
+def alike(one: Box, other: Box, width: int, height: int) -> bool:
+    """Whether the windows of two boxes in a frame of that size are nearly the same."""
+    window, beside = window_around(one, width, height), window_around(other, width, height)
+    if window is None or beside is None:
+        return False
+    across = max(abs(window.left - beside.left), abs(window.right - beside.right))
+    down = max(abs(window.top - beside.top), abs(window.bottom - beside.bottom))
+    return across <= _BESIDE * window.width and down <= _BESIDE * window.height
 
 
 def look(image: Image, boxes: Sequence[Box], side: int) -> list[Look | None]:

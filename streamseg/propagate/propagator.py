@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamseg.masks import Mask
-from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject, box_iou
+from streamseg.messages import PROPAGATED, REFINED, Box, Detection, Image, TrackedObject, box_iou
 from streamseg.propagate.carried import draw, expected_ious
 from streamseg.propagate.followed import Followed, Learnt, Moment, Place
-from streamseg.propagate.following import catch_up, follow, odds_of_objects
-from streamseg.propagate.looks import FlowFinder, look
+from streamseg.propagate.following import Sight, catch_up, follow, odds_of_objects, see
+from streamseg.propagate.looks import FlowFinder, alike
 from streamseg.propagate.origin import Refine
 from streamseg.propagate.overlaps import Drawn, apart
 from streamseg.propagate.planes import FLOW_SIDE, thinned
@@ -60,11 +60,23 @@ class Propagator:
         self._waiting: list[Learnt] = []
         self._shape: tuple[int, ...] = ()
         self._newest: tuple[Moment, Image] | None = None
+        self._foreseen: dict[tuple[int, int], dict[Followed, Sight | None]] = {}  # by the frame's number and the squares' side
 
     def learn(self, learnt: Sequence[Learnt]) -> None:
         """Take in the segmenter's answers for a frame, be it older than the newest or about to come."""
         seqs = {each.moment.seq for each in learnt}
         self._waiting = [*(each for each in self._waiting if each.moment.seq not in seqs), *learnt]
+
+    def foresee(self, moment: Moment, image: Image) -> None:
+        """Look at the frame that is to be followed to next before its boxes are known, so that `follow` has less left to do.
+
+        It does the same with it as without.
+        """
+        if self._newest is None or image.shape != self._shape:
+            return
+        side = _side(len(self._followed))
+        sights = see(self._followed, moment.seq, image, [self._expected(each, moment) for each in self._followed], side, self._finder)
+        self._foreseen = {(moment.seq, side): dict(zip(self._followed, sights, strict=True))}
 
     def follow(
         self, moment: Moment, image: Image, detections: Sequence[Detection] | None, *, found_on: int | None = None
@@ -96,8 +108,7 @@ class Propagator:
         missed = self._missed(lost, newest, moment, places)
         self._followed = [*found, *missed]
         places = [*places, *missed.values()]
-        looks = look(image, [place.detection.xyxy for place in places], _side(len(places)))
-        follow(self._followed, moment, places, looks, self._finder)
+        follow(self._followed, moment, places, self._see(moment, image, [place.detection.xyxy for place in places]))
         self._newest = moment, image
         self._hand_out(moment)
         catch_up(self._followed, moment)
@@ -125,6 +136,30 @@ class Propagator:
         answers = self._refine(image, [each.detection.xyxy for each in chosen])
         for followed, odds in zip(chosen, answers, strict=True):
             followed.hear(moment, odds)
+
+    def _see(self, moment: Moment, image: Image, boxes: Sequence[Box]) -> list[Sight | None]:
+        """Each object in a newer frame: where it was expected if its box is nearly there, and else at its box."""
+        height, width = image.shape[:2]
+        side = _side(len(boxes))
+        foreseen, self._foreseen = self._foreseen.get((moment.seq, side), {}), {}
+        sights: dict[Followed, Sight | None] = {}
+        to_see: dict[Followed, Box] = {}
+        for each, box in zip(self._followed, boxes, strict=True):
+            expected = self._expected(each, moment)
+            nearly = alike(expected, box, width, height)
+            if nearly and each in foreseen:
+                sights[each] = foreseen[each]
+            else:
+                to_see[each] = expected if nearly else box
+        seen = see(list(to_see), moment.seq, image, list(to_see.values()), side, self._finder)
+        sights.update(zip(to_see, seen, strict=True))
+        both = ((sights[each], box) for each, box in zip(self._followed, boxes, strict=True))
+        return [None if sight is None else sight.settled(box) for sight, box in both]
+
+    def _expected(self, followed: Followed, moment: Moment) -> Box:
+        """The object's box in a newer frame, if it goes on as it came."""
+        newest = moment if self._newest is None else self._newest[0]
+        return followed.foreseen(followed.detection, newest.seq, moment.seq).detection.xyxy
 
     def _associate(self, detections: Sequence[Detection]) -> tuple[list[Followed], list[Followed]]:
         """What is followed, or followed from now on, for each detection; and what no detection is of."""

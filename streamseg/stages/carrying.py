@@ -39,6 +39,11 @@ class CarriedMasks:
         if self._propagator is not None:
             self._propagator.learn(_learnt(masks))
 
+    def foresee(self, frame: FrameDescriptor, image: Image | None) -> None:
+        """Use the time until the boxes of the next frame to be published are known; see `Propagator.foresee`."""
+        if self._propagator is not None and image is not None:
+            self._propagator.foresee(Moment(frame.seq, frame.pts_ns), image)
+
     def objects(self, frame: FrameDescriptor, image: Image | None, boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:
         """The objects of a frame.
 

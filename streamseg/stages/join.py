@@ -54,6 +54,11 @@ class NewestJoin:
         """Take in segment's newest answer."""
         self._masks = masks
 
+    @property
+    def waiting(self) -> ReceivedFrame | None:
+        """The frame that waits for its boxes, if it is the next to be published."""
+        return None if self._due is not None else self._held
+
     def flush(self) -> None:
         """No frame follows: the held one is due."""
         self._due, self._held = self._due or self._held, None

@@ -42,6 +42,7 @@ class PublishStage(Stage):
         max_age_ms = self.config.propagate.max_age_ms
         self._join: NewestJoin | OrderedJoin = NewestJoin(max_age_ms, last_seq) if self._live else OrderedJoin(last_seq)
         self._last_seq = resume
+        self._foreseen_seq = last_seq
         self._end: EndOfStream | None = None
         self._finished = False
         self._unconfirmed: Published | None = None
@@ -89,6 +90,7 @@ class PublishStage(Stage):
             self._carried.learn(masks)
         while self._outlet_open() and (joined := self._join.take()) is not None:
             self._publish(joined)
+        self._foresee()
         self._beat()
         if self._end is not None and not self._finished and self._outlet_open():
             self._finish_if_complete(self._end)
@@ -125,6 +127,13 @@ class PublishStage(Stage):
             self._overrun += 1
             return
         self._join.add_frame(ReceivedFrame(descriptor, image, time.monotonic_ns()))
+
+    def _foresee(self) -> None:
+        """Begin a live frame that waits for its boxes."""
+        waiting = self._join.waiting if isinstance(self._join, NewestJoin) else None
+        if waiting is not None and waiting.descriptor.seq > self._foreseen_seq:
+            self._foreseen_seq = waiting.descriptor.seq
+            self._carried.foresee(waiting.descriptor, waiting.image)
 
     def _picture_wanted(self) -> bool:
         looked_at = self.config.carries_masks or self._recording.wants_picture

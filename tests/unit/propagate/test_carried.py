@@ -10,10 +10,10 @@ from moving_scenes import HEIGHT, WIDTH, background, film, sprite
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
 from streamseg.propagate.appearance import evidence
-from streamseg.propagate.carried import Carried, along, checked, draw, expected_ious, odds_of, shares_after
+from streamseg.propagate.carried import Carried, along, checked, draw, expected_ious, in_boxes, odds_of, shares_after
 from streamseg.propagate.looks import Flow, FlowFinder, Look, Motion, look
 from streamseg.propagate.origin import ORIGIN_SIDE, Origin, remember, remember_all
-from streamseg.propagate.planes import FLOW_SIDE, enlarged, resized, sample
+from streamseg.propagate.planes import FLOW_SIDE, enlarged, resized, sample, split
 from streamseg.window import Plane
 
 
@@ -28,7 +28,8 @@ def flow_between(before: Look, after: Look, ahead: Motion | None = None) -> Flow
 
 
 def odds_at(carried: Carried, seen: Look, opinion: Plane | None = None) -> Plane:
-    odds: Plane = odds_of([carried], [seen], evidence_of(carried, seen), [opinion])[0]
+    _, rest = split(in_boxes([carried], [seen]))
+    odds: Plane = odds_of([carried], [seen], rest, evidence_of(carried, seen), [opinion])[0]
     return odds
 
 
@@ -93,7 +94,8 @@ def test_masks_are_carried_together_as_each_by_itself() -> None:
         flows = FlowFinder().between([before[place] for place in places], looks, [None for _ in places])
         masks = along(masks, flows, shares_after(masks, flows))
         told = evidence([mask.origin.appearance for mask in masks], np.stack([seen.picture for seen in looks]))
-        return odds_of(checked(masks, told), looks, told, [None for _ in places])
+        share, rest = split(in_boxes(masks, looks))
+        return odds_of(checked(masks, looks, share, told), looks, rest, told, [None for _ in places])
 
     assert len(origins) == 2
     difference = np.abs(carried_on([0, 1]) - np.concatenate((carried_on([0]), carried_on([1]))))
@@ -122,7 +124,8 @@ def test_flow_that_has_drifted_is_given_up_for_the_box() -> None:
     seen, right = look_at(image, box, 80), Carried.starting(remembered())
     drifted = step(right, np.full((1, FLOW_SIDE, FLOW_SIDE, 2), 0.25, np.float32))
     told = evidence_of(right, seen)
-    stays, back = checked([right, drifted], np.concatenate((told, told)))
+    share, _ = split(in_boxes([right, drifted], [seen, seen]))
+    stays, back = checked([right, drifted], [seen, seen], share, np.concatenate((told, told)))
     assert stays is right
     assert drifted.way[..., :2].any() and not back.way[..., :2].any()
     assert np.array_equal(back.share, right.share) and np.array_equal(back.way[..., 2], drifted.way[..., 2])

@@ -8,7 +8,7 @@ import pytest
 from moving_scenes import HEIGHT, WIDTH, Pose, Shown, background, detection, film, sprite
 
 from streamseg.masks import Mask
-from streamseg.messages import NONE, PENDING, PROPAGATED, REFINED, SEGMENTED, Box, Image, ObjectMask, TrackedObject
+from streamseg.messages import NONE, PENDING, PROPAGATED, REFINED, SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
 from streamseg.propagate.followed import Learnt, Moment
 from streamseg.propagate.looks import Look, look
 from streamseg.propagate.origin import Refine, remember
@@ -286,7 +286,7 @@ def test_many_objects_that_are_missed_are_seen_in_squares_as_small_as_before(mon
         sides.append(side)
         return look(image, boxes, side)
 
-    monkeypatch.setattr("streamseg.propagate.propagator.look", noted)
+    monkeypatch.setattr("streamseg.propagate.following.look", noted)
     propagator = Propagator(BUDGET)
     propagator.learn([learnt(0, shown[0], number + 1, number) for number in range(8)])
     for seq in (0, 1):
@@ -323,7 +323,47 @@ def test_a_late_box_of_an_object_that_leaves_the_frame_is_moved_on() -> None:
     for seq in range(4, 19):
         late = detection(Mask(0, 0, np.ones((1, 1), np.bool_)), 1, (60 - 6.0 * (seq - 3), 130, 160 - 6.0 * (seq - 3), 230))
         (item,) = propagator.follow(moment(seq), shown[seq].image, [late], found_on=seq - 3)
-        assert abs(item.detection.xyxy[0] - (60 - 6 * seq)) < 5, seq
+        assert abs(item.detection.xyxy[0] - (60 - 6 * seq)) < 6, seq
+
+
+@pytest.mark.parametrize("late", [0, 3])
+def test_what_is_foreseen_changes_nothing_but_when_it_is_seen(late: int) -> None:
+    """A second object comes on the way, the first is missed once, and one box lies far beside where it was expected."""
+    shown = film(24, [sprite(1), sprite(2)], lambda place, frame: (110 + 5 * frame + 190 * place, 180, 1, 2 * frame))
+
+    def followed(early: bool) -> list[list[tuple[Detection, str, float | None, bytes]]]:
+        propagator, newest = Propagator(BUDGET, Pretended()), []
+        propagator.learn([learnt(0, shown[0])])
+        for seq, one in enumerate(shown):
+            if early:
+                propagator.foresee(moment(seq), one.image)
+            found = [detection(mask, number) for number, mask in enumerate(shown[max(seq - late, 0)].masks, 1) if mask is not None]
+            found = found[: 1 if seq < 6 else 2] if seq != 12 else found[1:]
+            if seq == 18:
+                found[0] = detection(Mask(0, 0, np.ones((1, 1), np.bool_)), 1, (300.0, 100.0, 400.0, 200.0))
+            items = propagator.follow(moment(seq), one.image, found, found_on=max(seq - late, 0))
+            pixels = [b"" if item.mask is None else item.mask.paste(HEIGHT, WIDTH).tobytes() for item in items]
+            newest.append([(each.detection, each.method, each.predicted_iou, of) for each, of in zip(items, pixels, strict=True)])
+            propagator.sharpen()
+        return newest
+
+    assert followed(True) == followed(False)
+
+
+def test_what_was_foreseen_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, seen = straight(5), [0]
+
+    def counted(image: Image, boxes: Sequence[Box], side: int) -> list[Look | None]:
+        seen[0] += len(boxes)
+        return look(image, boxes, side)
+
+    monkeypatch.setattr("streamseg.propagate.following.look", counted)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq, one in enumerate(shown[:10]):
+        propagator.foresee(moment(seq), one.image)
+        follow(propagator, seq, one)
+    assert seen == [10]
 
 
 def test_motion_from_before_the_mask_came_counts() -> None:
