@@ -140,8 +140,8 @@ def along(masks: Sequence[Carried], flows: Flow, shares: Plane) -> list[Carried]
 
 def in_boxes(masks: Sequence[Carried], looks: Sequence[Look]) -> Plane:
     """How each of n masks would lie in the newest squares, were it at rest in its box: `Carried.in_box` as it is seen there."""
-    x, y = split(np.stack([expected_flow(each.placed, each.window, (0.0, 0.0), FLOW_SIDE) for each in looks]))
-    return sample([each.in_box for each in masks], x, y, FLOW_SIDE, cv2.BORDER_REPLICATE)
+    both = zip(masks, looks, strict=True)
+    return np.stack([moved_into(seen.window, seen.placed, each.in_box, cv2.BORDER_REPLICATE) for each, seen in both])
 
 
 def checked(masks: Sequence[Carried], looks: Sequence[Look], at_rest: Plane, evidence: Plane) -> list[Carried]:

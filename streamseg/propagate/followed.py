@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import msgspec
@@ -116,7 +117,7 @@ class Opinion:
         return Opinion(self.moment, odds, self.frames + 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Step:
     """How the object came to frame `seq`.
 
@@ -136,7 +137,7 @@ class Step:
     flow: Flow | None
     share: Plane | None
 
-    @property
+    @cached_property
     def inside(self) -> Motion:
         """How far the object moved in its square."""
         if self.flow is None or self.share is None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Box, Image
-from streamseg.propagate.planes import FLOW_SIDE, resized, sample, split
+from streamseg.propagate.planes import FLOW_SIDE, resized
 from streamseg.window import Plane, Window, crop, window_around
 
 _SEARCHED = 5 / 6
@@ -134,10 +134,12 @@ def expected_flow(before: Window, after: Window, motion: Motion, side: int) -> F
 
 
 def moved_into(after: Window, before: Window, planes: Plane, border: int = cv2.BORDER_CONSTANT) -> Plane:
-    """What a square of one window shows, in the square of another one of the same frame: shape (side, side)."""
+    """What a square of one window shows, in the square of another one of the same frame: shape (side, side), or (side, side, any)."""
     if after == before:
         return planes
     side = planes.shape[0]
-    x, y = split(expected_flow(before, after, (0.0, 0.0), side)[None])
-    moved: Plane = sample([planes], x, y, side, border)[0]
-    return moved
+    across, down = after.width / before.width, after.height / before.height
+    right, below = (after.left - before.left) / before.width, (after.top - before.top) / before.height
+    way = np.array([[across, 0, side * right + (across - 1) / 2], [0, down, side * below + (down - 1) / 2]])
+    moved = cv2.warpAffine(planes, way, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border)
+    return np.asarray(moved, np.float32)
