@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -262,12 +263,12 @@ class Followed:
 
         It is left where it was found, as if it were found now, where the object's way since then is not known.
         """
-        steps = [step for step in self.path if step.seq >= found_on]
-        known = steps and steps[0].seq == found_on and all(step.flow is not None for step in steps[1:])
+        steps = list(itertools.takewhile(lambda step: step.seq >= found_on, reversed(self.path)))
+        known = steps and steps[-1].seq == found_on and all(step.flow is not None for step in steps[:-1])
         if self.seen is None or self.path[-1].share is None or not known:
             return Place(detection)
         ahead = self.ahead(seq) or (0.0, 0.0)
-        motions = [*(step.motion for step in steps[1:]), ahead]
+        motions = [*(step.motion for step in steps[:-1]), ahead]
         return Place(_moved(detection, (sum(x for x, _ in motions), sum(y for _, y in motions))), ahead)
 
     def come(self, seq: int, place: Place, seen: Look, flow: Flow | None, carried: Carried | None) -> None:
