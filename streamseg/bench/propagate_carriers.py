@@ -12,7 +12,7 @@ from streamseg.bench.carried import Flow, Grey, PlainFlow, grey, mask_of, moved,
 from streamseg.bench.propagate_footage import Shown
 from streamseg.masks import Mask
 from streamseg.messages import SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
-from streamseg.propagate.followed import Learnt, Moment
+from streamseg.propagate.known import Learnt, Moment
 from streamseg.propagate.origin import Refine, remember_all
 from streamseg.propagate.propagator import Budget, Propagator
 

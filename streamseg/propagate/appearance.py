@@ -23,6 +23,8 @@ _BITS = 4
 _LEVELS = 2**_BITS
 """Of each colour channel."""
 _COLOURS = _LEVELS**3
+_FEW_LEVELS = 8
+"""Of each channel, where an object is only to be recognised."""
 _STEP = 255 / (_LEVELS - 1)
 _CELLS = 8
 """Places, along each side of the square."""
@@ -57,6 +59,23 @@ class Appearance:
         """The odds of pixels in those cells that have those colours, as in `odds`; any shape."""
         found: NDArray[np.int8] = self.odds.reshape(-1).take(cells * self.odds.shape[1] + self.columns.take(colours))
         return found
+
+
+def frequent_colours(picture: Image, share: Plane) -> Plane:
+    """How frequent each colour is in an object (Swain and Ballard, "Color indexing", 1991): shape (8, 8, 8), the sum is 1.
+
+    Args:
+        picture: Its square, shape (side, side, 3), uint8, BGR.
+        share: How much of each pixel belongs to the object: shape (side, side), 0 to 1.
+    """
+    inside = (share > 0.5).view(np.uint8)
+    counts = cv2.calcHist([picture], [0, 1, 2], inside, [_FEW_LEVELS] * 3, [0, 256] * 3)
+    return np.asarray(counts / max(counts.sum(), 1), np.float32)
+
+
+def in_common(one: Plane, other: Plane) -> float:
+    """The share of two objects' colours (see `frequent_colours`) that are the same: 0 to 1."""
+    return float(np.minimum(one, other).sum())
 
 
 def evidence(appearances: Sequence[Appearance], pictures: Image) -> Plane:

@@ -11,11 +11,11 @@ import cv2
 import msgspec
 import numpy as np
 
-from streamseg.messages import NONE, SEGMENTED, Detection, ObjectMask, TrackedObject
+from streamseg.messages import Detection
 from streamseg.propagate.carried import Carried
+from streamseg.propagate.known import Coming, Learnt, Moment, Opinion
 from streamseg.propagate.looks import Flow, Look, Motion, moved_into
-from streamseg.propagate.origin import Origin
-from streamseg.propagate.planes import FLOW_SIDE, resized, sample, split
+from streamseg.propagate.planes import FLOW_SIDE, resized
 from streamseg.window import Plane, Window, box_plane, window_around
 
 _LONGEST_PATH = 150
@@ -27,95 +27,16 @@ _FRESH_FRAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """Which frame: its number, and its time in nanoseconds since the source's first."""
-
-    seq: int
-    pts_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
-    """Where an object is looked at in a frame.
+    """Where an object is in a frame.
 
     Attributes:
         detection: The object there.
-        ahead: How far it was taken to come since the frame before, where it was foreseen; None where it was found there.
+        ahead: How far it was taken to come since the frame before, where that is a guess; None where it was found there.
     """
 
     detection: Detection
     ahead: Motion | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Learnt:
-    """The segmenter's answer for one object of a frame.
-
-    Attributes:
-        moment: Which frame.
-        detection: The object on it.
-        answer: Its mask there.
-        origin: What is remembered of it there; None where there is no mask, or none that is to be carried.
-    """
-
-    moment: Moment
-    detection: Detection
-    answer: ObjectMask
-    origin: Origin | None
-
-    def as_object(self, detection: Detection) -> TrackedObject:
-        """The object as it is published with that frame."""
-        answer = self.answer
-        return TrackedObject(
-            detection=detection,
-            mask=answer.mask,
-            method=NONE if answer.mask is None else SEGMENTED,
-            origin_seq=None if answer.mask is None else self.moment.seq,
-            predicted_iou=answer.predicted_iou,
-            stability=answer.stability,
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Coming:
-    """An answer for an older frame on its way to the newest.
-
-    Attributes:
-        learnt: The answer.
-        carried: Its mask.
-        seq: The frame that it has come to.
-    """
-
-    learnt: Learnt
-    carried: Carried
-    seq: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Opinion:
-    """What the small segmenter thinks of an object.
-
-    Attributes:
-        moment: On which frame.
-        odds: For each pixel of the object's newest square, in a resolution of its own, the logarithm of the odds that it is the object's.
-        frames: How many frames ago that was.
-    """
-
-    moment: Moment
-    odds: Plane
-    frames: int = 0
-
-    @property
-    def share(self) -> Plane:
-        """How much of each cell of flow is about the object's: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1."""
-        share: Plane = 1 / (1 + np.exp(-resized([self.odds], FLOW_SIDE)[0]))
-        return share
-
-    def moved(self, flow: Flow) -> Opinion:
-        """The same a frame later, for the square to which that flow leads."""
-        x, y = split(resized(flow, self.odds.shape[0]))
-        (odds,) = sample([self.odds], x, y, self.odds.shape[0], cv2.BORDER_REPLICATE)
-        return Opinion(self.moment, odds, self.frames + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,13 +158,21 @@ class Followed:
         # Motion that nobody has seen counts as well: then only the box has been followed.
         self.carried = coming.carried.aged(now.seq - coming.learnt.moment.seq)
         self.learnt, self.coming = coming.learnt, None
+        self._share(self.carried.share)
 
     def hear(self, moment: Moment, odds: Plane) -> None:
-        """Take the small segmenter's odds for the square of its box in the newest frame."""
-        if self.seen is not None:
-            self.opinion = Opinion(moment, moved_into(self.seen.window, self.seen.placed, odds, cv2.BORDER_REPLICATE))
-            if self.carried is None:
-                self.path[-1] = replace(self.path[-1], share=self.opinion.share)
+        """Take the small segmenter's odds for the square of its box in the newest frame; without a mask, they say what is the object's."""
+        if self.seen is None:
+            return
+        self.opinion = Opinion.heard(moment, self.seen, moved_into(self.seen.window, self.seen.placed, odds, cv2.BORDER_REPLICATE))
+        if self.carried is None:
+            self._share(self.opinion.share)
+
+    def look_for(self) -> None:
+        """Where the detector has missed an object that only the small segmenter knows: give that up unless it is recognised."""
+        if self.carried is None and self.opinion is not None and not (self.seen and self.opinion.recognises(self.seen)):
+            self.opinion = None
+            self._share(None)
 
     def forget(self) -> None:
         """Give its mask up, as if the segmenter had never answered; what the small segmenter thinks goes on to count."""
@@ -276,8 +205,8 @@ class Followed:
 
         Args:
             seq: The frame's number.
-            place: Where it was looked at.
-            seen: The look.
+            place: Where its box says that it is, or where it is taken to be.
+            seen: The look at it.
             flow: Between the look before and this one; None where there is none before.
             carried: Its mask there.
         """
@@ -291,6 +220,11 @@ class Followed:
             (across, down), (ahead_across, ahead_down) = step.motion, place.ahead
             self.detection = _moved(place.detection, (across - ahead_across, down - ahead_down))
             self.seen = seen.settled(self.detection.xyxy)
+
+    def _share(self, share: Plane | None) -> None:
+        """Note how much of each cell of its newest step is the object's."""
+        if self.path:
+            self.path[-1] = replace(self.path[-1], share=share)
 
     def come_unseen(self, place: Place) -> None:
         """Be in the next frame, but outside of what it shows."""

@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamseg.messages import Box, Image
-from streamseg.propagate.appearance import Appearance, evidence, learn
+from streamseg.propagate.appearance import evidence
 from streamseg.propagate.carried import Carried, along, checked, in_boxes, odds_of, of_objects, shares_after
-from streamseg.propagate.followed import Coming, Followed, Moment, Opinion, Place
+from streamseg.propagate.followed import Followed, Place
+from streamseg.propagate.known import Coming, Moment
 from streamseg.propagate.looks import Flow, FlowFinder, Look, look
-from streamseg.propagate.planes import resized, split, thinned
+from streamseg.propagate.planes import split
 from streamseg.window import Plane
 
 _STEPS_A_FRAME = 8
 """That masks which come late are carried in a frame: an answer that is three seconds old is there after about half a second."""
-_RECOGNISED = 0.5
-"""Share of what colours say for an object that must be left in the next frame, if its detector does not find it there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,15 +58,14 @@ def see(objects: Sequence[Followed], seq: int, image: Image, boxes: Sequence[Box
 
 
 def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place], sights: Sequence[Sight | None]) -> None:
-    """Go on to a newer frame, where each object is seen at its place."""
+    """Go on to a newer frame, where each object is at its place and is seen there, or nearly there."""
     for each, place, sight in zip(objects, places, sights, strict=True):
         if sight is None:
             each.come_unseen(place)
             continue
-        before, opinion = each.seen, each.opinion
         each.come(moment.seq, place, sight.look, sight.flow, sight.carried)
-        if each.missed and before and sight.carried is None and opinion and each.opinion:
-            each.opinion = each.opinion if _recognised(before, opinion, sight.look, each.opinion) else None
+        if each.missed:
+            each.look_for()
 
 
 def catch_up(objects: Sequence[Followed], now: Moment) -> None:
@@ -86,17 +84,6 @@ def _come_closer(coming: Sequence[tuple[Followed, Coming, int]]) -> None:
     flows = np.concatenate([flow for followed, _, place in coming if (flow := followed.path[place].flow) is not None])
     for (followed, each, place), mask in zip(coming, along(masks, flows, shares_after(masks, flows)), strict=True):
         followed.comes_closer(each, place, mask)
-
-
-def _recognised(before: Look, opinion: Opinion, after: Look, moved: Opinion) -> bool:
-    """Whether what the small segmenter alone has drawn, and flow has moved on, shows the same colours as a frame before."""
-    appearance = learn(before.picture, resized([opinion.share], before.side)[0])
-    return _told(appearance, after, moved) > _RECOGNISED * _told(appearance, before, opinion)
-
-
-def _told(appearance: Appearance, seen: Look, opinion: Opinion) -> float:
-    """What colours say for an object, summed up over what the small segmenter has drawn of it."""
-    return float((thinned(evidence([appearance], seen.picture[None])[0]) * opinion.share).sum())
 
 
 def _carried_on(masks: Sequence[Carried | None], flows: Flow) -> list[Carried | None]:

@@ -10,8 +10,9 @@ import numpy as np
 from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Box, Detection, Image, TrackedObject, box_iou
 from streamseg.propagate.carried import draw, expected_ious
-from streamseg.propagate.followed import Followed, Learnt, Moment, Place
+from streamseg.propagate.followed import Followed, Place
 from streamseg.propagate.following import Sight, catch_up, follow, odds_of_objects, see
+from streamseg.propagate.known import Learnt, Moment
 from streamseg.propagate.looks import FlowFinder, alike
 from streamseg.propagate.origin import Refine
 from streamseg.propagate.overlaps import Drawn, apart
@@ -60,7 +61,7 @@ class Propagator:
         self._waiting: list[Learnt] = []
         self._shape: tuple[int, ...] = ()
         self._newest: tuple[Moment, Image] | None = None
-        self._foreseen: dict[tuple[int, int], dict[Followed, Sight | None]] = {}  # by the frame's number and the squares' side
+        self._foreseen: dict[tuple[int, int], dict[Followed, Sight | None]] = {}  # of one frame: by its number and the squares' side
 
     def learn(self, learnt: Sequence[Learnt]) -> None:
         """Take in the segmenter's answers for a frame, be it older than the newest or about to come."""
@@ -70,7 +71,7 @@ class Propagator:
     def foresee(self, moment: Moment, image: Image) -> None:
         """Look at the frame that is to be followed to next before its boxes are known, so that `follow` has less left to do.
 
-        It does the same with it as without.
+        It does the same with it as without, within rounding. To be called after `sharpen`.
         """
         if self._newest is None or image.shape != self._shape:
             return
@@ -184,8 +185,9 @@ class Propagator:
             followed.missed += 1
             there = followed.foreseen(followed.detection, newest.seq, now.seq)
             box = there.detection.xyxy
+            # What only the small segmenter knows was found in two frames at least: a detector's single mistake makes no object.
             if (
-                there.ahead is not None
+                (there.ahead if followed.carried is not None else followed.ahead(now.seq)) is not None
                 and followed.missed <= self._budget.missed_frames
                 and not any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found)
             ):

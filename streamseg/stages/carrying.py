@@ -7,7 +7,7 @@ from typing import Self
 from streamseg.config import Config
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks, unpack_object_mask
 from streamseg.messages import Image, TrackedObject
-from streamseg.propagate.followed import Learnt, Moment
+from streamseg.propagate.known import Learnt, Moment
 from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.stages.origins import unpack_origin
 from streamseg.stages.refining import refiner_of

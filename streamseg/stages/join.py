@@ -56,8 +56,10 @@ class NewestJoin:
 
     @property
     def waiting(self) -> ReceivedFrame | None:
-        """The frame that waits for its boxes, if it is the next to be published."""
-        return None if self._due is not None else self._held
+        """The frame that waits for its boxes, if it is the next to be published, and boxes have been coming lately."""
+        if self._due is not None or self._held is None or self._boxes_for(self._held) is None:
+            return None
+        return self._held
 
     def flush(self) -> None:
         """No frame follows: the held one is due."""
@@ -72,9 +74,14 @@ class NewestJoin:
         if frame is None:
             return None
         self._last_seq = frame.descriptor.seq
+        boxes = self._boxes_for(frame)
+        return JoinedFrame(frame, boxes, None if boxes is None else self._masks)
+
+    def _boxes_for(self, frame: ReceivedFrame) -> Boxes | None:
+        """The newest boxes, unless they are too old for a frame."""
         if self._boxes is None or frame.descriptor.t_capture_ns - self._boxes.t_detected_ns > self._max_age_ns:
-            return JoinedFrame(frame, None, None)
-        return JoinedFrame(frame, self._boxes, self._masks)
+            return None
+        return self._boxes
 
 
 @dataclass

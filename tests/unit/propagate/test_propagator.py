@@ -9,7 +9,7 @@ from moving_scenes import HEIGHT, WIDTH, Pose, Shown, background, detection, fil
 
 from streamseg.masks import Mask
 from streamseg.messages import NONE, PENDING, PROPAGATED, REFINED, SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
-from streamseg.propagate.followed import Learnt, Moment
+from streamseg.propagate.known import Learnt, Moment
 from streamseg.propagate.looks import Look, look
 from streamseg.propagate.origin import Refine, remember
 from streamseg.propagate.propagator import Budget, Propagator
@@ -520,6 +520,26 @@ def test_an_object_that_only_the_small_segmenter_knows_leaves_no_ghost() -> None
         newest.append(seq)
         follow(propagator, seq, shown[seq])
     assert propagator.follow(moment(10), background(), []) == ()
+
+
+def test_a_detectors_single_mistake_makes_no_object() -> None:
+    shown, newest = straight(0), [0]
+    propagator = Propagator(BUDGET, knowing(shown, newest))
+    follow(propagator, 0, shown[0])
+    assert propagator.follow(moment(1), shown[1].image, []) == ()
+
+
+@pytest.mark.parametrize("late", [0, 2])
+def test_an_object_whose_mask_had_no_way_to_come_is_followed_when_it_is_missed_at_once(late: int) -> None:
+    """Its mask is known when it is first seen, be it of that frame or of the older one that its box is of."""
+    shown = straight(5)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    mask = shown[0].masks[0]
+    assert mask is not None
+    propagator.follow(moment(late), shown[late].image, [detection(mask, 1)], found_on=0)
+    (item,) = propagator.follow(moment(late + 1), shown[late + 1].image, [])
+    assert item.method == PROPAGATED
 
 
 def test_what_is_remembered_of_lost_objects_does_not_grow() -> None:
