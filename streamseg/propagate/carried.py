@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streamseg.masks import Mask
 from streamseg.propagate.looks import Flow, Look, expected_flow, moved_into
 from streamseg.propagate.origin import ORIGIN_SIDE, Origin
-from streamseg.propagate.planes import FLOW_SIDE, blurred, enlarged, merged, resized, sample, split, thinned
+from streamseg.propagate.planes import CELL_CENTRES, FLOW_SIDE, blurred, enlarged, merged, resized, sample, split, thinned
 from streamseg.window import Plane, Window, paste
 
 _Levels = NDArray[np.uint8]
@@ -51,8 +51,6 @@ _BOX_WEIGHT = 5.0
 _BOX_MOST = 10.0
 _LEAST_SPREAD = 0.1
 """Of an object's cells along an axis, in squared sides of the square, below which a stretch cannot be told."""
-_CENTRES: Plane = (np.arange(FLOW_SIDE, dtype=np.float32) + np.float32(0.5)) / np.float32(FLOW_SIDE)
-"""Of the cells of flow, in sides of the square."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -248,7 +246,7 @@ def _stretched(along: Plane, shares: Plane) -> Plane:
     """The line that fits an axis' part of each object's flow best, along that axis: shape (n, FLOW_SIDE)."""
     weights = shares.sum(axis=1)
     total = np.maximum(weights.sum(axis=1, keepdims=True), 1.0)
-    from_middle = _CENTRES - (weights @ _CENTRES)[:, None] / total
+    from_middle = CELL_CENTRES - (weights @ CELL_CENTRES)[:, None] / total
     sums = (along * shares).sum(axis=1)
     spread = np.maximum((from_middle**2 * weights).sum(axis=1, keepdims=True), _LEAST_SPREAD)
     slope = (from_middle * sums).sum(axis=1, keepdims=True) / spread
@@ -293,7 +291,7 @@ def _outside(looks: Sequence[Look]) -> Plane:
     boxes = np.array([each.box for each in looks], np.float32)
     # Columns and rows together, in sides of the box from its left and top.
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1)
-    along = ((windows[:, :2] - boxes[:, :2]) / sides)[..., None] + (windows[:, 2:] / sides)[..., None] * _CENTRES
+    along = ((windows[:, :2] - boxes[:, :2]) / sides)[..., None] + (windows[:, 2:] / sides)[..., None] * CELL_CENTRES
     beyond = np.maximum(-along, along - 1)
     beyond -= np.float32(_BOX_TOLERANCE)
     beyond *= np.float32(_BOX_WEIGHT / _BOX_SPREAD)

@@ -15,7 +15,7 @@ from streamseg.messages import Detection
 from streamseg.propagate.carried import Carried
 from streamseg.propagate.known import Coming, Learnt, Moment, Opinion
 from streamseg.propagate.looks import Flow, Look, Motion, moved_into
-from streamseg.propagate.planes import FLOW_SIDE, resized
+from streamseg.propagate.planes import CELL_CENTRES, FLOW_SIDE, resized
 from streamseg.window import Plane, Window, box_plane, window_around
 
 _LONGEST_PATH = 150
@@ -60,22 +60,22 @@ class Step:
     share: Plane | None
 
     @cached_property
-    def inside(self) -> Motion:
-        """How far the object moved in its square."""
+    def motion(self) -> Motion:
+        """How far the object moved, by its own pixels, so that errors of its boxes do not count; else, how far its window did."""
+        now, before = self.window, self.before
         if self.flow is None or self.share is None:
-            return 0.0, 0.0
+            return (now.left + now.right - before.left - before.right) / 2, (now.top + now.bottom - before.top - before.bottom) / 2
         weights = self.share + np.float32(1e-6)
         if self.shown != self.window:
             shown = self.shown
             weights *= box_plane((shown.left, shown.top, shown.right, shown.bottom), self.window, FLOW_SIDE)
-        x, y = -(weights.ravel() @ self.flow.reshape(-1, 2)) / weights.sum()
-        return float(x) * self.window.width, float(y) * self.window.height
-
-    @property
-    def motion(self) -> Motion:
-        """How far the object moved: what its square did, and it in its square. So errors of its boxes do not count."""
-        (x, y), (from_x, from_y), (across, down) = _centre(self.window), _centre(self.before), self.inside
-        return x - from_x + across, y - from_y + down
+        weights /= weights.sum()
+        x, y = float(weights.sum(axis=0) @ CELL_CENTRES), float(weights.sum(axis=1) @ CELL_CENTRES)
+        back_x, back_y = (weights.ravel() @ self.flow.reshape(-1, 2)).tolist()
+        return (
+            now.left - before.left + x * (now.width - before.width) - back_x * before.width,
+            now.top - before.top + y * (now.height - before.height) - back_y * before.height,
+        )
 
 
 class Followed:
@@ -238,7 +238,3 @@ class Followed:
 def _moved(detection: Detection, motion: Motion) -> Detection:
     (x, y), box = motion, detection.xyxy
     return msgspec.structs.replace(detection, xyxy=(box[0] + x, box[1] + y, box[2] + x, box[3] + y))
-
-
-def _centre(window: Window) -> tuple[float, float]:
-    return (window.left + window.right) / 2, (window.top + window.bottom) / 2

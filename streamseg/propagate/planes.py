@@ -18,6 +18,8 @@ from streamseg.window import Plane
 
 FLOW_SIDE: Final = 40
 """Flow is kept in a square of so many cells. Sides of squares are multiples of it."""
+CELL_CENTRES: Final[Plane] = (np.arange(FLOW_SIDE, dtype=np.float32) + np.float32(0.5)) / np.float32(FLOW_SIDE)
+"""Of the cells along a side, in sides of the square."""
 
 _Pixels = TypeVar("_Pixels", Plane, NDArray[np.uint8])
 

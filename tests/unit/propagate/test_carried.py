@@ -14,7 +14,7 @@ from streamseg.propagate.carried import Carried, along, checked, draw, expected_
 from streamseg.propagate.looks import Flow, FlowFinder, Look, Motion, look
 from streamseg.propagate.origin import ORIGIN_SIDE, Origin, remember, remember_all
 from streamseg.propagate.planes import FLOW_SIDE, enlarged, resized, sample, split
-from streamseg.window import Plane
+from streamseg.window import Plane, mask_plane
 
 
 def look_at(image: Image, box: Box, side: int) -> Look:
@@ -129,6 +129,20 @@ def test_flow_that_has_drifted_is_given_up_for_the_box() -> None:
     assert stays is right
     assert drifted.way[..., :2].any() and not back.way[..., :2].any()
     assert np.array_equal(back.share, right.share) and np.array_equal(back.way[..., 2], drifted.way[..., 2])
+
+
+@pytest.mark.parametrize("beside", [(0.0, 0.0, 0.0, 0.0), (12.0, 0.0, 12.0, 0.0), (-9.0, 8.0, 4.0, 15.0)])
+def test_a_mask_at_rest_lies_in_its_box_also_where_it_is_looked_at_beside_it(beside: Box) -> None:
+    image, box, mask = still()
+    seen = look_at(image, (box[0] + beside[0], box[1] + beside[1], box[2] + beside[2], box[3] + beside[3]), 160).settled(box)
+    drifted = step(Carried.starting(remembered()), np.full((1, FLOW_SIDE, FLOW_SIDE, 2), 0.25, np.float32))
+    told = evidence_of(drifted, seen)
+    share, rest = split(in_boxes([drifted], [seen]))
+    (back,) = checked([drifted], [seen], share, told)
+    drawn = draw(odds_of([back], [seen], rest, 0 * told, [None])[0], seen, WIDTH, HEIGHT)
+    assert np.abs(share[0] - mask_plane(mask, seen.window, FLOW_SIDE)).mean() < 0.02
+    assert back is not drifted
+    assert drawn is not None and drawn.iou(mask) > 0.93
 
 
 def test_outlines_are_uncertain_where_a_part_moves_otherwise_than_the_whole() -> None:

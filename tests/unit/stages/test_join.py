@@ -243,3 +243,20 @@ def test_boxes_of_a_detector_that_fell_silent_are_not_shown_for_ever() -> None:
     assert [joined.boxes is not None for joined in tell(join, received(2))] == [True]
     tell(join, received(9))
     assert [joined.boxes is not None for joined in tell(join, received(10))] == [False]
+
+
+def test_the_frame_that_is_next_waits_for_its_boxes_as_long_as_boxes_have_been_coming() -> None:
+    join = newest(max_age_ms=5 * INTERVAL_MS)
+    join.add_frame(received(0))
+    assert join.waiting is None, "there are no boxes yet"
+    join.add_boxes(boxes(0, detection(1)))
+    take_all(join)
+    join.add_frame(received(1))
+    assert join.waiting is not None and join.waiting.descriptor.seq == 1
+    join.add_frame(received(2))
+    assert join.waiting is None, "another is published first"
+    take_all(join)
+    assert join.waiting is not None and join.waiting.descriptor.seq == 2
+    join.add_frame(received(9))
+    take_all(join)
+    assert join.waiting is None, "the newest boxes are too old"
