@@ -65,7 +65,8 @@ class Step:
         now, before = self.window, self.before
         if self.flow is None or self.share is None:
             return (now.left + now.right - before.left - before.right) / 2, (now.top + now.bottom - before.top - before.bottom) / 2
-        weights = self.share + np.float32(1e-6)
+        # Squared: a cell that shows some of the background moves with that as well, and counts less than its share.
+        weights = np.square(self.share) + np.float32(1e-6)
         if self.shown != self.window:
             shown = self.shown
             weights *= box_plane((shown.left, shown.top, shown.right, shown.bottom), self.window, FLOW_SIDE)

@@ -335,7 +335,7 @@ def test_a_late_box_of_an_object_that_leaves_the_frame_is_moved_on() -> None:
     for seq in range(4, 19):
         late = detection(Mask(0, 0, np.ones((1, 1), np.bool_)), 1, (60 - 6.0 * (seq - 3), 130, 160 - 6.0 * (seq - 3), 230))
         (item,) = propagator.follow(moment(seq), shown[seq].image, [late], found_on=seq - 3)
-        assert abs(item.detection.xyxy[0] - (60 - 6 * seq)) < 7, seq
+        assert abs(item.detection.xyxy[0] - (60 - 6 * seq)) < 5, seq
 
 
 @pytest.mark.parametrize("late", [0, 3])
