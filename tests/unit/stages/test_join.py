@@ -245,18 +245,22 @@ def test_boxes_of_a_detector_that_fell_silent_are_not_shown_for_ever() -> None:
     assert [joined.boxes is not None for joined in tell(join, received(10))] == [False]
 
 
+def waiting_seq(join: NewestJoin) -> int | None:
+    return None if join.waiting is None else join.waiting.descriptor.seq
+
+
 def test_the_frame_that_is_next_waits_for_its_boxes_as_long_as_boxes_have_been_coming() -> None:
     join = newest(max_age_ms=5 * INTERVAL_MS)
     join.add_frame(received(0))
-    assert join.waiting is None, "there are no boxes yet"
+    assert waiting_seq(join) is None, "there are no boxes yet"
     join.add_boxes(boxes(0, detection(1)))
     take_all(join)
     join.add_frame(received(1))
-    assert join.waiting is not None and join.waiting.descriptor.seq == 1
+    assert waiting_seq(join) == 1
     join.add_frame(received(2))
-    assert join.waiting is None, "another is published first"
+    assert waiting_seq(join) is None, "another is published first"
     take_all(join)
-    assert join.waiting is not None and join.waiting.descriptor.seq == 2
+    assert waiting_seq(join) == 2
     join.add_frame(received(9))
     take_all(join)
-    assert join.waiting is None, "the newest boxes are too old"
+    assert waiting_seq(join) is None, "the newest boxes are too old"
