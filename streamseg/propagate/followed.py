@@ -93,7 +93,7 @@ class Followed:
         """A newer answer; the one before counts until it is here."""
         self.opinion: Opinion | None = None
         self.certainty = 0.0
-        """IoU that was expected of its mask in the frame before; 0 without one."""
+        """IoU that is expected of its mask in the newest frame; 0 where none is shown."""
         self.path: deque[Step] = deque(maxlen=_LONGEST_PATH)
 
     @property

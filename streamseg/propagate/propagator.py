@@ -31,7 +31,7 @@ _SHARED_MISTAKES, _SHARED_FRAMES = 0.1, 15
 """By how much a carried mask is worse than its odds say, from so many frames on: neighbouring pixels are wrong together."""
 _LEAST_EXPECTED_IOU = 0.5
 _LEAST_FILLED = 0.3
-"""How much of its square a mask may fill at least, as a share of what it filled at the origin; and at most, turned round."""
+"""How much of its square a mask may fill at least, as a share of what it filled at the origin. Its box bounds what it fills at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +123,14 @@ class Propagator:
         `follow` so that the frame need not wait for it.
 
         Args:
-            hurried: Leave out those that have a mask.
+            hurried: Leave out those whose mask is carried and was shown.
         """
         if self._refine is None or self._newest is None:
             return
         moment, image = self._newest
         candidates = [each for each in self._followed if each.missed == 0 and each.wants_opinion]
         if hurried:
-            candidates = [each for each in candidates if each.carried is None]
+            candidates = [each for each in candidates if each.carried is None or not each.certainty]
         chosen = sorted(candidates, key=lambda each: each.certainty - _UNHEARD * each.frames_unheard)[: self._budget.refined]
         if not chosen:
             return
@@ -227,6 +227,8 @@ class Propagator:
 
     def _drawn(self) -> dict[int, Drawn]:
         """The masks that are carried to the newest frame and can be trusted, by the places of their objects."""
+        for followed in self._followed:
+            followed.certainty = 0.0
         known = [
             (place, followed, odds, followed.seen)
             for place, (followed, odds) in enumerate(zip(self._followed, odds_of_objects(self._followed), strict=True))
@@ -238,8 +240,9 @@ class Propagator:
         height, width = self._shape[:2]
         drawn = {}
         for (place, followed, odds, seen), expected, filled in zip(known, expected_ious(small), (small > 0).mean(axis=(1, 2)), strict=True):
-            followed.certainty = float(expected) * (1 - _SHARED_MISTAKES * min(1.0, followed.frames_carried / _SHARED_FRAMES))
-            if followed.certainty >= _LEAST_EXPECTED_IOU and _fits(float(filled), followed):
+            certainty = float(expected) * (1 - _SHARED_MISTAKES * min(1.0, followed.frames_carried / _SHARED_FRAMES))
+            if certainty >= _LEAST_EXPECTED_IOU and _fits(float(filled), followed):
+                followed.certainty = certainty
                 drawn[place] = Drawn(draw(odds, seen, width, height), odds, seen.window)
         return drawn
 
@@ -276,5 +279,5 @@ def _side(objects: int) -> int:
 
 
 def _fits(filled: float, followed: Followed) -> bool:
-    """Whether the mask fills about as much of the object's square as it did at the origin: box and mask go on to agree."""
-    return followed.carried is None or _LEAST_FILLED <= filled / max(followed.carried.filled, 1e-6) <= 1 / _LEAST_FILLED
+    """Whether the mask fills enough of the object's square, beside what it did at the origin: box and mask go on to agree."""
+    return followed.carried is None or filled >= _LEAST_FILLED * followed.carried.filled

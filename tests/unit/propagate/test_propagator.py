@@ -192,6 +192,25 @@ def test_an_object_that_is_hidden_does_not_smear() -> None:
                 assert wrong < 0.35 * mask.area, seq
 
 
+def test_an_object_that_comes_out_from_behind_something_keeps_its_mask() -> None:
+    """Its box is that of the whole object from the first frame on, of which the mask covers more and more."""
+    wall = background(3)[:, :170]
+    propagator = Propagator(BUDGET)
+    for seq, one in enumerate(straight(4)):
+        image, whole = one.image.copy(), one.masks[0]
+        image[:, :170] = wall
+        assert whole is not None
+        visible = whole.paste(HEIGHT, WIDTH)
+        visible[:, :170] = False
+        mask, found = Mask.crop(visible), detection(whole, 1)
+        if seq == 16:
+            assert mask is not None and mask.area < 0.15 * whole.area
+            propagator.learn([Learnt(moment(seq), found, ObjectMask(mask, "model"), remember(image, found.xyxy, mask))])
+        (item,) = propagator.follow(moment(seq), image, [found])
+        if seq >= 16:
+            assert iou(item, mask) > 0.5, seq
+
+
 def test_an_object_that_the_detector_misses_is_followed_a_few_frames() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
@@ -489,6 +508,20 @@ def test_in_a_hurry_only_objects_without_a_mask_are_asked_about() -> None:
         propagator.follow(moment(seq), one.image, [detection(true, 1), *new])
         propagator.sharpen(hurried=True)
     assert refine.asked == [[(300.0, 20.0, 400.0, 120.0)]]
+
+
+def test_in_a_hurry_an_object_whose_mask_cannot_be_trusted_is_asked_about() -> None:
+    shown = straight(5)
+    refine = Pretended()
+    propagator = Propagator(BUDGET, refine)
+    propagator.learn([learnt(0, shown[0])])
+    for seq, one in enumerate([*shown[:8], Shown(background(), shown[8].masks)]):
+        (mask,) = one.masks
+        assert mask is not None
+        (item,) = propagator.follow(moment(seq), one.image, [detection(mask, 1)])
+        assert (item.mask is None) == (seq == 8)
+        propagator.sharpen(hurried=True)
+    assert refine.asked == [[item.detection.xyxy]]
 
 
 def test_an_object_nobody_has_segmented_yet_gets_the_small_segmenters_mask_a_frame_later() -> None:
