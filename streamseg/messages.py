@@ -116,7 +116,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `received` and `published` are publish's; a frame is received when its pixels have been copied, or, where nobody wants to
     see them, when it was announced. `detected` is when the boxes were ready, `encoded` and `decoded` when the
-    segmenter had read the picture and drawn the masks, `rendered` when the overlay was drawn.
+    segmenter had read the picture and drawn the masks, `rendered` when the overlay was drawn, before which the other views are sent.
     """
 
     received: float | None = None

@@ -10,7 +10,7 @@ import zmq
 from streamseg.errors import EndpointInUseError, SettingsError, StageError
 from streamseg.stages.admission import Admission
 from streamseg.wire.curve import read_server_keys
-from streamseg.wire.protocol import Encoded, View, asks_for, encode_end, encode_heartbeat, encode_state
+from streamseg.wire.protocol import Encoded, ResultView, View, asks_for, encode_end, encode_heartbeat, encode_state
 
 if TYPE_CHECKING:
     from streamseg.config import PublishSettings
@@ -74,14 +74,15 @@ class Broadcast:
         """Whether anybody subscribed to a view."""
         return any(asks_for(subscription, self._source, view) for subscription in self._subscriptions)
 
-    def send_result(self, encoded: Encoded, clean: Image | None, overlay: Image | None) -> None:
-        """Send a result in every view that somebody subscribed to, and whose picture there is."""
+    def send_result(self, encoded: Encoded) -> None:
+        """Send a result alone, if somebody subscribed to that."""
         if self.wants("masks"):
             self._send(encoded.parts)
-        if clean is not None and self.wants("clean"):
-            self._send(encoded.as_view(self._source, "clean", self._jpeg(clean)).parts)
-        if overlay is not None and self.wants("overlay"):
-            self._send(encoded.as_view(self._source, "overlay", self._jpeg(overlay)).parts)
+
+    def send_picture(self, encoded: Encoded, view: ResultView, image: Image) -> None:
+        """Send a result with its picture, if somebody subscribed to that view."""
+        if self.wants(view):
+            self._send(encoded.as_view(self._source, view, self._jpeg(image)).parts)
 
     def send_state(self, state: SourceState) -> None:
         """Send a change of the source or of a stage."""

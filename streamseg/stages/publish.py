@@ -18,7 +18,7 @@ from streamseg.stages.broadcast import Broadcast
 from streamseg.stages.carrying import CarriedMasks
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
 from streamseg.stages.recording import Recording
-from streamseg.wire.protocol import encode_result
+from streamseg.wire.protocol import Encoded, encode_result
 
 _HEARTBEAT_NS = 1_000_000_000
 _FAREWELL_MS = 500
@@ -140,20 +140,16 @@ class PublishStage(Stage):
         return looked_at or self._broadcast.wants("clean") or self._broadcast.wants("overlay")
 
     def _publish(self, joined: JoinedFrame) -> None:
-        frame, image = joined.frame.descriptor, joined.frame.image
+        frame = joined.frame.descriptor
         result = self._result(joined)
-        overlay = None
-        if image is not None and (self._recording.wants_overlay or self._broadcast.wants("overlay")):
-            overlay = render(image, result)
-            result = _stamp(result, msgspec.structs.replace(result.ledger, rendered=_since(frame, time.monotonic_ns())))
         age_ms = _since(frame, time.monotonic_ns())
-        result = _stamp(result, msgspec.structs.replace(result.ledger, published=age_ms))
-        self._recording.write(result, overlay if overlay is not None and self._recording.wants_overlay else image)
+        result = _stamped(result, published=age_ms)
         encoded = encode_result(result, "masks")
         self._masks_limited += encoded.masks_limited
-        self._broadcast.send_result(encoded, image, overlay)
+        self._broadcast.send_result(encoded)
         if self._tap is not None:
             self._tap.send(encoded.parts)
+        self._show(result, encoded, joined.frame)
         self._last_seq = frame.seq
         named = {item.detection.class_name for item in result.objects}
         published = Published(
@@ -174,6 +170,19 @@ class PublishStage(Stage):
         else:
             self.station.report(published)
         self._carried.sharpen(hurried=self._live and _since(frame, time.monotonic_ns()) > _IN_TIME_MS)
+
+    def _show(self, result: Result, encoded: Encoded, frame: ReceivedFrame) -> None:
+        """Record a result that has been sent, and send it with its pictures: who wants masks alone does not wait for those."""
+        image = frame.image
+        if image is not None:
+            self._broadcast.send_picture(encoded, "clean", image)
+            if self._recording.wants_overlay or self._broadcast.wants("overlay"):
+                overlay = render(image, result)
+                age_ms = _since(frame.descriptor, time.monotonic_ns())
+                result = _stamped(result, published=age_ms, rendered=age_ms)
+                self._broadcast.send_picture(encoded.stamped(result.ledger), "overlay", overlay)
+                image = overlay if self._recording.wants_overlay else image
+        self._recording.write(result, image)
 
     def _result(self, joined: JoinedFrame) -> Result:
         frame, boxes, masks = joined.frame.descriptor, joined.boxes, joined.masks
@@ -246,5 +255,6 @@ def _since(frame: FrameDescriptor, t_ns: int) -> float:
     return (t_ns - frame.t_capture_ns) / 1e6
 
 
-def _stamp(result: Result, ledger: Ledger) -> Result:
+def _stamped(result: Result, *, published: float, rendered: float | None = None) -> Result:
+    ledger = msgspec.structs.replace(result.ledger, rendered=rendered, published=published)
     return dataclasses.replace(result, ledger=ledger)

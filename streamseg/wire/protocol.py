@@ -10,7 +10,7 @@ from typing import Final, Literal, cast, get_args
 import msgspec
 
 from streamseg.errors import MessageError, UsageError
-from streamseg.messages import End, Heartbeat, Message, Result, SourceState
+from streamseg.messages import End, Heartbeat, Ledger, Message, Result, SourceState
 from streamseg.wire.header import (
     NULL,
     EndHeader,
@@ -38,6 +38,8 @@ PREFIX: Final = b"streamseg/1/"
 """How every topic of this version begins."""
 STATE: Final = "state"
 
+_LEDGER_BYTES: Final = 64
+"""Left free in a header for what its ledger says once the picture has been drawn."""
 _PICTURES: Final = ("clean", "overlay")
 _SOURCE: Final = re.compile(r"[a-z0-9_-]{1,64}")
 _TOPIC: Final = re.compile(rb"streamseg/([0-9]{1,9})/([a-z0-9_-]{1,64})/([a-z]{1,16})")
@@ -48,14 +50,21 @@ class Encoded:
     """A result as it goes out.
 
     Attributes:
+        header: What its second part says.
         parts: Topic, header, masks and, in a view that has one, the picture.
         masks_limited: Masks left out to keep the message within its limits.
         picture_limited: Whether the picture was left out because it is larger than a part may be.
     """
 
+    header: ResultHeader
     parts: list[bytes]
     masks_limited: int
     picture_limited: bool = False
+
+    def stamped(self, ledger: Ledger) -> Encoded:
+        """The same result with what its ledger says later."""
+        header = msgspec.structs.replace(self.header, ledger=ledger)
+        return replace(self, header=header, parts=[self.parts[0], to_json(header), *self.parts[2:]])
 
     def as_view(self, source: str, view: ResultView, jpeg: bytes | None) -> Encoded:
         """The same result in another view, without encoding its masks again."""
@@ -147,12 +156,12 @@ def encode_result(result: Result, view: ResultView) -> Encoded:
         raise MessageError(f"a frame of {result.width}x{result.height} cannot be sent: a side may have 1 to {SIDE} pixels")
     by_confidence = sorted(range(len(result.objects)), key=lambda index: -result.objects[index].detection.confidence)
     count = min(len(by_confidence), OBJECTS)
-    header, blob, limited = _encode_objects(result, by_confidence[:count])
-    while len(header) > HEADER_BYTES and count:
+    encoded = _encode_objects(result, by_confidence[:count])
+    while len(encoded.parts[1]) > HEADER_BYTES - _LEDGER_BYTES and count:
         count //= 2
-        header, blob, limited = _encode_objects(result, by_confidence[:count])
-    _check_size(header)
-    return Encoded([b"", header, blob], limited).as_view(result.source, view, result.jpeg)
+        encoded = _encode_objects(result, by_confidence[:count])
+    _check_size(encoded.parts[1])
+    return encoded.as_view(result.source, view, result.jpeg)
 
 
 def encode_state(state: SourceState) -> list[bytes]:
@@ -205,14 +214,14 @@ def decode(parts: Sequence[bytes | memoryview]) -> Decoded:
     return Decoded(message, source, view)
 
 
-def _encode_objects(result: Result, kept_by_confidence: list[int]) -> tuple[bytes, bytes, int]:
+def _encode_objects(result: Result, kept_by_confidence: list[int]) -> Encoded:
     kept = sorted(kept_by_confidence)
     position = {index: place for place, index in enumerate(kept)}
     masks = [result.objects[index].mask for index in kept]
     packed = pack_masks(masks, [position[index] for index in kept_by_confidence], result.width, result.height)
-    header = to_json(header_of(result, kept, [_raw(entry) for entry in packed.entries]))
+    header = header_of(result, kept, [_raw(entry) for entry in packed.entries])
     in_all = sum(item.mask is not None for item in result.objects)
-    return header, packed.blob, packed.limited + in_all - sum(mask is not None for mask in masks)
+    return Encoded(header, [b"", to_json(header), packed.blob], packed.limited + in_all - sum(mask is not None for mask in masks))
 
 
 def _raw(entry: MaskEntry | None) -> msgspec.Raw:

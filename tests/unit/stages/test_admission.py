@@ -68,7 +68,7 @@ class Publisher:
         while not self._stop.wait(0.002):
             self._broadcast.service()
             self.wanted = self._broadcast.wants("masks")
-            self._broadcast.send_result(encode_result(result(seq), "masks"), None, None)
+            self._broadcast.send_result(encode_result(result(seq), "masks"))
             seq += 1
             while self._events.poll(0):
                 event = recv_monitor_message(self._events)["event"]

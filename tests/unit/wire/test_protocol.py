@@ -21,6 +21,7 @@ from streamseg.messages import Detection, Dropped, End, Heartbeat, Ledger, Model
 from streamseg.wire.limits import HEADER_BYTES, INT64, OBJECTS, PART_BYTES
 from streamseg.wire.protocol import (
     Decoded,
+    Encoded,
     ResultView,
     asks_for,
     decode,
@@ -269,6 +270,17 @@ def test_names_too_long_for_a_header_cost_the_least_confident_objects() -> None:
     kept = decoded_result(parts).objects
     assert len(parts[1]) <= HEADER_BYTES
     assert [item.detection.confidence for item in kept] == [index / 100 for index in range(8, 16)]
+
+
+def test_a_header_has_room_for_what_the_ledger_says_later() -> None:
+    def encoded(spare: int) -> Encoded:
+        return encode_result(plain(objects=(thing(class_name="x" * (HEADER_BYTES - 1000)), thing(class_name="x" * spare))), "masks")
+
+    spare = next(length for length in range(1000, 0, -1) if len(json.loads(encoded(length).parts[1])["objects"]) == 2)
+    full = encoded(spare)
+    later = msgspec.structs.replace(plain().ledger, rendered=1 / 3, published=1 / 3)
+    assert len(full.parts[1]) + 100 > HEADER_BYTES, "no more would have been taken in"
+    assert decoded_result(full.stamped(later).parts).ledger == later
 
 
 def decoded_result(parts: list[bytes]) -> Result:
