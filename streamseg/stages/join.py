@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks
 from streamseg.messages import Image
+
+_KEPT_BOXES = 64
+"""Answers of detect that are kept for frames which publish has not read yet: when it is late, those of later frames are here before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,10 @@ class JoinedFrame:
 
 
 class NewestJoin:
-    """For live sources: a frame waits for its boxes, but never longer than until the next frame is here."""
+    """For live sources: a frame waits for its boxes, but never longer than until the next frame is here.
+
+    It never gets boxes of a later frame, even where those are here already.
+    """
 
     def __init__(self, max_age_ms: float, last_seq: int) -> None:
         """Begin after `last_seq`; boxes older than `max_age_ms` are better not shown any more."""
@@ -35,7 +42,7 @@ class NewestJoin:
         self._last_seq = last_seq
         self._held: ReceivedFrame | None = None
         self._due: ReceivedFrame | None = None
-        self._boxes: Boxes | None = None
+        self._boxes: deque[Boxes] = deque(maxlen=_KEPT_BOXES)
         self._masks: Masks | None = None
 
     def wants(self, descriptor: FrameDescriptor) -> bool:
@@ -48,7 +55,7 @@ class NewestJoin:
 
     def add_boxes(self, boxes: Boxes) -> None:
         """Take in detect's newest answer."""
-        self._boxes = boxes
+        self._boxes.append(boxes)
 
     def add_masks(self, masks: Masks) -> None:
         """Take in segment's newest answer."""
@@ -69,7 +76,7 @@ class NewestJoin:
         """The next frame to publish, or None where it still waits."""
         frame = self._due
         self._due = None
-        if frame is None and self._held is not None and self._boxes is not None and self._boxes.seq >= self._held.descriptor.seq:
+        if frame is None and self._held is not None and self._boxes and self._boxes[-1].seq >= self._held.descriptor.seq:
             frame, self._held = self._held, None
         if frame is None:
             return None
@@ -78,10 +85,11 @@ class NewestJoin:
         return JoinedFrame(frame, boxes, None if boxes is None else self._masks)
 
     def _boxes_for(self, frame: ReceivedFrame) -> Boxes | None:
-        """The newest boxes, unless they are too old for a frame."""
-        if self._boxes is None or frame.descriptor.t_capture_ns - self._boxes.t_detected_ns > self._max_age_ns:
+        """The newest boxes that were not found on a later frame, unless they are too old."""
+        boxes = next((each for each in reversed(self._boxes) if each.seq <= frame.descriptor.seq), None)
+        if boxes is None or frame.descriptor.t_capture_ns - boxes.t_detected_ns > self._max_age_ns:
             return None
-        return self._boxes
+        return boxes
 
 
 @dataclass
