@@ -54,6 +54,13 @@ class Window:
         """The part of it that lies in a frame of that size."""
         return Window(max(self.left, 0), max(self.top, 0), min(self.right, width), min(self.bottom, height))
 
+    def share_of(self, box: Box, width: int, height: int) -> float:
+        """How much of it the box covers, of the part of the box that lies in a frame of that size: 0 to 1."""
+        shown = self.within(width, height)
+        across = min(box[2], shown.right) - max(box[0], shown.left)
+        down = min(box[3], shown.bottom) - max(box[1], shown.top)
+        return max(across, 0.0) * max(down, 0.0) / (self.width * self.height)
+
 
 def window_around(box: Box, width: int, height: int) -> Window | None:
     """The window of a box, of the part of it that lies in a frame of that size; None for a box that lies outside."""

@@ -193,13 +193,17 @@ class Followed:
 
         It is left where it was found, as if it were found now, where the object's way since then is not known.
         """
-        steps = list(itertools.takewhile(lambda step: step.seq >= found_on, reversed(self.path)))
-        known = steps and steps[-1].seq == found_on and all(step.flow is not None for step in steps[:-1])
+        later = list(itertools.takewhile(lambda step: step.seq > found_on, reversed(self.path)))
+        known = len(self.path) > len(later) and all(step.flow is not None for step in later)
         if self.seen is None or self.path[-1].share is None or not known:
             return Place(detection)
         ahead = self.ahead(seq) or (0.0, 0.0)
-        motions = [*(step.motion for step in steps[:-1]), ahead]
-        return Place(_moved(detection, (sum(x for x, _ in motions), sum(y for _, y in motions))), ahead)
+        ways = [(seq, ahead), *((step.seq, step.motion) for step in later)]
+        # Of the first of them, which may have begun on a frame before the one on which it was found, only the rest.
+        end, (across, down) = ways.pop()
+        rest = (end - found_on) / max(end - self.path[-1 - len(later)].seq, 1)
+        motion = across * rest + sum(x for _, (x, _) in ways), down * rest + sum(y for _, (_, y) in ways)
+        return Place(_moved(detection, motion), ahead)
 
     def come(self, seq: int, place: Place, seen: Look, flow: Flow | None, carried: Carried | None) -> None:
         """Be in frame `seq`, at that place; where it was only foreseen, by flow's account of how far the object came.

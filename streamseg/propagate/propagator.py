@@ -13,10 +13,11 @@ from streamseg.propagate.carried import draw, expected_ious
 from streamseg.propagate.followed import Followed, Place
 from streamseg.propagate.following import Sight, catch_up, follow, odds_of_objects, see
 from streamseg.propagate.known import Learnt, Moment
-from streamseg.propagate.looks import FlowFinder, alike
+from streamseg.propagate.looks import FlowFinder, Look, alike
 from streamseg.propagate.origin import Refine
 from streamseg.propagate.overlaps import Drawn, apart
 from streamseg.propagate.planes import FLOW_SIDE, thinned
+from streamseg.window import window_around
 
 _SAME_OBJECT_IOU = 0.5
 _SIDES = (5 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE)
@@ -27,11 +28,13 @@ _REFINED_A_FRAME = 1
 """Objects that the small segmenter is asked for: each takes it about 3 ms."""
 _UNHEARD = 0.05
 """What a frame without its opinion weighs, in expected IoU, when it is chosen whom to ask for."""
+_HELPLESS_FRAMES = 5
+"""For so long it is not asked again about an object that has no mask in spite of its opinion."""
 _SHARED_MISTAKES, _SHARED_FRAMES = 0.1, 15
 """By how much a carried mask is worse than its odds say, from so many frames on: neighbouring pixels are wrong together."""
 _LEAST_EXPECTED_IOU = 0.5
 _LEAST_FILLED = 0.3
-"""How much of its square a mask may fill at least, as a share of what it filled at the origin. Its box bounds what it fills at most."""
+"""How much of its box a mask may fill at least, as a share of what it filled at the origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class Propagator:
             One object for each detection, in their order; behind them those that the detector has missed and that are still seen.
         """
         if image.shape != self._shape:
+            if self._shape:
+                self._waiting = [learnt for learnt in self._waiting if learnt.moment.seq >= moment.seq]
             self._shape, self._followed = image.shape, []
         newest = moment if self._newest is None else self._newest[0]
         if detections is None:
@@ -119,8 +124,8 @@ class Propagator:
     def sharpen(self, *, hurried: bool = False) -> None:
         """Ask the small segmenter about the newest frame, for those that follow.
 
-        It is asked for as many as the budget says: first those without a mask, then those that have drifted most. That is apart from
-        `follow` so that the frame need not wait for it.
+        It is asked for as many as the budget says: first those without a mask, then those that have drifted most. Whom it could not help
+        waits a few frames before it is asked again. That is apart from `follow` so that the frame need not wait for it.
 
         Args:
             hurried: Leave out those whose mask is carried and was shown.
@@ -131,6 +136,7 @@ class Propagator:
         candidates = [each for each in self._followed if each.missed == 0 and each.wants_opinion]
         if hurried:
             candidates = [each for each in candidates if each.carried is None or not each.certainty]
+        candidates = [each for each in candidates if each.certainty or each.frames_unheard >= _HELPLESS_FRAMES]
         chosen = sorted(candidates, key=lambda each: each.certainty - _UNHEARD * each.frames_unheard)[: self._budget.refined]
         if not chosen:
             return
@@ -192,6 +198,8 @@ class Propagator:
                 and not any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found)
             ):
                 missed[followed] = there
+            elif (known := followed.newest_learnt) is not None and known.origin is not None and known.detection.tracker_id is not None:
+                self._waiting.append(known)  # it may come back under its number
         return missed
 
     def _hand_out(self, moment: Moment) -> None:
@@ -241,7 +249,7 @@ class Propagator:
         drawn = {}
         for (place, followed, odds, seen), expected, filled in zip(known, expected_ious(small), (small > 0).mean(axis=(1, 2)), strict=True):
             certainty = float(expected) * (1 - _SHARED_MISTAKES * min(1.0, followed.frames_carried / _SHARED_FRAMES))
-            if certainty >= _LEAST_EXPECTED_IOU and _fits(float(filled), followed):
+            if certainty >= _LEAST_EXPECTED_IOU and _fits(float(filled), seen, followed):
                 followed.certainty = certainty
                 drawn[place] = Drawn(draw(odds, seen, width, height), odds, seen.window)
         return drawn
@@ -278,6 +286,13 @@ def _side(objects: int) -> int:
     return next((side for side in _SIDES if objects * side**2 <= _PIXELS_A_FRAME), _SIDES[-1])
 
 
-def _fits(filled: float, followed: Followed) -> bool:
-    """Whether the mask fills enough of the object's square, beside what it did at the origin: box and mask go on to agree."""
-    return followed.carried is None or filled >= _LEAST_FILLED * followed.carried.filled
+def _fits(filled: float, seen: Look, followed: Followed) -> bool:
+    """Whether the mask, which fills so much of its square, fills enough of its box: box and mask go on to agree."""
+    if followed.carried is None or followed.learnt is None:
+        return True
+    box = followed.learnt.detection.xyxy
+    origin = window_around(box, *seen.frame)
+    if origin is None:
+        return True
+    filled_then = followed.carried.filled / max(origin.share_of(box, *seen.frame), 1e-6)
+    return filled >= _LEAST_FILLED * filled_then * seen.window.share_of(seen.box, *seen.frame)

@@ -83,6 +83,8 @@ class PublishStage(Stage):
                 self._end = end
         self._frames.grant()
         self._broadcast.service()
+        if self._tap is not None:
+            self._tap.service()
         while (boxes := self._boxes.receive()) is not None:
             self._join.add_boxes(boxes)
         while (masks := self._masks.receive()) is not None:
@@ -143,7 +145,7 @@ class PublishStage(Stage):
         frame = joined.frame.descriptor
         result = self._result(joined)
         age_ms = _since(frame, time.monotonic_ns())
-        result = _stamped(result, published=age_ms)
+        result = dataclasses.replace(result, ledger=msgspec.structs.replace(result.ledger, published=age_ms))
         encoded = encode_result(result, "masks")
         self._masks_limited += encoded.masks_limited
         self._broadcast.send_result(encoded)
@@ -178,9 +180,10 @@ class PublishStage(Stage):
             self._broadcast.send_picture(encoded, "clean", image)
             if self._recording.wants_overlay or self._broadcast.wants("overlay"):
                 overlay = render(image, result)
-                age_ms = _since(frame.descriptor, time.monotonic_ns())
-                result = _stamped(result, published=age_ms, rendered=age_ms)
-                self._broadcast.send_picture(encoded.stamped(result.ledger), "overlay", overlay)
+                drawn = msgspec.structs.replace(result.ledger, rendered=_since(frame.descriptor, time.monotonic_ns()))
+                result = dataclasses.replace(result, ledger=drawn)
+                ready = msgspec.structs.replace(drawn, published=drawn.rendered)
+                self._broadcast.send_picture(encoded.stamped(ready), "overlay", overlay)
                 image = overlay if self._recording.wants_overlay else image
         self._recording.write(result, image)
 
@@ -253,8 +256,3 @@ class PublishStage(Stage):
 
 def _since(frame: FrameDescriptor, t_ns: int) -> float:
     return (t_ns - frame.t_capture_ns) / 1e6
-
-
-def _stamped(result: Result, *, published: float, rendered: float | None = None) -> Result:
-    ledger = msgspec.structs.replace(result.ledger, rendered=rendered, published=published)
-    return dataclasses.replace(result, ledger=ledger)

@@ -64,8 +64,8 @@ class SpareTime:
             try:
                 return answer.result(_CHECKED_S)
             except TimeoutError:
-                if answer.done():
-                    raise
+                if answer.done():  # its own error, or it was done just now
+                    return answer.result()
             before_s, used_s = used_s, time.process_time()
             if _SOMETHING < (used_s - before_s) / _CHECKED_S < _TOO_LITTLE:
                 self._getting_on()

@@ -61,6 +61,14 @@ def test_a_loop_may_be_left_and_the_pipeline_ends() -> None:
                 break
 
 
+def test_a_loop_gets_the_newest_live_result_without_waiting_for_another() -> None:
+    with Pipeline(config("synthetic:?size=320x240&frames=0&fps=1")) as pipeline, Subscriber(pipeline.endpoint, timeout=60) as wire:
+        results = iter(pipeline)
+        first = next(results)
+        newest = next(result for result in wire if result.seq > first.seq)
+        assert next(results).seq == newest.seq
+
+
 def test_masks_are_carried_between_keyframes() -> None:
     settings = config("synthetic:?size=320x240&frames=12", segmenter={"model": "nano", "keyframe_interval": 4})
     with Pipeline(settings) as pipeline:

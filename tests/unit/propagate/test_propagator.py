@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from moving_scenes import HEIGHT, WIDTH, Pose, Shown, background, detection, film, sprite
+from moving_scenes import HEIGHT, WIDTH, Pose, Shown, Sprite, background, detection, film, sprite
 
 from streamseg.masks import Mask
 from streamseg.messages import NONE, PENDING, PROPAGATED, REFINED, SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
@@ -235,6 +235,30 @@ def test_an_object_that_is_gone_leaves_no_ghost() -> None:
     assert empty.mask is None and empty.method == PENDING
 
 
+def test_an_object_that_comes_back_under_its_number_has_its_mask_again() -> None:
+    shown = straight(4)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    items = [follow(propagator, seq, Shown(one.image, () if 10 <= seq < 18 else one.masks)) for seq, one in enumerate(shown)]
+    assert [len(each) for each in items[10:18]] == [1] * 5 + [0] * 3
+    assert all(item.method == PROPAGATED and iou(item, one.masks[0]) > 0.85 for (item,), one in zip(items[18:], shown[18:], strict=True))
+
+
+def test_an_object_that_leaves_the_frame_keeps_the_mask_of_what_is_left() -> None:
+    card = Sprite(sprite(1).picture, np.full((120, 120), 255, np.uint8))
+    shown = film(22, [card], lambda _, frame: (400 + 6 * frame, 180, 1, 0))
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    widths = []
+    for seq, one in enumerate(shown):
+        (item,) = follow(propagator, seq, one)
+        mask = one.masks[0]
+        assert item.mask is not None and mask is not None, seq
+        widths.append(mask.bits.shape[1])
+        assert iou(item, mask) > 0.8, seq
+    assert widths[-1] < widths[0] / 7
+
+
 def test_without_news_of_the_detector_objects_go_on_by_flow() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
@@ -260,6 +284,21 @@ def test_boxes_of_an_older_frame_are_moved_on() -> None:
         assert iou(item, shown[seq].masks[0]) > 0.85, seq
         true = shown[seq].masks[0]
         assert true is not None and abs(item.detection.xyxy[0] - true.xyxy[0]) < 6
+
+
+@pytest.mark.parametrize(("back", "bound"), [(1, 4), (3, 8)])
+def test_boxes_of_a_frame_that_was_not_followed_to_are_moved_on(back: int, bound: int) -> None:
+    """Publish has every second frame, detect has those between."""
+    shown = straight(8)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq in range(0, len(shown), 2):
+        found_on = max(seq - back, 0)
+        old, now = shown[found_on].masks[0], shown[seq].masks[0]
+        assert old is not None and now is not None
+        (item,) = propagator.follow(moment(seq), shown[seq].image, [detection(old, 1)], found_on=found_on)
+        if seq >= 8:
+            assert item.detection.xyxy[0] == pytest.approx(now.xyxy[0], abs=bound), seq
 
 
 def swinging(_: int, frame: int) -> Pose:
@@ -522,6 +561,25 @@ def test_in_a_hurry_an_object_whose_mask_cannot_be_trusted_is_asked_about() -> N
         assert (item.mask is None) == (seq == 8)
         propagator.sharpen(hurried=True)
     assert refine.asked == [[item.detection.xyxy]]
+
+
+def test_an_object_that_cannot_be_helped_leaves_the_small_segmenter_to_the_others() -> None:
+    shown = film(40, [sprite(number, 90) for number in (1, 2, 3)], lambda index, frame: (70 + 120 * index, 120, 1, 4.0 * frame))
+    nowhere = (400.0, 250.0, 470.0, 340.0)
+    asked: list[Box] = []
+
+    def refine(_: Image, boxes: Sequence[Box]) -> list[Plane]:
+        asked.extend(boxes)
+        return [np.full((96, 96), -0.5 if box == nowhere else 4.0, np.float32) for box in boxes]
+
+    propagator = Propagator(BUDGET, refine)
+    propagator.learn([learnt(0, shown[0], place + 1, place) for place in range(3)])
+    for seq, one in enumerate(shown):
+        found = [detection(mask, number) for number, mask in enumerate(one.masks, 1) if mask is not None]
+        propagator.follow(moment(seq), one.image, [*found, detection(one.masks[0], 9, nowhere)])  # type: ignore[arg-type]
+        propagator.sharpen()
+    assert len(asked) > 30
+    assert 0 < asked.count(nowhere) <= len(asked) / 4
 
 
 def test_an_object_nobody_has_segmented_yet_gets_the_small_segmenters_mask_a_frame_later() -> None:
