@@ -95,6 +95,7 @@ class Followed:
         self.certainty = 0.0
         """IoU that is expected of its mask in the newest frame; 0 where none is shown."""
         self.path: deque[Step] = deque(maxlen=_LONGEST_PATH)
+        self._found: deque[tuple[int, Detection]] = deque(maxlen=_LONGEST_PATH)
 
     @property
     def frames_unheard(self) -> int:
@@ -139,6 +140,10 @@ class Followed:
         if self.coming is None:
             return {}
         return {step.seq: place for place, step in enumerate(self.path) if step.flow is not None and step.seq > self.coming.seq}
+
+    def detection_on(self, seq: int) -> Detection:
+        """What it was in frame `seq`, or in the last one before that; where that is not known, what it is now."""
+        return next((detection for found_on, detection in reversed(self._found) if found_on <= seq), self.detection)
 
     def learn(self, learnt: Learnt) -> None:
         """Take an answer of the segmenter, for the newest frame or an older one; see `comes_closer`."""
@@ -225,6 +230,7 @@ class Followed:
             (across, down), (ahead_across, ahead_down) = step.motion, place.ahead
             self.detection = _moved(place.detection, (across - ahead_across, down - ahead_down))
             self.seen = seen.settled(self.detection.xyxy)
+        self._found.append((seq, self.detection))
 
     def _share(self, share: Plane | None) -> None:
         """Note how much of each cell of its newest step is the object's."""

@@ -104,7 +104,7 @@ class Propagator:
         newest = moment if self._newest is None else self._newest[0]
         if detections is None:
             detections, found_on = [followed.detection for followed in self._followed if followed.missed == 0], newest.seq
-        found, lost = self._associate(detections)
+        found, lost = self._associate(detections, moment.seq if found_on is None else found_on)
         for followed in found:
             followed.missed = 0
         if found_on is None or found_on >= moment.seq:
@@ -168,15 +168,15 @@ class Propagator:
         newest = moment if self._newest is None else self._newest[0]
         return followed.foreseen(followed.detection, newest.seq, moment.seq).detection.xyxy
 
-    def _associate(self, detections: Sequence[Detection]) -> tuple[list[Followed], list[Followed]]:
-        """What is followed, or followed from now on, for each detection; and what no detection is of."""
+    def _associate(self, detections: Sequence[Detection], found_on: int) -> tuple[list[Followed], list[Followed]]:
+        """What is followed, or followed from now on, for each detection of a frame; and what no detection is of."""
         by_number = {each.detection.tracker_id: each for each in self._followed if each.detection.tracker_id is not None}
         taken = [by_number.get(detection.tracker_id) if detection.tracker_id is not None else None for detection in detections]
         free = [each for each in self._followed if each not in taken]
         found = []
         for detection, followed in zip(detections, taken, strict=True):
             if followed is None:
-                followed = _nearest(free, detection)
+                followed = _nearest(free, detection, found_on)
                 if followed is None:
                     followed = Followed(detection)
                 else:
@@ -207,7 +207,7 @@ class Propagator:
         waiting = []
         answers: dict[Followed, Learnt] = {}
         for learnt in sorted(self._waiting, key=lambda learnt: learnt.moment.seq):
-            followed = self._owner(learnt.detection) if learnt.moment.seq <= moment.seq else None
+            followed = self._owner(learnt) if learnt.moment.seq <= moment.seq else None
             if followed is not None:
                 known = answers.get(followed, followed.newest_learnt)
                 if known is None or learnt.moment.seq > known.moment.seq:
@@ -218,10 +218,12 @@ class Propagator:
         for followed, learnt in answers.items():
             followed.learn(learnt)
 
-    def _owner(self, detection: Detection) -> Followed | None:
+    def _owner(self, learnt: Learnt) -> Followed | None:
+        """Whom an answer is about: objects may have moved since, and have been given other numbers."""
+        detection, seq = learnt.detection, learnt.moment.seq
         if detection.tracker_id is not None:
-            return next((each for each in self._followed if each.detection.tracker_id == detection.tracker_id), None)
-        return _nearest(self._followed, detection)
+            return next((each for each in self._followed if each.detection_on(seq).tracker_id == detection.tracker_id), None)
+        return _nearest(self._followed, detection, seq)
 
     def _objects(self, moment: Moment) -> list[TrackedObject]:
         """Everything that is followed, with its mask where there is one."""
@@ -274,11 +276,13 @@ def _object(followed: Followed, moment: Moment, mask: Mask | None) -> TrackedObj
     )
 
 
-def _nearest(candidates: Sequence[Followed], detection: Detection) -> Followed | None:
-    """The one of the detection's class whose box it overlaps most, and enough to be the same object."""
-    same = [each for each in candidates if each.detection.class_id == detection.class_id]
-    nearest = max(same, key=lambda each: box_iou(each.detection.xyxy, detection.xyxy), default=None)
-    return nearest if nearest is not None and box_iou(nearest.detection.xyxy, detection.xyxy) >= _SAME_OBJECT_IOU else None
+def _nearest(candidates: Sequence[Followed], detection: Detection, seq: int) -> Followed | None:
+    """The one of the detection's class whose box in its frame it overlaps most, and enough to be the same object."""
+    overlaps = [
+        (box_iou(each.detection_on(seq).xyxy, detection.xyxy), each) for each in candidates if each.detection.class_id == detection.class_id
+    ]
+    overlap, nearest = max(overlaps, key=lambda both: both[0], default=(0.0, None))
+    return nearest if overlap >= _SAME_OBJECT_IOU else None
 
 
 def _side(objects: int) -> int:

@@ -477,6 +477,40 @@ def test_an_object_without_a_mask_says_so() -> None:
     assert [follow(propagator, seq, one)[0].method for seq, one in enumerate(shown[:3])] == [NONE] * 3
 
 
+def test_a_late_answer_for_an_object_without_a_number_goes_to_the_one_that_was_there() -> None:
+    """The one behind is by then where the one in front was."""
+    shown = film(36, [sprite(1, 100), sprite(2, 100)], lambda index, frame: (60 + 130 * index + 5 * frame, 180, 1, 0))
+    propagator = Propagator(BUDGET)
+    for seq, one in enumerate(shown):
+        if seq == 26:
+            propagator.learn([learnt(0, shown[0], None, place) for place in (1, 0)])
+        items = propagator.follow(moment(seq), one.image, [detection(mask, None) for mask in one.masks if mask is not None])
+    assert all(iou(item, mask) > 0.85 for item, mask in zip(items, shown[-1].masks, strict=True))
+
+
+def test_late_boxes_without_a_number_make_no_second_object() -> None:
+    shown = straight(10)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0], None)])
+    for seq, one in enumerate(shown):
+        found_on = max(seq - 5, 0)
+        old = shown[found_on].masks[0]
+        assert old is not None
+        (item,) = propagator.follow(moment(seq), one.image, [detection(old, None)], found_on=found_on)
+        assert iou(item, one.masks[0]) > (0.8 if seq > 8 else 0), seq
+
+
+def test_an_answer_on_its_way_is_not_lost_when_its_object_is_given_another_number() -> None:
+    shown = straight(4)
+    propagator = Propagator(BUDGET)
+    for seq, one in enumerate(shown):
+        if seq == 20:
+            propagator.learn([learnt(5, shown[5])])
+        (item,) = propagator.follow(moment(seq), one.image, [detection(one.masks[0], 1 if seq < 10 else 7)])  # type: ignore[arg-type]
+    assert item.detection.tracker_id == 7
+    assert iou(item, shown[-1].masks[0]) > 0.85
+
+
 def test_objects_without_a_number_are_known_by_their_boxes() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
