@@ -86,6 +86,8 @@ class Followed:
         self.detection = detection
         self.missed = 0
         """Frames for which the detector has not found it."""
+        self.missed_answers = 0
+        """Answers in a row in which the detector has not found it."""
         self.seen: Look | None = None
         self.learnt: Learnt | None = None
         self.carried: Carried | None = None
@@ -239,7 +241,7 @@ class Followed:
 
     def come_unseen(self, place: Place) -> None:
         """Be in the next frame, but outside of what it shows."""
-        self.detection, self.seen, self.carried = place.detection, None, self.carried_unseen()
+        self.detection, self.seen, self.carried, self.opinion = place.detection, None, self.carried_unseen(), None
 
     def carried_unseen(self) -> Carried | None:
         """Its mask in the next frame, if nothing is seen of how it came there."""

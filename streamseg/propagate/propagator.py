@@ -20,6 +20,8 @@ from streamseg.propagate.planes import FLOW_SIDE, thinned
 from streamseg.window import window_around
 
 _SAME_OBJECT_IOU = 0.5
+_PATIENCE = 3
+"""How much longer an object is followed that the detector has missed only once."""
 _SIDES = (5 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE)
 """Of the squares in which objects are followed."""
 _PIXELS_A_FRAME = 3 * 120**2
@@ -43,7 +45,8 @@ class Budget:
 
     Attributes:
         max_age_ns: Older masks are given up.
-        missed_frames: For how many frames an object is followed that the detector does not find.
+        missed_frames: For how many frames an object is followed that the detector does not find; where it answers more seldom, up to
+            three times as many, until it has missed the object twice.
         refined: For how many objects the small segmenter is asked.
     """
 
@@ -102,11 +105,15 @@ class Propagator:
                 self._waiting = [learnt for learnt in self._waiting if learnt.moment.seq >= moment.seq]
             self._shape, self._followed = image.shape, []
         newest = moment if self._newest is None else self._newest[0]
+        answered = detections is not None
         if detections is None:
             detections, found_on = [followed.detection for followed in self._followed if followed.missed == 0], newest.seq
         found, lost = self._associate(detections, moment.seq if found_on is None else found_on)
         for followed in found:
-            followed.missed = 0
+            followed.missed = followed.missed_answers = 0
+        for followed in lost:
+            followed.missed += 1
+            followed.missed_answers += answered
         if found_on is None or found_on >= moment.seq:
             places = [Place(detection) for detection in detections]
         else:
@@ -188,13 +195,12 @@ class Propagator:
         """Those that go on though the detector has missed them, as long as nothing else is where they must be now; and where that is."""
         missed = {}
         for followed in lost:
-            followed.missed += 1
             there = followed.foreseen(followed.detection, newest.seq, now.seq)
             box = there.detection.xyxy
             # What only the small segmenter knows was found in two frames at least: a detector's single mistake makes no object.
             if (
                 (there.ahead if followed.carried is not None else followed.ahead(now.seq)) is not None
-                and followed.missed <= self._budget.missed_frames
+                and followed.missed <= self._budget.missed_frames * (_PATIENCE if followed.missed_answers < 2 else 1)
                 and not any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found)
             ):
                 missed[followed] = there

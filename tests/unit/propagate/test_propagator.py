@@ -224,6 +224,19 @@ def test_an_object_that_the_detector_misses_is_followed_a_few_frames() -> None:
     assert propagator.follow(moment(15), shown[15].image, []) == ()
 
 
+def test_a_single_miss_of_a_slow_detector_costs_no_object() -> None:
+    """It answers one frame in eight."""
+    shown = straight(4)
+    propagator = Propagator(BUDGET)
+    propagator.learn([learnt(0, shown[0])])
+    for seq, one in enumerate(shown):
+        found = [detection(one.masks[0], 1)] if seq != 8 else []  # type: ignore[arg-type]
+        (item,) = propagator.follow(moment(seq), one.image, found if seq % 8 == 0 else None)
+        assert iou(item, one.masks[0]) > 0.8, seq
+    last = [propagator.follow(moment(30 + seq), background(), [] if seq % 8 == 2 else None) for seq in range(12)]
+    assert last[-1] == ()
+
+
 def test_an_object_that_is_gone_leaves_no_ghost() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
