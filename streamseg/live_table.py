@@ -74,8 +74,7 @@ def draw(figures: Sequence[StreamFigures], endpoint: str) -> Table:
     row("boxes of the same frame", [share_text(one.own_boxes) for one in figures])
     table.add_section()
     for place, point in enumerate(LEDGER_POINTS):
-        if any(one.ledger_ms[place] for one in figures):
-            row(f"{point} after", [spread_text(one.ledger_ms[place]) for one in figures])
+        row(f"{point} after", [spread_text(one.ledger_ms[place]) for one in figures])
     table.add_section()
     row("dropped", [counts_text(msgspec.structs.asdict(one.dropped)) for one in figures])
     row("newest", [objects_text(one.newest.objects) for one in figures])
