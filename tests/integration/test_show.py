@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -29,6 +30,10 @@ from streamseg.wire.protocol import encode_end, encode_result
 DEADLINE_S = 40.0
 NEEDED = ("Xvfb", "xdotool")
 COLOURS_OF_A_SCENE = 2000
+ATTEMPTS = 5
+PAINTED_WITHIN_S = 20.0
+
+Started = TypeVar("Started")
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +134,24 @@ def window(display: str, endpoint: str) -> Iterator[subprocess.Popen[str]]:
         child.communicate()
 
 
+@contextmanager
+def painted(display: str, start: Callable[[], AbstractContextManager[Started]]) -> Iterator[Started]:
+    """What `start` starts, once its window shows anything.
+
+    Where there is no window manager, Qt now and then gets neither MapNotify nor Expose of a window that the server has mapped (they are
+    missing in its own log of events), and paints nothing from then on. Such a window is given up for another.
+    """
+    for _ in range(ATTEMPTS):
+        with start() as started:
+            deadline = time.monotonic() + PAINTED_WITHIN_S
+            while picture_of(display) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if picture_of(display) > 1:
+                yield started
+                return
+    pytest.fail(f"{ATTEMPTS} windows remained black")
+
+
 def eventually(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
@@ -201,7 +224,7 @@ def ask_to_close(display: str, number: int) -> None:
 
 @pytest.mark.parametrize("key", ["q", "Escape"])
 def test_the_picture_appears_and_a_key_ends_it(display: str, publisher: Publisher, key: str) -> None:
-    with window(display, publisher.endpoint) as child:
+    with painted(display, lambda: window(display, publisher.endpoint)) as child:
         number = window_of(display, child)
         eventually(shows(display, 60, 180, 40), "the picture's appearance")
         xdotool(display, "key", "--window", number, key)
@@ -210,7 +233,7 @@ def test_the_picture_appears_and_a_key_ends_it(display: str, publisher: Publishe
 
 def test_it_waits_for_the_first_picture_and_closing_it_ends_it(display: str, publisher: Publisher) -> None:
     publisher.pause()
-    with window(display, publisher.endpoint) as child:
+    with painted(display, lambda: window(display, publisher.endpoint)) as child:
         number = window_of(display, child)
         eventually(shows(display, 32, 32, 32), "the waiting picture's appearance")
         ask_to_close(display, int(number))
@@ -218,7 +241,7 @@ def test_it_waits_for_the_first_picture_and_closing_it_ends_it(display: str, pub
 
 
 def test_the_end_of_the_run_ends_it(display: str, publisher: Publisher) -> None:
-    with window(display, publisher.endpoint) as child:
+    with painted(display, lambda: window(display, publisher.endpoint)) as child:
         eventually(shows(display, 60, 180, 40), "the picture's appearance")
         publisher.end()
         assert closed(child)
@@ -245,8 +268,7 @@ def test_a_display_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
 def test_a_run_shows_itself_and_ends_with_its_window(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", display)
     options = ["--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*"]
-    with Run("run", "--source", "synthetic:?size=320x240&fps=15&frames=0", *options, "--show") as run:
-        eventually(lambda: bool(xdotool(display, "search", "--name", "streamseg")), "a window")
+    with painted(display, lambda: Run("run", "--source", "synthetic:?size=320x240&fps=15&frames=0", *options, "--show")) as run:
         eventually(lambda: picture_of(display) > COLOURS_OF_A_SCENE, "a picture of the scene")
         xdotool(display, "search", "--name", "streamseg", "windowfocus", "key", "q")
         status, output, errors = run.finish(30)
