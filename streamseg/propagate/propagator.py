@@ -119,6 +119,7 @@ class Propagator:
         else:
             places = [followed.foreseen(detection, found_on, moment.seq) for followed, detection in zip(found, detections, strict=True)]
         missed = self._missed(lost, newest, moment, places)
+        self._let_go([followed for followed in lost if followed not in missed])
         self._followed = [*found, *missed]
         places = [*places, *missed.values()]
         follow(self._followed, moment, places, self._see(moment, image, [place.detection.xyxy for place in places]))
@@ -204,9 +205,12 @@ class Propagator:
                 and not any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found)
             ):
                 missed[followed] = there
-            elif (known := followed.newest_learnt) is not None and known.origin is not None and known.detection.tracker_id is not None:
-                self._waiting.append(known)  # it may come back under its number
         return missed
+
+    def _let_go(self, lost: Sequence[Followed]) -> None:
+        """Keep what the segmenter said of them: they may come back under their numbers."""
+        answers = [learnt for each in lost if (learnt := each.newest_learnt) is not None]
+        self._waiting += [learnt for learnt in answers if learnt.origin is not None and learnt.detection.tracker_id is not None]
 
     def _hand_out(self, moment: Moment) -> None:
         """Give the answers of the segmenter to those they are about; what finds nobody waits until it is too old."""
