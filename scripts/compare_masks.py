@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import typer
 
-from streamseg.messages import Detection, Dropped, Frame, Image, Ledger, Models, Result, TrackedObject
+from streamseg.messages import Detection, Dropped, Frame, Image, Models, Result, Timings, TrackedObject
 from streamseg.models import Detector, Segmenter
 from streamseg.models.detectors import DetectorOptions, create_detector
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
@@ -63,7 +63,9 @@ class LateSegmenter:
     def _learnt(self, moment: Moment, image: Image, detections: Sequence[Detection]) -> tuple[Learnt, ...]:
         drawn = self._segmenter.decode(self._segmenter.encode(image), detections)
         return tuple(
-            Learnt(moment, detection, answer, None if answer.mask is None else remember(image, detection.xyxy, answer.mask))
+            Learnt(
+                moment, detection, answer, None if answer.mask is None else remember(image, detection.xyxy, answer.mask)
+            )
             for detection, answer in zip(detections, drawn, strict=True)
         )
 
@@ -91,7 +93,9 @@ class Comparison:
         self.propagator.sharpen()
         frozen = tuple(_frozen(learnt, moment) for learnt in self.newest)
         halves = ((frozen, FROZEN), (carried, CARRIED))
-        return np.hstack([_captioned(render(frame.image, self._result(moment, frame, shown)), text) for shown, text in halves])
+        return np.hstack(
+            [_captioned(render(frame.image, self._result(moment, frame, shown)), text) for shown, text in halves]
+        )
 
     def _result(self, moment: Moment, frame: Frame, objects: tuple[TrackedObject, ...]) -> Result:
         return Result(
@@ -103,7 +107,7 @@ class Comparison:
             height=frame.height,
             pts_ns=frame.pts_ns,
             t_capture_unix_ns=frame.t_capture_unix_ns,
-            ledger=Ledger(),
+            timings=Timings(),
             dropped=Dropped(),
             models=self.models,
             boxes_seq=moment.seq,
@@ -113,16 +117,22 @@ class Comparison:
 
 def main(
     clip: Annotated[Path, typer.Argument(metavar="CLIP", help="A video file.")],
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT.mp4", help="The video to write; an existing one is overwritten.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT.mp4", help="The video to write; an existing one is overwritten.")
+    ],
     start: Annotated[float, typer.Option(metavar="S", help="Second of the clip at which to begin.")] = 0.0,
     seconds: Annotated[float, typer.Option(metavar="S", help="How long to go on.")] = 10.0,
     stills: Annotated[
-        list[int] | None, typer.Option("--still", metavar="N", help="Write frame N of the output as OUTPUT-N.jpg, too. May be repeated.")
+        list[int] | None,
+        typer.Option("--still", metavar="N", help="Write frame N of the output as OUTPUT-N.jpg, too. May be repeated."),
     ] = None,
     detector_weights: Annotated[
-        Path | None, typer.Option(metavar="F.onnx", help="A YOLOX export to find objects with; `motion` does, where not given.")
+        Path | None,
+        typer.Option(metavar="F.onnx", help="A YOLOX export to find objects with; `motion` does, where not given."),
     ] = None,
-    classes: Annotated[list[str] | None, typer.Option("--class", metavar="NAME", help="A class to keep; all, where not given.")] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", metavar="NAME", help="A class to keep; all, where not given.")
+    ] = None,
     confidence: Annotated[float, typer.Option(metavar="X", help="Least confidence of an object.")] = 0.25,
     segmenter: Annotated[str, typer.Option(metavar="NAME", help="The segmenter, such as mobilesam.")] = "nano",
     segmenter_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights of that segmenter.")] = None,
@@ -134,7 +144,9 @@ def main(
     fps = source.info.fps or 30.0
     frames = round(seconds * fps)
     finding = "motion" if detector_weights is None else str(detector_weights)
-    detector = create_detector(DetectorOptions(model=finding, conf=confidence, classes=tuple(classes) if classes else None))
+    detector = create_detector(
+        DetectorOptions(model=finding, conf=confidence, classes=tuple(classes) if classes else None)
+    )
     drawing = create_segmenter(SegmenterOptions(model=segmenter, weights=segmenter_weights))
     comparison = Comparison(
         detector,
@@ -167,7 +179,9 @@ def _frozen(learnt: Learnt, now: Moment) -> TrackedObject:
 
 def _captioned(image: Image, text: str) -> Image:
     bar = np.zeros((CAPTION_HEIGHT, image.shape[1], 3), np.uint8)
-    cv2.putText(bar, text, (16, CAPTION_HEIGHT - 18), cv2.FONT_HERSHEY_SIMPLEX, CAPTION_SCALE, (255, 255, 255), 2, cv2.LINE_AA)
+    cv2.putText(
+        bar, text, (16, CAPTION_HEIGHT - 18), cv2.FONT_HERSHEY_SIMPLEX, CAPTION_SCALE, (255, 255, 255), 2, cv2.LINE_AA
+    )
     return np.vstack([bar, image])
 
 

@@ -23,13 +23,24 @@ _README = Path(__file__).resolve().parents[1] / "README.md"
 def table(figures: ModelsFigures) -> str:
     """The table in Markdown, and a paragraph that says of what it is."""
     picture = figures.picture.replace("x", "\N{MULTIPLICATION SIGN}")
-    headings = (f"milliseconds, {picture}", "original", "Ultralytics", "here", "as fast", "here, AVX2 only", "as fast, AVX2 only")
+    headings = (
+        f"milliseconds, {picture}",
+        "original",
+        "Ultralytics",
+        "here",
+        "as fast",
+        "here, AVX2 only",
+        "as fast, AVX2 only",
+    )
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     for row in rows(figures):
         times = (milliseconds(value) for value in (row.original, row.ultralytics, row.ours))
         cells = (row.label, *times, ratios(row.speedups), milliseconds(row.avx2), ratios(row.avx2_speedups))
         lines.append(f"| {' | '.join(cell or _NOTHING for cell in cells)} |")
-    lines += ["", f"Measured {conditions(figures)}. Ratios are to the original, then to Ultralytics; {agreements(figures)}."]
+    lines += [
+        "",
+        f"Measured {conditions(figures)}. Ratios are to the original, then to Ultralytics; {agreements(figures)}.",
+    ]
     if figures.ultralytics_own_threads is not None:
         lines.append(own_threads(figures))
     others = [_compared(one) for one in figures.compared if one.skipped is None]

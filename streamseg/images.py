@@ -29,7 +29,9 @@ def read_image(path: Path) -> Image:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}; expected a picture") from error
     image = _decode(content)
     if image is None:
-        raise SourceError(f"{path} is not a picture that can be read; expected a complete JPEG, PNG, WebP, TIFF or BMP file")
+        raise SourceError(
+            f"{path} is not a picture that can be read; expected a complete JPEG, PNG, WebP, TIFF or BMP file"
+        )
     return image
 
 
@@ -40,9 +42,13 @@ def image_files(folder: Path) -> list[Path]:
         SourceError: The folder cannot be read, or holds no picture.
     """
     try:
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
+        files = sorted(
+            path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        )
     except OSError as error:
-        raise SourceError(f"{folder} cannot be read: {error.strerror or error}; expected a folder of pictures") from error
+        raise SourceError(
+            f"{folder} cannot be read: {error.strerror or error}; expected a folder of pictures"
+        ) from error
     if not files:
         raise SourceError(f"{folder} holds no picture; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}")
     return files

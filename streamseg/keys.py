@@ -46,4 +46,7 @@ def admit_window(config: Config) -> Iterator[tuple[Config, tuple[str, ...]]]:
         write_key(theirs, zmq.curve_public(server.secret), "public")
         curve = msgspec.structs.replace(curve, allow=(*curve.allow_files, str(public)))
         publish = msgspec.structs.replace(config.publish, curve=curve)
-        yield msgspec.structs.replace(config, publish=publish), ("--secret-key-file", str(own), "--server-key-file", str(theirs))
+        yield (
+            msgspec.structs.replace(config, publish=publish),
+            ("--secret-key-file", str(own), "--server-key-file", str(theirs)),
+        )

@@ -15,7 +15,7 @@ from rich.text import Text
 from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError
 from streamseg.figure_texts import counts_text, objects_text, share_text, spread_text
-from streamseg.rates import LEDGER_POINTS, WINDOW_S, RecentResults, StreamFigures
+from streamseg.rates import TIMING_POINTS, WINDOW_S, RecentResults, StreamFigures
 
 REFRESH_S: Final = 0.25
 """Seconds from one drawing to the next; the subscriber's time-out has to be as short."""
@@ -73,8 +73,8 @@ def draw(figures: Sequence[StreamFigures], endpoint: str) -> Table:
     row("mask age", [spread_text(one.mask_age_ms) for one in figures])
     row("boxes of the same frame", [share_text(one.own_boxes) for one in figures])
     table.add_section()
-    for place, point in enumerate(LEDGER_POINTS):
-        row(f"{point} after", [spread_text(one.ledger_ms[place]) for one in figures])
+    for place, point in enumerate(TIMING_POINTS):
+        row(f"{point} after", [spread_text(one.timings_ms[place]) for one in figures])
     table.add_section()
     row("dropped", [counts_text(msgspec.structs.asdict(one.dropped)) for one in figures])
     row("newest", [objects_text(one.newest.objects) for one in figures])

@@ -32,7 +32,9 @@ class Mask:
 
     def __post_init__(self) -> None:
         if self.bits.ndim != 2 or self.bits.dtype != np.bool_ or self.bits.size == 0:
-            raise ValueError(f"mask bits must be a non-empty (height, width) bool array, not {self.bits.dtype}{self.bits.shape}")
+            raise ValueError(
+                f"mask bits must be a non-empty (height, width) bool array, not {self.bits.dtype}{self.bits.shape}"
+            )
         if self.x < 0 or self.y < 0:
             raise ValueError(f"a mask's rectangle must start inside the frame, not at ({self.x}, {self.y})")
 
@@ -51,7 +53,11 @@ class Mask:
         if not bits.size:
             return None
         left, top, width, height = cv2.boundingRect(bits.view(np.uint8))
-        return cls(x + left, y + top, np.array(bits[top : top + height, left : left + width], order="C")) if width else None
+        return (
+            cls(x + left, y + top, np.array(bits[top : top + height, left : left + width], order="C"))
+            if width
+            else None
+        )
 
     @property
     def width(self) -> int:

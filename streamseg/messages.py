@@ -59,7 +59,9 @@ class Frame:
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
-            raise ValueError(f"a frame must be a (height, width, 3) uint8 array, not {self.image.dtype}{self.image.shape}")
+            raise ValueError(
+                f"a frame must be a (height, width, 3) uint8 array, not {self.image.dtype}{self.image.shape}"
+            )
 
     @property
     def width(self) -> int:
@@ -111,7 +113,7 @@ class ObjectMask:
     stability: float | None = None
 
 
-class Ledger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Milliseconds since capture at which a frame passed each point; None where it did not pass it.
 
     `received` and `published` are publish's; a frame is received when its pixels have been copied, or, where nobody wants to
@@ -195,7 +197,7 @@ class Result:
     height: int
     pts_ns: int
     t_capture_unix_ns: int
-    ledger: Ledger
+    timings: Timings
     dropped: Dropped
     models: Models
     boxes_seq: int | None

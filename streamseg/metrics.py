@@ -36,18 +36,30 @@ class RunMetrics:
         self._seen_a_frame = False
         self._up = Gauge("streamseg_up", "1 while every stage runs, 0 while one starts.", registry=registry)
         self._info = Info("streamseg", "The models of the run.", registry=registry)
-        self._connected = Gauge("streamseg_source_connected", "1 while the source delivers, 0 while it is lost.", registry=registry)
+        self._connected = Gauge(
+            "streamseg_source_connected", "1 while the source delivers, 0 while it is lost.", registry=registry
+        )
         self._frames = Counter("streamseg_frames_published_total", "Frames published.", registry=registry)
         self._own_boxes = Counter(
-            "streamseg_frames_with_own_boxes_total", "Frames published with boxes that were found on the frame itself.", registry=registry
+            "streamseg_frames_with_own_boxes_total",
+            "Frames published with boxes that were found on the frame itself.",
+            registry=registry,
         )
         self._keyframes = Counter(
-            "streamseg_keyframes_segmented_total", "Keyframes whose masks have come to a published frame.", registry=registry
+            "streamseg_keyframes_segmented_total",
+            "Keyframes whose masks have come to a published frame.",
+            registry=registry,
         )
-        self._drops = Counter("streamseg_frames_dropped_total", "Frames a stage did without, by cause.", ["cause"], registry=registry)
-        self._limited = Counter("streamseg_masks_limited_total", "Masks left out of too large messages.", registry=registry)
+        self._drops = Counter(
+            "streamseg_frames_dropped_total", "Frames a stage did without, by cause.", ["cause"], registry=registry
+        )
+        self._limited = Counter(
+            "streamseg_masks_limited_total", "Masks left out of too large messages.", registry=registry
+        )
         self._objects = Gauge("streamseg_objects", "Objects in the newest frame.", registry=registry)
-        self._masks = Gauge("streamseg_masks", "Masks in the newest frame, by the method that made them.", ["method"], registry=registry)
+        self._masks = Gauge(
+            "streamseg_masks", "Masks in the newest frame, by the method that made them.", ["method"], registry=registry
+        )
         self._frame_age = Histogram(
             "streamseg_frame_age_seconds",
             "Age of a frame when it is published, since its capture.",
@@ -121,16 +133,22 @@ class MetricsServer:
             self._server, self._thread = start_http_server(port, host, metrics.registry)
         except (OSError, UnicodeError) as error:
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-                raise UsageError(f"--metrics: {address} is in use; end the program that listens there, or choose another port") from error
+                raise UsageError(
+                    f"--metrics: {address} is in use; end the program that listens there, or choose another port"
+                ) from error
             reason = error.strerror if isinstance(error, OSError) else "not a host's name"
-            raise UsageError(f"--metrics: cannot listen on {address} ({reason}); expected an address of this machine") from error
+            raise UsageError(
+                f"--metrics: cannot listen on {address} ({reason}); expected an address of this machine"
+            ) from error
         self.metrics = metrics
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.server_port}/metrics"
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -140,6 +158,12 @@ def _parse(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
-    if not (port.isascii() and port.isdecimal() and int(port) < 2**16) or (colon and not bare) or (":" in bare and not bracketed):
-        raise UsageError(f"--metrics: {address!r} is not an address; expected HOST:PORT, such as 127.0.0.1:9100, or a port")
+    if (
+        not (port.isascii() and port.isdecimal() and int(port) < 2**16)
+        or (colon and not bare)
+        or (":" in bare and not bracketed)
+    ):
+        raise UsageError(
+            f"--metrics: {address!r} is not an address; expected HOST:PORT, such as 127.0.0.1:9100, or a port"
+        )
     return bare or _LOOPBACK, int(port)

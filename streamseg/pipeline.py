@@ -62,7 +62,9 @@ class Pipeline:
     In every-frame mode the pipeline waits for the loop and no result is lost; in live mode the loop gets the newest one.
     """
 
-    def __init__(self, config: Config, *, overwrite: bool = False, progress: Callable[[Progress], None] | None = None) -> None:
+    def __init__(
+        self, config: Config, *, overwrite: bool = False, progress: Callable[[Progress], None] | None = None
+    ) -> None:
         """Check everything and have the weights, before any process is spawned.
 
         Args:
@@ -79,7 +81,9 @@ class Pipeline:
         self._exit.enter_context(self._endpoint)
         try:
             publish = msgspec.structs.replace(config.publish, bind=self._endpoint.address)
-            self.plan: RunPlan = make_plan(msgspec.structs.replace(config, publish=publish), overwrite=overwrite, progress=progress)
+            self.plan: RunPlan = make_plan(
+                msgspec.structs.replace(config, publish=publish), overwrite=overwrite, progress=progress
+            )
         except BaseException:
             self._exit.close()
             raise
@@ -120,7 +124,9 @@ class Pipeline:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         try:
             self.stop()
             if self._thread is not None:
@@ -146,7 +152,9 @@ class Pipeline:
             raise UsageError("the pipeline is not running; iterate inside `with Pipeline(config) as pipeline:`")
         address = next(link.address for link in self._supervisor.links if link.name == "results")
         with zmq.Context() as context:
-            receiver: LinkReceiver[list[bytes]] = LinkReceiver(context, address, self._supervisor.key, "newest", list[bytes])
+            receiver: LinkReceiver[list[bytes]] = LinkReceiver(
+                context, address, self._supervisor.key, "newest", list[bytes]
+            )
             try:
                 yield from self._results(receiver, self._thread)
             finally:

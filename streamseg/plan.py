@@ -74,18 +74,24 @@ def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress],
     notice = None if why is None else f"{why}; using {detector} + {segmenter}"
     replaced = [AUTO_DETECTOR] if config.detector.model == "auto" and detector == FALLBACK_DETECTOR else []
     replaced += [AUTO_SEGMENTER] if config.segmenter.model == "auto" and segmenter == FALLBACK_SEGMENTER else []
-    models = Models(detector=detector, segmenter=segmenter, notice=f"no weights for {' and '.join(replaced)}" if replaced else None)
+    models = Models(
+        detector=detector, segmenter=segmenter, notice=f"no weights for {' and '.join(replaced)}" if replaced else None
+    )
     if AUTO_DETECTOR in replaced:
         # It tells moving from still, not one class from another.
         config = msgspec.structs.replace(config, detector=msgspec.structs.replace(config.detector, classes=None))
     if segmenter == MOBILE_SAM and segmenter_weights is not None:
         try:
-            export_beforehand(segmenter_weights, _runtime(config), _picture_sizes(config), config.segmenter.imgsz, progress)
+            export_beforehand(
+                segmenter_weights, _runtime(config), _picture_sizes(config), config.segmenter.imgsz, progress
+            )
         except CheckpointError:
             raise
         except WeightsError as error:
             notice = "\n".join(filter(None, (notice, f"{error}; running {MOBILE_SAM} with PyTorch")))
-            config = msgspec.structs.replace(config, segmenter=msgspec.structs.replace(config.segmenter, backend="torch"))
+            config = msgspec.structs.replace(
+                config, segmenter=msgspec.structs.replace(config.segmenter, backend="torch")
+            )
     return RunPlan(config, models, notice, detector_weights, segmenter_weights)
 
 
@@ -106,7 +112,9 @@ def check_models(config: Config) -> None:
     elif segmenter.model in SAM_MODELS:
         _refuse_choices(segmenter, "computes with PyTorch in fp32", backend="torch", precision="fp32")
     elif segmenter.model == NANO:
-        _refuse_choices(segmenter, "runs in ONNX Runtime on the processor at 96 pixels", backend="onnxruntime", precision="fp32")
+        _refuse_choices(
+            segmenter, "runs in ONNX Runtime on the processor at 96 pixels", backend="onnxruntime", precision="fp32"
+        )
 
 
 def _refuse_choices(settings: SegmenterSettings, why: str, **own: str) -> None:
@@ -115,7 +123,9 @@ def _refuse_choices(settings: SegmenterSettings, why: str, **own: str) -> None:
         value = getattr(settings, key)
         if value not in (getattr(SegmenterSettings(), key), own.get(key)):
             written = ", ".join(value) if isinstance(value, tuple) else value
-            raise SettingsError(f"segmenter.{key}: {written} is for {MOBILE_SAM} alone, and {settings.model} {why}; leave the key out")
+            raise SettingsError(
+                f"segmenter.{key}: {written} is for {MOBILE_SAM} alone, and {settings.model} {why}; leave the key out"
+            )
 
 
 def _runtime(config: Config) -> Choice:
@@ -144,7 +154,9 @@ def _have_detector(config: Config, progress: Callable[[Progress], None] | None) 
     return settings.model, given, None
 
 
-def _have_segmenter(config: Config, progress: Callable[[Progress], None] | None, why: str | None) -> tuple[str, Path | None, str | None]:
+def _have_segmenter(
+    config: Config, progress: Callable[[Progress], None] | None, why: str | None
+) -> tuple[str, Path | None, str | None]:
     settings = config.segmenter
     given = None if settings.weights is None else Path(settings.weights)
     if settings.model == "auto":

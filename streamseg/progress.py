@@ -34,7 +34,9 @@ class WorkDisplay:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def update(self, done: int, total: int | None = None) -> None:
@@ -56,16 +58,22 @@ class DownloadDisplay:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def update(self, progress: DownloadProgress) -> None:
         """Show how far a download, here or in another process, or an export is."""
-        description = f"{'waiting for another process to fetch' if progress.elsewhere else progress.work} {progress.name}"
+        description = (
+            f"{'waiting for another process to fetch' if progress.elsewhere else progress.work} {progress.name}"
+        )
         if description not in self._tasks:
             if self._progress.disable:
                 self._console.print(description, markup=False, highlight=False)
             self._progress.start()
             # What an earlier try brought says nothing about the speed of this one.
-            self._tasks[description] = self._progress.add_task(description, total=progress.total, completed=progress.done)
+            self._tasks[description] = self._progress.add_task(
+                description, total=progress.total, completed=progress.done
+            )
         self._progress.update(self._tasks[description], completed=progress.done)

@@ -8,15 +8,15 @@ from typing import Final
 
 import msgspec
 
-from streamseg.messages import Dropped, Ledger, Result
+from streamseg.messages import Dropped, Result, Timings
 from streamseg.percentiles import Spread, spread
 
 WINDOW_S: Final = 10.0
 """Seconds over which rates and percentiles are taken."""
 WINDOW_FRAMES: Final = 300
 """Most frames that they are taken over."""
-LEDGER_POINTS: Final = tuple(field.name for field in msgspec.structs.fields(Ledger))
-"""The points of the latency ledger, in its order."""
+TIMING_POINTS: Final = tuple(field.name for field in msgspec.structs.fields(Timings))
+"""The points of the timings, in its order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class StreamFigures:
         methods: What made the newest frame's masks, with how many each.
         mask_age_ms: Age of the masks within the window; None without any.
         own_boxes: Share of the window's frames whose boxes were found on the frame itself, 0 to 1; None without frames.
-        ledger_ms: For each of `LEDGER_POINTS`, the milliseconds since capture; None where no frame of the window passed it. The last,
+        timings_ms: For each of `TIMING_POINTS`, the milliseconds since capture; None where no frame of the window passed it. The last,
             `published`, is a frame's age when it is published.
     """
 
@@ -44,7 +44,7 @@ class StreamFigures:
     methods: tuple[tuple[str, int], ...]
     mask_age_ms: Spread | None
     own_boxes: float | None
-    ledger_ms: tuple[Spread | None, ...]
+    timings_ms: tuple[Spread | None, ...]
 
     @property
     def dropped(self) -> Dropped:
@@ -57,7 +57,7 @@ class _Seen:
     """What is kept of a result: not its masks, which are large."""
 
     t_s: float
-    ledger: Ledger
+    timings: Timings
     mask_ages_ms: tuple[float, ...]
     own_boxes: bool
 
@@ -84,7 +84,7 @@ class RecentResults:
         self._received += 1
         self._missed += result.gap
         ages = tuple(item.age_ms for item in result.objects if item.mask is not None)
-        self._window.append(_Seen(t_s, result.ledger, ages, result.boxes_seq == result.seq))
+        self._window.append(_Seen(t_s, result.timings, ages, result.boxes_seq == result.seq))
 
     def figures(self, now_s: float) -> StreamFigures | None:
         """How it goes now, on the clock of `add`; None before the first result."""
@@ -102,7 +102,7 @@ class RecentResults:
             methods=tuple(Counter(item.method for item in newest.objects if item.mask is not None).most_common()),
             mask_age_ms=spread([age for one in seen for age in one.mask_ages_ms]),
             own_boxes=sum(one.own_boxes for one in seen) / len(seen) if seen else None,
-            ledger_ms=tuple(_passed([getattr(one.ledger, point) for one in seen]) for point in LEDGER_POINTS),
+            timings_ms=tuple(_passed([getattr(one.timings, point) for one in seen]) for point in TIMING_POINTS),
         )
 
 

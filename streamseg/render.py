@@ -17,7 +17,20 @@ from streamseg.messages import Image, Result, TrackedObject
 
 Colour = tuple[int, int, int]
 
-_HEX = ("FF7A1A", "19C3FB", "FF3D6E", "3DDC84", "A15CFF", "FFD22E", "1FD1C1", "F25CC8", "4C7DFF", "B6E33B", "FF5A36", "7A4DFF")
+_HEX = (
+    "FF7A1A",
+    "19C3FB",
+    "FF3D6E",
+    "3DDC84",
+    "A15CFF",
+    "FFD22E",
+    "1FD1C1",
+    "F25CC8",
+    "4C7DFF",
+    "B6E33B",
+    "FF5A36",
+    "7A4DFF",
+)
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _OLD_MS = 100.0
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

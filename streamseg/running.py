@@ -23,7 +23,9 @@ from streamseg.progress import DownloadDisplay
 from streamseg.supervisor import Observer
 
 
-def run_pipeline(settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, server: MetricsServer | None = None) -> None:
+def run_pipeline(
+    settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, server: MetricsServer | None = None
+) -> None:
     """Run to the end, showing how it goes, and print what it came to: a table on a terminal, elsewhere a line `name: value` for each.
 
     Args:

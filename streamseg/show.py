@@ -56,7 +56,9 @@ def show(
         try:
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
-            raise NoDisplayError(f"OpenCV cannot open a window: {error.err}; install opencv-python, not opencv-python-headless") from error
+            raise NoDisplayError(
+                f"OpenCV cannot open a window: {error.err}; install opencv-python, not opencv-python-headless"
+            ) from error
         try:
             _follow(subscriber, title, f"waiting for {endpoint}" + (f", source {source}" if source else ""))
         finally:
@@ -118,11 +120,14 @@ def require_display() -> None:
     if not display:
         raise NoDisplayError(f"there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); {remedy}")
     try:
-        probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False)
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise NoDisplayError(f"display {display} did not answer within {_PROBE_TIMEOUT_S:g} s; {remedy}") from error
     if probe.returncode:
         said = next(
-            (line.strip() for line in probe.stderr.splitlines() if "display" in line or "rror" in line), "the window system refused"
+            (line.strip() for line in probe.stderr.splitlines() if "display" in line or "rror" in line),
+            "the window system refused",
         )
         raise NoDisplayError(f"no window can be opened on display {display} ({said}); {remedy}")

@@ -22,7 +22,9 @@ def suggest_keyframes(config: Config, frames_left: int, rate: float) -> str | No
     Returns:
         None where the run is short, live, or carries masks already.
     """
-    every = config.resolved_mode == "every-frame" and config.segmenter.keyframe_interval == 1 and config.propagate.enabled
+    every = (
+        config.resolved_mode == "every-frame" and config.segmenter.keyframe_interval == 1 and config.propagate.enabled
+    )
     if not every or rate <= 0 or frames_left / rate < _LONG_S:
         return None
     return (

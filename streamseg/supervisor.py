@@ -104,7 +104,14 @@ class Supervisor:
     """Runs one pipeline. `run` blocks; `stop` and `kill` may be called from a signal handler or another thread."""
 
     def __init__(
-        self, plan: RunPlan, stages: Sequence[StageEntry], links: Sequence[str], instance: Instance, observer: Observer, *, tap: bool
+        self,
+        plan: RunPlan,
+        stages: Sequence[StageEntry],
+        links: Sequence[str],
+        instance: Instance,
+        observer: Observer,
+        *,
+        tap: bool,
     ) -> None:
         self._plan = plan
         self._tap = tap
@@ -151,7 +158,9 @@ class Supervisor:
             StreamsegError: A stage could not start, or failed too often; nothing is left running.
         """
         config = self._plan.config
-        self._observer.logged(logging.INFO, describe_budget(self._stages, config.threads, live=config.resolved_mode == "live"))
+        self._observer.logged(
+            logging.INFO, describe_budget(self._stages, config.threads, live=config.resolved_mode == "live")
+        )
         try:
             for entry in self._stages:
                 self._spawn(entry)
@@ -172,7 +181,9 @@ class Supervisor:
             if self._children.get(child.name) is child:
                 self._handle(child, message)
         now = time.monotonic()
-        if now - self._stepped_s > _STOOD_STILL_S:  # this process itself was paused: what the stages reported waits to be read
+        if (
+            now - self._stepped_s > _STOOD_STILL_S
+        ):  # this process itself was paused: what the stages reported waits to be read
             for other in self._children.values():
                 other.progress_s += now - self._stepped_s
         self._stepped_s = now
@@ -183,7 +194,11 @@ class Supervisor:
         for child in self._children.values():
             self._check_alive(child, now)
         duration = self._plan.config.duration
-        if duration is not None and self._origin_ns is not None and time.monotonic_ns() - self._origin_ns >= duration * 1e9:
+        if (
+            duration is not None
+            and self._origin_ns is not None
+            and time.monotonic_ns() - self._origin_ns >= duration * 1e9
+        ):
             self.stop("duration is over")
 
     def _handle(self, child: StageProcess, message: ToSupervisor | None) -> None:
@@ -259,7 +274,9 @@ class Supervisor:
         while restarts and now - restarts[0] > _RESTARTS_WITHIN_S:
             restarts.popleft()
         if len(restarts) >= _RESTARTS:
-            raise StageError(f"{name} {cause}, after {_RESTARTS} restarts within {_RESTARTS_WITHIN_S:.0f} s; run with --verbose to see why")
+            raise StageError(
+                f"{name} {cause}, after {_RESTARTS} restarts within {_RESTARTS_WITHIN_S:.0f} s; run with --verbose to see why"
+            )
         self._due[name] = now + _FIRST_BACK_OFF_S * 2 ** len(restarts)
         restarts.append(now)
         self._announce(name, "restarting", cause)
@@ -268,7 +285,9 @@ class Supervisor:
         if not child.ready:
             waits = child.name == "capture" and self._plan.config.source.wait
             if not waits and now - child.spawned_s > _READY_S + self._plan.config.source.start_timeout:
-                child.failure = Failed("StageError", f"{child.name} was not ready after {_READY_S:.0f} s; run with --verbose to see why")
+                child.failure = Failed(
+                    "StageError", f"{child.name} was not ready after {_READY_S:.0f} s; run with --verbose to see why"
+                )
                 child.kill()
         elif not child.hung and now - child.progress_s > max(_HUNG_S, _HUNG_TURNS * child.turn_s):
             child.hung = True
@@ -289,7 +308,9 @@ class Supervisor:
             publish.send(Announce(stage, state, detail))
 
     def _spawn(self, entry: StageEntry) -> None:
-        child = StageProcess(entry.name, entry.module, self._threads(entry), lambda child, message: self._events.put((child, message)))
+        child = StageProcess(
+            entry.name, entry.module, self._threads(entry), lambda child, message: self._events.put((child, message))
+        )
         self._children[entry.name] = child
         child.send(self._assignment(entry))
 
@@ -357,13 +378,18 @@ class Supervisor:
 
     def _wait_for_exit(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while not self._killed and time.monotonic() < deadline and any(child.alive for child in self._children.values()):
+        while (
+            not self._killed and time.monotonic() < deadline and any(child.alive for child in self._children.values())
+        ):
             time.sleep(_TICK_S / 5)
 
 
 def describe_budget(stages: Sequence[StageEntry], asked: int | None, *, live: bool) -> str:
     """How many threads each stage has, in one line; `asked` is what the settings give each model."""
-    each = (f"{entry.name} {entry.threads(asked, live=live)}{f' (nice {entry.niceness})' if entry.niceness else ''}" for entry in stages)
+    each = (
+        f"{entry.name} {entry.threads(asked, live=live)}{f' (nice {entry.niceness})' if entry.niceness else ''}"
+        for entry in stages
+    )
     return f"threads: {', '.join(each)}; {available_cores()} cores"
 
 

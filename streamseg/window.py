@@ -71,7 +71,10 @@ def window_around(box: Box, width: int, height: int) -> Window | None:
     wide, high = max(wide, high / _LONGEST_RATIO, _SMALLEST_SIDE), max(high, wide / _LONGEST_RATIO, _SMALLEST_SIDE)
     centre_x, centre_y = (left + right) / 2, (top + bottom) / 2
     return Window(
-        math.floor(centre_x - wide / 2), math.floor(centre_y - high / 2), math.ceil(centre_x + wide / 2), math.ceil(centre_y + high / 2)
+        math.floor(centre_x - wide / 2),
+        math.floor(centre_y - high / 2),
+        math.ceil(centre_x + wide / 2),
+        math.ceil(centre_y + high / 2),
     )
 
 
@@ -81,8 +84,15 @@ def crop(image: Image, window: Window, side: int) -> Image:
     shown = window.within(width, height)
     inside = image[shown.top : shown.bottom, shown.left : shown.right]
     if shown != window:
-        border = (shown.top - window.top, window.bottom - shown.bottom, shown.left - window.left, window.right - shown.right)
-        inside = np.asarray(cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT, value=(_GREY, _GREY, _GREY)), np.uint8)
+        border = (
+            shown.top - window.top,
+            window.bottom - shown.bottom,
+            shown.left - window.left,
+            window.right - shown.right,
+        )
+        inside = np.asarray(
+            cv2.copyMakeBorder(inside, *border, cv2.BORDER_CONSTANT, value=(_GREY, _GREY, _GREY)), np.uint8
+        )
     between = side << _halvings(window, side)
     if between > side:
         # By way of a multiple of the square, which takes a third of the time and averages nearly every pixel too.
@@ -133,7 +143,9 @@ def paste(logits: Plane, window: Window, width: int, height: int) -> Mask | None
 def _halvings(window: Window, side: int) -> int:
     """How often the square can be doubled before a window is reduced to it, none of its sides by much more than half."""
     longer, shorter = max(window.width, window.height) / side, min(window.width, window.height) / side
-    return 0 if shorter < 1 else min(math.floor(math.log2(shorter)), max(math.ceil(math.log2(longer / _LARGEST_STEP)), 0))
+    return (
+        0 if shorter < 1 else min(math.floor(math.log2(shorter)), max(math.ceil(math.log2(longer / _LARGEST_STEP)), 0))
+    )
 
 
 def _resize(pixels: NDArray[np.uint8] | Plane, side: int) -> NDArray[np.integer[Any] | np.floating[Any]]:

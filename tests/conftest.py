@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from leftovers import place
-from oracle import blob_checkpoint, rescore, seeded_checkpoint
-from rtsp_fixture import rtsp_available, rtsp_server
+from support.leftovers import place
+from support.oracle import blob_checkpoint, rescore, seeded_checkpoint
+from support.rtsp_fixture import rtsp_available, rtsp_server
 
 __all__ = ["place", "rtsp_available", "rtsp_server"]
 

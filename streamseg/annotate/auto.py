@@ -119,7 +119,9 @@ def auto_annotate(
 
     summary = annotate_pictures(pictures, LabelFolder(output), load, console)
     if summary.unreadable:
-        raise SourceError(f"{summary.unreadable} pictures of {folder} could not be read and have no labels; see the lines above")
+        raise SourceError(
+            f"{summary.unreadable} pictures of {folder} could not be read and have no labels; see the lines above"
+        )
 
 
 def _torch_device(device: str) -> str:

@@ -139,5 +139,7 @@ def _put_together(parts: Iterable[_Part], classes: Sequence[str]) -> _File:
     numbers = count(1)
     for image_id, part in enumerate(parts, start=1):
         file.images.append(msgspec.structs.replace(part.image, id=image_id))
-        file.annotations += [msgspec.structs.replace(one, id=next(numbers), image_id=image_id) for one in part.annotations]
+        file.annotations += [
+            msgspec.structs.replace(one, id=next(numbers), image_id=image_id) for one in part.annotations
+        ]
     return file

@@ -63,7 +63,9 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
     check_segmenter(segmenter.model)
     pictures = open_pictures(options.source, every=options.every, detector=detector.model)
     if options.output.resolve() in (options.source.resolve(), *options.source.resolve().parents):
-        raise UsageError(f"{options.source} lies in {options.output}, where labels and copies are written; name a folder beside it")
+        raise UsageError(
+            f"{options.source} lies in {options.output}, where labels and copies are written; name a folder beside it"
+        )
     settings = Settings(
         format=options.format,
         source=pictures.name,
@@ -86,7 +88,9 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
 
     def load() -> Labeller:
         with DownloadDisplay(console) as downloads:
-            return Labeller(load_detector(detector, downloads.update), load_segmenter(segmenter, downloads.update, say_exporting))
+            return Labeller(
+                load_detector(detector, downloads.update), load_segmenter(segmenter, downloads.update, say_exporting)
+            )
 
     with open_dataset(options.output, settings, anew=options.anew) as dataset:
         return annotate_pictures(pictures, dataset, load, console)

@@ -75,7 +75,9 @@ class Dataset:
         self._done: dict[str, Path] = {}
         if self._before is not None and not anew:
             if differences := self._before.settings.differences(settings):
-                raise UsageError(f"{directory} was begun with {', '.join(differences)}; name another folder, or begin anew with -y")
+                raise UsageError(
+                    f"{directory} was begun with {', '.join(differences)}; name another folder, or begin anew with -y"
+                )
             self._complete_last()
             copies, labels = self._copies(), self._labels()
             self._done = {stem: copy for stem, copy in copies.items() if stem in labels}
@@ -91,7 +93,9 @@ class Dataset:
         if copy is None:
             return False
         if copy.name != picture.name or not picture.is_at(copy):
-            raise UsageError(f"{picture.name} is not the picture that {copy} was copied from; name another folder, or begin anew with -y")
+            raise UsageError(
+                f"{picture.name} is not the picture that {copy} was copied from; name another folder, or begin anew with -y"
+            )
         return True
 
     def begin(self, classes: Sequence[str]) -> None:
@@ -105,7 +109,9 @@ class Dataset:
                 self._remove_all(self._before)
                 self._before = None
             if self._before is not None and self._before.classes != list(classes):
-                raise UsageError(f"{self._directory} was begun with other classes; name another folder, or begin anew with -y")
+                raise UsageError(
+                    f"{self._directory} was begun with other classes; name another folder, or begin anew with -y"
+                )
             for folder in (IMAGES, self._format.folder):
                 (self._directory / folder).mkdir(exist_ok=True)
             if self._before is None:
@@ -136,7 +142,11 @@ class Dataset:
         """Put the picture in place whose labels were written last, and remove whatever else is unfinished."""
         for folder in {self._directory, self._images, self._directory / self._format.folder}:
             for path in unfinished_files(folder):
-                if folder == self._images and path.suffix.lower() in IMAGE_SUFFIXES and self._label_file(path.name).exists():
+                if (
+                    folder == self._images
+                    and path.suffix.lower() in IMAGE_SUFFIXES
+                    and self._label_file(path.name).exists()
+                ):
                     put_in_place(path)
                 else:
                     unfinished(path).unlink()
@@ -178,8 +188,14 @@ def open_dataset(directory: Path, settings: Settings, *, anew: bool) -> Iterator
     with _writing(directory):
         if directory.exists() and not directory.is_dir():
             raise OutputExistsError(f"{directory} is a file; name a folder for the data set")
-        if directory.exists() and not (directory / _RECORD).exists() and any(path.name != _LOCK for path in directory.iterdir()):
-            raise OutputExistsError(f"{directory} holds something, but no data set that was made here; name another folder")
+        if (
+            directory.exists()
+            and not (directory / _RECORD).exists()
+            and any(path.name != _LOCK for path in directory.iterdir())
+        ):
+            raise OutputExistsError(
+                f"{directory} holds something, but no data set that was made here; name another folder"
+            )
     with ExitStack() as stack:
         with _writing(directory):
             made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
@@ -189,7 +205,9 @@ def open_dataset(directory: Path, settings: Settings, *, anew: bool) -> Iterator
             try:
                 lock.acquire(timeout=0)
             except Timeout as error:
-                raise UsageError(f"another process writes to {directory}; wait for its end, or name another folder") from error
+                raise UsageError(
+                    f"another process writes to {directory}; wait for its end, or name another folder"
+                ) from error
         stack.callback(lock.release)
         yield Dataset(directory, settings, anew=anew)
 
@@ -200,7 +218,9 @@ def _writing(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{directory} cannot be written: {error.strerror or error}; what is done is kept, run again to go on") from error
+        raise UsageError(
+            f"{directory} cannot be written: {error.strerror or error}; what is done is kept, run again to go on"
+        ) from error
 
 
 def _remove_traces(directory: Path, made: list[Path]) -> None:

@@ -42,7 +42,9 @@ class Format(Protocol):
         ...
 
 
-FORMATS: Final = MappingProxyType[str, type[Format]]({"yolo": YoloFormat, "coco": CocoFormat, "anylabeling": AnyLabelingFormat})
+FORMATS: Final = MappingProxyType[str, type[Format]](
+    {"yolo": YoloFormat, "coco": CocoFormat, "anylabeling": AnyLabelingFormat}
+)
 """Each by its name."""
 
 

@@ -57,4 +57,8 @@ class Labeller:
             return ()
         answers = self._segmenter.decode(self._segmenter.encode(image), detections)
         pairs = [(detection, answer.mask) for detection, answer in zip(detections, answers, strict=True)]
-        return tuple(LabelledObject(detection, mask) for detection, mask in pairs if mask is not None and mask.area >= SMALLEST_AREA)
+        return tuple(
+            LabelledObject(detection, mask)
+            for detection, mask in pairs
+            if mask is not None and mask.area >= SMALLEST_AREA
+        )

@@ -91,4 +91,6 @@ def _hash(model: str, path: Path | None, *, plugin: bool) -> str | None:
             return hashlib.sha256(bytes(path)).hexdigest()
         return weights.file_hash(weights.resolve(model, path=path))
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}; give weights of {model} that can be") from error
+        raise WeightsError(
+            f"{path} cannot be read: {error.strerror or error}; give weights of {model} that can be"
+        ) from error

@@ -221,5 +221,7 @@ def open_pictures(source: Path, *, every: int, detector: str) -> PictureFiles | 
     if every > 1:
         raise UsageError(f"--every is for videos, and {source} is none; leave it out")
     if detector == "motion":
-        raise UsageError(f"motion sees what changes from frame to frame, and {source} is no video; choose a yolox detector")
+        raise UsageError(
+            f"motion sees what changes from frame to frame, and {source} is no video; choose a yolox detector"
+        )
     return PictureFiles(source)

@@ -56,7 +56,9 @@ class Summary:
     unreadable: int = 0
 
 
-def annotate_pictures(pictures: Pictures, destination: Destination, load: Callable[[], Labeller], console: Console) -> Summary:
+def annotate_pictures(
+    pictures: Pictures, destination: Destination, load: Callable[[], Labeller], console: Console
+) -> Summary:
     """Label every picture that is wanted and not labelled yet.
 
     What cannot be read is left out, said in one line each, and counted.
@@ -101,7 +103,13 @@ def _readable(pictures: Pictures, summary: Summary, console: Console) -> Iterato
 
 
 def _annotate(
-    picture: Picture, destination: Destination, labeller: Labeller, summary: Summary, console: Console, *, consecutive: bool
+    picture: Picture,
+    destination: Destination,
+    labeller: Labeller,
+    summary: Summary,
+    console: Console,
+    *,
+    consecutive: bool,
 ) -> None:
     try:
         if not picture.wanted or destination.has(picture):

@@ -71,7 +71,9 @@ def bench_detector(weights: Path | None = None, rounds: int = 200) -> DetectorFi
         try:
             return fresh_process.submit(_measure, path, rounds).result()
         except BrokenProcessPool as error:
-            raise StageError(f"the process that measures the detector died ({error}); see whether the machine ran out of memory") from error
+            raise StageError(
+                f"the process that measures the detector died ({error}); see whether the machine ran out of memory"
+            ) from error
 
 
 def _measure(weights: Path, rounds: int) -> DetectorFigures:

@@ -74,9 +74,9 @@ def _pipeline_latencies(frames: int, *, with_picture: bool) -> list[float]:
             stack.enter_context(Subscriber(pipeline.endpoint, source="main", view="clean", queue=1))
         latencies = []
         for result in pipeline:
-            if result.ledger.received is None:
+            if result.timings.received is None:
                 raise StageError("publish gave a frame without a time of receipt")
-            latencies.append(result.ledger.received)
+            latencies.append(result.timings.received)
             if len(latencies) == _WARM_UP + frames:
                 break
     return latencies[_WARM_UP:]
@@ -109,7 +109,10 @@ def _zeromq_latencies(frames: int) -> list[float]:
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         child = context.Process(target=_receive_from_zeromq, args=(_WARM_UP + frames, port, there))
         return _latencies(
-            child, here, frames, lambda stamp_ns, image: socket.send_multipart([stamp_ns.to_bytes(8, "little"), image.tobytes()])
+            child,
+            here,
+            frames,
+            lambda stamp_ns, image: socket.send_multipart([stamp_ns.to_bytes(8, "little"), image.tobytes()]),
         )
 
 

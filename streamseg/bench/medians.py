@@ -53,9 +53,13 @@ class Measurements:
 
     def rows(self, prefix: str = "") -> tuple[EncoderMs, DecoderRows, FrameMs]:
         """The medians of the runs whose names begin so."""
-        original, square, ours = (median(self._all(prefix + name, _encoder_ms)) for name in (ORIGINAL, OURS_SQUARE, OURS))
+        original, square, ours = (
+            median(self._all(prefix + name, _encoder_ms)) for name in (ORIGINAL, OURS_SQUARE, OURS)
+        )
         one, five, twenty = (self._decoder(prefix, count) for count in COUNTS)
-        frame, rival_frame, our_frame = (median(self._all(prefix + name, _frame_ms)) for name in (ORIGINAL, ULTRALYTICS, OURS))
+        frame, rival_frame, our_frame = (
+            median(self._all(prefix + name, _frame_ms)) for name in (ORIGINAL, ULTRALYTICS, OURS)
+        )
         return (
             EncoderMs(original=original, ours=square, ours_rect=ours),
             DecoderRows(one=one, five=five, twenty=twenty),
@@ -120,7 +124,9 @@ class Measurements:
         )
 
     def _decoder(self, prefix: str, count: int) -> DecoderMs:
-        original, ours = (median(self._all(prefix + name, lambda one: one.decoder_ms[str(count)])) for name in (ORIGINAL, OURS))
+        original, ours = (
+            median(self._all(prefix + name, lambda one: one.decoder_ms[str(count)])) for name in (ORIGINAL, OURS)
+        )
         return DecoderMs(original=original, ours=ours)
 
     def _all(self, name: str, read: Callable[[Measured], list[float]]) -> list[float]:

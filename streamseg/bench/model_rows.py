@@ -85,7 +85,9 @@ def agreements(figures: ModelsFigures) -> str:
         ("with Ultralytics'", figures.iou.ultralytics),
         ("of those two with each other", figures.iou.original_ultralytics),
     )
-    known = [f"{agreement.mean:.4f} {name} (least {agreement.min:.4f})" for name, agreement in named if agreement is not None]
+    known = [
+        f"{agreement.mean:.4f} {name} (least {agreement.min:.4f})" for name, agreement in named if agreement is not None
+    ]
     return f"mean IoU of the masks: {', '.join(known) if known else 'not measured'}"
 
 
@@ -132,11 +134,17 @@ def _speeds(figures: ModelsFigures) -> Table:
 
 def _compared(compared: tuple[ComparedFigures, ...]) -> Table:
     skipped = [f"{one.model} was left out: {one.skipped}" for one in compared if one.skipped is not None]
-    table = Table(title="Other models with random weights, milliseconds", caption="\n".join(skipped) or None, caption_justify="left")
+    table = Table(
+        title="Other models with random weights, milliseconds",
+        caption="\n".join(skipped) or None,
+        caption_justify="left",
+    )
     table.add_column("model", no_wrap=True)
     for heading in ("encoder", "decoder, 1 box", "decoder, 5 boxes", "frame with 5 boxes"):
         table.add_column(heading, justify="right")
     for one in compared:
         if one.skipped is None:
-            table.add_row(one.model, *map(milliseconds, (one.encoder_ms, one.decoder_1_ms, one.decoder_5_ms, one.frame_ms)))
+            table.add_row(
+                one.model, *map(milliseconds, (one.encoder_ms, one.decoder_1_ms, one.decoder_5_ms, one.frame_ms))
+            )
     return table

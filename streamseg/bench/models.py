@@ -17,7 +17,17 @@ import numpy as np
 
 from streamseg.bench.detector import DetectorFigures, bench_detector
 from streamseg.bench.machine import available_memory_gb, this_machine, versions
-from streamseg.bench.medians import COUNTS, HELD, ORIGINAL, OURS, OURS_SQUARE, ULTRALYTICS, ULTRALYTICS_OWN_THREADS, Measurements, median
+from streamseg.bench.medians import (
+    COUNTS,
+    HELD,
+    ORIGINAL,
+    OURS,
+    OURS_SQUARE,
+    ULTRALYTICS,
+    ULTRALYTICS_OWN_THREADS,
+    Measurements,
+    median,
+)
 from streamseg.bench.model_figures import ComparedFigures, ModelsFigures, ParameterFigures, speedups
 from streamseg.bench.process import AVX2, Measured, Work, measure
 from streamseg.bench.rivals import PACKAGES, SCRIPT, environment, have_rivals
@@ -138,7 +148,9 @@ class _Room:
     def measure(self, run: _Run, rounds: int | None = None, *, masks: bool = True) -> Measured:
         """Do one pass of a run."""
         options = self.options
-        ours = run.subject not in (ORIGINAL, ULTRALYTICS) and not (run.subject in COMPARED and COMPARED[run.subject].rival)
+        ours = run.subject not in (ORIGINAL, ULTRALYTICS) and not (
+            run.subject in COMPARED and COMPARED[run.subject].rival
+        )
         work = Work(
             subject=run.subject, weights=str(self.folder / "mobile_sam.pt"), picture=str(self.folder / "picture.npy"),
             boxes=str(self.folder / "boxes.npy"), counts=run.counts, frame_boxes=FRAME_BOXES, threads=_threads(options),
@@ -149,7 +161,9 @@ class _Room:
         command = [sys.executable, "-m", "streamseg.bench.own_process"] if ours else [str(self.rivals), str(SCRIPT)]
         held = AVX2 if run.avx2 else {}
         # What is exported for seeded weights is of no use afterwards.
-        return measure(command, work, {"STREAMSEG_CACHE": str(self.folder), **environment(self.folder), **held}, self.folder)
+        return measure(
+            command, work, {"STREAMSEG_CACHE": str(self.folder), **environment(self.folder), **held}, self.folder
+        )
 
 
 def bench_models(options: ModelsOptions, progress: Callable[[str], None] | None = None) -> ModelsFigures:
@@ -178,7 +192,9 @@ def bench_models(options: ModelsOptions, progress: Callable[[str], None] | None 
         _furnish(room, scene, tell)
         runs = _runs(with_rivals=rivals is not None)
         schedule = Schedule(
-            [run.expected_s for run in runs for _ in range(run.passes)] + [COMPARED[name].expected_s for name in options.compared], tell
+            [run.expected_s for run in runs for _ in range(run.passes)]
+            + [COMPARED[name].expected_s for name in options.compared],
+            tell,
         )
         tell("exporting MobileSAM's networks")
         exported = [room.measure(run, 0, masks=False) for run in runs if run.name in (OURS, OURS_SQUARE)]
@@ -214,7 +230,9 @@ def _furnish(room: _Room, scene: Scene, tell: Callable[[str], None]) -> None:
     try:
         shutil.copyfile(room.options.weights, weights)
     except OSError as error:
-        raise WeightsError(f"{room.options.weights} cannot be read: {error.strerror or error}; give a checkpoint of MobileSAM") from error
+        raise WeightsError(
+            f"{room.options.weights} cannot be read: {error.strerror or error}; give a checkpoint of MobileSAM"
+        ) from error
 
 
 def _runs(*, with_rivals: bool) -> list[_Run]:
@@ -223,14 +241,31 @@ def _runs(*, with_rivals: bool) -> list[_Run]:
         _Run(OURS, "ours", 15, MOBILE_SAM),
         _Run(OURS_SQUARE, "ours, square input", 15, MOBILE_SAM, square=True, counts=()),
         _Run(HELD + OURS, "ours, held to AVX2", 20, MOBILE_SAM, held, precision, avx2=True),
-        _Run(HELD + OURS_SQUARE, "ours, square input, held to AVX2", 20, MOBILE_SAM, held, precision, square=True, avx2=True, counts=()),
+        _Run(
+            HELD + OURS_SQUARE,
+            "ours, square input, held to AVX2",
+            20,
+            MOBILE_SAM,
+            held,
+            precision,
+            square=True,
+            avx2=True,
+            counts=(),
+        ),
     ]
     if not with_rivals:
         return ours
     return [
         _Run(ORIGINAL, "the original", 35, ORIGINAL),
         _Run(ULTRALYTICS, "Ultralytics' SAM", 30, ULTRALYTICS),
-        _Run(ULTRALYTICS_OWN_THREADS, "Ultralytics' SAM with its own number of threads", 45, ULTRALYTICS, own_threads=True, passes=1),
+        _Run(
+            ULTRALYTICS_OWN_THREADS,
+            "Ultralytics' SAM with its own number of threads",
+            45,
+            ULTRALYTICS,
+            own_threads=True,
+            passes=1,
+        ),
         *ours,
         _Run(HELD + ORIGINAL, "the original, held to AVX2", 35, ORIGINAL, avx2=True, passes=1),
         _Run(HELD + ULTRALYTICS, "Ultralytics' SAM, held to AVX2", 30, ULTRALYTICS, avx2=True, passes=1),
@@ -254,7 +289,9 @@ def _compared(room: _Room, name: str, schedule: Schedule) -> ComparedFigures:
         if model.rival and room.rivals is None:
             return ComparedFigures(model=name, skipped="Ultralytics could not be installed")
         if free is not None and free < model.memory_gb:
-            return ComparedFigures(model=name, skipped=f"needs {model.memory_gb:g} GB of memory, and {free:.1f} GB are free")
+            return ComparedFigures(
+                model=name, skipped=f"needs {model.memory_gb:g} GB of memory, and {free:.1f} GB are free"
+            )
         run = _Run(name, name, model.expected_s, name, counts=(1, FRAME_BOXES))
         try:
             measured = room.measure(run, min(_COMPARED_ROUNDS, room.options.rounds), masks=False)

@@ -78,7 +78,9 @@ def bench_nano(folders: Iterable[Path], weights: Path | None, say: Say) -> NanoF
         one_box_ms=_time(lambda image, boxes: draw_masks(network, image, boxes), 1),
         ten_boxes_ms=_time(lambda image, boxes: draw_masks(network, image, boxes), 10),
         grabcut_one_box_ms=_time(_grabcut, 1),
-        sets=[(_photographs if truth.is_photographs(folder) else _sequences)(folder, network, say) for folder in places],
+        sets=[
+            (_photographs if truth.is_photographs(folder) else _sequences)(folder, network, say) for folder in places
+        ],
     )
 
 
@@ -94,7 +96,9 @@ def _load(weights: Path | None) -> tuple[OnnxNetwork, float]:
 def _time(draw: Callable[[Image, list[Box]], object], count: int) -> float:
     """Milliseconds for boxes of 200x300 pixels on a picture that is nowhere flat."""
     image = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
-    boxes: list[Box] = [(50.0 + 110 * place, 100.0 + 30 * place, 250.0 + 110 * place, 400.0 + 30 * place) for place in range(count)]
+    boxes: list[Box] = [
+        (50.0 + 110 * place, 100.0 + 30 * place, 250.0 + 110 * place, 400.0 + 30 * place) for place in range(count)
+    ]
     times = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()

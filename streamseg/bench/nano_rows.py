@@ -23,7 +23,9 @@ def print_nano(figures: NanoFigures) -> None:
 
 
 def _print_set(figures: SetFigures, console: Console) -> None:
-    table = Table(escape(figures.folder), "nano", "nano, boxes 5% off", "GrabCut", "GrabCut, boxes 5% off", title="mean IoU")
+    table = Table(
+        escape(figures.folder), "nano", "nano, boxes 5% off", "GrabCut", "GrabCut, boxes 5% off", title="mean IoU"
+    )
     for name, iou in figures.sequences.items():
         table.add_row(escape(name), *_cells(iou))
     table.add_row(f"{figures.pictures} pictures, {figures.objects} objects", *_cells(figures.iou), end_section=True)

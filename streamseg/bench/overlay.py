@@ -72,7 +72,9 @@ def bench_overlay(rounds: int = 100) -> OverlayFigures:
     result = ten_masks()
     image = np.random.default_rng(0).integers(0, 256, (result.height, result.width, 3), np.uint8)
     rival, compact, dense = SupervisionOverlay(result), to_detections(result), to_detections(result)
-    dense.mask = np.stack([item.mask.paste(result.height, result.width) for item in result.objects if item.mask is not None])
+    dense.mask = np.stack(
+        [item.mask.paste(result.height, result.width) for item in result.objects if item.mask is not None]
+    )
     ours, theirs, theirs_dense = _medians_ms(
         [lambda: render(image, result), lambda: rival.draw(image, compact), lambda: rival.draw(image, dense)], rounds
     )

@@ -79,7 +79,9 @@ def _make(work: Work) -> Segmenter[Any]:
     return Sam(SamNetwork(work.subject).ready())
 
 
-def _decoding(segmenter: Segmenter[Any], embedding: Any, objects: Sequence[Detection]) -> Callable[[], list[ObjectMask]]:
+def _decoding(
+    segmenter: Segmenter[Any], embedding: Any, objects: Sequence[Detection]
+) -> Callable[[], list[ObjectMask]]:
     return lambda: segmenter.decode(embedding, objects)
 
 

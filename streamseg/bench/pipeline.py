@@ -39,7 +39,9 @@ _ALONE_ROUNDS = 30
 _ALONE_S = 20.0
 
 
-def bench_pipeline(seconds: float, detector_weights: Path | None = None, progress: Callable[[str], None] | None = None) -> PipelineFigures:
+def bench_pipeline(
+    seconds: float, detector_weights: Path | None = None, progress: Callable[[str], None] | None = None
+) -> PipelineFigures:
     """Measure the segmenter alone, the pipeline, and the pipeline while it records.
 
     Args:
@@ -85,13 +87,17 @@ def _alone(folder: Path, weights: Path) -> Measured:
         subject=MOBILE_SAM, weights=str(weights), picture=str(picture), boxes=str(boxes), counts=(), frame_boxes=len(found), threads=1,
         rounds=_ALONE_ROUNDS, budget_s=_ALONE_S,
     )  # fmt: skip
-    return measure([sys.executable, "-m", "streamseg.bench.own_process"], work, {"STREAMSEG_CACHE": str(folder)}, folder)
+    return measure(
+        [sys.executable, "-m", "streamseg.bench.own_process"], work, {"STREAMSEG_CACHE": str(folder)}, folder
+    )
 
 
 def _frames(run: WholeRun) -> list[FrameSeen]:
     scene = TrueScene()
     results = (decode(parts).message for parts in run.messages)
-    return [frame_seen(result, scene.objects(run.frame_number(result))) for result in results if isinstance(result, Result)]
+    return [
+        frame_seen(result, scene.objects(run.frame_number(result))) for result in results if isinstance(result, Result)
+    ]
 
 
 def _recording(run: WholeRun) -> RecordingFigures:
@@ -114,7 +120,9 @@ def _figures(run: WholeRun, alone: Measured, recording: RecordingFigures) -> Pip
         frame_age_ms=percentiles([frame.age_ms for frame in frames]),
         same_frame_boxes=sum(frame.own_boxes for frame in frames) / len(frames),
         mask_age_ms=percentiles([age for frame in frames for age in frame.mask_ages_ms]),
-        segmented_fps=SegmentedFps(in_pipeline=run.keyframes / run.seconds, alone=1000 / statistics.mean(alone.frame_ms)),
+        segmented_fps=SegmentedFps(
+            in_pipeline=run.keyframes / run.seconds, alone=1000 / statistics.mean(alone.frame_ms)
+        ),
         true_objects=true_objects,
         masked_share=len(ious) / true_objects,
         mask_iou=statistics.mean(ious) if ious else None,

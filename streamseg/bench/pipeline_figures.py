@@ -124,7 +124,7 @@ def frame_seen(result: Result, truth: Sequence[TruthObject]) -> FrameSeen:
     """
     masked = [item for item in result.objects if item.mask is not None]
     return FrameSeen(
-        age_ms=result.ledger.published or 0.0,
+        age_ms=result.timings.published or 0.0,
         own_boxes=result.boxes_seq == result.seq,
         mask_ages_ms=[item.age_ms for item in masked],
         true_objects=len(truth),
@@ -135,7 +135,9 @@ def frame_seen(result: Result, truth: Sequence[TruthObject]) -> FrameSeen:
 
 def match(ious: Sequence[Sequence[float]]) -> list[float]:
     """Pair rows with columns greedily, each at most once: the values of the pairs, from the best down to `LEAST_IOU`."""
-    pairs = sorted(((iou, row, column) for row, columns in enumerate(ious) for column, iou in enumerate(columns)), reverse=True)
+    pairs = sorted(
+        ((iou, row, column) for row, columns in enumerate(ious) for column, iou in enumerate(columns)), reverse=True
+    )
     rows: set[int] = set()
     columns: set[int] = set()
     found = []

@@ -28,7 +28,9 @@ def print_pipeline(figures: PipelineFigures) -> None:
     console = Console()
     console.print(table)
     machine = figures.machine
-    console.print(f"{machine.cpu}, {machine.cores} cores, {machine.system}; MobileSAM by {figures.backend} in {figures.precision}")
+    console.print(
+        f"{machine.cpu}, {machine.cores} cores, {machine.system}; MobileSAM by {figures.backend} in {figures.precision}"
+    )
 
 
 def _milliseconds(figures: Percentiles) -> str:

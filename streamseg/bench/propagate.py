@@ -15,8 +15,24 @@ import numpy as np
 from streamseg.bench import truth
 from streamseg.bench.carried import PlainFlow
 from streamseg.bench.machine import this_machine
-from streamseg.bench.propagate_carriers import ByBox, ByFlow, CarriedMask, Carrier, InPlace, Propagated, StartCarrier, Step
-from streamseg.bench.propagate_figures import Calibration, CarriedIoU, CarryingMs, FootageFigures, LagFigures, PropagateFigures
+from streamseg.bench.propagate_carriers import (
+    ByBox,
+    ByFlow,
+    CarriedMask,
+    Carrier,
+    InPlace,
+    Propagated,
+    StartCarrier,
+    Step,
+)
+from streamseg.bench.propagate_figures import (
+    Calibration,
+    CarriedIoU,
+    CarryingMs,
+    FootageFigures,
+    LagFigures,
+    PropagateFigures,
+)
 from streamseg.bench.propagate_footage import Shown, footage_of
 from streamseg.bench.propagate_scenes import KINDS, film
 from streamseg.bench.propagate_timing import carrying_ms
@@ -89,7 +105,9 @@ class _Tally:
         return [LagFigures(lag=lag, masks=len(ious), iou=_mean(ious)) for lag, ious in sorted(self.ious.items())]
 
 
-def _folder(folder: Path, sequences: Mapping[str, truth.Sequence], ways: Mapping[str, StartCarrier], say: Say) -> FootageFigures:
+def _folder(
+    folder: Path, sequences: Mapping[str, truth.Sequence], ways: Mapping[str, StartCarrier], say: Say
+) -> FootageFigures:
     tallies = {}
     for name, sequence in sequences.items():
         say(f"measuring {folder / name}")
@@ -171,12 +189,16 @@ def _means(several: Sequence[Sequence[LagFigures]]) -> list[LagFigures]:
     for lag in _LAGS:
         those = [one for figures in several for one in figures if one.lag == lag]
         if those:
-            means.append(LagFigures(lag=lag, masks=sum(one.masks for one in those), iou=_mean([one.iou for one in those])))
+            means.append(
+                LagFigures(lag=lag, masks=sum(one.masks for one in those), iou=_mean([one.iou for one in those]))
+            )
     return means
 
 
 def _mean(ious: Sequence[CarriedIoU]) -> CarriedIoU:
-    return CarriedIoU(**{name: statistics.fmean(getattr(iou, name) for iou in ious) for name in CarriedIoU.__struct_fields__})
+    return CarriedIoU(
+        **{name: statistics.fmean(getattr(iou, name) for iou in ious) for name in CarriedIoU.__struct_fields__}
+    )
 
 
 def _iou(carried: CarriedMask, true: Mask) -> float:

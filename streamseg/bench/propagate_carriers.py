@@ -32,7 +32,9 @@ class Step:
         finder: Of the footage's flow.
     """
 
-    def __init__(self, seq: int, image: Image, boxes: Sequence[Box | None], before: Grey | None, finder: PlainFlow) -> None:
+    def __init__(
+        self, seq: int, image: Image, boxes: Sequence[Box | None], before: Grey | None, finder: PlainFlow
+    ) -> None:
         self.seq, self.image, self.boxes = seq, image, boxes
         self._before, self._finder = before, finder
 
@@ -101,7 +103,11 @@ class ByBox:
         """To the newest boxes."""
         height, width = step.image.shape[:2]
         return [
-            CarriedMask(None if mask is None or first is None or box is None else box_warp.carry(mask, first, box, width, height))
+            CarriedMask(
+                None
+                if mask is None or first is None or box is None
+                else box_warp.carry(mask, first, box, width, height)
+            )
             for mask, first, box in zip(self._start.masks, self._start.boxes, step.boxes, strict=True)
         ]
 

@@ -83,7 +83,9 @@ KINDS: Final = (
 """What is measured on."""
 
 FIVE_OBJECTS: Final = Kind(
-    "five", 5, lambda index, t: Pose(140 + 250 * index + 25 * math.sin(t / 8 + index), _Y + 50 * math.cos(t / 8 + index))
+    "five",
+    5,
+    lambda index, t: Pose(140 + 250 * index + 25 * math.sin(t / 8 + index), _Y + 50 * math.cos(t / 8 + index)),
 )
 """What is timed on: objects that circle side by side."""
 
@@ -98,7 +100,11 @@ def film(kind: Kind, seed: int, backdrop: Image | None = None, frames: int = FRA
         frames: How many.
     """
     random = np.random.default_rng((seed, *kind.name.encode()))
-    behind = textured(random, HEIGHT + 2 * _SHAKE, WIDTH + 2 * _SHAKE, contrast=_CONTRAST) if backdrop is None else _filling(backdrop)
+    behind = (
+        textured(random, HEIGHT + 2 * _SHAKE, WIDTH + 2 * _SHAKE, contrast=_CONTRAST)
+        if backdrop is None
+        else _filling(backdrop)
+    )
     objects = [_object(random) for _ in range(kind.objects)]
     wall = textured(random, HEIGHT, _WALL_WIDTH, contrast=_CONTRAST) if kind.wall else None
     noise = random.normal(0, _NOISE, (HEIGHT + _NOISE_PLACES, WIDTH + _NOISE_PLACES, 3)).astype(np.int16)

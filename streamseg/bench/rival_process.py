@@ -76,7 +76,9 @@ def measure(work: dict[str, Any]) -> dict[str, Any]:
     """Make the model, run everything once, and then time it."""
     image, boxes = np.load(work["picture"]), np.load(work["boxes"])
     start = time.perf_counter()
-    model = Original(work["weights"]) if work["subject"] == "original" else Ultralytics(work["subject"], work["weights"])
+    model = (
+        Original(work["weights"]) if work["subject"] == "original" else Ultralytics(work["subject"], work["weights"])
+    )
     load_ms = 1000 * (time.perf_counter() - start)
     torch.set_num_threads(work["threads"])
     few = boxes[: work["frame_boxes"]]

@@ -58,7 +58,9 @@ def have_rivals(progress: Callable[[str], None], index: str | None = None) -> Pa
                 (folder / _STAMP).touch()
     except OSError as error:
         reason = error.strerror or error
-        raise RivalError(f"{error.filename or folder} cannot be written: {reason}; make room, or set STREAMSEG_CACHE") from error
+        raise RivalError(
+            f"{error.filename or folder} cannot be written: {reason}; make room, or set STREAMSEG_CACHE"
+        ) from error
     return _python(folder)
 
 
@@ -83,14 +85,20 @@ def _pinned() -> list[str]:
 def _shared_folders() -> list[str]:
     """The folders that hold the shared packages."""
     specs = (importlib.util.find_spec(module) for module in _SHARED)
-    return list(dict.fromkeys(str(Path(spec.origin).parents[1]) for spec in specs if spec is not None and spec.origin is not None))
+    return list(
+        dict.fromkeys(
+            str(Path(spec.origin).parents[1]) for spec in specs if spec is not None and spec.origin is not None
+        )
+    )
 
 
 def _install(folder: Path, shared: list[str], index: str | None) -> None:
     try:
         venv.create(folder, with_pip=True)
     except subprocess.CalledProcessError as error:
-        raise RivalError(f"a virtual environment cannot be made in {folder}; install Python's venv and ensurepip") from error
+        raise RivalError(
+            f"a virtual environment cannot be made in {folder}; install Python's venv and ensurepip"
+        ) from error
     from_index = [] if index is None else ["--index-url", index]
     # Without what they ask for: the rest is shared, or not needed to predict.
     command = [
@@ -107,11 +115,17 @@ def _install(folder: Path, shared: list[str], index: str | None) -> None:
         "15",
     ]
     done = subprocess.run(
-        [_python(folder), *command, *from_index, *_pinned()], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [_python(folder), *command, *from_index, *_pinned()],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        raise RivalError(f"pip could not install {' and '.join(_pinned())}: {errors[-1] if errors else f'exit status {done.returncode}'}")
+        raise RivalError(
+            f"pip could not install {' and '.join(_pinned())}: {errors[-1] if errors else f'exit status {done.returncode}'}"
+        )
     base = str(folder)
     site_packages = sysconfig.get_path(
         "purelib", "venv", {"base": base, "platbase": base, "installed_base": base, "installed_platbase": base}

@@ -45,7 +45,10 @@ def draw_scene(image: Image | None = None, seed: int = 0) -> Scene:
     for index, place in enumerate(random.permutation(BOXES)):
         outline = np.zeros((height, width), np.uint8)
         row, column = divmod(int(place), _COLUMNS)
-        centre = ((column + random.uniform(0.4, 0.6)) / _COLUMNS * width, (row + random.uniform(0.4, 0.6)) / _ROWS * height)
+        centre = (
+            (column + random.uniform(0.4, 0.6)) / _COLUMNS * width,
+            (row + random.uniform(0.4, 0.6)) / _ROWS * height,
+        )
         axes = (random.uniform(0.16, 0.36) * width, random.uniform(0.28, 0.6) * height)
         cv2.ellipse(outline, (centre, axes, random.uniform(-30, 30)), 1, thickness=cv2.FILLED)
         objects[index] = outline.view(np.bool_)
@@ -66,7 +69,9 @@ def _paint(picture: Image, inside: Bits, random: np.random.Generator) -> None:
     rows, columns = np.nonzero(inside)
     angle, period = random.uniform(0, np.pi), random.uniform(8, 40)
     stripes = np.sin((np.cos(angle) * columns + np.sin(angle) * rows) * (2 * np.pi / period))
-    picture[inside] = np.clip(random.uniform(30, 225, 3) + random.uniform(15, 45) * stripes[:, None], 0, 255).astype(np.uint8)
+    picture[inside] = np.clip(random.uniform(30, 225, 3) + random.uniform(15, 45) * stripes[:, None], 0, 255).astype(
+        np.uint8
+    )
 
 
 def _box(outline: Bits) -> tuple[int, int, int, int]:

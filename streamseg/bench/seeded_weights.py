@@ -36,7 +36,9 @@ class _Drawing:
 
     def __init__(self, decoder: MaskDecoder) -> None:
         self.convolutions = [layer for layer in decoder.output_upscaling if isinstance(layer, nn.ConvTranspose2d)]
-        self.linears = [layer for layer in decoder.output_hypernetworks_mlps[0].modules() if isinstance(layer, nn.Linear)]
+        self.linears = [
+            layer for layer in decoder.output_hypernetworks_mlps[0].modules() if isinstance(layer, nn.Linear)
+        ]
         self.score = [layer for layer in decoder.iou_prediction_head.modules() if isinstance(layer, nn.Linear)][-1]
 
 
@@ -99,7 +101,9 @@ def _entry(name: str, noise: Tensor) -> Tensor:
 
 def _gain(name: str) -> float:
     """How much a part adds to what it is added to."""
-    if name.startswith("image_encoder.stages") and name.rsplit(".", 1)[0].endswith(("mlp.fc2", "attn.proj", "conv3.bn")):
+    if name.startswith("image_encoder.stages") and name.rsplit(".", 1)[0].endswith(
+        ("mlp.fc2", "attn.proj", "conv3.bn")
+    ):
         return 0.2
     if name.startswith("image_encoder.neck.3"):
         return 0.15
@@ -127,7 +131,9 @@ def _fit(sam: Sam, embedding: ImageEmbedding, scene: Scene) -> None:
     """Choose the last linear layer by two ridge regressions: each box's best kernel for its object, then the tokens' way to it."""
     decoder = sam.network.mask_decoder
     rows = _rows(embedding)
-    shapes = [cv2.resize(shape.astype(np.float32), (_LOGITS, rows), interpolation=cv2.INTER_AREA) for shape in scene.objects]
+    shapes = [
+        cv2.resize(shape.astype(np.float32), (_LOGITS, rows), interpolation=cv2.INTER_AREA) for shape in scene.objects
+    ]
     wanted = 2 * torch.from_numpy(np.stack(shapes)).flatten(1) - 1
     pixels = _outputs(decoder.output_upscaling, lambda: _ask(sam, embedding, scene))[:, :, :rows].flatten(2)
     inside = wanted.gt(0).float().mean(dim=1, keepdim=True)

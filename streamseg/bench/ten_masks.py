@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Ledger, Models, Result, TrackedObject
+from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
 
 
 def ten_masks() -> Result:
@@ -22,7 +22,7 @@ def ten_masks() -> Result:
         height=720,
         pts_ns=0,
         t_capture_unix_ns=0,
-        ledger=Ledger(received=0.4, detected=9.6, encoded=310.2, decoded=320.9, published=10.5),
+        timings=Timings(received=0.4, detected=9.6, encoded=310.2, decoded=320.9, published=10.5),
         dropped=Dropped(),
         models=Models(detector="yolox-nano", segmenter="mobilesam"),
         boxes_seq=0,

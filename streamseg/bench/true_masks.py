@@ -38,4 +38,7 @@ class TrueMasks:
         """The mask of the object that each box is of, where it is of one."""
         self._network.decode(remembered.embedding, detections)
         found = assign([detection.xyxy for detection in detections], remembered.objects)
-        return [ObjectMask(None, NONE) if item is None else ObjectMask(item.mask, self.name, predicted_iou=1.0) for item in found]
+        return [
+            ObjectMask(None, NONE) if item is None else ObjectMask(item.mask, self.name, predicted_iou=1.0)
+            for item in found
+        ]

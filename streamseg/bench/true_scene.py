@@ -66,7 +66,11 @@ class TrueScene:
 
 def assign(boxes: Sequence[Box], objects: Sequence[TruthObject]) -> list[TruthObject | None]:
     """For each box the object that it is of: pairs whose boxes overlap most come first, and no object is taken twice."""
-    overlaps = [(box_iou(box, item.xyxy), index, number) for index, box in enumerate(boxes) for number, item in enumerate(objects)]
+    overlaps = [
+        (box_iou(box, item.xyxy), index, number)
+        for index, box in enumerate(boxes)
+        for number, item in enumerate(objects)
+    ]
     found: dict[int, int] = {}
     for overlap, index, number in sorted(overlaps, reverse=True):
         if overlap > 0 and index not in found and number not in found.values():

@@ -54,7 +54,9 @@ def check_layout(folder: Path) -> None:
     if is_photographs(folder):
         return
     if not _sequence_folders(folder):
-        raise DataError(f"{folder} holds nothing to measure on; expected NAME/frames and NAME/masks, or instances.json and images")
+        raise DataError(
+            f"{folder} holds nothing to measure on; expected NAME/frames and NAME/masks, or instances.json and images"
+        )
     sequences(folder)
 
 
@@ -84,12 +86,17 @@ def sequences(folder: Path) -> dict[str, Sequence]:
     if not places:
         raise DataError(f"{folder} holds no sequence to measure on; expected NAME/frames and NAME/masks")
     try:
-        found = {place.name: Sequence(tuple(image_files(place / "frames")), tuple(image_files(place / "masks"))) for place in places}
+        found = {
+            place.name: Sequence(tuple(image_files(place / "frames")), tuple(image_files(place / "masks")))
+            for place in places
+        }
     except SourceError as error:
         raise DataError(str(error)) from error
     for name, sequence in found.items():
         if len(sequence.frames) != len(sequence.masks):
-            raise DataError(f"{folder / name} holds {len(sequence.frames)} frames and {len(sequence.masks)} masks; expected as many")
+            raise DataError(
+                f"{folder / name} holds {len(sequence.frames)} frames and {len(sequence.masks)} masks; expected as many"
+            )
     return found
 
 

@@ -92,7 +92,10 @@ def run_whole(options: WholeRunOptions) -> WholeRun:
     """
     with _Program(options) as program:
         endpoint = program.endpoint()
-        with _Listener(endpoint, "masks", lambda _: True) as masks, _Listener(endpoint, "overlay", _now_and_then) as overlay:
+        with (
+            _Listener(endpoint, "masks", lambda _: True) as masks,
+            _Listener(endpoint, "overlay", _now_and_then) as overlay,
+        ):
             program.wait_for(lambda: program.keyframes() > 0, _FIRST_KEYFRAME_S)
             masks.take()
             rss_mb = []
@@ -103,8 +106,12 @@ def run_whole(options: WholeRunOptions) -> WholeRun:
                 time.sleep(min(1.0, left))
             seconds, messages, pictures = time.monotonic() - began, masks.take(), overlay.count - overlays
             if not messages:
-                raise StageError(f"the pipeline that is measured published nothing within {seconds:.0f} s after its first keyframe")
-            return WholeRun(seconds, messages, pictures, program.keyframes() - keyframes, rss_mb, _first_pts_ns(overlay.take()))
+                raise StageError(
+                    f"the pipeline that is measured published nothing within {seconds:.0f} s after its first keyframe"
+                )
+            return WholeRun(
+                seconds, messages, pictures, program.keyframes() - keyframes, rss_mb, _first_pts_ns(overlay.take())
+            )
 
 
 class _Program:
@@ -118,7 +125,17 @@ class _Program:
             "detector.weights": str(options.detector_weights),
             "segmenter.weights": str(options.segmenter_weights),
         }
-        command = ["run", "--source", SCENE_URL, "--detector", "true-boxes", "--segmenter", "true-masks", "--metrics", "127.0.0.1:0"]
+        command = [
+            "run",
+            "--source",
+            SCENE_URL,
+            "--detector",
+            "true-boxes",
+            "--segmenter",
+            "true-masks",
+            "--metrics",
+            "127.0.0.1:0",
+        ]
         command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         if options.recording is not None:
             command += ["--record", str(options.recording), "--yes"]
@@ -153,7 +170,9 @@ class _Program:
 
     def keyframes(self) -> int:
         """How many frames the segmenter has answered so far, by the run's own metrics."""
-        directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine's loopback
+        directly = urllib.request.build_opener(
+            urllib.request.ProxyHandler({})
+        )  # a proxy knows nothing of this machine's loopback
         with directly.open(self._said(_METRICS), timeout=_START_S) as answer:
             lines = answer.read().decode().splitlines()
         return int(float(next(line for line in lines if line.startswith(_KEYFRAMES)).split()[-1]))
@@ -161,7 +180,9 @@ class _Program:
     def _said(self, beginning: str) -> str:
         """The rest of a line that it writes when it is ready."""
         if not self.wait_for(lambda: any(line.startswith(beginning) for line in self._lines), _START_S):
-            raise StageError(f"the pipeline was not ready within {_START_S:.0f} s; see whether `streamseg run` works on this machine")
+            raise StageError(
+                f"the pipeline was not ready within {_START_S:.0f} s; see whether `streamseg run` works on this machine"
+            )
         return next(line.removeprefix(beginning) for line in self._lines if line.startswith(beginning))
 
     def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
@@ -258,7 +279,9 @@ def _first_pts_ns(pictures: list[list[bytes]]) -> int:
             if number is not None:
                 found.add(message.pts_ns - round(number * 1e9 / FPS))
     if len(found) != 1:
-        raise StageError(f"the pictures of the run tell {len(found)} beginnings of the scene; expected one: let nothing restart its stages")
+        raise StageError(
+            f"the pictures of the run tell {len(found)} beginnings of the scene; expected one: let nothing restart its stages"
+        )
     return found.pop()
 
 
@@ -266,7 +289,9 @@ def _offer_stand_ins(folder: Path) -> Path:
     """Lay down the record of a package that offers the stand-in models, as an installer does; what they are is in this package."""
     information = folder / _DISTRIBUTION
     information.mkdir(parents=True, exist_ok=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: streamseg-bench\nVersion: 1.0\n", encoding="utf-8")
+    (information / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: streamseg-bench\nVersion: 1.0\n", encoding="utf-8"
+    )
     (information / "entry_points.txt").write_text(
         "[streamseg.detectors]\ntrue-boxes = streamseg.bench.true_boxes:TrueBoxes\n"
         "[streamseg.segmenters]\ntrue-masks = streamseg.bench.true_masks:TrueMasks\n",

@@ -17,35 +17,51 @@ if TYPE_CHECKING:
 def annotate(
     source: Annotated[Path, typer.Argument(help="A folder of pictures, a picture, or a video.", show_default=False)],
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="The data set's folder; begun before with the same options, it is gone on with.")
+        Path,
+        typer.Option(
+            metavar="DIR", help="The data set's folder; begun before with the same options, it is gone on with."
+        ),
     ],
     data_format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="yolo, coco or anylabeling.")],
     detector: Annotated[
         str,
-        typer.Option(help="What finds objects: yolox-nano, -tiny, -s, -m, -l, -x, a YOLOX export (F.onnx); in videos also motion."),
+        typer.Option(
+            help="What finds objects: yolox-nano, -tiny, -s, -m, -l, -x, a YOLOX export (F.onnx); in videos also motion."
+        ),
     ] = "yolox-nano",
     detector_weights: Annotated[
-        Path | None, typer.Option(metavar="F.onnx", help="The detector's weights; fetched where not given.", show_default=False)
+        Path | None,
+        typer.Option(metavar="F.onnx", help="The detector's weights; fetched where not given.", show_default=False),
     ] = None,
-    segmenter: Annotated[str, typer.Option(help="What draws their masks: mobilesam, sam-vit-b, -l, -h, or nano.")] = "mobilesam",
+    segmenter: Annotated[
+        str, typer.Option(help="What draws their masks: mobilesam, sam-vit-b, -l, -h, or nano.")
+    ] = "mobilesam",
     segmenter_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The segmenter's weights; fetched where not given.", show_default=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="The segmenter's weights; fetched where not given.", show_default=False),
     ] = None,
     conf: Annotated[float, typer.Option(help="Leave out objects below this confidence.")] = 0.25,
-    iou: Annotated[float, typer.Option(help="Of two boxes of a class that overlap by more than this, keep one.")] = 0.45,
+    iou: Annotated[
+        float, typer.Option(help="Of two boxes of a class that overlap by more than this, keep one.")
+    ] = 0.45,
     imgsz: Annotated[
-        int | None, typer.Option(help="Longer side of the detector's input; the model's own where not given.", show_default=False)
+        int | None,
+        typer.Option(help="Longer side of the detector's input; the model's own where not given.", show_default=False),
     ] = None,
     max_det: Annotated[int, typer.Option(help="At most so many objects a picture.")] = 300,
     classes: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Keep these classes only, by name or number.", show_default=False)
+        str | None,
+        typer.Option(metavar="A,B,...", help="Keep these classes only, by name or number.", show_default=False),
     ] = None,
     every: Annotated[int, typer.Option(metavar="N", help="Annotate every Nth frame of a video.")] = 1,
     device: Annotated[str, typer.Option(help="Where the segmenter computes: cpu, cuda, or auto.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="Threads of the models; as many as the machine has, where not given.", show_default=False)
+        int | None,
+        typer.Option(help="Threads of the models; as many as the machine has, where not given.", show_default=False),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove what was annotated in DIR before, and begin anew.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Remove what was annotated in DIR before, and begin anew.")
+    ] = False,
 ) -> None:
     """Make a data set: find the objects in pictures, draw their masks, and write both as labels.
 
@@ -99,7 +115,9 @@ def annotate(
     for line in _lines(summary, output):
         typer.echo(line)
     if summary.unreadable:
-        raise SourceError(f"{_count(summary.unreadable, 'file')} could not be read to the end, see above; put that right and run again")
+        raise SourceError(
+            f"{_count(summary.unreadable, 'file')} could not be read to the end, see above; put that right and run again"
+        )
 
 
 def _class(text: str) -> str | int:
@@ -109,8 +127,14 @@ def _class(text: str) -> str | int:
 
 def _lines(summary: Summary, output: Path) -> list[str]:
     """What was done, for a person."""
-    before = f", {_count(summary.before, 'picture')} {'was' if summary.before == 1 else 'were'} done before" if summary.before else ""
-    counts = [f"  {count:6}  {name}" for name, count in sorted(summary.objects.items(), key=lambda item: (-item[1], item[0]))]
+    before = (
+        f", {_count(summary.before, 'picture')} {'was' if summary.before == 1 else 'were'} done before"
+        if summary.before
+        else ""
+    )
+    counts = [
+        f"  {count:6}  {name}" for name, count in sorted(summary.objects.items(), key=lambda item: (-item[1], item[0]))
+    ]
     objects = _count(summary.objects.total(), "object")
     return [f"{output}: annotated {_count(summary.pictures, 'picture')} with {objects}{before}", *counts]
 

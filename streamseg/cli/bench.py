@@ -41,10 +41,14 @@ def bench_links(as_json: AsJson = False) -> None:
 
 @bench_app.command("pipeline")
 def bench_pipeline(
-    seconds: Annotated[float, typer.Option(min=2, help="How long the pipeline is counted, from its first keyframe on.")] = 60.0,
+    seconds: Annotated[
+        float, typer.Option(min=2, help="How long the pipeline is counted, from its first keyframe on.")
+    ] = 60.0,
     detector_weights: Annotated[
         Path | None,
-        typer.Option(metavar="yolox_nano.onnx", help="YOLOX-Nano's weights, in place of the official file.", show_default=False),
+        typer.Option(
+            metavar="yolox_nano.onnx", help="YOLOX-Nano's weights, in place of the official file.", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -79,16 +83,26 @@ def bench_models(
             show_default="fastsam-s sam-vit-b sam-vit-h",
         ),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Times that each thing is done in each of two passes; slow ones less often.")] = 10,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each program.", show_default="as many as there are cores")] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Times that each thing is done in each of two passes; slow ones less often.")
+    ] = 10,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each program.", show_default="as many as there are cores")
+    ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="mobile_sam.pt", help="A checkpoint of MobileSAM, in place of seeded weights.", show_default=False),
+        typer.Option(
+            metavar="mobile_sam.pt", help="A checkpoint of MobileSAM, in place of seeded weights.", show_default=False
+        ),
     ] = None,
-    image: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture, in place of a drawn one.", show_default=False)] = None,
+    image: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A picture, in place of a drawn one.", show_default=False)
+    ] = None,
     detector_weights: Annotated[
         Path | None,
-        typer.Option(metavar="yolox_nano.onnx", help="YOLOX-Nano's weights, in place of the official file.", show_default=False),
+        typer.Option(
+            metavar="yolox_nano.onnx", help="YOLOX-Nano's weights, in place of the official file.", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -142,7 +156,11 @@ def bench_nano(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A network of `streamseg train nano`, in place of the one of the package.", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="A network of `streamseg train nano`, in place of the one of the package.",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -168,7 +186,11 @@ def bench_nano(
 def bench_propagate(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR]...", help="Sequences (NAME/frames, NAME/masks: one object, white on black).", show_default=False),
+        typer.Argument(
+            metavar="[DIR]...",
+            help="Sequences (NAME/frames, NAME/masks: one object, white on black).",
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

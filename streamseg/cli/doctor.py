@@ -11,7 +11,8 @@ from streamseg.cli.pipeline import DEFAULT_ENDPOINT
 
 
 def doctor(
-    endpoint: Annotated[str, typer.Argument(help="Where a pipeline is to publish.")] = DEFAULT_ENDPOINT, as_json: AsJson = False
+    endpoint: Annotated[str, typer.Argument(help="Where a pipeline is to publish.")] = DEFAULT_ENDPOINT,
+    as_json: AsJson = False,
 ) -> None:
     """Tell what works on this machine, and what to do about what does not. Nothing is downloaded, and no pipeline is started.
 

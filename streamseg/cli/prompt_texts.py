@@ -26,12 +26,20 @@ def read_prompts(boxes: Sequence[str], points: Sequence[str], mask_input: Path |
         UsageError: A text or the file is not of that form, or the options are not for the same number of objects.
     """
     masks = None if mask_input is None else _read_masks(mask_input)
-    counts = {"--box": len(boxes), "--points": len(points), f"masks in {mask_input}": 0 if masks is None else len(masks)}
+    counts = {
+        "--box": len(boxes),
+        "--points": len(points),
+        f"masks in {mask_input}": 0 if masks is None else len(masks),
+    }
     given = [f"{count} {name}" for name, count in counts.items() if count]
     if len({count for count in counts.values() if count}) > 1:
-        raise UsageError(f"{' and '.join(given)} do not pair up; the first of each are for one object, and so on: give as many of each")
+        raise UsageError(
+            f"{' and '.join(given)} do not pair up; the first of each are for one object, and so on: give as many of each"
+        )
     return tuple(
-        _one_object(boxes[index] if boxes else None, points[index] if points else None, None if masks is None else masks[index])
+        _one_object(
+            boxes[index] if boxes else None, points[index] if points else None, None if masks is None else masks[index]
+        )
         for index in range(max(counts.values()))
     )
 
@@ -51,14 +59,18 @@ def _one_object(box: str | None, points: str | None, mask: NDArray[np.float32] |
 def _read_box(text: str) -> list[float]:
     numbers = _numbers(text)
     if len(numbers) != 4:
-        raise UsageError(f"--box {text!r}: expected x1,y1,x2,y2, the left, top, right and bottom in pixels, such as 439,437,524,709")
+        raise UsageError(
+            f"--box {text!r}: expected x1,y1,x2,y2, the left, top, right and bottom in pixels, such as 439,437,524,709"
+        )
     return numbers
 
 
 def _read_points(text: str) -> list[tuple[float, float, int]]:
     points = [_numbers(word) for word in text.split()]
     if not points or not all(len(point) == 2 or (len(point) == 3 and point[2] in (0, 1)) for point in points):
-        raise UsageError(f"--points {text!r}: expected x,y of each point of an object, x,y,0 for one off it, such as '400,370 900,370,0'")
+        raise UsageError(
+            f"--points {text!r}: expected x,y of each point of an object, x,y,0 for one off it, such as '400,370 900,370,0'"
+        )
     return [(point[0], point[1], int(point[2]) if len(point) == 3 else 1) for point in points]
 
 

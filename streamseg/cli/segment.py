@@ -18,9 +18,14 @@ _T = TypeVar("_T")
 
 
 def segment(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures; all are asked the same.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Pictures; all are asked the same.", show_default=False)
+    ],
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where to; each picture gets a folder of its own name there.", show_default=False)
+        Path,
+        typer.Option(
+            metavar="DIR", help="Where to; each picture gets a folder of its own name there.", show_default=False
+        ),
     ],
     boxes: Annotated[
         list[str] | None,
@@ -42,30 +47,50 @@ def segment(
     mask_input: Annotated[
         Path | None,
         typer.Option(
-            metavar="F.npy", help="Earlier masks to go on from, one for each object: the logits.npy of a call.", show_default=False
+            metavar="F.npy",
+            help="Earlier masks to go on from, one for each object: the logits.npy of a call.",
+            show_default=False,
         ),
     ] = None,
     multimask: Annotated[
         bool, typer.Option("--multimask", help="Draw three masks of each object, where one point says too little.")
     ] = False,
-    everything: Annotated[bool, typer.Option("--everything", help="Look for everything, instead of what boxes and points say.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Look for everything, instead of what boxes and points say.")
+    ] = False,
     points_per_side: Annotated[
-        int | None, typer.Option(metavar="N", help="Everything: ask at N x N points; 32 where not given.", show_default=False)
+        int | None,
+        typer.Option(metavar="N", help="Everything: ask at N x N points; 32 where not given.", show_default=False),
     ] = None,
     pred_iou_thresh: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Everything: keep masks that the model rates above X; 0.88 where not given.", show_default=False),
+        typer.Option(
+            metavar="X",
+            help="Everything: keep masks that the model rates above X; 0.88 where not given.",
+            show_default=False,
+        ),
     ] = None,
     stability_score_thresh: Annotated[
-        float | None, typer.Option(metavar="X", help="Everything: keep masks of that stability; 0.95 where not given.", show_default=False)
+        float | None,
+        typer.Option(
+            metavar="X", help="Everything: keep masks of that stability; 0.95 where not given.", show_default=False
+        ),
     ] = None,
     crop_n_layers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Everything: look again in 4, 16, ... parts of the picture; 0 where not given.", show_default=False),
+        typer.Option(
+            metavar="N",
+            help="Everything: look again in 4, 16, ... parts of the picture; 0 where not given.",
+            show_default=False,
+        ),
     ] = None,
     min_mask_region_area: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Everything: remove holes and parts below N pixels; 0 where not given.", show_default=False),
+        typer.Option(
+            metavar="N",
+            help="Everything: remove holes and parts below N pixels; 0 where not given.",
+            show_default=False,
+        ),
     ] = None,
     model: Annotated[
         str, typer.Option(help="mobile_sam.pt, sam-vit-b, -l, -h (downloaded on first use), or a checkpoint's path.")
@@ -100,7 +125,9 @@ def segment(
     tuning = (points_per_side, pred_iou_thresh, stability_score_thresh, crop_n_layers, min_mask_region_area)
     if everything:
         if prompts or multimask:
-            raise UsageError("--everything goes with no --box, --points, --mask-input or --multimask; leave it out, or those")
+            raise UsageError(
+                "--everything goes with no --box, --points, --mask-input or --multimask; leave it out, or those"
+            )
         usual = AutomaticOptions()
         wanted: tuple[ObjectPrompts, ...] | AutomaticOptions = AutomaticOptions(
             points_per_side=_given(points_per_side, usual.points_per_side),
@@ -111,7 +138,9 @@ def segment(
         )
     else:
         if any(value is not None for value in tuning):
-            raise UsageError("an option of everything mode was given without --everything; add it, or leave the option out")
+            raise UsageError(
+                "an option of everything mode was given without --everything; add it, or leave the option out"
+            )
         if not prompts:
             raise UsageError("nothing is asked for; give --box X1,Y1,X2,Y2, --points X,Y or --everything")
         wanted = prompts

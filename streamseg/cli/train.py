@@ -19,9 +19,13 @@ def train() -> None:
 
 @train_app.command("nano")
 def train_nano(
-    data: Annotated[Path, typer.Option(metavar="COCO.json", help="Outlines in COCO's format for instances.", show_default=False)],
+    data: Annotated[
+        Path, typer.Option(metavar="COCO.json", help="Outlines in COCO's format for instances.", show_default=False)
+    ],
     images: Annotated[Path, typer.Option(metavar="DIR", help="The folder of its photographs.", show_default=False)],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The network to write, such as mine.onnx.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option(metavar="FILE", help="The network to write, such as mine.onnx.", show_default=False)
+    ],
     start: Annotated[
         str | None,
         typer.Option(
@@ -31,10 +35,14 @@ def train_nano(
             show_default="the network of the package",
         ),
     ] = None,
-    passes: Annotated[float, typer.Option(min=0.01, help="How often each object is shown on average; from imagenet, 30 or more.")] = 10,
+    passes: Annotated[
+        float, typer.Option(min=0.01, help="How often each object is shown on average; from imagenet, 30 or more.")
+    ] = 10,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same network, on the same processor.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU where there is one.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples; a GPU wants one for each core.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that prepare samples; a GPU wants one for each core.")
+    ] = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Train the small segmenter `nano` on your own outlines; needs `pip install 'streamseg\\[train]'`.
@@ -57,7 +65,15 @@ def train_nano(
         raise UsageError(f"training needs the package {error.name}; pip install 'streamseg[train]'") from error
 
     options = TrainingOptions(
-        data=data, images=images, output=output, start=start, passes=passes, seed=seed, device=device, workers=workers, overwrite=overwrite
+        data=data,
+        images=images,
+        output=output,
+        start=start,
+        passes=passes,
+        seed=seed,
+        device=device,
+        workers=workers,
+        overwrite=overwrite,
     )
     try:
         with WorkDisplay("training", None) as display:
@@ -69,4 +85,6 @@ def train_nano(
         typer.echo(
             f"mean IoU of {training.held_out} objects that were held out: {training.iou:.3f}, {training.iou_jittered:.3f} with boxes 5% off"
         )
-    typer.echo(f"{output}: trained on {training.objects} objects; run it with --segmenter nano --set segmenter.weights={output}")
+    typer.echo(
+        f"{output}: trained on {training.objects} objects; run it with --segmenter nano --set segmenter.weights={output}"
+    )

@@ -42,10 +42,16 @@ def weights_list() -> None:
 
 @weights_app.command("fetch")
 def weights_fetch(
-    names: Annotated[list[str], typer.Argument(help="Such as mobilesam or sam_vit_b_01ec64.pth; see `streamseg weights list`.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Such as mobilesam or sam_vit_b_01ec64.pth; see `streamseg weights list`.")
+    ],
     sha256: Annotated[
         str | None,
-        typer.Option(metavar="HEX", help="What the file must hash to, in place of the hash that is known here.", show_default=False),
+        typer.Option(
+            metavar="HEX",
+            help="What the file must hash to, in place of the hash that is known here.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Download weights into the cache and check their SHA-256.
@@ -65,7 +71,9 @@ def weights_fetch(
 
 @weights_app.command("verify")
 def weights_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Such as mobilesam; all that are here, where none is named.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Such as mobilesam; all that are here, where none is named.")
+    ] = None,
 ) -> None:
     """Check the SHA-256 of weights that were fetched. All are checked; the exit code is 4 where one is missing or damaged."""
     from streamseg.models.weights import catalogue, find, verify, weights_directory
@@ -89,13 +97,19 @@ def weights_verify(
 def weights_export(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME|FILE]...", help="mobilesam, or checkpoints of your own for it.", show_default="mobilesam"),
+        typer.Argument(
+            metavar="[NAME|FILE]...", help="mobilesam, or checkpoints of your own for it.", show_default="mobilesam"
+        ),
     ] = None,
     sizes: Annotated[
         list[str] | None,
-        typer.Option("--size", metavar="WIDTHxHEIGHT", help="Of the pictures; may be given again.", show_default="1280x720"),
+        typer.Option(
+            "--size", metavar="WIDTHxHEIGHT", help="Of the pictures; may be given again.", show_default="1280x720"
+        ),
     ] = None,
-    imgsz: Annotated[int, typer.Option(help="Side of the network's input: 512, 768 or 1024, as in segmenter.imgsz.")] = 1024,
+    imgsz: Annotated[
+        int, typer.Option(help="Side of the network's input: 512, 768 or 1024, as in segmenter.imgsz.")
+    ] = 1024,
 ) -> None:
     """Export MobileSAM beforehand: write it as ONNX files, which ONNX Runtime and OpenVINO run.
 
@@ -127,7 +141,9 @@ def weights_export(
                 made = bool(exports.missing([grid]))
                 exports.have([grid], _reported(f"{name} for {width}x{height}", display.update))
                 size = sum(exports.path(part).stat().st_size for part in parts(grid))
-                typer.echo(f"{name} for {width}x{height}: {'exported to' if made else 'is in'} {exports.folder} ({_size(size)})")
+                typer.echo(
+                    f"{name} for {width}x{height}: {'exported to' if made else 'is in'} {exports.folder} ({_size(size)})"
+                )
 
 
 def _check_exportable(name: str) -> None:
@@ -135,7 +151,9 @@ def _check_exportable(name: str) -> None:
 
     known = next((entry.name for entry in catalogue() if name in (entry.name, entry.filename, entry.alias)), MOBILE_SAM)
     if known != MOBILE_SAM and not Path(name).is_file():
-        raise UsageError(f"{known} is not exported: it runs as it is; expected {MOBILE_SAM}, or the path of a checkpoint for it")
+        raise UsageError(
+            f"{known} is not exported: it runs as it is; expected {MOBILE_SAM}, or the path of a checkpoint for it"
+        )
 
 
 def _picture_size(text: str) -> tuple[int, int]:

@@ -30,7 +30,9 @@ class StageProcess:
         turn_s: Median length of its turns.
     """
 
-    def __init__(self, name: str, module: str, threads: int, deliver: Callable[[StageProcess, ToSupervisor | None], None]) -> None:
+    def __init__(
+        self, name: str, module: str, threads: int, deliver: Callable[[StageProcess, ToSupervisor | None], None]
+    ) -> None:
         """Spawn it. `deliver` gets each of its messages, and None when it has ended; it is called from another thread."""
         self.name = name
         self.ready = self.hung = False

@@ -59,7 +59,9 @@ class Instance:
             self._lock.acquire()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         remove_segments(self.name)
         with _sweeping():
             self._lock.release()
@@ -86,7 +88,9 @@ class Endpoint:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         with _sweeping():
             _remove(self._lock)
 
@@ -110,7 +114,9 @@ def _remove(lock: FileLock) -> None:
 
 
 def _in_use(address: str) -> EndpointInUseError:
-    return EndpointInUseError(f"{address} is in use; end the program that publishes there, or choose another with --set publish.bind=…")
+    return EndpointInUseError(
+        f"{address} is in use; end the program that publishes there, or choose another with --set publish.bind=…"
+    )
 
 
 def _try_to_bind(bind: str) -> str:
@@ -123,7 +129,9 @@ def _try_to_bind(bind: str) -> str:
         except zmq.ZMQError as error:
             if error.errno == zmq.EADDRINUSE:
                 raise _in_use(bind) from error
-            raise SettingsError(f"publish.bind: {bind} cannot be bound ({error.strerror}); expected an address of this machine") from error
+            raise SettingsError(
+                f"publish.bind: {bind} cannot be bound ({error.strerror}); expected an address of this machine"
+            ) from error
         return probe.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
 

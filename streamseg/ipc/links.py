@@ -52,7 +52,9 @@ def _open(context: zmq.Context[zmq.Socket[bytes]], linger_ms: int = 0) -> zmq.So
 class LinkSender(Generic[Payload]):
     """The end of a link that messages leave by; it connects."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, key: bytes, policy: Policy, linger_ms: int = 0) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, key: bytes, policy: Policy, linger_ms: int = 0
+    ) -> None:
         self.socket = _open(context, linger_ms)
         self.socket.connect(address)
         self.replaced = 0
@@ -101,7 +103,9 @@ class LinkSender(Generic[Payload]):
 class LinkReceiver(Generic[Payload]):
     """The end of a link that messages arrive at; it binds."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, key: bytes, policy: Policy, kind: type[Payload]) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, key: bytes, policy: Policy, kind: type[Payload]
+    ) -> None:
         self.socket = _open(context)
         try:
             self.socket.bind(address)

@@ -110,7 +110,13 @@ class RingReader:
         height, width = int(before[_HEIGHT]), int(before[_WIDTH])
         size = height * width * 3
         generation = int(before[_GENERATION])
-        if generation == 0 or generation % 2 or before[_SEQ] != seq or before[_EPOCH] != ring.epoch or size > ring.slot_bytes:
+        if (
+            generation == 0
+            or generation % 2
+            or before[_SEQ] != seq
+            or before[_EPOCH] != ring.epoch
+            or size > ring.slot_bytes
+        ):
             raise FrameOverrunError(f"frame {seq} is no longer in its slot")
         image = pixels[:size].reshape(height, width, 3).copy()
         if header[_GENERATION] != generation:
@@ -178,7 +184,9 @@ def _create(ring: RingName) -> _Segment:
         memory = mmap.mmap(descriptor, size)
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise StageError(f"{path.parent} could not hold {size >> 20} MiB of frames ({error.strerror}); free some") from error
+        raise StageError(
+            f"{path.parent} could not hold {size >> 20} MiB of frames ({error.strerror}); free some"
+        ) from error
     finally:
         os.close(descriptor)
     _SEGMENT_HEADER.pack_into(memory, 0, _MAGIC, _ABI, ring.epoch, ring.slots, ring.slot_bytes)

@@ -129,7 +129,9 @@ def class_numbers(names: Sequence[str], wanted: tuple[str | int, ...] | None) ->
             numbers.add(names.index(item))
         else:
             known = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-            raise SettingsError(f"detector.classes: the model has no class {item!r}; it knows {len(names)} by name or number: {known}")
+            raise SettingsError(
+                f"detector.classes: the model has no class {item!r}; it knows {len(names)} by name or number: {known}"
+            )
     return frozenset(numbers)
 
 
@@ -139,4 +141,6 @@ def detector_plugin(model: str) -> plugins.Plugin:
     Raises:
         SettingsError: There is none, or more than one.
     """
-    return plugins.find("detector", model, known=("auto", *YOLOX_MODELS, "motion", "fixed", "a file that ends in .onnx"))
+    return plugins.find(
+        "detector", model, known=("auto", *YOLOX_MODELS, "motion", "fixed", "a file that ends in .onnx")
+    )

@@ -73,7 +73,9 @@ def download(url: str, part: PartFile, size: int | None, report: Report) -> bool
             if not answered:
                 raise WeightsUnavailableError(str(interruption)) from interruption
             if failures == _TRIES:
-                raise WeightsUnavailableError(f"{interruption} after {part.length / 1e6:.1f} MB, which are kept") from interruption
+                raise WeightsUnavailableError(
+                    f"{interruption} after {part.length / 1e6:.1f} MB, which are kept"
+                ) from interruption
         time.sleep(_PAUSE_S * 2**failures)
 
 

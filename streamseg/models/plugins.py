@@ -54,7 +54,9 @@ class Plugin:
             made = self.entry.load()(options)
             missing = [part for part in parts if not hasattr(made, part)]
             if missing:
-                raise StageError(f"its {type(made).__name__} has no {' and no '.join(missing)}; a {self.kind} has {', '.join(parts)}")
+                raise StageError(
+                    f"its {type(made).__name__} has no {' and no '.join(missing)}; a {self.kind} has {', '.join(parts)}"
+                )
         return made
 
     @contextmanager
@@ -121,7 +123,9 @@ class PluginDetector:
     def detect(self, image: Image) -> list[Detection]:
         """Find objects in a frame of shape (height, width, 3), uint8, BGR; boxes in its pixels."""
         with self._plugin.blamed():
-            found = (_plain_detection(detection, image, self._detector.classes) for detection in self._detector.detect(image))
+            found = (
+                _plain_detection(detection, image, self._detector.classes) for detection in self._detector.detect(image)
+            )
             return list(islice((detection for detection in found if detection is not None), self._max_det))
 
 
@@ -156,7 +160,9 @@ class PluginSegmenter:
         with self._plugin.blamed():
             answers = list(self._segmenter.decode(embedding.embedding, detections))
             if len(answers) != len(detections):
-                raise StageError(f"decode gave {len(answers)} answers for {len(detections)} detections; expected one for each")
+                raise StageError(
+                    f"decode gave {len(answers)} answers for {len(detections)} detections; expected one for each"
+                )
             return [_plain_answer(answer, embedding) for answer in answers]
 
 
@@ -167,16 +173,24 @@ def _plain_detection(found: object, image: Image, classes: Sequence[str]) -> Det
     height, width = image.shape[:2]
     left, top, right, bottom = map(float, found.xyxy)
     if left > right or top > bottom:
-        raise StageError(f"the box {(left, top, right, bottom)} ends before it begins; expected left, top, right, bottom")
+        raise StageError(
+            f"the box {(left, top, right, bottom)} ends before it begins; expected left, top, right, bottom"
+        )
     class_id = operator.index(found.class_id)
     if not 0 <= class_id < len(classes) or classes[class_id] != found.class_name:
-        raise StageError(f"class_id {class_id} is not the place of {found.class_name!r} among its {len(classes)} classes")
+        raise StageError(
+            f"class_id {class_id} is not the place of {found.class_name!r} among its {len(classes)} classes"
+        )
     box = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
     if box[0] >= box[2] or box[1] >= box[3]:
         return None
     tracker_id = None if found.tracker_id is None else operator.index(found.tracker_id)
     return Detection(
-        xyxy=box, confidence=float(found.confidence), class_id=class_id, class_name=str(found.class_name), tracker_id=tracker_id
+        xyxy=box,
+        confidence=float(found.confidence),
+        class_id=class_id,
+        class_name=str(found.class_name),
+        tracker_id=tracker_id,
     )
 
 
@@ -186,8 +200,12 @@ def _plain_answer(answer: object, frame: _Encoded) -> ObjectMask:
     if answer.mask is None:
         return ObjectMask(mask=None, method=NONE)
     if not isinstance(answer.mask, Mask) or not answer.mask.inside(frame.height, frame.width):
-        raise StageError(f"decode gave a mask that is not a streamseg.masks.Mask inside the frame of {frame.width}x{frame.height}")
-    return ObjectMask(answer.mask, str(answer.method), _plain_number(answer.predicted_iou), _plain_number(answer.stability))
+        raise StageError(
+            f"decode gave a mask that is not a streamseg.masks.Mask inside the frame of {frame.width}x{frame.height}"
+        )
+    return ObjectMask(
+        answer.mask, str(answer.method), _plain_number(answer.predicted_iou), _plain_number(answer.stability)
+    )
 
 
 def _plain_number(value: float | None) -> float | None:

@@ -33,7 +33,9 @@ def resize_image(image: Image, longer_side: int = TRAINED_SIDE) -> Image:
     return np.asarray(PilImage.fromarray(image).resize((width, height), PilImage.Resampling.BILINEAR))
 
 
-def resize_positions(positions: ArrayLike, original_size: Size, longer_side: int = TRAINED_SIDE) -> np.ndarray[Any, np.dtype[np.float64]]:
+def resize_positions(
+    positions: ArrayLike, original_size: Size, longer_side: int = TRAINED_SIDE
+) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Positions in pixels of the picture, x and y in the last axis, or a box's four numbers there, in pixels of the resized one."""
     given = np.asarray(positions, dtype=np.float64)
     height, width = resized_size(original_size, longer_side)

@@ -118,7 +118,11 @@ def candidates(choice: Choice) -> list[Runtime]:
     """
     _check_providers(choice.providers)
     offered = _offered(choice)
-    wanted = [one for one in offered if choice.backend in ("auto", one.backend) and choice.precision in ("auto", one.precision)]
+    wanted = [
+        one
+        for one in offered
+        if choice.backend in ("auto", one.backend) and choice.precision in ("auto", one.precision)
+    ]
     if not wanted:
         raise SettingsError(_refusal(choice, offered))
     # Another precision of a library that failed is not worth a try.
@@ -152,7 +156,9 @@ def _check_providers(providers: Sequence[str]) -> None:
     here = available_providers()
     unknown = [provider for provider in providers if provider not in here]
     if unknown:
-        raise SettingsError(f"segmenter.providers: this ONNX Runtime has no {unknown[0]}; expected some of {', '.join(here)}")
+        raise SettingsError(
+            f"segmenter.providers: this ONNX Runtime has no {unknown[0]}; expected some of {', '.join(here)}"
+        )
 
 
 def _refusal(choice: Choice, offered: Sequence[Runtime]) -> str:
@@ -160,7 +166,9 @@ def _refusal(choice: Choice, offered: Sequence[Runtime]) -> str:
         return "segmenter.backend: OpenVINO is not installed; pip install 'streamseg[openvino]', or choose auto"
     key = "precision" if any(choice.backend in ("auto", one.backend) for one in offered) else "backend"
     here = ", ".join(f"{one.backend} in {one.precision}" for one in offered)
-    return f"segmenter.{key}: {choice.backend} in {choice.precision} cannot be had here; expected auto, or one of {here}"
+    return (
+        f"segmenter.{key}: {choice.backend} in {choice.precision} cannot be had here; expected auto, or one of {here}"
+    )
 
 
 def _gpu(device: str) -> str | None:

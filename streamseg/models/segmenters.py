@@ -53,7 +53,9 @@ class SegmenterOptions:
             ("imgsz", self.imgsz, INPUT_SIDES),
         ):
             if value not in known:
-                raise SettingsError(f"segmenter.{name}: {value!r} is not a choice; expected one of {', '.join(map(str, known))}")
+                raise SettingsError(
+                    f"segmenter.{name}: {value!r} is not a choice; expected one of {', '.join(map(str, known))}"
+                )
 
     @property
     def runtime(self) -> Choice:

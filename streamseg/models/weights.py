@@ -58,7 +58,9 @@ def weights_directory() -> Path:
     try:
         (directory / "anything").exists()
     except OSError as error:
-        raise WeightsError(f"{directory} cannot be read: {error.strerror or error}; set STREAMSEG_CACHE to another folder") from error
+        raise WeightsError(
+            f"{directory} cannot be read: {error.strerror or error}; set STREAMSEG_CACHE to another folder"
+        ) from error
     return directory
 
 
@@ -88,7 +90,9 @@ def verify(name: str) -> Path:
     weights = find(name)
     path = weights_directory() / weights.filename
     if not path.is_file():
-        raise WeightsError(f"{weights.name} is not in {path.parent}; fetch it with `streamseg weights fetch {weights.name}`")
+        raise WeightsError(
+            f"{weights.name} is not in {path.parent}; fetch it with `streamseg weights fetch {weights.name}`"
+        )
     found = _mismatch(path, weights)
     if found is not None:
         raise WeightsError(f"{path} is damaged: {found}; fetch it again with `streamseg weights fetch {weights.name}`")
@@ -169,7 +173,9 @@ def resolve(
                 _fetch(wanted, target, progress)
     except OSError as error:
         reason = error.strerror or error
-        raise WeightsError(f"{error.filename or target} cannot be written: {reason}; make room, or set STREAMSEG_CACHE") from error
+        raise WeightsError(
+            f"{error.filename or target} cannot be written: {reason}; make room, or set STREAMSEG_CACHE"
+        ) from error
     return target
 
 
@@ -191,7 +197,9 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}; give the path of a file of weights") from error
+        raise WeightsError(
+            f"{path} cannot be read: {error.strerror or error}; give the path of a file of weights"
+        ) from error
 
 
 def _wrong(path: Path, wanted: Weights) -> str | None:
@@ -242,7 +250,9 @@ def _fetch(wanted: Weights, target: Path, progress: Callable[[Progress], None] |
     from streamseg.models.download import download
 
     if target.is_dir():
-        raise WeightsError(f"{target} is a folder where the weights of {wanted.name} belong; remove it, or set STREAMSEG_CACHE")
+        raise WeightsError(
+            f"{target} is a folder where the weights of {wanted.name} belong; remove it, or set STREAMSEG_CACHE"
+        )
 
     def report(done: int, total: int | None) -> None:
         if progress is not None:
@@ -262,5 +272,7 @@ def _fetch(wanted: Weights, target: Path, progress: Callable[[Progress], None] |
     if found is not None:
         part.drop()
         address = without_password(wanted.url)
-        raise WeightsError(f"{address} is not the file that was expected: {found}; try again, or give the path of a file of your own")
+        raise WeightsError(
+            f"{address} is not the file that was expected: {found}; try again, or give the path of a file of your own"
+        )
     part.finish()

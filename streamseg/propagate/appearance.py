@@ -125,7 +125,10 @@ def _splat(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.flo
     place = pixels.T / _STEP
     low = np.minimum(place.astype(np.int64), _LEVELS - 2)
     above = place - low
-    levels, shares = np.stack((low, low + 1)), np.stack((1 - above, above))  # (2, 3, n): the level below and above, by channel
+    levels, shares = (
+        np.stack((low, low + 1)),
+        np.stack((1 - above, above)),
+    )  # (2, 3, n): the level below and above, by channel
     colours = (levels[:, None, None, 0] * _LEVELS + levels[None, :, None, 1]) * _LEVELS + levels[None, None, :, 2]
     together = shares[:, None, None, 0] * shares[None, :, None, 1] * shares[None, None, :, 2]
     return colours.reshape(8, -1), together.reshape(8, -1)

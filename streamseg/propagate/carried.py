@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from streamseg.masks import Mask
 from streamseg.propagate.looks import Flow, Look, expected_flow, moved_into
 from streamseg.propagate.origin import ORIGIN_SIDE, Origin
-from streamseg.propagate.planes import CELL_CENTRES, FLOW_SIDE, blurred, enlarged, merged, resized, sample, split, thinned
+from streamseg.propagate.planes import (
+    CELL_CENTRES,
+    FLOW_SIDE,
+    blurred,
+    enlarged,
+    merged,
+    resized,
+    sample,
+    split,
+    thinned,
+)
 from streamseg.window import Plane, Window, paste
 
 _Levels = NDArray[np.uint8]
@@ -88,8 +98,12 @@ class Carried:
             placed: What the origin's square shows.
         """
         size = (FLOW_SIDE, FLOW_SIDE)
-        halved = np.asarray(cv2.resize(origin.planes, (ORIGIN_SIDE // 2, ORIGIN_SIDE // 2), interpolation=cv2.INTER_AREA), np.uint8)
-        small = np.asarray(cv2.resize(origin.share, size, interpolation=cv2.INTER_AREA), np.float32) * np.float32(1 / 255)
+        halved = np.asarray(
+            cv2.resize(origin.planes, (ORIGIN_SIDE // 2, ORIGIN_SIDE // 2), interpolation=cv2.INTER_AREA), np.uint8
+        )
+        small = np.asarray(cv2.resize(origin.share, size, interpolation=cv2.INTER_AREA), np.float32) * np.float32(
+            1 / 255
+        )
         rest = _odds(_levels(np.asarray(cv2.GaussianBlur(small, (0, 0), _REST_BLUR * FLOW_SIDE), np.float32), 255))
         way = np.zeros((*size, 3), np.float32)
         way[..., 2] = _AT_FIRST
@@ -159,7 +173,9 @@ def checked(masks: Sequence[Carried], looks: Sequence[Look], at_rest: Plane, evi
     return [each.at_rest(seen, share) if gone else each for each, seen, share, gone in both]
 
 
-def odds_of(masks: Sequence[Carried], looks: Sequence[Look], rest: Plane, evidence: Plane, opinions: Sequence[Plane | None]) -> Plane:
+def odds_of(
+    masks: Sequence[Carried], looks: Sequence[Look], rest: Plane, evidence: Plane, opinions: Sequence[Plane | None]
+) -> Plane:
     """For each pixel of the looks at n objects, the logarithm of the odds that it is the object's: shape (n, side, side).
 
     Args:
@@ -179,7 +195,9 @@ def odds_of(masks: Sequence[Carried], looks: Sequence[Look], rest: Plane, eviden
     odds += _weighed(evidence, by_colour, uncertainty, _COLOUR, _COLOUR / _OPEN)
     for place, opinion in enumerate(opinions):
         if opinion is not None:
-            odds[place] += _weighed(resized([opinion], side)[0], by_opinion[place], uncertainty[place], _OPINION, _OPINION)
+            odds[place] += _weighed(
+                resized([opinion], side)[0], by_opinion[place], uncertainty[place], _OPINION, _OPINION
+            )
     odds += rest
     return odds
 
@@ -217,8 +235,13 @@ def _without_islands(odds: Plane) -> Plane:
     if not small.any():
         return odds
     around = np.ones((3, 3), np.uint8)
-    islands, kept = (np.asarray(cv2.dilate(part.view(np.uint8), around), np.uint8) for part in (small[parts], ~small[parts] & (parts > 0)))
-    gone = np.asarray(cv2.resize(islands & ~kept & 1, odds.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8).view(np.bool_)
+    islands, kept = (
+        np.asarray(cv2.dilate(part.view(np.uint8), around), np.uint8)
+        for part in (small[parts], ~small[parts] & (parts > 0))
+    )
+    gone = np.asarray(
+        cv2.resize(islands & ~kept & 1, odds.shape[::-1], interpolation=cv2.INTER_NEAREST), np.uint8
+    ).view(np.bool_)
     return np.where(gone, np.minimum(odds, -np.abs(odds)), odds)
 
 
@@ -287,7 +310,9 @@ def _odds_of_levels() -> Plane:
 
 def _outside(looks: Sequence[Look]) -> Plane:
     """What counts against each cell for lying outside the box: shape (n, FLOW_SIDE, FLOW_SIDE)."""
-    windows = np.array([(each.window.left, each.window.top, each.window.width, each.window.height) for each in looks], np.float32)
+    windows = np.array(
+        [(each.window.left, each.window.top, each.window.width, each.window.height) for each in looks], np.float32
+    )
     boxes = np.array([each.box for each in looks], np.float32)
     # Columns and rows together, in sides of the box from its left and top.
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1)

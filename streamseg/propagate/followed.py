@@ -64,7 +64,9 @@ class Step:
         """How far the object moved, by its own pixels, so that errors of its boxes do not count; else, how far its window did."""
         now, before = self.window, self.before
         if self.flow is None or self.share is None:
-            return (now.left + now.right - before.left - before.right) / 2, (now.top + now.bottom - before.top - before.bottom) / 2
+            return (now.left + now.right - before.left - before.right) / 2, (
+                now.top + now.bottom - before.top - before.bottom
+            ) / 2
         # Squared: a cell that shows some of the background moves with that as well, and counts less than its share.
         weights = np.square(self.share) + np.float32(1e-6)
         if self.shown != self.window:
@@ -141,7 +143,11 @@ class Followed:
         """The steps that the newer answer has still to come: for the number of each step's frame its place in the path."""
         if self.coming is None:
             return {}
-        return {step.seq: place for place, step in enumerate(self.path) if step.flow is not None and step.seq > self.coming.seq}
+        return {
+            step.seq: place
+            for place, step in enumerate(self.path)
+            if step.flow is not None and step.seq > self.coming.seq
+        }
 
     def detection_on(self, seq: int) -> Detection:
         """What it was in frame `seq`, or in the last one before that; where that is not known, what it is now."""
@@ -172,7 +178,9 @@ class Followed:
         """Take the small segmenter's odds for the square of its box in the newest frame; without a mask, they say what is the object's."""
         if self.seen is None:
             return
-        self.opinion = Opinion.heard(moment, self.seen, moved_into(self.seen.window, self.seen.placed, odds, cv2.BORDER_REPLICATE))
+        self.opinion = Opinion.heard(
+            moment, self.seen, moved_into(self.seen.window, self.seen.placed, odds, cv2.BORDER_REPLICATE)
+        )
         if self.carried is None:
             self._share(self.opinion.share)
 

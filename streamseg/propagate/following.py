@@ -39,11 +39,19 @@ class Sight:
         return replace(self, look=self.look.settled(box))
 
 
-def see(objects: Sequence[Followed], seq: int, image: Image, boxes: Sequence[Box], side: int, finder: FlowFinder) -> list[Sight | None]:
+def see(
+    objects: Sequence[Followed], seq: int, image: Image, boxes: Sequence[Box], side: int, finder: FlowFinder
+) -> list[Sight | None]:
     """Look at objects in a newer frame, at those boxes and in squares of that side; None for one that lies outside."""
     looks = look(image, boxes, side)
-    pairs = [(each.seen, seen, each) for each, seen in zip(objects, looks, strict=True) if each.seen is not None and seen is not None]
-    flows = finder.between([before for before, _, _ in pairs], [after for _, after, _ in pairs], [each.ahead(seq) for _, _, each in pairs])
+    pairs = [
+        (each.seen, seen, each)
+        for each, seen in zip(objects, looks, strict=True)
+        if each.seen is not None and seen is not None
+    ]
+    flows = finder.between(
+        [before for before, _, _ in pairs], [after for _, after, _ in pairs], [each.ahead(seq) for _, _, each in pairs]
+    )
     ways = zip(flows, _carried_on([each.carried for _, _, each in pairs], flows), strict=True)
     sights: list[Sight | None] = []
     for each, seen in zip(objects, looks, strict=True):
@@ -57,7 +65,9 @@ def see(objects: Sequence[Followed], seq: int, image: Image, boxes: Sequence[Box
     return sights
 
 
-def follow(objects: Sequence[Followed], moment: Moment, places: Sequence[Place], sights: Sequence[Sight | None]) -> None:
+def follow(
+    objects: Sequence[Followed], moment: Moment, places: Sequence[Place], sights: Sequence[Sight | None]
+) -> None:
     """Go on to a newer frame, where each object is at its place and is seen there, or nearly there."""
     for each, place, sight in zip(objects, places, sights, strict=True):
         if sight is None:
@@ -72,7 +82,9 @@ def catch_up(objects: Sequence[Followed], now: Moment) -> None:
     """Carry newer answers of the segmenter on towards the newest frame: some steps in each frame, so that none has to wait long."""
     ways = {each: each.still_to_come for each in objects if each.coming is not None}
     for seq in sorted({seq for way in ways.values() for seq in way})[:_STEPS_A_FRAME]:
-        _come_closer([(each, each.coming, way[seq]) for each, way in ways.items() if each.coming is not None and seq in way])
+        _come_closer(
+            [(each, each.coming, way[seq]) for each, way in ways.items() if each.coming is not None and seq in way]
+        )
     for each, way in ways.items():
         if each.coming is not None and each.coming.seq >= max(way, default=each.coming.seq):
             each.arrives(each.coming, now)
@@ -100,7 +112,9 @@ def _carried_on(masks: Sequence[Carried | None], flows: Flow) -> list[Carried | 
 
 def odds_of_objects(objects: Sequence[Followed]) -> list[Plane | None]:
     """For each pixel of each object's newest look, the logarithm of the odds that it is the object's; None where nothing is known."""
-    carrying = [(each, each.carried, each.seen) for each in objects if each.carried is not None and each.seen is not None]
+    carrying = [
+        (each, each.carried, each.seen) for each in objects if each.carried is not None and each.seen is not None
+    ]
     odds: Iterator[Plane] = iter(())
     if carrying:
         looks = [seen for _, _, seen in carrying]

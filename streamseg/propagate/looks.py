@@ -129,7 +129,9 @@ def expected_flow(before: Window, after: Window, motion: Motion, side: int) -> F
     along = (np.arange(side, dtype=np.float32) + np.float32(0.5)) / np.float32(side)
     expected = np.empty((side, side, 2), np.float32)
     expected[..., 0] = (after.left - before.left - motion[0]) / before.width + along * (after.width / before.width - 1)
-    expected[..., 1] = ((after.top - before.top - motion[1]) / before.height + along * (after.height / before.height - 1))[:, None]
+    expected[..., 1] = (
+        (after.top - before.top - motion[1]) / before.height + along * (after.height / before.height - 1)
+    )[:, None]
     return expected
 
 

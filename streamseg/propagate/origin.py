@@ -76,7 +76,9 @@ def remember(image: Image, box: Box, mask: Mask, opinion: Plane | None = None) -
     return Origin(np.rint(planes * 255).astype(np.uint8), appearance)
 
 
-def remember_all(image: Image, boxes: Sequence[Box], masks: Sequence[Mask | None], refine: Refine | None = None) -> list[Origin | None]:
+def remember_all(
+    image: Image, boxes: Sequence[Box], masks: Sequence[Mask | None], refine: Refine | None = None
+) -> list[Origin | None]:
     """Remember the objects of a frame as `remember` does, each with what the small segmenter says of it; None for one without a mask."""
     known = [(box, mask) for box, mask in zip(boxes, masks, strict=True) if mask is not None]
     opinions = [None] * len(known) if refine is None else refine(image, [box for box, _ in known])

@@ -58,7 +58,8 @@ def _over(drawn: Drawn, region: Window) -> Plane:
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(
-        cv2.warpAffine(drawn.odds, matrix, (region.width, region.height), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32
+        cv2.warpAffine(drawn.odds, matrix, (region.width, region.height), flags=flags, borderMode=cv2.BORDER_REPLICATE),
+        np.float32,
     )
 
 

@@ -52,7 +52,9 @@ def _along(side: int, of_side: int) -> Plane:
 
 def resized(planes: Sequence[Plane] | Plane, side: int) -> Plane:
     """Squares in another resolution."""
-    return np.stack([np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR), np.float32) for plane in planes])
+    return np.stack(
+        [np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR), np.float32) for plane in planes]
+    )
 
 
 def enlarged(planes: Plane, side: int) -> Plane:

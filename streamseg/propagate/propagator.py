@@ -67,7 +67,9 @@ class Propagator:
         self._waiting: list[Learnt] = []
         self._shape: tuple[int, ...] = ()
         self._newest: tuple[Moment, Image] | None = None
-        self._foreseen: dict[tuple[int, int], dict[Followed, Sight | None]] = {}  # of one frame: by its number and the squares' side
+        self._foreseen: dict[
+            tuple[int, int], dict[Followed, Sight | None]
+        ] = {}  # of one frame: by its number and the squares' side
 
     def learn(self, learnt: Sequence[Learnt]) -> None:
         """Take in the segmenter's answers for a frame, be it older than the newest or about to come."""
@@ -82,7 +84,14 @@ class Propagator:
         if self._newest is None or image.shape != self._shape:
             return
         side = _side(len(self._followed))
-        sights = see(self._followed, moment.seq, image, [self._expected(each, moment) for each in self._followed], side, self._finder)
+        sights = see(
+            self._followed,
+            moment.seq,
+            image,
+            [self._expected(each, moment) for each in self._followed],
+            side,
+            self._finder,
+        )
         self._foreseen = {(moment.seq, side): dict(zip(self._followed, sights, strict=True))}
 
     def follow(
@@ -107,7 +116,10 @@ class Propagator:
         newest = moment if self._newest is None else self._newest[0]
         answered = detections is not None
         if detections is None:
-            detections, found_on = [followed.detection for followed in self._followed if followed.missed == 0], newest.seq
+            detections, found_on = (
+                [followed.detection for followed in self._followed if followed.missed == 0],
+                newest.seq,
+            )
         found, lost = self._associate(detections, moment.seq if found_on is None else found_on)
         for followed in found:
             followed.missed = followed.missed_answers = 0
@@ -117,7 +129,10 @@ class Propagator:
         if found_on is None or found_on >= moment.seq:
             places = [Place(detection) for detection in detections]
         else:
-            places = [followed.foreseen(detection, found_on, moment.seq) for followed, detection in zip(found, detections, strict=True)]
+            places = [
+                followed.foreseen(detection, found_on, moment.seq)
+                for followed, detection in zip(found, detections, strict=True)
+            ]
         missed = self._missed(lost, newest, moment, places)
         self._let_go([followed for followed in lost if followed not in missed])
         self._followed = [*found, *missed]
@@ -145,7 +160,9 @@ class Propagator:
         if hurried:
             candidates = [each for each in candidates if each.carried is None or not each.certainty]
         candidates = [each for each in candidates if each.certainty or each.frames_unheard >= _HELPLESS_FRAMES]
-        chosen = sorted(candidates, key=lambda each: each.certainty - _UNHEARD * each.frames_unheard)[: self._budget.refined]
+        chosen = sorted(candidates, key=lambda each: each.certainty - _UNHEARD * each.frames_unheard)[
+            : self._budget.refined
+        ]
         if not chosen:
             return
         answers = self._refine(image, [each.detection.xyxy for each in chosen])
@@ -178,8 +195,13 @@ class Propagator:
 
     def _associate(self, detections: Sequence[Detection], found_on: int) -> tuple[list[Followed], list[Followed]]:
         """What is followed, or followed from now on, for each detection of a frame; and what no detection is of."""
-        by_number = {each.detection.tracker_id: each for each in self._followed if each.detection.tracker_id is not None}
-        taken = [by_number.get(detection.tracker_id) if detection.tracker_id is not None else None for detection in detections]
+        by_number = {
+            each.detection.tracker_id: each for each in self._followed if each.detection.tracker_id is not None
+        }
+        taken = [
+            by_number.get(detection.tracker_id) if detection.tracker_id is not None else None
+            for detection in detections
+        ]
         free = [each for each in self._followed if each not in taken]
         found = []
         for detection, followed in zip(detections, taken, strict=True):
@@ -192,7 +214,9 @@ class Propagator:
             found.append(followed)
         return found, free
 
-    def _missed(self, lost: Sequence[Followed], newest: Moment, now: Moment, found: Sequence[Place]) -> dict[Followed, Place]:
+    def _missed(
+        self, lost: Sequence[Followed], newest: Moment, now: Moment, found: Sequence[Place]
+    ) -> dict[Followed, Place]:
         """Those that go on though the detector has missed them, as long as nothing else is where they must be now; and where that is."""
         missed = {}
         for followed in lost:
@@ -210,7 +234,9 @@ class Propagator:
     def _let_go(self, lost: Sequence[Followed]) -> None:
         """Keep what the segmenter said of them: they may come back under their numbers."""
         answers = [learnt for each in lost if (learnt := each.newest_learnt) is not None]
-        self._waiting += [learnt for learnt in answers if learnt.origin is not None and learnt.detection.tracker_id is not None]
+        self._waiting += [
+            learnt for learnt in answers if learnt.origin is not None and learnt.detection.tracker_id is not None
+        ]
 
     def _hand_out(self, moment: Moment) -> None:
         """Give the answers of the segmenter to those they are about; what finds nobody waits until it is too old."""
@@ -232,7 +258,9 @@ class Propagator:
         """Whom an answer is about: objects may have moved since, and have been given other numbers."""
         detection, seq = learnt.detection, learnt.moment.seq
         if detection.tracker_id is not None:
-            return next((each for each in self._followed if each.detection_on(seq).tracker_id == detection.tracker_id), None)
+            return next(
+                (each for each in self._followed if each.detection_on(seq).tracker_id == detection.tracker_id), None
+            )
         return _nearest(self._followed, detection, seq)
 
     def _objects(self, moment: Moment) -> list[TrackedObject]:
@@ -259,7 +287,9 @@ class Propagator:
         small = np.stack([thinned(odds) for _, _, odds, _ in known])
         height, width = self._shape[:2]
         drawn = {}
-        for (place, followed, odds, seen), expected, filled in zip(known, expected_ious(small), (small > 0).mean(axis=(1, 2)), strict=True):
+        for (place, followed, odds, seen), expected, filled in zip(
+            known, expected_ious(small), (small > 0).mean(axis=(1, 2)), strict=True
+        ):
             certainty = float(expected) * (1 - _SHARED_MISTAKES * min(1.0, followed.frames_carried / _SHARED_FRAMES))
             if certainty >= _LEAST_EXPECTED_IOU and _fits(float(filled), seen, followed):
                 followed.certainty = certainty
@@ -289,7 +319,9 @@ def _object(followed: Followed, moment: Moment, mask: Mask | None) -> TrackedObj
 def _nearest(candidates: Sequence[Followed], detection: Detection, seq: int) -> Followed | None:
     """The one of the detection's class whose box in its frame it overlaps most, and enough to be the same object."""
     overlaps = [
-        (box_iou(each.detection_on(seq).xyxy, detection.xyxy), each) for each in candidates if each.detection.class_id == detection.class_id
+        (box_iou(each.detection_on(seq).xyxy, detection.xyxy), each)
+        for each in candidates
+        if each.detection.class_id == detection.class_id
     ]
     overlap, nearest = max(overlaps, key=lambda both: both[0], default=(0.0, None))
     return nearest if overlap >= _SAME_OBJECT_IOU else None

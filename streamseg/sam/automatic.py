@@ -85,7 +85,9 @@ class SamAutomaticMaskGenerator:
             UsageError: A number lies outside its range, the grids are not one for each layer, or the output mode is unknown.
         """
         if output_mode not in ("binary_mask", "uncompressed_rle", "coco_rle"):
-            raise UsageError(f"output_mode: {output_mode!r} is unknown; expected 'binary_mask', 'uncompressed_rle' or 'coco_rle'")
+            raise UsageError(
+                f"output_mode: {output_mode!r} is unknown; expected 'binary_mask', 'uncompressed_rle' or 'coco_rle'"
+            )
         self._sam = Sam(model)
         self._output_mode = output_mode
         self._options = AutomaticOptions(

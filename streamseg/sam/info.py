@@ -98,7 +98,9 @@ def parameter_table() -> tuple[ModelInfo, ...]:
 
 def as_rich_table(models: tuple[ModelInfo, ...]) -> Table:
     """The counts as a table for a terminal, below each model's what was published of it, and at the end why that differs."""
-    explained = [f"{model.architecture}: {model.published.explanation}" for model in models if model.published is not None]
+    explained = [
+        f"{model.architecture}: {model.published.explanation}" for model in models if model.published is not None
+    ]
     table = Table(title="Parameters", caption="\n".join(explained) or None, caption_justify="left")
     table.add_column("model", no_wrap=True)
     for heading in ("image encoder", "prompt encoder", "mask decoder", "total"):

@@ -74,7 +74,10 @@ class SamModel(SamNetwork):
             UsageError: A picture or its prompts have the wrong shapes.
         """
         features = self.encode(torch.stack([self.preprocess(given["image"]) for given in batched_input]))
-        return [self._answer(given, own[None], multimask=multimask_output) for given, own in zip(batched_input, features, strict=True)]
+        return [
+            self._answer(given, own[None], multimask=multimask_output)
+            for given, own in zip(batched_input, features, strict=True)
+        ]
 
     def preprocess(self, x: Tensor) -> Tensor:
         """Resized RGB pictures, shape (..., 3, height, width), levels 0 to 255, normalised and padded to (..., 3, 1024, 1024).
@@ -101,7 +104,11 @@ class SamModel(SamNetwork):
 
     def _answer(self, given: PromptedImage, features: Tensor, *, multimask: bool) -> ImageMasks:
         prompts = prompts_of(
-            given.get("point_coords"), given.get("point_labels"), given.get("boxes"), given.get("mask_inputs"), self.device
+            given.get("point_coords"),
+            given.get("point_labels"),
+            given.get("boxes"),
+            given.get("mask_inputs"),
+            self.device,
         )
         prediction = self.predict(features, prompts, multimask=multimask)
         height, width = given["image"].shape[-2:]
@@ -113,7 +120,9 @@ class SamModel(SamNetwork):
         }
 
 
-def prompts_of(points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, masks: Tensor | None, device: torch.device) -> Prompts:
+def prompts_of(
+    points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, masks: Tensor | None, device: torch.device
+) -> Prompts:
     """Prompts in pixels of the resized picture, shapes as in `PromptedImage`; one earlier mask serves any number of objects.
 
     Raises:
@@ -125,13 +134,20 @@ def prompts_of(points: Tensor | None, labels: Tensor | None, boxes: Tensor | Non
         raise UsageError(
             f"points must have the shape (batch, points, 2) and labels (batch, points), not {tuple(points.shape)} and {tuple(labels.shape)}"
         )
-    if labels is not None and not torch.isin(labels, torch.tensor([NO_POINT, BACKGROUND_POINT, FOREGROUND_POINT]).to(labels)).all():
-        raise UsageError(f"labels must be 1 (on the object), 0 (off it) or -1 (no point), not {sorted(set(labels.flatten().tolist()))}")
+    if (
+        labels is not None
+        and not torch.isin(labels, torch.tensor([NO_POINT, BACKGROUND_POINT, FOREGROUND_POINT]).to(labels)).all()
+    ):
+        raise UsageError(
+            f"labels must be 1 (on the object), 0 (off it) or -1 (no point), not {sorted(set(labels.flatten().tolist()))}"
+        )
     if boxes is not None and (boxes.ndim < 2 or boxes.shape[-1] != 4):
         raise UsageError(f"boxes must have the shape (batch, 4), not {tuple(boxes.shape)}")
     if masks is not None and masks.shape[1:] != (1, INPUT_SIZE // 4, INPUT_SIZE // 4):
         raise UsageError(f"earlier masks must be logits of the shape (batch, 1, 256, 256), not {tuple(masks.shape)}")
-    points, labels, boxes, masks = (None if given is None else given.to(device, torch.float32) for given in (points, labels, boxes, masks))
+    points, labels, boxes, masks = (
+        None if given is None else given.to(device, torch.float32) for given in (points, labels, boxes, masks)
+    )
     boxes = None if boxes is None else boxes.reshape(-1, 4)
     batch = next((len(given) for given in (points, boxes) if given is not None), 1)
     if masks is not None and len(masks) == 1:

@@ -44,7 +44,12 @@ class ObjectPrompts:
 
     @classmethod
     def read(
-        cls, *, points: Loose | None = None, labels: Loose | None = None, bboxes: Loose | None = None, masks: Loose | None = None
+        cls,
+        *,
+        points: Loose | None = None,
+        labels: Loose | None = None,
+        bboxes: Loose | None = None,
+        masks: Loose | None = None,
     ) -> Self | None:
         """Understand prompts as Ultralytics documents them; None where nothing is asked for.
 
@@ -83,12 +88,16 @@ class ObjectPrompts:
         limits = np.array((size[1], size[0]))
         for box in () if self.boxes is None else self.boxes:
             if not ((box[:2] < limits) & (box[2:] > 0)).all():
-                raise UsageError(f"the box {_text(box)} lies outside the picture, {size[1]}x{size[0]}; expected pixels of the picture")
+                raise UsageError(
+                    f"the box {_text(box)} lies outside the picture, {size[1]}x{size[0]}; expected pixels of the picture"
+                )
         if self.points is None or self.labels is None:
             return
         for point in self.points[self.labels >= 0]:
             if not ((point >= 0) & (point <= limits)).all():
-                raise UsageError(f"the point {_text(point)} lies outside the picture, {size[1]}x{size[0]}; expected pixels of the picture")
+                raise UsageError(
+                    f"the point {_text(point)} lies outside the picture, {size[1]}x{size[0]}; expected pixels of the picture"
+                )
 
     def on(self, embedding: ImageEmbedding) -> Prompts:
         """The same for the network, on the picture that was encoded."""
@@ -112,7 +121,11 @@ def _labels(given: Loose | None, points: NDArray[np.float64]) -> NDArray[np.int6
         return np.ones(points.shape[:2], np.int64)
     labels = _numbers("labels", given)
     objects, each = points.shape[:2]
-    fits = labels.shape == (objects, each) or (each == 1 and labels.shape == (objects,)) or (objects == each == labels.size == 1)
+    fits = (
+        labels.shape == (objects, each)
+        or (each == 1 and labels.shape == (objects,))
+        or (objects == each == labels.size == 1)
+    )
     if not fits:
         expected = f"({objects}, {each})" if each > 1 else f"({objects},)"
         raise UsageError(f"labels must have the shape {expected}, one for each point, not {labels.shape}")
@@ -127,10 +140,14 @@ def _boxes(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     if boxes.ndim == 1:
         boxes = boxes[None]
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise UsageError(f"bboxes must have the shape (4,) or (objects, 4), left, top, right, bottom, not {boxes.shape}")
+        raise UsageError(
+            f"bboxes must have the shape (4,) or (objects, 4), left, top, right, bottom, not {boxes.shape}"
+        )
     for box in boxes:
         if not (box[:2] < box[2:]).all():
-            raise UsageError(f"the box {_text(box)} has no area; expected left, top, right, bottom with left < right and top < bottom")
+            raise UsageError(
+                f"the box {_text(box)} has no area; expected left, top, right, bottom with left < right and top < bottom"
+            )
     return boxes
 
 
@@ -140,7 +157,9 @@ def _masks(masks: NDArray[np.float64]) -> NDArray[np.float32]:
     if masks.ndim == 3:
         masks = masks[:, None]
     if masks.ndim != 4 or masks.shape[1:] != (1, *LOGITS_SIZE):
-        raise UsageError(f"masks must be the logits of an earlier answer, one (256, 256) for each object, not {masks.shape}")
+        raise UsageError(
+            f"masks must be the logits of an earlier answer, one (256, 256) for each object, not {masks.shape}"
+        )
     return masks.astype(np.float32)
 
 

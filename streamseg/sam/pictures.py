@@ -41,7 +41,9 @@ def pictures(source: Picture | Sequence[Picture]) -> Iterator[Image]:
         for one in source:
             yield from pictures(one)
     else:
-        raise SourceError(f"{type(source).__name__} is no kind of picture; give a path, an array, a picture of Pillow's or a list")
+        raise SourceError(
+            f"{type(source).__name__} is no kind of picture; give a path, an array, a picture of Pillow's or a list"
+        )
 
 
 def _from_array(array: NDArray[Any]) -> Image:
@@ -49,11 +51,15 @@ def _from_array(array: NDArray[Any]) -> Image:
     if array.dtype != np.uint8 or array.size == 0 or not (grey or (array.ndim == 3 and array.shape[2] in (3, 4))):
         expected = "(height, width, 3) BGR, (height, width, 4) BGRA or (height, width) grey"
         raise SourceError(f"an array of {array.dtype}{array.shape} is no picture; expected uint8 of shape {expected}")
-    return np.asarray(cv2.cvtColor(array, cv2.COLOR_GRAY2BGR), np.uint8) if grey else np.ascontiguousarray(array[..., :3])
+    return (
+        np.asarray(cv2.cvtColor(array, cv2.COLOR_GRAY2BGR), np.uint8) if grey else np.ascontiguousarray(array[..., :3])
+    )
 
 
 def _from_pillow(image: PilImage.Image) -> Image:
     # Pillow cuts these off at 255 instead of scaling them.
     if image.mode.startswith(("I", "F")):
-        raise SourceError(f"a picture of Pillow's in mode {image.mode!r} has more than 8 bits; convert it to 'RGB' or 'L' first")
+        raise SourceError(
+            f"a picture of Pillow's in mode {image.mode!r} has more than 8 bits; convert it to 'RGB' or 'L' first"
+        )
     return np.ascontiguousarray(np.asarray(image.convert("RGB"), np.uint8)[..., ::-1])

@@ -57,7 +57,9 @@ class SamPredictor:
             raise UsageError(f"image_format: {image_format!r} is unknown; expected 'RGB' or 'BGR'")
         resized = self.transform.apply_image(image)
         pixels = np.ascontiguousarray(resized if image_format == self.model.image_format else resized[..., ::-1])
-        self.set_torch_image(torch.as_tensor(pixels, device=self.device).permute(2, 0, 1)[None], (image.shape[0], image.shape[1]))
+        self.set_torch_image(
+            torch.as_tensor(pixels, device=self.device).permute(2, 0, 1)[None], (image.shape[0], image.shape[1])
+        )
 
     @torch.no_grad()
     def set_torch_image(self, transformed_image: Tensor, original_image_size: Size) -> None:
@@ -73,7 +75,9 @@ class SamPredictor:
         longer_side = self.transform.target_length
         shape = tuple(transformed_image.shape)
         if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != longer_side:
-            raise UsageError(f"the image must have the shape (1, 3, height, width) and a longer side of {longer_side}, not {shape}")
+            raise UsageError(
+                f"the image must have the shape (1, 3, height, width) and a longer side of {longer_side}, not {shape}"
+            )
         self.reset_image()
         self.features = self.model.encode(self.model.preprocess(transformed_image.to(self.device)))
         self.original_size = (original_image_size[0], original_image_size[1])
@@ -108,11 +112,15 @@ class SamPredictor:
             UsageError: The prompts have the wrong shapes.
         """
         size = self._embedding().original_size
-        points = None if point_coords is None else torch.as_tensor(self.transform.apply_coords(point_coords, size))[None]
+        points = (
+            None if point_coords is None else torch.as_tensor(self.transform.apply_coords(point_coords, size))[None]
+        )
         labels = None if point_labels is None else torch.as_tensor(np.asarray(point_labels))[None]
         boxes = None if box is None else torch.as_tensor(self.transform.apply_boxes(box, size))
         if boxes is not None and len(boxes) != 1:
-            raise UsageError(f"box: {len(boxes)} boxes were given; expected one (4 numbers); predict_torch takes several")
+            raise UsageError(
+                f"box: {len(boxes)} boxes were given; expected one (4 numbers); predict_torch takes several"
+            )
         earlier = None if mask_input is None else torch.as_tensor(np.asarray(mask_input))[None]
         masks, iou, low_res = self.predict_torch(points, labels, boxes, earlier, multimask_output, return_logits)
         return masks[0].numpy(force=True), iou[0].numpy(force=True), low_res[0].numpy(force=True)
@@ -149,7 +157,11 @@ class SamPredictor:
         prompts = prompts_of(point_coords, point_labels, boxes, mask_input, self.device)
         prediction = Sam(self.model).predict(embedding, prompts, multimask=multimask_output)
         logits = embedding.restore(prediction.logits)
-        return logits if return_logits else logits > self.model.mask_threshold, prediction.predicted_iou, prediction.logits
+        return (
+            logits if return_logits else logits > self.model.mask_threshold,
+            prediction.predicted_iou,
+            prediction.logits,
+        )
 
     def get_image_embedding(self) -> Tensor:
         """What the network remembers of the picture, shape (1, 256, 64, 64).

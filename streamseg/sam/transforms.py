@@ -58,7 +58,9 @@ class ResizeLongestSide:
         """As `apply_coords`, of a tensor; float32."""
         _check_last_axis(tuple(coords.shape), 2, "points")
         height, width = resized_size((original_size[0], original_size[1]), self.target_length)
-        scale = torch.tensor((width / original_size[1], height / original_size[0]), dtype=torch.float32, device=coords.device)
+        scale = torch.tensor(
+            (width / original_size[1], height / original_size[0]), dtype=torch.float32, device=coords.device
+        )
         return coords.to(torch.float32) * scale
 
     def apply_boxes_torch(self, boxes: Tensor, original_size: Size) -> Tensor:

@@ -66,13 +66,17 @@ def check_job(job: SegmentJob) -> None:
     names: dict[str, Path] = {}
     for image in job.images:
         if image.stem in names:
-            raise UsageError(f"{names[image.stem]} and {image} would both be written to {job.folder(image)}; segment them one by one")
+            raise UsageError(
+                f"{names[image.stem]} and {image} would both be written to {job.folder(image)}; segment them one by one"
+            )
         names[image.stem] = image
     for folder in map(job.folder, job.images):
         if folder.exists() and not job.overwrite:
             raise OutputExistsError(f"{folder} exists; name another --output, or allow replacing it with -y")
         if folder.exists() and not (folder / RECORDS).is_file():
-            raise OutputExistsError(f"{folder} exists and holds no {RECORDS}, so it is not replaced; name another --output")
+            raise OutputExistsError(
+                f"{folder} exists and holds no {RECORDS}, so it is not replaced; name another --output"
+            )
     for image in job.images:
         height, width = read_image(image).shape[:2]
         for prompts in () if isinstance(job.wanted, AutomaticOptions) else job.wanted:

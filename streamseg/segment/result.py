@@ -184,7 +184,9 @@ def _record(image_name: str, image: Image, answer: Answer) -> ImageRecord:
         )
         for one in answer.found
     ]
-    return ImageRecord(image=image_name, width=width, height=height, model=answer.model, prompts=answer.prompts, masks=masks)
+    return ImageRecord(
+        image=image_name, width=width, height=height, model=answer.model, prompts=answer.prompts, masks=masks
+    )
 
 
 def _write_picture(path: Path, picture: Image) -> None:

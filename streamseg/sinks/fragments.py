@@ -65,7 +65,9 @@ def fragment(sequence: int, time: int, duration: int, packet: bytes, keyframe: b
     track_time = _box(b"tfdt", struct.pack(">IQ", 1 << 24, time))
     movie_header = _box(b"mfhd", struct.pack(">II", 0, sequence))
     offset = 8 + len(movie_header) + 8 + len(track_header) + len(track_time) + _TRUN_LENGTH + 8
-    run = _box(b"trun", struct.pack(">IIIIII", _DURATION_SIZE_FLAGS_AND_OFFSET, 1, offset, duration, len(sample), flags))
+    run = _box(
+        b"trun", struct.pack(">IIIIII", _DURATION_SIZE_FLAGS_AND_OFFSET, 1, offset, duration, len(sample), flags)
+    )
     return _box(b"moof", movie_header + _box(b"traf", track_header + track_time + run)) + _box(b"mdat", sample)
 
 

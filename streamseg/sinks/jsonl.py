@@ -39,13 +39,17 @@ class JsonlSink:
         try:
             self._file = path.open("r+b" if resume and path.exists() else "w+b", buffering=0)
         except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}; give another file for the records") from error
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}; give another file for the records"
+            ) from error
         if resume:
             try:
                 self.last_seq = self._continue()
             except (msgspec.MsgspecError, UnicodeError, OSError) as error:
                 self._file.close()
-                raise UsageError(f"{path} cannot be continued: its last line is not a record ({error}); give another file") from error
+                raise UsageError(
+                    f"{path} cannot be continued: its last line is not a record ({error}); give another file"
+                ) from error
         self._resumed_at = self.last_seq
 
     def write(self, result: Result) -> None:
@@ -73,7 +77,9 @@ class JsonlSink:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
     def _continue(self) -> int | None:

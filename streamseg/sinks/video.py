@@ -98,7 +98,9 @@ class VideoSink:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
     def _continue(self) -> None:
@@ -124,9 +126,13 @@ class VideoSink:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            with contextlib.suppress(OSError):  # the error that matters is the first one; a fragment cut short is also skipped on resume
+            with contextlib.suppress(
+                OSError
+            ):  # the error that matters is the first one; a fragment cut short is also skipped on resume
                 self._file.truncate(self._length)
-            raise StageError(f"recording to {self._path} failed: {error.strerror}; free the disk or record elsewhere") from error
+            raise StageError(
+                f"recording to {self._path} failed: {error.strerror}; free the disk or record elsewhere"
+            ) from error
         self._length += len(data)
 
 
@@ -157,7 +163,9 @@ class _Encoder:
             self._stream = self._add_stream(width, height)
             self._container.start_encoding()
         except (av.FFmpegError, ValueError) as error:
-            raise StageError(f"PyAV cannot encode H.264 at {width}x{height}: {error}; install PyAV's wheel, which has libx264") from error
+            raise StageError(
+                f"PyAV cannot encode H.264 at {width}x{height}: {error}; install PyAV's wheel, which has libx264"
+            ) from error
         self._width, self._height = width, height
         self.header = header.getvalue()
 

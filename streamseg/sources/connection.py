@@ -144,7 +144,9 @@ def start(connect: Callable[[], Opened], options: SourceOptions, stop: threading
         except concurrent.futures.TimeoutError:
             continue
     opening.add_done_callback(_discard)
-    raise SourceError(f"{name} gave no picture within {options.start_timeout:g} s; check the address, and that the camera is on and free")
+    raise SourceError(
+        f"{name} gave no picture within {options.start_timeout:g} s; check the address, and that the camera is on and free"
+    )
 
 
 def _fulfil(opening: concurrent.futures.Future[Started], connect: Callable[[], Opened], options: SourceOptions) -> None:

@@ -107,8 +107,16 @@ class CrossingScene:
         scale = _NEARER ** math.sin(sprite.nearness[0] * seq + sprite.nearness[1])
         cosine, sine = scale * math.cos(sprite.turn * seq), scale * math.sin(sprite.turn * seq)
         turned = sprite.outline @ np.array([[cosine, sine], [-sine, cosine]]) + (sprite.x.at(seq), sprite.y.at(seq))
-        (left, top), (right, bottom) = np.floor(turned.min(axis=0)).astype(int), np.ceil(turned.max(axis=0)).astype(int) + 1
-        left, top, right, bottom = max(left, 0), max(top, 0), min(right, self.options.width), min(bottom, self.options.height)
+        (left, top), (right, bottom) = (
+            np.floor(turned.min(axis=0)).astype(int),
+            np.ceil(turned.max(axis=0)).astype(int) + 1,
+        )
+        left, top, right, bottom = (
+            max(left, 0),
+            max(top, 0),
+            min(right, self.options.width),
+            min(bottom, self.options.height),
+        )
         bits = np.zeros((bottom - top, right - left), np.uint8)
         corners = np.round((turned - (left, top)) * 2**_FIXED_POINT).astype(np.int32)
         cv2.fillPoly(bits, [corners], 1, shift=_FIXED_POINT)

@@ -47,7 +47,11 @@ def list_devices(
 
 
 def _linux_devices(sysfs: Path, offered: Callable[[Path], tuple[str, ...]]) -> list[CameraDevice]:
-    nodes = [(int(node.name.removeprefix("video")), node) for node in sysfs.glob("video*") if node.name.removeprefix("video").isdecimal()]
+    nodes = [
+        (int(node.name.removeprefix("video")), node)
+        for node in sysfs.glob("video*")
+        if node.name.removeprefix("video").isdecimal()
+    ]
     cameras: list[CameraDevice] = []
     for number, node in sorted(nodes):
         device = f"/dev/{node.name}"

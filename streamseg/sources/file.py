@@ -40,7 +40,9 @@ class FileSource:
             rate = stream.average_rate or stream.guessed_rate
             if next(self._decode(container, stream), None) is None:
                 raise SourceError(f"{self._path} has no frame that can be decoded; is the file complete?")
-            self.info = SourceInfo(description=str(self._path), fps=float(rate) if rate else None, frame_count=stream.frames or None)
+            self.info = SourceInfo(
+                description=str(self._path), fps=float(rate) if rate else None, frame_count=stream.frames or None
+            )
 
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame]:
         """Yield the frames from number `start` on; packets that cannot be decoded are passed over."""
@@ -104,4 +106,6 @@ class FileSource:
                 unreadable += 1
             except av.FFmpegError as error:
                 raise SourceError(f"{self._path} cannot be read further: {error.strerror}") from error
-        raise SourceError(f"{self._path} is damaged: reading on failed {UNREADABLE_LIMIT} times; repair or re-encode it")
+        raise SourceError(
+            f"{self._path} is damaged: reading on failed {UNREADABLE_LIMIT} times; repair or re-encode it"
+        )

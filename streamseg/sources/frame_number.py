@@ -34,7 +34,9 @@ def write_number(image: Image, number: int) -> None:
 def read_number(image: Image) -> int | None:
     """The number in a frame, also in one that was compressed or resized; None where there is none."""
     height, width = corner(image.shape[0], image.shape[1])
-    means: NDArray[np.float64] = image[:height, :width].reshape(2, height // 2, BITS, width // BITS, 3).mean(axis=(1, 3, 4))
+    means: NDArray[np.float64] = (
+        image[:height, :width].reshape(2, height // 2, BITS, width // BITS, 3).mean(axis=(1, 3, 4))
+    )
     differences = means[0] - means[1]
     if np.abs(differences).min() < _LEAST_CONTRAST:
         return None

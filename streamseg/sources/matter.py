@@ -18,7 +18,10 @@ _CORNERS = 72
 def outlined(chance: np.random.Generator, half_height: float, half_width: float) -> NDArray[np.float64]:
     """An ellipse with a few bulges and dents: its corners around the origin, x and y, shape (points, 2)."""
     angles = np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)
-    bulges = sum(chance.uniform(0.3, 1.0) * 0.22 / wave * np.sin(wave * angles + chance.uniform(0, 2 * math.pi)) for wave in range(2, 7))
+    bulges = sum(
+        chance.uniform(0.3, 1.0) * 0.22 / wave * np.sin(wave * angles + chance.uniform(0, 2 * math.pi))
+        for wave in range(2, 7)
+    )
     radius = 1 + bulges
     return np.stack((half_width * radius * np.cos(angles), half_height * radius * np.sin(angles)), axis=1)
 
@@ -36,8 +39,12 @@ def textured(chance: np.random.Generator, height: int, width: int, *, contrast: 
     cells = 2
     while cells <= max(height, width):
         rows, columns = (max(2, cells * side // max(height, width)) for side in (height, width))
-        patches = (chance.standard_normal((rows, columns, 1)) + _COLOURED * chance.standard_normal((rows, columns, 3))).astype(np.float32)
-        light += contrast * cells**-0.4 * np.asarray(cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC))
+        patches = (
+            chance.standard_normal((rows, columns, 1)) + _COLOURED * chance.standard_normal((rows, columns, 3))
+        ).astype(np.float32)
+        light += (
+            contrast * cells**-0.4 * np.asarray(cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC))
+        )
         cells *= 2
     texture: Image = np.clip(light, 0, 255).astype(np.uint8)
     return texture

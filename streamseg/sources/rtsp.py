@@ -93,7 +93,9 @@ class RtspSource(LiveSource):
         stream = answer.streams.video[0]
         context = stream.codec_context
         rate = stream.average_rate or stream.guessed_rate
-        description = f"{self._address.shown} ({context.name} {context.width}x{context.height} over {self._options.transport})"
+        description = (
+            f"{self._address.shown} ({context.name} {context.width}x{context.height} over {self._options.transport})"
+        )
         return Opened(answer, SourceInfo(description=description, fps=float(rate) if rate else None))
 
     def _resolve(self) -> None:
@@ -130,12 +132,20 @@ class RtspSource(LiveSource):
         shown = self._address.shown
         # FFmpeg reports a time-out while it waits for an answer as invalid data.
         if after_s >= 0.9 * self._options.start_timeout:
-            return SourceError(f"{shown} did not answer within {self._options.start_timeout:g} s; check the address and the network")
+            return SourceError(
+                f"{shown} did not answer within {self._options.start_timeout:g} s; check the address and the network"
+            )
         match error:
             case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
-                return SourceRefusedError(f"{shown} refused the user name or password; check username and password_file")
+                return SourceRefusedError(
+                    f"{shown} refused the user name or password; check username and password_file"
+                )
             case av.error.HTTPNotFoundError():
                 return SourceError(f"{shown}: the camera has no such stream (404); check the path")
             case av.error.ConnectionRefusedError():
-                return SourceError(f"{shown} refused the connection; check the address and the port, and that RTSP is switched on")
-        return SourceError(f"{shown} could not be opened ({error.strerror}); check the address and the port, or try the other transport")
+                return SourceError(
+                    f"{shown} refused the connection; check the address and the port, and that RTSP is switched on"
+                )
+        return SourceError(
+            f"{shown} could not be opened ({error.strerror}); check the address and the port, or try the other transport"
+        )

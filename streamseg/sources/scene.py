@@ -45,7 +45,9 @@ class SceneOptions:
         """
         path, _, query = url.partition("?")
         if path.rstrip("/").lower() != "synthetic:":
-            raise SourceError(f"{url!r} cannot be read; expected synthetic:?size=640x480&fps=30&frames=120&seed=1&objects=2")
+            raise SourceError(
+                f"{url!r} cannot be read; expected synthetic:?size=640x480&fps=30&frames=120&seed=1&objects=2"
+            )
         scene = cls()
         for key, text in parse_qsl(query, keep_blank_values=True):
             match key:
@@ -63,7 +65,9 @@ class SceneOptions:
                 case "objects":
                     scene = replace(scene, objects=_whole(key, text, 0, 32))
                 case _:
-                    raise SourceError(f"synthetic: has no key {key!r}; it knows scene, size, fps, frames, seed and objects")
+                    raise SourceError(
+                        f"synthetic: has no key {key!r}; it knows scene, size, fps, frames, seed and objects"
+                    )
         return scene
 
 

@@ -55,7 +55,9 @@ class SyntheticScene:
         self.options = options
         chance = np.random.default_rng(options.seed)
         self._radius = RADIUS * min(options.width, options.height) / max(1.0, math.sqrt(options.objects / 3))
-        self._background = _texture(chance, options.height, options.width, BACKGROUND, coarse=options.height / 12, contrast=20.0)
+        self._background = _texture(
+            chance, options.height, options.width, BACKGROUND, coarse=options.height / 12, contrast=20.0
+        )
         self._movers = [self._mover(chance, number) for number in range(options.objects)]
 
     def render(self, seq: int) -> Image:
@@ -85,7 +87,12 @@ class SyntheticScene:
             outline=radius * _outline(CLASS_NAMES[number % len(CLASS_NAMES)]),
             texture=np.asarray(cv2.cvtColor(surface, cv2.COLOR_BGR2BGRA), np.uint8),
             x=Track(margin, right, chance.uniform(0, 2 * (right - margin)), step * chance.uniform(0.8, 1.2)),
-            y=Track(low, max(high, low + 1), chance.uniform(0, 2 * max(high - low, 1)), 0.3 * step * chance.uniform(0.5, 1.5)),
+            y=Track(
+                low,
+                max(high, low + 1),
+                chance.uniform(0, 2 * max(high - low, 1)),
+                0.3 * step * chance.uniform(0.5, 1.5),
+            ),
             turn=TURN / options.fps * (1 if number % 2 else -1),
         )
 
@@ -126,11 +133,19 @@ def _outline(class_name: str) -> Outline:
 
 
 def _texture(
-    chance: np.random.Generator, height: int, width: int, colour: tuple[int, int, int], *, coarse: float, contrast: float
+    chance: np.random.Generator,
+    height: int,
+    width: int,
+    colour: tuple[int, int, int],
+    *,
+    coarse: float,
+    contrast: float,
 ) -> Image:
     """A colour under patches of light and shade, about `coarse` pixels wide, and a fine grain."""
     rows, columns = max(2, round(height / coarse)), max(2, round(width / coarse))
-    shade = cv2.resize(chance.standard_normal((rows, columns)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    shade = cv2.resize(
+        chance.standard_normal((rows, columns)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
     grain = chance.standard_normal((height, width)).astype(np.float32)
     light = contrast * np.asarray(shade) + 0.3 * contrast * grain
     texture: Image = np.clip(light[:, :, None] + np.array(colour, dtype=np.float32), 0, 255).astype(np.uint8)

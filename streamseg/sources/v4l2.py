@@ -49,7 +49,9 @@ def offered(device: Path, ioctl: Ioctl | None = None) -> tuple[str, ...]:
 
 
 def _offers(handle: int, ask: Ioctl) -> Iterator[str]:
-    for _index, _type, _flags, _description, code, *_rest in _answers(ask, handle, ENUM_FORMATS, _FORMAT, (VIDEO_CAPTURE, 0, b"", 0)):
+    for _index, _type, _flags, _description, code, *_rest in _answers(
+        ask, handle, ENUM_FORMATS, _FORMAT, (VIDEO_CAPTURE, 0, b"", 0)
+    ):
         fourcc = code.to_bytes(4, "little").decode("ascii", "replace").strip()
         name = _NAMES.get(fourcc, fourcc.lower())
         for _index, _code, kind, *sides in _answers(ask, handle, ENUM_SIZES, _SIZE, (code,)):
@@ -66,7 +68,9 @@ def _rates(handle: int, ask: Ioctl, code: int, width: int, height: int) -> Itera
             yield round(denominator / numerator, 2)
 
 
-def _answers(ask: Ioctl, handle: int, request: int, layout: struct.Struct, question: tuple[int | bytes, ...]) -> Iterator[tuple[Any, ...]]:
+def _answers(
+    ask: Ioctl, handle: int, request: int, layout: struct.Struct, question: tuple[int | bytes, ...]
+) -> Iterator[tuple[Any, ...]]:
     """Ask for number 0, 1, 2 and so on until the driver has no more."""
     fields = len(layout.unpack(bytes(layout.size)))
     for index in range(256):

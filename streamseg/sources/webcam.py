@@ -69,7 +69,9 @@ def camera_system(platform: str) -> CameraSystem:
     return {"darwin": MACOS, "win32": WINDOWS}.get(platform, LINUX)
 
 
-def open_device(device: str, input_format: str, options: dict[str, str], timeout: tuple[float, float]) -> InputContainer:
+def open_device(
+    device: str, input_format: str, options: dict[str, str], timeout: tuple[float, float]
+) -> InputContainer:
     """Open a real device."""
     return av.open(device, format=input_format, options=options, timeout=timeout)
 
@@ -100,10 +102,15 @@ class WebcamSource(LiveSource):
         for choice in self._choices():
             try:
                 container = self._opener(
-                    device, self._system.input_format, dict(choice), (self._options.start_timeout, self._options.timeout)
+                    device,
+                    self._system.input_format,
+                    dict(choice),
+                    (self._options.start_timeout, self._options.timeout),
                 )
             except av.FFmpegError as error:
-                refusal = refusal or SourceError(f"camera {self._camera} cannot be opened ({error.strerror}); {LISTING}")
+                refusal = refusal or SourceError(
+                    f"camera {self._camera} cannot be opened ({error.strerror}); {LISTING}"
+                )
                 self._give_up(error)
                 continue
             return Opened(container, self._describe(device, container))

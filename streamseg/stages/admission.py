@@ -40,7 +40,9 @@ class Admission:
         """Decide on everybody who has knocked since."""
         while True:
             try:
-                version, request, _domain, address, _identity, mechanism, *credentials = self.socket.recv_multipart(zmq.NOBLOCK)
+                version, request, _domain, address, _identity, mechanism, *credentials = self.socket.recv_multipart(
+                    zmq.NOBLOCK
+                )
             except zmq.Again:
                 return
             key = z85.encode(credentials[0]) if mechanism == b"CURVE" else b""
@@ -55,4 +57,8 @@ class Admission:
         # A refused subscriber knocks again and again, and somebody may come with ever new keys.
         if key not in self._refused and len(self._refused) < _LOGGED_KEYS:
             self._refused.add(key)
-            _log.warning("a subscriber at %s was refused: its key %s is not in publish.curve.allow", address.decode(), key.decode())
+            _log.warning(
+                "a subscriber at %s was refused: its key %s is not in publish.curve.allow",
+                address.decode(),
+                key.decode(),
+            )

@@ -50,7 +50,9 @@ class Attention:
         for detection, answer in zip(detections, answers, strict=True):
             if detection.tracker_id is not None:
                 self._answered[detection.tracker_id] = Answered(detection.xyxy, t_ns, certainty(answer, detection.xyxy))
-        self._answered = {number: known for number, known in self._answered.items() if t_ns - known.t_ns <= self._max_age_ns}
+        self._answered = {
+            number: known for number, known in self._answered.items() if t_ns - known.t_ns <= self._max_age_ns
+        }
 
 
 def time_for_decoding_ns(encoding_ns: int) -> int:

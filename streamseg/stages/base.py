@@ -241,7 +241,9 @@ def _settle(assignment: Assignment, control: ControlWriter) -> None:
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGTTOU"):
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # what a library prints would stop a process in the background of some terminals
+        signal.signal(
+            signal.SIGTTOU, signal.SIG_IGN
+        )  # what a library prints would stop a process in the background of some terminals
     setproctitle(f"streamseg {assignment.stage}")
     if hasattr(os, "nice"):
         os.nice(assignment.niceness)

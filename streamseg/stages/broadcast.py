@@ -40,7 +40,9 @@ class Broadcast:
         self._subscriptions: set[bytes] = set()
         self._admission: Admission | None = None
         if settings.curve is not None:
-            self._admission = Admission(context, read_server_keys(settings.curve.secret_key_file, settings.curve.allow_files))
+            self._admission = Admission(
+                context, read_server_keys(settings.curve.secret_key_file, settings.curve.allow_files)
+            )
             self._admission.guard(self.socket)
         try:
             self.socket.bind(settings.bind)
@@ -103,7 +105,9 @@ class Broadcast:
         try:
             self.socket.connect(endpoint)
         except zmq.ZMQError as error:
-            raise SettingsError(f"publish.connect: {endpoint} ({error.strerror}); expected the address of a proxy") from error
+            raise SettingsError(
+                f"publish.connect: {endpoint} ({error.strerror}); expected the address of a proxy"
+            ) from error
 
     def _send(self, parts: list[bytes]) -> None:
         self.socket.send_multipart(parts, zmq.NOBLOCK)

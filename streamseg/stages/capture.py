@@ -45,7 +45,9 @@ class CaptureStage(Stage):
         if self.assignment.resume_after is not None and settings.live:
             settings = msgspec.structs.replace(settings, wait=True)  # a camera that was there once is waited for
         source = open_source(settings, self.assignment.threads)
-        self._intake = Intake(source, self._next_seq, self.config.max_frames, live=settings.live, paced=self._live and not settings.live)
+        self._intake = Intake(
+            source, self._next_seq, self.config.max_frames, live=settings.live, paced=self._live and not settings.live
+        )
         self._intake.start(self.station.ring_bell)
         return Ready(source.info.description, source.info.frame_count)
 
@@ -94,7 +96,11 @@ class CaptureStage(Stage):
     def _fits(self, frame: Frame) -> bool:
         """Have a ring of the frame's size. A new ring forgets the old one's frames, so none may be under way where none may be lost."""
         size = frame.height * frame.width * 3
-        if self._ring is not None and self._announced[-1].width == frame.width and self._announced[-1].height == frame.height:
+        if (
+            self._ring is not None
+            and self._announced[-1].width == frame.width
+            and self._announced[-1].height == frame.height
+        ):
             return True
         if self._ring is not None and not self._live and self._acknowledged < self._next_seq - 1:
             self._intake.put_back(frame)
@@ -184,4 +190,6 @@ def _read_password(path: str | None) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8").splitlines()[0]
     except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise SettingsError(f"sources.0.password_file: {path} holds no readable first line; write the password there") from error
+        raise SettingsError(
+            f"sources.0.password_file: {path} holds no readable first line; write the password there"
+        ) from error

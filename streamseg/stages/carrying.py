@@ -44,7 +44,9 @@ class CarriedMasks:
         if self._propagator is not None and image is not None:
             self._propagator.foresee(Moment(frame.seq, frame.pts_ns), image)
 
-    def objects(self, frame: FrameDescriptor, image: Image | None, boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:
+    def objects(
+        self, frame: FrameDescriptor, image: Image | None, boxes: Boxes, masks: Masks | None
+    ) -> tuple[TrackedObject, ...]:
         """The objects of a frame.
 
         Args:
@@ -78,6 +80,11 @@ def _learnt(masks: Masks) -> list[Learnt]:
 def _as_answered(boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:
     """The objects with the masks that were made on this very frame; those that were not answered without."""
     answered = [] if masks is None else _learnt(masks)
-    own = [next((learnt for learnt in answered if learnt.detection == detection), None) for detection in boxes.detections]
+    own = [
+        next((learnt for learnt in answered if learnt.detection == detection), None) for detection in boxes.detections
+    ]
     pairs = zip(boxes.detections, own, strict=True)
-    return tuple(TrackedObject(detection=detection) if learnt is None else learnt.as_object(detection) for detection, learnt in pairs)
+    return tuple(
+        TrackedObject(detection=detection) if learnt is None else learnt.as_object(detection)
+        for detection, learnt in pairs
+    )

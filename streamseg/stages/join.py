@@ -76,7 +76,12 @@ class NewestJoin:
         """The next frame to publish, or None where it still waits."""
         frame = self._due
         self._due = None
-        if frame is None and self._held is not None and self._boxes and self._boxes[-1].seq >= self._held.descriptor.seq:
+        if (
+            frame is None
+            and self._held is not None
+            and self._boxes
+            and self._boxes[-1].seq >= self._held.descriptor.seq
+        ):
             frame, self._held = self._held, None
         if frame is None:
             return None

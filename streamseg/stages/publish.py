@@ -11,7 +11,7 @@ from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import Announce, Finished, Published, PublishedMask, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.ipc.ring import RingReader
-from streamseg.messages import Dropped, End, Heartbeat, Ledger, Result, SourceState
+from streamseg.messages import Dropped, End, Heartbeat, Result, SourceState, Timings
 from streamseg.render import render
 from streamseg.stages.base import Stage, Station
 from streamseg.stages.broadcast import Broadcast
@@ -145,7 +145,7 @@ class PublishStage(Stage):
         frame = joined.frame.descriptor
         result = self._result(joined)
         age_ms = _since(frame, time.monotonic_ns())
-        result = dataclasses.replace(result, ledger=msgspec.structs.replace(result.ledger, published=age_ms))
+        result = dataclasses.replace(result, timings=msgspec.structs.replace(result.timings, published=age_ms))
         encoded = encode_result(result, "masks")
         self._masks_limited += encoded.masks_limited
         self._broadcast.send_result(encoded)
@@ -180,8 +180,8 @@ class PublishStage(Stage):
             self._broadcast.send_picture(encoded, "clean", image)
             if self._recording.wants_overlay or self._broadcast.wants("overlay"):
                 overlay = render(image, result)
-                drawn = msgspec.structs.replace(result.ledger, rendered=_since(frame.descriptor, time.monotonic_ns()))
-                result = dataclasses.replace(result, ledger=drawn)
+                drawn = msgspec.structs.replace(result.timings, rendered=_since(frame.descriptor, time.monotonic_ns()))
+                result = dataclasses.replace(result, timings=drawn)
                 ready = msgspec.structs.replace(drawn, published=drawn.rendered)
                 self._broadcast.send_picture(encoded.stamped(ready), "overlay", overlay)
                 image = overlay if self._recording.wants_overlay else image
@@ -202,7 +202,7 @@ class PublishStage(Stage):
             height=frame.height,
             pts_ns=frame.pts_ns,
             t_capture_unix_ns=frame.t_capture_unix_ns,
-            ledger=Ledger(
+            timings=Timings(
                 received=_since(frame, joined.frame.t_received_ns),
                 detected=None if own_boxes is None else _since(frame, own_boxes.t_detected_ns),
                 encoded=None if own_masks is None else _since(frame, own_masks.t_encoded_ns),
@@ -230,7 +230,12 @@ class PublishStage(Stage):
         if now - self._heartbeat_ns >= _HEARTBEAT_NS:
             self._heartbeat_ns = now
             self._broadcast.send_heartbeat(
-                Heartbeat(run_id=self.assignment.run_id, source=self.config.source.name, seq=self._last_seq, t_unix_ns=time.time_ns())
+                Heartbeat(
+                    run_id=self.assignment.run_id,
+                    source=self.config.source.name,
+                    seq=self._last_seq,
+                    t_unix_ns=time.time_ns(),
+                )
             )
 
     def _finish_if_complete(self, end: EndOfStream) -> None:

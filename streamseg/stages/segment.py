@@ -165,7 +165,9 @@ class SegmentStage(Stage):
         """Do what takes long; of a live source, so that it holds up none of the other stages."""
         return work() if self._spare_time is None else self._spare_time.run(work)
 
-    def _pack(self, image: Image, detections: Sequence[Detection], answers: Sequence[ObjectMask]) -> tuple[PackedObjectMask, ...]:
+    def _pack(
+        self, image: Image, detections: Sequence[Detection], answers: Sequence[ObjectMask]
+    ) -> tuple[PackedObjectMask, ...]:
         """The answers, and what their masks are carried from: that is worked out here, where nothing waits for it."""
         if not self.config.carries_masks:
             return tuple(pack_object_mask(answer) for answer in answers)

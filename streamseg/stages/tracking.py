@@ -47,7 +47,10 @@ class Tracker:
             for index, local in self._associate(class_id, [detections[index] for index in chosen], t_ns):
                 numbers[chosen[index]] = self._number(class_id, local)
         self._forget_ended()
-        return tuple(msgspec.structs.replace(detection, tracker_id=number) for detection, number in zip(detections, numbers, strict=True))
+        return tuple(
+            msgspec.structs.replace(detection, tracker_id=number)
+            for detection, number in zip(detections, numbers, strict=True)
+        )
 
     def state(self) -> bytes:
         """Everything that the tracker knows, for `restore` in a process that takes over. Stays on this machine."""

@@ -16,7 +16,16 @@ from torch import Tensor, nn
 
 from streamseg.errors import CheckpointError
 from streamseg.models.nano import SIDE
-from streamseg.models.nano.network_file import FORMAT, FORMAT_KEY, HINTS, LOGITS, PICTURES, QUALITY, TRAINED_ON_KEY, TrainedOn
+from streamseg.models.nano.network_file import (
+    FORMAT,
+    FORMAT_KEY,
+    HINTS,
+    LOGITS,
+    PICTURES,
+    QUALITY,
+    TRAINED_ON_KEY,
+    TrainedOn,
+)
 from streamseg.train.files import write_file
 from streamseg.train.network import NanoNetwork
 
@@ -58,11 +67,16 @@ def read_network(content: bytes, named: str) -> NanoNetwork:
     """
     network = NanoNetwork()
     try:
-        tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_model_from_string(content).graph.initializer}
+        tensors = {
+            tensor.name: numpy_helper.to_array(tensor)
+            for tensor in onnx.load_model_from_string(content).graph.initializer
+        }
         state = {name: torch.from_numpy(tensors[f"{name}{_HALF}"].astype(np.float32)) for name in network.state_dict()}
         network.load_state_dict(state)
     except (DecodeError, KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{named} holds another network than nano's; expected a file that `streamseg train nano` wrote") from error
+        raise CheckpointError(
+            f"{named} holds another network than nano's; expected a file that `streamseg train nano` wrote"
+        ) from error
     return network
 
 
@@ -93,7 +107,9 @@ def _onnx(network: NanoNetwork) -> onnx.ModelProto:
 def _complete(graph: onnx.GraphProto, network: NanoNetwork) -> None:
     """Store each tensor by itself: of equal ones, the exporter keeps one, and names it anew for the others."""
     stored = {tensor.name for tensor in graph.initializer}
-    missing = {f"network.{name}": tensor for name, tensor in network.state_dict().items() if f"network.{name}" not in stored}
+    missing = {
+        f"network.{name}": tensor for name, tensor in network.state_dict().items() if f"network.{name}" not in stored
+    }
     graph.initializer.extend(numpy_helper.from_array(tensor.numpy(), name) for name, tensor in missing.items())
     nodes = [node for node in graph.node if not missing.keys() & set(node.output)]
     del graph.node[:]

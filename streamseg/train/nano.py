@@ -110,7 +110,9 @@ def train_nano(options: TrainingOptions, progress: Callable[[int, int], None], s
         trainer.resume(checkpoint)
         first = checkpoint.step
         say(f"going on with batch {first + 1} of {steps}, from {checkpoint_path}")
-    say(f"training on {len(samples)} objects of {len(seen)} photographs, on {device}; {len(held_out)} photographs are held out")
+    say(
+        f"training on {len(samples)} objects of {len(seen)} photographs, on {device}; {len(held_out)} photographs are held out"
+    )
     done = first
     try:
         trainer.network.train()
@@ -179,10 +181,14 @@ def _check_output(options: TrainingOptions) -> None:
 
 def _device(name: str) -> torch.device:
     try:
-        device = torch.device("cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name)
+        device = torch.device(
+            "cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name
+        )
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {name}: PyTorch cannot use it here ({str(error).splitlines()[0]}); try cpu") from error
+        raise UsageError(
+            f"--device {name}: PyTorch cannot use it here ({str(error).splitlines()[0]}); try cpu"
+        ) from error
     return device
 
 

@@ -137,7 +137,9 @@ class _Separable(nn.Module):
 class _Level(nn.Module):
     """Joins what comes from below with the encoder's features and the hints of its own resolution."""
 
-    def __init__(self, features: int, width: int, kernel: int, *, finest: bool, below: int | None, normalised: bool) -> None:
+    def __init__(
+        self, features: int, width: int, kernel: int, *, finest: bool, below: int | None, normalised: bool
+    ) -> None:
         super().__init__()
         self.features = Convolution(features, width, normalised=normalised)
         # The finest level reads the hints themselves, at twice its resolution; so the prior's outline arrives whole.

@@ -112,7 +112,9 @@ def _mask(annotation: _Annotation, picture: _Picture, file: Path) -> Mask | None
     try:
         runs = _runs(annotation.segmentation, picture.height, picture.width)
     except Exception as error:
-        raise DataError(f"{file}: an outline of {picture.file_name} is neither polygons nor run lengths ({error})") from error
+        raise DataError(
+            f"{file}: an outline of {picture.file_name} is neither polygons nor run lengths ({error})"
+        ) from error
     return Mask.crop(coco_masks.decode(runs))
 
 

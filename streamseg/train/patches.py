@@ -49,7 +49,9 @@ def read_patch(photograph: Photograph, mask: Mask) -> Patch:
     bits: NDArray[np.uint8] = np.zeros((side, side), np.uint8)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, image.shape[1]), min(top + side, image.shape[0])
     picture[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
-    bits[mask.y - top : mask.y - top + mask.height, mask.x - left : mask.x - left + mask.width] = mask.bits * np.uint8(255)
+    bits[mask.y - top : mask.y - top + mask.height, mask.x - left : mask.x - left + mask.width] = mask.bits * np.uint8(
+        255
+    )
     if side > _LONGEST_SIDE:
         picture, bits = _reduced(picture), _reduced(bits)
     return Patch(picture, bits, longer * picture.shape[0] / side)

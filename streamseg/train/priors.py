@@ -42,7 +42,12 @@ def _bent(mask: Plane, rng: np.random.Generator, severity: float) -> Plane:
     flow = rng.standard_normal((coarse, coarse, 2), np.float32) * np.float32(0.07 * severity * side)
     bend = cv2.resize(flow, (side, side), interpolation=cv2.INTER_CUBIC)
     return np.asarray(
-        cv2.remap(mask, (turned_x + bend[..., 0]).astype(np.float32), (turned_y + bend[..., 1]).astype(np.float32), cv2.INTER_LINEAR),
+        cv2.remap(
+            mask,
+            (turned_x + bend[..., 0]).astype(np.float32),
+            (turned_y + bend[..., 1]).astype(np.float32),
+            cv2.INTER_LINEAR,
+        ),
         np.float32,
     )
 
@@ -61,5 +66,7 @@ def _patched(mask: Plane, rng: np.random.Generator, severity: float) -> Plane:
         centre = rng.uniform(0.1, 0.9, 2) * side
         axes = rng.uniform(0.03, 0.08 + 0.2 * severity, 2) * side
         value = float(rng.random() < 0.4)
-        cv2.ellipse(patched, ((centre[0], centre[1]), (2 * axes[0], 2 * axes[1]), rng.uniform(0, 180)), value, cv2.FILLED)
+        cv2.ellipse(
+            patched, ((centre[0], centre[1]), (2 * axes[0], 2 * axes[1]), rng.uniform(0, 180)), value, cv2.FILLED
+        )
     return patched

@@ -128,7 +128,9 @@ def _blurred(pixels: NDArray[np.uint8], spread: float) -> NDArray[np.uint8]:
 
 def _warped(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], outside: int) -> NDArray[np.uint8]:
     size, border = (_CANVAS, _CANVAS), (outside,) * 3
-    warped = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+    warped = cv2.warpAffine(
+        pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border
+    )
     return np.asarray(warped, np.uint8)
 
 

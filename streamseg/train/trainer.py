@@ -40,7 +40,9 @@ def batches(samples: Samples, first: int, last: int, workers: int) -> Iterator[B
     """
     # OpenCV's own threads would fight with those of the network; a process that was forked keeps this.
     cv2.setNumThreads(1)
-    for batch in DataLoader(_Batches(samples, first, last), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None):
+    for batch in DataLoader(
+        _Batches(samples, first, last), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
+    ):
         if isinstance(batch, StreamsegError):
             raise batch
         yield batch
@@ -82,12 +84,17 @@ class Trainer:
         self.average = copy.deepcopy(network)
         encoder = [parameter for parameter in network.encoder.stages.parameters() if parameter.requires_grad]
         of_encoder = set(encoder)
-        others = [parameter for parameter in network.parameters() if parameter.requires_grad and parameter not in of_encoder]
+        others = [
+            parameter for parameter in network.parameters() if parameter.requires_grad and parameter not in of_encoder
+        ]
         rates = [_ENCODER_SHARE * rate, rate]
         self.optimiser = torch.optim.AdamW(
-            [{"params": group, "lr": own} for group, own in zip((encoder, others), rates, strict=True)], weight_decay=_WEIGHT_DECAY
+            [{"params": group, "lr": own} for group, own in zip((encoder, others), rates, strict=True)],
+            weight_decay=_WEIGHT_DECAY,
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, rates, total_steps=steps, pct_start=_WARM_UP)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, rates, total_steps=steps, pct_start=_WARM_UP
+        )
         self._device = device
 
     def step(self, batch: Batch, number: int) -> None:

@@ -54,7 +54,8 @@ def read_client_keys(secret_key_file: str | Path, server_key_file: str | Path) -
         SettingsError: A file cannot be read, or has no such key.
     """
     return ClientKeys(
-        _read_key(Path(secret_key_file), "secret", "secret_key_file"), _read_key(Path(server_key_file), "public", "server_key_file")
+        _read_key(Path(secret_key_file), "secret", "secret_key_file"),
+        _read_key(Path(server_key_file), "public", "server_key_file"),
     )
 
 
@@ -104,13 +105,17 @@ def _read_keys(path: Path, kind: Kind, name: str) -> list[bytes]:
             lines = file.read(_LARGEST_FILE).splitlines()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise SettingsError(f"{name}: {path} cannot be read ({reason}); expected a file with a {kind} key, {remedy}") from error
+        raise SettingsError(
+            f"{name}: {path} cannot be read ({reason}); expected a file with a {kind} key, {remedy}"
+        ) from error
     keys = []
     for number, words in enumerate((line.split() for line in lines), start=1):
         if not words:
             continue
         if not _is_key(words[0]):
-            raise SettingsError(f"{name}: line {number} of {path} is not a key; expected {_KEY_CHARACTERS} characters of Z85, {remedy}")
+            raise SettingsError(
+                f"{name}: line {number} of {path} is not a key; expected {_KEY_CHARACTERS} characters of Z85, {remedy}"
+            )
         if words[1:2] in ([b"public"], [b"secret"]) and words[1] != kind.encode():
             raise SettingsError(f"{name}: {path} holds a {words[1].decode()} key; expected the {kind} one of a pair")
         keys.append(words[0])

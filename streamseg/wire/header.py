@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from streamseg.errors import MessageError
 from streamseg.masks import Mask
-from streamseg.messages import Box, Detection, Dropped, Ledger, Models, Result, TrackedObject
+from streamseg.messages import Box, Detection, Dropped, Models, Result, Timings, TrackedObject
 from streamseg.wire.limits import INT64, OBJECTS, SAFE_INTEGER, SIDE
 from streamseg.wire.masks import ENCODINGS, MaskEntry
 
@@ -52,7 +52,7 @@ class ResultHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     height: _Side
     pts_ns: Decimal
     t_capture_unix_ns: Decimal
-    ledger: Ledger
+    timings: Timings
     dropped: Dropped
     models: Models
     boxes_seq: Decimal | None
@@ -125,7 +125,7 @@ def header_of(result: Result, kept: Sequence[int], masks: Sequence[msgspec.Raw])
         height=result.height,
         pts_ns=str(result.pts_ns),
         t_capture_unix_ns=str(result.t_capture_unix_ns),
-        ledger=result.ledger,
+        timings=result.timings,
         dropped=result.dropped,
         models=result.models,
         boxes_seq=decimal(result.boxes_seq),
@@ -148,7 +148,7 @@ def result_of(header: ResultHeader, masks: Sequence[Mask | None], jpeg: bytes | 
         height=header.height,
         pts_ns=whole("pts_ns", header.pts_ns),
         t_capture_unix_ns=whole("t_capture_unix_ns", header.t_capture_unix_ns),
-        ledger=header.ledger,
+        timings=header.timings,
         dropped=header.dropped,
         models=header.models,
         boxes_seq=optional_whole("boxes_seq", header.boxes_seq),

@@ -71,7 +71,9 @@ def pack_masks(masks: Sequence[Mask | None], order: Sequence[int], width: int, h
         if mask is None:
             continue
         if not mask.inside(height, width):
-            raise MessageError(f"a mask of {mask.width}x{mask.height} at ({mask.x}, {mask.y}) leaves its frame of {width}x{height}")
+            raise MessageError(
+                f"a mask of {mask.width}x{mask.height} at ({mask.x}, {mask.y}) leaves its frame of {width}x{height}"
+            )
         raw += (mask.width + 7) // 8 * mask.height
         if limited or raw > RAW_BYTES:
             limited += 1
@@ -86,7 +88,9 @@ def pack_masks(masks: Sequence[Mask | None], order: Sequence[int], width: int, h
     return PackedMasks(entries, b"".join(pieces), limited)
 
 
-def unpack_masks(entries: Sequence[MaskEntry | None], blob: bytes | memoryview, width: int, height: int) -> list[Mask | None]:
+def unpack_masks(
+    entries: Sequence[MaskEntry | None], blob: bytes | memoryview, width: int, height: int
+) -> list[Mask | None]:
     """The inverse of `pack_masks`: one mask or None for each entry.
 
     Every entry is checked before the first mask is made.
@@ -110,9 +114,13 @@ def _check(entries: Sequence[MaskEntry | None], blob_bytes: int, width: int, hei
         if entry is None:
             continue
         if entry.x + entry.w > width or entry.y + entry.h > height:
-            raise MessageError(f"a mask of {entry.w}x{entry.h} at ({entry.x}, {entry.y}) leaves its frame of {width}x{height}")
+            raise MessageError(
+                f"a mask of {entry.w}x{entry.h} at ({entry.x}, {entry.y}) leaves its frame of {width}x{height}"
+            )
         if entry.off + entry.len > blob_bytes:
-            raise MessageError(f"a mask lies in bytes {entry.off} to {entry.off + entry.len} of a blob of {blob_bytes} bytes")
+            raise MessageError(
+                f"a mask lies in bytes {entry.off} to {entry.off + entry.len} of a blob of {blob_bytes} bytes"
+            )
         raw += entry.raw_bytes
         taken += entry.len
     if raw > RAW_BYTES:

@@ -10,7 +10,7 @@ from typing import Final, Literal, cast, get_args
 import msgspec
 
 from streamseg.errors import MessageError, UsageError
-from streamseg.messages import End, Heartbeat, Ledger, Message, Result, SourceState
+from streamseg.messages import End, Heartbeat, Message, Result, SourceState, Timings
 from streamseg.wire.header import (
     NULL,
     EndHeader,
@@ -39,7 +39,7 @@ PREFIX: Final = b"streamseg/1/"
 STATE: Final = "state"
 
 _LEDGER_BYTES: Final = 64
-"""Left free in a header for what its ledger says once the picture has been drawn."""
+"""Left free in a header for what its timings says once the picture has been drawn."""
 _PICTURES: Final = ("clean", "overlay")
 _SOURCE: Final = re.compile(r"[a-z0-9_-]{1,64}")
 _TOPIC: Final = re.compile(rb"streamseg/([0-9]{1,9})/([a-z0-9_-]{1,64})/([a-z]{1,16})")
@@ -61,9 +61,9 @@ class Encoded:
     masks_limited: int
     picture_limited: bool = False
 
-    def stamped(self, ledger: Ledger) -> Encoded:
-        """The same result with what its ledger says later."""
-        header = msgspec.structs.replace(self.header, ledger=ledger)
+    def stamped(self, timings: Timings) -> Encoded:
+        """The same result with what its timings says later."""
+        header = msgspec.structs.replace(self.header, timings=timings)
         return replace(self, header=header, parts=[self.parts[0], to_json(header), *self.parts[2:]])
 
     def as_view(self, source: str, view: ResultView, jpeg: bytes | None) -> Encoded:
@@ -127,7 +127,9 @@ def read_topic(part: bytes | memoryview) -> tuple[str, View]:
         raise MessageError(f"topic {bytes(part[:80])!r}: expected streamseg/1/<source>/<view>")
     version, source, view = (group.decode("ascii") for group in match.groups())
     if version != "1":
-        raise MessageError(f"the message is of version {version} of the wire format, this program reads version 1; update streamseg")
+        raise MessageError(
+            f"the message is of version {version} of the wire format, this program reads version 1; update streamseg"
+        )
     if view not in get_args(View):
         raise MessageError(f"topic {bytes(part[:80])!r}: the view is none of {', '.join(get_args(View))}")
     return source, cast(View, view)
@@ -153,7 +155,9 @@ def encode_result(result: Result, view: ResultView) -> Encoded:
         MessageError: The frame is too large, a mask leaves it, or a number or text cannot be sent.
     """
     if not (0 < result.width <= SIDE and 0 < result.height <= SIDE):
-        raise MessageError(f"a frame of {result.width}x{result.height} cannot be sent: a side may have 1 to {SIDE} pixels")
+        raise MessageError(
+            f"a frame of {result.width}x{result.height} cannot be sent: a side may have 1 to {SIDE} pixels"
+        )
     by_confidence = sorted(range(len(result.objects)), key=lambda index: -result.objects[index].detection.confidence)
     count = min(len(by_confidence), OBJECTS)
     encoded = _encode_objects(result, by_confidence[:count])
@@ -172,14 +176,22 @@ def encode_state(state: SourceState) -> list[bytes]:
     """
     return _encode_news(
         state.source,
-        StateHeader(run_id=state.run_id, source=state.source, stage=state.stage, state=state.state, detail=_unicode(state.detail)),
+        StateHeader(
+            run_id=state.run_id,
+            source=state.source,
+            stage=state.stage,
+            state=state.state,
+            detail=_unicode(state.detail),
+        ),
     )
 
 
 def encode_heartbeat(heartbeat: Heartbeat) -> list[bytes]:
     """The parts of a sign of life."""
     seq, now = decimal(heartbeat.seq), str(heartbeat.t_unix_ns)
-    return _encode_news(heartbeat.source, HeartbeatHeader(run_id=heartbeat.run_id, source=heartbeat.source, seq=seq, t_unix_ns=now))
+    return _encode_news(
+        heartbeat.source, HeartbeatHeader(run_id=heartbeat.run_id, source=heartbeat.source, seq=seq, t_unix_ns=now)
+    )
 
 
 def encode_end(end: End) -> list[bytes]:
@@ -188,7 +200,9 @@ def encode_end(end: End) -> list[bytes]:
     Raises:
         MessageError: It is longer than a header may be.
     """
-    return _encode_news(end.source, EndHeader(run_id=end.run_id, source=end.source, seq=decimal(end.seq), reason=_unicode(end.reason)))
+    return _encode_news(
+        end.source, EndHeader(run_id=end.run_id, source=end.source, seq=decimal(end.seq), reason=_unicode(end.reason))
+    )
 
 
 def decode(parts: Sequence[bytes | memoryview]) -> Decoded:
@@ -221,7 +235,9 @@ def _encode_objects(result: Result, kept_by_confidence: list[int]) -> Encoded:
     packed = pack_masks(masks, [position[index] for index in kept_by_confidence], result.width, result.height)
     header = header_of(result, kept, [_raw(entry) for entry in packed.entries])
     in_all = sum(item.mask is not None for item in result.objects)
-    return Encoded(header, [b"", to_json(header), packed.blob], packed.limited + in_all - sum(mask is not None for mask in masks))
+    return Encoded(
+        header, [b"", to_json(header), packed.blob], packed.limited + in_all - sum(mask is not None for mask in masks)
+    )
 
 
 def _raw(entry: MaskEntry | None) -> msgspec.Raw:
@@ -254,7 +270,9 @@ def _read_result(header: ResultHeader, parts: Sequence[bytes | memoryview]) -> R
 
 def _read_news(header: StateHeader | HeartbeatHeader | EndHeader) -> SourceState | Heartbeat | End:
     if isinstance(header, StateHeader):
-        return SourceState(run_id=header.run_id, source=header.source, stage=header.stage, state=header.state, detail=header.detail)
+        return SourceState(
+            run_id=header.run_id, source=header.source, stage=header.stage, state=header.state, detail=header.detail
+        )
     seq = optional_whole("seq", header.seq)
     if isinstance(header, HeartbeatHeader):
         now = whole("t_unix_ns", header.t_unix_ns)

@@ -71,10 +71,10 @@ function readResult(header, parts) {
   const objects = take(header, "objects", Array.isArray);
   require(objects.length <= LIMITS.objects, "number of objects");
   checkMasks(objects, width, height, parts[2]);
-  const ledger = {};
+  const timings = {};
   for (const key of LEDGER) {
-    const value = optional(header.ledger, key, is.number);
-    if (value !== null) ledger[key] = value;
+    const value = optional(header.timings, key, is.number);
+    if (value !== null) timings[key] = value;
   }
   const dropped = {};
   for (const key of DROPPED) dropped[key] = optional(header.dropped, key, is.whole) ?? 0;
@@ -85,7 +85,7 @@ function readResult(header, parts) {
     height,
     pts_ns: take(header, "pts_ns", is.decimal),
     t_capture_unix_ns: take(header, "t_capture_unix_ns", is.decimal),
-    ledger,
+    timings,
     dropped,
     models: {
       detector: take(header.models, "detector", is.text),

@@ -23,11 +23,11 @@ from streamseg.messages import (
     Dropped,
     End,
     Heartbeat,
-    Ledger,
     Message,
     Models,
     Result,
     SourceState,
+    Timings,
     TrackedObject,
 )
 from streamseg.wire.protocol import Decoded, View, encode_end, encode_heartbeat, encode_result, encode_state
@@ -54,7 +54,10 @@ class Vector:
 
     def to_json(self) -> str:
         parts = [base64.b64encode(part).decode("ascii") for part in self.parts]
-        return json.dumps({"about": self.about, "parts": parts, "expected": self.expected}, indent=1, ensure_ascii=False) + "\n"
+        return (
+            json.dumps({"about": self.about, "parts": parts, "expected": self.expected}, indent=1, ensure_ascii=False)
+            + "\n"
+        )
 
 
 def vectors() -> list[Vector]:
@@ -69,9 +72,20 @@ def describe(decoded: Decoded) -> Json:
 
 def _describe(message: Message) -> Json:
     if isinstance(message, SourceState):
-        return {"kind": "state", "run_id": message.run_id, "stage": message.stage, "state": message.state, "detail": message.detail}
+        return {
+            "kind": "state",
+            "run_id": message.run_id,
+            "stage": message.stage,
+            "state": message.state,
+            "detail": message.detail,
+        }
     if isinstance(message, Heartbeat):
-        return {"kind": "heartbeat", "run_id": message.run_id, "seq": _decimal(message.seq), "t_unix_ns": str(message.t_unix_ns)}
+        return {
+            "kind": "heartbeat",
+            "run_id": message.run_id,
+            "seq": _decimal(message.seq),
+            "t_unix_ns": str(message.t_unix_ns),
+        }
     if isinstance(message, End):
         return {"kind": "end", "run_id": message.run_id, "seq": _decimal(message.seq), "reason": message.reason}
     return {
@@ -83,7 +97,7 @@ def _describe(message: Message) -> Json:
         "height": message.height,
         "pts_ns": str(message.pts_ns),
         "t_capture_unix_ns": str(message.t_capture_unix_ns),
-        "ledger": msgspec.to_builtins(message.ledger),
+        "timings": msgspec.to_builtins(message.timings),
         "dropped": msgspec.to_builtins(message.dropped),
         "models": msgspec.to_builtins(message.models),
         "boxes_seq": _decimal(message.boxes_seq),
@@ -106,7 +120,11 @@ def _describe_object(item: TrackedObject) -> Json:
 
 
 def _describe_mask(mask: Mask) -> Json:
-    return {"x": mask.x, "y": mask.y, "rows": ["".join("#" if bit else "." for bit in row) for row in mask.bits.tolist()]}
+    return {
+        "x": mask.x,
+        "y": mask.y,
+        "rows": ["".join("#" if bit else "." for bit in row) for row in mask.bits.tolist()],
+    }
 
 
 def _decimal(number: int | None) -> str | None:
@@ -115,25 +133,44 @@ def _decimal(number: int | None) -> str | None:
 
 def _results() -> Iterator[Vector]:
     full = _result()
-    yield _vector("result-masks", "two masks, packed plainly and with zlib; one object pending, one without a mask", "masks", full)
+    yield _vector(
+        "result-masks", "two masks, packed plainly and with zlib; one object pending, one without a mask", "masks", full
+    )
     yield _vector("result-overlay", "the same with a picture", "overlay", replace(full, jpeg=JPEG))
     yield _vector("result-clean", "the other view with a picture", "clean", replace(full, jpeg=JPEG, objects=()))
     yield _vector("result-no-objects", "nothing was found, and the detector has not answered yet", "masks", _empty())
-    large = replace(_empty(), epoch=2**62 + 1, seq=2**63 - 1, pts_ns=2**53 + 1, t_capture_unix_ns=2**63 - 1, boxes_seq=2**63 - 2)
+    large = replace(
+        _empty(), epoch=2**62 + 1, seq=2**63 - 1, pts_ns=2**53 + 1, t_capture_unix_ns=2**63 - 1, boxes_seq=2**63 - 2
+    )
     yield _vector("result-large-numbers", "64-bit numbers that a double cannot hold", "masks", large)
-    yield _vector("result-negative-pts", "a presentation time before the first frame's", "masks", replace(_empty(), pts_ns=-41708333))
+    yield _vector(
+        "result-negative-pts",
+        "a presentation time before the first frame's",
+        "masks",
+        replace(_empty(), pts_ns=-41708333),
+    )
     edges = replace(_empty(), objects=tuple(_object(mask=_stripes(width)) for width in (1, 7, 8, 9, 64)))
     yield _vector("result-widths", "masks whose rows end within a byte, at its end, and just after it", "masks", edges)
 
 
 def _news() -> Iterator[Vector]:
-    state = SourceState(run_id="r1", source="cam", stage="source", state="disconnected", detail="no frame for 3 s — Küche")
-    yield Vector("state", "a source that is gone; text beyond ASCII", encode_state(state), describe(Decoded(state, "cam", "state")))
+    state = SourceState(
+        run_id="r1", source="cam", stage="source", state="disconnected", detail="no frame for 3 s — Küche"
+    )
+    yield Vector(
+        "state",
+        "a source that is gone; text beyond ASCII",
+        encode_state(state),
+        describe(Decoded(state, "cam", "state")),
+    )
     beat = Heartbeat(run_id="r1", source="cam", seq=2**53 + 7, t_unix_ns=1_700_000_000_000_000_001)
     yield Vector("heartbeat", "a sign of life", encode_heartbeat(beat), describe(Decoded(beat, "cam", "state")))
     first = Heartbeat(run_id="r1", source="cam", seq=None, t_unix_ns=1_700_000_000_000_000_000)
     yield Vector(
-        "heartbeat-no-frame", "a sign of life before the first frame", encode_heartbeat(first), describe(Decoded(first, "cam", "state"))
+        "heartbeat-no-frame",
+        "a sign of life before the first frame",
+        encode_heartbeat(first),
+        describe(Decoded(first, "cam", "state")),
     )
     end = End(run_id="r1", source="cam", seq=286, reason="the source ended")
     yield Vector("end", "the last message of a run", encode_end(end), describe(Decoded(end, "cam", "state")))
@@ -144,13 +181,18 @@ def _later_minor_versions() -> Iterator[Vector]:
 
     def unknown_keys(header: Json) -> None:
         header["colour_space"] = {"name": "bt709", "list": [1, None, {"deep": True}]}
-        header["ledger"]["propagated"] = 12.5
+        header["timings"]["propagated"] = 12.5
         header["dropped"]["render_replaced"] = 3
         header["models"]["tracker"] = "bytetrack"
         header["objects"][0]["keypoints"] = [[1, 2], [3, 4]]
         header["objects"][0]["mask"]["colour"] = "red"
 
-    yield replace(base, name="later-unknown-keys", about="keys of a later version, to be ignored", parts=_edited(base.parts, unknown_keys))
+    yield replace(
+        base,
+        name="later-unknown-keys",
+        about="keys of a later version, to be ignored",
+        parts=_edited(base.parts, unknown_keys),
+    )
 
     def unknown_encoding(header: Json) -> None:
         header["objects"][0]["mask"] = {"enc": "tiles", "tiles": [1, 2, 3], "x": "left"}
@@ -167,15 +209,17 @@ def _later_minor_versions() -> Iterator[Vector]:
     def optional_keys(header: Json) -> None:
         for item in header["objects"]:
             del item["predicted_iou"], item["stability"]
-        header["ledger"] = {}
+        header["timings"] = {}
         header["dropped"] = {}
         del header["models"]["notice"]
 
-    expected = describe(Decoded(replace(_result(), ledger=Ledger(), dropped=Dropped()), "cam", "masks"))
+    expected = describe(Decoded(replace(_result(), timings=Timings(), dropped=Dropped()), "cam", "masks"))
     expected["models"]["notice"] = None
     for item in expected["objects"]:
         item["predicted_iou"] = item["stability"] = None
-    yield Vector("result-optional-keys-absent", "keys that may be left out", _edited(base.parts, optional_keys), expected)
+    yield Vector(
+        "result-optional-keys-absent", "keys that may be left out", _edited(base.parts, optional_keys), expected
+    )
 
 
 def _rejected() -> Iterator[Vector]:
@@ -190,7 +234,12 @@ def _rejected() -> Iterator[Vector]:
     yield Vector("reject-version", "another major version", [b"streamseg/2/cam/masks", header, blob], None)
     yield Vector("reject-topic", "a source's name in capitals", [b"streamseg/1/CAM/masks", header, blob], None)
     yield Vector("reject-view", "a result in the view of the news", [b"streamseg/1/cam/state", header, blob], None)
-    yield Vector("reject-other-source", "a header of another source than the topic", [b"streamseg/1/cam2/masks", header, blob], None)
+    yield Vector(
+        "reject-other-source",
+        "a header of another source than the topic",
+        [b"streamseg/1/cam2/masks", header, blob],
+        None,
+    )
     yield Vector("reject-one-part", "a topic alone", [topic], None)
     yield Vector("reject-five-parts", "one part too many", [topic, header, blob, JPEG, b""], None)
     yield Vector("reject-no-blob", "a result without the part that holds the masks", [topic, header], None)
@@ -203,7 +252,9 @@ def _rejected() -> Iterator[Vector]:
     yield changed("seq-too-large", "a number of more than 64 bits", lambda header: header.update(seq=str(2**63)))
     yield changed("seq-not-decimal", "a 64-bit number in hexadecimal", lambda header: header.update(seq="0x10"))
     yield changed("frame-too-large", "a frame of 8193 columns", lambda header: header.update(width=8193))
-    yield changed("nan", "a number that JSON does not have", lambda header: header["objects"][0].update(confidence=float("nan")))
+    yield changed(
+        "nan", "a number that JSON does not have", lambda header: header["objects"][0].update(confidence=float("nan"))
+    )
     yield changed("header-version", "a header of another major version", lambda header: header.update(v=2))
     yield changed("mask-outside", "a mask that leaves the frame", in_mask(0, x=63))
     yield changed("mask-empty", "a mask without columns", in_mask(0, w=0))
@@ -213,11 +264,17 @@ def _rejected() -> Iterator[Vector]:
     yield changed("not-zlib", "plain bits announced as zlib", in_mask(0, enc="bits+zlib"))
     loose = zlib.compress(bytes(384), 1) + b"more"
     yield Vector(
-        "reject-zlib-trailing", "bytes after the end of a zlib stream", _edited([topic, header, loose], _alone(loose, 64, 48)), None
+        "reject-zlib-trailing",
+        "bytes after the end of a zlib stream",
+        _edited([topic, header, loose], _alone(loose, 64, 48)),
+        None,
     )
     bomb = zlib.compress(bytes(4_000_000), 9)
     yield Vector(
-        "reject-bomb", "a zlib stream of four million bytes for a small mask", _edited([topic, header, bomb], _alone(bomb, 64, 48)), None
+        "reject-bomb",
+        "a zlib stream of four million bytes for a small mask",
+        _edited([topic, header, bomb], _alone(bomb, 64, 48)),
+        None,
     )
     huge = zlib.compress(bytes(16), 1)
     parts = _edited([topic, header, huge * 9], _nine_huge_masks(len(huge)))
@@ -251,7 +308,10 @@ def _alone(blob: bytes, width: int, height: int) -> Callable[[Json], None]:
 def _nine_huge_masks(length: int) -> Callable[[Json], None]:
     def edit(header: Json) -> None:
         header.update(width=8192, height=8192)
-        masks = [{"enc": "bits+zlib", "x": 0, "y": 0, "w": 8192, "h": 8192, "off": index * length, "len": length} for index in range(9)]
+        masks = [
+            {"enc": "bits+zlib", "x": 0, "y": 0, "w": 8192, "h": 8192, "off": index * length, "len": length}
+            for index in range(9)
+        ]
         header["objects"] = [{**header["objects"][0], "mask": mask} for mask in masks]
 
     return edit
@@ -270,13 +330,23 @@ def _result() -> Result:
         height=48,
         pts_ns=1_366_700_000,
         t_capture_unix_ns=1_700_000_000_123_456_789,
-        ledger=Ledger(received=0.5, detected=9.25, decoded=410.0, published=10.125),
+        timings=Timings(received=0.5, detected=9.25, decoded=410.0, published=10.125),
         dropped=Dropped(segment_replaced=17, masks_limited=2),
-        models=Models(detector="yolox-nano", segmenter="nano", notice="no weights of MobileSAM: the network is unreachable"),
+        models=Models(
+            detector="yolox-nano", segmenter="nano", notice="no weights of MobileSAM: the network is unreachable"
+        ),
         boxes_seq=40,
         objects=(
             _object(mask=small, method=REFINED, origin_seq=38, age_ms=100.0),
-            _object(mask=disc, method=PROPAGATED, origin_seq=20, age_ms=700.5, tracker_id=None, predicted_iou=0.875, stability=0.9375),
+            _object(
+                mask=disc,
+                method=PROPAGATED,
+                origin_seq=20,
+                age_ms=700.5,
+                tracker_id=None,
+                predicted_iou=0.875,
+                stability=0.9375,
+            ),
             _object(method="pending"),
             _object(method=NONE, class_name='a "quoted" näme', confidence=1.0),
         ),
@@ -301,7 +371,11 @@ def _object(
 ) -> TrackedObject:
     return TrackedObject(
         detection=Detection(
-            xyxy=(-1.5, 8.0, 17.25, 11.0), confidence=confidence, class_id=41, class_name=class_name, tracker_id=tracker_id
+            xyxy=(-1.5, 8.0, 17.25, 11.0),
+            confidence=confidence,
+            class_id=41,
+            class_name=class_name,
+            tracker_id=tracker_id,
         ),
         mask=mask,
         method=method,

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 import skimage
-from annotated import DatasetReader
 from av.video.stream import VideoStream
-from leftovers import Place
-from pipeline_runs import Run, until
 from pycocotools.coco import COCO
+from support.annotated import DatasetReader
+from support.leftovers import Place
+from support.pipeline_runs import Run, until
 
 from streamseg.annotate.formats import FORMATS
 from streamseg.annotate.pictures import VideoFrames
@@ -36,7 +36,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def stamps(folder: Path) -> Stamps:
     """What changes when a file is written again, even with the same content."""
     files = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
-    return {str(path.relative_to(folder)): (found.st_ino, found.st_mtime_ns, found.st_size) for path, found in files.items()}
+    return {
+        str(path.relative_to(folder)): (found.st_ino, found.st_mtime_ns, found.st_size) for path, found in files.items()
+    }
 
 
 def succeeds(run: Run) -> str:
@@ -77,7 +79,9 @@ def write_moving_clip(path: Path, frames: int = 14) -> Path:
     """A red ball that rolls over a green meadow."""
     height, width = 144, 256
     random = np.random.default_rng(5)
-    meadow = np.clip(cv2.GaussianBlur(random.normal((90, 140, 90), 60, (height, width, 3)), (0, 0), 2), 0, 255).astype(np.uint8)
+    meadow = np.clip(cv2.GaussianBlur(random.normal((90, 140, 90), 60, (height, width, 3)), (0, 0), 2), 0, 255).astype(
+        np.uint8
+    )
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=30)
         assert isinstance(stream, VideoStream)
@@ -143,7 +147,11 @@ def test_a_run_that_is_killed_goes_on_and_comes_to_the_same(
         kill_when(place.run(*arguments, "--output", "out"), output, data_format, done)
         finished = {path.stem for path in output.glob(LABELS[data_format])}
         # COCO's parts become one file; all else stays as it is.
-        before = {name: stamp for name, stamp in stamps(output).items() if Path(name).stem in finished and not name.startswith(".parts")}
+        before = {
+            name: stamp
+            for name, stamp in stamps(output).items()
+            if Path(name).stem in finished and not name.startswith(".parts")
+        }
         # The last picture may still lack its place.
         assert len(before) >= (len(finished) if data_format == "coco" else 2 * len(finished)) - 1
     assert "were done before" in succeeds(place.run(*arguments, "--output", "out"))
@@ -166,7 +174,9 @@ def test_motion_in_a_killed_video_comes_to_the_same_since_it_sees_the_frames_aga
     output = succeeds(place.run(*arguments, "--output", "whole"))
     assert "annotated 7 pictures" in output and "moving" in output
     expected = contents(place.folder / "whole")
-    assert {name for name in expected if name.startswith("images")} == {f"images/ball_{number:06}.jpg" for number in range(0, 14, 2)}
+    assert {name for name in expected if name.startswith("images")} == {
+        f"images/ball_{number:06}.jpg" for number in range(0, 14, 2)
+    }
     for done in (2, 5):
         kill_when(place.run(*arguments, "--output", "out"), place.folder / "out", "yolo", done)
     succeeds(place.run(*arguments, "--output", "out"))
@@ -245,7 +255,11 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_said(place: Place, detect
     assert "left out: photos/broken.jpg is not a picture" in lines[0]
     assert "1 file could not be read" in lines[1]
     assert DatasetReader(place.folder / "out", "yolo").names == sorted(PHOTOS)
-    assert sorted(path.stem for path in (place.folder / "out" / "labels").iterdir()) == ["astronaut", "chelsea", "coffee"]
+    assert sorted(path.stem for path in (place.folder / "out" / "labels").iterdir()) == [
+        "astronaut",
+        "chelsea",
+        "coffee",
+    ]
 
 
 def test_a_done_picture_whose_file_is_gone_is_said_and_kept(place: Place, detector: tuple[str, ...]) -> None:
@@ -264,7 +278,9 @@ def test_pictures_are_not_removed_before_they_are_read(place: Place, detector: t
     photos(place.folder / "photos")
     succeeds(place.run("annotate", "photos", "--output", "out", "--format", "yolo", *detector, *NANO))
     before = contents(place.folder / "out")
-    [line] = fails(place.run("annotate", "out/images", "--output", "out", "--format", "coco", "-y", *detector, *NANO), 2)
+    [line] = fails(
+        place.run("annotate", "out/images", "--output", "out", "--format", "coco", "-y", *detector, *NANO), 2
+    )
     assert "out/images lies in out" in line
     assert contents(place.folder / "out") == before
 
@@ -301,7 +317,9 @@ def test_a_model_that_cannot_be_had_is_not_replaced(place: Place, detector: tupl
         (("twins", "--format", "yolo"), 2, "twins/a.jpg and twins/a.png would share one label file"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_no_trace(place: Place, arguments: tuple[str, ...], status: int, message: str) -> None:
+def test_what_cannot_be_done_is_one_line_and_no_trace(
+    place: Place, arguments: tuple[str, ...], status: int, message: str
+) -> None:
     photos(place.folder / "photos")
     (place.folder / "empty").mkdir()
     (place.folder / "twins").mkdir()
@@ -319,7 +337,9 @@ auto_annotate(data=sys.argv[1], det_model=sys.argv[2], sam_model=sys.argv[3], de
 """
 
 
-def test_auto_annotate_writes_label_files_alone_and_goes_on(tmp_path: Path, shared_data: Path, mobile_sam: Path) -> None:
+def test_auto_annotate_writes_label_files_alone_and_goes_on(
+    tmp_path: Path, shared_data: Path, mobile_sam: Path
+) -> None:
     folder = photos(tmp_path / "photos")
     (folder / "astronaut.png").unlink()
     command = [sys.executable, "-c", CALL, str(folder), str(shared_data / "yolox_nano.onnx"), str(mobile_sam)]

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clips import write_clip
-from leftovers import Place
-from pipeline_runs import Run, free_endpoint, until
-from rtsp_fixture import StartRtspServer
+from support.clips import write_clip
+from support.leftovers import Place
+from support.pipeline_runs import Run, free_endpoint, until
+from support.rtsp_fixture import StartRtspServer
 
 SMALL = ("--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*")
 OUTPUTS = ("--record", "out.mp4", "--jsonl", "out.jsonl")
@@ -27,7 +27,11 @@ def fails(place: Place, status: int, *arguments: str, within: float = 60) -> str
         code, output, errors = run.finish(120)
     took = time.monotonic() - began
     # What else --verbose tells: of threads, and of stages that were quick to start.
-    others = ("exporting mobilesam", "threads: ", "segment: running nano") if "--verbose" in arguments else ("exporting mobilesam",)
+    others = (
+        ("exporting mobilesam", "threads: ", "segment: running nano")
+        if "--verbose" in arguments
+        else ("exporting mobilesam",)
+    )
     lines = [line for line in errors.splitlines() if not line.startswith(others)]
     assert code == status, errors
     assert output == "" and PASSWORD not in errors
@@ -117,10 +121,22 @@ def test_a_wrong_password_is_refused_and_never_shown(place: Place, rtsp_server: 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("run", "--source", "clip.mp4", "--set", "detector.cnf=0.5"), "detector.cnf: unknown key; expected one of model,"),
+        (
+            ("run", "--source", "clip.mp4", "--set", "detector.cnf=0.5"),
+            "detector.cnf: unknown key; expected one of model,",
+        ),
         (("run", "--source", "clip.mp4", "--set", "detector.conf=.nan"), "detector.conf: nan"),
         (
-            ("run", "--source", "clip.mp4", "--set", "sources.0.password_file=gone", "--source", "rtsp://127.0.0.1/x", *SMALL),
+            (
+                "run",
+                "--source",
+                "clip.mp4",
+                "--set",
+                "sources.0.password_file=gone",
+                "--source",
+                "rtsp://127.0.0.1/x",
+                *SMALL,
+            ),
             "password_file",
         ),
         (("run", "--source", "clip.mp4", "--record", "gone/out.mp4", *SMALL), "there is no folder gone"),
@@ -169,9 +185,21 @@ def test_an_output_that_exists_is_overwritten_only_with_y(place: Place, clip: Pa
 @pytest.mark.parametrize(
     ("model", "name", "complaint"),
     [
-        (("--detector", "motion", "--segmenter", "mobilesam", "--set", "segmenter.weights=weights"), "weights", "weights is not a PyTorch"),
-        (("--detector", "yolox-nano", "--segmenter", "nano", "--set", "detector.weights=weights"), "weights", "weights is not an ONNX"),
-        (("--detector", "yolox-nano", "--segmenter", "nano", "--set", "detector.weights=gone"), "gone", "gone is not a file"),
+        (
+            ("--detector", "motion", "--segmenter", "mobilesam", "--set", "segmenter.weights=weights"),
+            "weights",
+            "weights is not a PyTorch",
+        ),
+        (
+            ("--detector", "yolox-nano", "--segmenter", "nano", "--set", "detector.weights=weights"),
+            "weights",
+            "weights is not an ONNX",
+        ),
+        (
+            ("--detector", "yolox-nano", "--segmenter", "nano", "--set", "detector.weights=gone"),
+            "gone",
+            "gone is not a file",
+        ),
     ],
 )
 def test_weights_that_are_none(place: Place, clip: Path, model: tuple[str, ...], name: str, complaint: str) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from leftovers import Place
-from pipeline_runs import Run
+from support.leftovers import Place
+from support.pipeline_runs import Run
 
 from streamseg.bench.pipeline_figures import PipelineFigures
 

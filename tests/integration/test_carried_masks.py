@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pipeline_runs import Record, Run, read_records, until
-from true_masks import best_ious
+from support.pipeline_runs import Record, Run, read_records, until
+from support.true_masks import best_ious
 
 from streamseg.messages import PROPAGATED
 from streamseg.sources.scene import SceneOptions

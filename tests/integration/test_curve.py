@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from leftovers import Place
-from pipeline_runs import Run, free_endpoint, until
+from support.leftovers import Place
+from support.pipeline_runs import Run, free_endpoint, until
 
 from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError
@@ -30,7 +30,9 @@ def keys(place: Place) -> Path:
 
 def guarded(place: Place, bind: str, *more: str) -> Run:
     curve = ("publish.curve.secret_key_file=publisher.key", "publish.curve.allow=[friend.pub]")
-    return place.run(*SCENE, *(word for setting in (f"publish.bind={bind}", *curve, *more) for word in ("--set", setting)))
+    return place.run(
+        *SCENE, *(word for setting in (f"publish.bind={bind}", *curve, *more) for word in ("--set", setting))
+    )
 
 
 def subscriber(endpoint: str, keys: Path, own: str, server: str) -> Subscriber:
@@ -72,7 +74,9 @@ def test_only_who_is_allowed_receives_also_from_a_publisher_that_came_back(place
         run.process.send_signal(signal.SIGINT)
         status, output, errors = run.finish(10)
     assert status == 130, errors
-    refusals = re.findall(r"a subscriber at 127\.0\.0\.1 was refused: its key (\S{40}) is not in publish\.curve\.allow", errors)
+    refusals = re.findall(
+        r"a subscriber at 127\.0\.0\.1 was refused: its key (\S{40}) is not in publish\.curve\.allow", errors
+    )
     assert refusals == [(keys / "stranger.pub").read_text().split()[0]] * 2
     for name in NAMES:
         secret = (keys / f"{name}.key").read_text().split()[0]
@@ -112,7 +116,11 @@ def test_insecure_is_said_in_so_many_words(place: Place) -> None:
 
 def test_keys_are_made_by_a_command(place: Place) -> None:
     with place.run("keys", "door") as run:
-        assert run.finish(PATIENCE) == (0, "wrote door.key, which stays here and secret, and door.pub, which the other side needs\n", "")
+        assert run.finish(PATIENCE) == (
+            0,
+            "wrote door.key, which stays here and secret, and door.pub, which the other side needs\n",
+            "",
+        )
     before = (place.folder / "door.key").read_bytes()
     assert stat.S_IMODE((place.folder / "door.key").stat().st_mode) == 0o600
     with place.run("keys", "door") as run:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pipeline_runs import Record, Run, read_records
+from support.pipeline_runs import Record, Run, read_records
 
 from streamseg.demo import demo_clip
 from streamseg.errors import SourceError
@@ -106,9 +106,14 @@ def test_every_frame_of_the_clip_is_in_the_video_and_in_the_records(
         assert sum(1 for _ in container.decode(video=0)) == len(movement)
 
 
-def test_what_moves_has_a_mask_in_four_of_five_frames(movement: list[NDArray[np.bool_]], demonstration: Demonstration) -> None:
+def test_what_moves_has_a_mask_in_four_of_five_frames(
+    movement: list[NDArray[np.bool_]], demonstration: Demonstration
+) -> None:
     pairs = zip(movement, demonstration.records, strict=True)
     lively = [(moving, masked(record)) for moving, record in pairs if moving.mean() >= MOVING_SHARE]
     assert len(lively) >= 40, "the clip has hardly any movement, or the measure does not see it"
-    touched = [covered.mean() <= NOT_EVERYTHING and (moving & covered).sum() >= TOUCHED_SHARE * moving.sum() for moving, covered in lively]
+    touched = [
+        covered.mean() <= NOT_EVERYTHING and (moving & covered).sum() >= TOUCHED_SHARE * moving.sum()
+        for moving, covered in lively
+    ]
     assert np.mean(touched) >= 0.8, f"{sum(touched)} of {len(touched)} frames"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import socket
 
-from leftovers import Place
+from support.leftovers import Place
 
 
 def test_it_ends_with_0_where_a_pipeline_can_run(place: Place) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from leftovers import Place
-from pipeline_runs import Run, read_records, until
+from support.leftovers import Place
+from support.pipeline_runs import Run, read_records, until
 
 WITHIN_S = 180
 SMALL = ("--imgsz", "512")
@@ -43,14 +43,20 @@ def test_the_export_is_made_once_and_listed(place: Place) -> None:
     assert output == f"mobile_sam.pt for 640x360: exported to {folder} ({size:.1f} MB)\n"
     output, errors = done(place.run(*command, "--size", "1280x720", "--size", "1920x1080"))
     assert errors == ""
-    assert output == "".join(f"mobile_sam.pt for {picture}: is in {folder} ({size:.1f} MB)\n" for picture in ("1280x720", "1920x1080"))
+    assert output == "".join(
+        f"mobile_sam.pt for {picture}: is in {folder} ({size:.1f} MB)\n" for picture in ("1280x720", "1920x1080")
+    )
     assert f"\nexports of mobilesam: {size:.1f} MB\n" in done(place.run("weights", "list"))[0]
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "complaint"),
     [
-        (("sam-vit-b",), 2, "sam-vit-b is not exported: it runs as it is; expected mobilesam, or the path of a checkpoint for it"),
+        (
+            ("sam-vit-b",),
+            2,
+            "sam-vit-b is not exported: it runs as it is; expected mobilesam, or the path of a checkpoint for it",
+        ),
         (("mobilesam", "yolox_nano.onnx"), 2, "yolox-nano is not exported"),
         (("--imgsz", "640"), 2, "--imgsz 640 is not a choice; expected one of 512, 768, 1024"),
         (("--size", "720p"), 2, "--size 720p is not a size; expected WIDTHxHEIGHT in pixels, such as 1280x720"),
@@ -59,7 +65,9 @@ def test_the_export_is_made_once_and_listed(place: Place) -> None:
         (("junk.pt",), 4, "junk.pt is not a PyTorch checkpoint"),
     ],
 )
-def test_what_cannot_be_exported_is_said_in_a_line(place: Place, arguments: tuple[str, ...], status: int, complaint: str) -> None:
+def test_what_cannot_be_exported_is_said_in_a_line(
+    place: Place, arguments: tuple[str, ...], status: int, complaint: str
+) -> None:
     (place.folder / "junk.pt").write_bytes(b"junk")
     output, errors = done(place.run("weights", "export", *arguments), status)
     lines = [line for line in errors.splitlines() if not line.startswith("exporting ")]
@@ -78,7 +86,15 @@ def test_a_run_exports_what_it_meets_and_mends_what_is_damaged(place: Place, wei
     def run_clip() -> list[str]:
         """What a run of upright pictures says of exports; MobileSAM makes itself ready for cameras' 16:9 as well."""
         records = place.folder / "out.jsonl"
-        arguments = ("--source", "synthetic:?size=240x320&fps=30&frames=3", "--detector", "motion", "--jsonl", "out.jsonl", "-y")
+        arguments = (
+            "--source",
+            "synthetic:?size=240x320&fps=30&frames=3",
+            "--detector",
+            "motion",
+            "--jsonl",
+            "out.jsonl",
+            "-y",
+        )
         model = ("--segmenter", "mobilesam", *settings(weights=weights.name, backend="onnxruntime", imgsz="768"))
         _, errors = done(place.run("run", *arguments, *model, "--set", "publish.bind=tcp://127.0.0.1:*"))
         assert any(item.mask is not None for record in read_records(records) for item in record.objects)
@@ -110,7 +126,13 @@ def test_no_stage_loads_torch_where_another_backend_runs(
     place.environment["STREAMSEG_CACHE"] = str(export_cache)
     records = place.folder / "out.jsonl"
     arguments = ("--source", "synthetic:?size=640x360&fps=10&frames=0", "--detector", "motion", "--jsonl", "out.jsonl")
-    model = ("--segmenter", "mobilesam", *settings(weights=str(mobile_sam), backend=backend), "--set", "publish.bind=tcp://127.0.0.1:*")
+    model = (
+        "--segmenter",
+        "mobilesam",
+        *settings(weights=str(mobile_sam), backend=backend),
+        "--set",
+        "publish.bind=tcp://127.0.0.1:*",
+    )
     with place.run("run", *arguments, *model) as run:
         until(lambda: records.exists() and b'"counts"' in records.read_bytes(), WITHIN_S, "a mask of MobileSAM")
         loaded = {name: mapped(stage) for name, stage in run.stages().items()}

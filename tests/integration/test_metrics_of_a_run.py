@@ -7,9 +7,9 @@ import signal
 import socket
 
 import pytest
-from leftovers import Place
-from pipeline_runs import STAGES, free_endpoint, until
 from prometheus_client.parser import text_string_to_metric_families
+from support.leftovers import Place
+from support.pipeline_runs import STAGES, free_endpoint, until
 
 RUN = (
     "run", "--source", "synthetic:?size=320x240&fps=30", "--detector", "motion", "--segmenter", "nano",
@@ -28,7 +28,9 @@ def scrape(address: str) -> dict[str, float]:
     finally:
         connection.close()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return {" ".join([sample.name.removeprefix("streamseg_"), *sample.labels.values()]): sample.value for sample in samples}
+    return {
+        " ".join([sample.name.removeprefix("streamseg_"), *sample.labels.values()]): sample.value for sample in samples
+    }
 
 
 def test_counters_rise_and_a_killed_stage_shows(place: Place) -> None:
@@ -42,11 +44,19 @@ def test_counters_rise_and_a_killed_stage_shows(place: Place) -> None:
         assert before["frames_dropped_total detect_replaced"] >= 0
         assert {name: before[f"stage_restarts_total {name}"] for name in STAGES} == dict.fromkeys(STAGES, 0)
         run.stages()["detect"].kill()
-        until(lambda: (now := scrape(address))["stage_restarts_total detect"] == 1 and now["up"] == 1, 60, "a new detect")
+        until(
+            lambda: (now := scrape(address))["stage_restarts_total detect"] == 1 and now["up"] == 1, 60, "a new detect"
+        )
         restarted = scrape(address)
         assert sum(restarted[f"stage_restarts_total {name}"] for name in STAGES) == 1
-        until(lambda: scrape(address)["mask_age_seconds_count"] > restarted["mask_age_seconds_count"], 30, "another mask")
-        until(lambda: (now := scrape(address))["objects"] >= now["masks nano"] + now["masks propagated"] > 0, 30, "objects with masks")
+        until(
+            lambda: scrape(address)["mask_age_seconds_count"] > restarted["mask_age_seconds_count"], 30, "another mask"
+        )
+        until(
+            lambda: (now := scrape(address))["objects"] >= now["masks nano"] + now["masks propagated"] > 0,
+            30,
+            "objects with masks",
+        )
         after = scrape(address)
         assert after["frames_published_total"] > before["frames_published_total"]
         run.process.send_signal(signal.SIGINT)

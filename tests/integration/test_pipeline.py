@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from oracle import OraclePrediction, OraclePrompt, oracle_predict
-from pipeline_runs import STAGES, Record, Run, read_records, until
+from support.oracle import OraclePrediction, OraclePrompt, oracle_predict
+from support.pipeline_runs import STAGES, Record, Run, read_records, until
 
 from streamseg.messages import Box
 
@@ -21,6 +22,11 @@ def arguments(shared_data: Path, output: Path, *more: str) -> list[str]:
         "--set", "mode=every-frame", "--set", "publish.bind=tcp://127.0.0.1:*",
         "--record", str(output / "out.mp4"), "--jsonl", str(output / "out.jsonl"), *more,
     ]  # fmt: skip
+
+
+def replaced(run: Run, stage: str, pid: int) -> bool:
+    process = run.stages().get(stage)
+    return process is not None and process.pid != pid
 
 
 def video_times(path: Path) -> list[int]:
@@ -64,16 +70,16 @@ def test_every_frame_of_a_file_is_published_with_masks(undisturbed: Path) -> Non
 def test_killed_stages_come_back_and_change_nothing(shared_data: Path, undisturbed: Path, tmp_path: Path) -> None:
     records_file = tmp_path / "out.jsonl"
 
-    def written() -> int:
-        return records_file.read_bytes().count(b"\n") if records_file.exists() else 0
+    def written(wanted: int) -> bool:
+        return records_file.exists() and records_file.read_bytes().count(b"\n") >= wanted
 
     with Run(*arguments(shared_data, tmp_path, "--segmenter", "nano")) as run:
         for place, name in enumerate(STAGES):
             wanted = 20 + place * 60
-            until(lambda wanted=wanted: written() >= wanted, 120, f"{wanted} records")  # type: ignore[misc]
+            until(partial(written, wanted), 120, f"{wanted} records")
             victim = run.stages()[name]
             victim.kill()
-            until(lambda name=name, pid=victim.pid: (new := run.stages().get(name)) and new.pid != pid, 30, f"a new {name}")  # type: ignore[misc]
+            until(partial(replaced, run, name, victim.pid), 30, f"a new {name}")
         status, _, errors = run.finish(240)
     assert status == 0, errors
     disturbed = check_complete(tmp_path)
@@ -98,8 +104,18 @@ def test_masks_of_mobilesam_are_those_of_the_original(
 ) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    model = ("--segmenter", "mobilesam", "--set", f"segmenter.weights={mobile_sam}", "--set", f"segmenter.backend={backend}")
-    with Run(*arguments(shared_data, tmp_path, *model, "--max-frames", "3"), environment={"STREAMSEG_CACHE": str(export_cache)}) as run:
+    model = (
+        "--segmenter",
+        "mobilesam",
+        "--set",
+        f"segmenter.weights={mobile_sam}",
+        "--set",
+        f"segmenter.backend={backend}",
+    )
+    with Run(
+        *arguments(shared_data, tmp_path, *model, "--max-frames", "3"),
+        environment={"STREAMSEG_CACHE": str(export_cache)},
+    ) as run:
         status, _, errors = run.finish(240)
     assert status == 0, errors
     assert f"mobilesam ({backend}, " in errors
@@ -107,10 +123,14 @@ def test_masks_of_mobilesam_are_those_of_the_original(
     assert [record.seq for record in records] == ["0", "1", "2"]
     with av.open(str(shared_data / "clips" / "coffee.mp4")) as container:
         frames = [
-            np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame, _ in zip(container.decode(video=0), range(3), strict=False)
+            np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+            for frame, _ in zip(container.decode(video=0), range(3), strict=False)
         ]
     if not mobile_sam_answers:
-        cases = [(frame, [OraclePrompt(box=item.xyxy) for item in record.objects]) for frame, record in zip(frames, records, strict=True)]
+        cases = [
+            (frame, [OraclePrompt(box=item.xyxy) for item in record.objects])
+            for frame, record in zip(frames, records, strict=True)
+        ]
         for record, answer in zip(records, oracle_predict(mobile_sam, cases), strict=True):
             keys = ((record.seq, item.xyxy) for item in record.objects)
             mobile_sam_answers.update(zip(keys, answer.predictions, strict=True))

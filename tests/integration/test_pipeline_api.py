@@ -62,7 +62,10 @@ def test_a_loop_may_be_left_and_the_pipeline_ends() -> None:
 
 
 def test_a_loop_gets_the_newest_live_result_without_waiting_for_another() -> None:
-    with Pipeline(config("synthetic:?size=320x240&frames=0&fps=1")) as pipeline, Subscriber(pipeline.endpoint, timeout=60) as wire:
+    with (
+        Pipeline(config("synthetic:?size=320x240&frames=0&fps=1")) as pipeline,
+        Subscriber(pipeline.endpoint, timeout=60) as wire,
+    ):
         results = iter(pipeline)
         first = next(results)
         newest = next(result for result in wire if result.seq > first.seq)
@@ -95,7 +98,10 @@ def test_iterating_outside_the_block_is_refused() -> None:
 
 
 def test_a_subscriber_beside_the_loop_sees_the_same_run() -> None:
-    with Pipeline(config("synthetic:?size=320x240&frames=0&fps=30")) as pipeline, Subscriber(pipeline.endpoint, timeout=20) as subscriber:
+    with (
+        Pipeline(config("synthetic:?size=320x240&frames=0&fps=30")) as pipeline,
+        Subscriber(pipeline.endpoint, timeout=20) as subscriber,
+    ):
         from_loop = next(iter(pipeline))
         from_wire = next(iter(subscriber))
         assert from_wire.run_id == from_loop.run_id

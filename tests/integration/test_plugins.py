@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 import pytest
 from av.video.stream import VideoStream
-from leftovers import Place
-from pipeline_runs import Run, read_records
-from plugin_files import offer
+from support.leftovers import Place
+from support.pipeline_runs import Run, read_records
+from support.plugin_files import offer
 
 from streamseg import Pipeline, supervisor
 from streamseg.config import check_config
@@ -33,9 +33,21 @@ PROMPTS = ("--set", "detector.classes=[red, blue thing]")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which pip installed the example package."""
     folder = tmp_path_factory.mktemp("site")
-    install = ("pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check")
+    install = (
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+    )
     done = subprocess.run(
-        [sys.executable, "-m", *install, "--target", str(folder), str(PACKAGE)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", *install, "--target", str(folder), str(PACKAGE)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -43,7 +55,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def truth(number: int) -> dict[str, tuple[int, int, int, int]]:
     """Where the two things are in a frame."""
-    return {"red": (20 + 4 * number, 30, 80 + 4 * number, 90), "blue thing": (200, 100 + 2 * number, 280, 140 + 2 * number)}
+    return {
+        "red": (20 + 4 * number, 30, 80 + 4 * number, 90),
+        "blue thing": (200, 100 + 2 * number, 280, 140 + 2 * number),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +103,12 @@ def test_prompts_become_boxes_and_masks(place: Place, installed: Path, clip: Pat
             left, top, right, bottom = truth(number)[item.class_name]
             assert np.abs(np.subtract(item.xyxy, (left, top, right, bottom))).max() <= 2
             ellipse = np.zeros((HEIGHT, WIDTH), np.uint8)
-            cv2.ellipse(ellipse, (((left + right - 1) / 2, (top + bottom - 1) / 2), (right - left, bottom - top), 0.0), 1, cv2.FILLED)
+            cv2.ellipse(
+                ellipse,
+                (((left + right - 1) / 2, (top + bottom - 1) / 2), (right - left, bottom - top), 0.0),
+                1,
+                cv2.FILLED,
+            )
             assert item.mask is not None
             bits = item.mask.bits()
             assert (bits & (ellipse > 0)).sum() / (bits | (ellipse > 0)).sum() > 0.9
@@ -109,18 +129,36 @@ SYNTHETIC = ("run", "--source", "synthetic:?frames=5&size=320x240", *ANY_ENDPOIN
 
 
 def test_what_a_plugin_refuses_is_said_in_its_words(place: Place, installed: Path) -> None:
-    line = refused(place, installed, 2, *SYNTHETIC, "--detector", "colours", "--segmenter", "ellipse", "--set", "detector.classes=[0]")
-    assert line.startswith("the plug-in 'colours' of streamseg-example-plugins: detector.classes: '0' names no colour; expected a text")
+    line = refused(
+        place,
+        installed,
+        2,
+        *SYNTHETIC,
+        "--detector",
+        "colours",
+        "--segmenter",
+        "ellipse",
+        "--set",
+        "detector.classes=[0]",
+    )
+    assert line.startswith(
+        "the plug-in 'colours' of streamseg-example-plugins: detector.classes: '0' names no colour; expected a text"
+    )
 
 
 def test_check_knows_the_plugins(place: Place, installed: Path, tmp_path: Path) -> None:
     settings = place.folder / "settings.yaml"
-    settings.write_text("sources: [{url: 'synthetic:'}]\ndetector: {model: colours, classes: [any text, 7]}\nsegmenter: {model: ellipse}\n")
+    settings.write_text(
+        "sources: [{url: 'synthetic:'}]\ndetector: {model: colours, classes: [any text, 7]}\nsegmenter: {model: ellipse}\n"
+    )
     with on_path(place, installed, "check", "settings.yaml") as run:
         assert run.finish(60)[::2] == (0, "")
     line = refused(place, tmp_path, 2, "check", "settings.yaml")
     assert line.startswith("detector.model: 'colours' is unknown; expected auto, yolox-nano")
-    for setting, key in (("segmenter.model=sam3", "segmenter.model: 'sam3' is unknown"), ("detector.model=sam3", "detector.model: 'sam3'")):
+    for setting, key in (
+        ("segmenter.model=sam3", "segmenter.model: 'sam3' is unknown"),
+        ("detector.model=sam3", "detector.model: 'sam3'"),
+    ):
         line = refused(place, installed, 2, "check", "settings.yaml", "--set", setting)
         assert line.startswith(key)
         assert ("ellipse" if key.startswith("s") else "colours") in line
@@ -129,7 +167,12 @@ def test_check_knows_the_plugins(place: Place, installed: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("kind", "code", "status", "expected"),
     [
-        ("detector", "import a_module_that_is_not_here", 70, "failed: ModuleNotFoundError: No module named 'a_module_that_is_not_here'"),
+        (
+            "detector",
+            "import a_module_that_is_not_here",
+            70,
+            "failed: ModuleNotFoundError: No module named 'a_module_that_is_not_here'",
+        ),
         ("detector", "def make(options): return object()", 70, "its object has no name and no classes and no detect"),
         (
             "detector",
@@ -137,7 +180,12 @@ def test_check_knows_the_plugins(place: Place, installed: Path, tmp_path: Path) 
             4,
             "the plug-in 'mine' of broken: lost.pt is not here",
         ),
-        ("segmenter", "def make(options): raise ValueError('two\\nlines')", 70, "failed: ValueError: two lines; repair it, or choose"),
+        (
+            "segmenter",
+            "def make(options): raise ValueError('two\\nlines')",
+            70,
+            "failed: ValueError: two lines; repair it, or choose",
+        ),
         (
             "segmenter",
             "class make:\n  name = 'x'\n  def __init__(self, options): pass\n  def encode(self, image): pass\n"
@@ -168,7 +216,9 @@ def test_nonsense_in_the_middle_of_a_run_is_told(place: Place, tmp_path: Path) -
         status, _, errors = run.finish(90)
     assert status == 70
     last = errors.splitlines()[-1]
-    assert last.startswith("streamseg: detect failed: the plug-in 'mine' of broken: the box (9.0, 0.0, 5.0, 9.0) ends before")
+    assert last.startswith(
+        "streamseg: detect failed: the plug-in 'mine' of broken: the box (9.0, 0.0, 5.0, 9.0) ends before"
+    )
 
 
 class Restarts:
@@ -203,7 +253,10 @@ def test_a_slow_model_does_not_pass_for_a_hung_one(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(supervisor, "_HUNG_S", 1.5)
     detector = {"model": "fixed", "boxes": [{"xyxy": [20, 20, 120, 120]}]}
-    settings: dict[str, object] = {"sources": [{"url": "synthetic:?frames=1&size=320x240"}], "publish": {"bind": "tcp://127.0.0.1:*"}}
+    settings: dict[str, object] = {
+        "sources": [{"url": "synthetic:?frames=1&size=320x240"}],
+        "publish": {"bind": "tcp://127.0.0.1:*"},
+    }
     restarts = Restarts()
     outcome = Pipeline(check_config({**settings, "detector": detector, "segmenter": {"model": "slow"}})).run(restarts)
     assert outcome.last_seq == 0

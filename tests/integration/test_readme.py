@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 import pytest
 import yaml
-from clips import write_clip
-from oracle import seeded_checkpoint
-from pipeline_runs import Run, free_endpoint
+from support.clips import write_clip
+from support.oracle import seeded_checkpoint
+from support.pipeline_runs import Run, free_endpoint
 
 from streamseg import errors
 from streamseg.cli import app
@@ -89,15 +89,18 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
 def test_every_command_is_named_and_no_other() -> None:
     commands = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
     groups = {str(group.name) for group in app.registered_groups}
-    assert set(re.findall(r"`?\bstreamseg ([a-z]+)\b(?=[ `\n])", "\n".join([*blocks("sh"), *re.findall(r"`[^`\n]+`", README)]))) == (
-        commands | groups
-    )
+    assert set(
+        re.findall(r"`?\bstreamseg ([a-z]+)\b(?=[ `\n])", "\n".join([*blocks("sh"), *re.findall(r"`[^`\n]+`", README)]))
+    ) == (commands | groups)
 
 
 def test_the_settings_in_the_commands_are_accepted() -> None:
     assignments = re.findall(r"--set (\S+\.\S+=\S+)", "\n".join(blocks("sh")))
     assert len(assignments) > 2
-    assert load_config(None, [("sources.0.url", 0), *map(parse_override, assignments)], {}).source.password_file == "camera.password"
+    assert (
+        load_config(None, [("sources.0.url", 0), *map(parse_override, assignments)], {}).source.password_file
+        == "camera.password"
+    )
 
 
 def test_every_weight_is_named_with_its_size() -> None:
@@ -152,7 +155,9 @@ def test_the_subscriber_receives_a_running_pipeline(tmp_path: Path) -> None:
             killer.cancel()
         assert subscriber.returncode == 0, lines
         assert pipeline.finish(DEADLINE_S)[0] == 130
-    frames = [re.fullmatch(r"frame (\d+): \d+ objects, \d+ frames missed", line) for line in lines if line.startswith("frame")]
+    frames = [
+        re.fullmatch(r"frame (\d+): \d+ objects, \d+ frames missed", line) for line in lines if line.startswith("frame")
+    ]
     numbers = [int(match[1]) for match in frames if match]
     assert len(numbers) == len(frames) > 10
     assert numbers == sorted(set(numbers))
@@ -165,8 +170,12 @@ def test_the_pipeline_in_a_script_yields_every_frame(tmp_path: Path) -> None:
     program = blocks("python")[1]
     write_clip(tmp_path / "clip.mp4", frames=30, width=160, height=120)
     script = tmp_path / "script.py"
-    script.write_text(program.replace('"sources"', f'"publish": {{"bind": "{free_endpoint()}"}}, "sources"'), encoding="utf-8")
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    script.write_text(
+        program.replace('"sources"', f'"publish": {{"bind": "{free_endpoint()}"}}, "sources"'), encoding="utf-8"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
     assert [int(number) for number, _ in lines] == list(range(30))
@@ -180,12 +189,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seeded_checkpoint(folder / "mobile_sam.pt", seed=2)
     (folder / "photos").mkdir()
     for name in ("dog.jpg", "photos/one.jpg", "photos/two.jpg"):
-        assert cv2.imwrite(str(folder / name), np.random.default_rng(len(name)).integers(0, 255, (576, 768, 3), np.uint8))
+        assert cv2.imwrite(
+            str(folder / name), np.random.default_rng(len(name)).integers(0, 255, (576, 768, 3), np.uint8)
+        )
     return folder
 
 
 def run_program(program: str, folder: Path) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -209,7 +222,10 @@ def test_the_script_that_labels_a_folder_does(pictures: Path, shared_data: Path)
 
 def test_the_parameters_are_those_of_the_code() -> None:
     rows = re.findall(r"^\| `(\S+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|(.*)\|$", README, re.MULTILINE)
-    said = [(name, *(int(count.replace(",", "")) for count in counts), published.strip()) for name, *counts, published in rows]
+    said = [
+        (name, *(int(count.replace(",", "")) for count in counts), published.strip())
+        for name, *counts, published in rows
+    ]
     assert said == [
         (
             info.architecture,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import signal
 
 import msgspec
-from leftovers import Place
-from pipeline_runs import until
+from support.leftovers import Place
+from support.pipeline_runs import until
 
 LIVE = ("--source", "synthetic:?size=320x240&fps=30&frames=0", "--detector", "motion", "--segmenter", "nano")
 

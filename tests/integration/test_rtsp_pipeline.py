@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline_runs import Run, free_endpoint, until
-from rtsp_fixture import StartRtspServer
+from support.pipeline_runs import Run, free_endpoint, until
+from support.rtsp_fixture import StartRtspServer
 
 SUBSCRIBER = """
 import json, sys
@@ -20,12 +20,23 @@ print(json.dumps("end"), flush=True)
 """
 
 
-def test_a_subscriber_elsewhere_gets_the_masks_of_an_rtsp_camera(rtsp_server: StartRtspServer, shared_data: Path, tmp_path: Path) -> None:
+def test_a_subscriber_elsewhere_gets_the_masks_of_an_rtsp_camera(
+    rtsp_server: StartRtspServer, shared_data: Path, tmp_path: Path
+) -> None:
     server = rtsp_server(shared_data / "clips" / "cups.mp4", width=640, height=360, fps=15)
     endpoint, lines = free_endpoint(), tmp_path / "subscriber.txt"
     with lines.open("w") as output:
         subscriber = subprocess.Popen([sys.executable, "-c", SUBSCRIBER, endpoint], stdout=output)
-        options = ["--source", server.url, "--detector", "motion", "--segmenter", "nano", "--set", "sources.0.name=door"]
+        options = [
+            "--source",
+            server.url,
+            "--detector",
+            "motion",
+            "--segmenter",
+            "nano",
+            "--set",
+            "sources.0.name=door",
+        ]
         try:
             with Run("run", *options, "--set", f"publish.bind={endpoint}") as run:
                 until(lambda: sum(line[1] > 0 for line in received(lines)) >= 40, 60, "forty results with masks")

@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from clips import number_of, write_clip
-from rtsp_fixture import StartRtspServer
-from tcp_proxy import TcpProxy
+from support.clips import number_of, write_clip
+from support.rtsp_fixture import StartRtspServer
+from support.tcp_proxy import TcpProxy
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
@@ -79,7 +79,9 @@ OpenWatch = Callable[[SourceOptions], Watch]
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_a_clip_arrives_picture_by_picture(rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path, transport: str) -> None:
+def test_a_clip_arrives_picture_by_picture(
+    rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path, transport: str
+) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=30, width=320, height=240, fps=15)
     server = rtsp_server(clip)
     camera = watch(SourceOptions(url=server.url, transport=transport))
@@ -111,7 +113,10 @@ def test_a_login_is_needed_encoded_and_never_shown(rtsp_server: StartRtspServer,
     assert PASSWORD not in repr(camera.source.info)
 
     wrong = server.url.replace("//", "//us%40er:secret-one@")
-    for options in (SourceOptions(url=wrong), SourceOptions(url=server.url, username="us@er", password="secret-two", wait=True)):
+    for options in (
+        SourceOptions(url=wrong),
+        SourceOptions(url=server.url, username="us@er", password="secret-two", wait=True),
+    ):
         began = time.monotonic()
         with pytest.raises(SourceRefusedError, match="password_file") as raised:
             list(RtspSource(options).frames(0, threading.Event()))
@@ -183,7 +188,9 @@ def test_a_killed_server_is_waited_for(rtsp_server: StartRtspServer, watch: Open
     assert times == sorted(set(times))
     assert [(later - earlier) / 1e9 for earlier, later in pairwise(times[-5:])] == pytest.approx([1 / 15] * 4, abs=0.01)
     # The time without pictures counts, though the new connection's timestamps begin anew.
-    assert (times[-1] - times[0]) / 1e9 == pytest.approx((frames[-1].t_capture_ns - frames[0].t_capture_ns) / 1e9, abs=0.8)
+    assert (times[-1] - times[0]) / 1e9 == pytest.approx(
+        (frames[-1].t_capture_ns - frames[0].t_capture_ns) / 1e9, abs=0.8
+    )
 
 
 def test_the_end_of_a_live_stream_is_a_loss(rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path) -> None:

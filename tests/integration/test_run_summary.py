@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from leftovers import Place
-from pipeline_runs import until
-from pseudo_terminal import terminal
+from support.leftovers import Place
+from support.pipeline_runs import until
+from support.pseudo_terminal import terminal
 
 FRAMES = 30
 RUN = (

@@ -9,10 +9,10 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from leftovers import Place
 from numpy.typing import NDArray
-from oracle import OraclePrediction, OraclePrompt, oracle_predict, seeded_checkpoint
 from pycocotools import mask as coco
+from support.leftovers import Place
+from support.oracle import OraclePrediction, OraclePrompt, oracle_predict, seeded_checkpoint
 
 from streamseg.images import read_image
 from streamseg.segment.result import ImageRecord
@@ -87,7 +87,10 @@ def check_like_the_original(folder: Path, predictions: list[OraclePrediction]) -
     for said, bits in zip(record.masks, masks_of(folder, record), strict=True):
         original = predictions[said.object]
         assert bits.shape == (record.height, record.width)
-        assert np.abs(original.logits[said.candidate][bits != original.masks[said.candidate]]).max(initial=0.0) <= tolerance
+        assert (
+            np.abs(original.logits[said.candidate][bits != original.masks[said.candidate]]).max(initial=0.0)
+            <= tolerance
+        )
         assert said.predicted_iou == pytest.approx(original.iou[said.candidate], abs=1e-3)
         assert said.area == np.count_nonzero(bits)
 
@@ -135,7 +138,16 @@ def test_all_prompts_at_once_on_several_pictures(place: Place, checkpoint: Path,
 def test_everything(place: Place, checkpoint: Path, cat: Path) -> None:
     small = place.folder / "cat.png"
     cv2.imwrite(str(small), read_image(cat)[::3, ::3])
-    settings = ("--points-per-side", "3", "--pred-iou-thresh", "-9", "--stability-score-thresh", "0.3", "--min-mask-region-area", "4")
+    settings = (
+        "--points-per-side",
+        "3",
+        "--pred-iou-thresh",
+        "-9",
+        "--stability-score-thresh",
+        "0.3",
+        "--min-mask-region-area",
+        "4",
+    )
     output = segment(place, small, "--everything", *settings, "--model", checkpoint, "--output", "out")
     folder = place.folder / "out" / "cat"
     record = record_of(folder)
@@ -152,7 +164,9 @@ def test_everything(place: Place, checkpoint: Path, cat: Path) -> None:
 
 
 def test_nothing_asked_for(place: Place, cat: Path) -> None:
-    assert refuse(place, 2, cat) == "streamseg: nothing is asked for; give --box X1,Y1,X2,Y2, --points X,Y or --everything"
+    assert (
+        refuse(place, 2, cat) == "streamseg: nothing is asked for; give --box X1,Y1,X2,Y2, --points X,Y or --everything"
+    )
 
 
 def test_a_picture_that_cannot_be_read(place: Place, cat: Path) -> None:

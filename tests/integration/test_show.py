@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 import zmq
 from PIL import ImageGrab
-from pipeline_runs import Run
+from support.pipeline_runs import Run
 
 from streamseg.errors import NoDisplayError
-from streamseg.messages import Dropped, End, Ledger, Models, Result
+from streamseg.messages import Dropped, End, Models, Result, Timings
 from streamseg.show import show
 from streamseg.wire.protocol import encode_end, encode_result
 
@@ -96,7 +96,7 @@ class Publisher:
             height=240,
             pts_ns=0,
             t_capture_unix_ns=0,
-            ledger=Ledger(),
+            timings=Timings(),
             dropped=Dropped(),
             models=Models(detector="motion", segmenter="nano"),
             boxes_seq=None,
@@ -125,7 +125,10 @@ def publisher() -> Iterator[Publisher]:
 def window(display: str, endpoint: str) -> Iterator[subprocess.Popen[str]]:
     script = "import sys; from streamseg.show import show; show(sys.argv[1]); print('av' in sys.modules)"
     child = subprocess.Popen(
-        [sys.executable, "-c", script, endpoint], env={**os.environ, "DISPLAY": display}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, endpoint],
+        env={**os.environ, "DISPLAY": display},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         yield child
@@ -160,7 +163,9 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 
 
 def xdotool(display: str, *words: str) -> str:
-    return subprocess.run(["xdotool", *words], env={**os.environ, "DISPLAY": display}, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(
+        ["xdotool", *words], env={**os.environ, "DISPLAY": display}, capture_output=True, text=True, check=False
+    ).stdout
 
 
 def window_of(display: str, child: subprocess.Popen[str]) -> str:
@@ -170,7 +175,9 @@ def window_of(display: str, child: subprocess.Popen[str]) -> str:
     def there() -> bool:
         nonlocal found
         assert child.poll() is None, "the process ended before its window appeared"
-        found = xdotool(display, "search", "--all", "--onlyvisible", "--pid", str(child.pid), "--name", "^streamseg$").strip()
+        found = xdotool(
+            display, "search", "--all", "--onlyvisible", "--pid", str(child.pid), "--name", "^streamseg$"
+        ).strip()
         return found.isdecimal()
 
     eventually(there, "the window's appearance")
@@ -260,7 +267,9 @@ def test_no_display_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_display_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     free = next(number for number in range(50, 1000) if not Path(f"/tmp/.X11-unix/X{number}").exists())
     monkeypatch.setenv("DISPLAY", f":{free}")
-    with pytest.raises(NoDisplayError, match=f"no window can be opened on display :{free} .*could not connect") as caught:
+    with pytest.raises(
+        NoDisplayError, match=f"no window can be opened on display :{free} .*could not connect"
+    ) as caught:
         show("tcp://127.0.0.1:5555")
     assert "\n" not in str(caught.value)
 
@@ -268,7 +277,9 @@ def test_a_display_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
 def test_a_run_shows_itself_and_ends_with_its_window(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", display)
     options = ["--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*"]
-    with painted(display, lambda: Run("run", "--source", "synthetic:?size=320x240&fps=15&frames=0", *options, "--show")) as run:
+    with painted(
+        display, lambda: Run("run", "--source", "synthetic:?size=320x240&fps=15&frames=0", *options, "--show")
+    ) as run:
         eventually(lambda: picture_of(display) > COLOURS_OF_A_SCENE, "a picture of the scene")
         xdotool(display, "search", "--name", "streamseg", "windowfocus", "key", "q")
         status, output, errors = run.finish(30)

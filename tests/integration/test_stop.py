@@ -10,8 +10,8 @@ from pathlib import Path
 
 import av
 import pytest
-from leftovers import Place
-from pipeline_runs import STAGES, Run, read_records, until
+from support.leftovers import Place
+from support.pipeline_runs import STAGES, Run, read_records, until
 
 from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError
@@ -122,7 +122,10 @@ def test_a_signal_while_weights_are_waited_for(place: Place, number: signal.Sign
     with socket.create_server(("127.0.0.1", 0)) as mute:
         mute.settimeout(30)
         place.environment["https_proxy"] = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        with place.run("run", "--source", "synthetic:", "--set", "publish.bind=tcp://127.0.0.1:*") as run, mute.accept()[0]:
+        with (
+            place.run("run", "--source", "synthetic:", "--set", "publish.bind=tcp://127.0.0.1:*") as run,
+            mute.accept()[0],
+        ):
             began = time.monotonic()
             run.process.send_signal(number)
             assert run.finish(10) == (128 + number, "", "")

@@ -6,9 +6,9 @@ import re
 import signal
 
 import pytest
-from leftovers import Place
-from pipeline_runs import Run, free_endpoint, until
-from pseudo_terminal import terminal
+from support.leftovers import Place
+from support.pipeline_runs import Run, free_endpoint, until
+from support.pseudo_terminal import terminal
 
 from streamseg import Subscriber
 from streamseg.messages import Result
@@ -23,7 +23,9 @@ def pipeline(place: Place, endpoint: str) -> Run:
 
 def last_table(text: str) -> dict[str, str]:
     """The rows of the table that was drawn last."""
-    rows = (re.fullmatch(r"│ (.+?) +│ (.+?) *│", line.strip()) for line in text[text.rindex("p50 / p99") :].splitlines())
+    rows = (
+        re.fullmatch(r"│ (.+?) +│ (.+?) *│", line.strip()) for line in text[text.rindex("p50 / p99") :].splitlines()
+    )
     return {row[1]: row[2] for row in rows if row}
 
 
@@ -33,7 +35,9 @@ def test_the_table_keeps_up_and_stays(place: Place, ended_by: str) -> None:
     with terminal(place, "subscribe", endpoint) as shown:
         until(lambda: f"waiting for {endpoint}" in shown.text, DEADLINE_S, "the table before the first frame")
         with pipeline(place, endpoint) as run:
-            until(lambda: len(set(re.findall(r"\d+ in frame (\d+)", shown.text))) > 5, DEADLINE_S, "a table that keeps up")
+            until(
+                lambda: len(set(re.findall(r"\d+ in frame (\d+)", shown.text))) > 5, DEADLINE_S, "a table that keeps up"
+            )
             until(lambda: re.search(r"masks +│ [1-9]", shown.text), DEADLINE_S, "masks")
             (shown if ended_by == "Ctrl-C" else run).process.send_signal(signal.SIGINT)
             assert shown.process.wait(DEADLINE_S) == (130 if ended_by == "Ctrl-C" else 0)
@@ -68,7 +72,11 @@ def test_masks_are_sent_before_the_picture_is_drawn(place: Place) -> None:
     endpoint = free_endpoint()
     bare: dict[int, Result] = {}
     drawn: dict[int, Result] = {}
-    with pipeline(place, endpoint) as run, Subscriber(endpoint) as masks, Subscriber(endpoint, view="overlay") as overlay:
+    with (
+        pipeline(place, endpoint) as run,
+        Subscriber(endpoint) as masks,
+        Subscriber(endpoint, view="overlay") as overlay,
+    ):
 
         def in_both_views() -> bool:
             for subscriber, results in ((masks, bare), (overlay, drawn)):
@@ -80,7 +88,7 @@ def test_masks_are_sent_before_the_picture_is_drawn(place: Place) -> None:
         run.process.send_signal(signal.SIGINT)
         run.finish(DEADLINE_S)
     for seq in bare.keys() & drawn.keys():
-        before, after = bare[seq].ledger, drawn[seq].ledger
+        before, after = bare[seq].timings, drawn[seq].timings
         assert before.published is not None and after.rendered is not None and after.published is not None
         assert before.rendered is None
         assert before.published < after.rendered <= after.published

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_runs import Run, read_records
-from true_masks import best_ious
+from support.pipeline_runs import Run, read_records
+from support.true_masks import best_ious
 
 from streamseg.sources.scene import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene

@@ -9,8 +9,8 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from file_server import FileServer, serve
 from rich.console import Console
+from support.file_server import FileServer, serve
 from typer.testing import CliRunner, Result
 
 from streamseg.cli.weights import weights_app
@@ -56,7 +56,9 @@ def weights_command(*arguments: str) -> Result:
 
 def streamseg(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "streamseg.cli", "weights", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | environment, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=os.environ | environment, check=False
+    )
 
 
 def states() -> dict[str, str]:
@@ -75,7 +77,9 @@ def test_fetch_list_and_verify(server: FileServer, cache: Path) -> None:
     server.faults = ["cut", 503, 503, 503]
     assert isinstance(weights_command("fetch", "three").exception, WeightsError)
     assert states() == {"one": "fetched", "two": "fetched", "three": "partly fetched (50%)"}
-    assert weights_command("verify").output == "".join(f"{name}: {cache / name}.bin is what it should be\n" for name in ("one", "two"))
+    assert weights_command("verify").output == "".join(
+        f"{name}: {cache / name}.bin is what it should be\n" for name in ("one", "two")
+    )
 
     weights_command("fetch", "three")
     assert server.asked[-1].range == f"bytes={len(CONTENT) // 2}-"

@@ -37,13 +37,19 @@ def installed(unpacked: Path, tmp_path: Path) -> Command:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
 
     return run
 
 
 def files_in(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 def test_it_holds_the_package_and_the_examples_and_nothing_else(unpacked: Path) -> None:
@@ -56,12 +62,18 @@ def test_it_holds_the_package_and_the_examples_and_nothing_else(unpacked: Path) 
 
 def test_its_description_is_the_readme_and_the_licence_travels(unpacked: Path) -> None:
     (information,) = unpacked.glob("*.dist-info")
-    assert (information / "METADATA").read_text(encoding="utf-8").endswith((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert (
+        (information / "METADATA")
+        .read_text(encoding="utf-8")
+        .endswith((ROOT / "README.md").read_text(encoding="utf-8"))
+    )
     assert (information / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
 def test_it_is_the_unpacked_package_that_runs(installed: Command, unpacked: Path) -> None:
-    assert installed("-c", "import streamseg; print(streamseg.__file__)").stdout.strip() == str(unpacked / "streamseg" / "__init__.py")
+    assert installed("-c", "import streamseg; print(streamseg.__file__)").stdout.strip() == str(
+        unpacked / "streamseg" / "__init__.py"
+    )
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

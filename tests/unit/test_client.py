@@ -18,7 +18,7 @@ import zmq
 from streamseg.client import Subscriber, to_coco, to_detections, to_polygons
 from streamseg.errors import SubscriptionTimeoutError, UsageError
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, End, Heartbeat, Ledger, Models, Result, SourceState, TrackedObject
+from streamseg.messages import Detection, Dropped, End, Heartbeat, Models, Result, SourceState, Timings, TrackedObject
 from streamseg.wire.limits import PART_BYTES
 from streamseg.wire.protocol import ResultView, encode_end, encode_heartbeat, encode_result, encode_state
 
@@ -77,7 +77,7 @@ def result(seq: int, *, run_id: str = "a", source: str = "cam", **changes: Any) 
         "height": 48,
         "pts_ns": 0,
         "t_capture_unix_ns": 0,
-        "ledger": Ledger(),
+        "timings": Timings(),
         "dropped": Dropped(),
         "models": Models(detector="d", segmenter="s"),
         "boxes_seq": None,
@@ -181,7 +181,12 @@ def test_without_a_source_all_are_received_until_the_last_has_ended(publisher: P
     with Subscriber(publisher.endpoint, timeout=PATIENCE) as subscriber:
         publisher.wait_for(b"streamseg/1/")
         publisher.send(sent(0), sent(0, source="door"), sent(2), end(), sent(1, source="door"), end("a", "door"))
-        assert [(item.source, item.seq, item.gap) for item in subscriber] == [("cam", 0, 0), ("door", 0, 0), ("cam", 2, 1), ("door", 1, 0)]
+        assert [(item.source, item.seq, item.gap) for item in subscriber] == [
+            ("cam", 0, 0),
+            ("door", 0, 0),
+            ("cam", 2, 1),
+            ("door", 1, 0),
+        ]
 
 
 def test_without_a_source_pictures_are_asked_for_once_the_source_is_known(publisher: Publisher) -> None:
@@ -249,7 +254,9 @@ def test_a_heartbeat_is_no_result_but_says_that_the_pipeline_lives(publisher: Pu
             next(iter(subscriber))
 
 
-def test_bad_messages_are_counted_logged_once_and_left_out(publisher: Publisher, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_messages_are_counted_logged_once_and_left_out(
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
     good = sent(1)
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber, caplog.at_level(logging.WARNING):
         publisher.wait_for(*CAM)
@@ -339,7 +346,18 @@ def test_importing_the_client_loads_nothing_heavy() -> None:
     code = "import sys, json, streamseg.client; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
-    assert not loaded & {"torch", "torchvision", "timm", "av", "cv2", "supervision", "onnxruntime", "PIL", "matplotlib", "scipy"}
+    assert not loaded & {
+        "torch",
+        "torchvision",
+        "timm",
+        "av",
+        "cv2",
+        "supervision",
+        "onnxruntime",
+        "PIL",
+        "matplotlib",
+        "scipy",
+    }
     assert "asyncio" not in loaded
 
 
@@ -349,7 +367,14 @@ def tracked(mask: Mask | None, tracker_id: int | None, name: str) -> TrackedObje
 
 
 CORNER = np.triu(np.ones((5, 7), dtype=np.bool_))
-SEEN = result(8, objects=(tracked(Mask(57, 43, CORNER), 4, "cup"), tracked(None, None, "person"), tracked(Mask(0, 0, CORNER), 5, "cup")))
+SEEN = result(
+    8,
+    objects=(
+        tracked(Mask(57, 43, CORNER), 4, "cup"),
+        tracked(None, None, "person"),
+        tracked(Mask(0, 0, CORNER), 5, "cup"),
+    ),
+)
 
 
 def test_detections_of_supervision() -> None:
@@ -361,7 +386,9 @@ def test_detections_of_supervision() -> None:
     assert list(detections.data["class_name"]) == ["cup", "person", "cup"]
     assert list(detections.data["method"]) == ["nano", "pending", "nano"]
     assert isinstance(detections.mask, supervision.CompactMask)
-    expected = np.stack([np.zeros((48, 64), dtype=np.bool_) if item.mask is None else item.mask.paste(48, 64) for item in SEEN.objects])
+    expected = np.stack(
+        [np.zeros((48, 64), dtype=np.bool_) if item.mask is None else item.mask.paste(48, 64) for item in SEEN.objects]
+    )
     assert np.array_equal(np.asarray(detections.mask), expected)
 
 
@@ -373,13 +400,22 @@ def test_detections_without_objects_or_masks() -> None:
 def test_detections_can_be_drawn() -> None:
     scene = np.zeros((48, 64, 3), dtype=np.uint8)
     drawn = supervision.MaskAnnotator(opacity=1.0).annotate(scene.copy(), to_detections(SEEN))
-    assert np.array_equal(np.asarray(drawn).any(axis=2), SEEN.objects[0].mask.paste(48, 64) | SEEN.objects[2].mask.paste(48, 64))  # type: ignore[union-attr]
+    first, second = SEEN.objects[0].mask, SEEN.objects[2].mask
+    assert first is not None and second is not None
+    assert np.array_equal(np.asarray(drawn).any(axis=2), first.paste(48, 64) | second.paste(48, 64))
 
 
 def test_coco_annotations() -> None:
     annotations = to_coco(SEEN)
     assert json.loads(json.dumps(annotations)) == annotations
-    assert annotations[1] == {"image_id": 8, "category_id": 3, "bbox": [1.0, 2.0, 10.5, 20.0], "score": 0.75, "area": 210.0, "iscrowd": 0}
+    assert annotations[1] == {
+        "image_id": 8,
+        "category_id": 3,
+        "bbox": [1.0, 2.0, 10.5, 20.0],
+        "score": 0.75,
+        "area": 210.0,
+        "iscrowd": 0,
+    }
     mask = SEEN.objects[0].mask
     assert mask is not None
     assert annotations[0]["segmentation"] == {"size": [48, 64], "counts": mask.rle(48, 64)}

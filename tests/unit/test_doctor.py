@@ -54,7 +54,9 @@ def test_no_pipeline_can_run_where_its_endpoint_is_in_use() -> None:
 
 
 def test_a_package_that_is_absent_or_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "broken_library.py").write_text("raise OSError('libGL.so.1: cannot open shared object file')", encoding="utf-8")
+    (tmp_path / "broken_library.py").write_text(
+        "raise OSError('libGL.so.1: cannot open shared object file')", encoding="utf-8"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     for module, reason in (("broken_library", "libGL.so.1"), ("absent_library", "No module named 'absent_library'")):
         check = check_package(module, ("that-library", "its-other-name"))

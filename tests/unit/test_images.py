@@ -50,7 +50,9 @@ def test_other_depths_and_channels_become_bgr(picture: Image, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0 nor this"])
-def test_what_is_no_picture_is_refused_by_name(content: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_picture_is_refused_by_name(
+    content: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "wrong.jpg"
     path.write_bytes(content)
     with pytest.raises(SourceError, match=r"wrong\.jpg is not a picture"):

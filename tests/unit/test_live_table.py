@@ -8,9 +8,9 @@ from rich.console import Console
 
 from streamseg.live_table import draw
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Ledger, Models, Result, TrackedObject
+from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
 from streamseg.percentiles import Spread
-from streamseg.rates import LEDGER_POINTS, StreamFigures
+from streamseg.rates import TIMING_POINTS, StreamFigures
 
 
 def figures() -> StreamFigures:
@@ -24,13 +24,15 @@ def figures() -> StreamFigures:
         height=12,
         pts_ns=0,
         t_capture_unix_ns=0,
-        ledger=Ledger(),
+        timings=Timings(),
         dropped=Dropped(segment_replaced=7),
         models=Models(detector="motion", segmenter="nano"),
         boxes_seq=41,
         objects=(
             TrackedObject(detection=cup, mask=Mask(0, 0, np.ones((3, 4), np.bool_)), method="nano"),
-            TrackedObject(detection=Detection(xyxy=(1.0, 1.0, 2.0, 2.0), confidence=1.0, class_id=1, class_name="red \x1b[31m\n")),
+            TrackedObject(
+                detection=Detection(xyxy=(1.0, 1.0, 2.0, 2.0), confidence=1.0, class_id=1, class_name="red \x1b[31m\n")
+            ),
         ),
     )
     return StreamFigures(
@@ -42,7 +44,9 @@ def figures() -> StreamFigures:
         methods=(("propagated", 3), ("nano", 1)),
         mask_age_ms=Spread(33.3, 120.0),
         own_boxes=0.875,
-        ledger_ms=tuple(Spread(place + 0.5, place + 1.0) if place < 2 else None for place, _ in enumerate(LEDGER_POINTS)),
+        timings_ms=tuple(
+            Spread(place + 0.5, place + 1.0) if place < 2 else None for place, _ in enumerate(TIMING_POINTS)
+        ),
     )
 
 

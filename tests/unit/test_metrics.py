@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import pytest
-from published_frames import published
+from support.published_frames import published
 
 from streamseg.errors import UsageError
 from streamseg.ipc.control import PublishedMask, Ready
@@ -58,10 +58,16 @@ def test_a_frame_is_counted_with_its_ages_objects_and_masks(metrics: RunMetrics)
 
 def test_drops_go_on_across_restarts(metrics: RunMetrics) -> None:
     def dropped(detect: int, segment: int) -> tuple[float | None, float | None]:
-        metrics.published(published(dropped=Dropped(detect_replaced=detect, segment_overrun=segment, masks_limited=segment)))
-        assert value(metrics, "masks_limited_total") == value(metrics, "frames_dropped_total", {"cause": "segment_overrun"})
+        metrics.published(
+            published(dropped=Dropped(detect_replaced=detect, segment_overrun=segment, masks_limited=segment))
+        )
+        assert value(metrics, "masks_limited_total") == value(
+            metrics, "frames_dropped_total", {"cause": "segment_overrun"}
+        )
         assert value(metrics, "frames_dropped_total", {"cause": "masks_limited"}) is None
-        return tuple(value(metrics, "frames_dropped_total", {"cause": cause}) for cause in ("detect_replaced", "segment_overrun"))  # type: ignore[return-value]
+        return tuple(
+            value(metrics, "frames_dropped_total", {"cause": cause}) for cause in ("detect_replaced", "segment_overrun")
+        )  # type: ignore[return-value]
 
     assert dropped(0, 0) == (0, 0)
     assert dropped(5, 7) == (5, 7)
@@ -131,7 +137,9 @@ def test_a_client_that_says_nothing_holds_up_neither_others_nor_the_end(metrics:
         assert get(server.url)[0] == 200
 
 
-@pytest.mark.parametrize("address", ["", "x", "127.0.0.1", ":9100", "[]:9100", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "::1:9100"])
+@pytest.mark.parametrize(
+    "address", ["", "x", "127.0.0.1", ":9100", "[]:9100", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "::1:9100"]
+)
 def test_an_address_that_is_none(metrics: RunMetrics, address: str) -> None:
     with pytest.raises(UsageError, match=re.escape(f"--metrics: {address!r} is not an address; expected HOST:PORT")):
         MetricsServer(address, metrics)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from plugin_files import offer
+from support.plugin_files import offer
 
 from streamseg import plan
 from streamseg.config import check_config
@@ -63,7 +63,12 @@ def planned(
 
 def test_models_without_weights_need_no_network() -> None:
     made = planned()
-    assert (made.models.detector, made.models.segmenter, made.models.notice, made.notice) == ("motion", "nano", None, None)
+    assert (made.models.detector, made.models.segmenter, made.models.notice, made.notice) == (
+        "motion",
+        "nano",
+        None,
+        None,
+    )
     assert (made.detector_weights, made.segmenter_weights) == (None, None)
 
 
@@ -179,7 +184,8 @@ def test_a_segmenter_takes_a_checkpoint_of_the_users_own(tmp_path: Path, model: 
 
 def test_a_segmenter_that_does_not_exist_names_those_that_do() -> None:
     with pytest.raises(
-        SettingsError, match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b, .*, nano, or a plug-in"
+        SettingsError,
+        match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b, .*, nano, or a plug-in",
     ):
         planned(segmenter="sam3")
 
@@ -207,7 +213,13 @@ def test_what_a_plugin_may_be_asked_for_is_its_own_affair(tmp_path: Path, monkey
 
     def check(model: str, classes: list[str | int]) -> None:
         check_models(
-            check_config({"sources": [{"url": 0}], "detector": {"model": model, "classes": classes}, "segmenter": {"model": "nano"}})
+            check_config(
+                {
+                    "sources": [{"url": 0}],
+                    "detector": {"model": model, "classes": classes},
+                    "segmenter": {"model": "nano"},
+                }
+            )
         )
 
     check("mine", ["a red cup, half full", 999])
@@ -221,7 +233,9 @@ def test_a_name_that_two_packages_offer_is_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.syspath_prepend(tmp_path)
     offer(tmp_path, "segmenter", "mine", "", package="one")
     offer(tmp_path, "segmenter", "mine", "", package="two")
-    with pytest.raises(SettingsError, match=r"^segmenter\.model: 'mine' is offered by one and two; uninstall all but one"):
+    with pytest.raises(
+        SettingsError, match=r"^segmenter\.model: 'mine' is offered by one and two; uninstall all but one"
+    ):
         planned(segmenter="mine")
 
 
@@ -229,11 +243,19 @@ def test_what_runs_mobilesam_is_exported_once(tmp_path: Path, mobile_sam: Path) 
     told: list[Progress] = []
 
     def plan_it() -> RunPlan:
-        return planned(segmenter="mobilesam", segmenter_weights=str(mobile_sam), backend="onnxruntime", imgsz=512, progress=told.append)
+        return planned(
+            segmenter="mobilesam",
+            segmenter_weights=str(mobile_sam),
+            backend="onnxruntime",
+            imgsz=512,
+            progress=told.append,
+        )
 
     made = plan_it()
     assert (made.notice, made.config.segmenter.backend) == (None, "onnxruntime")
-    assert [(one.work, one.name, one.done, one.total) for one in told] == [("exporting", "mobilesam", done, 4) for done in range(5)]
+    assert [(one.work, one.name, one.done, one.total) for one in told] == [
+        ("exporting", "mobilesam", done, 4) for done in range(5)
+    ]
     files = list((tmp_path / "cache" / "exports").rglob("*.onnx"))
     assert len(files) == 4
     before = [file.stat().st_mtime_ns for file in files]
@@ -267,7 +289,10 @@ def test_a_file_that_is_no_checkpoint_is_told_before_a_process_is_spawned(tmp_pa
 @pytest.mark.parametrize(
     ("segmenter", "message"),
     [
-        ({"model": "nano", "backend": "openvino"}, "segmenter.backend: openvino is for mobilesam alone, and nano runs "),
+        (
+            {"model": "nano", "backend": "openvino"},
+            "segmenter.backend: openvino is for mobilesam alone, and nano runs ",
+        ),
         ({"model": "nano", "imgsz": 512}, "segmenter.imgsz: 512 is for mobilesam alone"),
         (
             {"model": "sam-vit-b", "backend": "onnxruntime"},
@@ -276,13 +301,24 @@ def test_a_file_that_is_no_checkpoint_is_told_before_a_process_is_spawned(tmp_pa
         ({"model": "sam-vit-h", "precision": "bf16"}, "segmenter.precision: bf16 is for mobilesam alone"),
         ({"model": "sam-vit-l", "imgsz": 768}, "segmenter.imgsz: 768 is for mobilesam alone"),
         ({"model": "sam-vit-l", "providers": ["CPU", "GPU"]}, "segmenter.providers: CPU, GPU is for mobilesam alone"),
-        ({"model": "mobilesam", "precision": "fp16"}, "segmenter.precision: auto in fp16 cannot be had here; expected auto, or one of "),
-        ({"backend": "onnxruntime", "precision": "fp16"}, "segmenter.precision: onnxruntime in fp16 cannot be had here"),
-        ({"providers": ["NoSuchProvider"]}, "segmenter.providers: this ONNX Runtime has no NoSuchProvider; expected some of "),
+        (
+            {"model": "mobilesam", "precision": "fp16"},
+            "segmenter.precision: auto in fp16 cannot be had here; expected auto, or one of ",
+        ),
+        (
+            {"backend": "onnxruntime", "precision": "fp16"},
+            "segmenter.precision: onnxruntime in fp16 cannot be had here",
+        ),
+        (
+            {"providers": ["NoSuchProvider"]},
+            "segmenter.providers: this ONNX Runtime has no NoSuchProvider; expected some of ",
+        ),
     ],
 )
 def test_what_cannot_run_the_segmenter_is_refused_by_key(segmenter: dict[str, object], message: str) -> None:
-    config = check_config({"sources": [{"url": 0}], "detector": {"model": "motion"}, "segmenter": segmenter, "device": "cpu"})
+    config = check_config(
+        {"sources": [{"url": 0}], "detector": {"model": "motion"}, "segmenter": segmenter, "device": "cpu"}
+    )
     with pytest.raises(SettingsError) as caught:
         check_models(config)
     assert str(caught.value).startswith(message)
@@ -295,4 +331,8 @@ def test_what_is_the_segmenters_own_is_accepted() -> None:
         {"backend": "torch"},
         {"precision": "fp32", "imgsz": 768},
     ):
-        check_models(check_config({"sources": [{"url": 0}], "detector": {"model": "motion"}, "segmenter": segmenter, "device": "cpu"}))
+        check_models(
+            check_config(
+                {"sources": [{"url": 0}], "detector": {"model": "motion"}, "segmenter": segmenter, "device": "cpu"}
+            )
+        )

@@ -22,7 +22,9 @@ def refusal(*assignments: str) -> str:
 
 
 @pytest.mark.parametrize("key", ["publish.bind", "publish.connect"])
-@pytest.mark.parametrize("address", [OUTSIDE, "tcp://*:5555", "tcp://192.0.2.1:5555", "tcp://hub.example:5555", "tcp://127.0.0.1;hub:5555"])
+@pytest.mark.parametrize(
+    "address", [OUTSIDE, "tcp://*:5555", "tcp://192.0.2.1:5555", "tcp://hub.example:5555", "tcp://127.0.0.1;hub:5555"]
+)
 def test_an_address_that_others_reach_needs_keys_or_an_explicit_word(key: str, address: str) -> None:
     message = refusal(f"{key}={address}")
     assert message.startswith(f"{key}: {address} ")
@@ -38,7 +40,9 @@ def test_a_local_proxy_needs_nothing(address: str) -> None:
     assert load().connect is None
 
 
-@pytest.mark.parametrize("address", ["nowhere", "tcp://127.0.0.1", "tcp://127.0.0.1:*", "tcp://:1", "udp://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "address", ["nowhere", "tcp://127.0.0.1", "tcp://127.0.0.1:*", "tcp://:1", "udp://127.0.0.1:1"]
+)
 def test_what_cannot_be_connected_to_is_refused(address: str) -> None:
     assert refusal(f"publish.connect={address}").startswith("publish.connect: ")
 

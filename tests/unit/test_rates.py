@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Ledger, Models, Result, TrackedObject
+from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
 from streamseg.percentiles import Spread
-from streamseg.rates import LEDGER_POINTS, WINDOW_FRAMES, RecentResults, StreamFigures
+from streamseg.rates import TIMING_POINTS, WINDOW_FRAMES, RecentResults, StreamFigures
 
 
 def thing(age_ms: float | None, method: str = "some-method") -> TrackedObject:
@@ -23,7 +23,7 @@ def result(
     gap: int = 0,
     run_id: str = "run",
     boxes_seq: int | None = None,
-    ledger: Ledger | None = None,
+    timings: Timings | None = None,
     dropped: Dropped | None = None,
 ) -> Result:
     return Result(
@@ -35,7 +35,7 @@ def result(
         height=12,
         pts_ns=0,
         t_capture_unix_ns=0,
-        ledger=ledger or Ledger(),
+        timings=timings or Timings(),
         dropped=dropped or Dropped(),
         models=Models(detector="motion", segmenter="nano"),
         boxes_seq=boxes_seq,
@@ -97,11 +97,11 @@ def test_masks_are_counted_by_method_in_the_newest_frame_and_aged_over_all() -> 
     assert len(figures.newest.objects) == 4
 
 
-def test_every_point_of_the_ledger_is_of_the_frames_that_passed_it() -> None:
+def test_every_point_of_the_timings_is_of_the_frames_that_passed_it() -> None:
     recent = RecentResults()
-    recent.add(result(0, ledger=Ledger(received=1.0, published=20.0)), 0.0)
-    recent.add(result(1, ledger=Ledger(received=3.0, detected=9.0, published=40.0)), 0.1)
-    points = dict(zip(LEDGER_POINTS, known(recent, 0.1).ledger_ms, strict=True))
+    recent.add(result(0, timings=Timings(received=1.0, published=20.0)), 0.0)
+    recent.add(result(1, timings=Timings(received=3.0, detected=9.0, published=40.0)), 0.1)
+    points = dict(zip(TIMING_POINTS, known(recent, 0.1).timings_ms, strict=True))
     assert shown(points["received"]) == (2.0, 2.98)
     assert shown(points["detected"]) == (9.0, 9.0)
     assert shown(points["published"]) == (30.0, 39.8)

@@ -6,7 +6,7 @@ import pytest
 from streamseg.bench.overlay import SupervisionOverlay
 from streamseg.client import to_detections
 from streamseg.masks import Mask
-from streamseg.messages import Box, Detection, Dropped, Image, Ledger, Models, Result, TrackedObject
+from streamseg.messages import Box, Detection, Dropped, Image, Models, Result, Timings, TrackedObject
 from streamseg.render import Sizes, render
 
 WIDTH, HEIGHT = 320, 240
@@ -35,7 +35,7 @@ def result(*objects: TrackedObject, notice: str | None = None, width: int = WIDT
         height=height,
         pts_ns=0,
         t_capture_unix_ns=0,
-        ledger=Ledger(),
+        timings=Timings(),
         dropped=Dropped(),
         models=Models(detector="motion", segmenter="nano", notice=notice),
         boxes_seq=0,
@@ -148,7 +148,14 @@ def test_any_class_name_is_drawn(name: str) -> None:
 
 @pytest.mark.parametrize(
     "box",
-    [(0, 0, WIDTH, HEIGHT), (-50, -50, 20, 20), (300, 220, 900, 900), (1e30, 1e30, 2e30, 2e30), (50, 50, 50, 50), (90, 90, 10, 10)],
+    [
+        (0, 0, WIDTH, HEIGHT),
+        (-50, -50, 20, 20),
+        (300, 220, 900, 900),
+        (1e30, 1e30, 2e30, 2e30),
+        (50, 50, 50, 50),
+        (90, 90, 10, 10),
+    ],
 )
 def test_any_box_is_drawn_inside_the_frame(box: Box) -> None:
     assert render(grey(), result(thing(box))).shape == (HEIGHT, WIDTH, 3)
@@ -166,7 +173,9 @@ def test_a_mask_beyond_the_frame_is_cut(x: int, y: int) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (16, 9), (4000, 30)])
 def test_any_size_is_drawn(width: int, height: int) -> None:
-    drawn = render(grey(width, height), result(thing((0, 0, width, height), mask=square(0, 0, 1)), width=width, height=height))
+    drawn = render(
+        grey(width, height), result(thing((0, 0, width, height), mask=square(0, 0, 1)), width=width, height=height)
+    )
     assert drawn.shape == (height, width, 3)
 
 

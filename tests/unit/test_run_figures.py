@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from published_frames import published
+from support.published_frames import published
 
 from streamseg.ipc.control import Published, PublishedMask
 from streamseg.messages import Dropped
@@ -22,7 +22,14 @@ def frame(
     masks = (PublishedMask("some-method", mask_age_ms) for mask_age_ms in mask_ages_ms)
     classes = ("cup",) if objects else ()
     return published(
-        *masks, seq=seq, age_ms=age_ms, boxes_seq=boxes_seq, masks_seq=masks_seq, objects=objects, classes=classes, dropped=dropped
+        *masks,
+        seq=seq,
+        age_ms=age_ms,
+        boxes_seq=boxes_seq,
+        masks_seq=masks_seq,
+        objects=objects,
+        classes=classes,
+        dropped=dropped,
     )
 
 
@@ -54,7 +61,10 @@ def test_a_keyframe_is_counted_once_however_long_its_masks_are_used() -> None:
 
 def test_shares_are_of_frames_and_of_objects() -> None:
     figures = counted(
-        frame(0), frame(1, 0.0, objects=2, boxes_seq=1), frame(2, 0.0, 33.0, objects=2, boxes_seq=1), frame(3, boxes_seq=3, objects=2)
+        frame(0),
+        frame(1, 0.0, objects=2, boxes_seq=1),
+        frame(2, 0.0, 33.0, objects=2, boxes_seq=1),
+        frame(3, boxes_seq=3, objects=2),
     )
     assert figures.own_boxes == 0.5
     assert figures.masked == 0.5
@@ -73,5 +83,7 @@ def test_ages_are_those_of_frames_and_of_masks() -> None:
 
 def test_drops_go_on_across_restarts() -> None:
     counts = [(5, 0), (2, 8), (3, 0), (3, 9)]
-    figures = counted(*(frame(seq, dropped=Dropped(detect_replaced=a, segment_overrun=b)) for seq, (a, b) in enumerate(counts)))
+    figures = counted(
+        *(frame(seq, dropped=Dropped(detect_replaced=a, segment_overrun=b)) for seq, (a, b) in enumerate(counts))
+    )
     assert +figures.drops.total == {"detect_replaced": 8, "segment_overrun": 9}

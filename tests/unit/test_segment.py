@@ -71,7 +71,11 @@ def picture(tmp_path: Path) -> Path:
 
 def job(picture: Path, *, multimask: bool = False, overwrite: bool = False) -> SegmentJob:
     return SegmentJob(
-        images=(picture,), wanted=read_prompts(BOXES, (), None), output=picture.parent / "out", multimask=multimask, overwrite=overwrite
+        images=(picture,),
+        wanted=read_prompts(BOXES, (), None),
+        output=picture.parent / "out",
+        multimask=multimask,
+        overwrite=overwrite,
     )
 
 
@@ -94,7 +98,10 @@ def bits_of(path: Path) -> NDArray[np.bool_]:
 
 def test_texts_become_prompts() -> None:
     boxes = read_prompts(["1,2,3.5,4", "-5,0,10,10"], [], None)
-    assert [prompts.boxes.tolist() for prompts in boxes if prompts.boxes is not None] == [[[1, 2, 3.5, 4]], [[-5, 0, 10, 10]]]
+    assert [prompts.boxes.tolist() for prompts in boxes if prompts.boxes is not None] == [
+        [[1, 2, 3.5, 4]],
+        [[-5, 0, 10, 10]],
+    ]
     assert all(prompts.points is None for prompts in boxes)
     (pointed,) = read_prompts([], [" 400,370  900,370,0 1,2,1"], None)
     assert pointed.points is not None
@@ -250,7 +257,13 @@ def test_an_earlier_result_is_replaced_whole_and_only_if_wanted(picture: Path, d
     with pytest.raises(OutputExistsError, match=r"picture exists; .* -y"):
         check_job(job(picture))
     run(job(picture, overwrite=True), drawer)
-    assert sorted(path.name for path in folder.iterdir()) == ["logits.npy", "mask_000.png", "mask_002.png", "masks.json", "overlay.jpg"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "logits.npy",
+        "mask_000.png",
+        "mask_002.png",
+        "masks.json",
+        "overlay.jpg",
+    ]
     assert [path.name for path in folder.parent.iterdir()] == ["picture"]
 
 

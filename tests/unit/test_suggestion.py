@@ -10,7 +10,9 @@ def config(**settings: object) -> Config:
     return check_config({"sources": [{"url": "clip.mp4"}], **settings})
 
 
-@pytest.mark.parametrize(("frames", "rate", "left"), [(3000, 1.0, "50 min"), (90_000, 2.0, "12 h"), (300, 1.0, "5 min")])
+@pytest.mark.parametrize(
+    ("frames", "rate", "left"), [(3000, 1.0, "50 min"), (90_000, 2.0, "12 h"), (300, 1.0, "5 min")]
+)
 def test_a_long_run_is_told_how_to_be_done_sooner(frames: int, rate: float, left: str) -> None:
     line = suggest_keyframes(config(), frames, rate)
     assert line is not None and f"about {left} left" in line and "segmenter.keyframe_interval=5" in line

@@ -9,7 +9,9 @@ from streamseg.pipeline import STAGES
 from streamseg.supervisor import describe_budget
 from streamseg.threads import available_cores
 
-needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux, where a process can be held to cores")
+needs_affinity = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="needs Linux, where a process can be held to cores"
+)
 
 
 @needs_affinity
@@ -24,7 +26,9 @@ def test_only_cores_that_the_process_may_run_on_count(tmp_path: Path) -> None:
         os.sched_setaffinity(0, before)
 
 
-@pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("6400000 100000", None)])
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("6400000 100000", None)]
+)
 def test_a_containers_share_of_their_time_counts(tmp_path: Path, quota: str, cores: int | None) -> None:
     file = tmp_path / "cpu.max"
     file.write_text(f"{quota}\n", encoding="ascii")
@@ -36,7 +40,9 @@ def test_the_budget_names_every_stage() -> None:
     assert describe_budget(STAGES, None, live=True) == (
         f"threads: capture 1, detect {max(1, round(cores / 2))}, segment {max(1, round(cores / 2))} (nice 10), publish 1; {cores} cores"
     )
-    assert describe_budget(STAGES, 3, live=True).startswith("threads: capture 1, detect 3, segment 3 (nice 10), publish 1;")
+    assert describe_budget(STAGES, 3, live=True).startswith(
+        "threads: capture 1, detect 3, segment 3 (nice 10), publish 1;"
+    )
 
 
 def test_the_segmenter_of_a_file_has_all_cores() -> None:

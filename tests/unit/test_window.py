@@ -3,10 +3,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn_photographs import ellipse_bits, mask_of, rectangle_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.drawn_photographs import ellipse_bits, mask_of, rectangle_bits
 
 from streamseg.masks import Bits, Mask
 from streamseg.messages import Box, Image
@@ -45,7 +45,9 @@ def rectangles(draw: st.DrawFn) -> tuple[int, int, tuple[int, int, int, int]]:
 
 @given(rectangles())
 @settings(max_examples=150, deadline=None)
-def test_the_edges_of_a_rectangle_come_back_within_half_a_pixel(scene: tuple[int, int, tuple[int, int, int, int]]) -> None:
+def test_the_edges_of_a_rectangle_come_back_within_half_a_pixel(
+    scene: tuple[int, int, tuple[int, int, int, int]],
+) -> None:
     width, height, box = scene
     window = around(box, width, height)
     bits = rectangle_bits(height, width, *box)
@@ -76,7 +78,9 @@ def test_an_ellipse_comes_back_but_for_pixels_on_its_border(radius: int, centre:
     assert mask_of(again).iou(mask_of(bits)) > 0.94
 
 
-@pytest.mark.parametrize("window", [Window(10, 5, 40, 29), Window(7, 9, 103, 105), Window(3, 2, 150, 118), Window(20, 4, 80, 112)])
+@pytest.mark.parametrize(
+    "window", [Window(10, 5, 40, 29), Window(7, 9, 103, 105), Window(3, 2, 150, 118), Window(20, 4, 80, 112)]
+)
 def test_a_point_of_the_frame_lies_where_the_documented_mapping_says(window: Window) -> None:
     x, y = np.arange(160) + 0.5, np.arange(120) + 0.5
     for slope_x, slope_y in ((1.5, 0.0), (0.0, 2.0), (0.8, 0.9)):
@@ -84,7 +88,9 @@ def test_a_point_of_the_frame_lies_where_the_documented_mapping_says(window: Win
         seen = crop(ramp, window, SIDE)
         assert seen.shape == (SIDE, SIDE, 3) and seen.dtype == np.uint8
         places = (np.arange(SIDE) + 0.5) / SIDE
-        expected = slope_y * (window.top + places[:, None] * window.height) + slope_x * (window.left + places * window.width)
+        expected = slope_y * (window.top + places[:, None] * window.height) + slope_x * (
+            window.left + places * window.width
+        )
         # Beyond the centres of the outermost pixels there is nothing to interpolate with.
         wrong = (seen[..., 0] - expected)[3:-3, 3:-3]
         assert abs(wrong).max() < 1.6
@@ -178,7 +184,9 @@ def test_of_a_box_that_leaves_the_frame_only_the_part_inside_counts() -> None:
 
 def boxes_of(side: float) -> st.SearchStrategy[Box]:
     edges = st.floats(0, side, allow_nan=False, width=32)
-    return st.tuples(edges, edges, edges, edges).map(lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3])))
+    return st.tuples(edges, edges, edges, edges).map(
+        lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3]))
+    )
 
 
 @given(boxes_of(40), st.integers(8, 300), st.integers(8, 300))
@@ -235,7 +243,12 @@ def test_of_a_mask_only_the_part_inside_the_window_is_shown() -> None:
     assert np.allclose(inside, 1)
     partly = mask_plane(mask, Window(-46, 12, 146, 204), SIDE)
     assert np.allclose(partly, box_plane(mask.xyxy, Window(-46, 12, 146, 204), SIDE), atol=1e-4)
-    for beside in (Window(260, 100, 290, 130), Window(100, 270, 130, 290), Window(-40, 100, 50, 190), Window(100, -40, 190, 60)):
+    for beside in (
+        Window(260, 100, 290, 130),
+        Window(100, 270, 130, 290),
+        Window(-40, 100, 50, 190),
+        Window(100, -40, 190, 60),
+    ):
         assert not mask_plane(mask, beside, SIDE).any()
 
 

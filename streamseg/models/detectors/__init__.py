@@ -72,7 +72,9 @@ def create_detector(options: DetectorOptions) -> Detector:
     if options.model in YOLOX_MODELS or options.model.endswith(".onnx"):
         return _create_yolox(options)
     if options.weights is not None and options.model in ("motion", "fixed"):
-        raise SettingsError(f"detector.weights: {options.model} takes no weights; leave the key out, or choose a yolox model")
+        raise SettingsError(
+            f"detector.weights: {options.model} takes no weights; leave the key out, or choose a yolox model"
+        )
     if options.model == "motion":
         from streamseg.models.detectors.motion import MotionDetector
 
@@ -91,5 +93,7 @@ def _create_yolox(options: DetectorOptions) -> Detector:
     if options.model in YOLOX_MODELS:
         return YoloxDetector(options, weights.resolve(options.model, path=options.weights))
     if options.weights is not None:
-        raise SettingsError(f"detector.weights: detector.model already names a file, {options.model}; give one of the two")
+        raise SettingsError(
+            f"detector.weights: detector.model already names a file, {options.model}; give one of the two"
+        )
     return YoloxDetector(options, weights.resolve("yolox", path=Path(options.model)))

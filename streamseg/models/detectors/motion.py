@@ -141,7 +141,11 @@ class MotionDetector:
                 min(float(width), (right + _PADDING) * scale_x),
                 min(float(height), (bottom + _PADDING) * scale_y),
             )
-            detections.append(Detection(xyxy=xyxy, confidence=strength / (strength + _CHANGED), class_id=0, class_name=MOTION_CLASSES[0]))
+            detections.append(
+                Detection(
+                    xyxy=xyxy, confidence=strength / (strength + _CHANGED), class_id=0, class_name=MOTION_CLASSES[0]
+                )
+            )
         kept = [detection for detection in detections if detection.confidence >= self._conf]
         return sorted(kept, key=lambda detection: -detection.confidence)[: self._max_det]
 
@@ -218,7 +222,12 @@ def _merge(boxes: list[Box]) -> list[Box]:
     for box in sorted(boxes, key=_area, reverse=True):
         for index, other in enumerate(united):
             if _area(_overlap(box, other)) >= _area(box) / 3:
-                united[index] = min(box[0], other[0]), min(box[1], other[1]), max(box[2], other[2]), max(box[3], other[3])
+                united[index] = (
+                    min(box[0], other[0]),
+                    min(box[1], other[1]),
+                    max(box[2], other[2]),
+                    max(box[3], other[3]),
+                )
                 break
         else:
             united.append(box)

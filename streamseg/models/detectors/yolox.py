@@ -50,7 +50,11 @@ class YoloxDetector:
         self.name = Path(options.model).stem if options.model.endswith(".onnx") else options.model
         self._options = options
         self._graph = read_yolox_graph(weights)
-        self.classes = COCO_CLASSES if self._graph.class_count == 80 else tuple(f"class-{i}" for i in range(self._graph.class_count))
+        self.classes = (
+            COCO_CLASSES
+            if self._graph.class_count == 80
+            else tuple(f"class-{i}" for i in range(self._graph.class_count))
+        )
         self._wanted = np.isin(np.arange(len(self.classes)), list(class_numbers(self.classes, options.classes)))
         self._longest = options.imgsz or max(self._graph.height, self._graph.width) or _OPEN_GRAPH_SIDE
         self._shape = input_shape(*_USUAL_FRAME, self._longest)
@@ -139,7 +143,9 @@ class _Runner:
         self._input = self._session.get_inputs()[0].name
         rows, expected = self.run(self._tensor).shape, (len(self.cells), 5 + graph.class_count)
         if rows != expected:
-            raise CheckpointError(f"{graph.path} gives {rows} at {width}x{height}; expected a YOLOX export, which gives {expected}")
+            raise CheckpointError(
+                f"{graph.path} gives {rows} at {width}x{height}; expected a YOLOX export, which gives {expected}"
+            )
 
     def letterbox(self, image: Image) -> Rows:
         """Fit a frame into the top left of the input, shape (1, 3, height, width), BGR, 0 to 255; valid until the next call."""

@@ -70,10 +70,14 @@ def read_yolox_graph(path: Path) -> YoloxGraph:
         raise CheckpointError(f"{path} is not an ONNX file ({error}); expected a YOLOX export") from error
     inputs, outputs = _image_inputs(model.graph), model.graph.output
     if len(inputs) != 1 or len(outputs) != 1:
-        raise CheckpointError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; expected a YOLOX export with one of each")
+        raise CheckpointError(
+            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; expected a YOLOX export with one of each"
+        )
     image, rows = _shape(inputs[0]), _shape(outputs[0])
     if len(image) != 4 or image[1] != 3 or len(rows) != 3 or rows[2] < 6:
-        raise CheckpointError(f"{path} maps {image} to {rows}; expected a YOLOX export, (1, 3, height, width) to (1, cells, 5 + classes)")
+        raise CheckpointError(
+            f"{path} maps {image} to {rows}; expected a YOLOX export, (1, 3, height, width) to (1, cells, 5 + classes)"
+        )
     _join_stem(model.graph, inputs[0].name)
     return YoloxGraph(path, model, height=image[2], width=image[3], class_count=rows[2] - 5)
 
@@ -146,12 +150,19 @@ def _joined_kernel(graph: onnx.GraphProto, conv: onnx.NodeProto, image: str) -> 
     return joined
 
 
-def _corner(part: str, image: str, makers: dict[str, onnx.NodeProto], constants: dict[str, onnx.TensorProto]) -> tuple[int, int] | None:
+def _corner(
+    part: str, image: str, makers: dict[str, onnx.NodeProto], constants: dict[str, onnx.TensorProto]
+) -> tuple[int, int] | None:
     """The row and the column from which Slices take every other pixel of the image; None where they do anything else."""
     starts: dict[int, int] = {}
     while part != image:
         node = makers.get(part)
-        if node is None or node.op_type != "Slice" or len(node.input) != 5 or not constants.keys() >= set(node.input[1:]):
+        if (
+            node is None
+            or node.op_type != "Slice"
+            or len(node.input) != 5
+            or not constants.keys() >= set(node.input[1:])
+        ):
             return None
         bounds = (onnx.numpy_helper.to_array(constants[name]).tolist() for name in node.input[1:])
         for start, end, axis, step in zip(*bounds, strict=False):

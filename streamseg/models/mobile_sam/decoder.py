@@ -50,7 +50,9 @@ class FrameTerms(nn.Module):
         """
         image = features + self.no_mask
         located = image + self.positions
-        keys, values, queries = (_split_heads(part) for part in (self.keys(located), self.values(image), self.queries(located)))
+        keys, values, queries = (
+            _split_heads(part) for part in (self.keys(located), self.values(image), self.queries(located))
+        )
         return image, keys[0].transpose(1, 2), values[0], queries[0].transpose(1, 2)
 
 
@@ -85,7 +87,9 @@ class BoxDecoder(nn.Module):
         self.kernels = decoder.output_hypernetworks_mlps
         self.iou = decoder.iou_prediction_head
 
-    def forward(self, boxes: Tensor, image: Tensor, keys: Tensor, values: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, boxes: Tensor, image: Tensor, keys: Tensor, values: Tensor, queries: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Answer boxes.
 
         Args:
@@ -216,7 +220,10 @@ class _Drawing(nn.Module):
     def __init__(self, upscaling: nn.Sequential) -> None:
         super().__init__()
         first, norm, _, second, _ = upscaling
-        self.first, self.second = _as_linear(cast(nn.ConvTranspose2d, first)), _as_linear(cast(nn.ConvTranspose2d, second))
+        self.first, self.second = (
+            _as_linear(cast(nn.ConvTranspose2d, first)),
+            _as_linear(cast(nn.ConvTranspose2d, second)),
+        )
         self.norm = nn.LayerNorm(FEATURE_CHANNELS // 4, eps=cast(nn.LayerNorm, norm).eps)
         self.norm.load_state_dict(norm.state_dict())
 

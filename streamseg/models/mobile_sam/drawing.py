@@ -51,7 +51,9 @@ class _Axis:
 
     def reach(self, wanted: Integers) -> slice:
         """The pixels that see one of these logits, given in rising order and at least one, or lie between such pixels."""
-        return slice(int(np.searchsorted(self.last, wanted[0])), int(np.searchsorted(self.first, wanted[-1], side="right")))
+        return slice(
+            int(np.searchsorted(self.last, wanted[0])), int(np.searchsorted(self.first, wanted[-1], side="right"))
+        )
 
     def blocks(self, pixels: slice) -> list[tuple[slice, slice, Floats]]:
         """The pixels in blocks: where in the answer a block lies, the logits that it sees, and its weights."""
@@ -92,7 +94,10 @@ class MaskDrawing:
         counts = logits > -_STABILITY_OFFSET
         if not counts.any():
             return None
-        rows, columns = self.rows.reach(np.flatnonzero(counts.any(axis=1))), self.columns.reach(np.flatnonzero(counts.any(axis=0)))
+        rows, columns = (
+            self.rows.reach(np.flatnonzero(counts.any(axis=1))),
+            self.columns.reach(np.flatnonzero(counts.any(axis=0))),
+        )
         pixels = self._interpolate(logits, rows, columns)
         mask = Mask.crop(pixels > 0, columns.start, rows.start)
         if mask is None:

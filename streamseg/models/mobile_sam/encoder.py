@@ -40,15 +40,22 @@ class WindowAttention(nn.Module):
         attention, self.window = block.attn, block.window_size
         self.height, self.width = size
         self.fill_height, self.fill_width = -self.height % self.window, -self.width % self.window
-        self.rows, self.columns = (self.height + self.fill_height) // self.window, (self.width + self.fill_width) // self.window
+        self.rows, self.columns = (
+            (self.height + self.fill_height) // self.window,
+            (self.width + self.fill_width) // self.window,
+        )
         self.heads = attention.num_heads
         self.norm, self.output = attention.norm, attention.proj
         channels = attention.qkv.in_features
         # Each head's rows of the joint projection are its queries', then its keys', then its values'.
-        weights, biases = attention.qkv.weight.view(self.heads, 3, -1, channels), attention.qkv.bias.view(self.heads, 3, -1)
+        weights, biases = (
+            attention.qkv.weight.view(self.heads, 3, -1, channels),
+            attention.qkv.bias.view(self.heads, 3, -1),
+        )
         scales = (attention.scale, 1.0, 1.0)
         self.projections = nn.ModuleList(
-            _linear(weights[:, part].flatten(0, 1) * scale, biases[:, part].flatten() * scale) for part, scale in enumerate(scales)
+            _linear(weights[:, part].flatten(0, 1) * scale, biases[:, part].flatten() * scale)
+            for part, scale in enumerate(scales)
         )
         self.register_buffer("bias", attention.attention_biases[:, attention.attention_bias_idxs].detach())
         # Beyond the input, a token is 0 before the norm.
@@ -69,9 +76,13 @@ class WindowAttention(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Shape (1, height * width, channels) to the same, without the residual."""
         normed = self.norm(tokens)
-        query, key, value = (self._windows(projection(normed), part) for part, projection in enumerate(self.projections))
+        query, key, value = (
+            self._windows(projection(normed), part) for part, projection in enumerate(self.projections)
+        )
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=self.bias, scale=1.0)
-        windows = attended.view(self.rows, self.columns, self.heads, self.window, self.window, -1).permute(0, 3, 1, 4, 2, 5)
+        windows = attended.view(self.rows, self.columns, self.heads, self.window, self.window, -1).permute(
+            0, 3, 1, 4, 2, 5
+        )
         filled = windows.reshape(1, self.rows * self.window, self.columns * self.window, -1)
         mixed: Tensor = self.output(filled[:, : self.height, : self.width].reshape(tokens.shape))
         return mixed
@@ -83,7 +94,9 @@ class WindowAttention(nn.Module):
             filled = torch.cat((filled, self.right[part : part + 1]), dim=2)
         if self.fill_height:
             filled = torch.cat((filled, self.below[part : part + 1]), dim=1)
-        windows = filled.view(self.rows, self.window, self.columns, self.window, self.heads, -1).permute(0, 2, 4, 1, 3, 5)
+        windows = filled.view(self.rows, self.window, self.columns, self.window, self.heads, -1).permute(
+            0, 2, 4, 1, 3, 5
+        )
         return windows.reshape(self.rows * self.columns, self.heads, self.window * self.window, -1)
 
 
@@ -228,7 +241,9 @@ class FrameEncoder(nn.Module):
         whole = FrameEncoder(network, InputGrid(side, side, side))
         inner, outer = self._looking_around(), whole._looking_around()
         for ours, theirs in zip(inner, outer, strict=True):
-            theirs.register_forward_pre_hook(lambda module, given, ours=ours: ours.surround(_map(given[0], (module.height, module.width))))
+            theirs.register_forward_pre_hook(
+                lambda module, given, ours=ours: ours.surround(_map(given[0], (module.height, module.width)))
+            )
         blank = whole(torch.zeros(1, 3, whole.grid.height, whole.grid.width)).view(1, side, side, -1)
         self.beyond = blank[:, rows:].flatten(1, 2) if columns == side else blank[:, :, columns:]
 

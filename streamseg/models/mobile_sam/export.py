@@ -74,9 +74,15 @@ class Exports:
             WeightsError: The file cannot be read.
         """
         try:
-            made_of = [file_hash(weights), str(FORMAT), *(version(package) for package in ("streamseg", "torch", "timm"))]
+            made_of = [
+                file_hash(weights),
+                str(FORMAT),
+                *(version(package) for package in ("streamseg", "torch", "timm")),
+            ]
         except OSError as error:
-            raise WeightsError(f"{weights} cannot be read: {error.strerror or error}; give a file of weights") from error
+            raise WeightsError(
+                f"{weights} cannot be read: {error.strerror or error}; give a file of weights"
+            ) from error
         key = hashlib.sha256(" ".join(made_of).encode()).hexdigest()[:16]
         return cls(weights, weights_directory() / "exports" / f"mobilesam-{key}")
 
@@ -123,14 +129,25 @@ class Exports:
             raise self._not_written(error) from error
 
     def _not_written(self, error: OSError) -> WeightsError:
-        return WeightsError(f"{self.folder} cannot be written: {error.strerror or error}; make room, or set STREAMSEG_CACHE")
+        return WeightsError(
+            f"{self.folder} cannot be written: {error.strerror or error}; make room, or set STREAMSEG_CACHE"
+        )
 
     def _export(self, grids: Sequence[InputGrid], progress: Callable[[int, int], None]) -> None:
         wanted = [f"{grid.side},{grid.rows},{grid.columns}" for grid in grids]
         total = sum(len(parts(grid)) for grid in grids)
         progress(0, total)
-        command = [sys.executable, "-m", "streamseg.models.mobile_sam.export_process", str(self.weights), str(self.folder), *wanted]
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        command = [
+            sys.executable,
+            "-m",
+            "streamseg.models.mobile_sam.export_process",
+            str(self.weights),
+            str(self.folder),
+            *wanted,
+        ]
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
             assert process.stdout is not None and process.stderr is not None
             try:
                 for done, _ in enumerate(process.stdout, 1):

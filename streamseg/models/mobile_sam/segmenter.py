@@ -20,7 +20,15 @@ from streamseg.messages import NONE, Detection, Image, ObjectMask
 from streamseg.models.mobile_sam.drawing import MaskDrawing
 from streamseg.models.mobile_sam.export import BOX_BATCHES, Exports, Part, parts
 from streamseg.models.mobile_sam.input_grid import CAMERA, InputGrid
-from streamseg.models.resizing import PIXEL_MEAN, PIXEL_STD, TRAINED_SIDE, Size, resize_image, resize_positions, resized_size
+from streamseg.models.resizing import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    TRAINED_SIDE,
+    Size,
+    resize_image,
+    resize_positions,
+    resized_size,
+)
 from streamseg.models.runtimes import Choice, Runtime, Value, candidates
 from streamseg.models.segmenter_names import MOBILE_SAM
 

@@ -34,7 +34,9 @@ class Drawn:
     predicted_iou: float
 
 
-def draw_masks(network: Network, image: Image, boxes: Sequence[Box], priors: Sequence[Mask | None] | None = None) -> list[Drawn]:
+def draw_masks(
+    network: Network, image: Image, boxes: Sequence[Box], priors: Sequence[Mask | None] | None = None
+) -> list[Drawn]:
     """Draw the mask of the object in each box.
 
     Args:

@@ -50,7 +50,9 @@ class TrainedOn:
     def decode(cls, text: str) -> TrainedOn:
         """The inverse of `encode`; raises ValueError."""
         joined = base64.b85decode(text)
-        return cls(frozenset(joined[first : first + _FINGERPRINT_BYTES] for first in range(0, len(joined), _FINGERPRINT_BYTES)))
+        return cls(
+            frozenset(joined[first : first + _FINGERPRINT_BYTES] for first in range(0, len(joined), _FINGERPRINT_BYTES))
+        )
 
 
 def fingerprint(photograph: bytes) -> bytes:
@@ -109,7 +111,9 @@ def _open(named: str, content: bytes, threads: int | None) -> Any:
         blank = np.zeros((1, 3, SIDE, SIDE), np.float32)
         shapes = [answer.shape for answer in session.run((LOGITS, QUALITY), {PICTURES: blank, HINTS: blank})]
     except (*ERRORS, ValueError) as error:
-        raise CheckpointError(f"{named} cannot be read as a network of nano: it is damaged, or something else; {_REMEDY}") from error
+        raise CheckpointError(
+            f"{named} cannot be read as a network of nano: it is damaged, or something else; {_REMEDY}"
+        ) from error
     if shapes != [(1, SIDE, SIDE), (1,)]:
         raise CheckpointError(f"{named} answers in other shapes than a network of nano; {_REMEDY}")
     return session

@@ -43,6 +43,8 @@ class Nano:
         """One answer for each detection; `method` is `NONE` where the box lies outside the frame, or holds no object."""
         drawn = draw_masks(self._network, embedding.image, [detection.xyxy for detection in detections])
         return [
-            ObjectMask(None, NONE) if answer.mask is None else ObjectMask(answer.mask, self.name, predicted_iou=answer.predicted_iou)
+            ObjectMask(None, NONE)
+            if answer.mask is None
+            else ObjectMask(answer.mask, self.name, predicted_iou=answer.predicted_iou)
             for answer in drawn
         ]

@@ -187,14 +187,20 @@ def _search(model: Sam, image: Image, crop: _Crop, options: AutomaticOptions) ->
         yield len(batch), [found for found in kept if not _is_cut_off(found, image)]
 
 
-def _sift(embedding: ImageEmbedding, prediction: Prediction, points: Points, crop: _Crop, options: AutomaticOptions) -> Iterator[FoundMask]:
+def _sift(
+    embedding: ImageEmbedding, prediction: Prediction, points: Points, crop: _Crop, options: AutomaticOptions
+) -> Iterator[FoundMask]:
     """The masks in a batch's answers that the model trusts and that are stable."""
     left, top, _, _ = crop.box
     candidates = prediction.predicted_iou.shape[1]
     logits = prediction.logits.flatten(0, 1)
     predicted: list[float] = prediction.predicted_iou.flatten().tolist()
     # Bringing a mask to the picture's size is what costs, so those that go by this number go before.
-    trusted = [index for index, score in enumerate(predicted) if options.pred_iou_thresh <= 0 or score > options.pred_iou_thresh]
+    trusted = [
+        index
+        for index, score in enumerate(predicted)
+        if options.pred_iou_thresh <= 0 or score > options.pred_iou_thresh
+    ]
     for start in range(0, len(trusted), _RESTORED_AT_ONCE):
         indices = trusted[start : start + _RESTORED_AT_ONCE]
         restored = embedding.restore(logits[indices, None])[:, 0]
@@ -221,7 +227,9 @@ def _is_cut_off(found: FoundMask, image: Image) -> bool:
 def _without_duplicates(found: list[FoundMask], scores: list[float], threshold: float) -> list[FoundMask]:
     """Of masks whose boxes overlap by more than the threshold the one with the best score, best first."""
     boxes = torch.tensor([mask.box for mask in found], dtype=torch.float32).reshape(-1, 4)
-    kept = batched_nms(boxes, torch.tensor(scores, dtype=torch.float32), torch.zeros(len(found), dtype=torch.int64), threshold)
+    kept = batched_nms(
+        boxes, torch.tensor(scores, dtype=torch.float32), torch.zeros(len(found), dtype=torch.int64), threshold
+    )
     return [found[index] for index in kept.tolist()]
 
 
@@ -270,7 +278,11 @@ def _check(name: str, value: float, least: float, most: float) -> None:
 
 def _check_grids(grids: Sequence[Points], layers: int) -> None:
     if len(grids) < layers:
-        raise UsageError(f"point_grids: {len(grids)} given; expected one for the picture and one for each layer of crops, {layers} in all")
+        raise UsageError(
+            f"point_grids: {len(grids)} given; expected one for the picture and one for each layer of crops, {layers} in all"
+        )
     for grid in map(np.asarray, grids):
         if grid.ndim != 2 or grid.shape[1] != 2 or not ((grid >= 0) & (grid <= 1)).all():
-            raise UsageError(f"point_grids: expected arrays of shape (n, 2) with numbers from 0 to 1, not one of shape {grid.shape}")
+            raise UsageError(
+                f"point_grids: expected arrays of shape (n, 2) with numbers from 0 to 1, not one of shape {grid.shape}"
+            )

@@ -44,7 +44,9 @@ def load_network_as(kind: type[_Network], path: Path, architecture: str | None =
     found = {name: entry for name, entry in _read(path).items() if not str(name).startswith(_UNUSED)}
     held = _architecture(found)
     if architecture is not None and held not in (None, architecture):
-        raise CheckpointError(f"{path} is a checkpoint of {held}, not of {architecture}; choose that model, or give another file")
+        raise CheckpointError(
+            f"{path} is a checkpoint of {held}, not of {architecture}; choose that model, or give another file"
+        )
     network = _empty_network(kind, held or architecture or MOBILE_SAM)
     expected = {official_name(name): tensor for name, tensor in network.state_dict().items()}
     problems = _differences(expected, found)
@@ -63,7 +65,16 @@ def _read(path: Path) -> Mapping[object, object]:
             state: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}; {_ADVICE}") from error
-    except (pickle.UnpicklingError, struct.error, EOFError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except (
+        pickle.UnpicklingError,
+        struct.error,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise CheckpointError(f"{path} is not a PyTorch checkpoint; {_ADVICE}") from error
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path} holds a {type(state).__name__}, not a table of weights; {_ADVICE}")

@@ -78,4 +78,6 @@ def normalise(pixels: Tensor) -> Tensor:
 def restore(logits: Tensor, resized: Size, original: Size) -> Tensor:
     """Logits over the padded input, shape (batch, masks, 256, 256), over the picture, in the two steps that SAM takes."""
     padded = functional.interpolate(logits, (INPUT_SIZE, INPUT_SIZE), mode="bilinear", align_corners=False)
-    return functional.interpolate(padded[..., : resized[0], : resized[1]], original, mode="bilinear", align_corners=False)
+    return functional.interpolate(
+        padded[..., : resized[0], : resized[1]], original, mode="bilinear", align_corners=False
+    )

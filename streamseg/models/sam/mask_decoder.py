@@ -89,7 +89,9 @@ class TwoWayBlock(nn.Module):
         self.cross_attn_image_to_token = Attention(FEATURE_CHANNELS // 2)
         self.norm4 = nn.LayerNorm(FEATURE_CHANNELS)
 
-    def forward(self, tokens: Tensor, image: Tensor, token_positions: Tensor, image_positions: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, tokens: Tensor, image: Tensor, token_positions: Tensor, image_positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Update both sides.
 
         Args:
@@ -163,7 +165,9 @@ class MaskDecoder(nn.Module):
         self.output_hypernetworks_mlps = nn.ModuleList(Mlp(_MASK_CHANNELS) for _ in range(_MASK_TOKENS))
         self.iou_prediction_head = Mlp(_MASK_TOKENS)
 
-    def forward(self, features: Tensor, positions: Tensor, tokens: Tensor, prompt_map: Tensor, *, multimask: bool) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, positions: Tensor, tokens: Tensor, prompt_map: Tensor, *, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
         """Answer a batch of prompts on one image.
 
         Args:
@@ -180,7 +184,9 @@ class MaskDecoder(nn.Module):
         outputs = torch.cat((self.iou_token.weight, self.mask_tokens.weight)).expand(len(tokens), -1, -1)
         # The image enters as a batch of one: until the tokens first change it, it is the same for every prompt.
         image = (features + prompt_map).flatten(2).transpose(1, 2)
-        tokens, image = self.transformer(torch.cat((outputs, tokens), dim=1), image, positions.flatten(2).transpose(1, 2))
+        tokens, image = self.transformer(
+            torch.cat((outputs, tokens), dim=1), image, positions.flatten(2).transpose(1, 2)
+        )
         upscaled = self.output_upscaling(image.transpose(1, 2).unflatten(2, features.shape[2:]))
         mask_tokens = tokens[:, 1 : 1 + _MASK_TOKENS]
         kernels = [mlp(mask_tokens[:, index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)][wanted]

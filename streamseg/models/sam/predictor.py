@@ -38,7 +38,9 @@ class Sam:
         self.name = network.architecture
 
     @classmethod
-    def load(cls, path: Path, *, architecture: str | None = None, device: str = "cpu", threads: int | None = None) -> Self:
+    def load(
+        cls, path: Path, *, architecture: str | None = None, device: str = "cpu", threads: int | None = None
+    ) -> Self:
         """Read a checkpoint in the official format.
 
         Args:
@@ -70,7 +72,9 @@ class Sam:
         try:
             self.network.to(device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise UsageError(f"PyTorch cannot use the device {device!r}; give one that it has here, such as 'cpu'") from error
+            raise UsageError(
+                f"PyTorch cannot use the device {device!r}; give one that it has here, such as 'cpu'"
+            ) from error
         return self
 
     @property
@@ -93,7 +97,10 @@ class Sam:
             Logits of shape (prompts, 1 or 3, 256, 256), over the network's padded input, and predicted IoU, (prompts, 1 or 3).
         """
         with torch.no_grad():
-            parts = [self.network.predict(embedding.features, part, multimask=multimask) for part in prompts.split(_PROMPTS_AT_ONCE)]
+            parts = [
+                self.network.predict(embedding.features, part, multimask=multimask)
+                for part in prompts.split(_PROMPTS_AT_ONCE)
+            ]
         return Prediction(torch.cat([part.logits for part in parts]), torch.cat([part.predicted_iou for part in parts]))
 
     def masks(self, embedding: ImageEmbedding, prediction: Prediction) -> list[list[ObjectMask]]:
@@ -104,7 +111,10 @@ class Sam:
         scores = prediction.predicted_iou.tolist()
         return [
             # Masks of the whole frame are large: one exists at a time.
-            [self._mask(embedding.restore(low[None, None])[0, 0], score) for low, score in zip(candidates, row, strict=True)]
+            [
+                self._mask(embedding.restore(low[None, None])[0, 0], score)
+                for low, score in zip(candidates, row, strict=True)
+            ]
             for candidates, row in zip(prediction.logits, scores, strict=True)
         ]
 

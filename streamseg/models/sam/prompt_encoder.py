@@ -41,7 +41,9 @@ class Prompts:
     def __post_init__(self) -> None:
         given = [tensor for tensor in (self.boxes, self.points, self.labels, self.masks) if tensor is not None]
         if len({tensor.shape[0] for tensor in given}) > 1:
-            raise ValueError(f"prompts must all have one batch size, not the shapes {[tuple(tensor.shape) for tensor in given]}")
+            raise ValueError(
+                f"prompts must all have one batch size, not the shapes {[tuple(tensor.shape) for tensor in given]}"
+            )
         if (self.points is None) != (self.labels is None):
             raise ValueError("points and labels must be given together")
 
@@ -54,7 +56,8 @@ class Prompts:
         """The same prompts in order, in batches of at most `size` objects."""
         for start in range(0, self.batch, size):
             boxes, points, labels, masks = (
-                None if tensor is None else tensor[start : start + size] for tensor in (self.boxes, self.points, self.labels, self.masks)
+                None if tensor is None else tensor[start : start + size]
+                for tensor in (self.boxes, self.points, self.labels, self.masks)
             )
             yield Prompts(boxes, points, labels, masks)
 

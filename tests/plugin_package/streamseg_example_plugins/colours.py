@@ -9,7 +9,14 @@ from streamseg.errors import SettingsError
 from streamseg.messages import Detection, Image
 from streamseg.models.detectors import DetectorOptions
 
-HUES = {"red": 0, "yellow": 30, "green": 60, "cyan": 90, "blue": 120, "magenta": 150}  # OpenCV's circle of colours has 180 steps
+HUES = {
+    "red": 0,
+    "yellow": 30,
+    "green": 60,
+    "cyan": 90,
+    "blue": 120,
+    "magenta": 150,
+}  # OpenCV's circle of colours has 180 steps
 SMALLEST = 100  # pixels
 
 
@@ -34,7 +41,12 @@ class ColourDetector:
             for left, top, width, height, area in regions[1:]:  # the first is the background
                 box = (left, top, left + width, top + height)
                 if area >= SMALLEST and area / (width * height) >= self._options.conf:
-                    found = Detection(xyxy=box, confidence=area / (width * height), class_id=class_id, class_name=self.classes[class_id])
+                    found = Detection(
+                        xyxy=box,
+                        confidence=area / (width * height),
+                        class_id=class_id,
+                        class_name=self.classes[class_id],
+                    )
                     detections.append(found)
         return sorted(detections, key=lambda found: -found.confidence)
 

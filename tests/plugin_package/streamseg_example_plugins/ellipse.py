@@ -31,5 +31,7 @@ class EllipseSegmenter:
     def _mask(self, size: tuple[int, int], detection: Detection) -> Mask | None:
         left, top, right, bottom = detection.xyxy
         canvas = np.zeros(size, np.uint8)
-        cv2.ellipse(canvas, (((left + right - 1) / 2, (top + bottom - 1) / 2), (right - left, bottom - top), 0.0), 1, cv2.FILLED)
+        cv2.ellipse(
+            canvas, (((left + right - 1) / 2, (top + bottom - 1) / 2), (right - left, bottom - top), 0.0), 1, cv2.FILLED
+        )
         return Mask.crop(canvas)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from annotated import write_picture
+from support.annotated import write_picture
 
 from streamseg.annotate.pictures import PictureFile, open_pictures
 from streamseg.errors import SourceError
@@ -32,7 +32,10 @@ def test_what_cannot_be_read_cannot_be_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("detector", "consecutive"), [("yolox-nano", False), ("my_yolox.onnx", False), ("motion", True), ("a-plug-in", True)]
+    ("detector", "consecutive"),
+    [("yolox-nano", False), ("my_yolox.onnx", False), ("motion", True), ("a-plug-in", True)],
 )
-def test_frames_that_are_done_are_shown_only_to_what_may_learn_from_them(shared_data: Path, detector: str, consecutive: bool) -> None:
+def test_frames_that_are_done_are_shown_only_to_what_may_learn_from_them(
+    shared_data: Path, detector: str, consecutive: bool
+) -> None:
     assert open_pictures(shared_data / "clips" / "cups.mp4", every=1, detector=detector).consecutive is consecutive

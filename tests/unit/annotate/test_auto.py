@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from annotated import write_picture
+from support.annotated import write_picture
 
 from streamseg import auto_annotate
 from streamseg.errors import SourceError
 
 
 @pytest.mark.parametrize("data", [".", "../photos", "../photos/"])
-def test_labels_lie_beside_the_folder_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str) -> None:
+def test_labels_lie_beside_the_folder_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
     monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path / "empty"))
     (tmp_path / "photos").mkdir()
     write_picture(tmp_path / "photos" / "a.png", 8, 8)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from annotated import CLASSES, detection, disc, settings_of, write_picture
+from support.annotated import CLASSES, detection, disc, settings_of, write_picture
 
 from streamseg.annotate.dataset import Settings, open_dataset
 from streamseg.annotate.formats import FORMATS, create_format
@@ -30,7 +30,9 @@ def source(tmp_path: Path, name: str, seed: int = 0) -> PictureFile:
     return PictureFile(write_picture(folder / name, HEIGHT, WIDTH, seed))
 
 
-def annotate(tmp_path: Path, settings: Settings, names: Sequence[str], *, anew: bool = False, finish: bool = True) -> list[str]:
+def annotate(
+    tmp_path: Path, settings: Settings, names: Sequence[str], *, anew: bool = False, finish: bool = True
+) -> list[str]:
     """Add those of the pictures that are missing, and say which those were."""
     added: list[str] = []
     with open_dataset(tmp_path / "out", settings, anew=anew) as dataset:
@@ -51,7 +53,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    return {str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
@@ -115,7 +121,8 @@ def test_other_settings_are_named_and_nothing_is_touched(tmp_path: Path) -> None
     annotate(tmp_path, settings_of("yolo"), ["a.png"])
     before = stamps(tmp_path / "out")
     with pytest.raises(
-        UsageError, match=r"begun with format yolo, not coco, conf 0\.25, not 0\.4; name another folder, or begin anew with -y"
+        UsageError,
+        match=r"begun with format yolo, not coco, conf 0\.25, not 0\.4; name another folder, or begin anew with -y",
     ):
         annotate(tmp_path, settings_of("coco", conf=0.4), ["a.png"])
     assert stamps(tmp_path / "out") == before
@@ -159,7 +166,10 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path, anew: bool) -> None
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(OutputExistsError, match="is a file"), open_dataset(tmp_path / "out", settings_of("yolo"), anew=True):
+    with (
+        pytest.raises(OutputExistsError, match="is a file"),
+        open_dataset(tmp_path / "out", settings_of("yolo"), anew=True),
+    ):
         raise AssertionError
 
 
@@ -217,14 +227,20 @@ def test_another_picture_of_the_same_name_is_not_taken_for_done(tmp_path: Path, 
 
 def test_other_classes_are_refused(tmp_path: Path) -> None:
     annotate(tmp_path, settings_of("yolo"), ["a.png"])
-    with open_dataset(tmp_path / "out", settings_of("yolo"), anew=False) as dataset, pytest.raises(UsageError, match="other classes"):
+    with (
+        open_dataset(tmp_path / "out", settings_of("yolo"), anew=False) as dataset,
+        pytest.raises(UsageError, match="other classes"),
+    ):
         dataset.begin(CLASSES[1:])
 
 
 def test_a_record_that_was_tampered_with_is_refused(tmp_path: Path) -> None:
     annotate(tmp_path, settings_of("yolo"), ["a.png"])
     (tmp_path / "out" / "annotate.json").write_text(json.dumps({"settings": 3}))
-    with pytest.raises(OutputExistsError, match="not as it was written"), open_dataset(tmp_path / "out", settings_of("yolo"), anew=True):
+    with (
+        pytest.raises(OutputExistsError, match="not as it was written"),
+        open_dataset(tmp_path / "out", settings_of("yolo"), anew=True),
+    ):
         raise AssertionError
 
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from annotated import CLASSES, DatasetReader, detection, disc, settings_of, write_picture
 from pycocotools.coco import COCO
+from support.annotated import CLASSES, DatasetReader, detection, disc, settings_of, write_picture
 
 from streamseg.annotate.dataset import open_dataset
 from streamseg.annotate.formats import FORMATS, create_format
@@ -137,7 +137,12 @@ def test_yolo_lines_are_shares_of_the_picture(tmp_path: Path) -> None:
 def test_anylabeling_groups_the_parts_of_one_object(tmp_path: Path) -> None:
     output = write_dataset(tmp_path, "anylabeling", {"picture.png": [(2, with_hole_and_parts()), (1, with_hole())]})
     file = json.loads((output / "images" / "picture.json").read_bytes())
-    assert (file["imagePath"], file["imageData"], file["imageHeight"], file["imageWidth"]) == ("picture.png", None, HEIGHT, WIDTH)
+    assert (file["imagePath"], file["imageData"], file["imageHeight"], file["imageWidth"]) == (
+        "picture.png",
+        None,
+        HEIGHT,
+        WIDTH,
+    )
     assert file["flags"] == {} and isinstance(file["version"], str)
     assert [(shape["label"], shape["group_id"]) for shape in file["shapes"]] == [("cat", 0)] * 4 + [("bee", None)]
     for shape in file["shapes"]:

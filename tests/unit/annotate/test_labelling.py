@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from annotated import CLASSES, DatasetReader, detection, disc, settings_of, write_picture
+from support.annotated import CLASSES, DatasetReader, detection, disc, settings_of, write_picture
 
 from streamseg.annotate.dataset import open_dataset
 from streamseg.annotate.formats import FORMATS
@@ -47,7 +47,10 @@ class LosingSegmenter:
 
     def decode(self, embedding: Image, detections: Sequence[Detection]) -> list[ObjectMask]:
         answers = [ObjectMask(disc(one.class_id, HEIGHT, WIDTH), self.name) for one in detections]
-        return [self._answer if one.class_id == self._lost else answer for one, answer in zip(detections, answers, strict=True)]
+        return [
+            self._answer if one.class_id == self._lost else answer
+            for one, answer in zip(detections, answers, strict=True)
+        ]
 
 
 NOTHING = {
@@ -89,4 +92,7 @@ def test_a_picture_without_objects_is_not_read_by_the_segmenter() -> None:
         def encode(self, image: Image) -> Image:
             raise AssertionError("nothing to segment")
 
-    assert Labeller(KnownDetector(0), Reluctant(None, NOTHING["no mask"])).label(np.zeros((HEIGHT, WIDTH, 3), np.uint8)) == ()
+    assert (
+        Labeller(KnownDetector(0), Reluctant(None, NOTHING["no mask"])).label(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        == ()
+    )

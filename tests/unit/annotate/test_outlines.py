@@ -85,7 +85,9 @@ def test_the_place_in_the_pixel_survives_rounding_and_cutting_off(bits: Bits, wi
     mask = Mask.crop(bits)
     assert mask is not None
     polygon = outline(mask)
-    shares = np.array([[float(f"{share:.7f}") for share in row] for row in (polygon + WITHIN_PIXEL) / width], np.float32)
+    shares = np.array(
+        [[float(f"{share:.7f}") for share in row] for row in (polygon + WITHIN_PIXEL) / width], np.float32
+    )
     pixels = shares * np.float32(width)
     assert np.array_equal(np.round(pixels), polygon)
     assert np.array_equal(np.trunc(pixels), polygon)

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from bench_samples import sample_figures
 from rich.console import Console
+from support.bench_samples import sample_figures
 
 from streamseg.bench import models
 from streamseg.bench.medians import COUNTS, Measurements
@@ -22,18 +22,38 @@ from streamseg.errors import RivalError, StageError, UsageError, WeightsError
 from streamseg.models.sam import IMAGE_ENCODERS
 
 _WORK = Work(
-    subject="anyone", weights="w.pt", picture="p.npy", boxes="b.npy", counts=(1, 5), frame_boxes=5, threads=2, rounds=3, budget_s=1.0
+    subject="anyone",
+    weights="w.pt",
+    picture="p.npy",
+    boxes="b.npy",
+    counts=(1, 5),
+    frame_boxes=5,
+    threads=2,
+    rounds=3,
+    budget_s=1.0,
 )
 
 
 def test_the_keys_of_the_json() -> None:
     keys = json.loads(msgspec.json.encode(sample_figures()))
     assert set(keys["encoder_ms"]) == {"original", "ours", "ours_rect"}
-    assert {count: set(row) for count, row in keys["decoder_ms"].items()} == {str(count): {"original", "ours"} for count in COUNTS}
+    assert {count: set(row) for count, row in keys["decoder_ms"].items()} == {
+        str(count): {"original", "ours"} for count in COUNTS
+    }
     assert set(keys["frame_ms"]) == {"original", "ultralytics", "ours"}
     assert {"original", "ultralytics"} <= set(keys["iou"])
     assert {"encoder_ms", "decoder_ms", "frame_ms", "speedup", "slowdown", "backend", "precision"} <= set(keys["avx2"])
-    assert {"backend", "precision", "threads", "machine", "date", "detector", "compared", "parameters", "versions"} <= set(keys)
+    assert {
+        "backend",
+        "precision",
+        "threads",
+        "machine",
+        "date",
+        "detector",
+        "compared",
+        "parameters",
+        "versions",
+    } <= set(keys)
     assert msgspec.json.decode(msgspec.json.encode(sample_figures()), type=ModelsFigures) == sample_figures()
 
 
@@ -85,8 +105,14 @@ def test_without_rivals_all_else_is_measured(monkeypatch: pytest.MonkeyPatch) ->
     steps: list[str] = []
     figures = bench_models(ModelsOptions(compared=("fastsam-s", "sam-vit-b"), rounds=2, threads=3), steps.append)
 
-    assert (figures.encoder_ms.original, figures.frame_ms.ultralytics, figures.speedup.frame, figures.iou.original) == (None,) * 4
-    assert (figures.encoder_ms.ours, figures.encoder_ms.ours_rect, figures.decoder_ms.twenty.ours) == (300.0, 100.0, 20.0)
+    assert (figures.encoder_ms.original, figures.frame_ms.ultralytics, figures.speedup.frame, figures.iou.original) == (
+        None,
+    ) * 4
+    assert (figures.encoder_ms.ours, figures.encoder_ms.ours_rect, figures.decoder_ms.twenty.ours) == (
+        300.0,
+        100.0,
+        20.0,
+    )
     assert figures.avx2.slowdown.encoder == 1.0 and figures.coverage.min == 1.0
     fastsam, vit_b = figures.compared
     assert fastsam.skipped == "Ultralytics could not be installed" and vit_b.skipped is None and vit_b.frame_ms == 50.0
@@ -111,13 +137,17 @@ def test_medians_go_over_both_passes_and_masks_are_compared(tmp_path: Path) -> N
     masks[1, 4] = True
     np.savez(tmp_path / "ours.npz", masks=masks, scores=np.array([0.5, 0.8]))
     quick = _measured(encoder_ms=[1.0, 2.0], decoder_ms={"1": [1.0], "5": [5.0], "20": [20.0]})
-    measured = Measurements({"original": [_with_encoder(quick, [9.0]), _with_encoder(quick, [1.0, 5.0])], "ours": [quick]}, tmp_path)
+    measured = Measurements(
+        {"original": [_with_encoder(quick, [9.0]), _with_encoder(quick, [1.0, 5.0])], "ours": [quick]}, tmp_path
+    )
     encoder, decoder, _ = measured.rows()
     assert (encoder.original, encoder.ours, encoder.ours_rect) == (5.0, None, 1.5)
     assert (decoder.five.original, decoder.twenty.ours) == (5.0, 20.0)
     agreement = measured.iou().original
     assert agreement is not None
-    assert (agreement.mean, agreement.min) == pytest.approx((0.9, 0.8)) and agreement.predicted_iou == pytest.approx(0.1)
+    assert (agreement.mean, agreement.min) == pytest.approx((0.9, 0.8)) and agreement.predicted_iou == pytest.approx(
+        0.1
+    )
     assert measured.iou().ultralytics is None
     assert measured.ultralytics_own_threads() is None
     slow = msgspec.structs.replace(quick, frame_ms=[400.0])
@@ -142,7 +172,10 @@ def test_a_process_gets_its_work_and_gives_back_its_figures(tmp_path: Path) -> N
         ("raise SystemExit('first line\\nno such picture')", "measuring anyone failed: no such picture$"),
         ("import os; os._exit(3)", "measuring anyone failed: exit status 3$"),
         ("pass", "measuring anyone gave no figures: .*No such file"),
-        ("import sys; open(sys.argv[2], 'w').write('{}')", "measuring anyone gave no figures: .*missing required field"),
+        (
+            "import sys; open(sys.argv[2], 'w').write('{}')",
+            "measuring anyone gave no figures: .*missing required field",
+        ),
     ],
 )
 def test_a_process_that_fails_is_one_line(script: str, message: str, tmp_path: Path) -> None:
@@ -168,7 +201,14 @@ def test_all_compared_models_are_ours_or_a_rivals() -> None:
 
 def _measured(encoder_ms: list[float], decoder_ms: dict[str, list[float]]) -> Measured:
     return Measured(
-        encoder_ms=encoder_ms, decoder_ms=decoder_ms, frame_ms=[50.0], load_ms=10.0, first_ms=60.0, rss_mb=500.0, threads=1, backend="torch"
+        encoder_ms=encoder_ms,
+        decoder_ms=decoder_ms,
+        frame_ms=[50.0],
+        load_ms=10.0,
+        first_ms=60.0,
+        rss_mb=500.0,
+        threads=1,
+        backend="torch",
     )
 
 

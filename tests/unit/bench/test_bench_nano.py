@@ -9,15 +9,31 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from drawn_photographs import HEIGHT, WIDTH, ellipse_bits, mask_of, photograph, write_photographs, write_sequence
 from onnx import helper
+from support.drawn_photographs import (
+    HEIGHT,
+    WIDTH,
+    ellipse_bits,
+    mask_of,
+    photograph,
+    write_photographs,
+    write_sequence,
+)
 
 from streamseg.bench import carried, nano, truth
 from streamseg.bench.nano import bench_nano
 from streamseg.bench.nano_figures import BoxIoU, NanoFigures, SetFigures
 from streamseg.bench.nano_rows import print_nano
 from streamseg.errors import CheckpointError, DataError
-from streamseg.models.nano.network_file import FORMAT, FORMAT_KEY, TRAINED_ON_KEY, OnnxNetwork, TrainedOn, fingerprint, shipped_network
+from streamseg.models.nano.network_file import (
+    FORMAT,
+    FORMAT_KEY,
+    TRAINED_ON_KEY,
+    OnnxNetwork,
+    TrainedOn,
+    fingerprint,
+    shipped_network,
+)
 
 FRAMES = 18
 
@@ -65,7 +81,9 @@ def numbers(figures: BoxIoU) -> list[float]:
     return [getattr(figures, name) for name in BoxIoU.__struct_fields__]
 
 
-def test_sequences_and_photographs_are_measured_in_the_order_given(figures: NanoFigures, sequences: Path, photographs: Path) -> None:
+def test_sequences_and_photographs_are_measured_in_the_order_given(
+    figures: NanoFigures, sequences: Path, photographs: Path
+) -> None:
     of_sequences, of_photographs = figures.sets
     assert (of_sequences.folder, of_photographs.folder) == (str(sequences), str(photographs))
     assert (of_sequences.pictures, of_sequences.objects) == (FRAMES, FRAMES)
@@ -135,7 +153,9 @@ def test_the_same_folder_gives_the_same_figures(figures: NanoFigures, photograph
 
 
 def test_photographs_that_the_network_saw_are_left_out(figures: NanoFigures, photographs: Path, tmp_path: Path) -> None:
-    weights = network_that_saw(tmp_path / "saw.onnx", [photographs / "images" / "1.png", photographs / "images" / "2.png"])
+    weights = network_that_saw(
+        tmp_path / "saw.onnx", [photographs / "images" / "1.png", photographs / "images" / "2.png"]
+    )
     measured = bench_nano([photographs], weights, lambda line: None)
     [one] = measured.sets
     assert (one.pictures, one.objects) == (2, 4)
@@ -145,7 +165,9 @@ def test_photographs_that_the_network_saw_are_left_out(figures: NanoFigures, pho
     assert all(np.array_equal(image, other) for image, other in zip(kept, (every[0], every[3]), strict=True))
 
 
-def test_figures_are_printed(figures: NanoFigures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_are_printed(
+    figures: NanoFigures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "250")
     print_nano(figures)
     printed = capsys.readouterr().out

@@ -7,7 +7,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from drawn_photographs import HEIGHT, WIDTH, write_photographs, write_sequence
+from support.drawn_photographs import HEIGHT, WIDTH, write_photographs, write_sequence
 from typer.testing import CliRunner
 
 from streamseg.bench import propagate, propagate_timing
@@ -41,7 +41,9 @@ def quick() -> Iterator[None]:
 BACKDROPS: list[tuple[int, ...] | None] = []
 
 
-def short_film(kind: Kind, seed: int, backdrop: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None) -> Iterator[Shown]:
+def short_film(
+    kind: Kind, seed: int, backdrop: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None
+) -> Iterator[Shown]:
     from streamseg.bench.propagate_scenes import film
 
     BACKDROPS.append(None if backdrop is None else backdrop.shape)
@@ -84,7 +86,9 @@ def test_every_key_is_there_and_comes_back_from_json(figures: PropagateFigures) 
             assert set(lag["iou"]) == {"frozen", "flow", "box", "ours", "ours_refined"}
 
 
-def test_sequences_are_measured_at_the_lags_that_they_are_long_enough_for(figures: PropagateFigures, sequences: Path) -> None:
+def test_sequences_are_measured_at_the_lags_that_they_are_long_enough_for(
+    figures: PropagateFigures, sequences: Path
+) -> None:
     (folder,) = figures.folders
     assert (folder.of, folder.keyframe_interval) == (str(sequences), 10)
     assert {name: [(one.lag, one.masks) for one in lags] for name, lags in folder.parts.items()} == {
@@ -158,7 +162,11 @@ def test_lost_masks_count_as_nothing_and_objects_that_are_not_there_do_not_count
     def shown(*masks: Mask | None) -> Shown:
         return Shown(image, masks, tuple(None if mask is None else mask.xyxy for mask in masks))
 
-    footage = [shown(disc(20), disc(40), None), shown(disc(20), disc(40), disc(60)), *[shown(None, disc(40), disc(60))] * 4]
+    footage = [
+        shown(disc(20), disc(40), None),
+        shown(disc(20), disc(40), disc(60)),
+        *[shown(None, disc(40), disc(60))] * 4,
+    ]
     ways = dict.fromkeys(CarriedIoU.__struct_fields__, Pretended)
     tally = propagate._measure(footage, 10, ways)
     assert [(one.lag, one.masks, one.iou.frozen) for one in tally.lags()] == [(1, 2, 0.5), (5, 1, 0.0)]
@@ -167,24 +175,33 @@ def test_lost_masks_count_as_nothing_and_objects_that_are_not_there_do_not_count
 
 def test_means_are_those_of_the_sequences_means() -> None:
     def at(lag: int, masks: int, iou: float) -> LagFigures:
-        return LagFigures(lag=lag, masks=masks, iou=CarriedIoU(frozen=iou, flow=iou, box=iou, ours=iou, ours_refined=iou))
+        return LagFigures(
+            lag=lag, masks=masks, iou=CarriedIoU(frozen=iou, flow=iou, box=iou, ours=iou, ours_refined=iou)
+        )
 
     assert propagate._means([[at(1, 9, 0.5), at(5, 8, 0.25)], [at(1, 1, 1.0)]]) == [at(1, 10, 0.75), at(5, 8, 0.25)]
     assert propagate._means([]) == []
 
 
-def test_figures_are_printed(figures: PropagateFigures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_are_printed(
+    figures: PropagateFigures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "250")
     print_propagate(figures)
     printed = capsys.readouterr().out
-    assert all(word in printed for word in ("long", "short", "scenes", "crossing", "ours_refined", "predicted IoU", "every 10th frame"))
+    assert all(
+        word in printed
+        for word in ("long", "short", "scenes", "crossing", "ours_refined", "predicted IoU", "every 10th frame")
+    )
     assert f"{figures.folders[0].mean[-1].iou.ours:.3f}" in printed
 
 
 def test_a_folder_of_something_else_is_refused_in_one_line(tmp_path: Path) -> None:
     photographs = write_photographs(tmp_path / "photographs", 1).parent
     for folder in (photographs, tmp_path / "gone"):
-        with pytest.raises(DataError, match=r"holds no sequence to measure on; expected NAME/frames and NAME/masks$") as caught:
+        with pytest.raises(
+            DataError, match=r"holds no sequence to measure on; expected NAME/frames and NAME/masks$"
+        ) as caught:
             bench_propagate([folder], lambda line: None)
         assert caught.value.exit_code == 2
     result = CliRunner().invoke(app, ["bench", "propagate", str(tmp_path / "gone")])

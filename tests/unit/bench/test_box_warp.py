@@ -71,7 +71,9 @@ def test_a_shifted_box_shifts_the_mask(dx: int, dy: int) -> None:
 @pytest.mark.parametrize("factor", [0.5, 0.75, 1.5, 2.0, 3.0])
 def test_a_grown_box_grows_the_mask(factor: float) -> None:
     radius = round(16 * factor)
-    carried = carry(disc(100, 100, 16), (84, 84, 116, 116), (100 - radius, 100 - radius, 100 + radius, 100 + radius), 200, 200)
+    carried = carry(
+        disc(100, 100, 16), (84, 84, 116, 116), (100 - radius, 100 - radius, 100 + radius, 100 + radius), 200, 200
+    )
     assert carried is not None
     assert carried.iou(disc(100, 100, radius)) > 0.93
 
@@ -103,7 +105,9 @@ def test_a_shift_is_rounded_to_the_nearest_pixel(shift: float, pixels: int) -> N
     assert np.array_equal(carried.bits, disc(32, 24, 8).bits)
 
 
-@pytest.mark.parametrize("box", [(10, 10, 10, 20), (10, 20, 30, 20), (30, 10, 10, 20), (10, 10, math.nan, 20), (10, 10, math.inf, 20)])
+@pytest.mark.parametrize(
+    "box", [(10, 10, 10, 20), (10, 20, 30, 20), (30, 10, 10, 20), (10, 10, math.nan, 20), (10, 10, math.inf, 20)]
+)
 def test_a_box_without_area_gives_none(box: Box) -> None:
     good = (24.0, 16.0, 40.0, 32.0)
     assert carry(disc(32, 24, 8), box, good, WIDTH, HEIGHT) is None

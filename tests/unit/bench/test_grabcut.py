@@ -34,7 +34,9 @@ def test_finds_the_object_in_a_box_of_any_size(height: int, width: int, radius: 
     x, y = width // 2 + 7, height // 2 - 5
     image, truth = disc(height, width, x, y, radius)
     grabcut = GrabCut()
-    [answer] = grabcut.decode(grabcut.encode(image), [detection((x - radius - 3, y - radius - 3, x + radius + 3, y + radius + 3))])
+    [answer] = grabcut.decode(
+        grabcut.encode(image), [detection((x - radius - 3, y - radius - 3, x + radius + 3, y + radius + 3))]
+    )
     assert answer.mask is not None
     assert (answer.method, answer.predicted_iou, answer.stability) == ("grabcut", None, None)
     assert overlap(answer.mask.paste(height, width), truth) > 0.93
@@ -45,7 +47,9 @@ def test_masks_stay_in_the_frame_and_with_their_box() -> None:
     other, second = disc(240, 320, 230, 100, 40)
     image[second] = other[second]
     grabcut = GrabCut()
-    answers = grabcut.decode(grabcut.encode(image), [detection((188.0, 58.0, 272.0, 142.0)), detection((-80.0, 55.0, 67.0, 185.0))])
+    answers = grabcut.decode(
+        grabcut.encode(image), [detection((188.0, 58.0, 272.0, 142.0)), detection((-80.0, 55.0, 67.0, 185.0))]
+    )
     masks = [answer.mask for answer in answers]
     assert masks[0] is not None and masks[1] is not None
     assert all(mask.inside(240, 320) for mask in masks if mask)
@@ -86,7 +90,9 @@ def test_the_same_box_gives_the_same_mask_whatever_was_asked_before() -> None:
 
 def test_one_colour_everywhere_is_no_error() -> None:
     grabcut = GrabCut()
-    answers = grabcut.decode(grabcut.encode(np.full((90, 120, 3), 128, np.uint8)), [detection((30.0, 20.0, 90.0, 70.0))])
+    answers = grabcut.decode(
+        grabcut.encode(np.full((90, 120, 3), 128, np.uint8)), [detection((30.0, 20.0, 90.0, 70.0))]
+    )
     assert len(answers) == 1
     assert grabcut.decode(grabcut.encode(np.zeros((8, 8, 3), np.uint8)), []) == []
 

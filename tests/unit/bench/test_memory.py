@@ -18,7 +18,9 @@ child.communicate()
 
 
 def test_memory_of_a_process_and_its_child() -> None:
-    program = subprocess.Popen([sys.executable, "-c", _FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    program = subprocess.Popen(
+        [sys.executable, "-c", _FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert program.stdout is not None
     program.stdout.readline()  # the child holds its memory
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from bench_samples import sample_figures
+from support.bench_samples import sample_figures
 
 _SCRIPT = Path(__file__).parents[3] / "scripts" / "performance_table.py"
 _BEGIN, _END = "<!-- performance: written by scripts/performance_table.py -->", "<!-- end of performance -->"
@@ -24,7 +24,9 @@ def rewrite(tmp_path: Path) -> Callable[[Path], None]:
     return lambda readme: script.main(path, readme)
 
 
-def test_only_what_is_between_the_markers_changes_and_only_once(rewrite: Callable[[Path], None], tmp_path: Path) -> None:
+def test_only_what_is_between_the_markers_changes_and_only_once(
+    rewrite: Callable[[Path], None], tmp_path: Path
+) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"# Title\n\n{_BEGIN}\nold\n{_END}\n\nThe rest.\n", "utf-8")
     rewrite(readme)
@@ -34,7 +36,11 @@ def test_only_what_is_between_the_markers_changes_and_only_once(rewrite: Callabl
     plain = text.replace("\N{MULTIPLICATION SIGN}", "x").replace("\N{EN DASH}", "-")
     assert "| encoder, square input | 1,500 | - | 375 | 4.0x | 375 | 4.0x |" in plain
     assert "| frame with 5 boxes | 2,000 | 3,600 | 400 | 5.0x, 9.0x | 400 | 5.0x, 9.0x |" in plain
-    assert "2026-01-31, AMD EPYC (avx512_bf16), 2 cores, 25 GB" in text and "fastsam-s 900 ms" in text and "sam-vit-h" not in text
+    assert (
+        "2026-01-31, AMD EPYC (avx512_bf16), 2 cores, 25 GB" in text
+        and "fastsam-s 900 ms" in text
+        and "sam-vit-h" not in text
+    )
     assert "Left to itself, Ultralytics uses 1 of 2 threads: 4,000 ms a frame, 10.0x." in plain
     rewrite(readme)
     assert readme.read_text("utf-8") == text

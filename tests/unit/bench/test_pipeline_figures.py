@@ -3,9 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamseg.bench.pipeline_figures import MemoryFigures, Percentiles, dropped_between, ends_of, frame_seen, match, percentiles
+from streamseg.bench.pipeline_figures import (
+    MemoryFigures,
+    Percentiles,
+    dropped_between,
+    ends_of,
+    frame_seen,
+    match,
+    percentiles,
+)
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Ledger, Models, Result, TrackedObject
+from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
 from streamseg.sources.scene import TruthObject
 
 
@@ -25,7 +33,9 @@ def test_the_best_pairs_come_first_and_nothing_is_taken_twice() -> None:
 
 def test_what_is_counted_of_a_frame() -> None:
     result = published(
-        [tracked(mask(0, 0, 100), 3, 200.0), tracked(mask(350, 0, 100), 4, 100.0), tracked(None, None, 0.0)], seq=9, boxes_seq=8
+        [tracked(mask(0, 0, 100), 3, 200.0), tracked(mask(350, 0, 100), 4, 100.0), tracked(None, None, 0.0)],
+        seq=9,
+        boxes_seq=8,
     )
     seen = frame_seen(result, [true(mask(20, 0, 100)), true(mask(700, 0, 100)), true(mask(351, 300, 100))])
     assert not seen.own_boxes
@@ -37,7 +47,10 @@ def test_what_is_counted_of_a_frame() -> None:
 
 
 def test_what_was_dropped_meanwhile() -> None:
-    first, last = Dropped(detect_replaced=3, segment_replaced=10), Dropped(detect_replaced=3, segment_replaced=50, publish_overrun=2)
+    first, last = (
+        Dropped(detect_replaced=3, segment_replaced=10),
+        Dropped(detect_replaced=3, segment_replaced=50, publish_overrun=2),
+    )
     assert dropped_between(first, last) == Dropped(segment_replaced=40, publish_overrun=2)
 
 
@@ -70,7 +83,7 @@ def published(objects: list[TrackedObject], *, seq: int, boxes_seq: int) -> Resu
         height=720,
         pts_ns=0,
         t_capture_unix_ns=0,
-        ledger=Ledger(published=31.5),
+        timings=Timings(published=31.5),
         dropped=Dropped(),
         models=Models(detector="true-boxes", segmenter="true-masks"),
         boxes_seq=boxes_seq,

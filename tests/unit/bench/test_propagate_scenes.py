@@ -35,7 +35,15 @@ def only(shown: Shown) -> Mask:
 
 
 def test_there_is_a_scene_of_each_kind() -> None:
-    assert [each.name for each in KINDS] == ["translation", "scale", "rotation", "crossing", "occlusion", "fast", "shake"]
+    assert [each.name for each in KINDS] == [
+        "translation",
+        "scale",
+        "rotation",
+        "crossing",
+        "occlusion",
+        "fast",
+        "shake",
+    ]
 
 
 @pytest.mark.parametrize("name", [each.name for each in KINDS])
@@ -85,7 +93,9 @@ def test_objects_move_as_their_scene_says() -> None:
 def test_a_shaking_camera_moves_the_background_by_up_to_eight_pixels() -> None:
     picture = np.zeros((HEIGHT + 8, WIDTH + 8, 3), np.uint8)
     picture[50:70, 50:70] = 255
-    squares = [Mask.crop(grey(one.image)[:90, :90] > 127) for one in itertools.islice(film(kind("shake"), 0, picture), 30)]
+    squares = [
+        Mask.crop(grey(one.image)[:90, :90] > 127) for one in itertools.islice(film(kind("shake"), 0, picture), 30)
+    ]
     places = np.array([(square.x, square.y) for square in squares if square is not None])
     assert len(places) == 30
     assert np.ptp(places, axis=0).tolist() == [8, 8]

@@ -18,7 +18,9 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def test_without_a_network_one_line_says_so_and_nothing_half_made_is_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_one_line_says_so_and_nothing_half_made_is_used(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -27,7 +29,9 @@ def test_without_a_network_one_line_says_so_and_nothing_half_made_is_used(cache:
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     said: list[str] = []
     for _ in range(2):
-        with pytest.raises(RivalError, match=r"^pip could not install mobilesam-mirror==.* and ultralytics==\S+: .*$") as raised:
+        with pytest.raises(
+            RivalError, match=r"^pip could not install mobilesam-mirror==.* and ultralytics==\S+: .*$"
+        ) as raised:
             have_rivals(said.append, f"http://127.0.0.1:{port}/simple")
         assert "\n" not in str(raised.value)
     assert len(said) == 2 and said[0].startswith("installing mobilesam-mirror==")
@@ -48,7 +52,9 @@ def test_the_environment_is_made_once_and_shares_what_is_here(cache: Path, monke
     python = have_rivals(lambda step: None)
     assert have_rivals(lambda step: pytest.fail("made again")) == python
     assert len(made) == 1 and python.is_relative_to(cache)
-    where = subprocess.run([python, "-c", "import numpy; print(numpy.__file__)"], capture_output=True, text=True, check=True)
+    where = subprocess.run(
+        [python, "-c", "import numpy; print(numpy.__file__)"], capture_output=True, text=True, check=True
+    )
     import numpy as np
 
     assert where.stdout.strip() == np.__file__
@@ -69,4 +75,6 @@ def test_what_is_run_there_neither_sends_nor_fetches_nor_writes_elsewhere(tmp_pa
 
 
 def test_the_script_imports_nothing_of_ours() -> None:
-    assert "streamseg" not in [line.split()[1].split(".")[0] for line in rivals.SCRIPT.read_text().splitlines() if "import " in line[:12]]
+    assert "streamseg" not in [
+        line.split()[1].split(".")[0] for line in rivals.SCRIPT.read_text().splitlines() if "import " in line[:12]
+    ]

@@ -21,10 +21,15 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[ObjectMask]:
     boxes = [tuple(map(float, box)) for box in scene.boxes]
     embedding = model.encode(scene.image)
     clear = model.predict(embedding, embedding.prompts(boxes=scene.boxes), multimask=False)
-    assert clear.predicted_iou.min() > POOR_IOU, "other programs always draw the mask for clear prompts, and ours must be the same"
+    assert clear.predicted_iou.min() > POOR_IOU, (
+        "other programs always draw the mask for clear prompts, and ours must be the same"
+    )
     return model.decode(
         embedding,
-        [Detection(xyxy=(box[0], box[1], box[2], box[3]), confidence=1.0, class_id=0, class_name="object") for box in boxes],
+        [
+            Detection(xyxy=(box[0], box[1], box[2], box[3]), confidence=1.0, class_id=0, class_name="object")
+            for box in boxes
+        ],
     )
 
 

@@ -91,11 +91,15 @@ def test_the_segmenter_computes_every_box_and_answers_the_scene(
         return really(self, embedding, detections)
 
     monkeypatch.setattr(MobileSam, "decode", decode)
-    segmenter = TrueMasks(SegmenterOptions(model="true-masks", weights=mobile_sam, backend="torch", imgsz=512, device="cpu"))
+    segmenter = TrueMasks(
+        SegmenterOptions(model="true-masks", weights=mobile_sam, backend="torch", imgsz=512, device="cpu")
+    )
     image, objects = scene.render(0), scene.objects(0)
     boxes = [Detection(xyxy=item.xyxy, confidence=1.0, class_id=0, class_name="object") for item in objects]
     nowhere = Detection(xyxy=(0.0, 700.0, 2.0, 702.0), confidence=1.0, class_id=0, class_name="object")
     answers = segmenter.decode(segmenter.encode(image), [*boxes, nowhere])
-    assert [answer.mask.iou(item.mask) for answer, item in zip(answers, objects, strict=False) if answer.mask is not None] == [1.0] * 5
+    assert [
+        answer.mask.iou(item.mask) for answer, item in zip(answers, objects, strict=False) if answer.mask is not None
+    ] == [1.0] * 5
     assert (answers[-1].mask, answers[-1].method) == (None, NONE)
     assert computed == [6]

@@ -18,9 +18,13 @@ from streamseg.models.sam.network import SamNetwork
 from streamseg.models.sam.prompt_encoder import Prompts
 from streamseg.models.segmenter_names import MOBILE_SAM
 
-BOXES = torch.tensor([[0.1, 0.1, 0.4, 0.3], [-0.1, 0.2, 0.5, 0.6], [0.31, 0.3, 0.35, 0.38], [0.0, 0.0, 1.0, 0.55], [0.7, 0.4, 1.2, 0.9]])
+BOXES = torch.tensor(
+    [[0.1, 0.1, 0.4, 0.3], [-0.1, 0.2, 0.5, 0.6], [0.31, 0.3, 0.35, 0.38], [0.0, 0.0, 1.0, 0.55], [0.7, 0.4, 1.2, 0.9]]
+)
 """As shares of the network's input; the second and the last leave the picture."""
-SCORES = torch.tensor([[0.75, 0.8, 0.9, 0.8], [0.5, 0.6, 0.8, 0.7], [0.5, 0.2, 0.4, 0.3], [0.65, 0.9, 0.7, 0.6], [0.3, 0.1, 0.2, 0.9]])
+SCORES = torch.tensor(
+    [[0.75, 0.8, 0.9, 0.8], [0.5, 0.6, 0.8, 0.7], [0.5, 0.2, 0.4, 0.3], [0.65, 0.9, 0.7, 0.6], [0.3, 0.1, 0.2, 0.9]]
+)
 """Predicted IoU of the four masks of each box, and which of them `ANSWERING` takes: the first is good, the third's others are worse."""
 ANSWERING = [0, 2, 0, 1, 3]
 
@@ -58,7 +62,10 @@ def reference(network: SamNetwork, features: Tensor, boxes: Tensor) -> tuple[Ten
     centres = (torch.arange(grid) + 0.5) / grid
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     positions = network.prompt_encoder.pe_layer(torch.stack((x, y), dim=-1)).permute(2, 0, 1).unsqueeze(0)
-    parts = [network.mask_decoder(features, positions, tokens, prompt_map, multimask=multimask) for multimask in (False, True)]
+    parts = [
+        network.mask_decoder(features, positions, tokens, prompt_map, multimask=multimask)
+        for multimask in (False, True)
+    ]
     logits, iou = zip(*parts, strict=True)
     return torch.cat(logits, dim=1), torch.cat(iou, dim=1)
 
@@ -143,7 +150,9 @@ def test_an_export_chooses_alike(network: SamNetwork, backend: str, tmp_path: Pa
         warnings.simplefilter("ignore")
         torch.onnx.export(decoder, given, tmp_path / "decoder.onnx", dynamo=False, opset_version=20)
     runtime = candidates(Choice(backend, "fp32", "cpu", threads=1))[0]
-    logits, iou = map(torch.from_numpy, runtime.load(Exported(tmp_path / "decoder.onnx")).run([tensor.numpy() for tensor in given]))
+    logits, iou = map(
+        torch.from_numpy, runtime.load(Exported(tmp_path / "decoder.onnx")).run([tensor.numpy() for tensor in given])
+    )
     # OpenVINO's GELU is a polynomial here.
     torch.testing.assert_close(logits, expected_logits, rtol=0, atol=1e-3 * float(expected_logits.std()))
     torch.testing.assert_close(iou, SCORES[range(5), ANSWERING], rtol=0, atol=1e-3)
@@ -152,7 +161,9 @@ def test_an_export_chooses_alike(network: SamNetwork, backend: str, tmp_path: Pa
 def test_a_box_is_answered_alike_alone_and_among_others(network: SamNetwork) -> None:
     decoder, terms, boxes = BoxDecoder(network, 32, 18, 32), FrameTerms(network, 32)(cells(picture(32))), BOXES * 512
     together, together_iou = decoder(boxes, *terms)
-    assert float((together - together[:1]).abs()[1:].amax(dim=(1, 2)).min()) > 0.01, "boxes must matter for this test to say anything"
+    assert float((together - together[:1]).abs()[1:].amax(dim=(1, 2)).min()) > 0.01, (
+        "boxes must matter for this test to say anything"
+    )
     for index, box in enumerate(boxes):
         alone, alone_iou = decoder(box[None], *terms)
         torch.testing.assert_close(alone[0], together[index], rtol=0, atol=1e-4)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from file_server import FileServer, serve
+from support.file_server import FileServer, serve
 
 from streamseg.errors import WeightsError, WeightsUnavailableError
 from streamseg.models import download, weights
@@ -53,7 +53,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def know(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     sha256 = hashlib.sha256(content).hexdigest()
-    known = Weights(name="tiny", filename="tiny.bin", url="http://127.0.0.1:1/tiny.bin", size=len(content), sha256=sha256)
+    known = Weights(
+        name="tiny", filename="tiny.bin", url="http://127.0.0.1:1/tiny.bin", size=len(content), sha256=sha256
+    )
     monkeypatch.setattr(weights, "CATALOGUE", (known,))
 
 
@@ -75,7 +77,9 @@ def break_off(server: FileServer, cache: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["cut", "stall", "unsized cut"])
-def test_a_connection_that_breaks_is_gone_on_with(server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+def test_a_connection_that_breaks_is_gone_on_with(
+    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
     monkeypatch.setattr(download, "_READ_S", 0.3)
     server.faults = [fault, 503]
     steps: list[weights.Progress] = []
@@ -91,7 +95,9 @@ def test_each_piece_that_brings_something_new_earns_another_try(server: FileServ
     content = CONTENT * 64
     server.content = content
     server.faults = ["cut"] * 6
-    assert weights.resolve("tiny", sha256=hashlib.sha256(content).hexdigest(), base_url=server.url).read_bytes() == content
+    assert (
+        weights.resolve("tiny", sha256=hashlib.sha256(content).hexdigest(), base_url=server.url).read_bytes() == content
+    )
     assert len(server.asked) == 7
 
 
@@ -118,7 +124,9 @@ def test_pieces_of_unknown_origin_are_not_used(server: FileServer, cache: Path, 
     assert ranges(server) == [None]
 
 
-def test_a_file_that_changed_meanwhile_is_begun_anew(server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changed_meanwhile_is_begun_anew(
+    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     break_off(server, cache)
     know(monkeypatch, OTHER)
     server.content, server.etag = OTHER, '"two"'
@@ -175,7 +183,9 @@ def test_a_server_without_ranges_begins_anew(server: FileServer) -> None:
 def test_it_is_given_up_where_nothing_new_comes(server: FileServer, cache: Path) -> None:
     server.ranges = False
     server.faults = ["cut"] * 20
-    with pytest.raises(WeightsUnavailableError, match=r"broke off after 0\.1 MB, which are kept; download http") as caught:
+    with pytest.raises(
+        WeightsUnavailableError, match=r"broke off after 0\.1 MB, which are kept; download http"
+    ) as caught:
         weights.resolve("tiny", base_url=server.url)
     assert str(cache / "tiny.bin") in str(caught.value)
     assert len(server.asked) == 4
@@ -230,7 +240,9 @@ def test_a_full_disk(server: FileServer, cache: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (HALF, hard))
     try:
-        with pytest.raises(WeightsError, match=r"^[^\n]*cannot be written: .*make room, or set STREAMSEG_CACHE$") as caught:
+        with pytest.raises(
+            WeightsError, match=r"^[^\n]*cannot be written: .*make room, or set STREAMSEG_CACHE$"
+        ) as caught:
             weights.resolve("tiny", base_url=server.url)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -281,7 +293,9 @@ class TestProcesses:
         processes = []
 
         def start() -> subprocess.Popen[str]:
-            process = subprocess.Popen([sys.executable, "-c", PROGRAM, HASH, server.url], stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, HASH, server.url], stdout=subprocess.PIPE, text=True
+            )
             processes.append(process)
             return process
 
@@ -297,13 +311,17 @@ class TestProcesses:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def test_two_at_once_fetch_once(self, server: FileServer, cache: Path, start: Callable[[], subprocess.Popen[str]]) -> None:
+    def test_two_at_once_fetch_once(
+        self, server: FileServer, cache: Path, start: Callable[[], subprocess.Popen[str]]
+    ) -> None:
         processes = [start(), start()]
         printed = [process.communicate(timeout=60)[0].splitlines()[-1] for process in processes]
         assert printed == [str(cache / "yolox_s.onnx")] * 2
         assert len(server.asked) == 1
 
-    def test_killed_and_run_again(self, server: FileServer, cache: Path, start: Callable[[], subprocess.Popen[str]]) -> None:
+    def test_killed_and_run_again(
+        self, server: FileServer, cache: Path, start: Callable[[], subprocess.Popen[str]]
+    ) -> None:
         server.faults = ["stall"]
         first = start()
         self.wait_for_half(cache)
@@ -374,14 +392,20 @@ class TestProxies:
 
     @pytest.mark.parametrize(
         "address",
-        ["http://user:secret@127.0.0.1:port", "http://user:secret/@127.0.0.1:1", "http://user:secret@", "user:secret@127.0.0.1:1"],
+        [
+            "http://user:secret@127.0.0.1:port",
+            "http://user:secret/@127.0.0.1:1",
+            "http://user:secret@",
+            "user:secret@127.0.0.1:1",
+        ],
     )
     def test_one_whose_address_cannot_be_used(self, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
         monkeypatch.setenv("HTTPS_PROXY", address)
         monkeypatch.setenv("HTTP_PROXY", address)
         for scheme in ("http", "https"):
-            assert "that of the proxy (HTTPS_PROXY, HTTP_PROXY; SOCKS needs the package PySocks), cannot be used" in self.failure(
-                f"{scheme}://weights.invalid"
+            assert (
+                "that of the proxy (HTTPS_PROXY, HTTP_PROXY; SOCKS needs the package PySocks), cannot be used"
+                in self.failure(f"{scheme}://weights.invalid")
             )
 
 

@@ -16,13 +16,19 @@ FRAME = np.zeros((48, 64, 3), np.uint8)
 def test_returns_the_boxes_clipped_to_the_frame() -> None:
     boxes = (((4.0, 5.0, 20.0, 30.0), "cup"), ((-3.0, 40.0, 70.0, 60.0), "table"), ((1.0, 1.0, 2.0, 2.0), "cup"))
     found = create_detector(DetectorOptions(model="fixed", boxes=boxes)).detect(FRAME)
-    assert [detection.xyxy for detection in found] == [(4.0, 5.0, 20.0, 30.0), (0.0, 40.0, 64.0, 48.0), (1.0, 1.0, 2.0, 2.0)]
+    assert [detection.xyxy for detection in found] == [
+        (4.0, 5.0, 20.0, 30.0),
+        (0.0, 40.0, 64.0, 48.0),
+        (1.0, 1.0, 2.0, 2.0),
+    ]
     assert [(detection.class_id, detection.class_name) for detection in found] == [(0, "cup"), (1, "table"), (0, "cup")]
     assert {detection.confidence for detection in found} == {1.0}
 
 
 def test_drops_a_box_outside_the_frame() -> None:
-    detector = create_detector(DetectorOptions(model="fixed", boxes=(((64.0, 0.0, 80.0, 20.0), "cup"), ((0.0, 0.0, 8.0, 8.0), "cup"))))
+    detector = create_detector(
+        DetectorOptions(model="fixed", boxes=(((64.0, 0.0, 80.0, 20.0), "cup"), ((0.0, 0.0, 8.0, 8.0), "cup")))
+    )
     assert [detection.xyxy for detection in detector.detect(FRAME)] == [(0.0, 0.0, 8.0, 8.0)]
 
 
@@ -62,7 +68,8 @@ def test_classes_by_name_and_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "unwanted"), [("motion", ("torch", "onnx", "onnxruntime")), ("fixed", ("torch", "onnx", "onnxruntime", "cv2"))]
+    ("model", "unwanted"),
+    [("motion", ("torch", "onnx", "onnxruntime")), ("fixed", ("torch", "onnx", "onnxruntime", "cv2"))],
 )
 def test_detectors_load_only_what_they_need(model: str, unwanted: tuple[str, ...]) -> None:
     program = (

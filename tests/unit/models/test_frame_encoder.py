@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from oracle import clouds
+from support.oracle import clouds
 from torch import Tensor
 
 from streamseg.models.mobile_sam.encoder import FrameEncoder, HaloConvolution, WindowAttention

@@ -18,7 +18,9 @@ from streamseg.models.mobile_sam.input_grid import InputGrid
         ((1024, 1024), 64, 64),
     ],
 )
-def test_the_picture_and_nine_cells_of_padding_in_steps_of_eight(resized: tuple[int, int], rows: int, columns: int) -> None:
+def test_the_picture_and_nine_cells_of_padding_in_steps_of_eight(
+    resized: tuple[int, int], rows: int, columns: int
+) -> None:
     assert InputGrid.around(*resized) == InputGrid(64, rows, columns)
 
 

@@ -100,8 +100,12 @@ def test_a_smaller_input_has_fewer_logits(longer_side: int) -> None:
     side = longer_side // 4
     logits = blob((40, 30), (20, 12))[:side, :side]
     drawn = MaskDrawing.between((side, side), resized, (720, 1280)).draw(logits)
-    enlarged = torch.nn.functional.interpolate(torch.from_numpy(logits)[None, None], (longer_side, longer_side), mode="bilinear")
-    restored = torch.nn.functional.interpolate(enlarged[..., : resized[0], : resized[1]], (720, 1280), mode="bilinear")[0, 0]
+    enlarged = torch.nn.functional.interpolate(
+        torch.from_numpy(logits)[None, None], (longer_side, longer_side), mode="bilinear"
+    )
+    restored = torch.nn.functional.interpolate(enlarged[..., : resized[0], : resized[1]], (720, 1280), mode="bilinear")[
+        0, 0
+    ]
     assert drawn is not None
     assert drawn[0].iou(cropped((restored > 0).numpy())) > 0.9999
     assert drawn[1] == pytest.approx(float(stability(restored)), abs=2e-4)

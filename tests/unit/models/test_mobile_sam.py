@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from oracle import clouds
+from support.oracle import clouds
 
 from streamseg.errors import BackendError, CheckpointError
 from streamseg.messages import Detection, Image, ObjectMask
@@ -24,7 +24,10 @@ pytestmark = pytest.mark.timeout(900)
 
 SIZE = (360, 640)
 BOXES = 72
-OFFERED = [(one.backend, one.precision) for one in candidates(Choice(device="cpu"))] + [("openvino", "fp32"), ("torch", "fp32")]
+OFFERED = [(one.backend, one.precision) for one in candidates(Choice(device="cpu"))] + [
+    ("openvino", "fp32"),
+    ("torch", "fp32"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +42,9 @@ def scene(height: int = SIZE[0], width: int = SIZE[1], seed: int = 2) -> Image:
     for _ in range(6):
         centre = (int(random.integers(0, width)), int(random.integers(0, height)))
         axes = (int(random.integers(width // 20, width // 6)), int(random.integers(height // 20, height // 6)))
-        cv2.ellipse(picture, centre, axes, float(random.uniform(0, 180)), 0, 360, random.integers(0, 256, 3).tolist(), -1)
+        cv2.ellipse(
+            picture, centre, axes, float(random.uniform(0, 180)), 0, 360, random.integers(0, 256, 3).tolist(), -1
+        )
     return picture
 
 
@@ -49,7 +54,9 @@ def boxes(count: int, height: int = SIZE[0], width: int = SIZE[1]) -> list[Detec
     for _ in range(count):
         across, down = random.uniform(width / 10, width / 2), random.uniform(height / 10, height / 1.5)
         left, top = random.uniform(0, width - across), random.uniform(0, height - down)
-        found.append(Detection(xyxy=(left, top, left + across, top + down), confidence=1.0, class_id=0, class_name="thing"))
+        found.append(
+            Detection(xyxy=(left, top, left + across, top + down), confidence=1.0, class_id=0, class_name="thing")
+        )
     return found
 
 
@@ -91,7 +98,12 @@ def test_one_of_the_files_has_good_masks_for_clear_prompts_and_the_other_poor_on
 @pytest.mark.parametrize("kind", ["noise", "blobs"])
 @pytest.mark.parametrize(("backend", "precision"), OFFERED)
 def test_every_backend_and_precision_agrees_with_the_reference(
-    backend: str, precision: str, kind: str, mobile_sam: Path, mobile_sam_blobs: Path, expected: dict[Path, list[ObjectMask]]
+    backend: str,
+    precision: str,
+    kind: str,
+    mobile_sam: Path,
+    mobile_sam_blobs: Path,
+    expected: dict[Path, list[ObjectMask]],
 ) -> None:
     weights = mobile_sam if kind == "noise" else mobile_sam_blobs
     model = MobileSam(weights, Choice(backend, precision, "cpu"))
@@ -105,7 +117,9 @@ def test_every_backend_and_precision_agrees_with_the_reference(
     assert np.mean([abs((found.stability or 0) - (wanted.stability or 0)) for found, wanted in pairs]) <= 0.02
 
 
-def test_the_whole_input_in_float32_gives_the_references_masks(mobile_sam: Path, expected: dict[Path, list[ObjectMask]]) -> None:
+def test_the_whole_input_in_float32_gives_the_references_masks(
+    mobile_sam: Path, expected: dict[Path, list[ObjectMask]]
+) -> None:
     model = MobileSam(mobile_sam, Choice("torch", "fp32", "cpu"), square=True)
     found = bitmaps(model.decode(model.encode(scene()), boxes(BOXES)))
     assert (found != bitmaps(expected[mobile_sam])).mean() < 1e-4
@@ -152,7 +166,9 @@ def test_a_backend_that_fails_gives_way_with_a_warning(
 
     monkeypatch.setattr(OnnxRuntime, "load", fail)
     monkeypatch.setattr(
-        segmenter, "candidates", lambda choice: [OnnxRuntime("fp32", 1, ("CPUExecutionProvider",)), TorchRuntime("fp32", None, "cpu")]
+        segmenter,
+        "candidates",
+        lambda choice: [OnnxRuntime("fp32", 1, ("CPUExecutionProvider",)), TorchRuntime("fp32", None, "cpu")],
     )
     with caplog.at_level(logging.WARNING):
         model = MobileSam(mobile_sam, Choice(device="cpu"))
@@ -166,13 +182,17 @@ def test_a_backend_that_fails_gives_way_with_a_warning(
         MobileSam(mobile_sam, Choice(device="cpu"))
 
 
-def test_an_export_is_made_once_and_only_by_another_process(mobile_sam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_is_made_once_and_only_by_another_process(
+    mobile_sam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom streamseg.models.mobile_sam.segmenter import MobileSam\n"
         "from streamseg.models.runtimes import Choice\nMobileSam(Path(sys.argv[1]), Choice('onnxruntime', device='cpu'))\n"
         "print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program, mobile_sam], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, mobile_sam], capture_output=True, text=True, timeout=300, check=True
+    )
     assert done.stdout == "False\n"
     exports = export.Exports.of(mobile_sam)
     written = {path.name: path.stat().st_mtime_ns for path in exports.folder.iterdir()}

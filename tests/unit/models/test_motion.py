@@ -68,7 +68,9 @@ def test_box_follows_an_object_that_was_there_from_the_first_frame(step: float) 
     scene = Scene(step=step)
     seen = watch(scene, 30)
     assert seen[0] == []
-    overlaps = [max((iou(box.xyxy, scene.box(number)) for box in boxes), default=0.0) for number, boxes in enumerate(seen)][4:]
+    overlaps = [
+        max((iou(box.xyxy, scene.box(number)) for box in boxes), default=0.0) for number, boxes in enumerate(seen)
+    ][4:]
     assert np.mean(overlaps[:7]) > 0.75  # while the object still covers a part of its first place, too
     assert np.mean(overlaps) > 0.75
     assert min(overlaps) > 0.4
@@ -87,7 +89,9 @@ def test_an_object_that_rests_before_it_moves_is_found_when_it_moves() -> None:
     detector = MotionDetector(DetectorOptions(model="motion"))
     assert [detector.detect(rests.render(number)[0]) for number in range(15)] == [[]] * 15
     seen = [detector.detect(moves.render(number)[0]) for number in range(25)]
-    overlaps = [max((iou(box.xyxy, moves.box(number)) for box in boxes), default=0.0) for number, boxes in enumerate(seen)]
+    overlaps = [
+        max((iou(box.xyxy, moves.box(number)) for box in boxes), default=0.0) for number, boxes in enumerate(seen)
+    ]
     assert min(overlaps[3:]) > 0.5
     assert all(iou(box.xyxy, moves.box(0)) == 0.0 for box in seen[-1])
 
@@ -100,17 +104,28 @@ def test_masks_within_the_boxes() -> None:
         image, truth = scene.render(number)
         detections = detector.detect(image)
         if number >= 2:
-            masks = [answer.mask.paste(HEIGHT, WIDTH) for answer in nano.decode(nano.encode(image), detections) if answer.mask]
+            masks = [
+                answer.mask.paste(HEIGHT, WIDTH)
+                for answer in nano.decode(nano.encode(image), detections)
+                if answer.mask
+            ]
             scores.append(max((float((mask & truth).sum() / (mask | truth).sum()) for mask in masks), default=0.0))
     assert np.mean(scores) >= 0.85
 
 
 @pytest.mark.parametrize(
-    "scene", [Scene(step=1.0, shift=3.0, first=200.0), Scene(step=4.0, shift=2.0, first=100.0), Scene(step=-3.0, shift=5.0, first=300.0)]
+    "scene",
+    [
+        Scene(step=1.0, shift=3.0, first=200.0),
+        Scene(step=4.0, shift=2.0, first=100.0),
+        Scene(step=-3.0, shift=5.0, first=300.0),
+    ],
 )
 def test_a_moving_camera_does_not_flood_the_frame(scene: Scene) -> None:
     seen = watch(scene, 20)
-    overlaps = [max((iou(box.xyxy, scene.box(number)) for box in boxes), default=0.0) for number, boxes in enumerate(seen)][3:]
+    overlaps = [
+        max((iou(box.xyxy, scene.box(number)) for box in boxes), default=0.0) for number, boxes in enumerate(seen)
+    ][3:]
     assert np.mean(overlaps) > 0.7
     assert all(len(boxes) <= 2 for boxes in seen)
     largest = max((box.xyxy[2] - box.xyxy[0]) * (box.xyxy[3] - box.xyxy[1]) for boxes in seen for box in boxes)
@@ -136,7 +151,11 @@ def test_the_same_frames_give_the_same_boxes() -> None:
     scene = Scene(step=4.0)
     first = watch(scene, 12)
     assert watch(scene, 12) == first
-    assert all(0.25 <= box.confidence < 1.0 and box.class_name == "moving" and box.class_id == 0 for boxes in first for box in boxes)
+    assert all(
+        0.25 <= box.confidence < 1.0 and box.class_name == "moving" and box.class_id == 0
+        for boxes in first
+        for box in boxes
+    )
 
 
 def test_conf_leaves_out_weak_motion() -> None:
@@ -165,7 +184,10 @@ def test_real_footage_is_covered(shared_data: object) -> None:
             differs = cv2.absdiff(grey, before) > 25
             if np.mean(differs) > 0.002:
                 changed += 1
-                covered += any(np.any(differs[int(y1) : int(y2), int(x1) : int(x2)]) for x1, y1, x2, y2 in (box.xyxy for box in boxes))
+                covered += any(
+                    np.any(differs[int(y1) : int(y2), int(x1) : int(x2)])
+                    for x1, y1, x2, y2 in (box.xyxy for box in boxes)
+                )
         before = grey
     capture.release()
     assert changed > 20

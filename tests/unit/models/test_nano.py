@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from drawn_photographs import ellipse_bits, mask_of, paint, rectangle_bits, texture
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from support.drawn_photographs import ellipse_bits, mask_of, paint, rectangle_bits, texture
 
 from streamseg.errors import CheckpointError
 from streamseg.masks import Mask
@@ -148,7 +148,9 @@ def test_a_thousand_boxes_get_a_thousand_answers_in_their_order(nano: Nano) -> N
     image, _ = scene()
     rng = np.random.default_rng(0)
     corners, sizes = rng.uniform(-40, 300, (1000, 2)), rng.uniform(1, 150, (1000, 2))
-    boxes: list[Box] = [(float(x), float(y), float(x + w), float(y + h)) for (x, y), (w, h) in zip(corners, sizes, strict=True)]
+    boxes: list[Box] = [
+        (float(x), float(y), float(x + w), float(y + h)) for (x, y), (w, h) in zip(corners, sizes, strict=True)
+    ]
     answers = decode(nano, image, *boxes)
     assert len(answers) == 1000
     assert 0 < sum(answer.mask is None for answer in answers) < 500
@@ -164,7 +166,9 @@ def test_a_thousand_boxes_get_a_thousand_answers_in_their_order(nano: Nano) -> N
 def test_expected_ious_lie_between_0_and_1(nano: Nano) -> None:
     image, boxes = scene()
     shifted = [(box[0] + 25, box[1] + 20, box[2] + 30, box[3] + 10) for box in boxes]
-    expected = [answer.predicted_iou for answer in decode(nano, image, *boxes, *shifted) if answer.predicted_iou is not None]
+    expected = [
+        answer.predicted_iou for answer in decode(nano, image, *boxes, *shifted) if answer.predicted_iou is not None
+    ]
     assert len(expected) > 12
     assert all(0 <= value <= 1 for value in expected)
 
@@ -266,12 +270,16 @@ def test_each_box_is_answered_from_its_own_window_and_prior_whatever_the_batch()
 @pytest.mark.parametrize(
     ("reach", "expected", "kept"), [(0, 0.9, True), (1, 0.9, True), (1, 0.99, False), (4, 0.9, False), (60, 0.9, False)]
 )
-def test_a_prior_is_left_as_it_is_where_the_answer_is_not_expected_to_be_better(reach: int, expected: float, kept: bool) -> None:
+def test_a_prior_is_left_as_it_is_where_the_answer_is_not_expected_to_be_better(
+    reach: int, expected: float, kept: bool
+) -> None:
     """A network that answers with the prior less a border of so many of its pixels."""
 
     def eroding(pictures: Planes, hints: Planes) -> tuple[Planes, Planes]:
         kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-        return np.stack([cv2.erode(one[1], kernel) for one in hints]) - np.float32(0.5), np.full(len(hints), expected, np.float32)
+        return np.stack([cv2.erode(one[1], kernel) for one in hints]) - np.float32(0.5), np.full(
+            len(hints), expected, np.float32
+        )
 
     prior = mask_of(ellipse_bits(400, 400, (200.5, 180.3), (140, 110)))
     [answer] = draw_masks(eroding, np.zeros((400, 400, 3), np.uint8), [prior.xyxy], [prior])
@@ -341,7 +349,9 @@ def another_network(inputs: tuple[str, ...], outputs: tuple[str, ...], **notes: 
 
     def make() -> bytes:
         shape: list[str | int | None] = ["n", 3, SIDE, SIDE]
-        values: list[Any] = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (*inputs, *outputs)]
+        values: list[Any] = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (*inputs, *outputs)
+        ]
         nodes = [helper.make_node("Identity", [before], [after]) for before, after in zip(inputs, outputs, strict=True)]
         graph = helper.make_graph(nodes, "another", values[: len(inputs)], values[len(inputs) :])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -363,7 +373,9 @@ def another_network(inputs: tuple[str, ...], outputs: tuple[str, ...], **notes: 
         pytest.param(lambda: shipped_network()[: len(shipped_network()) // 2], id="truncated"),
         pytest.param(lambda: shipped_network()[:-1], id="truncated by a byte"),
         pytest.param(another_network(("x",), ("y",)), id="another network"),
-        pytest.param(another_network(("x",), ("y",), **{FORMAT_KEY: FORMAT}), id="another network that says it is nano"),
+        pytest.param(
+            another_network(("x",), ("y",), **{FORMAT_KEY: FORMAT}), id="another network that says it is nano"
+        ),
         pytest.param(another_network((PICTURES, HINTS), (LOGITS, QUALITY), **{FORMAT_KEY: FORMAT}), id="other shapes"),
         pytest.param(with_notes(), id="no notes"),
         pytest.param(with_notes(**{FORMAT_KEY: "2", TRAINED_ON_KEY: ""}), id="another format"),

@@ -28,7 +28,9 @@ class Gelu:
         return self.path
 
 
-ARGUMENTS = np.concatenate((np.linspace(-12, 12, 48_001), [-1e4, -100.0, 100.0, 1e4])).astype(np.float32)[None, None, None]
+ARGUMENTS = np.concatenate((np.linspace(-12, 12, 48_001), [-1e4, -100.0, 100.0, 1e4])).astype(np.float32)[
+    None, None, None
+]
 
 
 def exported(arguments: NDArray[np.float32], path: Path) -> Gelu:
@@ -60,6 +62,10 @@ def test_only_the_gelu_of_tokens_is_left_to_openvino(gelu: Gelu, tmp_path: Path)
 
 @pytest.mark.parametrize("module", ["openvino_graph", "onnx_session"])
 def test_no_library_writes_an_identity_of_the_user(module: str, tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name} | {"HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-B", "-c", f"import streamseg.models.{module}"], env=environment, check=True, timeout=60)
+    environment = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name} | {
+        "HOME": str(tmp_path)
+    }
+    subprocess.run(
+        [sys.executable, "-B", "-c", f"import streamseg.models.{module}"], env=environment, check=True, timeout=60
+    )
     assert not list(tmp_path.rglob("*"))

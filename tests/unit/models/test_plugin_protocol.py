@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from plugin_files import offer
+from support.plugin_files import offer
 
 from streamseg.errors import StageError, WeightsError
 from streamseg.messages import NONE, Detection, ObjectMask
@@ -69,7 +69,9 @@ def segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 
 
 def test_numbers_become_those_that_travel_and_boxes_stay_in_the_frame(detector: Callable[[str], Detector]) -> None:
-    made = detector("(found(np.float32([-5, 2.5, 30, 99]), np.float32(0.5), np.int64(1), np.str_('mug')) for _ in range(9))")
+    made = detector(
+        "(found(np.float32([-5, 2.5, 30, 99]), np.float32(0.5), np.int64(1), np.str_('mug')) for _ in range(9))"
+    )
     answers = made.detect(FRAME)
     assert (made.name, made.classes) == ("mine", ("cup", "mug"))
     assert answers == [Detection(xyxy=(0.0, 2.5, 30.0, 60.0), confidence=0.5, class_id=1, class_name="mug")] * 3
@@ -87,7 +89,10 @@ def test_a_box_that_covers_nothing_of_the_frame_takes_no_place(detector: Callabl
     [
         ("None", "failed: TypeError: 'NoneType' object is not iterable"),
         ("[(1, 2, 3, 4)]", "detect gave a tuple; expected"),
-        ("[found((9, 0, 5, 9))]", r"the box \(9\.0, 0\.0, 5\.0, 9\.0\) ends before it begins; expected left, top, right, bottom"),
+        (
+            "[found((9, 0, 5, 9))]",
+            r"the box \(9\.0, 0\.0, 5\.0, 9\.0\) ends before it begins; expected left, top, right, bottom",
+        ),
         ("[found((90, 0, 99, 9), class_id=2)]", "class_id 2 is not the place of 'mug'"),
         ("[found((9, 0, float('nan'), 9))]", "failed: ValueError: a detection's numbers must be finite"),
         ("[found(class_id=2)]", "class_id 2 is not the place of 'mug' among its 2 classes"),
@@ -113,7 +118,12 @@ def test_masks_pass_and_their_numbers_become_those_that_travel(segmenter: Callab
     first, second = made.decode(made.encode(FRAME), [BOX, BOX])
     assert first.mask is not None
     assert (first.mask.xyxy, first.method) == ((70.0, 50.0, 80.0, 60.0), "mine")
-    assert [type(first.predicted_iou), first.predicted_iou, type(first.stability), first.stability] == [float, 0.5, float, 0.25]
+    assert [type(first.predicted_iou), first.predicted_iou, type(first.stability), first.stability] == [
+        float,
+        0.5,
+        float,
+        0.25,
+    ]
     assert second == ObjectMask(None, NONE)
 
 
@@ -123,7 +133,10 @@ def test_masks_pass_and_their_numbers_become_those_that_travel(segmenter: Callab
         ("[]", ": decode gave 0 answers for 1 detections; expected one for each"),
         ("[ObjectMask(None, 'mine')] * 2", ": decode gave 2 answers for 1 detections"),
         ("[None]", ": decode gave a NoneType; expected"),
-        ("[ObjectMask(np.ones((60, 80)), 'mine')]", r": decode gave a mask that is not a streamseg\.masks\.Mask inside"),
+        (
+            "[ObjectMask(np.ones((60, 80)), 'mine')]",
+            r": decode gave a mask that is not a streamseg\.masks\.Mask inside",
+        ),
         (
             "[ObjectMask(Mask(71, 50, np.ones((10, 10), np.bool_)), 'mine')]",
             ": decode gave a mask that is not .* inside the frame of 80x60",

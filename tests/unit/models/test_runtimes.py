@@ -57,7 +57,10 @@ def test_auto_takes_the_fastest_and_knows_what_comes_next(machine: Machine, expe
 def test_what_is_asked_for_comes_first(machine: Machine) -> None:
     assert names(Choice(backend="torch"))[0] == "torch bf16"
     assert names(Choice(precision="fp32"))[0] == "openvino fp32"
-    assert names(Choice(backend="onnxruntime", providers=("AzureExecutionProvider", "CPUExecutionProvider")))[0] == "onnxruntime fp32"
+    assert (
+        names(Choice(backend="onnxruntime", providers=("AzureExecutionProvider", "CPUExecutionProvider")))[0]
+        == "onnxruntime fp32"
+    )
 
 
 @pytest.mark.parametrize("machine", [Machine()], indirect=True)
@@ -67,9 +70,13 @@ def test_whoever_names_execution_providers_means_onnx_runtime(machine: Machine) 
 
 @pytest.mark.parametrize("machine", [Machine(openvino=False)], indirect=True)
 def test_what_cannot_be_had_is_refused_with_what_can(machine: Machine) -> None:
-    with pytest.raises(SettingsError, match=r"^segmenter\.backend: OpenVINO is not installed; pip install 'streamseg\[openvino\]'"):
+    with pytest.raises(
+        SettingsError, match=r"^segmenter\.backend: OpenVINO is not installed; pip install 'streamseg\[openvino\]'"
+    ):
         candidates(Choice(backend="openvino"))
-    with pytest.raises(SettingsError, match=r"auto in bf16 cannot be had here; .* one of onnxruntime in fp32, torch in fp32$"):
+    with pytest.raises(
+        SettingsError, match=r"auto in bf16 cannot be had here; .* one of onnxruntime in fp32, torch in fp32$"
+    ):
         candidates(Choice(precision="bf16"))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from oracle import OracleMasks, blob_checkpoint, clouds, oracle_generate
+from support.oracle import OracleMasks, blob_checkpoint, clouds, oracle_generate
 from torch import Tensor
 
 from streamseg.errors import UsageError
@@ -47,7 +47,13 @@ CASES = {
     "no filters": AutomaticOptions(points_per_side=3, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1),
 }  # fmt: skip
 # The masks of random weights lie all over a crop: only where its edges are near the picture's does none cut them off.
-SIZES = {"one grid": (200, 300), "crops": (36, 50), "small regions": (200, 300), "own grids": (60, 44), "no filters": (120, 90)}
+SIZES = {
+    "one grid": (200, 300),
+    "crops": (36, 50),
+    "small regions": (200, 300),
+    "own grids": (60, 44),
+    "no filters": (120, 90),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +87,17 @@ def test_the_masks_are_the_originals(pair: Pair, case: str) -> None:
         share = float(np.abs(logits[differs]).max(initial=0.0) / np.abs(inside).max())
         assert share <= LOGIT_TOLERANCE
         wrong, near = wrong + int(np.count_nonzero(differs)), max(near, share)
-        worst = max(worst, abs(found.predicted_iou - original.predicted_iou[index]), abs(found.stability - original.stability_score[index]))
+        worst = max(
+            worst,
+            abs(found.predicted_iou - original.predicted_iou[index]),
+            abs(found.stability - original.stability_score[index]),
+        )
         assert xywh(found.box) == original.bbox[index].tolist()
         assert xywh(found.crop_box) == original.crop_box[index].tolist()
         assert found.point == pytest.approx(original.point[index])
-    print(f"{case}: {len(ours)} masks, {wrong} pixels differ, of logits up to {near:.1e}, predicted IoU and stability by {worst:.1e}")
+    print(
+        f"{case}: {len(ours)} masks, {wrong} pixels differ, of logits up to {near:.1e}, predicted IoU and stability by {worst:.1e}"
+    )
     assert worst <= 1e-3
 
 
@@ -97,7 +109,9 @@ def test_the_masks_compared_are_not_trivial(pair: Pair) -> None:
     assert len(np.unique(pair.original["crops"].crop_box, axis=0)) >= 3
     assert len(np.unique(pair.original["own grids"].crop_box, axis=0)) >= 2
     cleaned = pair.original["small regions"]
-    changed = [np.count_nonzero((logits > 0) != mask) for mask, logits in zip(cleaned.masks, cleaned.logits, strict=True)]
+    changed = [
+        np.count_nonzero((logits > 0) != mask) for mask, logits in zip(cleaned.masks, cleaned.logits, strict=True)
+    ]
     assert np.count_nonzero(changed) >= 2
     assert not pair.original["no filters"].masks.any(axis=(1, 2)).all()
 
@@ -123,7 +137,9 @@ class Discs(Sam):
         assert prompts.points is not None
         self.batches.append(prompts.batch)
         places = (torch.arange(256) + 0.5) * 4
-        distance = torch.hypot(places - prompts.points[:, :, :1], places[:, None] - prompts.points[:, :, 1:]).unsqueeze(1)
+        distance = torch.hypot(places - prompts.points[:, :, :1], places[:, None] - prompts.points[:, :, 1:]).unsqueeze(
+            1
+        )
         radii: Tensor = self.radii * max(embedding.resized_size) / max(embedding.original_size)
         return Prediction((radii.view(3, 1, 1) - distance) / 4, self.predicted_iou.expand(prompts.batch, 3))
 
@@ -214,12 +230,15 @@ def test_small_holes_are_filled_and_small_parts_removed() -> None:
     (found,) = generate(Drawn((1, 1, 1)), black(256, 256), AutomaticOptions(points_per_side=1, min_mask_region_area=50))
     assert found.box == (40, 40, 119, 119)
     assert found.mask.area == 80 * 80 - 10 * 10
-    (largest,) = generate(Drawn((1, 1, 1)), black(256, 256), AutomaticOptions(points_per_side=1, min_mask_region_area=7000))
+    (largest,) = generate(
+        Drawn((1, 1, 1)), black(256, 256), AutomaticOptions(points_per_side=1, min_mask_region_area=7000)
+    )
     assert largest.mask.area == 80 * 80
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
+    "image",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)],
 )
 def test_another_kind_of_array_is_refused(image: Image) -> None:
     with pytest.raises(UsageError, match=r"an image must be a \(height, width, 3\) uint8 array, not"):
@@ -250,7 +269,9 @@ def test_grids_are_checked() -> None:
     grid = random_grid(3)
     assert "exactly one" in refusal(points_per_side=None)
     assert "exactly one" in refusal(point_grids=[grid])
-    assert refusal(points_per_side=None, point_grids=[grid], crop_n_layers=1).startswith("point_grids: 1 given; expected")
+    assert refusal(points_per_side=None, point_grids=[grid], crop_n_layers=1).startswith(
+        "point_grids: 1 given; expected"
+    )
     for wrong in (grid * 100, grid[:, :1], grid[0], np.full((2, 2), np.nan)):
         assert "numbers from 0 to 1" in refusal(points_per_side=None, point_grids=[wrong])
     assert AutomaticOptions(points_per_side=None, point_grids=[grid]).grid(0).tolist() == grid.tolist()

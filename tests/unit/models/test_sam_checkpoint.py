@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from oracle import oracle_entries
+from support.oracle import oracle_entries
 from torch import Tensor
 
 from streamseg.errors import CheckpointError, UsageError
@@ -27,7 +27,12 @@ RESHAPED = "mask_decoder.iou_prediction_head.layers.2.weight"
 def official() -> dict[str, Tensor]:
     """The entries of an official file: ours, and those of the classifier."""
     state = {official_name(name): tensor for name, tensor in SamNetwork(MOBILE_SAM).state_dict().items()}
-    classifier = {"norm_head.weight": (320,), "norm_head.bias": (320,), "head.weight": (1000, 320), "head.bias": (1000,)}
+    classifier = {
+        "norm_head.weight": (320,),
+        "norm_head.bias": (320,),
+        "head.weight": (1000, 320),
+        "head.bias": (1000,),
+    }
     return state | {f"image_encoder.{name}": torch.zeros(shape) for name, shape in classifier.items()}
 
 
@@ -47,7 +52,8 @@ def saved(entries: object, path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "original"), [("mobilesam", "vit_t"), ("sam-vit-b", "vit_b"), ("sam-vit-l", "vit_l"), ("sam-vit-h", "vit_h")]
+    ("architecture", "original"),
+    [("mobilesam", "vit_t"), ("sam-vit-b", "vit_b"), ("sam-vit-l", "vit_l"), ("sam-vit-h", "vit_h")],
 )
 def test_the_entries_are_those_of_the_originals_checkpoint(architecture: str, original: str) -> None:
     with torch.device("meta"):
@@ -62,7 +68,9 @@ def test_the_entries_are_those_of_the_originals_checkpoint(architecture: str, or
 
 def test_the_original_may_be_imported_beside_it() -> None:
     code = "import mobile_sam; from streamseg.models.sam import SamNetwork; print(len(SamNetwork('mobilesam').image_encoder.state_dict()))"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100
 
@@ -96,10 +104,14 @@ def test_names_what_is_missing_unknown_or_misshapen(official: dict[str, Tensor],
     path = tmp_path / "weights.pt"
     without = {name: tensor for name, tensor in official.items() if name != MISSING}
     assert f"{MISSING} is missing;" in refusal(saved(without, path))
-    assert "'mask_decoder.hq_token.weight' is unknown;" in refusal(saved(official | {"mask_decoder.hq_token.weight": torch.zeros(1)}, path))
+    assert "'mask_decoder.hq_token.weight' is unknown;" in refusal(
+        saved(official | {"mask_decoder.hq_token.weight": torch.zeros(1)}, path)
+    )
     misshapen = official | {RESHAPED: torch.zeros(5, 256)}
     assert f"{RESHAPED} is float32[5, 256], not float32[4, 256];" in refusal(saved(misshapen, path))
-    assert f"{RESHAPED} is int64[4, 256], not float32[4, 256];" in refusal(saved(official | {RESHAPED: torch.zeros(4, 256).long()}, path))
+    assert f"{RESHAPED} is int64[4, 256], not float32[4, 256];" in refusal(
+        saved(official | {RESHAPED: torch.zeros(4, 256).long()}, path)
+    )
     assert f"{RESHAPED} is a str, not a tensor;" in refusal(saved(official | {RESHAPED: "weights"}, path))
 
 
@@ -110,7 +122,8 @@ def test_another_models_weights_are_refused_in_one_short_line(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not weights at all\n" * 40, b"PK\x03\x04 not a zip", b"\x80\x02}q\x00.", pickle.dumps({"a": Path()})]
+    "content",
+    [b"", b"not weights at all\n" * 40, b"PK\x03\x04 not a zip", b"\x80\x02}q\x00.", pickle.dumps({"a": Path()})],
 )
 def test_a_file_that_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"

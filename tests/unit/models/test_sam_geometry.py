@@ -53,7 +53,9 @@ def test_a_box_stays_the_same_share_of_the_picture(case: tuple[int, int, tuple[f
     assert prompts.boxes is not None
     back = prompts.boxes.numpy()[0] * np.array([width / resized[1], height / resized[0]] * 2)
     assert np.abs(back - box).max() < 0.01
-    assert np.array_equal(resize_positions(np.reshape(box, (2, 2)), (height, width)).ravel(), resize_positions(box, (height, width)))
+    assert np.array_equal(
+        resize_positions(np.reshape(box, (2, 2)), (height, width)).ravel(), resize_positions(box, (height, width))
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -68,12 +70,17 @@ def test_what_is_painted_in_a_box_is_found_there_after_resizing(height: int, wid
     assert found is not None
     # Half a pixel of the coarser of the two grids.
     pixel = max(1.0, max(resized.shape) / max(height, width))
-    assert np.abs(np.array(found.xyxy) - resize_positions((left, top, right, bottom), (height, width))).max() <= 0.5 * pixel + 0.01
+    assert (
+        np.abs(np.array(found.xyxy) - resize_positions((left, top, right, bottom), (height, width))).max()
+        <= 0.5 * pixel + 0.01
+    )
 
 
 @settings(max_examples=40, deadline=None)
 @given(picture_and_box())
-def test_a_box_that_goes_through_both_ways_returns_within_half_a_pixel(case: tuple[int, int, tuple[float, float, float, float]]) -> None:
+def test_a_box_that_goes_through_both_ways_returns_within_half_a_pixel(
+    case: tuple[int, int, tuple[float, float, float, float]],
+) -> None:
     height, width, box = case
     embedding = remember(height, width)
     prompts = embedding.prompts(boxes=[box])

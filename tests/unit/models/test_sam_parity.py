@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from oracle import OracleAnswer, OraclePrediction, OraclePrompt, clouds, oracle_predict, seeded_checkpoint
+from support.oracle import OracleAnswer, OraclePrediction, OraclePrompt, clouds, oracle_predict, seeded_checkpoint
 from torch import Tensor
 
 from streamseg.messages import NONE, Box, Detection, ObjectMask
@@ -26,7 +26,13 @@ IOU_TOLERANCE = 1e-4
 """Each a share of the largest magnitude."""
 
 MODELS = {"mobilesam": "vit_t", "sam-vit-b": "vit_b"}
-SHAPES = {"landscape": (480, 854), "portrait": (477, 271), "tiny": (31, 47), "square": (200, 200), "large": (1100, 1500)}
+SHAPES = {
+    "landscape": (480, 854),
+    "portrait": (477, 271),
+    "tiny": (31, 47),
+    "square": (200, 200),
+    "large": (1100, 1500),
+}
 SEED = 2
 """Of the weights: this one's masks are neither empty nor the whole picture."""
 MANY = 10
@@ -93,7 +99,9 @@ def earlier_mask(height: int, width: int) -> list[OraclePrompt]:
 
 def everything_at_once(height: int, width: int) -> list[OraclePrompt]:
     (prompt, *_) = box_and_points(height, width)
-    return [OraclePrompt(box=prompt.box, points=prompt.points, labels=prompt.labels, mask_input=_earlier(3), multimask=True)]
+    return [
+        OraclePrompt(box=prompt.box, points=prompt.points, labels=prompt.labels, mask_input=_earlier(3), multimask=True)
+    ]
 
 
 def _earlier(seed: int) -> NDArray[np.float32]:
@@ -136,7 +144,9 @@ class Pair:
         """All prompts of that kind in one call, from the one embedding of the picture."""
         prompts = PROMPTS[kind](*SHAPES[shape])
         embedding = self.embeddings[shape]
-        boxes, points, labels, masks = ([getattr(prompt, name) for prompt in prompts] for name in ("box", "points", "labels", "mask_input"))
+        boxes, points, labels, masks = (
+            [getattr(prompt, name) for prompt in prompts] for name in ("box", "points", "labels", "mask_input")
+        )
         given = embedding.prompts(
             boxes=None if boxes[0] is None else boxes,
             points=None if points[0] is None else np.stack(points),
@@ -157,7 +167,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     answers = oracle_predict(checkpoint, list(zip(pictures.values(), asked, strict=True)), original)
     model = Sam.load(checkpoint, architecture=request.param, threads=2)
     checkpoint.unlink()
-    return Pair(model, {name: model.encode(image) for name, image in pictures.items()}, dict(zip(SHAPES, answers, strict=True)))
+    return Pair(
+        model, {name: model.encode(image) for name, image in pictures.items()}, dict(zip(SHAPES, answers, strict=True))
+    )
 
 
 def difference(ours: NDArray[np.float32], original: NDArray[np.float32], magnitude: float | None = None) -> float:
@@ -225,7 +237,8 @@ def test_the_pipeline_gets_the_masks_that_the_originals_scores_speak_for(pair: P
     detections = [Detection(xyxy=box, confidence=0.9, class_id=0, class_name="thing") for box in boxes]
     answers = [pair.original("landscape", prompts) for prompts in ("many boxes", "many boxes, three masks")]
     logits, scores = (
-        np.concatenate([np.stack([getattr(answer, name) for answer in part]) for part in answers], axis=1) for name in ("logits", "iou")
+        np.concatenate([np.stack([getattr(answer, name) for answer in part]) for part in answers], axis=1)
+        for name in ("logits", "iou")
     )
     wanted = {
         "good": np.array([0.9 + np.ptp(scores[:, 0]), 2, 2, 2], np.float32),

@@ -27,7 +27,9 @@ def test_every_network_has_a_name_and_weights() -> None:
 
 
 def test_a_checkpoint_becomes_a_segmenter(mobile_sam: Path) -> None:
-    segmenter = create_segmenter(SegmenterOptions("mobilesam", mobile_sam, device="cpu", threads=torch.get_num_threads()))
+    segmenter = create_segmenter(
+        SegmenterOptions("mobilesam", mobile_sam, device="cpu", threads=torch.get_num_threads())
+    )
     assert segmenter.name == "mobilesam"
     box = Detection(xyxy=(8.0, 8.0, 40.0, 30.0), confidence=1.0, class_id=0, class_name="thing")
     answers = segmenter.decode(segmenter.encode(np.full((48, 64, 3), 90, np.uint8)), [box, box])
@@ -46,7 +48,9 @@ def test_the_device_must_exist(mobile_sam: Path) -> None:
 
 
 def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b"):
+    with pytest.raises(
+        SettingsError, match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b"
+    ):
         create_segmenter(SegmenterOptions("sam3"))
     with pytest.raises(CheckpointError, match=r"gone\.onnx: No such file or directory"):
         create_segmenter(SegmenterOptions("nano", tmp_path / "gone.onnx"))
@@ -54,8 +58,14 @@ def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
         create_segmenter(SegmenterOptions("mobilesam", tmp_path / "gone.pt"))
     for wrong, message in (
         ({"threads": 0}, r"^threads: 0 is not positive"),
-        ({"backend": "tensorrt"}, r"^segmenter\.backend: 'tensorrt' is not a choice; expected one of auto, torch, onnxruntime, openvino"),
-        ({"precision": "int4"}, r"^segmenter\.precision: 'int4' is not a choice; expected one of auto, fp32, bf16, fp16"),
+        (
+            {"backend": "tensorrt"},
+            r"^segmenter\.backend: 'tensorrt' is not a choice; expected one of auto, torch, onnxruntime, openvino",
+        ),
+        (
+            {"precision": "int4"},
+            r"^segmenter\.precision: 'int4' is not a choice; expected one of auto, fp32, bf16, fp16",
+        ),
         ({"imgsz": 640}, r"^segmenter\.imgsz: 640 is not a choice; expected one of 512, 768, 1024"),
     ):
         with pytest.raises(SettingsError, match=message):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from file_server import FileServer, serve
+from support.file_server import FileServer, serve
 
 from streamseg.errors import WeightsError, WeightsUnavailableError
 from streamseg.models import download, weights
@@ -18,7 +18,9 @@ from streamseg.models.catalogue import CATALOGUE, Weights
 
 CONTENT = bytes(range(256)) * 1024
 HASH = hashlib.sha256(CONTENT).hexdigest()
-KNOWN = Weights(name="tiny", filename="tiny.bin", url="http://127.0.0.1:1/tiny.bin", size=len(CONTENT), sha256=HASH, alias="t.pt")
+KNOWN = Weights(
+    name="tiny", filename="tiny.bin", url="http://127.0.0.1:1/tiny.bin", size=len(CONTENT), sha256=HASH, alias="t.pt"
+)
 UNSIZED = Weights(name="unsized", filename="unsized.bin", url="http://127.0.0.1:1/unsized.bin", sha256=HASH)
 
 
@@ -159,7 +161,9 @@ def test_the_users_own_file_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["tiny", "tiny.bin", "t.pt"])
-def test_whatever_the_model_is_called(server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+def test_whatever_the_model_is_called(
+    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
     here = Weights(name="tiny", filename="tiny.bin", url=f"{server.url}/tiny.bin", sha256=HASH, alias="t.pt")
     monkeypatch.setattr(weights, "CATALOGUE", (UNSIZED, here))
     steps: list[weights.Progress] = []
@@ -178,10 +182,17 @@ def test_a_file_here_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("model", "said"),
-    [("models/sam.pt", "is not here"), ("sam.pt", "is not here"), ("nonsense", "no weights are known as 'nonsense'"), (".", "is a folder")],
+    [
+        ("models/sam.pt", "is not here"),
+        ("sam.pt", "is not here"),
+        ("nonsense", "no weights are known as 'nonsense'"),
+        (".", "is a folder"),
+    ],
 )
 def test_what_is_neither_a_file_nor_known(model: str, said: str) -> None:
-    with pytest.raises(WeightsError, match=rf"^[^\n]*{re.escape(said)}; .* one of tiny \(tiny\.bin\), unsized \(unsized\.bin\)$"):
+    with pytest.raises(
+        WeightsError, match=rf"^[^\n]*{re.escape(said)}; .* one of tiny \(tiny\.bin\), unsized \(unsized\.bin\)$"
+    ):
         weights.locate(model)
 
 

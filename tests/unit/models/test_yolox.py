@@ -50,7 +50,9 @@ def export(path: Path, *, classes: int = 2, strides: tuple[int, ...] = STRIDES, 
             numpy_helper.from_array(np.array([1, 5 + classes, cells], np.int64), f"shape{stride}"),
         ]
         nodes += [
-            helper.make_node("Conv", [image, f"kernel{stride}", f"bias{stride}"], [f"raw{stride}"], strides=[stride, stride]),
+            helper.make_node(
+                "Conv", [image, f"kernel{stride}", f"bias{stride}"], [f"raw{stride}"], strides=[stride, stride]
+            ),
             helper.make_node("Split", [f"raw{stride}", "sections"], [f"box{stride}", f"logit{stride}"], axis=1),
             helper.make_node("Sigmoid", [f"logit{stride}"], [f"score{stride}"]),
             helper.make_node("Concat", [f"box{stride}", f"score{stride}"], [f"map{stride}"], axis=1),
@@ -58,7 +60,10 @@ def export(path: Path, *, classes: int = 2, strides: tuple[int, ...] = STRIDES, 
         ]
         parts.append(f"flat{stride}")
     weights.append(numpy_helper.from_array(np.array([4, 1 + classes], np.int64), "sections"))
-    nodes += [helper.make_node("Concat", parts, ["all"], axis=2), helper.make_node("Transpose", ["all"], ["output"], perm=[0, 2, 1])]
+    nodes += [
+        helper.make_node("Concat", parts, ["all"], axis=2),
+        helper.make_node("Transpose", ["all"], ["output"], perm=[0, 2, 1]),
+    ]
     cells = sum((SIDE // stride) ** 2 for stride in strides)
     graph = helper.make_graph(
         nodes,
@@ -120,7 +125,11 @@ def test_the_input_follows_the_picture(tmp_path: Path) -> None:
         read_yolox_graph(export(tmp_path / "a.onnx")).reshaped(96, 160), providers=["CPUExecutionProvider"]
     )
     assert session.get_inputs()[0].shape == [1, 3, 96, 160]
-    assert session.run(None, {"images": np.zeros((1, 3, 96, 160), np.float32)})[0].shape == (1, 12 * 20 + 6 * 10 + 3 * 5, 7)
+    assert session.run(None, {"images": np.zeros((1, 3, 96, 160), np.float32)})[0].shape == (
+        1,
+        12 * 20 + 6 * 10 + 3 * 5,
+        7,
+    )
 
 
 def test_a_new_frame_size_is_followed(tmp_path: Path) -> None:
@@ -134,7 +143,9 @@ def test_imgsz_sets_the_longer_side(tmp_path: Path) -> None:
     image = np.zeros((144, 256, 3), np.uint8)
     image[64:72, 64:72, 2] = 255
     [detection] = create_detector(detector_for(export(tmp_path / "a.onnx"), imgsz=256)).detect(image)
-    assert detection.xyxy[2] - detection.xyxy[0] == pytest.approx(24, abs=0.1)  # the model's 24 pixels are the frame's now
+    assert detection.xyxy[2] - detection.xyxy[0] == pytest.approx(
+        24, abs=0.1
+    )  # the model's 24 pixels are the frame's now
     with pytest.raises(SettingsError, match=r"^detector\.imgsz: [^\n]*128x128"):
         create_detector(detector_for(export(tmp_path / "b.onnx", pinned=True), imgsz=256)).detect(image)
 
@@ -217,10 +228,17 @@ def expected_detections(
         centre = (row[:2] + np.array([x, y], np.float32)) * stride
         half = np.exp(row[2:4]) * stride / 2
         to_frame = (frame_width / columns, frame_height / lines)
-        corners = np.concatenate([(centre - half) * to_frame, (centre + half) * to_frame]).clip(0, (frame_width, frame_height) * 2)
+        corners = np.concatenate([(centre - half) * to_frame, (centre + half) * to_frame]).clip(
+            0, (frame_width, frame_height) * 2
+        )
         if corners[0] < corners[2] and corners[1] < corners[3]:
             candidates.append(
-                Detection(xyxy=tuple(corners.tolist()), confidence=float(score), class_id=class_id, class_name=f"class-{class_id}")
+                Detection(
+                    xyxy=tuple(corners.tolist()),
+                    confidence=float(score),
+                    class_id=class_id,
+                    class_name=f"class-{class_id}",
+                )
             )
     kept: list[Detection] = []
     for candidate in sorted(candidates, key=lambda detection: -detection.confidence):
@@ -253,7 +271,9 @@ def test_numbers_that_are_none_are_no_objects(tmp_path: Path) -> None:
     detector.preprocess(frame)
     rows = np.zeros((len(grid_cells(96, 128)), 7), np.float32)
     rows[:7, 4:6] = 0.9
-    for row, (column, value) in enumerate(((0, np.nan), (2, np.nan), (4, np.nan), (5, np.nan), (6, np.nan), (0, np.inf), (2, np.inf))):
+    for row, (column, value) in enumerate(
+        ((0, np.nan), (2, np.nan), (4, np.nan), (5, np.nan), (6, np.nan), (0, np.inf), (2, np.inf))
+    ):
         rows[row, column] = value
     [endless] = detector.postprocess(rows, frame)  # as wide as can be, so the frame's edges cut it
     assert endless.xyxy[0::2] == (0.0, 256.0)
@@ -310,7 +330,9 @@ OFFICIAL = ((0, 0), (1, 0), (0, 1), (1, 1))
         ({"corners": ((2, 2),) * 4}, False),
     ],
 )
-def test_the_stem_becomes_one_convolution_that_gives_the_same(tmp_path: Path, changes: dict[str, Any], joined: bool) -> None:
+def test_the_stem_becomes_one_convolution_that_gives_the_same(
+    tmp_path: Path, changes: dict[str, Any], joined: bool
+) -> None:
     path = focus_export(tmp_path / "focus.onnx", **changes)
     model = read_yolox_graph(path).model
     assert ("Slice" not in {node.op_type for node in model.graph.node}) == joined

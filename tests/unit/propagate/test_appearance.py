@@ -10,7 +10,9 @@ from streamseg.window import Plane
 GREY, GREEN, BLUE = (120, 120, 120), (20, 200, 20), (200, 20, 20)
 
 
-def halves(side: int, left: tuple[int, int, int], right: tuple[int, int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def halves(
+    side: int, left: tuple[int, int, int], right: tuple[int, int, int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     picture = np.zeros((side, side, 3), np.uint8)
     picture[:, : side // 2], picture[:, side // 2 :] = left, right
     return picture

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from moving_scenes import HEIGHT, WIDTH, background, film, sprite
+from support.moving_scenes import HEIGHT, WIDTH, background, film, sprite
 
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
@@ -69,7 +69,14 @@ def test_flow_is_searched_for_in_squares_of_changing_sides_whatever_is_expected(
     finder = FlowFinder()
     flows: dict[tuple[int, Motion | None], list[Flow]] = {}
     there, nowhere = (6.0, 0.0), (math.inf, 0.0)
-    once: list[tuple[int, Motion | None]] = [(80, there), (200, None), (120, there), (120, nowhere), (80, None), (200, there)]
+    once: list[tuple[int, Motion | None]] = [
+        (80, there),
+        (200, None),
+        (120, there),
+        (120, nowhere),
+        (80, None),
+        (200, there),
+    ]
     for side, ahead in once * 2:
         found = finder.between([look_at(shown, box, side)], [look_at(moved, box, side)], [ahead])
         flows.setdefault((side, ahead), []).append(found)
@@ -87,7 +94,10 @@ def test_masks_are_carried_together_as_each_by_itself() -> None:
     shown = film(2, [sprite(1), sprite(2)], lambda place, frame: (150 + 190 * place + 6 * frame, 180, 1.2, 9 * frame))
     boxes = [[mask.xyxy for mask in one.masks if mask is not None] for one in shown]
     origins = [origin for origin in remember_all(shown[0].image, boxes[0], shown[0].masks) if origin is not None]
-    before, after = ([seen for seen in look(one.image, of_it, 80) if seen is not None] for one, of_it in zip(shown, boxes, strict=True))
+    before, after = (
+        [seen for seen in look(one.image, of_it, 80) if seen is not None]
+        for one, of_it in zip(shown, boxes, strict=True)
+    )
 
     def carried_on(places: list[int]) -> Plane:
         masks, looks = [Carried.starting(origins[place]) for place in places], [after[place] for place in places]
@@ -99,7 +109,9 @@ def test_masks_are_carried_together_as_each_by_itself() -> None:
 
     assert len(origins) == 2
     difference = np.abs(carried_on([0, 1]) - np.concatenate((carried_on([0]), carried_on([1]))))
-    assert np.quantile(difference, 0.995) < 1e-3 and difference.max() < 1  # some lie on the border between two of 256 levels
+    assert (
+        np.quantile(difference, 0.995) < 1e-3 and difference.max() < 1
+    )  # some lie on the border between two of 256 levels
 
 
 @pytest.mark.parametrize("side", [40, 80, 200])
@@ -109,7 +121,9 @@ def test_a_square_is_sampled_at_its_places_in_any_resolution(side: int) -> None:
     plane[:, ORIGIN_SIDE // 2 :] = 1
     x, y = np.full((1, side, side), -1 / 8, np.float32), np.zeros((1, side, side), np.float32)
     row = sample([plane], x, y, ORIGIN_SIDE)[0, side // 2]
-    assert np.interp(0.5, row[side // 2 :], (np.arange(side // 2, side) + 0.5) / side) == pytest.approx(5 / 8, abs=0.5 / side)
+    assert np.interp(0.5, row[side // 2 :], (np.arange(side // 2, side) + 0.5) / side) == pytest.approx(
+        5 / 8, abs=0.5 / side
+    )
 
 
 def test_on_its_own_frame_a_mask_is_drawn_as_it_was() -> None:
@@ -134,7 +148,9 @@ def test_flow_that_has_drifted_is_given_up_for_the_box() -> None:
 @pytest.mark.parametrize("beside", [(0.0, 0.0, 0.0, 0.0), (12.0, 0.0, 12.0, 0.0), (-9.0, 8.0, 4.0, 15.0)])
 def test_a_mask_at_rest_lies_in_its_box_also_where_it_is_looked_at_beside_it(beside: Box) -> None:
     image, box, mask = still()
-    seen = look_at(image, (box[0] + beside[0], box[1] + beside[1], box[2] + beside[2], box[3] + beside[3]), 160).settled(box)
+    seen = look_at(
+        image, (box[0] + beside[0], box[1] + beside[1], box[2] + beside[2], box[3] + beside[3]), 160
+    ).settled(box)
     drifted = step(Carried.starting(remembered()), np.full((1, FLOW_SIDE, FLOW_SIDE, 2), 0.25, np.float32))
     told = evidence_of(drifted, seen)
     share, rest = split(in_boxes([drifted], [seen]))

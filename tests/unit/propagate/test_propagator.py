@@ -5,10 +5,21 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from moving_scenes import HEIGHT, WIDTH, Pose, Shown, Sprite, background, detection, film, sprite
+from support.moving_scenes import HEIGHT, WIDTH, Pose, Shown, Sprite, background, detection, film, sprite
 
 from streamseg.masks import Mask
-from streamseg.messages import NONE, PENDING, PROPAGATED, REFINED, SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
+from streamseg.messages import (
+    NONE,
+    PENDING,
+    PROPAGATED,
+    REFINED,
+    SEGMENTED,
+    Box,
+    Detection,
+    Image,
+    ObjectMask,
+    TrackedObject,
+)
 from streamseg.propagate.followed import Step
 from streamseg.propagate.known import Learnt, Moment
 from streamseg.propagate.looks import Look, expected_flow, look
@@ -63,7 +74,10 @@ def turning(_: int, frame: int) -> Pose:
         pytest.param(straight(10), id="fast"),
         pytest.param(film(30, [sprite(1)], growing), id="scale"),
         pytest.param(film(30, [sprite(2)], turning), id="rotation"),
-        pytest.param(film(30, [sprite(1)], lambda _, frame: (100 + 3 * frame, 180, 1, 0), lambda frame: 7 * frame), id="camera moves"),
+        pytest.param(
+            film(30, [sprite(1)], lambda _, frame: (100 + 3 * frame, 180, 1, 0), lambda frame: 7 * frame),
+            id="camera moves",
+        ),
     ],
 )
 def test_a_mask_follows_its_object(shown: list[Shown]) -> None:
@@ -79,7 +93,13 @@ def test_a_mask_says_where_it_comes_from() -> None:
     propagator = Propagator(BUDGET)
     propagator.learn([learnt(0, shown[0])])
     (first,), *_, (last,) = [follow(propagator, seq, one) for seq, one in enumerate(shown[:11])]
-    assert (first.method, first.origin_seq, first.age_ms, first.predicted_iou, first.stability) == (SEGMENTED, 0, 0.0, 0.9, 0.8)
+    assert (first.method, first.origin_seq, first.age_ms, first.predicted_iou, first.stability) == (
+        SEGMENTED,
+        0,
+        0.0,
+        0.9,
+        0.8,
+    )
     assert (last.method, last.origin_seq, last.age_ms, last.stability) == (PROPAGATED, 0, 330.0, 0.8)
     assert last.predicted_iou is not None and 0.5 < last.predicted_iou < 0.9
 
@@ -252,9 +272,14 @@ def test_an_object_that_comes_back_under_its_number_has_its_mask_again() -> None
     shown = straight(4)
     propagator = Propagator(BUDGET)
     propagator.learn([learnt(0, shown[0])])
-    items = [follow(propagator, seq, Shown(one.image, () if 10 <= seq < 18 else one.masks)) for seq, one in enumerate(shown)]
+    items = [
+        follow(propagator, seq, Shown(one.image, () if 10 <= seq < 18 else one.masks)) for seq, one in enumerate(shown)
+    ]
     assert [len(each) for each in items[10:18]] == [1] * 5 + [0] * 3
-    assert all(item.method == PROPAGATED and iou(item, one.masks[0]) > 0.85 for (item,), one in zip(items[18:], shown[18:], strict=True))
+    assert all(
+        item.method == PROPAGATED and iou(item, one.masks[0]) > 0.85
+        for (item,), one in zip(items[18:], shown[18:], strict=True)
+    )
 
 
 def test_an_object_that_leaves_the_frame_keeps_the_mask_of_what_is_left() -> None:
@@ -362,7 +387,11 @@ def test_an_object_goes_on_by_frames_also_over_those_that_were_dropped() -> None
 
 
 def test_many_objects_that_are_missed_are_seen_in_squares_as_small_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = film(3, [sprite(number, 60) for number in range(8)], lambda index, _: (60 + 110 * (index % 4), 90 + 150 * (index // 4), 1, 0))
+    shown = film(
+        3,
+        [sprite(number, 60) for number in range(8)],
+        lambda index, _: (60 + 110 * (index % 4), 90 + 150 * (index // 4), 1, 0),
+    )
     sides = []
 
     def noted(image: Image, boxes: Sequence[Box], side: int) -> list[Look | None]:
@@ -384,7 +413,10 @@ def test_of_two_answers_for_one_object_on_one_frame_the_first_stays() -> None:
     own = learnt(0, shown[0], None)
     left, top, right, bottom = own.detection.xyxy
     stranger = Learnt(
-        own.moment, detection(Mask(0, 0, np.ones((1, 1), np.bool_)), None, (left + 20, top, right + 20, bottom)), own.answer, None
+        own.moment,
+        detection(Mask(0, 0, np.ones((1, 1), np.bool_)), None, (left + 20, top, right + 20, bottom)),
+        own.answer,
+        None,
     )
     propagator.learn([own, stranger])
     mask = shown[0].masks[0]
@@ -404,7 +436,9 @@ def test_a_late_box_of_an_object_that_leaves_the_frame_is_moved_on() -> None:
     for seq, one in enumerate(shown[:4]):
         follow(propagator, seq, one)
     for seq in range(4, 19):
-        late = detection(Mask(0, 0, np.ones((1, 1), np.bool_)), 1, (60 - 6.0 * (seq - 3), 130, 160 - 6.0 * (seq - 3), 230))
+        late = detection(
+            Mask(0, 0, np.ones((1, 1), np.bool_)), 1, (60 - 6.0 * (seq - 3), 130, 160 - 6.0 * (seq - 3), 230)
+        )
         (item,) = propagator.follow(moment(seq), shown[seq].image, [late], found_on=seq - 3)
         assert abs(item.detection.xyxy[0] - (60 - 6 * seq)) < 5, seq
 
@@ -420,13 +454,19 @@ def test_what_is_foreseen_changes_nothing_but_when_it_is_seen(late: int) -> None
         for seq, one in enumerate(shown):
             if early:
                 propagator.foresee(moment(seq), one.image)
-            found = [detection(mask, number) for number, mask in enumerate(shown[max(seq - late, 0)].masks, 1) if mask is not None]
+            found = [
+                detection(mask, number)
+                for number, mask in enumerate(shown[max(seq - late, 0)].masks, 1)
+                if mask is not None
+            ]
             found = found[: 1 if seq < 6 else 2] if seq != 12 else found[1:]
             if seq == 18:
                 found[0] = detection(Mask(0, 0, np.ones((1, 1), np.bool_)), 1, (300.0, 100.0, 400.0, 200.0))
             items = propagator.follow(moment(seq), one.image, found, found_on=max(seq - late, 0))
             pixels = [b"" if item.mask is None else item.mask.paste(HEIGHT, WIDTH).tobytes() for item in items]
-            newest.append([(each.detection, each.method, each.predicted_iou, of) for each, of in zip(items, pixels, strict=True)])
+            newest.append(
+                [(each.detection, each.method, each.predicted_iou, of) for each, of in zip(items, pixels, strict=True)]
+            )
             propagator.sharpen()
         return newest
 
@@ -497,7 +537,9 @@ def test_a_late_answer_for_an_object_without_a_number_goes_to_the_one_that_was_t
     for seq, one in enumerate(shown):
         if seq == 26:
             propagator.learn([learnt(0, shown[0], None, place) for place in (1, 0)])
-        items = propagator.follow(moment(seq), one.image, [detection(mask, None) for mask in one.masks if mask is not None])
+        items = propagator.follow(
+            moment(seq), one.image, [detection(mask, None) for mask in one.masks if mask is not None]
+        )
     assert all(iou(item, mask) > 0.85 for item, mask in zip(items, shown[-1].masks, strict=True))
 
 
@@ -546,7 +588,9 @@ def test_a_new_size_of_picture_begins_anew() -> None:
     assert item.method == PENDING
 
 
-@pytest.mark.parametrize("box", [(-500.0, -500.0, -400.0, -400.0), (0.0, 0.0, 1.0, 1.0), (-1e6, -1e6, 1e6, 1e6), (10.0, 10.0, 10.0, 10.0)])
+@pytest.mark.parametrize(
+    "box", [(-500.0, -500.0, -400.0, -400.0), (0.0, 0.0, 1.0, 1.0), (-1e6, -1e6, 1e6, 1e6), (10.0, 10.0, 10.0, 10.0)]
+)
 def test_any_box_is_followed_without_harm(box: Box) -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
@@ -570,7 +614,9 @@ class Pretended:
 
 
 def test_the_small_segmenter_is_asked_for_a_few_objects_in_turn() -> None:
-    shown = film(12, [sprite(number, 70) for number in range(6)], lambda index, frame: (50 + 75 * index, 100 + 4 * frame, 1, 0))
+    shown = film(
+        12, [sprite(number, 70) for number in range(6)], lambda index, frame: (50 + 75 * index, 100 + 4 * frame, 1, 0)
+    )
     refine = Pretended()
     propagator = Propagator(BUDGET, refine)
     for seq, one in enumerate(shown):
@@ -611,7 +657,9 @@ def test_in_a_hurry_an_object_whose_mask_cannot_be_trusted_is_asked_about() -> N
 
 
 def test_an_object_that_cannot_be_helped_leaves_the_small_segmenter_to_the_others() -> None:
-    shown = film(40, [sprite(number, 90) for number in (1, 2, 3)], lambda index, frame: (70 + 120 * index, 120, 1, 4.0 * frame))
+    shown = film(
+        40, [sprite(number, 90) for number in (1, 2, 3)], lambda index, frame: (70 + 120 * index, 120, 1, 4.0 * frame)
+    )
     nowhere = (400.0, 250.0, 470.0, 340.0)
     asked: list[Box] = []
 

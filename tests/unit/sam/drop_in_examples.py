@@ -38,12 +38,17 @@ def predictor_example(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
     mask_input = logits[np.argmax(scores), :, :]
     for name, labels in (("two points", [1, 1]), ("negative point", [1, 0])):
         masks, scores, _ = predictor.predict(
-            point_coords=input_point, point_labels=np.array(labels), mask_input=mask_input[None, :, :], multimask_output=False
+            point_coords=input_point,
+            point_labels=np.array(labels),
+            mask_input=mask_input[None, :, :],
+            multimask_output=False,
         )
         outputs |= {f"{name}.masks": masks, f"{name}.scores": scores}
 
     input_box = np.array([85, 60, 140, 175])
-    masks, scores, _ = predictor.predict(point_coords=None, point_labels=None, box=input_box[None, :], multimask_output=False)
+    masks, scores, _ = predictor.predict(
+        point_coords=None, point_labels=None, box=input_box[None, :], multimask_output=False
+    )
     outputs |= {"box.masks": masks, "box.scores": scores}
     masks, scores, _ = predictor.predict(
         point_coords=np.array([[115, 120]]), point_labels=np.array([0]), box=input_box, multimask_output=False
@@ -52,9 +57,13 @@ def predictor_example(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
 
     input_boxes = torch.tensor([[15, 55, 170, 130], [85, 60, 140, 175], [275, 5, 290, 160]], device=predictor.device)
     transformed_boxes = predictor.transform.apply_boxes_torch(input_boxes, image.shape[:2])
-    many, scores, low_res = predictor.predict_torch(point_coords=None, point_labels=None, boxes=transformed_boxes, multimask_output=False)
+    many, scores, low_res = predictor.predict_torch(
+        point_coords=None, point_labels=None, boxes=transformed_boxes, multimask_output=False
+    )
     outputs |= {"boxes": transformed_boxes.numpy(), "boxes.masks": many.numpy(), "boxes.scores": scores.numpy()}
-    many, scores, _ = predictor.predict_torch(None, None, transformed_boxes, low_res[:1], multimask_output=True, return_logits=True)
+    many, scores, _ = predictor.predict_torch(
+        None, None, transformed_boxes, low_res[:1], multimask_output=True, return_logits=True
+    )
     return outputs | {"boxes and one mask.logits": many.numpy(), "boxes and one mask.scores": scores.numpy()}
 
 
@@ -69,7 +78,9 @@ def batched_example(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
 
     other = np.ascontiguousarray(image[:, :120])
     image1_boxes = torch.tensor([[15, 55, 170, 130], [85, 60, 140, 175]], device=sam.device)
-    image2_points = torch.tensor([[[30, 40], [60, 150]], [[100, 20], [20, 20]], [[5, 190], [70, 90]]], device=sam.device)
+    image2_points = torch.tensor(
+        [[[30, 40], [60, 150]], [[100, 20], [20, 20]], [[5, 190], [70, 90]]], device=sam.device
+    )
     batched_input = [
         {
             "image": prepare_image(image, resize_transform, sam),
@@ -141,7 +152,9 @@ def transform_example(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
         "image": transform.apply_image(image),
         "image torch": transform.apply_image_torch(pixels).numpy(),
         "coords": transform.apply_coords(np.array([[[3, 4], [50.5, 7]]]), size),
-        "coords torch": transform.apply_coords_torch(torch.tensor([[[3, 4], [50.5, 7]]], dtype=torch.float64), size).numpy(),
+        "coords torch": transform.apply_coords_torch(
+            torch.tensor([[[3, 4], [50.5, 7]]], dtype=torch.float64), size
+        ).numpy(),
         "box": transform.apply_boxes(np.array([3, 4, 50, 70]), size),
         "shape": np.array(transform.get_preprocess_shape(31, 47, 1024)),
     }
@@ -153,7 +166,11 @@ EXAMPLES = (
 
 
 def run(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
-    return {f"{example.__name__}: {name}": value for example in EXAMPLES for name, value in example(checkpoint, image).items()}
+    return {
+        f"{example.__name__}: {name}": value
+        for example in EXAMPLES
+        for name, value in example(checkpoint, image).items()
+    }
 
 
 if __name__ == "__main__":

@@ -13,12 +13,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from oracle import blob_checkpoint, clouds
 from pycocotools import mask as mask_utils
+from support.oracle import blob_checkpoint, clouds
 
 from streamseg.errors import CheckpointError, NoImageError, UsageError
 from streamseg.messages import Image
-from streamseg.sam import SamAutomaticMaskGenerator, SamModel, SamPredictor, build_sam, build_sam_vit_h, sam_model_registry
+from streamseg.sam import (
+    SamAutomaticMaskGenerator,
+    SamModel,
+    SamPredictor,
+    build_sam,
+    build_sam_vit_h,
+    sam_model_registry,
+)
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -64,7 +71,9 @@ def ours(checkpoint: Path) -> Outputs:
     changed = checkpoint.with_name("examples.py")
     changed.write_text(source, encoding="utf-8")
     torch.set_num_threads(2)
-    outputs: Outputs = runpy.run_path(str(changed), run_name="examples")["run"](str(checkpoint), clouds(200, 300, seed=1))
+    outputs: Outputs = runpy.run_path(str(changed), run_name="examples")["run"](
+        str(checkpoint), clouds(200, 300, seed=1)
+    )
     return outputs
 
 
@@ -112,7 +121,9 @@ def test_the_examples_masks_are_not_trivial(original: Outputs) -> None:
 
 def test_the_output_modes_hold_the_same_masks(model: SamModel) -> None:
     def found(mode: Any) -> list[Any]:
-        generator = SamAutomaticMaskGenerator(model, 2, pred_iou_thresh=0.3, stability_score_thresh=0.05, output_mode=mode)
+        generator = SamAutomaticMaskGenerator(
+            model, 2, pred_iou_thresh=0.3, stability_score_thresh=0.05, output_mode=mode
+        )
         return [record["segmentation"] for record in generator.generate(clouds(200, 300, seed=1))]
 
     for full, runs, compressed in zip(found("binary_mask"), found("uncompressed_rle"), found("coco_rle"), strict=True):
@@ -121,7 +132,11 @@ def test_the_output_modes_hold_the_same_masks(model: SamModel) -> None:
         assert sum(runs["counts"]) == 200 * 300
         assert sum(runs["counts"][1::2]) == np.count_nonzero(full)
         encoded = mask_utils.encode(np.asfortranarray(full.view(np.uint8)))
-        assert compressed["counts"] == encoded["counts"].decode() == mask_utils.frPyObjects(runs, 200, 300)["counts"].decode()
+        assert (
+            compressed["counts"]
+            == encoded["counts"].decode()
+            == mask_utils.frPyObjects(runs, 200, 300)["counts"].decode()
+        )
 
 
 def test_the_registry_has_the_originals_names() -> None:
@@ -174,7 +189,13 @@ def test_a_forgotten_image_is_asked_for_again(model: SamModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((20, 30), np.uint8), np.zeros((20, 30, 4), np.uint8), np.zeros((20, 30, 3)), np.zeros((0, 4, 3), np.uint8)]
+    "image",
+    [
+        np.zeros((20, 30), np.uint8),
+        np.zeros((20, 30, 4), np.uint8),
+        np.zeros((20, 30, 3)),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
 )
 def test_another_kind_of_image_is_refused(model: SamModel, image: Image) -> None:
     with pytest.raises(UsageError, match=r"an image must be a \(height, width, 3\) uint8 array, not"):

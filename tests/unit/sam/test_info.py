@@ -6,8 +6,8 @@ import io
 import math
 
 import pytest
-from oracle import oracle_entries
 from rich.console import Console
+from support.oracle import oracle_entries
 
 from streamseg.models.sam import SamNetwork
 from streamseg.models.segmenter_names import MOBILE_SAM
@@ -67,5 +67,8 @@ def test_the_table_fits_a_terminal(table: dict[str, ModelInfo]) -> None:
         assert info.architecture in text
         assert all(f"{number:,}" in text for number in (info.encoder, info.prompt_encoder, info.decoder, info.total))
         if info.published is not None:
-            assert all(f"{figure} " in text for figure in (info.published.encoder, info.published.decoder, info.published.total))
+            assert all(
+                f"{figure} " in text
+                for figure in (info.published.encoder, info.published.decoder, info.published.total)
+            )
             assert " ".join(info.published.explanation.split()) in " ".join(text.split())

@@ -15,7 +15,7 @@ import pytest
 import supervision as sv
 import torch
 from numpy.typing import NDArray
-from oracle import OraclePrediction, OraclePrompt, oracle_predict, seeded_checkpoint
+from support.oracle import OraclePrediction, OraclePrompt, oracle_predict, seeded_checkpoint
 
 from streamseg import SAM
 from streamseg.errors import SourceError, UsageError, WeightsError
@@ -47,7 +47,12 @@ class Call:
 
     def on(self, model: SAM, picture: Image) -> sv.Detections:
         (detections,) = model(
-            picture, points=self.points, labels=self.labels, bboxes=self.bboxes, masks=self.masks, multimask_output=self.multimask_output
+            picture,
+            points=self.points,
+            labels=self.labels,
+            bboxes=self.bboxes,
+            masks=self.masks,
+            multimask_output=self.multimask_output,
         )
         return detections
 
@@ -56,7 +61,9 @@ def earlier(seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, 8, (1, 256, 256)).astype(np.float32)
 
 
-def at(*points: tuple[float, float], labels: tuple[int, ...] | None = None, box: Any = None, multimask: bool = False) -> OraclePrompt:
+def at(
+    *points: tuple[float, float], labels: tuple[int, ...] | None = None, box: Any = None, multimask: bool = False
+) -> OraclePrompt:
     """One object asked for by points."""
     given = np.array(labels if labels is not None else [1] * len(points))
     return OraclePrompt(points=np.array(points, np.float32), labels=given, box=box, multimask=multimask)
@@ -67,7 +74,9 @@ CALLS = {
     "a point off the object": Call(points=[900, 370], labels=[0], means=(at(RIGHT, labels=(0,)),)),
     "two objects": Call(points=[[400, 370], [900, 370]], labels=[1, 1], means=(at(LEFT), at(RIGHT))),
     "two points of one object": Call(points=[[[400, 370], [900, 370]]], labels=[[1, 1]], means=(at(LEFT, RIGHT),)),
-    "a negative point": Call(points=[[[400, 370], [900, 370]]], labels=[[1, 0]], means=(at(LEFT, RIGHT, labels=(1, 0)),)),
+    "a negative point": Call(
+        points=[[[400, 370], [900, 370]]], labels=[[1, 0]], means=(at(LEFT, RIGHT, labels=(1, 0)),)
+    ),
     "two objects of two points": Call(
         points=[[[400, 370], [900, 370]], [[900, 370], [439, 437]]],
         labels=[[1, 0], [1, 1]],
@@ -83,12 +92,17 @@ CALLS = {
         means=(at(LEFT, (450, 500), labels=(1, 0), box=OTHER_BOX), at((480, 500), (500, 690), box=BOX)),
     ),
     "three masks": Call(
-        points=[[400, 370], [900, 370]], multimask_output=True, means=(at(LEFT, multimask=True), at(RIGHT, multimask=True))
+        points=[[400, 370], [900, 370]],
+        multimask_output=True,
+        means=(at(LEFT, multimask=True), at(RIGHT, multimask=True)),
     ),
     "earlier masks": Call(
-        masks=np.concatenate([earlier(0), earlier(1)]), means=(OraclePrompt(mask_input=earlier(0)), OraclePrompt(mask_input=earlier(1)))
+        masks=np.concatenate([earlier(0), earlier(1)]),
+        means=(OraclePrompt(mask_input=earlier(0)), OraclePrompt(mask_input=earlier(1))),
     ),
-    "an earlier mask and a box": Call(masks=earlier(2)[0], bboxes=BOX, means=(OraclePrompt(mask_input=earlier(2), box=BOX),)),
+    "an earlier mask and a box": Call(
+        masks=earlier(2)[0], bboxes=BOX, means=(OraclePrompt(mask_input=earlier(2), box=BOX),)
+    ),
 }
 
 SAME = {
@@ -178,19 +192,25 @@ def originals(checkpoint: Path, picture: Image) -> dict[str, list[OraclePredicti
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_gives_what_the_original_gives(name: str, model: SAM, picture: Image, originals: dict[str, list[OraclePrediction]]) -> None:
+def test_a_call_gives_what_the_original_gives(
+    name: str, model: SAM, picture: Image, originals: dict[str, list[OraclePrediction]]
+) -> None:
     call = CALLS[name]
     detections = call.on(model, picture)
     each = 3 if call.multimask_output else 1
     assert data_of(detections, "prompt").tolist() == [prompt for prompt in range(len(call.means)) for _ in range(each)]
-    logits, low, iou = (np.concatenate([getattr(answer, field) for answer in originals[name]]) for field in ("logits", "low_res", "iou"))
+    logits, low, iou = (
+        np.concatenate([getattr(answer, field) for answer in originals[name]]) for field in ("logits", "low_res", "iou")
+    )
     assert detections.confidence is not None
     assert masks_of(detections).shape == logits.shape
     tolerance = LOGIT_TOLERANCE * np.abs(low).max()
     assert np.abs(logits[masks_of(detections) != (logits > 0)]).max(initial=0.0) <= tolerance
     assert np.abs(data_of(detections, "logits") - low).max() <= tolerance
     np.testing.assert_allclose(detections.confidence, iou, atol=1e-4 * max(1.0, np.abs(iou).max()))
-    np.testing.assert_allclose(data_of(detections, "stability"), (logits > 1).sum((1, 2)) / (logits > -1).sum((1, 2)), atol=2e-3)
+    np.testing.assert_allclose(
+        data_of(detections, "stability"), (logits > 1).sum((1, 2)) / (logits > -1).sum((1, 2)), atol=2e-3
+    )
     for box, mask in zip(detections.xyxy, masks_of(detections), strict=True):
         ys, xs = np.nonzero(mask)
         assert box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
@@ -199,7 +219,9 @@ def test_a_call_gives_what_the_original_gives(name: str, model: SAM, picture: Im
 @pytest.mark.parametrize("name", SAME)
 def test_numbers_may_be_said_in_any_form(name: str, model: SAM, picture: Image) -> None:
     call, other = SAME[name]
-    assert np.array_equal(data_of(call.on(model, picture), "logits"), data_of(CALLS[other].on(model, picture), "logits"))
+    assert np.array_equal(
+        data_of(call.on(model, picture), "logits"), data_of(CALLS[other].on(model, picture), "logits")
+    )
 
 
 @pytest.mark.parametrize("name", ["two objects", "boxes and points", "three masks", "an earlier mask and a box"])
@@ -226,7 +248,14 @@ def test_a_call_gives_what_the_stateless_model_gives(name: str, model: SAM, pict
 
 def test_the_calls_have_answers_of_their_own(originals: dict[str, list[OraclePrediction]]) -> None:
     """Else one call understood as another would go unnoticed."""
-    different = ["a point", "a point off the object", "two points of one object", "a negative point", "a box", "a box and a point"]
+    different = [
+        "a point",
+        "a point off the object",
+        "two points of one object",
+        "a negative point",
+        "a box",
+        "a box and a point",
+    ]
     answers = [originals[name][0].masks[0] for name in different]
     for first, mask in enumerate(answers):
         assert 0.02 < mask.mean() < 0.98
@@ -313,8 +342,14 @@ def test_supervision_draws_and_selects_the_result(model: SAM, picture: Image) ->
         (Call(points=[[[1, 2], [3, 4]], [[1, 2]]], means=()), "points must be numbers in lists of equal length"),
         (Call(points=["left", "top"], means=()), "points must be numbers"),
         (Call(points=[1, float("nan")], means=()), "points must be finite"),
-        (Call(points=[[1, 2], [3, 4]], labels=[1], means=()), r"labels must have the shape \(2,\), one for each point, not \(1,\)"),
-        (Call(points=[[1, 2], [3, 4]], labels=[[1, 0]], means=()), r"labels must have the shape \(2,\), one for each point, not \(1, 2\)"),
+        (
+            Call(points=[[1, 2], [3, 4]], labels=[1], means=()),
+            r"labels must have the shape \(2,\), one for each point, not \(1,\)",
+        ),
+        (
+            Call(points=[[1, 2], [3, 4]], labels=[[1, 0]], means=()),
+            r"labels must have the shape \(2,\), one for each point, not \(1, 2\)",
+        ),
         (Call(points=[[[1, 2], [3, 4]]], labels=[1, 0], means=()), r"labels must have the shape \(1, 2\)"),
         (Call(points=[1, 2], labels=[2], means=()), "labels must be 1"),
         (Call(points=[1, 2], labels=[0.5], means=()), "labels must be 1"),
@@ -322,9 +357,15 @@ def test_supervision_draws_and_selects_the_result(model: SAM, picture: Image) ->
         (Call(bboxes=[1, 2, 3], means=()), r"bboxes must have the shape"),
         (Call(bboxes=[50, 10, 20, 60], means=()), r"the box 50,10,20,60 has no area"),
         (Call(bboxes=[[1, 2, 30, 40], [5, 5, 5, 9]], means=()), r"the box 5,5,5,9 has no area"),
-        (Call(bboxes=[[1, 2, 30, 40]], points=[[1, 2], [3, 4]], means=()), "1 boxes and 2 sets of points do not pair up"),
+        (
+            Call(bboxes=[[1, 2, 30, 40]], points=[[1, 2], [3, 4]], means=()),
+            "1 boxes and 2 sets of points do not pair up",
+        ),
         (Call(bboxes=[1, 2, 30, 40], masks=np.zeros((3, 256, 256)), means=()), "1 boxes and 3 masks do not pair up"),
-        (Call(masks=np.zeros((2, 3, 256, 256)), means=()), r"masks must be the logits of an earlier answer.*not \(2, 3, 256, 256\)"),
+        (
+            Call(masks=np.zeros((2, 3, 256, 256)), means=()),
+            r"masks must be the logits of an earlier answer.*not \(2, 3, 256, 256\)",
+        ),
         (Call(masks=np.zeros((120, 160)), means=()), "masks must be the logits of an earlier answer"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamseg.errors import StageError, UsageError
-from streamseg.messages import Dropped, Ledger, Models, Result
+from streamseg.messages import Dropped, Models, Result, Timings
 from streamseg.sinks.jsonl import JsonlSink
 from streamseg.wire.record import record
 
@@ -24,7 +24,7 @@ def result(seq: int) -> Result:
         height=48,
         pts_ns=seq,
         t_capture_unix_ns=0,
-        ledger=Ledger(),
+        timings=Timings(),
         dropped=Dropped(),
         models=Models(detector="motion", segmenter="nano"),
         boxes_seq=None,

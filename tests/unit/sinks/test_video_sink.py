@@ -49,7 +49,9 @@ def played(path: Path) -> list[tuple[int, Fraction]]:
         for frame in container.decode(video=0):
             assert frame.pts is not None
             assert frame.time_base is not None
-            frames.append((number_in(np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)), frame.pts * frame.time_base))
+            frames.append(
+                (number_in(np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)), frame.pts * frame.time_base)
+            )
     return frames
 
 
@@ -154,7 +156,11 @@ def test_decoding_can_begin_where_the_recording_was_continued(tmp_path: Path) ->
     write(path, range(5))
     write(path, range(9), resume=True)
     with av.open(str(path)) as container:
-        keys = [index for index, packet in enumerate(packet for packet in container.demux(video=0) if packet.size) if packet.is_keyframe]
+        keys = [
+            index
+            for index, packet in enumerate(packet for packet in container.demux(video=0) if packet.size)
+            if packet.is_keyframe
+        ]
     assert keys == [0, 5]
 
 
@@ -224,7 +230,9 @@ def test_a_full_disk_is_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"no video at all, but some text of a user", b"\x00\x00\x00\x08ftyp\x00\x00\x00\x08free"])
+@pytest.mark.parametrize(
+    "content", [b"no video at all, but some text of a user", b"\x00\x00\x00\x08ftyp\x00\x00\x00\x08free"]
+)
 def test_something_else_is_not_continued(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(content)

@@ -21,7 +21,8 @@ def test_a_frame_depends_on_its_number_and_the_seed_alone() -> None:
     np.testing.assert_array_equal(one.render(40), other.render(40))
     small = SceneOptions.parse("synthetic:?scene=crossing&size=320x180")
     assert not np.array_equal(
-        CrossingScene(small).render(1), CrossingScene(SceneOptions.parse("synthetic:?scene=crossing&size=320x180&seed=2")).render(1)
+        CrossingScene(small).render(1),
+        CrossingScene(SceneOptions.parse("synthetic:?scene=crossing&size=320x180&seed=2")).render(1),
     )
 
 

@@ -49,7 +49,10 @@ def test_elsewhere_ffmpeg_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
 
     monkeypatch.setattr(av, "enumerate_input_devices", enumerate_devices)
-    assert list_devices("win32") == [CameraDevice(0, "@device_pnp_a", "Integrated"), CameraDevice(1, "@device_pnp_b", "USB Camera")]
+    assert list_devices("win32") == [
+        CameraDevice(0, "@device_pnp_a", "Integrated"),
+        CameraDevice(1, "@device_pnp_b", "USB Camera"),
+    ]
 
 
 class Driver:

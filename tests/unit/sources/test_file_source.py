@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from clips import number_of, write_clip
+from support.clips import number_of, write_clip
 
 from streamseg.errors import SourceError
 from streamseg.messages import Frame

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 import pytest
-from clips import number_of, write_clip
+from support.clips import number_of, write_clip
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
@@ -71,7 +71,10 @@ def test_a_lost_stream_is_announced_once_and_comes_back(clip: Path) -> None:
     camera.close()
 
     changes = {number: item for number, item in enumerate(items) if isinstance(item, SourceChange)}
-    assert changes == {10: SourceChange("disconnected", "the stream ended"), 11: SourceChange("running", "the camera (playing)")}
+    assert changes == {
+        10: SourceChange("disconnected", "the stream ended"),
+        11: SourceChange("running", "the camera (playing)"),
+    }
     frames = [item for item in items if isinstance(item, Frame)]
     assert [number_of(frame.image) for frame in frames] == [*range(10), *range(10)]
     times = [frame.pts_ns for frame in frames]

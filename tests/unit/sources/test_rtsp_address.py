@@ -42,12 +42,21 @@ def test_what_is_shown_holds_no_password(url: str, shown: str, host: str, port: 
         ("rtsp://cam/x", None, None, "rtsp://cam/x"),
     ],
 )
-def test_credentials_are_percent_encoded_once(url: str, username: str | None, password: str | None, expected: str) -> None:
+def test_credentials_are_percent_encoded_once(
+    url: str, username: str | None, password: str | None, expected: str
+) -> None:
     assert parse(url, username, password).url == expected
 
 
 @pytest.mark.parametrize(
-    "url", ["rtsp://u:sec/ret@cam/x", "rtsp://u:secret@cam:port/x", "rtsp://u:1/secret@cam/x", "http://u:secret@cam/x", "rtsp:///x"]
+    "url",
+    [
+        "rtsp://u:sec/ret@cam/x",
+        "rtsp://u:secret@cam:port/x",
+        "rtsp://u:1/secret@cam/x",
+        "http://u:secret@cam/x",
+        "rtsp:///x",
+    ],
 )
 def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
     with pytest.raises(SourceError, match="percent-encoding") as raised:

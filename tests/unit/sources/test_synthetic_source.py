@@ -18,7 +18,9 @@ def test_the_url_says_what_the_scene_is_like() -> None:
     assert SceneOptions.parse("synthetic:?size=320x200&fps=12.5&frames=7&seed=9&objects=5") == SceneOptions(
         width=320, height=200, fps=12.5, frames=7, seed=9, objects=5
     )
-    assert SceneOptions.parse("synthetic:") == SceneOptions(width=640, height=480, fps=30.0, frames=0, seed=1, objects=2)
+    assert SceneOptions.parse("synthetic:") == SceneOptions(
+        width=640, height=480, fps=30.0, frames=0, seed=1, objects=2
+    )
 
 
 @pytest.mark.parametrize(

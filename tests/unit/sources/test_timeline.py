@@ -64,7 +64,12 @@ def test_a_wrapped_timestamp_is_not_believed() -> None:
     assert timeline.at(40 * MS, 100 * S + 90 * MS) == 81 * MS
 
 
-@given(st.lists(st.tuples(st.one_of(st.none(), st.integers(-(10**15), 10**15)), st.integers(0, 10**11), st.booleans()), max_size=50))
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.none(), st.integers(-(10**15), 10**15)), st.integers(0, 10**11), st.booleans()),
+        max_size=50,
+    )
+)
 def test_a_live_streams_times_always_rise(events: list[tuple[int | None, int, bool]]) -> None:
     timeline = LiveTimeline()
     clock, last = 0, -1

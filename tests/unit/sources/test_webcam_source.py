@@ -29,7 +29,9 @@ class Devices:
         asked: What was asked for, as `device option=value ...`.
     """
 
-    def __init__(self, *refused: str, error: int = errno.EINVAL, size: str = "160x120", rate: str = "30", seconds: float = 60.0) -> None:
+    def __init__(
+        self, *refused: str, error: int = errno.EINVAL, size: str = "160x120", rate: str = "30", seconds: float = 60.0
+    ) -> None:
         self.refused = refused
         self.error = error
         self.size = size
@@ -38,7 +40,9 @@ class Devices:
         self.asked: list[str] = []
         self.formats: list[str] = []
 
-    def open(self, device: str, input_format: str, options: dict[str, str], timeout: tuple[float, float]) -> InputContainer:
+    def open(
+        self, device: str, input_format: str, options: dict[str, str], timeout: tuple[float, float]
+    ) -> InputContainer:
         assert timeout == (10.0, 3.0)
         request = " ".join([device, *(f"{name}={value}" for name, value in options.items())])
         self.asked.append(request)
@@ -50,7 +54,11 @@ class Devices:
 
 
 def open_camera(
-    devices: Devices, platform: str = "linux", url: str = "0", cameras: Callable[[], list[CameraDevice]] | None = None, **wanted: int
+    devices: Devices,
+    platform: str = "linux",
+    url: str = "0",
+    cameras: Callable[[], list[CameraDevice]] | None = None,
+    **wanted: int,
 ) -> WebcamSource:
     options = SourceOptions(url=url, width=wanted.get("width"), height=wanted.get("height"), fps=wanted.get("fps"))
     source = WebcamSource(options, platform, devices.open, cameras or (lambda: CAMERAS[platform]))

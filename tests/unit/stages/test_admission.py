@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import zmq
-from pipeline_runs import free_endpoint, until
+from support.pipeline_runs import free_endpoint, until
 from zmq.utils.monitor import recv_monitor_message
 
 from streamseg.client import Subscriber
 from streamseg.config import Config, CurveSettings, PublishSettings, SourceSettings
 from streamseg.errors import SettingsError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
 from streamseg.keys import admit_window, make_key_pair
-from streamseg.messages import Dropped, Ledger, Models, Result
+from streamseg.messages import Dropped, Models, Result, Timings
 from streamseg.stages.admission import Admission
 from streamseg.stages.broadcast import Broadcast
 from streamseg.wire.curve import read_client_keys, read_server_keys
@@ -40,7 +40,8 @@ def keys(tmp_path: Path) -> Path:
 
 def curve(keys: Path, *allow: str) -> CurveSettings:
     return CurveSettings(
-        secret_key_file=str(keys / "publisher.key"), allow=tuple(str(keys / f"{name}.pub") for name in allow or ("friend",))
+        secret_key_file=str(keys / "publisher.key"),
+        allow=tuple(str(keys / f"{name}.pub") for name in allow or ("friend",)),
     )
 
 
@@ -90,7 +91,7 @@ def publisher(settings: PublishSettings) -> Iterator[Publisher]:
 
 def result(seq: int) -> Result:
     return Result(
-        run_id="a", epoch=0, seq=seq, source="main", width=64, height=48, pts_ns=0, t_capture_unix_ns=0, ledger=Ledger(),
+        run_id="a", epoch=0, seq=seq, source="main", width=64, height=48, pts_ns=0, t_capture_unix_ns=0, timings=Timings(),
         dropped=Dropped(), models=Models(detector="motion", segmenter="nano"), boxes_seq=None, objects=(),
     )  # fmt: skip
 
@@ -126,7 +127,9 @@ def test_only_an_allowed_key_receives(
         caplog.at_level(logging.WARNING),
         publisher(PublishSettings(bind=endpoint, curve=curve(keys))) as made,
         Subscriber(endpoint, secret_key_file=own and keys / own, server_key_file=server and keys / server) as shut_out,
-        Subscriber(endpoint, timeout=PATIENCE, secret_key_file=keys / "friend.key", server_key_file=str(keys / "publisher.pub")) as friend,
+        Subscriber(
+            endpoint, timeout=PATIENCE, secret_key_file=keys / "friend.key", server_key_file=str(keys / "publisher.pub")
+        ) as friend,
     ):
         was_told = check_shut_out(shut_out, friend, made)
         assert was_told == told or told is None

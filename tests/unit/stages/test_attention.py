@@ -14,7 +14,13 @@ RING = RingName("ring", 0, 8, 640 * 360 * 3)
 
 def keyframe(t_ms: int, *numbers: int) -> Keyframe:
     frame = FrameDescriptor(
-        seq=t_ms, ring=RING, width=640, height=360, pts_ns=t_ms * MS, t_capture_ns=t_ms * MS, t_capture_unix_ns=t_ms * MS
+        seq=t_ms,
+        ring=RING,
+        width=640,
+        height=360,
+        pts_ns=t_ms * MS,
+        t_capture_ns=t_ms * MS,
+        t_capture_unix_ns=t_ms * MS,
     )
     return Keyframe(frame=frame, detections=tuple(detection(number) for number in numbers))
 

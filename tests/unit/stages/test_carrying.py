@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from moving_scenes import HEIGHT, WIDTH, Pose, Shown, detection, film, sprite
+from support.moving_scenes import HEIGHT, WIDTH, Pose, Shown, detection, film, sprite
 
 from streamseg.config import Config, check_config
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks, PackedObjectMask, pack_object_mask
@@ -32,13 +32,17 @@ def config(mode: str = "every-frame", interval: int = 5, **propagate: bool | flo
     return check_config(tree)
 
 
-def carrying(mode: str = "every-frame", interval: int = 5, segmenter: str = OTHER, **propagate: bool | float) -> CarriedMasks:
+def carrying(
+    mode: str = "every-frame", interval: int = 5, segmenter: str = OTHER, **propagate: bool | float
+) -> CarriedMasks:
     return CarriedMasks.of(config(mode, interval, **propagate), segmenter)
 
 
 def descriptor(seq: int) -> FrameDescriptor:
     moment = seq * FRAME_NS
-    return FrameDescriptor(seq=seq, ring=RING, width=WIDTH, height=HEIGHT, pts_ns=moment, t_capture_ns=moment, t_capture_unix_ns=moment)
+    return FrameDescriptor(
+        seq=seq, ring=RING, width=WIDTH, height=HEIGHT, pts_ns=moment, t_capture_ns=moment, t_capture_unix_ns=moment
+    )
 
 
 def found(shown: Shown, numbers: Sequence[int | None]) -> list[Detection]:
@@ -203,7 +207,9 @@ def test_where_detect_is_silent_objects_go_on_by_flow(shown: list[Shown]) -> Non
         ("live", 1, False, False),
     ],
 )
-def test_masks_are_carried_where_frames_lie_between(mode: str, interval: int, enabled: bool, expected: bool, shown: list[Shown]) -> None:
+def test_masks_are_carried_where_frames_lie_between(
+    mode: str, interval: int, enabled: bool, expected: bool, shown: list[Shown]
+) -> None:
     assert config(mode, interval, enabled=enabled).carries_masks == expected
     carried = carrying(mode, interval, enabled=enabled)
     answered = masks(0, shown[0])
@@ -212,8 +218,12 @@ def test_masks_are_carried_where_frames_lie_between(mode: str, interval: int, en
     assert methods(objects(carried, 1, shown, answered=answered)) == [PROPAGATED if expected else PENDING] * 2
 
 
-@pytest.mark.parametrize(("segmenter", "refine", "expected"), [("nano", True, PENDING), (OTHER, True, REFINED), (OTHER, False, PENDING)])
-def test_the_small_segmenter_has_a_say_beside_another_one(segmenter: str, refine: bool, expected: str, shown: list[Shown]) -> None:
+@pytest.mark.parametrize(
+    ("segmenter", "refine", "expected"), [("nano", True, PENDING), (OTHER, True, REFINED), (OTHER, False, PENDING)]
+)
+def test_the_small_segmenter_has_a_say_beside_another_one(
+    segmenter: str, refine: bool, expected: str, shown: list[Shown]
+) -> None:
     carried = carrying(segmenter=segmenter, refine=refine)
     for seq in range(3):  # one object a frame is asked about
         items = objects(carried, seq, shown)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from pipeline_runs import until
+from support.pipeline_runs import until
 
 from streamseg.errors import SourceError, StageError, StreamsegError
 from streamseg.messages import Frame
@@ -47,7 +47,9 @@ class Scene:
 class Reader:
     """An intake that runs, and what its bell has to say."""
 
-    def __init__(self, scene: Scene, start: int = 0, limit: int | None = None, *, live: bool = False, paced: bool = False) -> None:
+    def __init__(
+        self, scene: Scene, start: int = 0, limit: int | None = None, *, live: bool = False, paced: bool = False
+    ) -> None:
         self.intake = Intake(scene, start, limit, live=live, paced=paced)
         self.rung = threading.Semaphore(0)
         self.intake.start(self.rung.release)
@@ -84,7 +86,14 @@ def test_every_frame_in_order_and_then_the_reason() -> None:
 
 @pytest.mark.parametrize(
     ("start", "limit", "expected"),
-    [(4, None, [4, 5, 6, 7, 8, 9]), (0, 3, [0, 1, 2]), (4, 6, [4, 5]), (6, 6, []), (7, 6, []), (0, 99, list(range(10)))],
+    [
+        (4, None, [4, 5, 6, 7, 8, 9]),
+        (0, 3, [0, 1, 2]),
+        (4, 6, [4, 5]),
+        (6, 6, []),
+        (7, 6, []),
+        (0, 99, list(range(10))),
+    ],
 )
 def test_the_limit_counts_from_the_sources_beginning(start: int, limit: int | None, expected: list[int]) -> None:
     scene = Scene(10)

@@ -233,7 +233,10 @@ def test_every_live_frame_is_shown_once_with_answers_that_were_there(film: Film,
     shown: list[JoinedFrame] = []
     late: list[Said] = []
     for seq, frame in enumerate(film.frames):
-        late += [film.boxes[seq], *(answer for answer in film.masks if answer.seq == seq)]  # in their order, but any time later
+        late += [
+            film.boxes[seq],
+            *(answer for answer in film.masks if answer.seq == seq),
+        ]  # in their order, but any time later
         arrived = data.draw(st.integers(0, len(late)))
         pending, late = [frame, *late[:arrived]], late[arrived:]
         for message in pending:
@@ -241,7 +244,10 @@ def test_every_live_frame_is_shown_once_with_answers_that_were_there(film: Film,
     join.flush()
     shown += take_all(join)
     assert seqs(shown) == list(range(len(film.frames)))
-    assert all(item.boxes is None or (item.boxes in film.boxes and item.boxes.seq <= item.frame.descriptor.seq) for item in shown)
+    assert all(
+        item.boxes is None or (item.boxes in film.boxes and item.boxes.seq <= item.frame.descriptor.seq)
+        for item in shown
+    )
     assert all(item.masks is None or item.masks in film.masks for item in shown)
 
 

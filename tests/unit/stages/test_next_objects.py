@@ -12,14 +12,18 @@ HERE: Box = (100.0, 100.0, 200.0, 200.0)
 
 
 def detection(number: int | None, left: float = 100.0) -> Detection:
-    return Detection(xyxy=(left, 100.0, left + 100, 200.0), confidence=0.9, class_id=0, class_name="cup", tracker_id=number)
+    return Detection(
+        xyxy=(left, 100.0, left + 100, 200.0), confidence=0.9, class_id=0, class_name="cup", tracker_id=number
+    )
 
 
 def answered(certain: float = 0.9, box: Box = HERE, t_ns: int = 0) -> Answered:
     return Answered(box, t_ns, certain)
 
 
-def choose(detections: list[Detection], known: dict[int, Answered], now_ns: int = SECOND, *, still: bool = True) -> list[int]:
+def choose(
+    detections: list[Detection], known: dict[int, Answered], now_ns: int = SECOND, *, still: bool = True
+) -> list[int]:
     return next_objects(detections, known, now_ns=now_ns, reconfirm_ns=2 * SECOND, still=still)
 
 

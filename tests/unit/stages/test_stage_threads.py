@@ -40,7 +40,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="niceness and se
 
 @pytest.mark.skipif(available_cores() < 2, reason="needs two cores, as OpenBLAS takes no more threads than cores")
 @pytest.mark.parametrize("threads", [1, 2])
-def test_opencv_blas_and_pytorch_have_the_threads_of_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+def test_opencv_blas_and_pytorch_have_the_threads_of_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, str(3 - threads))
     assert told(tmp_path, monkeypatch, threads).startswith(f"{threads} {threads} {{{threads}}}; ")
@@ -49,7 +51,9 @@ def test_opencv_blas_and_pytorch_have_the_threads_of_the_budget(tmp_path: Path, 
 def test_niceness_counts_between_stages_as_they_share_a_session_and_keys_pressed_reach_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert told(tmp_path, monkeypatch, 1).endswith(f"; nice {os.nice(0) + 4}, session {os.getsid(0)}, keys of its own: True")
+    assert told(tmp_path, monkeypatch, 1).endswith(
+        f"; nice {os.nice(0) + 4}, session {os.getsid(0)}, keys of its own: True"
+    )
 
 
 def told(folder: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> str:

@@ -24,7 +24,9 @@ def numbers(detections: Sequence[Detection]) -> list[int | None]:
 @st.composite
 def scenes(draw: st.DrawFn) -> list[list[Detection]]:
     """Frames with objects that move, jump, hide and change their confidence."""
-    objects = draw(st.lists(st.tuples(st.floats(0, 500), st.floats(-12, 12), st.integers(0, 2)), min_size=1, max_size=4))
+    objects = draw(
+        st.lists(st.tuples(st.floats(0, 500), st.floats(-12, 12), st.integers(0, 2)), min_size=1, max_size=4)
+    )
     frames = []
     for number in range(draw(st.integers(4, 12))):
         seen = draw(st.lists(st.booleans(), min_size=len(objects), max_size=len(objects)))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drawn_photographs import ellipse_bits
 from numpy.typing import NDArray
+from support.drawn_photographs import ellipse_bits
 
 from streamseg.models.nano import SIDE
 from streamseg.train.priors import stale
@@ -17,7 +17,10 @@ def masks() -> list[Plane]:
     round_one = ellipse_bits(SIDE, SIDE, (48, 48), (34, 30))
     long_one = ellipse_bits(SIDE, SIDE, (50, 46), (15, 33))
     with_a_hole = round_one & ~ellipse_bits(SIDE, SIDE, (52, 50), (12, 10))
-    return [np.asarray(cv2.GaussianBlur(bits.astype(np.float32), (3, 3), 0), np.float32) for bits in (round_one, long_one, with_a_hole)]
+    return [
+        np.asarray(cv2.GaussianBlur(bits.astype(np.float32), (3, 3), 0), np.float32)
+        for bits in (round_one, long_one, with_a_hole)
+    ]
 
 
 def ious(mask: Plane, count: int) -> NDArray[np.float64]:

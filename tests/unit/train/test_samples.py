@@ -8,8 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn_photographs import HEIGHT, WIDTH, ellipse_bits, mask_of, paint, rectangle_bits, texture, write_photographs
 from numpy.typing import NDArray
+from support.drawn_photographs import (
+    HEIGHT,
+    WIDTH,
+    ellipse_bits,
+    mask_of,
+    paint,
+    rectangle_bits,
+    texture,
+    write_photographs,
+)
 
 from streamseg.errors import DataError, SourceError
 from streamseg.messages import Image
@@ -49,7 +58,9 @@ def test_every_object_counts(drawn_set: list[Photograph]) -> None:
     assert len(Samples(drawn_set, seed=0)) == 8
 
 
-def test_the_same_seed_and_number_give_the_same_sample_in_any_order(drawn_set: list[Photograph], drawn: list[Sample]) -> None:
+def test_the_same_seed_and_number_give_the_same_sample_in_any_order(
+    drawn_set: list[Photograph], drawn: list[Sample]
+) -> None:
     again = Samples(drawn_set, seed=1)
     for number in (41, 3, 0, 17):
         assert equal(again.draw(number), drawn[number])
@@ -143,7 +154,9 @@ def test_every_object_is_shown_small_ones_less_often(tmp_path: Path) -> None:
     assert cv2.imwrite(str(path), image)
     samples = Samples([Photograph(path, 300, 300, tuple(map(mask_of, objects.values())))], seed=0)
     middle = slice(SIDE // 2 - 4, SIDE // 2 + 4)
-    shown = Counter(round(float(np.median(samples.draw(number).picture[:, middle, middle])) * 128 + 127) for number in range(200))
+    shown = Counter(
+        round(float(np.median(samples.draw(number).picture[:, middle, middle])) * 128 + 127) for number in range(200)
+    )
     assert set(objects) <= set(shown)
     assert shown[220] < min(shown[70], shown[120], shown[170])
 
@@ -167,7 +180,9 @@ def test_a_picture_that_cannot_be_read_or_has_another_size_is_named(tmp_path: Pa
     for height, width in ((80, 100), (100, 120), (200, 200)):
         other = tmp_path / "other.png"
         assert cv2.imwrite(str(other), np.zeros((height, width, 3), np.uint8))
-        with pytest.raises(DataError, match=rf"other\.png has {width}x{height} pixels, but its outlines were drawn on 100x100"):
+        with pytest.raises(
+            DataError, match=rf"other\.png has {width}x{height} pixels, but its outlines were drawn on 100x100"
+        ):
             Samples([Photograph(other, 100, 100, (mask,))], seed=0).draw(0)
 
 
@@ -175,7 +190,9 @@ def test_another_process_draws_the_same_samples(tmp_path: Path) -> None:
     image = texture(HEIGHT, WIDTH, np.random.default_rng(0))
     path = tmp_path / "one.png"
     assert cv2.imwrite(str(path), image)
-    samples = Samples([Photograph(path, WIDTH, HEIGHT, (mask_of(ellipse_bits(HEIGHT, WIDTH, (80, 60), (30, 20))),))], seed=3)
+    samples = Samples(
+        [Photograph(path, WIDTH, HEIGHT, (mask_of(ellipse_bits(HEIGHT, WIDTH, (80, 60), (30, 20))),))], seed=3
+    )
     there = pickle.loads(pickle.dumps(samples))
     for number in range(5):
         here, drawn = samples.draw(number), there.draw(number)

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from drawn_photographs import photograph, write_photographs
 from onnx import TensorProto, helper
+from support.drawn_photographs import photograph, write_photographs
 from torch import nn
 from torch.nn import functional
 from typer.testing import CliRunner
@@ -60,7 +60,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options_for(data: Path, output: Path) -> TrainingOptions:
     passes = STEPS * BATCH / OBJECTS
-    return TrainingOptions(data=data, images=data.parent / "images", output=output, passes=passes, device="cpu", workers=0)
+    return TrainingOptions(
+        data=data, images=data.parent / "images", output=output, passes=passes, device="cpu", workers=0
+    )
 
 
 @pytest.fixture
@@ -91,7 +93,9 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     progress: list[tuple[int, int]] = []
     lines: list[str] = []
-    training = train_nano(options_for(data, folder / "mine.onnx"), lambda done, total: progress.append((done, total)), lines.append)
+    training = train_nano(
+        options_for(data, folder / "mine.onnx"), lambda done, total: progress.append((done, total)), lines.append
+    )
     return Trained(folder, training, progress, lines)
 
 
@@ -108,9 +112,13 @@ def interrupted(options: TrainingOptions, after: int, error: type[BaseException]
     return options.output.with_name("mine.onnx.checkpoint")
 
 
-def test_the_file_is_a_network_that_saw_what_was_trained_on_and_not_what_was_held_out(data: Path, trained: Trained) -> None:
+def test_the_file_is_a_network_that_saw_what_was_trained_on_and_not_what_was_held_out(
+    data: Path, trained: Trained
+) -> None:
     network = OnnxNetwork(trained.file, threads=1)
-    seen = [network.trained_on.saw((data.parent / "images" / f"{number}.png").read_bytes()) for number in range(PHOTOGRAPHS)]
+    seen = [
+        network.trained_on.saw((data.parent / "images" / f"{number}.png").read_bytes()) for number in range(PHOTOGRAPHS)
+    ]
     assert seen == [True, True, True, True, False, True]
     assert trained.file.stat().st_size <= 6_000_000
 
@@ -178,7 +186,9 @@ def test_samples_that_another_process_prepares_make_the_same_file(options: Train
     assert options.output.read_bytes() == trained.file.read_bytes()
 
 
-def test_a_checkpoint_of_other_settings_is_not_gone_on_from(options: TrainingOptions, trained: Trained, tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
+    options: TrainingOptions, trained: Trained, tmp_path: Path
+) -> None:
     checkpoint = interrupted(options, 1)
     content = checkpoint.read_bytes()
     longer = tmp_path / "longer.json"
@@ -197,7 +207,9 @@ def test_a_damaged_checkpoint_is_named(options: TrainingOptions, damage: Callabl
     checkpoint = interrupted(options, 1)
     damaged = damage(checkpoint.read_bytes())
     checkpoint.write_bytes(damaged)
-    with pytest.raises(UsageError, match=r"mine\.onnx\.checkpoint cannot be read as a training that was stopped") as caught:
+    with pytest.raises(
+        UsageError, match=r"mine\.onnx\.checkpoint cannot be read as a training that was stopped"
+    ) as caught:
         train_nano(options, ignore, lambda line: None)
     assert "\n" not in str(caught.value)
     assert checkpoint.read_bytes() == damaged
@@ -234,7 +246,10 @@ def test_the_device_must_exist(options: TrainingOptions) -> None:
 
 
 def test_a_file_to_start_from_must_be_there_and_be_nanos(options: TrainingOptions, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"gone\.onnx: No such file or directory; expected a file that `streamseg train nano` wrote"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"gone\.onnx: No such file or directory; expected a file that `streamseg train nano` wrote",
+    ):
         train_nano(replace(options, start=str(tmp_path / "gone.onnx")), ignore, lambda line: None)
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
     graph = helper.make_graph(
@@ -248,7 +263,9 @@ def test_a_file_to_start_from_must_be_there_and_be_nanos(options: TrainingOption
 
 def test_fewer_than_five_photographs_are_all_trained_on(options: TrainingOptions, tmp_path: Path) -> None:
     data = write_photographs(tmp_path / "one", 1)
-    training = train_nano(replace(options, data=data, images=data.parent / "images", passes=0.01), ignore, lambda line: None)
+    training = train_nano(
+        replace(options, data=data, images=data.parent / "images", passes=0.01), ignore, lambda line: None
+    )
     assert (training.objects, training.held_out) == (2, 0)
     assert math.isnan(training.iou) and math.isnan(training.iou_jittered)
     assert OnnxNetwork(options.output, threads=1).trained_on.saw((data.parent / "images" / "0.png").read_bytes())
@@ -352,7 +369,9 @@ def test_from_imagenet_the_hints_count_for_nothing_at_first() -> None:
     with torch.no_grad():
         features = network.eval().encoder(pictures, coarse)
         without = network.encoder(pictures, torch.zeros_like(coarse))
-    assert [tuple(feature.shape[2:]) for feature in features] == [(SIDE // stride, SIDE // stride) for stride in (2, 4, 8, 16, 16, 32)]
+    assert [tuple(feature.shape[2:]) for feature in features] == [
+        (SIDE // stride, SIDE // stride) for stride in (2, 4, 8, 16, 16, 32)
+    ]
     assert all(torch.equal(one, other) for one, other in zip(features, without, strict=True))
     assert all(feature.isfinite().all() and feature.abs().max() < 100 for feature in features)
 
@@ -364,7 +383,9 @@ def test_what_does_not_learn_is_what_imagenet_made_of_it(options: TrainingOption
     network, untrained = read_network(output.read_bytes(), "the file"), NanoNetwork()
     load_imagenet(untrained)
     fixed = [name for name, parameter in untrained.named_parameters() if not parameter.requires_grad]
-    assert any(name.startswith("encoder.stages.1.") for name in fixed) and not any(name.startswith("encoder.stages.2.") for name in fixed)
+    assert any(name.startswith("encoder.stages.1.") for name in fixed) and not any(
+        name.startswith("encoder.stages.2.") for name in fixed
+    )
     for (name, parameter), before in zip(network.named_parameters(), untrained.parameters(), strict=True):
         # Half precision is what the file has; large biases move by less than that.
         if name in fixed or name.endswith(".weight"):
@@ -388,7 +409,9 @@ def test_the_loss_is_least_for_the_target_itself() -> None:
     target = torch.zeros(2, SIDE, SIDE)
     target[:, 20:60, 30:70] = 1
     quality = torch.full((2,), 9.0)
-    right, less, wrong = (float(loss(logits, quality, target)) for logits in (20 * target - 10, 4 * target - 2, 10 - 20 * target))
+    right, less, wrong = (
+        float(loss(logits, quality, target)) for logits in (20 * target - 10, 4 * target - 2, 10 - 20 * target)
+    )
     assert 0 <= right < 0.01 < less < wrong
     assert float(loss(20 * target - 10, -quality, target)) > right + 0.5
 
@@ -433,7 +456,10 @@ def test_what_fails_leaves_no_file_that_looks_finished(options: TrainingOptions,
 
 
 def test_what_the_network_had_seen_before_is_not_forgotten(trained: Trained) -> None:
-    before, after = OnnxNetwork(threads=1).trained_on.fingerprints, OnnxNetwork(trained.file, threads=1).trained_on.fingerprints
+    before, after = (
+        OnnxNetwork(threads=1).trained_on.fingerprints,
+        OnnxNetwork(trained.file, threads=1).trained_on.fingerprints,
+    )
     assert before < after
 
 
@@ -519,7 +545,9 @@ def test_a_disk_that_is_full_is_named(options: TrainingOptions, monkeypatch: pyt
 
     monkeypatch.setattr(nano, "_STEPS_BETWEEN_CHECKPOINTS", 5)
     monkeypatch.setattr(files, "write_atomically", full)
-    with pytest.raises(UsageError, match=rf"{re.escape(written)} cannot be written: No space left on device; make room"):
+    with pytest.raises(
+        UsageError, match=rf"{re.escape(written)} cannot be written: No space left on device; make room"
+    ):
         train_nano(options, ignore, lambda line: None)
     assert not options.output.exists()
 

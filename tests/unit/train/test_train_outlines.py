@@ -7,7 +7,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from drawn_photographs import ellipse_bits, mask_of, photograph, rectangle_bits, write_photographs
+from support.drawn_photographs import ellipse_bits, mask_of, photograph, rectangle_bits, write_photographs
 
 from streamseg.errors import DataError
 from streamseg.masks import Bits, Mask
@@ -111,7 +111,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"{}", b'{"images": []}', b'{"images": [{"id": "a"}], "annotations": []}', b"\xff\xd8"]
+    "content",
+    [b"", b"{", b"[]", b"{}", b'{"images": []}', b'{"images": [{"id": "a"}], "annotations": []}', b"\xff\xd8"],
 )
 def test_a_file_that_is_not_coco_is_named_in_one_line(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "other.json"
@@ -122,7 +123,8 @@ def test_a_file_that_is_not_coco_is_named_in_one_line(tmp_path: Path, content: b
 
 
 @pytest.mark.parametrize(
-    "segmentation", [None, 5, "outline", {}, {"size": [HEIGHT, WIDTH]}, {"counts": "abc"}, [5, 6, 7, 8], [[1, "a", 3, 4, 5, 6]]]
+    "segmentation",
+    [None, 5, "outline", {}, {"size": [HEIGHT, WIDTH]}, {"counts": "abc"}, [5, 6, 7, 8], [[1, "a", 3, 4, 5, 6]]],
 )
 def test_an_outline_that_is_neither_polygons_nor_run_lengths_is_named(tmp_path: Path, segmentation: Any) -> None:
     with pytest.raises(DataError, match=r"coco\.json: an outline of 1\.png is neither polygons nor run lengths"):
@@ -144,7 +146,9 @@ def test_drawn_photographs_come_back_to_the_pixel(tmp_path: Path) -> None:
             assert mask.iou(true) == 1
 
 
-@pytest.mark.parametrize(("count", "expected"), [(0, []), (1, []), (4, []), (5, [4]), (6, [4]), (10, [4, 9]), (23, [4, 9, 14, 19])])
+@pytest.mark.parametrize(
+    ("count", "expected"), [(0, []), (1, []), (4, []), (5, [4]), (6, [4]), (10, [4, 9]), (23, [4, 9, 14, 19])]
+)
 def test_every_fifth_photograph_is_held_out(count: int, expected: list[int]) -> None:
     photographs = [Photograph(Path(f"{number}.png"), 40, 30, ()) for number in range(count)]
     seen, held_out = hold_out(photographs)

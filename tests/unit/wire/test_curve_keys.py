@@ -77,7 +77,9 @@ def test_a_pair_that_cannot_be_written_is_refused(tmp_path: Path, stem: str, mon
 def test_a_file_may_hold_many_keys_with_remarks(tmp_path: Path) -> None:
     pairs = [zmq.curve_keypair() for _ in range(3)]
     path = tmp_path / "viewers"
-    path.write_bytes(b"\r\n".join([pairs[0][0], b"", pairs[1][0] + b"  of the kitchen", pairs[2][0] + b"\tpublic key", b""]))
+    path.write_bytes(
+        b"\r\n".join([pairs[0][0], b"", pairs[1][0] + b"  of the kitchen", pairs[2][0] + b"\tpublic key", b""])
+    )
     assert allowed(path) == {public for public, _ in pairs}
     more = tmp_path / "more"
     more.write_bytes(pairs[0][1])
@@ -117,7 +119,11 @@ def test_a_secret_key_is_one_and_is_not_repeated_in_a_message(tmp_path: Path) ->
     public, secret = zmq.curve_keypair()
     _, public_file = write_key_pair(tmp_path / "pair", public, secret)
     path = tmp_path / "secret"
-    for content, complaint in ((secret + b"\n" + secret, "holds 2 keys"), (secret[:-1], "is not a key"), (secret + b"'", "is not a key")):
+    for content, complaint in (
+        (secret + b"\n" + secret, "holds 2 keys"),
+        (secret[:-1], "is not a key"),
+        (secret + b"'", "is not a key"),
+    ):
         path.write_bytes(content)
         with pytest.raises(SettingsError, match=rf"^publish\.curve\.secret_key_file: .*{complaint}") as caught:
             read_server_keys(str(path), [str(public_file)])

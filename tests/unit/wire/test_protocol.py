@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 
 from streamseg.errors import MessageError, UsageError
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, End, Heartbeat, Ledger, Models, Result, SourceState, TrackedObject
+from streamseg.messages import Detection, Dropped, End, Heartbeat, Models, Result, SourceState, Timings, TrackedObject
 from streamseg.wire.limits import HEADER_BYTES, INT64, OBJECTS, PART_BYTES
 from streamseg.wire.protocol import (
     Decoded,
@@ -77,7 +77,9 @@ results = st.builds(
     height=st.just(HEIGHT),
     pts_ns=st.integers(-INT64, INT64),
     t_capture_unix_ns=int64,
-    ledger=st.builds(Ledger, received=milliseconds, detected=milliseconds, encoded=milliseconds, rendered=milliseconds),
+    timings=st.builds(
+        Timings, received=milliseconds, detected=milliseconds, encoded=milliseconds, rendered=milliseconds
+    ),
     dropped=st.builds(Dropped, detect_replaced=st.integers(0, 2**50), masks_limited=st.integers(0, 9)),
     models=st.builds(Models, detector=texts, segmenter=texts, notice=st.none() | texts),
     boxes_seq=st.none() | int64,
@@ -107,7 +109,7 @@ def plain(**changes: Any) -> Result:
         "height": HEIGHT,
         "pts_ns": 0,
         "t_capture_unix_ns": 0,
-        "ledger": Ledger(),
+        "timings": Timings(),
         "dropped": Dropped(),
         "models": Models(detector="d", segmenter="s"),
         "boxes_seq": None,
@@ -137,7 +139,9 @@ def test_news_are_read_as_they_were_sent(message: SourceState | Heartbeat | End)
 
 
 def test_parts_may_be_memoryviews() -> None:
-    parts = encode_result(plain(objects=(thing(mask=Mask(0, 0, np.ones((3, 3), dtype=np.bool_))),), jpeg=b"jpeg"), "clean").parts
+    parts = encode_result(
+        plain(objects=(thing(mask=Mask(0, 0, np.ones((3, 3), dtype=np.bool_))),), jpeg=b"jpeg"), "clean"
+    ).parts
     assert describe(decode([memoryview(part) for part in parts])) == describe(decode(parts))
 
 
@@ -257,7 +261,9 @@ def test_beyond_the_number_of_objects_the_least_confident_go_and_the_order_stays
 def test_beyond_the_raw_limit_the_least_confident_lose_their_masks() -> None:
     full = Mask(0, 0, np.ones((8192, 8192), dtype=np.bool_))
     scores = [0.1 * ((7 * index) % 10) for index in range(10)]
-    encoded = encode_result(plain(width=8192, height=8192, objects=tuple(thing(score, full) for score in scores)), "masks")
+    encoded = encode_result(
+        plain(width=8192, height=8192, objects=tuple(thing(score, full) for score in scores)), "masks"
+    )
     entries = json.loads(encoded.parts[1])["objects"]
     assert len(entries) == 10
     assert {entry["confidence"] for entry in entries if entry["mask"] is None} == set(sorted(scores)[:2])
@@ -272,15 +278,17 @@ def test_names_too_long_for_a_header_cost_the_least_confident_objects() -> None:
     assert [item.detection.confidence for item in kept] == [index / 100 for index in range(8, 16)]
 
 
-def test_a_header_has_room_for_what_the_ledger_says_later() -> None:
+def test_a_header_has_room_for_what_the_timings_says_later() -> None:
     def encoded(spare: int) -> Encoded:
-        return encode_result(plain(objects=(thing(class_name="x" * (HEADER_BYTES - 1000)), thing(class_name="x" * spare))), "masks")
+        return encode_result(
+            plain(objects=(thing(class_name="x" * (HEADER_BYTES - 1000)), thing(class_name="x" * spare))), "masks"
+        )
 
     spare = next(length for length in range(1000, 0, -1) if len(json.loads(encoded(length).parts[1])["objects"]) == 2)
     full = encoded(spare)
-    later = msgspec.structs.replace(plain().ledger, rendered=1 / 3, published=1 / 3)
+    later = msgspec.structs.replace(plain().timings, rendered=1 / 3, published=1 / 3)
     assert len(full.parts[1]) + 100 > HEADER_BYTES, "no more would have been taken in"
-    assert decoded_result(full.stamped(later).parts).ledger == later
+    assert decoded_result(full.stamped(later).parts).timings == later
 
 
 def decoded_result(parts: list[bytes]) -> Result:
@@ -322,11 +330,11 @@ def test_what_cannot_be_sent_is_an_error(bad: Result) -> None:
 
 def test_numbers_that_are_not_finite_are_sent_as_absent() -> None:
     parts = encode_result(
-        plain(ledger=Ledger(received=math.nan), objects=(thing(predicted_iou=math.nan, stability=math.inf),)), "masks"
+        plain(timings=Timings(received=math.nan), objects=(thing(predicted_iou=math.nan, stability=math.inf),)), "masks"
     ).parts
     assert b"NaN" not in parts[1]
     result = decoded_result(parts)
-    assert result.ledger.received is None
+    assert result.timings.received is None
     assert (result.objects[0].predicted_iou, result.objects[0].stability) == (None, None)
 
 
@@ -338,7 +346,9 @@ def test_a_file_name_that_is_not_unicode_can_be_announced() -> None:
 
 
 def test_64_bit_numbers_are_decimal_strings() -> None:
-    header = json.loads(encode_result(plain(seq=INT64, boxes_seq=INT64, objects=(thing(origin_seq=INT64),)), "masks").parts[1])
+    header = json.loads(
+        encode_result(plain(seq=INT64, boxes_seq=INT64, objects=(thing(origin_seq=INT64),)), "masks").parts[1]
+    )
     assert header["seq"] == header["boxes_seq"] == header["objects"][0]["origin_seq"] == "9223372036854775807"
     assert [header[key] for key in ("epoch", "pts_ns", "t_capture_unix_ns")] == ["1", "0", "0"]
 

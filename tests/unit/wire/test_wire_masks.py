@@ -118,7 +118,8 @@ def test_a_bomb_is_not_inflated_beyond_what_its_mask_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [zlib.compress(bytes(2)) + b"x", zlib.compress(bytes(2))[:-1], zlib.compress(bytes(1)), zlib.compress(bytes(3))]
+    "piece",
+    [zlib.compress(bytes(2)) + b"x", zlib.compress(bytes(2))[:-1], zlib.compress(bytes(1)), zlib.compress(bytes(3))],
 )
 def test_a_stream_ends_exactly_with_its_bits(piece: bytes) -> None:
     with pytest.raises(MessageError):

@@ -52,13 +52,18 @@ class Shown:
 
 
 def film(
-    frames: int, sprites: list[Sprite], pose: Callable[[int, int], Pose | None], shift: Callable[[int], int] = lambda _: 0
+    frames: int,
+    sprites: list[Sprite],
+    pose: Callable[[int, int], Pose | None],
+    shift: Callable[[int], int] = lambda _: 0,
 ) -> list[Shown]:
     """Frames in which sprite `i` has `pose(i, frame)`; later sprites hide earlier ones; the background moves by `shift(frame)`."""
     return [_frame(place, sprites, pose, shift) for place in range(frames)]
 
 
-def _frame(place: int, sprites: list[Sprite], pose: Callable[[int, int], Pose | None], shift: Callable[[int], int]) -> Shown:
+def _frame(
+    place: int, sprites: list[Sprite], pose: Callable[[int, int], Pose | None], shift: Callable[[int], int]
+) -> Shown:
     image = np.roll(background(), shift(place), axis=1)
     owner = np.full((HEIGHT, WIDTH), -1)
     for index, one in enumerate(sprites):
@@ -72,7 +77,10 @@ def _frame(place: int, sprites: list[Sprite], pose: Callable[[int, int], Pose | 
         image[inside] = cv2.warpAffine(one.picture, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)[inside]
         owner[inside] = index
     noise = np.random.default_rng(place).normal(0, 3, image.shape)
-    return Shown(np.clip(image + noise, 0, 255).astype(np.uint8), tuple(Mask.crop(owner == index) for index in range(len(sprites))))
+    return Shown(
+        np.clip(image + noise, 0, 255).astype(np.uint8),
+        tuple(Mask.crop(owner == index) for index in range(len(sprites))),
+    )
 
 
 def detection(mask: Mask, number: int | None, box: tuple[float, float, float, float] | None = None) -> Detection:

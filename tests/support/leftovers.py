@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pipeline_runs import Run
 
 from streamseg.ipc.ring import segment_directory
+from support.pipeline_runs import Run
 
 _SETTLE_S = 2.0
 

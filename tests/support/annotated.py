@@ -36,7 +36,9 @@ def settings_of(data_format: str, *, conf: float = 0.25, source: str = "pictures
 
 def detection(number: int) -> Detection:
     """An object of that class; its box does not matter."""
-    return Detection(xyxy=(0.0, 0.0, 9.0, 9.0), confidence=1 - 0.1 * number, class_id=number, class_name=CLASSES[number])
+    return Detection(
+        xyxy=(0.0, 0.0, 9.0, 9.0), confidence=1 - 0.1 * number, class_id=number, class_name=CLASSES[number]
+    )
 
 
 def disc(number: int, height: int, width: int) -> Mask:
@@ -60,7 +62,9 @@ class DatasetReader:
     def __init__(self, directory: Path, data_format: str) -> None:
         images = str(directory / "images")
         if data_format == "yolo":
-            self._dataset = sv.DetectionDataset.from_yolo(images, str(directory / "labels"), str(directory / "data.yaml"))
+            self._dataset = sv.DetectionDataset.from_yolo(
+                images, str(directory / "labels"), str(directory / "data.yaml")
+            )
         elif data_format == "coco":
             self._dataset = sv.DetectionDataset.from_coco(images, str(directory / "annotations.json"), force_masks=True)
         else:
@@ -83,4 +87,7 @@ class DatasetReader:
         if len(found) == 0:
             return []
         assert found.mask is not None and found.class_id is not None
-        return [(self.classes[number], np.asarray(bits, np.bool_)) for number, bits in zip(found.class_id, found.mask, strict=True)]
+        return [
+            (self.classes[number], np.asarray(bits, np.bool_))
+            for number, bits in zip(found.class_id, found.mask, strict=True)
+        ]

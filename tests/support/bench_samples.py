@@ -27,7 +27,9 @@ def sample_figures() -> ModelsFigures:
     """All of them, but for the detector's."""
     encoder = EncoderMs(original=1500.0, ours=375.0, ours_rect=300.0)
     decoder = DecoderRows(
-        one=DecoderMs(original=80.0, ours=8.0), five=DecoderMs(original=400.0, ours=40.0), twenty=DecoderMs(original=2700.0, ours=160.0)
+        one=DecoderMs(original=80.0, ours=8.0),
+        five=DecoderMs(original=400.0, ours=40.0),
+        twenty=DecoderMs(original=2700.0, ours=160.0),
     )
     frame = FrameMs(original=2000.0, ultralytics=3600.0, ours=400.0)
     alike = Agreement(mean=0.995, min=0.98, predicted_iou=0.001)
@@ -59,12 +61,18 @@ def sample_figures() -> ModelsFigures:
             speedup=speedups(encoder, decoder, frame),
             slowdown=Slowdowns(encoder=1.0, encoder_rect=1.0, decoder_20=1.0, frame=1.0),
         ),
-        segmenter=SegmenterFigures(load_ms=1500.0, first_result_ms=450.0, rss_mb=600.0, original_rss_mb=1100.0, export_s=20.0),
+        segmenter=SegmenterFigures(
+            load_ms=1500.0, first_result_ms=450.0, rss_mb=600.0, original_rss_mb=1100.0, export_s=20.0
+        ),
         detector=None,
         compared=(
             ComparedFigures(model="fastsam-s", frame_ms=900.0, rounds=2),
             ComparedFigures(model="sam-vit-h", skipped="needs 9 GB of memory, and 4.0 GB are free"),
         ),
-        parameters=(ParameterFigures(model="mobilesam", image_encoder=1, prompt_encoder=2, mask_decoder=3, total=6, published=None),),
+        parameters=(
+            ParameterFigures(
+                model="mobilesam", image_encoder=1, prompt_encoder=2, mask_decoder=3, total=6, published=None
+            ),
+        ),
         missing=(),
     )

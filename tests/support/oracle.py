@@ -84,7 +84,9 @@ class OracleMasks:
 def clouds(height: int, width: int, seed: int) -> Image:
     """A picture to ask about: coloured clouds with fine noise, so that a wrong resize or a swapped channel shows."""
     random = np.random.default_rng(seed)
-    smooth = cv2.resize(random.uniform(0, 255, (6, 6, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(
+        random.uniform(0, 255, (6, 6, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
     return np.clip(smooth + random.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
 
 
@@ -111,7 +113,9 @@ def rescore(checkpoint: Path, added: tuple[float, float, float, float]) -> None:
     torch.save(state, checkpoint)
 
 
-def oracle_predict(checkpoint: Path, cases: Sequence[tuple[Image, Sequence[OraclePrompt]]], model: str = "vit_t") -> list[OracleAnswer]:
+def oracle_predict(
+    checkpoint: Path, cases: Sequence[tuple[Image, Sequence[OraclePrompt]]], model: str = "vit_t"
+) -> list[OracleAnswer]:
     """Ask an original (`vit_t`, MobileSAM, or `vit_b`, SAM) about BGR pictures, each with its prompts, one prompt at a time."""
     given: dict[str, NDArray[np.generic]] = {}
     for i, (image, prompts) in enumerate(cases):
@@ -122,13 +126,18 @@ def oracle_predict(checkpoint: Path, cases: Sequence[tuple[Image, Sequence[Oracl
     return [
         OracleAnswer(
             said[f"{i}.features"],
-            [OraclePrediction(*(said[f"{i}.{j}.{name}"] for name in ("logits", "iou", "low_res"))) for j in range(len(prompts))],
+            [
+                OraclePrediction(*(said[f"{i}.{j}.{name}"] for name in ("logits", "iou", "low_res")))
+                for j in range(len(prompts))
+            ],
         )
         for i, (_, prompts) in enumerate(cases)
     ]
 
 
-def oracle_generate(checkpoint: Path, cases: Sequence[tuple[Image, AutomaticOptions]], model: str = "vit_t") -> list[OracleMasks]:
+def oracle_generate(
+    checkpoint: Path, cases: Sequence[tuple[Image, AutomaticOptions]], model: str = "vit_t"
+) -> list[OracleMasks]:
     """Let an original find everything in BGR pictures, each with its settings."""
     given: dict[str, NDArray[np.generic]] = {}
     for i, (image, options) in enumerate(cases):
@@ -139,7 +148,10 @@ def oracle_generate(checkpoint: Path, cases: Sequence[tuple[Image, AutomaticOpti
             given[f"{i}.option.points_per_side"] = np.array(options.points_per_side)
         given |= {f"{i}.point_grids.{layer}": grid for layer, grid in enumerate(options.point_grids or ())}
     said = _ask("generate", model, checkpoint, given)
-    return [OracleMasks(**{field.name: said[f"{i}.{field.name}"] for field in fields(OracleMasks)}) for i in range(len(cases))]
+    return [
+        OracleMasks(**{field.name: said[f"{i}.{field.name}"] for field in fields(OracleMasks)})
+        for i in range(len(cases))
+    ]
 
 
 def _arguments(prompt: OraclePrompt) -> dict[str, NDArray[np.generic]]:
@@ -153,7 +165,9 @@ def _arguments(prompt: OraclePrompt) -> dict[str, NDArray[np.generic]]:
     return arguments
 
 
-def _ask(command: str, model: str, checkpoint: Path, given: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[Any]]:
+def _ask(
+    command: str, model: str, checkpoint: Path, given: Mapping[str, NDArray[np.generic]]
+) -> dict[str, NDArray[Any]]:
     """Give an original's process arrays by name, and have its answers by name."""
     with tempfile.TemporaryDirectory() as directory:
         source, output = Path(directory, "given.npz"), Path(directory, "answers.npz")
@@ -165,7 +179,9 @@ def _ask(command: str, model: str, checkpoint: Path, given: Mapping[str, NDArray
 
 
 def _run(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, str(_SCRIPT), *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    done = subprocess.run(
+        [sys.executable, str(_SCRIPT), *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"the original failed: {done.stderr}")
     return done.stdout

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from leftovers import Place
+from support.leftovers import Place
 
 
 class Terminal:
@@ -28,7 +28,12 @@ class Terminal:
         for name in ("COLUMNS", "LINES"):
             environment.pop(name, None)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "streamseg.cli", *arguments], cwd=place.folder, stdin=slave, stdout=slave, stderr=slave, env=environment
+            [sys.executable, "-m", "streamseg.cli", *arguments],
+            cwd=place.folder,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
         )
         os.close(slave)
         self._written = ""

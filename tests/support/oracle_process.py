@@ -54,7 +54,9 @@ def write_checkpoint(name: str, seed: int, path: Path) -> None:
             tensor.copy_(noise * 0.3)
         elif tensor.ndim == 1:
             tensor.copy_(1 + 0.2 * noise)
-        elif tensor.ndim == 2 and ("embed" in name or "token.weight" in name or "tokens.weight" in name or "gaussian" in name):
+        elif tensor.ndim == 2 and (
+            "embed" in name or "token.weight" in name or "tokens.weight" in name or "gaussian" in name
+        ):
             tensor.copy_(noise)
         else:
             tensor.copy_(noise * math.sqrt(2 / tensor[0].numel()))
@@ -84,7 +86,9 @@ def write_blob_checkpoint(seed: int, path: Path) -> None:
     model = sam_model_registry["vit_t"]().eval()
     model.load_state_dict(state)
     means: list[torch.Tensor] = []
-    model.mask_decoder.output_upscaling.register_forward_hook(lambda _module, _input, output: means.append(output.mean(dim=(0, 2, 3))))
+    model.mask_decoder.output_upscaling.register_forward_hook(
+        lambda _module, _input, output: means.append(output.mean(dim=(0, 2, 3)))
+    )
     predictor = SamPredictor(model)
     predictor.set_image(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     points = torch.rand(16, 1, 2, generator=torch.Generator().manual_seed(seed)) * 1024
@@ -125,7 +129,9 @@ def generate(name: str, checkpoint: Path, source: Path, output: Path) -> None:
     with np.load(source) as given:
         for case in (key.removesuffix(".image") for key in given.files if key.endswith(".image")):
             image = np.ascontiguousarray(given[f"{case}.image"][..., ::-1])
-            options = {key.rpartition(".")[2]: given[key].item() for key in given.files if key.startswith(f"{case}.option.")}
+            options = {
+                key.rpartition(".")[2]: given[key].item() for key in given.files if key.startswith(f"{case}.option.")
+            }
             grids = [given[key] for key in given.files if key.startswith(f"{case}.point_grids.")]
             if grids:
                 options |= {"points_per_side": None, "point_grids": grids}

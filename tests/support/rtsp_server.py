@@ -115,7 +115,9 @@ class Stream:
             self.filter.set_property("caps", Gst.Caps.from_string(caps))
 
 
-def require_login(server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, user: str, password: str) -> None:
+def require_login(
+    server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, user: str, password: str
+) -> None:
     """Let only that user watch (HTTP basic authentication)."""
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", ROLE)

@@ -55,7 +55,9 @@ def serve(content: bytes) -> Iterator[FileServer]:
             self.do_GET()
 
         def do_GET(self) -> None:
-            state.asked.append(Asked(self.path, self.headers["Range"], self.headers["If-Range"], self.headers["Proxy-Authorization"]))
+            state.asked.append(
+                Asked(self.path, self.headers["Range"], self.headers["If-Range"], self.headers["Proxy-Authorization"])
+            )
             fault = state.faults.pop(0) if state.faults else "none"
             if isinstance(fault, int):
                 self.send_error(fault)

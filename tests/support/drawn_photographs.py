@@ -48,7 +48,9 @@ def photograph(number: int) -> tuple[Image, tuple[Mask, ...]]:
     """A bright ellipse on the left and a bright rectangle on the right, other ones for other numbers."""
     rng = np.random.default_rng(number)
     image = texture(HEIGHT, WIDTH, rng)
-    left = ellipse_bits(HEIGHT, WIDTH, (rng.uniform(35, 45), rng.uniform(50, 70)), (rng.uniform(14, 26), rng.uniform(18, 36)))
+    left = ellipse_bits(
+        HEIGHT, WIDTH, (rng.uniform(35, 45), rng.uniform(50, 70)), (rng.uniform(14, 26), rng.uniform(18, 36))
+    )
     x, y = (int(value) for value in rng.integers((92, 20), (104, 40)))
     right = rectangle_bits(HEIGHT, WIDTH, x, y, x + int(rng.integers(26, 46)), y + int(rng.integers(30, 60)))
     for bits in (left, right):
@@ -68,9 +70,15 @@ def write_photographs(folder: Path, count: int) -> Path:
         pictures.append({"id": number, "file_name": name, "height": HEIGHT, "width": WIDTH})
         for mask in masks:
             outline = {"counts": mask.runs(HEIGHT, WIDTH).tolist(), "size": [HEIGHT, WIDTH]}
-            annotations.append({"id": len(annotations), "image_id": number, "category_id": 1, "iscrowd": 0, "segmentation": outline})
+            annotations.append(
+                {"id": len(annotations), "image_id": number, "category_id": 1, "iscrowd": 0, "segmentation": outline}
+            )
     file = folder / "instances.json"
-    file.write_bytes(msgspec.json.encode({"images": pictures, "annotations": annotations, "categories": [{"id": 1, "name": "shape"}]}))
+    file.write_bytes(
+        msgspec.json.encode(
+            {"images": pictures, "annotations": annotations, "categories": [{"id": 1, "name": "shape"}]}
+        )
+    )
     return file
 
 

@@ -12,4 +12,6 @@ def offer(folder: Path, kind: Literal["detector", "segmenter"], name: str, code:
     information = folder / f"{package}-1.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", encoding="utf-8")
-    (information / "entry_points.txt").write_text(f"[streamseg.{kind}s]\n{name} = {package}_code:make\n", encoding="utf-8")
+    (information / "entry_points.txt").write_text(
+        f"[streamseg.{kind}s]\n{name} = {package}_code:make\n", encoding="utf-8"
+    )

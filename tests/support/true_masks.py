@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pipeline_runs import Record
-
 from streamseg.masks import Mask
 from streamseg.sources.synthetic import SyntheticScene
+from support.pipeline_runs import Record
 
 
 def best_ious(scene: SyntheticScene, seq: int, record: Record) -> list[float]:
     """For each true object of a frame, IoU with the mask that fits best; 0 where there is none."""
     masks = [Mask.crop(item.mask.bits()) for item in record.objects if item.mask is not None]
-    return [max((truth.mask.iou(mask) for mask in masks if mask is not None), default=0.0) for truth in scene.truth(seq)]
+    return [
+        max((truth.mask.iou(mask) for mask in masks if mask is not None), default=0.0) for truth in scene.truth(seq)
+    ]

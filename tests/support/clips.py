@@ -45,6 +45,8 @@ def write_clip(
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.gop_size = keyframes
         for number in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number % 64, width, height), format="bgr24")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(numbered(number % 64, width, height), format="bgr24"))
+            )
         container.mux(stream.encode())
     return path
