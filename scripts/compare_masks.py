@@ -21,7 +21,7 @@ from streamseg.messages import Detection, Dropped, Frame, Image, Models, Result,
 from streamseg.models import Detector, Segmenter
 from streamseg.models.detectors import DetectorOptions, create_detector
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
-from streamseg.progress import WorkDisplay
+from streamseg.monitor.progress import WorkDisplay
 from streamseg.propagate.known import Learnt, Moment
 from streamseg.propagate.origin import remember
 from streamseg.propagate.propagator import Budget, Propagator

@@ -16,7 +16,7 @@ from streamseg.atomic import unfinished, unfinished_files, write_atomically
 from streamseg.errors import SourceError, UsageError
 from streamseg.models.detectors import DetectorOptions
 from streamseg.models.weights import locate
-from streamseg.progress import DownloadDisplay
+from streamseg.monitor.progress import DownloadDisplay
 from streamseg.threads import available_cores
 
 

@@ -23,7 +23,7 @@ from streamseg.errors import UsageError
 from streamseg.models.detectors import DetectorOptions
 from streamseg.models.segmenter_names import check_segmenter
 from streamseg.models.segmenters import SegmenterOptions
-from streamseg.progress import DownloadDisplay
+from streamseg.monitor.progress import DownloadDisplay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

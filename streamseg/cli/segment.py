@@ -117,7 +117,7 @@ def segment(
     """
     from streamseg.cli.prompt_texts import read_prompts
     from streamseg.models.sam.automatic import AutomaticOptions
-    from streamseg.progress import WorkDisplay
+    from streamseg.monitor.progress import WorkDisplay
     from streamseg.sam.promptable import SAM
     from streamseg.segment import SegmentJob, check_job, segment_images
 

@@ -56,7 +56,7 @@ def train_nano(
     Example: `streamseg train nano --data instances.json --images photos --output mine.onnx`
     """
     from streamseg.errors import UsageError
-    from streamseg.progress import WorkDisplay
+    from streamseg.monitor.progress import WorkDisplay
 
     try:
         from streamseg.train.nano import TrainingOptions

@@ -59,7 +59,7 @@ def weights_fetch(
     A download that broke off goes on where it stopped. Proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
     """
     from streamseg.models.weights import find, resolve
-    from streamseg.progress import DownloadDisplay
+    from streamseg.monitor.progress import DownloadDisplay
 
     if sha256 is not None and (len(names) > 1 or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256)):
         raise UsageError("--sha256 expects 64 hexadecimal digits, the hash of one file; name one model")
@@ -125,7 +125,7 @@ def weights_export(
     from streamseg.models.mobile_sam.export import Exports, parts
     from streamseg.models.mobile_sam.input_grid import CAMERA, INPUT_SIDES, InputGrid
     from streamseg.models.weights import locate
-    from streamseg.progress import DownloadDisplay
+    from streamseg.monitor.progress import DownloadDisplay
 
     if imgsz not in INPUT_SIDES:
         raise UsageError(f"--imgsz {imgsz} is not a choice; expected one of {', '.join(map(str, INPUT_SIDES))}")

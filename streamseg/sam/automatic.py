@@ -13,7 +13,7 @@ from streamseg.masks import Bits, Mask
 from streamseg.messages import Image
 from streamseg.models.sam import Sam
 from streamseg.models.sam.automatic import AutomaticOptions, FoundMask, Rectangle, generate
-from streamseg.progress import WorkDisplay
+from streamseg.monitor.progress import WorkDisplay
 from streamseg.sam.model import SamModel
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]

@@ -18,7 +18,7 @@ from streamseg.messages import Image
 from streamseg.models.sam import Sam
 from streamseg.models.sam.automatic import AutomaticOptions, generate
 from streamseg.models.weights import locate
-from streamseg.progress import DownloadDisplay, WorkDisplay
+from streamseg.monitor.progress import DownloadDisplay, WorkDisplay
 from streamseg.sam.info import ModelInfo, as_rich_table, model_info
 from streamseg.sam.object_prompts import LOGITS_SIZE, Loose, ObjectPrompts
 from streamseg.sam.pictures import Picture, pictures

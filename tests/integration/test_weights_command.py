@@ -17,7 +17,7 @@ from streamseg.cli.weights import weights_app
 from streamseg.errors import UsageError, WeightsError
 from streamseg.models import download, weights
 from streamseg.models.catalogue import Weights
-from streamseg.progress import DownloadDisplay
+from streamseg.monitor.progress import DownloadDisplay
 
 CONTENT = bytes(range(256)) * 1024
 

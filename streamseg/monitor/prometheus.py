@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
 
-from streamseg.drops import DropTally
 from streamseg.errors import UsageError
 from streamseg.messages import PROPAGATED
+from streamseg.monitor.drops import DropTally
 
 if TYPE_CHECKING:
     from streamseg.ipc.control import Published, Ready

@@ -7,7 +7,7 @@ from support.published_frames import published
 
 from streamseg.ipc.control import Published, PublishedMask
 from streamseg.messages import Dropped
-from streamseg.run_figures import RunFigures
+from streamseg.monitor.stats import RunFigures
 
 
 def frame(
@@ -46,7 +46,7 @@ def test_a_run_without_frames() -> None:
     figures = counted()
     assert (figures.frames, figures.rate, figures.keyframe_rate) == (0, 0, 0)
     assert figures.own_boxes is figures.masked is None
-    assert figures.frame_age_ms.spread() is None
+    assert figures.frame_age_ms.percentiles() is None
 
 
 def test_the_rate_is_from_the_first_frame_to_the_last() -> None:
@@ -74,7 +74,7 @@ def test_shares_are_of_frames_and_of_objects() -> None:
 
 def test_ages_are_those_of_frames_and_of_masks() -> None:
     figures = counted(*(frame(seq, 200.0, age_ms=40.0) for seq in range(50)), frame(50, 900.0, age_ms=80.0))
-    ages, mask_ages = figures.frame_age_ms.spread(), figures.mask_age_ms.spread()
+    ages, mask_ages = figures.frame_age_ms.percentiles(), figures.mask_age_ms.percentiles()
     assert ages is not None
     assert mask_ages is not None
     assert (ages.p50, ages.p99) == pytest.approx((40, 80), rel=0.01)

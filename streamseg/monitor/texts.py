@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from streamseg.messages import TrackedObject
-from streamseg.percentiles import Spread
+from streamseg.monitor.latency import Percentiles
 
 
-def spread_text(spread: Spread | None) -> str:
+def percentiles_text(percentiles: Percentiles | None) -> str:
     """Percentiles in milliseconds; a dash for none."""
-    return "-" if spread is None else f"{spread.p50:.1f} / {spread.p99:.1f} ms"
+    return "-" if percentiles is None else f"{percentiles.p50:.1f} / {percentiles.p99:.1f} ms"
 
 
 def share_text(share: float | None) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from streamseg.config import Config, check_config
-from streamseg.suggestion import suggest_keyframes
+from streamseg.monitor.suggestion import suggest_keyframes
 
 
 def config(**settings: object) -> Config:

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from streamseg.messages import Dropped, Result, Timings
-from streamseg.percentiles import Spread, spread
+from streamseg.monitor.latency import Percentiles, percentiles
 
 WINDOW_S: Final = 10.0
 """Seconds over which rates and percentiles are taken."""
@@ -42,9 +42,9 @@ class StreamFigures:
     missed: int
     rate: float
     methods: tuple[tuple[str, int], ...]
-    mask_age_ms: Spread | None
+    mask_age_ms: Percentiles | None
     own_boxes: float | None
-    timings_ms: tuple[Spread | None, ...]
+    timings_ms: tuple[Percentiles | None, ...]
 
     @property
     def dropped(self) -> Dropped:
@@ -100,11 +100,11 @@ class RecentResults:
             missed=self._missed,
             rate=(len(seen) - 1) / elapsed_s if elapsed_s > 0 else 0.0,
             methods=tuple(Counter(item.method for item in newest.objects if item.mask is not None).most_common()),
-            mask_age_ms=spread([age for one in seen for age in one.mask_ages_ms]),
+            mask_age_ms=percentiles([age for one in seen for age in one.mask_ages_ms]),
             own_boxes=sum(one.own_boxes for one in seen) / len(seen) if seen else None,
             timings_ms=tuple(_passed([getattr(one.timings, point) for one in seen]) for point in TIMING_POINTS),
         )
 
 
-def _passed(times_ms: list[float | None]) -> Spread | None:
-    return spread([time_ms for time_ms in times_ms if time_ms is not None])
+def _passed(times_ms: list[float | None]) -> Percentiles | None:
+    return percentiles([time_ms for time_ms in times_ms if time_ms is not None])

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -16,11 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from streamseg.config import Config
-from streamseg.console import Observers, RunDisplay
-from streamseg.metrics import MetricsServer, RunMetrics
+from streamseg.monitor.console import RunDisplay
+from streamseg.monitor.progress import DownloadDisplay
+from streamseg.monitor.prometheus import MetricsServer, RunMetrics
 from streamseg.pipeline import STAGES, Pipeline
-from streamseg.progress import DownloadDisplay
 from streamseg.supervisor import Observer
+
+if TYPE_CHECKING:
+    from streamseg.ipc.control import Published, Ready
 
 
 def run_pipeline(
@@ -43,14 +47,22 @@ def run_pipeline(
         pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
     received = _stop_on_signals(pipeline)
     metrics_url = None if server is None else server.url
-    display = RunDisplay(console, pipeline.endpoint, pipeline.plan, metrics_url=metrics_url)
+    display = RunDisplay(
+        console,
+        pipeline.plan.config,
+        pipeline.plan.models,
+        [entry.name for entry in STAGES],
+        endpoint=pipeline.endpoint,
+        notice=pipeline.plan.notice,
+        metrics_url=metrics_url,
+    )
     observers: list[Observer] = [display]
     if server is not None:
         server.metrics.describe(pipeline.plan.models)
         observers.append(server.metrics)
     with display, _window(pipeline, window):
         outcome = pipeline.run(Observers(observers))
-    _print_summary([*display.summary(outcome), *_peak_memory()])
+    _print_summary([*display.summary(outcome.reason), *_peak_memory()])
     if received:
         sys.exit(128 + received[0])
 
@@ -126,3 +138,30 @@ def _stop_on_signals(pipeline: Pipeline) -> list[int]:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), receive)
     return received
+
+
+class Observers:
+    """Tells several observers, in turn, what happens."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def prepared(self, stage: str, ready: Ready) -> None:
+        """A stage has said that it is ready."""
+        for observer in self._observers:
+            observer.prepared(stage, ready)
+
+    def published(self, published: Published) -> None:
+        """A frame has been published."""
+        for observer in self._observers:
+            observer.published(published)
+
+    def changed(self, stage: str, state: str, detail: str) -> None:
+        """The source or a stage changed."""
+        for observer in self._observers:
+            observer.changed(stage, state, detail)
+
+    def logged(self, level: int, text: str) -> None:
+        """A stage wrote a log line."""
+        for observer in self._observers:
+            observer.logged(level, text)

@@ -16,19 +16,19 @@ _BINS: Final = math.ceil(math.log(_MOST / _LEAST, _GROWTH))
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Percentiles:
     """The median and the 99th percentile of some numbers."""
 
     p50: float
     p99: float
 
 
-def spread(values: Sequence[float]) -> Spread | None:
+def percentiles(values: Sequence[float]) -> Percentiles | None:
     """The exact percentiles, interpolated between neighbours; None of nothing."""
     if not values:
         return None
     p50, p99 = np.percentile(values, (50, 99))
-    return Spread(float(p50), float(p99))
+    return Percentiles(float(p50), float(p99))
 
 
 class Histogram:
@@ -46,11 +46,11 @@ class Histogram:
         place = 0 if value < _LEAST else 1 + int(math.log(min(value, _MOST) / _LEAST, _GROWTH))
         self._counts[min(place, _BINS)] += 1
 
-    def spread(self) -> Spread | None:
+    def percentiles(self) -> Percentiles | None:
         """What has been counted; None where nothing was."""
         if not self._counts.any():
             return None
-        return Spread(self._percentile(0.5), self._percentile(0.99))
+        return Percentiles(self._percentile(0.5), self._percentile(0.99))
 
     def _percentile(self, share: float) -> float:
         ranks = np.cumsum(self._counts)

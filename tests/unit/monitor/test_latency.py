@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamseg.percentiles import Histogram, Spread, spread
+from streamseg.monitor.latency import Histogram, Percentiles, percentiles
 
 
 def test_a_few_numbers_are_exact() -> None:
-    assert spread([]) is None
-    assert spread([4.0]) == Spread(4.0, 4.0)
-    assert spread([float(number) for number in range(101)]) == Spread(50.0, 99.0)
+    assert percentiles([]) is None
+    assert percentiles([4.0]) == Percentiles(4.0, 4.0)
+    assert percentiles([float(number) for number in range(101)]) == Percentiles(50.0, 99.0)
 
 
 @pytest.mark.parametrize("scale", [0.02, 30.0, 5e4])
@@ -18,7 +18,7 @@ def test_any_number_of_numbers_is_within_one_per_cent(scale: float) -> None:
     histogram = Histogram()
     for number in numbers:
         histogram.add(float(number))
-    found = histogram.spread()
+    found = histogram.percentiles()
     assert found is not None
     for value, share in ((found.p50, 0.5), (found.p99, 0.99)):
         assert value == pytest.approx(np.quantile(numbers, share, method="inverted_cdf"), rel=0.01)
@@ -26,13 +26,13 @@ def test_any_number_of_numbers_is_within_one_per_cent(scale: float) -> None:
 
 def test_a_percentile_is_of_the_right_rank() -> None:
     histogram = Histogram()
-    assert histogram.spread() is None
+    assert histogram.percentiles() is None
     for _ in range(99):
         histogram.add(0.0)
     histogram.add(500.0)
-    assert histogram.spread() == Spread(0.0, 0.0)
+    assert histogram.percentiles() == Percentiles(0.0, 0.0)
     histogram.add(500.0)
-    found = histogram.spread()
+    found = histogram.percentiles()
     assert found is not None
     assert found.p50 == 0
     assert found.p99 == pytest.approx(500.0, rel=0.01)
@@ -41,6 +41,6 @@ def test_a_percentile_is_of_the_right_rank() -> None:
 def test_what_lies_beyond_the_bins_counts_as_their_end() -> None:
     histogram = Histogram()
     histogram.add(1e300)
-    found = histogram.spread()
+    found = histogram.percentiles()
     assert found is not None
     assert found.p50 == pytest.approx(1e7, rel=0.03)

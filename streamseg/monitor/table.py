@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -12,20 +12,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError
-from streamseg.figure_texts import counts_text, objects_text, share_text, spread_text
-from streamseg.rates import TIMING_POINTS, WINDOW_S, RecentResults, StreamFigures
+from streamseg.messages import Result
+from streamseg.monitor.rates import TIMING_POINTS, WINDOW_S, RecentResults, StreamFigures
+from streamseg.monitor.texts import counts_text, objects_text, percentiles_text, share_text
 
 REFRESH_S: Final = 0.25
 """Seconds from one drawing to the next; the subscriber's time-out has to be as short."""
 
 
-def follow(subscriber: Subscriber, console: Console) -> None:
+def follow(results: Iterable[Result], endpoint: str, console: Console) -> None:
     """Draw how the results go until the pipeline ends; the last table stays, also where an exception ends it.
 
     Args:
-        subscriber: One whose time-out is `REFRESH_S`, so that a silence shows.
+        results: A `Subscriber` whose time-out is `REFRESH_S`, so that a silence shows.
+        endpoint: Of the publisher.
         console: A terminal.
 
     Raises:
@@ -36,14 +37,14 @@ def follow(subscriber: Subscriber, console: Console) -> None:
     def drawing() -> RenderableType:
         now_s = time.monotonic()
         figures = [known for recent in sources.values() if (known := recent.figures(now_s)) is not None]
-        return draw(figures, subscriber.endpoint) if figures else Text(f"waiting for {subscriber.endpoint}")
+        return draw(figures, endpoint) if figures else Text(f"waiting for {endpoint}")
 
     with Live(drawing(), console=console, auto_refresh=False) as live:
         drawn_s = time.monotonic()
         try:
             while True:
                 try:
-                    for result in subscriber:
+                    for result in results:
                         sources.setdefault(result.source, RecentResults()).add(result, time.monotonic())
                         if time.monotonic() - drawn_s >= REFRESH_S:
                             live.update(drawing(), refresh=True)
@@ -70,11 +71,11 @@ def draw(figures: Sequence[StreamFigures], endpoint: str) -> Table:
     row("missed", [str(one.missed) for one in figures])
     row("objects", [f"{len(one.newest.objects)} in frame {one.newest.seq}" for one in figures])
     row("masks", [", ".join(f"{count} {method}" for method, count in one.methods) or "0" for one in figures])
-    row("mask age", [spread_text(one.mask_age_ms) for one in figures])
+    row("mask age", [percentiles_text(one.mask_age_ms) for one in figures])
     row("boxes of the same frame", [share_text(one.own_boxes) for one in figures])
     table.add_section()
     for place, point in enumerate(TIMING_POINTS):
-        row(f"{point} after", [spread_text(one.timings_ms[place]) for one in figures])
+        row(f"{point} after", [percentiles_text(one.timings_ms[place]) for one in figures])
     table.add_section()
     row("dropped", [counts_text(msgspec.structs.asdict(one.dropped)) for one in figures])
     row("newest", [objects_text(one.newest.objects) for one in figures])

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from streamseg.figure_texts import counts_text, share_text, spread_text
-from streamseg.pipeline import STAGES
-from streamseg.run_figures import RunFigures
-from streamseg.suggestion import SETTLED_FRAMES, suggest_keyframes
+from streamseg.monitor.stats import RunFigures
+from streamseg.monitor.suggestion import SETTLED_FRAMES, suggest_keyframes
+from streamseg.monitor.texts import counts_text, percentiles_text, share_text
 
 if TYPE_CHECKING:
+    from streamseg.config import Config
     from streamseg.ipc.control import Published, Ready
-    from streamseg.plan import RunPlan
-    from streamseg.supervisor import Observer, Outcome
+    from streamseg.messages import Models
 
 
 class RunDisplay:
     """Shows a run on a console; the pipeline's observer. A bar is only drawn on a terminal."""
 
-    def __init__(self, console: Console, endpoint: str, plan: RunPlan, *, metrics_url: str | None = None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        config: Config,
+        models: Models,
+        stages: Iterable[str],
+        *,
+        endpoint: str,
+        notice: str | None = None,
+        metrics_url: str | None = None,
+    ) -> None:
         self._console = console
         self._endpoint = endpoint
         self._metrics_url = metrics_url
-        self._detector, self._segmenter = plan.models.detector, plan.models.segmenter
-        self._notice = plan.notice
-        self._config = plan.config
-        self._limit = self._total = plan.config.max_frames
-        self._unprepared = {entry.name for entry in STAGES}
+        self._detector, self._segmenter = models.detector, models.segmenter
+        self._notice = notice
+        self._config = config
+        self._limit = self._total = config.max_frames
+        self._unprepared = set(stages)
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
             console=console, disable=not console.is_interactive,
@@ -92,19 +101,19 @@ class RunDisplay:
         if level >= logging.getLogger("streamseg").getEffectiveLevel():
             self._print(text)
 
-    def summary(self, outcome: Outcome) -> list[tuple[str, str]]:
+    def summary(self, reason: str) -> list[tuple[str, str]]:
         """What was seen, with which models, how fast, how late, and what was lost: names and values."""
         figures = self._figures
         seen = ", ".join(f"{name} in {count}" for name, count in figures.classes.most_common(6))
         return [
             ("frames", f"{figures.frames}, {figures.frames_with_masks} of them with masks"),
-            ("ended", outcome.reason),
+            ("ended", reason),
             ("seen", f"{seen} frames" if seen else "nothing"),
             ("models", f"{self._detector} + {self._segmenter}"),
             ("rate", f"{figures.rate:.1f} frames/s"),
             ("keyframes segmented", f"{figures.keyframe_rate:.1f} frames/s"),
-            ("frame age, p50 / p99", spread_text(figures.frame_age_ms.spread())),
-            ("mask age, p50 / p99", spread_text(figures.mask_age_ms.spread())),
+            ("frame age, p50 / p99", percentiles_text(figures.frame_age_ms.percentiles())),
+            ("mask age, p50 / p99", percentiles_text(figures.mask_age_ms.percentiles())),
             ("boxes of the same frame", share_text(figures.own_boxes)),
             ("objects with a mask", share_text(figures.masked)),
             ("dropped", counts_text(figures.drops.total)),
@@ -113,30 +122,3 @@ class RunDisplay:
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-class Observers:
-    """Tells several observers, in turn, what happens."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = observers
-
-    def prepared(self, stage: str, ready: Ready) -> None:
-        """A stage has said that it is ready."""
-        for observer in self._observers:
-            observer.prepared(stage, ready)
-
-    def published(self, published: Published) -> None:
-        """A frame has been published."""
-        for observer in self._observers:
-            observer.published(published)
-
-    def changed(self, stage: str, state: str, detail: str) -> None:
-        """The source or a stage changed."""
-        for observer in self._observers:
-            observer.changed(stage, state, detail)
-
-    def logged(self, level: int, text: str) -> None:
-        """A stage wrote a log line."""
-        for observer in self._observers:
-            observer.logged(level, text)

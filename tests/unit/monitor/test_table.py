@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 from rich.console import Console
 
-from streamseg.live_table import draw
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
-from streamseg.percentiles import Spread
-from streamseg.rates import TIMING_POINTS, StreamFigures
+from streamseg.monitor.latency import Percentiles
+from streamseg.monitor.rates import TIMING_POINTS, StreamFigures
+from streamseg.monitor.table import draw
 
 
 def figures() -> StreamFigures:
@@ -42,10 +42,10 @@ def figures() -> StreamFigures:
         missed=2,
         rate=29.97,
         methods=(("propagated", 3), ("nano", 1)),
-        mask_age_ms=Spread(33.3, 120.0),
+        mask_age_ms=Percentiles(33.3, 120.0),
         own_boxes=0.875,
         timings_ms=tuple(
-            Spread(place + 0.5, place + 1.0) if place < 2 else None for place, _ in enumerate(TIMING_POINTS)
+            Percentiles(place + 0.5, place + 1.0) if place < 2 else None for place, _ in enumerate(TIMING_POINTS)
         ),
     )
 

@@ -13,7 +13,7 @@ from support.published_frames import published
 from streamseg.errors import UsageError
 from streamseg.ipc.control import PublishedMask, Ready
 from streamseg.messages import Dropped, Models
-from streamseg.metrics import MetricsServer, RunMetrics
+from streamseg.monitor.prometheus import MetricsServer, RunMetrics
 
 STAGES = ("capture", "publish")
 

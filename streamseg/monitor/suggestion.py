@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamseg.config import Config
-from streamseg.figure_texts import duration_text
+from streamseg.monitor.texts import duration_text
 
 _INTERVAL = 5
 _LONG_S = 300.0

@@ -5,8 +5,8 @@ import pytest
 
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
-from streamseg.percentiles import Spread
-from streamseg.rates import TIMING_POINTS, WINDOW_FRAMES, RecentResults, StreamFigures
+from streamseg.monitor.latency import Percentiles
+from streamseg.monitor.rates import TIMING_POINTS, WINDOW_FRAMES, RecentResults, StreamFigures
 
 
 def thing(age_ms: float | None, method: str = "some-method") -> TrackedObject:
@@ -50,9 +50,9 @@ def known(recent: RecentResults, now_s: float) -> StreamFigures:
     return figures
 
 
-def shown(spread: Spread | None) -> tuple[float, float]:
-    assert spread is not None
-    return round(spread.p50, 6), round(spread.p99, 6)
+def shown(percentiles: Percentiles | None) -> tuple[float, float]:
+    assert percentiles is not None
+    return round(percentiles.p50, 6), round(percentiles.p99, 6)
 
 
 def test_nothing_is_known_before_the_first_result() -> None:

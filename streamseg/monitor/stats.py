@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from streamseg.drops import DropTally
-from streamseg.percentiles import Histogram
+from streamseg.monitor.drops import DropTally
+from streamseg.monitor.latency import Histogram
 
 if TYPE_CHECKING:
     from streamseg.ipc.control import Published
