@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from streamseg.annotate.formats import encode_yolo
 from streamseg.annotate.labelling import LabelledPicture, Labeller
 from streamseg.annotate.models import check_detector, load_detector
 from streamseg.annotate.pictures import Picture, open_pictures
 from streamseg.annotate.work import annotate_pictures
-from streamseg.annotate.yolo import encode_yolo
 from streamseg.atomic import unfinished, unfinished_files, write_atomically
 from streamseg.errors import SourceError, UsageError
 from streamseg.models.detectors import DetectorOptions

@@ -21,7 +21,7 @@ from streamseg.masks import Mask
 from streamseg.messages import Box, Detection, Image
 from streamseg.models.nano.drawing import draw_masks
 from streamseg.models.nano.network_file import OnnxNetwork, shipped_network
-from streamseg.train.jitter import DETECTOR_SPREAD, jittered
+from streamseg.train.augmentation import DETECTOR_SPREAD, jittered
 
 _LAGS = (5, 15)
 _FRAMES_BETWEEN_PRIORS = 5

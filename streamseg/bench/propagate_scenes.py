@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from streamseg.bench.propagate_footage import Shown
 from streamseg.masks import Mask
 from streamseg.messages import Image
-from streamseg.sources.matter import outlined, textured
-from streamseg.train.jitter import jittered
+from streamseg.sources.crossing import outlined, textured
+from streamseg.train.augmentation import jittered
 
 WIDTH: Final = 1280
 HEIGHT: Final = 720

@@ -12,8 +12,7 @@ from typing import Final
 import numpy as np
 
 from streamseg.messages import Box, Detection, Image, box_iou
-from streamseg.sources.crossing import CLASS_NAME, CrossingScene
-from streamseg.sources.frame_number import read_number
+from streamseg.sources.crossing import CLASS_NAME, CrossingScene, read_number
 from streamseg.sources.scene import SceneOptions, TruthObject
 
 FPS: Final = 30

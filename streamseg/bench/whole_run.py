@@ -21,7 +21,7 @@ from streamseg.bench.memory import family_mb
 from streamseg.bench.true_scene import FPS, SCENE_URL
 from streamseg.errors import StageError
 from streamseg.messages import Result
-from streamseg.sources.frame_number import read_number
+from streamseg.sources.crossing import read_number
 from streamseg.wire.protocol import ResultView, decode, topic
 
 _SOURCE = "main"

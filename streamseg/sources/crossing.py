@@ -11,9 +11,84 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Image
-from streamseg.sources.frame_number import corner, write_number
-from streamseg.sources.matter import outlined, textured
 from streamseg.sources.scene import Placed, SceneOptions, Track, TruthObject, draw, owners, visible
+
+_COLOURED = 0.3
+"""How much patches differ in colour, beside how much they differ in brightness."""
+_CORNERS = 72
+
+
+def outlined(chance: np.random.Generator, half_height: float, half_width: float) -> NDArray[np.float64]:
+    """An ellipse with a few bulges and dents: its corners around the origin, x and y, shape (points, 2)."""
+    angles = np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)
+    bulges = sum(
+        chance.uniform(0.3, 1.0) * 0.22 / wave * np.sin(wave * angles + chance.uniform(0, 2 * math.pi))
+        for wave in range(2, 7)
+    )
+    radius = 1 + bulges
+    return np.stack((half_width * radius * np.cos(angles), half_height * radius * np.sin(angles)), axis=1)
+
+
+def textured(chance: np.random.Generator, height: int, width: int, *, contrast: float) -> Image:
+    """A colour under patches of light and shade of every size, the finer the fainter, as pictures of nature have them.
+
+    Args:
+        chance: Where chance comes from.
+        height: In pixels.
+        width: The same.
+        contrast: About how much the largest patches differ, in grey levels.
+    """
+    light = np.full((height, width, 3), chance.uniform(60, 195, 3), np.float32)
+    cells = 2
+    while cells <= max(height, width):
+        rows, columns = (max(2, cells * side // max(height, width)) for side in (height, width))
+        patches = (
+            chance.standard_normal((rows, columns, 1)) + _COLOURED * chance.standard_normal((rows, columns, 3))
+        ).astype(np.float32)
+        light += (
+            contrast * cells**-0.4 * np.asarray(cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC))
+        )
+        cells *= 2
+    texture: Image = np.clip(light, 0, 255).astype(np.uint8)
+    return texture
+
+
+BITS: Final = 24
+"""Numbers are taken modulo 2 to the power of this."""
+_CELL_SHARE = 1 / 90
+"""Side of a cell as a share of the frame's shorter side: 8 pixels at 720p."""
+_LEAST_CONTRAST = 128.0
+
+
+def corner(height: int, width: int) -> tuple[int, int]:
+    """Height and width of what the number takes of a frame of that size, in pixels."""
+    cell = _cell(height, width)
+    return 2 * cell, BITS * cell
+
+
+def write_number(image: Image, number: int) -> None:
+    """Draw a number into a frame of shape (height, width, 3): for each bit, the lowest first, a white cell over a black one, or below."""
+    upper = np.array([number >> bit & 1 for bit in range(BITS)], np.uint8)
+    height, width = corner(image.shape[0], image.shape[1])
+    cells = cv2.resize(np.stack((upper, 1 - upper)), (width, height), interpolation=cv2.INTER_NEAREST)
+    image[:height, :width] = 255 * np.asarray(cells)[..., None]
+
+
+def read_number(image: Image) -> int | None:
+    """The number in a frame, also in one that was compressed or resized; None where there is none."""
+    height, width = corner(image.shape[0], image.shape[1])
+    means: NDArray[np.float64] = (
+        image[:height, :width].reshape(2, height // 2, BITS, width // BITS, 3).mean(axis=(1, 3, 4))
+    )
+    differences = means[0] - means[1]
+    if np.abs(differences).min() < _LEAST_CONTRAST:
+        return None
+    return sum(1 << bit for bit in range(BITS) if differences[bit] > 0)
+
+
+def _cell(height: int, width: int) -> int:
+    return max(2, round(_CELL_SHARE * min(height, width)))
+
 
 CLASS_NAME: Final = "object"
 _SHAPE = (150.0, 100.0)
@@ -58,7 +133,7 @@ class CrossingScene:
     """Rigid objects of irregular outline, about 200x300 pixels at 720p, which cross: a later one lies before an earlier one.
 
     Each moves back and forth by up to 6 pixels a frame, turns slowly, and becomes up to a quarter larger and smaller. What frame `seq`
-    shows depends on the options and `seq` alone; the frame's number is drawn into its top left corner (`streamseg.sources.frame_number`).
+    shows depends on the options and `seq` alone; the frame's number is drawn into its top left corner (`write_number`).
     """
 
     def __init__(self, options: SceneOptions) -> None:

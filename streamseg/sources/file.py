@@ -15,8 +15,7 @@ from av.video.stream import VideoStream
 from streamseg.errors import SourceError
 from streamseg.messages import Frame
 from streamseg.sources import SourceInfo, SourceOptions
-from streamseg.sources.orientation import Orientation
-from streamseg.sources.picture import BgrConverter
+from streamseg.sources.conversion import BgrConverter, Orientation
 from streamseg.sources.timeline import FileTimeline, interval_ns, timestamp_ns
 
 UNREADABLE_LIMIT = 100

@@ -12,8 +12,7 @@ from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
 from streamseg.sources import SourceChange, SourceInfo, SourceOptions
 from streamseg.sources.connection import Connection, Opened, Picture, Started, start
-from streamseg.sources.orientation import Orientation
-from streamseg.sources.picture import BgrConverter
+from streamseg.sources.conversion import BgrConverter, Orientation
 from streamseg.sources.timeline import LiveTimeline, timestamp_ns
 
 FIRST_RETRY_S = 0.5

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from streamseg.messages import Frame, Image
 from streamseg.sources import SourceInfo, SourceOptions
+from streamseg.sources.conversion import Orientation
 from streamseg.sources.crossing import CrossingScene
-from streamseg.sources.orientation import Orientation
 from streamseg.sources.scene import Placed, Scene, SceneOptions, Track, TruthObject, draw, owners, visible
 
 CLASS_NAMES = ("disc", "box", "star")

@@ -9,8 +9,23 @@ from typing import Any
 
 import torch
 
+from streamseg.atomic import write_atomically
 from streamseg.errors import UsageError
-from streamseg.train.files import write_file
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace a file at once and whole.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}; "
+            "make room, and give the same command again: it goes on from the last checkpoint"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

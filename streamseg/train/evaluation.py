@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from streamseg.models.nano.drawing import draw_masks
-from streamseg.train.jitter import DETECTOR_SPREAD, jittered
+from streamseg.train.augmentation import DETECTOR_SPREAD, jittered
 from streamseg.train.network import NanoNetwork
 from streamseg.train.outlines import Photograph
 

@@ -26,7 +26,7 @@ from streamseg.models.nano.network_file import (
     TRAINED_ON_KEY,
     TrainedOn,
 )
-from streamseg.train.files import write_file
+from streamseg.train.checkpoint import write_file
 from streamseg.train.network import NanoNetwork
 
 _OPSET = 17

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamseg.sources.crossing import CrossingScene
-from streamseg.sources.frame_number import corner, read_number
+from streamseg.sources.crossing import CrossingScene, corner, read_number
 from streamseg.sources.scene import SceneOptions, TruthObject
 from streamseg.sources.synthetic import SyntheticScene, open_scene
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from streamseg.sources import v4l2
+from streamseg.sources import devices
 from streamseg.sources.devices import CameraDevice, list_devices
 
 
@@ -60,15 +60,15 @@ class Driver:
 
     def __call__(self, handle: int, request: int, buffer: bytearray) -> int:
         index, word, *_ = struct.unpack_from("=3I", buffer)
-        if request == v4l2.ENUM_FORMATS and index < 2:
-            assert word == v4l2.VIDEO_CAPTURE
+        if request == devices.ENUM_FORMATS and index < 2:
+            assert word == devices.VIDEO_CAPTURE
             struct.pack_into("=4s", buffer, 44, (b"MJPG", b"YUYV")[index])
-        elif request == v4l2.ENUM_SIZES and word == int.from_bytes(b"MJPG", "little") and index < 2:
-            struct.pack_into("=3I", buffer, 8, v4l2.DISCRETE, *((1280, 720), (640, 480))[index])
-        elif request == v4l2.ENUM_SIZES and word == int.from_bytes(b"YUYV", "little"):
+        elif request == devices.ENUM_SIZES and word == int.from_bytes(b"MJPG", "little") and index < 2:
+            struct.pack_into("=3I", buffer, 8, devices.DISCRETE, *((1280, 720), (640, 480))[index])
+        elif request == devices.ENUM_SIZES and word == int.from_bytes(b"YUYV", "little"):
             struct.pack_into("=7I", buffer, 8, 3, 32, 1920, 2, 32, 1080, 2)
-        elif request == v4l2.ENUM_INTERVALS and word == int.from_bytes(b"MJPG", "little") and index < 2:
-            struct.pack_into("=3I", buffer, 16, v4l2.DISCRETE, *((1, 30), (1001, 15000))[index])
+        elif request == devices.ENUM_INTERVALS and word == int.from_bytes(b"MJPG", "little") and index < 2:
+            struct.pack_into("=3I", buffer, 16, devices.DISCRETE, *((1, 30), (1001, 15000))[index])
         else:
             raise OSError("no more")
         return 0
@@ -77,13 +77,13 @@ class Driver:
 def test_what_the_driver_offers_is_put_in_words(tmp_path: Path) -> None:
     device = tmp_path / "video0"
     device.touch()
-    assert v4l2.offered(device, Driver()) == ("mjpeg 1280x720@30", "mjpeg 640x480@30", "yuyv422 1920x1080")
+    assert devices.offered_formats(device, Driver()) == ("mjpeg 1280x720@30", "mjpeg 640x480@30", "yuyv422 1920x1080")
 
 
 def test_a_file_that_is_no_camera_offers_nothing(tmp_path: Path) -> None:
     device = tmp_path / "video0"
     device.touch()
-    assert v4l2.offered(device) == ()
+    assert devices.offered_formats(device) == ()
 
 
 @pytest.mark.skipif(
@@ -99,4 +99,4 @@ def test_requests_are_those_of_the_kernels_header(tmp_path: Path) -> None:
     )
     subprocess.run(["cc", str(source), "-o", str(tmp_path / "codes")], check=True, timeout=60)
     printed = subprocess.run([str(tmp_path / "codes")], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert [int(word) for word in printed.split()] == [v4l2.ENUM_FORMATS, v4l2.ENUM_SIZES, v4l2.ENUM_INTERVALS]
+    assert [int(word) for word in printed.split()] == [devices.ENUM_FORMATS, devices.ENUM_SIZES, devices.ENUM_INTERVALS]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from streamseg.sources.frame_number import BITS, corner, read_number, write_number
+from streamseg.sources.crossing import BITS, corner, read_number, write_number
 
 
 @pytest.mark.parametrize("size", [(720, 1280), (480, 640), (64, 64), (1080, 1920), (1280, 720)])

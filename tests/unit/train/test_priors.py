@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from support.drawn_photographs import ellipse_bits
 
 from streamseg.models.nano import SIDE
-from streamseg.train.priors import stale
+from streamseg.train.augmentation import stale
 
 Plane = NDArray[np.float32]
 

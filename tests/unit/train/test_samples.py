@@ -24,10 +24,9 @@ from streamseg.errors import DataError, SourceError
 from streamseg.messages import Image
 from streamseg.models.nano import SIDE
 from streamseg.train import samples as samples_module
-from streamseg.train.camera import as_filmed
+from streamseg.train.augmentation import as_filmed
 from streamseg.train.outlines import Photograph, read_outlines
-from streamseg.train.patches import read_patch
-from streamseg.train.samples import Sample, Samples
+from streamseg.train.samples import Sample, Samples, read_patch
 
 Plane = NDArray[np.float32]
 COUNT = 120

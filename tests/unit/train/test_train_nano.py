@@ -26,14 +26,14 @@ from streamseg.messages import Detection
 from streamseg.models.nano import SIDE
 from streamseg.models.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
 from streamseg.models.nano.segmenter import Nano
-from streamseg.train import files, nano, trainer
+from streamseg.train import checkpoint, nano, trainer
 from streamseg.train.evaluation import Judged, calibrate, judge
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
-from streamseg.train.losses import ious, loss
 from streamseg.train.nano import IMAGENET, Training, TrainingOptions, train_nano
 from streamseg.train.network import NanoNetwork
 from streamseg.train.outlines import read_outlines
+from streamseg.train.trainer import ious, loss
 
 PHOTOGRAPHS = 6
 OBJECTS = 10
@@ -544,7 +544,7 @@ def test_a_disk_that_is_full_is_named(options: TrainingOptions, monkeypatch: pyt
         write_atomically(path, content)
 
     monkeypatch.setattr(nano, "_STEPS_BETWEEN_CHECKPOINTS", 5)
-    monkeypatch.setattr(files, "write_atomically", full)
+    monkeypatch.setattr(checkpoint, "write_atomically", full)
     with pytest.raises(
         UsageError, match=rf"{re.escape(written)} cannot be written: No space left on device; make room"
     ):

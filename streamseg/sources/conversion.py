@@ -1,11 +1,17 @@
-"""Turning and mirroring images."""
+"""From a decoded picture to an upright BGR image."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
+import numpy as np
 
 from streamseg.errors import SourceError
 from streamseg.messages import Image
+
+if TYPE_CHECKING:
+    import av
 
 _CLOCKWISE = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
@@ -27,3 +33,19 @@ class Orientation:
         if self._mirror:
             image = cv2.flip(image, 1)  # type: ignore[assignment]
         return image
+
+
+class BgrConverter:
+    """Converts decoded pictures of any pixel format and size."""
+
+    def __init__(self, orientation: Orientation) -> None:
+        self._orientation = orientation
+        from av.video.reformatter import VideoReformatter
+
+        # One converter for the whole stream keeps its tables, which a converter per picture would build anew.
+        self._reformatter = VideoReformatter()
+
+    def image(self, picture: av.VideoFrame) -> Image:
+        """The picture as an upright (height, width, 3) uint8 BGR image."""
+        image = self._reformatter.reformat(picture, format="bgr24", threads=1).to_ndarray()
+        return self._orientation.apply(np.asarray(image, dtype=np.uint8), picture.rotation)
