@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from streamseg.bench.machine import Machine
-from streamseg.bench.model_figures import (
+from benchmarks.model_figures import (
     Agreement,
     Avx2Figures,
     ComparedFigures,
@@ -21,6 +20,7 @@ from streamseg.bench.model_figures import (
     Slowdowns,
     speedups,
 )
+from streamseg.bench.machine import Machine
 
 
 def sample_figures() -> ModelsFigures:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamseg.bench.overlay import SupervisionOverlay
+from benchmarks.overlay import SupervisionOverlay
 from streamseg.client import to_detections
 from streamseg.masks import Mask
 from streamseg.messages import Box, Detection, Dropped, Image, Models, Result, Timings, TrackedObject

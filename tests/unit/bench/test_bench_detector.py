@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from streamseg.bench.detector import DetectorFigures, bench_detector
+from benchmarks.detector import DetectorFigures, bench_detector
 from streamseg.errors import CheckpointError, WeightsError
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from streamseg.bench.links import bench_links
+from benchmarks.links import bench_links
 
 
 def test_figures_of_a_short_measurement() -> None:

@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 from support.bench_samples import sample_figures
 
-from streamseg.bench import models
-from streamseg.bench.medians import COUNTS, Measurements
-from streamseg.bench.model_figures import ModelsFigures
-from streamseg.bench.model_rows import print_tables
-from streamseg.bench.models import COMPARED, ModelsOptions, bench_models
+from benchmarks import models
+from benchmarks.medians import COUNTS, Measurements
+from benchmarks.model_figures import ModelsFigures
+from benchmarks.model_rows import print_tables
+from benchmarks.models import COMPARED, ModelsOptions, bench_models
+from benchmarks.schedule import Schedule
 from streamseg.bench.process import AVX2, Measured, Work, measure
-from streamseg.bench.schedule import Schedule
 from streamseg.errors import RivalError, StageError, UsageError, WeightsError
 from streamseg.models.sam import IMAGE_ENCODERS
 
@@ -185,7 +185,7 @@ def test_a_process_that_fails_is_one_line(script: str, message: str, tmp_path: P
 
 def test_the_schedule_learns_how_fast_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("streamseg.bench.schedule.time.monotonic", lambda: now)
+    monkeypatch.setattr("benchmarks.schedule.time.monotonic", lambda: now)
     said: list[str] = []
     schedule = Schedule([60, 120], said.append)
     with schedule.step("one", 60):

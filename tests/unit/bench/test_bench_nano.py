@@ -20,10 +20,10 @@ from support.drawn_photographs import (
     write_sequence,
 )
 
-from streamseg.bench import carried, nano, truth
-from streamseg.bench.nano import bench_nano
-from streamseg.bench.nano_figures import BoxIoU, NanoFigures, SetFigures
-from streamseg.bench.nano_rows import print_nano
+from benchmarks import carried, nano, truth
+from benchmarks.nano import bench_nano
+from benchmarks.nano_figures import BoxIoU, NanoFigures, SetFigures
+from benchmarks.nano_rows import print_nano
 from streamseg.errors import CheckpointError, DataError
 from streamseg.models.nano.network_file import (
     FORMAT,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import cv2
 import pytest
 
-from streamseg.bench.overlay import bench_overlay
+from benchmarks.overlay import bench_overlay
 
 
 @pytest.fixture(autouse=True)

@@ -10,14 +10,14 @@ import pytest
 from support.drawn_photographs import HEIGHT, WIDTH, write_photographs, write_sequence
 from typer.testing import CliRunner
 
-from streamseg.bench import propagate, propagate_timing
-from streamseg.bench.propagate import bench_propagate
-from streamseg.bench.propagate_carriers import CarriedMask, Step
-from streamseg.bench.propagate_figures import CarriedIoU, LagFigures, PropagateFigures
-from streamseg.bench.propagate_footage import Shown
-from streamseg.bench.propagate_rows import print_propagate
-from streamseg.bench.propagate_scenes import KINDS, Kind
-from streamseg.cli import app
+from benchmarks import propagate, propagate_timing
+from benchmarks.__main__ import app
+from benchmarks.propagate import bench_propagate
+from benchmarks.propagate_carriers import CarriedMask, Step
+from benchmarks.propagate_figures import CarriedIoU, LagFigures, PropagateFigures
+from benchmarks.propagate_footage import Shown
+from benchmarks.propagate_rows import print_propagate
+from benchmarks.propagate_scenes import KINDS, Kind
 from streamseg.errors import DataError
 from streamseg.masks import Mask
 
@@ -44,7 +44,7 @@ BACKDROPS: list[tuple[int, ...] | None] = []
 def short_film(
     kind: Kind, seed: int, backdrop: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None
 ) -> Iterator[Shown]:
-    from streamseg.bench.propagate_scenes import film
+    from benchmarks.propagate_scenes import film
 
     BACKDROPS.append(None if backdrop is None else backdrop.shape)
     return film(kind, seed, backdrop, frames=7)
@@ -204,7 +204,7 @@ def test_a_folder_of_something_else_is_refused_in_one_line(tmp_path: Path) -> No
         ) as caught:
             bench_propagate([folder], lambda line: None)
         assert caught.value.exit_code == 2
-    result = CliRunner().invoke(app, ["bench", "propagate", str(tmp_path / "gone")])
+    result = CliRunner().invoke(app, ["propagate", str(tmp_path / "gone")])
     assert isinstance(result.exception, DataError) and result.stdout == ""
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from streamseg.bench.wire import bench_wire
+from benchmarks.wire import bench_wire
 
 
 def test_figures_of_a_short_measurement() -> None:

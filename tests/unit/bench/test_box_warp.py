@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamseg.bench.box_warp import carry
+from benchmarks.box_warp import carry
 from streamseg.masks import Mask
 from streamseg.messages import Box
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamseg.bench.grabcut import GrabCut
+from benchmarks.grabcut import GrabCut
 from streamseg.messages import NONE, Box, Detection, Image
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from support.bench_samples import sample_figures
 
-_SCRIPT = Path(__file__).parents[3] / "scripts" / "performance_table.py"
+_SCRIPT = Path(__file__).parents[3] / "scripts" / "benchmarks" / "performance_table.py"
 _BEGIN, _END = "<!-- performance: written by scripts/performance_table.py -->", "<!-- end of performance -->"
 
 

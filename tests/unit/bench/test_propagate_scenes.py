@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from streamseg.bench.carried import grey
-from streamseg.bench.propagate_footage import Shown
-from streamseg.bench.propagate_scenes import FIVE_OBJECTS, FRAMES, HEIGHT, KINDS, WIDTH, Kind, film
+from benchmarks.carried import grey
+from benchmarks.propagate_footage import Shown
+from benchmarks.propagate_scenes import FIVE_OBJECTS, FRAMES, HEIGHT, KINDS, WIDTH, Kind, film
 from streamseg.masks import Mask
 
 EMPTY = np.full((9, 16, 3), 90, np.uint8)

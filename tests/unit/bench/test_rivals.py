@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streamseg.bench import rivals
-from streamseg.bench.rivals import PACKAGES, environment, have_rivals
+from benchmarks import rivals
+from benchmarks.rivals import PACKAGES, environment, have_rivals
 from streamseg.errors import RivalError
 
 
@@ -48,7 +48,7 @@ def test_the_environment_is_made_once_and_shares_what_is_here(cache: Path, monke
         pip.mkdir()
         (pip / "__main__.py").write_text("import sys; assert '--no-deps' in sys.argv")
 
-    monkeypatch.setattr("streamseg.bench.rivals.venv.create", create)
+    monkeypatch.setattr("benchmarks.rivals.venv.create", create)
     python = have_rivals(lambda step: None)
     assert have_rivals(lambda step: pytest.fail("made again")) == python
     assert len(made) == 1 and python.is_relative_to(cache)

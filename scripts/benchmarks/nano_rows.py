@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streamseg.bench.nano_figures import BoxIoU, NanoFigures, SetFigures
+from benchmarks.nano_figures import BoxIoU, NanoFigures, SetFigures
 
 
 def print_nano(figures: NanoFigures) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from streamseg.bench.detector import DetectorFigures
+from benchmarks.detector import DetectorFigures
 from streamseg.bench.machine import Machine
 from streamseg.sam.info import PublishedCounts
 

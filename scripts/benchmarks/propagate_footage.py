@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from streamseg.bench.truth import Sequence
+from benchmarks.truth import Sequence
 from streamseg.errors import DataError
 from streamseg.images import read_image
 from streamseg.masks import Mask

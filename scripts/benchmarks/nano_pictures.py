@@ -1,4 +1,4 @@
-"""Draws the pictures of nano's model card from photographs that scikit-image ships: `python scripts/nano_pictures.py`."""
+"""Draws the pictures of nano's model card from photographs that scikit-image ships: `python scripts/benchmarks/nano_pictures.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamseg.messages import Box, Image
 from streamseg.models.nano.drawing import draw_masks
 from streamseg.models.nano.network_file import OnnxNetwork
 
-FOLDER = Path(__file__).parents[1] / "streamseg" / "models" / "nano"
+FOLDER = Path(__file__).parents[2] / "streamseg" / "models" / "nano"
 TILE = 320
 CASES: tuple[tuple[str, Box], ...] = (
     ("chelsea", (5, 5, 450, 299)),
@@ -36,7 +36,9 @@ def main() -> None:
 
 
 def _photograph(name: str) -> Image:
-    rgb = data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(data, name)()
+    rgb = getattr(data, "stereo_motorcycle" if name == "motorcycle" else name)()
+    if name == "motorcycle":
+        rgb = rgb[0]
     return np.ascontiguousarray(rgb[..., 2::-1])
 
 
@@ -49,9 +51,9 @@ def _tile(image: Image, box: Box, network: OnnxNetwork) -> Image:
     left, top, right, bottom = (round(edge) for edge in box)
     cv2.rectangle(shown, (left, top), (right, bottom), (255, 255, 255), 2)
     scale = TILE / max(shown.shape[:2])
-    shown = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     tile = np.full((TILE, TILE, 3), 255, np.uint8)
-    tile[: shown.shape[0], : shown.shape[1]] = shown
+    tile[: small.shape[0], : small.shape[1]] = small
     cv2.putText(tile, f"{answer.predicted_iou:.2f}", (8, TILE - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 2)
     return tile
 

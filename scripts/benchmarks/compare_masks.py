@@ -1,4 +1,6 @@
-"""Shows what carrying masks does, on a clip of your own, as a video of two halves: `python scripts/compare_masks.py CLIP OUTPUT.mp4`.
+"""Shows on a clip of your own what propagating masks does, as a video of two halves.
+
+`python scripts/benchmarks/compare_masks.py CLIP OUTPUT.mp4`
 
 Both halves have the same detector and tracker, and the same segmenter, which is asked once a second and answers late. On the left
 the last answer stays as it was until the next one is there; on the right its masks are carried to every frame.

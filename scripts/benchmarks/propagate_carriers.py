@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from streamseg.bench import box_warp
-from streamseg.bench.carried import Flow, Grey, PlainFlow, grey, mask_of, moved, share_of
-from streamseg.bench.propagate_footage import Shown
+from benchmarks import box_warp
+from benchmarks.carried import Flow, Grey, PlainFlow, grey, mask_of, moved, share_of
+from benchmarks.propagate_footage import Shown
 from streamseg.masks import Mask
 from streamseg.messages import SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
 from streamseg.propagate.known import Learnt, Moment

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streamseg.bench.propagate_figures import CarriedIoU, FootageFigures, LagFigures, PropagateFigures
+from benchmarks.propagate_figures import CarriedIoU, FootageFigures, LagFigures, PropagateFigures
 
 
 def print_propagate(figures: PropagateFigures) -> None:

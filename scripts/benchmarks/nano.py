@@ -12,10 +12,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from streamseg.bench import carried, truth
-from streamseg.bench.grabcut import GrabCut
+from benchmarks import carried, truth
+from benchmarks.grabcut import GrabCut
+from benchmarks.nano_figures import BoxIoU, Confidence, NanoFigures, PriorIoU, SetFigures
 from streamseg.bench.machine import this_machine
-from streamseg.bench.nano_figures import BoxIoU, Confidence, NanoFigures, PriorIoU, SetFigures
 from streamseg.images import read_image
 from streamseg.masks import Mask
 from streamseg.messages import Box, Detection, Image

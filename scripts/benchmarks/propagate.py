@@ -12,10 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streamseg.bench import truth
-from streamseg.bench.carried import PlainFlow
-from streamseg.bench.machine import this_machine
-from streamseg.bench.propagate_carriers import (
+from benchmarks import truth
+from benchmarks.carried import PlainFlow
+from benchmarks.propagate_carriers import (
     ByBox,
     ByFlow,
     CarriedMask,
@@ -25,7 +24,7 @@ from streamseg.bench.propagate_carriers import (
     StartCarrier,
     Step,
 )
-from streamseg.bench.propagate_figures import (
+from benchmarks.propagate_figures import (
     Calibration,
     CarriedIoU,
     CarryingMs,
@@ -33,9 +32,10 @@ from streamseg.bench.propagate_figures import (
     LagFigures,
     PropagateFigures,
 )
-from streamseg.bench.propagate_footage import Shown, footage_of
-from streamseg.bench.propagate_scenes import KINDS, film
-from streamseg.bench.propagate_timing import carrying_ms
+from benchmarks.propagate_footage import Shown, footage_of
+from benchmarks.propagate_scenes import KINDS, film
+from benchmarks.propagate_timing import carrying_ms
+from streamseg.bench.machine import this_machine
 from streamseg.images import read_image
 from streamseg.masks import Mask
 from streamseg.stages.refining import Refiner

@@ -15,9 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from streamseg.bench.detector import DetectorFigures, bench_detector
-from streamseg.bench.machine import available_memory_gb, this_machine, versions
-from streamseg.bench.medians import (
+from benchmarks.detector import DetectorFigures, bench_detector
+from benchmarks.medians import (
     COUNTS,
     HELD,
     ORIGINAL,
@@ -28,11 +27,12 @@ from streamseg.bench.medians import (
     Measurements,
     median,
 )
-from streamseg.bench.model_figures import ComparedFigures, ModelsFigures, ParameterFigures, speedups
+from benchmarks.model_figures import ComparedFigures, ModelsFigures, ParameterFigures, speedups
+from benchmarks.rivals import PACKAGES, SCRIPT, environment, have_rivals
+from benchmarks.schedule import Schedule
+from streamseg.bench.machine import available_memory_gb, this_machine, versions
 from streamseg.bench.process import AVX2, Measured, Work, measure
-from streamseg.bench.rivals import PACKAGES, SCRIPT, environment, have_rivals
 from streamseg.bench.scene import Scene, draw_scene
-from streamseg.bench.schedule import Schedule
 from streamseg.errors import RivalError, SourceError, StageError, UsageError, WeightsError
 from streamseg.images import read_image
 from streamseg.messages import Image

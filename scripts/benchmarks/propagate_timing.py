@@ -7,10 +7,10 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 
-from streamseg.bench.carried import PlainFlow, grey
-from streamseg.bench.propagate_carriers import StartCarrier, Step
-from streamseg.bench.propagate_footage import Shown
-from streamseg.bench.propagate_scenes import FIVE_OBJECTS, HEIGHT, WIDTH, film
+from benchmarks.carried import PlainFlow, grey
+from benchmarks.propagate_carriers import StartCarrier, Step
+from benchmarks.propagate_footage import Shown
+from benchmarks.propagate_scenes import FIVE_OBJECTS, HEIGHT, WIDTH, film
 
 _BLOCK = 30
 """Frames that one way is timed on, from known masks on, before the next way has its turn."""

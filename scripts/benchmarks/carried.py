@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.bench.truth import Sequence
+from benchmarks.truth import Sequence
 from streamseg.images import read_image
 from streamseg.masks import Mask
 from streamseg.messages import Image

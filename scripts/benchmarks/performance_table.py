@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from streamseg.bench.model_figures import ComparedFigures, ModelsFigures
-from streamseg.bench.model_rows import agreements, conditions, milliseconds, own_threads, ratios, rows
+from benchmarks.model_figures import ComparedFigures, ModelsFigures
+from benchmarks.model_rows import agreements, conditions, milliseconds, own_threads, ratios, rows
 
 BEGIN = "<!-- performance: written by scripts/performance_table.py -->"
 END = "<!-- end of performance -->"
 _NOTHING = "\N{EN DASH}"
-_README = Path(__file__).resolve().parents[1] / "README.md"
+_README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def table(figures: ModelsFigures) -> str:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.bench.propagate_footage import Shown
+from benchmarks.propagate_footage import Shown
 from streamseg.masks import Mask
 from streamseg.messages import Image
 from streamseg.sources.crossing import outlined, textured

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from streamseg.bench.model_figures import ComparedFigures, ModelsFigures
+from benchmarks.model_figures import ComparedFigures, ModelsFigures
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import supervision as sv
 
-from streamseg.bench.ten_masks import ten_masks
+from benchmarks.ten_masks import ten_masks
 from streamseg.client import to_detections
 from streamseg.messages import Image, Result
 from streamseg.render import COLOURS, OPACITY, TEXT_COLOURS, Colour, Sizes, colour_index, label_text, render

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from streamseg.bench.ten_masks import ten_masks
+from benchmarks.ten_masks import ten_masks
 from streamseg.errors import StageError
 from streamseg.wire.protocol import decode, encode_result
 

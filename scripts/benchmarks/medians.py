@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamseg.bench.model_figures import (
+from benchmarks.model_figures import (
     Agreement,
     Avx2Figures,
     Coverage,
