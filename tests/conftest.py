@@ -7,8 +7,9 @@ import pytest
 from support.leftovers import place
 from support.oracle import blob_checkpoint, rescore, seeded_checkpoint
 from support.rtsp_fixture import rtsp_available, rtsp_server
+from support.virtual_display import display
 
-__all__ = ["place", "rtsp_available", "rtsp_server"]
+__all__ = ["display", "place", "rtsp_available", "rtsp_server"]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

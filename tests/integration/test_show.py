@@ -4,63 +4,33 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
 import pytest
 import zmq
-from PIL import ImageGrab
-from support.pipeline_runs import Run
+from support.pipeline_runs import Run, until
+from support.virtual_display import Display
 
 from streamseg.errors import NoDisplayError
 from streamseg.messages import Dropped, End, Models, Result, Timings
 from streamseg.show import show
 from streamseg.wire.protocol import encode_end, encode_result
 
-DEADLINE_S = 40.0
-NEEDED = ("Xvfb", "xdotool")
+DEADLINE_S = 120.0
 COLOURS_OF_A_SCENE = 2000
-ATTEMPTS = 5
-PAINTED_WITHIN_S = 20.0
-
-Started = TypeVar("Started")
-
-
-@pytest.fixture(scope="module")
-def display(continuous_integration: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A virtual display's name."""
-    missing = [name for name in NEEDED if shutil.which(name) is None]
-    if missing:
-        reason = f"needs {' and '.join(missing)}: apt-get install xvfb xdotool"
-        if continuous_integration:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    reading, writing = os.pipe()
-    log = tmp_path_factory.mktemp("xvfb") / "log"
-    with log.open("wb") as output, os.fdopen(reading) as number:
-        server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(writing), "-noreset", "-nolisten", "tcp", "-screen", "0", "800x600x24"],
-            stderr=output,
-            pass_fds=[writing],
-        )
-        os.close(writing)
-        try:
-            name = number.readline().strip()
-            assert name, log.read_text()
-            yield f":{name}"
-        finally:
-            server.terminate()
-            server.wait()
+GREEN, GREY = (60, 180, 40), (32, 32, 32)
+LIVE = (
+    "run", "--source", "synthetic:?size=320x240&fps=15&frames=0", "--detector", "motion", "--segmenter", "nano",
+    "--set", "publish.bind=tcp://127.0.0.1:*", "--show",
+)  # fmt: skip
 
 
 class Publisher:
@@ -122,11 +92,11 @@ def publisher() -> Iterator[Publisher]:
 
 
 @contextmanager
-def window(display: str, endpoint: str) -> Iterator[subprocess.Popen[str]]:
+def window(display: Display, endpoint: str) -> Iterator[subprocess.Popen[str]]:
     script = "import sys; from streamseg.show import show; show(sys.argv[1]); print('av' in sys.modules)"
     child = subprocess.Popen(
         [sys.executable, "-c", script, endpoint],
-        env={**os.environ, "DISPLAY": display},
+        env={**os.environ, "DISPLAY": display.name},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -137,61 +107,20 @@ def window(display: str, endpoint: str) -> Iterator[subprocess.Popen[str]]:
         child.communicate()
 
 
-@contextmanager
-def painted(display: str, start: Callable[[], AbstractContextManager[Started]]) -> Iterator[Started]:
-    """What `start` starts, once its window shows anything.
-
-    Where there is no window manager, Qt now and then gets neither MapNotify nor Expose of a window that the server has mapped (they are
-    missing in its own log of events), and paints nothing from then on. Such a window is given up for another.
-    """
-    for _ in range(ATTEMPTS):
-        with start() as started:
-            deadline = time.monotonic() + PAINTED_WITHIN_S
-            while picture_of(display) < 2 and time.monotonic() < deadline:
-                time.sleep(0.05)
-            if picture_of(display) > 1:
-                yield started
-                return
-    pytest.fail(f"{ATTEMPTS} windows remained black")
+def eventually(condition: Callable[[], object], what: str) -> None:
+    until(condition, DEADLINE_S, what)
 
 
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.05)
+def window_of(display: Display, child: subprocess.Popen[str]) -> str:
+    """Wait for the child's window and return its number; the window of its probe belongs to another process."""
+    search = ("search", "--all", "--onlyvisible", "--pid", str(child.pid), "--name", "^streamseg$")
 
-
-def xdotool(display: str, *words: str) -> str:
-    return subprocess.run(
-        ["xdotool", *words], env={**os.environ, "DISPLAY": display}, capture_output=True, text=True, check=False
-    ).stdout
-
-
-def window_of(display: str, child: subprocess.Popen[str]) -> str:
-    """The number of the child's window, once it is there; the window of its probe belongs to another process."""
-    found = ""
-
-    def there() -> bool:
-        nonlocal found
+    def appeared() -> bool:
         assert child.poll() is None, "the process ended before its window appeared"
-        found = xdotool(
-            display, "search", "--all", "--onlyvisible", "--pid", str(child.pid), "--name", "^streamseg$"
-        ).strip()
-        return found.isdecimal()
+        return display.xdotool(*search).strip().isdecimal()
 
-    eventually(there, "the window's appearance")
-    return found
-
-
-def shows(display: str, red: int, green: int, blue: int) -> Callable[[], bool]:
-    """Whether the pixel at the middle of the published picture has that colour."""
-
-    def shown() -> bool:
-        pixel = np.asarray(ImageGrab.grab(xdisplay=display))[120, 160]
-        return bool(np.abs(pixel.astype(int) - (red, green, blue)).max() < 12)
-
-    return shown
+    eventually(appeared, "the window's appearance")
+    return display.xdotool(*search).strip()
 
 
 def closed(child: subprocess.Popen[str]) -> bool:
@@ -200,7 +129,7 @@ def closed(child: subprocess.Popen[str]) -> bool:
     return child.returncode == 0 and output.strip() == "False"
 
 
-def ask_to_close(display: str, number: int) -> None:
+def ask_to_close(display: Display, number: int) -> None:
     """What a window manager does when the user clicks on the cross: the message WM_DELETE_WINDOW (ICCCM 4.2.8.1)."""
 
     class ClientMessage(ctypes.Structure):
@@ -222,7 +151,7 @@ def ask_to_close(display: str, number: int) -> None:
     x11.XInternAtom.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
     x11.XSendEvent.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
     x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
-    connection = x11.XOpenDisplay(display.encode())
+    connection = x11.XOpenDisplay(display.name.encode())
     protocols, delete = (x11.XInternAtom(connection, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW"))
     message = ClientMessage(type=33, window=number, message_type=protocols, format=32, data=(delete, 0, 0, 0, 0))
     x11.XSendEvent(connection, number, 0, 0, ctypes.byref(message))
@@ -230,26 +159,26 @@ def ask_to_close(display: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("key", ["q", "Escape"])
-def test_the_picture_appears_and_a_key_ends_it(display: str, publisher: Publisher, key: str) -> None:
-    with painted(display, lambda: window(display, publisher.endpoint)) as child:
+def test_the_picture_appears_and_a_key_ends_it(display: Display, publisher: Publisher, key: str) -> None:
+    with window(display, publisher.endpoint) as child:
         number = window_of(display, child)
-        eventually(shows(display, 60, 180, 40), "the picture's appearance")
-        xdotool(display, "key", "--window", number, key)
+        eventually(display.shows(*GREEN), "the picture's appearance")
+        display.xdotool("key", "--window", number, key)
         assert closed(child)
 
 
-def test_it_waits_for_the_first_picture_and_closing_it_ends_it(display: str, publisher: Publisher) -> None:
+def test_it_waits_for_the_first_picture_and_closing_it_ends_it(display: Display, publisher: Publisher) -> None:
     publisher.pause()
-    with painted(display, lambda: window(display, publisher.endpoint)) as child:
+    with window(display, publisher.endpoint) as child:
         number = window_of(display, child)
-        eventually(shows(display, 32, 32, 32), "the waiting picture's appearance")
+        eventually(display.shows(*GREY), "the waiting picture's appearance")
         ask_to_close(display, int(number))
         assert closed(child)
 
 
-def test_the_end_of_the_run_ends_it(display: str, publisher: Publisher) -> None:
-    with painted(display, lambda: window(display, publisher.endpoint)) as child:
-        eventually(shows(display, 60, 180, 40), "the picture's appearance")
+def test_the_end_of_the_run_ends_it(display: Display, publisher: Publisher) -> None:
+    with window(display, publisher.endpoint) as child:
+        eventually(display.shows(*GREEN), "the picture's appearance")
         publisher.end()
         assert closed(child)
 
@@ -274,28 +203,20 @@ def test_a_display_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_shows_itself_and_ends_with_its_window(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISPLAY", display)
-    options = ["--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*"]
-    with painted(
-        display, lambda: Run("run", "--source", "synthetic:?size=320x240&fps=15&frames=0", *options, "--show")
-    ) as run:
-        eventually(lambda: picture_of(display) > COLOURS_OF_A_SCENE, "a picture of the scene")
-        xdotool(display, "search", "--name", "streamseg", "windowfocus", "key", "q")
+def test_a_run_shows_itself_and_ends_with_its_window(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", display.name)
+    with Run(*LIVE) as run:
+        eventually(lambda: display.colours() > COLOURS_OF_A_SCENE, "a picture of the scene")
+        display.xdotool("search", "--name", "^streamseg$", "windowfocus", "key", "q")
         status, output, errors = run.finish(30)
     assert status == 0, errors
     assert "window closed" in output
 
 
-def test_a_window_does_not_outlive_its_run(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISPLAY", display)
-    options = ["--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*"]
-    with Run("run", "--source", "synthetic:?size=320x240&fps=15&frames=0", *options, "--show") as run:
-        eventually(lambda: bool(xdotool(display, "search", "--onlyvisible", "--name", "^streamseg$")), "a window")
+def test_a_window_does_not_outlive_its_run(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", display.name)
+    search = ("search", "--onlyvisible", "--name", "^streamseg$")
+    with Run(*LIVE) as run:
+        eventually(lambda: display.xdotool(*search), "the window's appearance")
         run.process.kill()
-        eventually(lambda: not xdotool(display, "search", "--onlyvisible", "--name", "^streamseg$"), "the window's end")
-
-
-def picture_of(display: str) -> int:
-    """How many colours there are on the screen."""
-    return len(np.unique(np.asarray(ImageGrab.grab(xdisplay=display)).reshape(-1, 3), axis=0))
+        eventually(lambda: not display.xdotool(*search), "the window's end")
