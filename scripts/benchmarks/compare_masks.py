@@ -24,8 +24,7 @@ from streamseg.models import Detector, Segmenter
 from streamseg.models.detectors import DetectorOptions, create_detector
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
 from streamseg.monitor.progress import WorkDisplay
-from streamseg.propagate.known import Learnt, Moment
-from streamseg.propagate.origin import remember
+from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.render import render
 from streamseg.sinks.video import VideoSink
@@ -46,7 +45,7 @@ class Answer:
     """What the segmenter says of a keyframe, and the number of the frame with which that is known."""
 
     due: int
-    learnt: tuple[Learnt, ...]
+    learnt: tuple[KeyframeMask, ...]
 
 
 class LateSegmenter:
@@ -56,20 +55,15 @@ class LateSegmenter:
         self._segmenter, self._interval, self._latency = segmenter, interval, latency
         self._pending: deque[Answer] = deque()
 
-    def next(self, moment: Moment, image: Image, detections: Sequence[Detection]) -> tuple[Learnt, ...] | None:
+    def next(self, moment: FrameTime, image: Image, detections: Sequence[Detection]) -> tuple[KeyframeMask, ...] | None:
         """Take in a frame; the answer that is known with it, if there is a new one."""
         if moment.seq % self._interval == 0:
             self._pending.append(Answer(moment.seq + self._latency, self._learnt(moment, image, detections)))
         return self._pending.popleft().learnt if self._pending and self._pending[0].due <= moment.seq else None
 
-    def _learnt(self, moment: Moment, image: Image, detections: Sequence[Detection]) -> tuple[Learnt, ...]:
+    def _learnt(self, moment: FrameTime, image: Image, detections: Sequence[Detection]) -> tuple[KeyframeMask, ...]:
         drawn = self._segmenter.decode(self._segmenter.encode(image), detections)
-        return tuple(
-            Learnt(
-                moment, detection, answer, None if answer.mask is None else remember(image, detection.xyxy, answer.mask)
-            )
-            for detection, answer in zip(detections, drawn, strict=True)
-        )
+        return tuple(make_keyframe_masks(moment, image, detections, drawn))
 
 
 @dataclass(slots=True)
@@ -81,25 +75,25 @@ class Comparison:
     segmenter: LateSegmenter
     propagator: Propagator
     models: Models
-    newest: tuple[Learnt, ...] = ()
+    newest: tuple[KeyframeMask, ...] = ()
 
     def draw(self, seq: int, frame: Frame) -> Image:
         """Frame `seq` twice, side by side: shape (height + CAPTION_HEIGHT, 2 * width, 3), uint8, BGR."""
-        moment = Moment(seq, frame.pts_ns)
+        moment = FrameTime(seq, frame.pts_ns)
         detections = self.tracker.update(self.detector.detect(frame.image), frame.pts_ns)
         answered = self.segmenter.next(moment, frame.image, detections)
         if answered is not None:
             self.newest = answered
-            self.propagator.learn(answered)
-        carried = self.propagator.follow(moment, frame.image, detections)
-        self.propagator.sharpen()
+            self.propagator.add(answered)
+        carried = self.propagator.update(moment, frame.image, detections)
+        self.propagator.refine()
         frozen = tuple(_frozen(learnt, moment) for learnt in self.newest)
         halves = ((frozen, FROZEN), (carried, CARRIED))
         return np.hstack(
             [_captioned(render(frame.image, self._result(moment, frame, shown)), text) for shown, text in halves]
         )
 
-    def _result(self, moment: Moment, frame: Frame, objects: tuple[TrackedObject, ...]) -> Result:
+    def _result(self, moment: FrameTime, frame: Frame, objects: tuple[TrackedObject, ...]) -> Result:
         return Result(
             run_id="",
             epoch=0,
@@ -174,9 +168,9 @@ def _frames(source: FileSource, start: int, count: int) -> Iterator[Frame]:
         yield item
 
 
-def _frozen(learnt: Learnt, now: Moment) -> TrackedObject:
+def _frozen(learnt: KeyframeMask, now: FrameTime) -> TrackedObject:
     """The object as it was on the keyframe, box and mask."""
-    return replace(learnt.as_object(learnt.detection), age_ms=(now.pts_ns - learnt.moment.pts_ns) / 1e6)
+    return replace(learnt.as_object(learnt.detection), age_ms=(now.pts_ns - learnt.frame.pts_ns) / 1e6)
 
 
 def _captioned(image: Image, text: str) -> Image:

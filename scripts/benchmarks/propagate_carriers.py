@@ -12,8 +12,7 @@ from benchmarks.carried import Flow, Grey, PlainFlow, grey, mask_of, moved, shar
 from benchmarks.propagate_footage import Shown
 from streamseg.masks import Mask
 from streamseg.messages import SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
-from streamseg.propagate.known import Learnt, Moment
-from streamseg.propagate.origin import Refine, remember_all
+from streamseg.propagate.keyframe_mask import FrameTime, Refine, make_keyframe_masks
 from streamseg.propagate.propagator import Budget, Propagator
 
 _FRAME_NS = 1_000_000_000 // 30
@@ -118,22 +117,16 @@ class Propagated:
     def __init__(self, seq: int, start: Shown, refine: Refine | None = None) -> None:
         self._propagator = Propagator(_BUDGET, refine)
         detections = _detections(start.boxes)
-        boxes, masks = [each.xyxy for each in detections], [mask for mask in start.masks if mask is not None]
-        origins = remember_all(start.image, boxes, masks, refine)
-        self._propagator.learn(
-            [
-                Learnt(_moment(seq), each, ObjectMask(mask, SEGMENTED, predicted_iou=1.0), origin)
-                for each, mask, origin in zip(detections, masks, origins, strict=True)
-            ]
-        )
-        self._propagator.follow(_moment(seq), start.image, detections)
-        self._propagator.sharpen()
+        results = [ObjectMask(mask, SEGMENTED, predicted_iou=1.0) for mask in start.masks if mask is not None]
+        self._propagator.add(make_keyframe_masks(_moment(seq), start.image, detections, results, refine))
+        self._propagator.update(_moment(seq), start.image, detections)
+        self._propagator.refine()
 
     def follow(self, step: Step) -> list[CarriedMask]:
         """To the newest frame."""
         detections = _detections(step.boxes)
-        objects = self._propagator.follow(_moment(step.seq), step.image, detections)
-        self._propagator.sharpen()
+        objects = self._propagator.update(_moment(step.seq), step.image, detections)
+        self._propagator.refine()
         found = {each.detection.tracker_id: each for each in objects[: len(detections)]}
         return [_carried(found.get(number)) for number in range(1, len(step.boxes) + 1)]
 
@@ -142,8 +135,8 @@ def _carried(found: TrackedObject | None) -> CarriedMask:
     return CarriedMask(None) if found is None else CarriedMask(found.mask, found.predicted_iou)
 
 
-def _moment(seq: int) -> Moment:
-    return Moment(seq, seq * _FRAME_NS)
+def _moment(seq: int) -> FrameTime:
+    return FrameTime(seq, seq * _FRAME_NS)
 
 
 def _detections(boxes: Sequence[Box | None]) -> list[Detection]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from streamseg.ipc.ring import RingName
-from streamseg.masks import Mask
-from streamseg.messages import Detection, ObjectMask
+from streamseg.messages import Detection
 
 
 class FrameDescriptor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -61,36 +60,27 @@ class Boxes(msgspec.Struct, frozen=True, kw_only=True):
     segment_replaced: int
 
 
-class PackedMask(msgspec.Struct, frozen=True, array_like=True):
-    """A mask's rectangle and its bits as `Mask.pack` gives them."""
+class PackedKeyframeMask(msgspec.Struct, frozen=True, array_like=True):
+    """A `KeyframeMask` of `streamseg.propagate` as it travels; what it lacks is empty.
 
-    x: int
-    y: int
-    width: int
-    height: int
-    packed: bytes
+    Attributes:
+        rectangle: The mask's x, y, width and height; None where the segmenter found no mask.
+        bits: As `Mask.pack` gives them.
+        planes: Bytes of the template's planes; `columns` and `odds` are those of its appearance.
+    """
 
-
-class PackedOrigin(msgspec.Struct, frozen=True, array_like=True):
-    """What masks are carried from, as bytes; see `streamseg.propagate.origin`."""
-
-    planes: bytes
-    columns: bytes
-    odds: bytes
-
-
-class PackedObjectMask(msgspec.Struct, frozen=True, array_like=True):
-    """An `ObjectMask` as it travels, and what it is carried from."""
-
-    mask: PackedMask | None
-    method: str
-    predicted_iou: float | None
-    stability: float | None
-    origin: PackedOrigin | None = None
+    detection: Detection
+    predicted_iou: float | None = None
+    stability: float | None = None
+    rectangle: tuple[int, int, int, int] | None = None
+    bits: bytes = b""
+    planes: bytes = b""
+    columns: bytes = b""
+    odds: bytes = b""
 
 
 class Masks(msgspec.Struct, frozen=True, kw_only=True):
-    """Segment's answer for frame `seq`: one object mask for each of the detections it has answered, which for a file are all.
+    """The masks of keyframe `seq`: of a file all of its objects, of a live source those that segment found time for.
 
     Attributes:
         pts_ns: The frame's presentation time.
@@ -101,11 +91,15 @@ class Masks(msgspec.Struct, frozen=True, kw_only=True):
 
     seq: int
     pts_ns: int
-    detections: tuple[Detection, ...]
-    objects: tuple[PackedObjectMask, ...]
+    objects: tuple[PackedKeyframeMask, ...]
     t_encoded_ns: int
     t_decoded_ns: int
     overrun: int
+
+    @property
+    def detections(self) -> tuple[Detection, ...]:
+        """The objects, in their order."""
+        return tuple(packed.detection for packed in self.objects)
 
 
 class EndOfStream(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -113,17 +107,3 @@ class EndOfStream(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     seq: int | None
     reason: str
-
-
-def pack_object_mask(answer: ObjectMask, origin: PackedOrigin | None = None) -> PackedObjectMask:
-    """Make an answer ready for a link."""
-    mask = answer.mask
-    packed = None if mask is None else PackedMask(mask.x, mask.y, mask.width, mask.height, mask.pack())
-    return PackedObjectMask(packed, answer.method, answer.predicted_iou, answer.stability, origin)
-
-
-def unpack_object_mask(packed: PackedObjectMask) -> ObjectMask:
-    """The inverse of `pack_object_mask`."""
-    box = packed.mask
-    mask = None if box is None else Mask.unpack(box.x, box.y, box.width, box.height, box.packed)
-    return ObjectMask(mask, packed.method, packed.predicted_iou, packed.stability)

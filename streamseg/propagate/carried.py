@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.masks import Mask
+from streamseg.propagate.keyframe_mask import TEMPLATE_SIDE, Template
 from streamseg.propagate.looks import Flow, Look, expected_flow, moved_into
-from streamseg.propagate.origin import ORIGIN_SIDE, Origin
 from streamseg.propagate.planes import (
     CELL_CENTRES,
     FLOW_SIDE,
@@ -79,7 +79,7 @@ class Carried:
         frames: How many steps it has come.
     """
 
-    origin: Origin
+    origin: Template
     halved: _Levels
     small: Plane
     filled: float
@@ -89,7 +89,7 @@ class Carried:
     frames: int
 
     @classmethod
-    def starting(cls, origin: Origin, seen: Window | None = None, placed: Window | None = None) -> Carried:
+    def starting(cls, origin: Template, seen: Window | None = None, placed: Window | None = None) -> Carried:
         """At the origin itself.
 
         Args:
@@ -99,7 +99,7 @@ class Carried:
         """
         size = (FLOW_SIDE, FLOW_SIDE)
         halved = np.asarray(
-            cv2.resize(origin.planes, (ORIGIN_SIDE // 2, ORIGIN_SIDE // 2), interpolation=cv2.INTER_AREA), np.uint8
+            cv2.resize(origin.planes, (TEMPLATE_SIDE // 2, TEMPLATE_SIDE // 2), interpolation=cv2.INTER_AREA), np.uint8
         )
         small = np.asarray(cv2.resize(origin.share, size, interpolation=cv2.INTER_AREA), np.float32) * np.float32(
             1 / 255
@@ -204,9 +204,9 @@ def odds_of(
 
 def _sample_origins(masks: Sequence[Carried], x: Plane, y: Plane) -> _Levels:
     """The planes of the origins, from that far away: shape (n, side, side, 4)."""
-    if x.shape[-1] > ORIGIN_SIDE // 2:
-        return sample([each.origin.planes for each in masks], x, y, ORIGIN_SIDE)
-    return sample([each.halved for each in masks], x, y, ORIGIN_SIDE // 2)
+    if x.shape[-1] > TEMPLATE_SIDE // 2:
+        return sample([each.origin.planes for each in masks], x, y, TEMPLATE_SIDE)
+    return sample([each.halved for each in masks], x, y, TEMPLATE_SIDE // 2)
 
 
 def draw(odds: Plane, seen: Look, width: int, height: int) -> Mask | None:

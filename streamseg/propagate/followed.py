@@ -13,7 +13,8 @@ import numpy as np
 
 from streamseg.messages import Detection
 from streamseg.propagate.carried import Carried
-from streamseg.propagate.known import Coming, Learnt, Moment, Opinion
+from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask
+from streamseg.propagate.known import Coming, Opinion
 from streamseg.propagate.looks import Flow, Look, Motion, moved_into
 from streamseg.propagate.planes import CELL_CENTRES, FLOW_SIDE, resized
 from streamseg.window import Plane, Window, box_plane, window_around
@@ -91,7 +92,7 @@ class Followed:
         self.missed_answers = 0
         """Answers in a row in which the detector has not found it."""
         self.seen: Look | None = None
-        self.learnt: Learnt | None = None
+        self.learnt: KeyframeMask | None = None
         self.carried: Carried | None = None
         self.coming: Coming | None = None
         """A newer answer; the one before counts until it is here."""
@@ -112,10 +113,10 @@ class Followed:
         return 0 if self.carried is None else self.carried.frames
 
     @property
-    def origin_moment(self) -> Moment | None:
+    def origin_moment(self) -> FrameTime | None:
         """The frame on which its mask was made; None where it has none."""
         if self.learnt is not None:
-            return self.learnt.moment
+            return self.learnt.frame
         return None if self.opinion is None else self.opinion.moment
 
     @property
@@ -134,7 +135,7 @@ class Followed:
         return odds
 
     @property
-    def newest_learnt(self) -> Learnt | None:
+    def newest_learnt(self) -> KeyframeMask | None:
         """The newest answer, be it still on its way."""
         return self.learnt if self.coming is None else self.coming.learnt
 
@@ -153,28 +154,28 @@ class Followed:
         """What it was in frame `seq`, or in the last one before that; where that is not known, what it is now."""
         return next((detection for found_on, detection in reversed(self._found) if found_on <= seq), self.detection)
 
-    def learn(self, learnt: Learnt) -> None:
+    def learn(self, learnt: KeyframeMask) -> None:
         """Take an answer of the segmenter, for the newest frame or an older one; see `comes_closer`."""
-        if learnt.origin is None:
+        if learnt.template is None:
             self.learnt, self.carried, self.coming = learnt, None, None
             return
-        seen = next((step.window for step in self.path if step.seq == learnt.moment.seq), None)
+        seen = next((step.window for step in self.path if step.seq == learnt.frame.seq), None)
         placed = None if self.seen is None else window_around(learnt.detection.xyxy, *self.seen.frame)
-        self.coming = Coming(learnt, Carried.starting(learnt.origin, seen, placed), learnt.moment.seq)
+        self.coming = Coming(learnt, Carried.starting(learnt.template, seen, placed), learnt.frame.seq)
 
     def comes_closer(self, coming: Coming, place: int, carried: Carried) -> None:
         """Note that the newer answer has come to that place of the path, and what is carried there."""
         step = self.path[place] = replace(self.path[place], share=carried.share)
         self.coming = replace(coming, carried=carried, seq=step.seq)
 
-    def arrives(self, coming: Coming, now: Moment) -> None:
+    def arrives(self, coming: Coming, now: FrameTime) -> None:
         """Let the newer answer, which has come to the newest frame, take the place of the one before."""
         # Motion that nobody has seen counts as well: then only the box has been followed.
-        self.carried = coming.carried.aged(now.seq - coming.learnt.moment.seq)
+        self.carried = coming.carried.aged(now.seq - coming.learnt.frame.seq)
         self.learnt, self.coming = coming.learnt, None
         self._share(self.carried.share)
 
-    def hear(self, moment: Moment, odds: Plane) -> None:
+    def hear(self, moment: FrameTime, odds: Plane) -> None:
         """Take the small segmenter's odds for the square of its box in the newest frame; without a mask, they say what is the object's."""
         if self.seen is None:
             return

@@ -11,7 +11,8 @@ from streamseg.messages import Box, Image
 from streamseg.propagate.appearance import evidence
 from streamseg.propagate.carried import Carried, along, checked, in_boxes, odds_of, of_objects, shares_after
 from streamseg.propagate.followed import Followed, Place
-from streamseg.propagate.known import Coming, Moment
+from streamseg.propagate.keyframe_mask import FrameTime
+from streamseg.propagate.known import Coming
 from streamseg.propagate.looks import Flow, FlowFinder, Look, look
 from streamseg.propagate.planes import split
 from streamseg.window import Plane
@@ -66,7 +67,7 @@ def see(
 
 
 def follow(
-    objects: Sequence[Followed], moment: Moment, places: Sequence[Place], sights: Sequence[Sight | None]
+    objects: Sequence[Followed], moment: FrameTime, places: Sequence[Place], sights: Sequence[Sight | None]
 ) -> None:
     """Go on to a newer frame, where each object is at its place and is seen there, or nearly there."""
     for each, place, sight in zip(objects, places, sights, strict=True):
@@ -78,7 +79,7 @@ def follow(
             each.look_for()
 
 
-def catch_up(objects: Sequence[Followed], now: Moment) -> None:
+def catch_up(objects: Sequence[Followed], now: FrameTime) -> None:
     """Carry newer answers of the segmenter on towards the newest frame: some steps in each frame, so that none has to wait long."""
     ways = {each: each.still_to_come for each in objects if each.coming is not None}
     for seq in sorted({seq for way in ways.values() for seq in way})[:_STEPS_A_FRAME]:

@@ -7,53 +7,15 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from streamseg.messages import NONE, SEGMENTED, Detection, ObjectMask, TrackedObject
 from streamseg.propagate.appearance import frequent_colours, in_common
 from streamseg.propagate.carried import Carried
+from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask
 from streamseg.propagate.looks import Flow, Look
-from streamseg.propagate.origin import Origin
 from streamseg.propagate.planes import FLOW_SIDE, resized, sample, split
 from streamseg.window import Plane
 
 _RECOGNISED = 0.65
 """Share of an object's colours that are still there some frames later, at least; those around it have at most 0.56 of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Which frame: its number, and its time in nanoseconds since the source's first."""
-
-    seq: int
-    pts_ns: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Learnt:
-    """The segmenter's answer for one object of a frame.
-
-    Attributes:
-        moment: Which frame.
-        detection: The object on it.
-        answer: Its mask there.
-        origin: What is remembered of it there; None where there is no mask, or none that is to be carried.
-    """
-
-    moment: Moment
-    detection: Detection
-    answer: ObjectMask
-    origin: Origin | None
-
-    def as_object(self, detection: Detection) -> TrackedObject:
-        """The object as it is published with that frame."""
-        answer = self.answer
-        return TrackedObject(
-            detection=detection,
-            mask=answer.mask,
-            method=NONE if answer.mask is None else SEGMENTED,
-            origin_seq=None if answer.mask is None else self.moment.seq,
-            predicted_iou=answer.predicted_iou,
-            stability=answer.stability,
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +28,7 @@ class Coming:
         seq: The frame that it has come to.
     """
 
-    learnt: Learnt
+    learnt: KeyframeMask
     carried: Carried
     seq: int
 
@@ -82,7 +44,7 @@ class Opinion:
         frames: How many frames ago that was.
     """
 
-    moment: Moment
+    moment: FrameTime
     colours: Plane
     odds: Plane
     frames: int = 0
@@ -93,7 +55,7 @@ class Opinion:
         return _share_of(self.odds, FLOW_SIDE)
 
     @classmethod
-    def heard(cls, moment: Moment, seen: Look, odds: Plane) -> Opinion:
+    def heard(cls, moment: FrameTime, seen: Look, odds: Plane) -> Opinion:
         """About an object that is seen so in that frame."""
         return cls(moment, frequent_colours(seen.picture, _share_of(odds, seen.side)), odds)
 

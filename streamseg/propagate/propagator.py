@@ -12,9 +12,8 @@ from streamseg.messages import PROPAGATED, REFINED, Box, Detection, Image, Track
 from streamseg.propagate.carried import draw, expected_ious
 from streamseg.propagate.followed import Followed, Place
 from streamseg.propagate.following import Sight, catch_up, follow, odds_of_objects, see
-from streamseg.propagate.known import Learnt, Moment
+from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, Refine
 from streamseg.propagate.looks import FlowFinder, Look, alike
-from streamseg.propagate.origin import Refine
 from streamseg.propagate.overlaps import Drawn, apart
 from streamseg.propagate.planes import FLOW_SIDE, thinned
 from streamseg.window import window_around
@@ -61,25 +60,25 @@ class Propagator:
     def __init__(self, budget: Budget, refine: Refine | None = None) -> None:
         """Know nothing yet; without `refine` masks are only carried."""
         self._budget = budget
-        self._refine = refine
+        self._refiner = refine
         self._finder = FlowFinder()
         self._followed: list[Followed] = []
-        self._waiting: list[Learnt] = []
+        self._waiting: list[KeyframeMask] = []
         self._shape: tuple[int, ...] = ()
-        self._newest: tuple[Moment, Image] | None = None
+        self._newest: tuple[FrameTime, Image] | None = None
         self._foreseen: dict[
             tuple[int, int], dict[Followed, Sight | None]
         ] = {}  # of one frame: by its number and the squares' side
 
-    def learn(self, learnt: Sequence[Learnt]) -> None:
+    def add(self, learnt: Sequence[KeyframeMask]) -> None:
         """Take in the segmenter's answers for a frame, be it older than the newest or about to come."""
-        seqs = {each.moment.seq for each in learnt}
-        self._waiting = [*(each for each in self._waiting if each.moment.seq not in seqs), *learnt]
+        seqs = {each.frame.seq for each in learnt}
+        self._waiting = [*(each for each in self._waiting if each.frame.seq not in seqs), *learnt]
 
-    def foresee(self, moment: Moment, image: Image) -> None:
-        """Look at the frame that is to be followed to next before its boxes are known, so that `follow` has less left to do.
+    def prefetch(self, moment: FrameTime, image: Image) -> None:
+        """Look at the frame that is to be followed to next before its boxes are known, so that `update` has less left to do.
 
-        It does the same with it as without, within rounding. To be called after `sharpen`.
+        It does the same with it as without, within rounding. To be called after `refine`.
         """
         if self._newest is None or image.shape != self._shape:
             return
@@ -94,8 +93,8 @@ class Propagator:
         )
         self._foreseen = {(moment.seq, side): dict(zip(self._followed, sights, strict=True))}
 
-    def follow(
-        self, moment: Moment, image: Image, detections: Sequence[Detection] | None, *, found_on: int | None = None
+    def update(
+        self, moment: FrameTime, image: Image, detections: Sequence[Detection] | None, *, found_on: int | None = None
     ) -> tuple[TrackedObject, ...]:
         """Go on to a newer frame.
 
@@ -111,7 +110,7 @@ class Propagator:
         """
         if image.shape != self._shape:
             if self._shape:
-                self._waiting = [learnt for learnt in self._waiting if learnt.moment.seq >= moment.seq]
+                self._waiting = [learnt for learnt in self._waiting if learnt.frame.seq >= moment.seq]
             self._shape, self._followed = image.shape, []
         newest = moment if self._newest is None else self._newest[0]
         answered = detections is not None
@@ -144,16 +143,16 @@ class Propagator:
         objects = self._objects(moment)
         return (*objects[: len(found)], *(each for each in objects[len(found) :] if each.mask is not None))
 
-    def sharpen(self, *, hurried: bool = False) -> None:
+    def refine(self, *, hurried: bool = False) -> None:
         """Ask the small segmenter about the newest frame, for those that follow.
 
         It is asked for as many as the budget says: first those without a mask, then those that have drifted most. Whom it could not help
-        waits a few frames before it is asked again. That is apart from `follow` so that the frame need not wait for it.
+        waits a few frames before it is asked again. That is apart from `update` so that the frame need not wait for it.
 
         Args:
             hurried: Leave out those whose mask is carried and was shown.
         """
-        if self._refine is None or self._newest is None:
+        if self._refiner is None or self._newest is None:
             return
         moment, image = self._newest
         candidates = [each for each in self._followed if each.missed == 0 and each.wants_opinion]
@@ -165,11 +164,11 @@ class Propagator:
         ]
         if not chosen:
             return
-        answers = self._refine(image, [each.detection.xyxy for each in chosen])
+        answers = self._refiner(image, [each.detection.xyxy for each in chosen])
         for followed, odds in zip(chosen, answers, strict=True):
             followed.hear(moment, odds)
 
-    def _see(self, moment: Moment, image: Image, boxes: Sequence[Box]) -> list[Sight | None]:
+    def _see(self, moment: FrameTime, image: Image, boxes: Sequence[Box]) -> list[Sight | None]:
         """Each object in a newer frame: where it was expected if its box is nearly there, and else at its box."""
         height, width = image.shape[:2]
         side = _side(len(boxes))
@@ -188,7 +187,7 @@ class Propagator:
         both = ((sights[each], box) for each, box in zip(self._followed, boxes, strict=True))
         return [None if sight is None else sight.settled(box) for sight, box in both]
 
-    def _expected(self, followed: Followed, moment: Moment) -> Box:
+    def _expected(self, followed: Followed, moment: FrameTime) -> Box:
         """The object's box in a newer frame, if it goes on as it came."""
         newest = moment if self._newest is None else self._newest[0]
         return followed.foreseen(followed.detection, newest.seq, moment.seq).detection.xyxy
@@ -215,7 +214,7 @@ class Propagator:
         return found, free
 
     def _missed(
-        self, lost: Sequence[Followed], newest: Moment, now: Moment, found: Sequence[Place]
+        self, lost: Sequence[Followed], newest: FrameTime, now: FrameTime, found: Sequence[Place]
     ) -> dict[Followed, Place]:
         """Those that go on though the detector has missed them, as long as nothing else is where they must be now; and where that is."""
         missed = {}
@@ -235,35 +234,35 @@ class Propagator:
         """Keep what the segmenter said of them: they may come back under their numbers."""
         answers = [learnt for each in lost if (learnt := each.newest_learnt) is not None]
         self._waiting += [
-            learnt for learnt in answers if learnt.origin is not None and learnt.detection.tracker_id is not None
+            learnt for learnt in answers if learnt.template is not None and learnt.detection.tracker_id is not None
         ]
 
-    def _hand_out(self, moment: Moment) -> None:
+    def _hand_out(self, moment: FrameTime) -> None:
         """Give the answers of the segmenter to those they are about; what finds nobody waits until it is too old."""
         waiting = []
-        answers: dict[Followed, Learnt] = {}
-        for learnt in sorted(self._waiting, key=lambda learnt: learnt.moment.seq):
-            followed = self._owner(learnt) if learnt.moment.seq <= moment.seq else None
+        answers: dict[Followed, KeyframeMask] = {}
+        for learnt in sorted(self._waiting, key=lambda learnt: learnt.frame.seq):
+            followed = self._owner(learnt) if learnt.frame.seq <= moment.seq else None
             if followed is not None:
                 known = answers.get(followed, followed.newest_learnt)
-                if known is None or learnt.moment.seq > known.moment.seq:
+                if known is None or learnt.frame.seq > known.frame.seq:
                     answers[followed] = learnt
-            elif moment.pts_ns - learnt.moment.pts_ns <= self._budget.max_age_ns:
+            elif moment.pts_ns - learnt.frame.pts_ns <= self._budget.max_age_ns:
                 waiting.append(learnt)
         self._waiting = waiting
         for followed, learnt in answers.items():
             followed.learn(learnt)
 
-    def _owner(self, learnt: Learnt) -> Followed | None:
+    def _owner(self, learnt: KeyframeMask) -> Followed | None:
         """Whom an answer is about: objects may have moved since, and have been given other numbers."""
-        detection, seq = learnt.detection, learnt.moment.seq
+        detection, seq = learnt.detection, learnt.frame.seq
         if detection.tracker_id is not None:
             return next(
                 (each for each in self._followed if each.detection_on(seq).tracker_id == detection.tracker_id), None
             )
         return _nearest(self._followed, detection, seq)
 
-    def _objects(self, moment: Moment) -> list[TrackedObject]:
+    def _objects(self, moment: FrameTime) -> list[TrackedObject]:
         """Everything that is followed, with its mask where there is one."""
         for followed in self._followed:
             origin = followed.origin_moment
@@ -297,14 +296,14 @@ class Propagator:
         return drawn
 
 
-def _object(followed: Followed, moment: Moment, mask: Mask | None) -> TrackedObject:
+def _object(followed: Followed, moment: FrameTime, mask: Mask | None) -> TrackedObject:
     """What is published of an object: the segmenter's own answer for this very frame, or the mask that was carried."""
     learnt, detection, origin = followed.learnt, followed.detection, followed.origin_moment
-    if learnt is not None and (learnt.moment.seq == moment.seq or learnt.answer.mask is None):
+    if learnt is not None and (learnt.frame.seq == moment.seq or learnt.mask is None):
         return learnt.as_object(detection)
     if mask is None or origin is None:
         return TrackedObject(detection=detection)
-    at_origin = None if learnt is None else learnt.answer.predicted_iou
+    at_origin = None if learnt is None else learnt.predicted_iou
     return TrackedObject(
         detection=detection,
         mask=mask,
@@ -312,7 +311,7 @@ def _object(followed: Followed, moment: Moment, mask: Mask | None) -> TrackedObj
         origin_seq=origin.seq,
         age_ms=(moment.pts_ns - origin.pts_ns) / 1e6,
         predicted_iou=followed.certainty * (1.0 if at_origin is None else at_origin),
-        stability=None if learnt is None else learnt.answer.stability,
+        stability=None if learnt is None else learnt.stability,
     )
 
 

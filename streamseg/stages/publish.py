@@ -15,8 +15,8 @@ from streamseg.messages import Dropped, End, Heartbeat, Result, SourceState, Tim
 from streamseg.render import render
 from streamseg.stages.base import Stage, Station
 from streamseg.stages.broadcast import Broadcast
-from streamseg.stages.carrying import CarriedMasks
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
+from streamseg.stages.propagation import Propagation
 from streamseg.stages.recording import Recording
 from streamseg.wire.protocol import Encoded, encode_result
 
@@ -53,7 +53,7 @@ class PublishStage(Stage):
     def prepare(self) -> Ready:
         """Bind the endpoint, and make ready to carry masks."""
         settings = self.config
-        self._carried = CarriedMasks.of(settings, self.assignment.models.segmenter)
+        self._propagation = Propagation.from_config(settings, self.assignment.models.segmenter)
         self._broadcast = Broadcast(self.station.context, settings.publish, settings.source.name)
         for socket in self._broadcast.sockets:
             self.station.watch(socket)
@@ -89,7 +89,7 @@ class PublishStage(Stage):
             self._join.add_boxes(boxes)
         while (masks := self._masks.receive()) is not None:
             self._join.add_masks(masks)
-            self._carried.learn(masks)
+            self._propagation.add(masks)
         while self._outlet_open() and (joined := self._join.take()) is not None:
             self._publish(joined)
         self._foresee()
@@ -135,7 +135,7 @@ class PublishStage(Stage):
         waiting = self._join.waiting if isinstance(self._join, NewestJoin) else None
         if waiting is not None and waiting.descriptor.seq > self._foreseen_seq:
             self._foreseen_seq = waiting.descriptor.seq
-            self._carried.foresee(waiting.descriptor, waiting.image)
+            self._propagation.prefetch(waiting.descriptor, waiting.image)
 
     def _picture_wanted(self) -> bool:
         looked_at = self.config.carries_masks or self._recording.wants_picture
@@ -171,7 +171,7 @@ class PublishStage(Stage):
             self._unconfirmed = published
         else:
             self.station.report(published)
-        self._carried.sharpen(hurried=self._live and _since(frame, time.monotonic_ns()) > _IN_TIME_MS)
+        self._propagation.refine(hurried=self._live and _since(frame, time.monotonic_ns()) > _IN_TIME_MS)
 
     def _show(self, result: Result, encoded: Encoded, frame: ReceivedFrame) -> None:
         """Record a result that has been sent, and send it with its pictures: who wants masks alone does not wait for those."""
@@ -211,7 +211,7 @@ class PublishStage(Stage):
             dropped=self._dropped,
             models=self.assignment.models,
             boxes_seq=None if boxes is None else boxes.seq,
-            objects=() if boxes is None else self._carried.objects(frame, joined.frame.image, boxes, masks),
+            objects=() if boxes is None else self._propagation.update(frame, joined.frame.image, boxes, masks),
         )
 
     def _count_dropped(self, frame: FrameDescriptor, boxes: Boxes | None, masks: Masks | None) -> None:

@@ -13,18 +13,18 @@ import numpy as np
 
 from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import Progress, Ready, Resend, ToStage
-from streamseg.ipc.descriptors import Keyframe, Masks, PackedObjectMask, pack_object_mask
+from streamseg.ipc.descriptors import Keyframe, Masks
 from streamseg.ipc.links import LinkSender
 from streamseg.ipc.ring import RingReader
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
 from streamseg.models.mobile_sam.segmenter import MobileSam
 from streamseg.models.segmenters import SegmenterOptions, create_segmenter
-from streamseg.propagate.origin import remember_all
+from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.attention import Attention, time_for_decoding_ns
 from streamseg.stages.base import Stage, Station
-from streamseg.stages.origins import pack_origin
+from streamseg.stages.keyframe_masks import pack_keyframe_mask
 from streamseg.stages.refining import refiner_of
 from streamseg.stages.spare_time import SpareTime
 
@@ -143,8 +143,12 @@ class SegmentStage(Stage):
         return Masks(
             seq=frame.seq,
             pts_ns=frame.pts_ns,
-            detections=detections,
-            objects=self._pack(image, detections, answers),
+            objects=tuple(
+                map(
+                    pack_keyframe_mask,
+                    self._keyframe_masks(FrameTime(frame.seq, frame.pts_ns), image, detections, answers),
+                )
+            ),
             t_encoded_ns=t_encoded_ns,
             t_decoded_ns=t_decoded_ns,
             overrun=self._overrun,
@@ -165,18 +169,16 @@ class SegmentStage(Stage):
         """Do what takes long; of a live source, so that it holds up none of the other stages."""
         return work() if self._spare_time is None else self._spare_time.run(work)
 
-    def _pack(
-        self, image: Image, detections: Sequence[Detection], answers: Sequence[ObjectMask]
-    ) -> tuple[PackedObjectMask, ...]:
-        """The answers, and what their masks are carried from: that is worked out here, where nothing waits for it."""
-        if not self.config.carries_masks:
-            return tuple(pack_object_mask(answer) for answer in answers)
-        boxes, masks = [each.xyxy for each in detections], [answer.mask for answer in answers]
-        origins = remember_all(image, boxes, masks, self._refiner)
-        return tuple(
-            pack_object_mask(answer, None if origin is None else pack_origin(origin))
-            for answer, origin in zip(answers, origins, strict=True)
-        )
+    def _keyframe_masks(
+        self, frame: FrameTime, image: Image, detections: Sequence[Detection], results: Sequence[ObjectMask]
+    ) -> list[KeyframeMask]:
+        """The masks, prepared for propagation where there is any: here, where nothing waits for it."""
+        if self.config.carries_masks:
+            return make_keyframe_masks(frame, image, detections, results, self._refiner)
+        return [
+            KeyframeMask(frame, detection, result.mask, result.predicted_iou, result.stability)
+            for detection, result in zip(detections, results, strict=True)
+        ]
 
 
 def _say_exporting(done: int, total: int) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from support.moving_scenes import HEIGHT, WIDTH, background, film, sprite
+from support.moving_scenes import HEIGHT, WIDTH, background, detection, film, sprite
 
 from streamseg.masks import Mask
-from streamseg.messages import Box, Image
+from streamseg.messages import NONE, Box, Image, ObjectMask
 from streamseg.propagate.appearance import evidence
 from streamseg.propagate.carried import Carried, along, checked, draw, expected_ious, in_boxes, odds_of, shares_after
+from streamseg.propagate.keyframe_mask import TEMPLATE_SIDE, FrameTime, Template, make_keyframe_masks, make_template
 from streamseg.propagate.looks import Flow, FlowFinder, Look, Motion, look
-from streamseg.propagate.origin import ORIGIN_SIDE, Origin, remember, remember_all
 from streamseg.propagate.planes import FLOW_SIDE, enlarged, resized, sample, split
 from streamseg.window import Plane, mask_plane
 
@@ -93,7 +93,10 @@ def test_squares_are_enlarged_together_as_each_by_itself(side: int) -> None:
 def test_masks_are_carried_together_as_each_by_itself() -> None:
     shown = film(2, [sprite(1), sprite(2)], lambda place, frame: (150 + 190 * place + 6 * frame, 180, 1.2, 9 * frame))
     boxes = [[mask.xyxy for mask in one.masks if mask is not None] for one in shown]
-    origins = [origin for origin in remember_all(shown[0].image, boxes[0], shown[0].masks) if origin is not None]
+    detections = [detection(mask, None) for mask in shown[0].masks if mask is not None]
+    results = [ObjectMask(mask, "model") for mask in shown[0].masks]
+    made = make_keyframe_masks(FrameTime(0, 0), shown[0].image, detections, results)
+    origins = [each.template for each in made if each.template is not None]
     before, after = (
         [seen for seen in look(one.image, of_it, 80) if seen is not None]
         for one, of_it in zip(shown, boxes, strict=True)
@@ -117,10 +120,10 @@ def test_masks_are_carried_together_as_each_by_itself() -> None:
 @pytest.mark.parametrize("side", [40, 80, 200])
 def test_a_square_is_sampled_at_its_places_in_any_resolution(side: int) -> None:
     """A step at the middle that comes from an eighth further left lies at five eighths."""
-    plane = np.zeros((ORIGIN_SIDE, ORIGIN_SIDE), np.float32)
-    plane[:, ORIGIN_SIDE // 2 :] = 1
+    plane = np.zeros((TEMPLATE_SIDE, TEMPLATE_SIDE), np.float32)
+    plane[:, TEMPLATE_SIDE // 2 :] = 1
     x, y = np.full((1, side, side), -1 / 8, np.float32), np.zeros((1, side, side), np.float32)
-    row = sample([plane], x, y, ORIGIN_SIDE)[0, side // 2]
+    row = sample([plane], x, y, TEMPLATE_SIDE)[0, side // 2]
     assert np.interp(0.5, row[side // 2 :], (np.arange(side // 2, side) + 0.5) / side) == pytest.approx(
         5 / 8, abs=0.5 / side
     )
@@ -178,7 +181,7 @@ def test_outlines_are_uncertain_where_a_part_moves_otherwise_than_the_whole() ->
 def test_the_small_segmenter_counts_as_far_as_it_gave_the_mask_rightly(then: float, counts: bool) -> None:
     """Who takes everything for the object is believed where it was right, in the middle; who took everything for background, outside."""
     shown, box, mask = still()
-    origin, seen = remember(shown, box, mask, np.full((96, 96), 6 * then, np.float32)), look_at(shown, box, 80)
+    origin, seen = make_template(shown, box, mask, np.full((96, 96), 6 * then, np.float32)), look_at(shown, box, 80)
     assert origin is not None
     carried = Carried.starting(origin).aged(30)
     change = odds_at(carried, seen, np.full((96, 96), 6, np.float32)) - odds_at(carried, seen)
@@ -186,18 +189,20 @@ def test_the_small_segmenter_counts_as_far_as_it_gave_the_mask_rightly(then: flo
     assert bool(change[2, 2] > 3) is not counts
 
 
-def test_objects_are_remembered_in_their_order_and_only_those_with_masks_are_asked_about() -> None:
+def test_the_refinement_network_runs_on_objects_with_a_mask_only() -> None:
     image, box, mask = still()
-    elsewhere = (20.0, 20.0, 90.0, 90.0)
-    asked: list[Box] = []
+    empty, masked = detection(mask, 1, (20.0, 20.0, 90.0, 90.0)), detection(mask, 2, box)
+    refined: list[Box] = []
 
     def refine(_: Image, boxes: Sequence[Box]) -> list[Plane]:
-        asked.extend(boxes)
+        refined.extend(boxes)
         return [np.zeros((96, 96), np.float32) for _ in boxes]
 
-    first, last = remember_all(image, [elsewhere, box], [None, mask], refine)
-    assert first is None and last is not None and asked == [box]
-    assert np.array_equal(last.share, remembered().share)
+    results = [ObjectMask(None, NONE), ObjectMask(mask, "model")]
+    first, last = make_keyframe_masks(FrameTime(0, 0), image, [empty, masked], results, refine)
+    assert (first.template, first.detection, last.detection) == (None, empty, masked)
+    assert last.template is not None and refined == [box]
+    assert np.array_equal(last.template.share, remembered().share)
 
 
 def test_frames_without_flow_make_an_outline_uncertain() -> None:
@@ -215,8 +220,8 @@ def still() -> tuple[Image, Box, Mask]:
     return shown.image, mask.xyxy, mask
 
 
-def remembered() -> Origin:
-    origin = remember(*still())
+def remembered() -> Template:
+    origin = make_template(*still())
     assert origin is not None
     return origin
 
@@ -251,6 +256,6 @@ def test_expected_iou_is_that_of_a_fair_bet() -> None:
     assert expected_ious(odds[None]) == pytest.approx([np.mean(ious)], abs=0.01)
 
 
-def test_a_box_outside_the_frame_has_no_origin() -> None:
+def test_a_box_outside_the_frame_has_no_template() -> None:
     mask = Mask(0, 0, np.ones((4, 4), np.bool_))
-    assert remember(background(), (-90.0, -90.0, -10.0, -10.0), mask) is None
+    assert make_template(background(), (-90.0, -90.0, -10.0, -10.0), mask) is None

@@ -17,13 +17,11 @@ from streamseg.messages import (
     Box,
     Detection,
     Image,
-    ObjectMask,
     TrackedObject,
 )
 from streamseg.propagate.followed import Step
-from streamseg.propagate.known import Learnt, Moment
+from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, Refine, make_template
 from streamseg.propagate.looks import Look, expected_flow, look
-from streamseg.propagate.origin import Refine, remember
 from streamseg.propagate.planes import FLOW_SIDE
 from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.window import Plane, Window, mask_plane, window_around
@@ -32,21 +30,21 @@ FRAME_NS = 33_000_000
 BUDGET = Budget(max_age_ns=10 * 1_000_000_000, missed_frames=5)
 
 
-def moment(seq: int) -> Moment:
-    return Moment(seq, seq * FRAME_NS)
+def moment(seq: int) -> FrameTime:
+    return FrameTime(seq, seq * FRAME_NS)
 
 
-def learnt(seq: int, shown: Shown, number: int | None = 1, place: int = 0) -> Learnt:
+def learnt(seq: int, shown: Shown, number: int | None = 1, place: int = 0) -> KeyframeMask:
     mask = shown.masks[place]
     assert mask is not None
     item = detection(mask, number)
-    return Learnt(moment(seq), item, ObjectMask(mask, "model", 0.9, 0.8), remember(shown.image, item.xyxy, mask))
+    return KeyframeMask(moment(seq), item, mask, 0.9, 0.8, make_template(shown.image, item.xyxy, mask))
 
 
 def follow(propagator: Propagator, seq: int, shown: Shown) -> tuple[TrackedObject, ...]:
     found = [detection(mask, number) for number, mask in enumerate(shown.masks, 1) if mask is not None]
-    objects = propagator.follow(moment(seq), shown.image, found)
-    propagator.sharpen()
+    objects = propagator.update(moment(seq), shown.image, found)
+    propagator.refine()
     return objects
 
 
@@ -82,7 +80,7 @@ def turning(_: int, frame: int) -> Pose:
 )
 def test_a_mask_follows_its_object(shown: list[Shown]) -> None:
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     ious = [iou(follow(propagator, seq, one)[0], one.masks[0]) for seq, one in enumerate(shown)]
     assert ious[0] == 1
     assert min(ious) > 0.85 and np.mean(ious) > 0.93
@@ -91,7 +89,7 @@ def test_a_mask_follows_its_object(shown: list[Shown]) -> None:
 def test_a_mask_says_where_it_comes_from() -> None:
     shown = straight(4)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     (first,), *_, (last,) = [follow(propagator, seq, one) for seq, one in enumerate(shown[:11])]
     assert (first.method, first.origin_seq, first.age_ms, first.predicted_iou, first.stability) == (
         SEGMENTED,
@@ -110,7 +108,7 @@ def test_a_late_answer_is_carried_to_where_the_object_is() -> None:
     for seq, one in enumerate(shown[:20]):
         (item,) = follow(propagator, seq, one)
         assert (item.mask, item.method) == (None, PENDING)
-    propagator.learn([learnt(3, shown[3])])
+    propagator.add([learnt(3, shown[3])])
     items = [follow(propagator, seq, shown[seq])[0] for seq in (20, 21, 22)]
     assert [item.method for item in items] == [PENDING, PENDING, PROPAGATED], "it comes a part of its way in each frame"
     assert items[-1].origin_seq == 3
@@ -120,10 +118,10 @@ def test_a_late_answer_is_carried_to_where_the_object_is() -> None:
 def test_while_a_newer_answer_is_on_its_way_the_older_one_counts() -> None:
     shown = straight(3)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate(shown[:20]):
         follow(propagator, seq, one)
-    propagator.learn([learnt(2, shown[2])])
+    propagator.add([learnt(2, shown[2])])
     items = [follow(propagator, seq, shown[seq])[0] for seq in range(20, 26)]
     assert [item.origin_seq for item in items] == [0, 0, 2, 2, 2, 2]
     assert min(iou(item, one.masks[0]) for item, one in zip(items, shown[20:], strict=False)) > 0.9
@@ -137,7 +135,7 @@ def test_of_two_answers_on_their_way_the_newer_arrives() -> None:
     origins = []
     for seq, learnt_seq in ((20, 2), (21, 6), (22, 4), (23, None), (24, None)):
         if learnt_seq is not None:
-            propagator.learn([learnt(learnt_seq, shown[learnt_seq])])
+            propagator.add([learnt(learnt_seq, shown[learnt_seq])])
         origins.append(follow(propagator, seq, shown[seq])[0].origin_seq)
     assert origins == [None, None, 6, 6, 6]
 
@@ -147,9 +145,9 @@ def test_a_newer_answer_takes_the_place_of_an_older_one_and_never_the_other_way(
     propagator = Propagator(BUDGET)
     for seq, one in enumerate(shown[:10]):
         follow(propagator, seq, one)
-    propagator.learn([learnt(8, shown[8])])
+    propagator.add([learnt(8, shown[8])])
     follow(propagator, 10, shown[10])
-    propagator.learn([learnt(2, shown[2])])
+    propagator.add([learnt(2, shown[2])])
     (item,) = follow(propagator, 11, shown[11])
     assert item.origin_seq == 8
 
@@ -157,7 +155,7 @@ def test_a_newer_answer_takes_the_place_of_an_older_one_and_never_the_other_way(
 def test_an_answer_for_a_frame_to_come_waits_for_it() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(2, shown[2])])
+    propagator.add([learnt(2, shown[2])])
     methods = [follow(propagator, seq, one)[0].method for seq, one in enumerate(shown[:4])]
     assert methods == [PENDING, PENDING, SEGMENTED, PROPAGATED]
 
@@ -180,7 +178,7 @@ def test_two_objects_that_cross_keep_their_own_masks() -> None:
 
     shown = film(32, [sprite(1), sprite(5)], crossing)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0], 1, 0), learnt(0, shown[0], 2, 1)])
+    propagator.add([learnt(0, shown[0], 1, 0), learnt(0, shown[0], 2, 1)])
     for seq, one in enumerate(shown):
         behind, front = follow(propagator, seq, one)[:2]
         assert iou(front, one.masks[1]) > 0.75, seq
@@ -196,7 +194,7 @@ def test_an_object_that_is_hidden_does_not_smear() -> None:
     wall = background(3)[:, :90]
     shown = straight(8)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate(shown):
         image = one.image.copy()
         image[:, 250:340] = wall
@@ -206,7 +204,7 @@ def test_an_object_that_is_hidden_does_not_smear() -> None:
         visible[:, 250:340] = False
         left = Mask.crop(visible)
         found = [] if left is None else [detection(left, 1)]
-        for item in propagator.follow(moment(seq), image, found):
+        for item in propagator.update(moment(seq), image, found):
             if item.mask is not None and left is not None:
                 wrong = np.count_nonzero(item.mask.paste(HEIGHT, WIDTH) & ~visible)
                 assert wrong < 0.35 * mask.area, seq
@@ -225,8 +223,8 @@ def test_an_object_that_comes_out_from_behind_something_keeps_its_mask() -> None
         mask, found = Mask.crop(visible), detection(whole, 1)
         if seq == 16:
             assert mask is not None and mask.area < 0.15 * whole.area
-            propagator.learn([Learnt(moment(seq), found, ObjectMask(mask, "model"), remember(image, found.xyxy, mask))])
-        (item,) = propagator.follow(moment(seq), image, [found])
+            propagator.add([KeyframeMask(moment(seq), found, mask, template=make_template(image, found.xyxy, mask))])
+        (item,) = propagator.update(moment(seq), image, [found])
         if seq >= 16:
             assert iou(item, mask) > 0.5, seq
 
@@ -234,44 +232,44 @@ def test_an_object_that_comes_out_from_behind_something_keeps_its_mask() -> None
 def test_an_object_that_the_detector_misses_is_followed_a_few_frames() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate(shown[:10]):
         follow(propagator, seq, one)
     for seq in range(10, 15):
-        (item,) = propagator.follow(moment(seq), shown[seq].image, [])
+        (item,) = propagator.update(moment(seq), shown[seq].image, [])
         assert item.method == PROPAGATED and item.detection.tracker_id == 1
         assert iou(item, shown[seq].masks[0]) > 0.8
-    assert propagator.follow(moment(15), shown[15].image, []) == ()
+    assert propagator.update(moment(15), shown[15].image, []) == ()
 
 
 def test_a_single_miss_of_a_slow_detector_costs_no_object() -> None:
     """It answers one frame in eight."""
     shown = straight(4)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate(shown):
         found = [detection(one.masks[0], 1)] if seq != 8 else []  # type: ignore[arg-type]
-        (item,) = propagator.follow(moment(seq), one.image, found if seq % 8 == 0 else None)
+        (item,) = propagator.update(moment(seq), one.image, found if seq % 8 == 0 else None)
         assert iou(item, one.masks[0]) > 0.8, seq
-    last = [propagator.follow(moment(30 + seq), background(), [] if seq % 8 == 2 else None) for seq in range(12)]
+    last = [propagator.update(moment(30 + seq), background(), [] if seq % 8 == 2 else None) for seq in range(12)]
     assert last[-1] == ()
 
 
 def test_an_object_that_is_gone_leaves_no_ghost() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate(shown[:10]):
         follow(propagator, seq, one)
-    assert propagator.follow(moment(10), background(), []) == ()
-    (empty,) = propagator.follow(moment(11), background(), [detection(shown[9].masks[0], 1)])  # type: ignore[arg-type]
+    assert propagator.update(moment(10), background(), []) == ()
+    (empty,) = propagator.update(moment(11), background(), [detection(shown[9].masks[0], 1)])  # type: ignore[arg-type]
     assert empty.mask is None and empty.method == PENDING
 
 
 def test_an_object_that_comes_back_under_its_number_has_its_mask_again() -> None:
     shown = straight(4)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     items = [
         follow(propagator, seq, Shown(one.image, () if 10 <= seq < 18 else one.masks)) for seq, one in enumerate(shown)
     ]
@@ -286,7 +284,7 @@ def test_an_object_that_leaves_the_frame_keeps_the_mask_of_what_is_left() -> Non
     card = Sprite(sprite(1).picture, np.full((120, 120), 255, np.uint8))
     shown = film(22, [card], lambda _, frame: (400 + 6 * frame, 180, 1, 0))
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     widths = []
     for seq, one in enumerate(shown):
         (item,) = follow(propagator, seq, one)
@@ -300,11 +298,11 @@ def test_an_object_that_leaves_the_frame_keeps_the_mask_of_what_is_left() -> Non
 def test_without_news_of_the_detector_objects_go_on_by_flow() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate(shown[:5]):
         follow(propagator, seq, one)
     for seq in range(5, 20):
-        (item,) = propagator.follow(moment(seq), shown[seq].image, None)
+        (item,) = propagator.update(moment(seq), shown[seq].image, None)
     assert iou(item, shown[19].masks[0]) > 0.75
 
 
@@ -312,13 +310,13 @@ def test_boxes_of_an_older_frame_are_moved_on() -> None:
     """The detector is three frames late, and the object moves by 8 pixels a frame."""
     shown = straight(8)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate(shown[:4]):
         follow(propagator, seq, one)
     for seq in range(4, 24):
         late = shown[seq - 3].masks[0]
         assert late is not None
-        (item,) = propagator.follow(moment(seq), shown[seq].image, [detection(late, 1)], found_on=seq - 3)
+        (item,) = propagator.update(moment(seq), shown[seq].image, [detection(late, 1)], found_on=seq - 3)
         assert iou(item, shown[seq].masks[0]) > 0.85, seq
         true = shown[seq].masks[0]
         assert true is not None and abs(item.detection.xyxy[0] - true.xyxy[0]) < 6
@@ -329,12 +327,12 @@ def test_boxes_of_a_frame_that_was_not_followed_to_are_moved_on(back: int, bound
     """Publish has every second frame, detect has those between."""
     shown = straight(8)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq in range(0, len(shown), 2):
         found_on = max(seq - back, 0)
         old, now = shown[found_on].masks[0], shown[seq].masks[0]
         assert old is not None and now is not None
-        (item,) = propagator.follow(moment(seq), shown[seq].image, [detection(old, 1)], found_on=found_on)
+        (item,) = propagator.update(moment(seq), shown[seq].image, [detection(old, 1)], found_on=found_on)
         if seq >= 8:
             assert item.detection.xyxy[0] == pytest.approx(now.xyxy[0], abs=bound), seq
 
@@ -351,8 +349,8 @@ def follow_late(propagator: Propagator, shown: Sequence[Shown], late: int, seqs:
         found_on = seq if seq <= late else seq - late
         then, now = shown[found_on].masks[0], shown[seq].masks[0]
         assert then is not None
-        (item,) = propagator.follow(moment(seq), shown[seq].image, [detection(then, 1)], found_on=found_on)
-        propagator.sharpen()
+        (item,) = propagator.update(moment(seq), shown[seq].image, [detection(then, 1)], found_on=found_on)
+        propagator.refine()
         ious.append(iou(item, now))
     return ious
 
@@ -360,7 +358,7 @@ def follow_late(propagator: Propagator, shown: Sequence[Shown], late: int, seqs:
 def test_late_boxes_of_an_object_that_turns_back_are_found_by_flow() -> None:
     shown = film(28, [sprite(1)], swinging)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     assert min(follow_late(propagator, shown, 3, range(28))) > 0.9
 
 
@@ -368,7 +366,7 @@ def test_the_small_segmenters_opinion_lies_where_the_object_is_also_where_boxes_
     """A small segmenter that knows the truth makes masks better, wherever the object was foreseen."""
     shown, newest = film(28, [sprite(1)], swinging), [0]
     propagator = Propagator(BUDGET, knowing(shown, newest))
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq in range(28):
         newest.append(seq)
         (quality,) = follow_late(propagator, shown, 3, [seq])
@@ -378,11 +376,11 @@ def test_the_small_segmenters_opinion_lies_where_the_object_is_also_where_boxes_
 def test_an_object_goes_on_by_frames_also_over_those_that_were_dropped() -> None:
     shown = straight(12)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq in range(4):
         follow(propagator, seq, shown[seq])
     for seq in (8, 9, 10, 11):
-        (item,) = propagator.follow(moment(seq), shown[seq].image, None)
+        (item,) = propagator.update(moment(seq), shown[seq].image, None)
         assert iou(item, shown[seq].masks[0]) > 0.8, seq
 
 
@@ -400,10 +398,10 @@ def test_many_objects_that_are_missed_are_seen_in_squares_as_small_as_before(mon
 
     monkeypatch.setattr("streamseg.propagate.following.look", noted)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0], number + 1, number) for number in range(8)])
+    propagator.add([learnt(0, shown[0], number + 1, number) for number in range(8)])
     for seq in (0, 1):
         assert len(follow(propagator, seq, shown[seq])) == 8
-    assert len(propagator.follow(moment(2), shown[2].image, [])) == 8
+    assert len(propagator.update(moment(2), shown[2].image, [])) == 8
     assert len(set(sides)) == 1
 
 
@@ -412,19 +410,18 @@ def test_of_two_answers_for_one_object_on_one_frame_the_first_stays() -> None:
     propagator = Propagator(BUDGET)
     own = learnt(0, shown[0], None)
     left, top, right, bottom = own.detection.xyxy
-    stranger = Learnt(
-        own.moment,
+    stranger = KeyframeMask(
+        own.frame,
         detection(Mask(0, 0, np.ones((1, 1), np.bool_)), None, (left + 20, top, right + 20, bottom)),
-        own.answer,
-        None,
+        own.mask,
     )
-    propagator.learn([own, stranger])
+    propagator.add([own, stranger])
     mask = shown[0].masks[0]
     assert mask is not None
-    propagator.follow(moment(0), shown[0].image, [detection(mask, None)])
+    propagator.update(moment(0), shown[0].image, [detection(mask, None)])
     mask = shown[1].masks[0]
     assert mask is not None
-    (item,) = propagator.follow(moment(1), shown[1].image, [detection(mask, None)])
+    (item,) = propagator.update(moment(1), shown[1].image, [detection(mask, None)])
     assert item.method == PROPAGATED
 
 
@@ -432,14 +429,14 @@ def test_a_late_box_of_an_object_that_leaves_the_frame_is_moved_on() -> None:
     """Boxes are of the whole star, three frames late, which is 18 pixels; until half of it is out to the left."""
     shown = film(30, [sprite(1)], lambda _, frame: (110 - 6 * frame, 180, 1, 0))
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate(shown[:4]):
         follow(propagator, seq, one)
     for seq in range(4, 19):
         late = detection(
             Mask(0, 0, np.ones((1, 1), np.bool_)), 1, (60 - 6.0 * (seq - 3), 130, 160 - 6.0 * (seq - 3), 230)
         )
-        (item,) = propagator.follow(moment(seq), shown[seq].image, [late], found_on=seq - 3)
+        (item,) = propagator.update(moment(seq), shown[seq].image, [late], found_on=seq - 3)
         assert abs(item.detection.xyxy[0] - (60 - 6 * seq)) < 5, seq
 
 
@@ -450,10 +447,10 @@ def test_what_is_foreseen_changes_nothing_but_when_it_is_seen(late: int) -> None
 
     def followed(early: bool) -> list[list[tuple[Detection, str, float | None, bytes]]]:
         propagator, newest = Propagator(BUDGET, Pretended()), []
-        propagator.learn([learnt(0, shown[0])])
+        propagator.add([learnt(0, shown[0])])
         for seq, one in enumerate(shown):
             if early:
-                propagator.foresee(moment(seq), one.image)
+                propagator.prefetch(moment(seq), one.image)
             found = [
                 detection(mask, number)
                 for number, mask in enumerate(shown[max(seq - late, 0)].masks, 1)
@@ -462,12 +459,12 @@ def test_what_is_foreseen_changes_nothing_but_when_it_is_seen(late: int) -> None
             found = found[: 1 if seq < 6 else 2] if seq != 12 else found[1:]
             if seq == 18:
                 found[0] = detection(Mask(0, 0, np.ones((1, 1), np.bool_)), 1, (300.0, 100.0, 400.0, 200.0))
-            items = propagator.follow(moment(seq), one.image, found, found_on=max(seq - late, 0))
+            items = propagator.update(moment(seq), one.image, found, found_on=max(seq - late, 0))
             pixels = [b"" if item.mask is None else item.mask.paste(HEIGHT, WIDTH).tobytes() for item in items]
             newest.append(
                 [(each.detection, each.method, each.predicted_iou, of) for each, of in zip(items, pixels, strict=True)]
             )
-            propagator.sharpen()
+            propagator.refine()
         return newest
 
     assert followed(True) == followed(False)
@@ -482,9 +479,9 @@ def test_what_was_foreseen_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("streamseg.propagate.following.look", counted)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate(shown[:10]):
-        propagator.foresee(moment(seq), one.image)
+        propagator.prefetch(moment(seq), one.image)
         follow(propagator, seq, one)
     assert seen == [10]
 
@@ -496,10 +493,10 @@ def test_motion_from_before_the_mask_came_counts() -> None:
     follow(propagator, 0, shown[0])
     for seq in range(1, 17):
         if seq == 13:
-            propagator.learn([learnt(0, shown[0])])
+            propagator.add([learnt(0, shown[0])])
         late = shown[seq - 2].masks[0] if seq % 4 == 0 else None
         found = None if late is None else [detection(late, 1)]
-        (item,) = propagator.follow(moment(seq), shown[seq].image, found, found_on=seq - 2)
+        (item,) = propagator.update(moment(seq), shown[seq].image, found, found_on=seq - 2)
     true = shown[16].masks[0]
     assert true is not None and abs(item.detection.xyxy[0] - true.xyxy[0]) < 8
 
@@ -507,7 +504,7 @@ def test_motion_from_before_the_mask_came_counts() -> None:
 def test_masks_that_are_too_old_are_given_up() -> None:
     shown = straight(5)
     propagator = Propagator(Budget(max_age_ns=5 * FRAME_NS))
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     methods = [follow(propagator, seq, one)[0].method for seq, one in enumerate(shown[:8])]
     assert methods == [SEGMENTED, *[PROPAGATED] * 5, PENDING, PENDING]
 
@@ -515,7 +512,7 @@ def test_masks_that_are_too_old_are_given_up() -> None:
 def test_where_masks_have_become_too_old_the_small_segmenter_draws() -> None:
     shown = straight(5)
     propagator = Propagator(Budget(max_age_ns=5 * FRAME_NS), Pretended())
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     items = [follow(propagator, seq, one)[0] for seq, one in enumerate(shown[:10])]
     assert [item.origin_seq for item in items[:6]] == [0] * 6
     assert items[9].method == REFINED and items[9].origin_seq == 8
@@ -526,7 +523,7 @@ def test_an_object_without_a_mask_says_so() -> None:
     propagator = Propagator(BUDGET)
     mask = shown[0].masks[0]
     assert mask is not None
-    propagator.learn([Learnt(moment(0), detection(mask, 1), ObjectMask(None, NONE), None)])
+    propagator.add([KeyframeMask(moment(0), detection(mask, 1), None)])
     assert [follow(propagator, seq, one)[0].method for seq, one in enumerate(shown[:3])] == [NONE] * 3
 
 
@@ -536,8 +533,8 @@ def test_a_late_answer_for_an_object_without_a_number_goes_to_the_one_that_was_t
     propagator = Propagator(BUDGET)
     for seq, one in enumerate(shown):
         if seq == 26:
-            propagator.learn([learnt(0, shown[0], None, place) for place in (1, 0)])
-        items = propagator.follow(
+            propagator.add([learnt(0, shown[0], None, place) for place in (1, 0)])
+        items = propagator.update(
             moment(seq), one.image, [detection(mask, None) for mask in one.masks if mask is not None]
         )
     assert all(iou(item, mask) > 0.85 for item, mask in zip(items, shown[-1].masks, strict=True))
@@ -546,12 +543,12 @@ def test_a_late_answer_for_an_object_without_a_number_goes_to_the_one_that_was_t
 def test_late_boxes_without_a_number_make_no_second_object() -> None:
     shown = straight(10)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0], None)])
+    propagator.add([learnt(0, shown[0], None)])
     for seq, one in enumerate(shown):
         found_on = max(seq - 5, 0)
         old = shown[found_on].masks[0]
         assert old is not None
-        (item,) = propagator.follow(moment(seq), one.image, [detection(old, None)], found_on=found_on)
+        (item,) = propagator.update(moment(seq), one.image, [detection(old, None)], found_on=found_on)
         assert iou(item, one.masks[0]) > (0.8 if seq > 8 else 0), seq
 
 
@@ -560,8 +557,8 @@ def test_an_answer_on_its_way_is_not_lost_when_its_object_is_given_another_numbe
     propagator = Propagator(BUDGET)
     for seq, one in enumerate(shown):
         if seq == 20:
-            propagator.learn([learnt(5, shown[5])])
-        (item,) = propagator.follow(moment(seq), one.image, [detection(one.masks[0], 1 if seq < 10 else 7)])  # type: ignore[arg-type]
+            propagator.add([learnt(5, shown[5])])
+        (item,) = propagator.update(moment(seq), one.image, [detection(one.masks[0], 1 if seq < 10 else 7)])  # type: ignore[arg-type]
     assert item.detection.tracker_id == 7
     assert iou(item, shown[-1].masks[0]) > 0.85
 
@@ -569,22 +566,22 @@ def test_an_answer_on_its_way_is_not_lost_when_its_object_is_given_another_numbe
 def test_objects_without_a_number_are_known_by_their_boxes() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0], None)])
+    propagator.add([learnt(0, shown[0], None)])
     for seq, one in enumerate(shown[:10]):
         mask = one.masks[0]
         assert mask is not None
-        (item,) = propagator.follow(moment(seq), one.image, [detection(mask, None if seq < 5 else 7)])
+        (item,) = propagator.update(moment(seq), one.image, [detection(mask, None if seq < 5 else 7)])
         assert iou(item, mask) > 0.85
 
 
 def test_a_new_size_of_picture_begins_anew() -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     follow(propagator, 0, shown[0])
     mask = shown[1].masks[0]
     assert mask is not None
-    (item,) = propagator.follow(moment(1), np.ascontiguousarray(shown[1].image[:-40]), [detection(mask, 1)])
+    (item,) = propagator.update(moment(1), np.ascontiguousarray(shown[1].image[:-40]), [detection(mask, 1)])
     assert item.method == PENDING
 
 
@@ -594,11 +591,11 @@ def test_a_new_size_of_picture_begins_anew() -> None:
 def test_any_box_is_followed_without_harm(box: Box) -> None:
     shown = straight(5)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     mask = shown[0].masks[0]
     assert mask is not None
     for seq in range(6):
-        item = propagator.follow(moment(seq), shown[seq].image, [detection(mask, 1, None if seq % 3 == 0 else box)])[0]
+        item = propagator.update(moment(seq), shown[seq].image, [detection(mask, 1, None if seq % 3 == 0 else box)])[0]
         assert item.mask is None or item.mask.inside(HEIGHT, WIDTH)
 
 
@@ -630,15 +627,15 @@ def test_in_a_hurry_only_objects_without_a_mask_are_asked_about() -> None:
     shown = straight(5)
     refine = Pretended()
     propagator = Propagator(BUDGET, refine)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     mask = shown[0].masks[0]
     assert mask is not None
     for seq, one in enumerate(shown[:8]):
         true = one.masks[0]
         assert true is not None
         new = [detection(mask, 2, (300.0, 20.0, 400.0, 120.0))] if seq == 6 else []
-        propagator.follow(moment(seq), one.image, [detection(true, 1), *new])
-        propagator.sharpen(hurried=True)
+        propagator.update(moment(seq), one.image, [detection(true, 1), *new])
+        propagator.refine(hurried=True)
     assert refine.asked == [[(300.0, 20.0, 400.0, 120.0)]]
 
 
@@ -646,13 +643,13 @@ def test_in_a_hurry_an_object_whose_mask_cannot_be_trusted_is_asked_about() -> N
     shown = straight(5)
     refine = Pretended()
     propagator = Propagator(BUDGET, refine)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate([*shown[:8], Shown(background(), shown[8].masks)]):
         (mask,) = one.masks
         assert mask is not None
-        (item,) = propagator.follow(moment(seq), one.image, [detection(mask, 1)])
+        (item,) = propagator.update(moment(seq), one.image, [detection(mask, 1)])
         assert (item.mask is None) == (seq == 8)
-        propagator.sharpen(hurried=True)
+        propagator.refine(hurried=True)
     assert refine.asked == [[item.detection.xyxy]]
 
 
@@ -668,11 +665,11 @@ def test_an_object_that_cannot_be_helped_leaves_the_small_segmenter_to_the_other
         return [np.full((96, 96), -0.5 if box == nowhere else 4.0, np.float32) for box in boxes]
 
     propagator = Propagator(BUDGET, refine)
-    propagator.learn([learnt(0, shown[0], place + 1, place) for place in range(3)])
+    propagator.add([learnt(0, shown[0], place + 1, place) for place in range(3)])
     for seq, one in enumerate(shown):
         found = [detection(mask, number) for number, mask in enumerate(one.masks, 1) if mask is not None]
-        propagator.follow(moment(seq), one.image, [*found, detection(one.masks[0], 9, nowhere)])  # type: ignore[arg-type]
-        propagator.sharpen()
+        propagator.update(moment(seq), one.image, [*found, detection(one.masks[0], 9, nowhere)])  # type: ignore[arg-type]
+        propagator.refine()
     assert len(asked) > 30
     assert 0 < asked.count(nowhere) <= len(asked) / 4
 
@@ -704,7 +701,7 @@ def test_an_object_that_only_the_small_segmenter_knows_is_followed_while_the_det
         newest.append(seq)
         follow(propagator, seq, shown[seq])
     for seq in range(10, 15):
-        (item,) = propagator.follow(moment(seq), shown[seq].image, [])
+        (item,) = propagator.update(moment(seq), shown[seq].image, [])
         assert (item.method, item.detection.tracker_id, item.origin_seq) == (REFINED, 1, 9)
         assert iou(item, shown[seq].masks[0]) > 0.8
     (found,) = follow(propagator, 15, shown[15])
@@ -717,14 +714,14 @@ def test_an_object_that_only_the_small_segmenter_knows_leaves_no_ghost() -> None
     for seq in range(10):
         newest.append(seq)
         follow(propagator, seq, shown[seq])
-    assert propagator.follow(moment(10), background(), []) == ()
+    assert propagator.update(moment(10), background(), []) == ()
 
 
 def test_a_detectors_single_mistake_makes_no_object() -> None:
     shown, newest = straight(0), [0]
     propagator = Propagator(BUDGET, knowing(shown, newest))
     follow(propagator, 0, shown[0])
-    assert propagator.follow(moment(1), shown[1].image, []) == ()
+    assert propagator.update(moment(1), shown[1].image, []) == ()
 
 
 @pytest.mark.parametrize("late", [0, 2])
@@ -732,11 +729,11 @@ def test_an_object_whose_mask_had_no_way_to_come_is_followed_when_it_is_missed_a
     """Its mask is known when it is first seen, be it of that frame or of the older one that its box is of."""
     shown = straight(5)
     propagator = Propagator(BUDGET)
-    propagator.learn([learnt(0, shown[0])])
+    propagator.add([learnt(0, shown[0])])
     mask = shown[0].masks[0]
     assert mask is not None
-    propagator.follow(moment(late), shown[late].image, [detection(mask, 1)], found_on=0)
-    (item,) = propagator.follow(moment(late + 1), shown[late + 1].image, [])
+    propagator.update(moment(late), shown[late].image, [detection(mask, 1)], found_on=0)
+    (item,) = propagator.update(moment(late + 1), shown[late + 1].image, [])
     assert item.method == PROPAGATED
 
 
@@ -746,7 +743,7 @@ def test_what_is_remembered_of_lost_objects_does_not_grow() -> None:
     mask = shown.masks[0]
     assert mask is not None
     for seq in range(60):
-        propagator.learn([learnt(seq, shown, 1000 + seq)])
-        propagator.follow(moment(seq), shown.image, [detection(mask, seq + 1)])
+        propagator.add([learnt(seq, shown, 1000 + seq)])
+        propagator.update(moment(seq), shown.image, [detection(mask, seq + 1)])
     assert len(propagator._followed) == 1
     assert len(propagator._waiting) <= 11

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks, pack_object_mask
+from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks
 from streamseg.ipc.ring import RingName
 from streamseg.masks import Mask
-from streamseg.messages import NONE, Detection, ObjectMask
+from streamseg.messages import Detection
+from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
+from streamseg.stages.keyframe_masks import pack_keyframe_mask
 
 WIDTH, HEIGHT, SIDE = 320, 240, 40
 INTERVAL_MS = 40
@@ -51,12 +53,15 @@ def drawn(item: Detection) -> Mask:
 
 
 def masks(seq: int, *detections: Detection, empty: bool = False) -> Masks:
-    answers = [ObjectMask(None, NONE) if empty else ObjectMask(drawn(item), MODEL, 0.8, 0.7) for item in detections]
+    frame = FrameTime(seq, seq * INTERVAL_MS * 1_000_000)
+    made = [
+        KeyframeMask(frame, item, None) if empty else KeyframeMask(frame, item, drawn(item), 0.8, 0.7)
+        for item in detections
+    ]
     return Masks(
         seq=seq,
-        pts_ns=seq * INTERVAL_MS * 1_000_000,
-        detections=detections,
-        objects=tuple(map(pack_object_mask, answers)),
+        pts_ns=frame.pts_ns,
+        objects=tuple(map(pack_keyframe_mask, made)),
         t_encoded_ns=0,
         t_decoded_ns=0,
         overrun=0,

@@ -1,4 +1,4 @@
-"""Masks on the frames between keyframes, in real runs over a scene whose true masks are known."""
+"""Masks on the frames between keyframes: whole runs over a scene with known masks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from support.pipeline_runs import Record, Run, read_records, until
 from support.true_masks import best_ious
 
-from streamseg.messages import PROPAGATED
+from streamseg.messages import PROPAGATED, SEGMENTED
 from streamseg.sources.scene import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene
 
@@ -28,7 +28,7 @@ def mean_iou(records: list[Record]) -> float:
     return float(np.mean([score for record in records[1:] for score in best_ious(scene, int(record.seq), record)]))
 
 
-def test_frames_between_keyframes_carry_masks(tmp_path: Path) -> None:
+def test_frames_between_keyframes_have_propagated_masks(tmp_path: Path) -> None:
     with Run(*arguments(tmp_path / "out.jsonl")) as run:
         status, _, errors = run.finish(120)
     assert status == 0, errors
@@ -41,14 +41,14 @@ def test_frames_between_keyframes_carry_masks(tmp_path: Path) -> None:
         for item in record.objects:
             if item.mask is not None:
                 masked += 1
-                assert item.method == ("segmented" if seq == keyframe else PROPAGATED)
+                assert item.method == (SEGMENTED if seq == keyframe else PROPAGATED)
                 assert item.origin_seq == str(keyframe)
     mean = mean_iou(records)
     print(f"{URL}, every {INTERVAL}th frame segmented: mean mask IoU {mean:.3f}, {masked} masks")
     assert mean >= 0.75
 
 
-def test_no_frame_is_lost_with_a_publish_that_carries_masks(tmp_path: Path) -> None:
+def test_a_publish_process_that_is_killed_loses_no_frame(tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     with Run(*arguments(output)) as run:
         until(lambda: output.exists() and output.read_bytes().count(b"\n") >= 33, 60, "33 records")

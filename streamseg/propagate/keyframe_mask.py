@@ -1,0 +1,155 @@
+"""Masks made on keyframes, with what is needed to propagate them to other frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamseg.masks import Mask
+from streamseg.messages import NONE, SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
+from streamseg.propagate.appearance import Appearance, evidence, learn
+from streamseg.propagate.planes import blurred, resized
+from streamseg.window import Plane, crop, mask_plane, window_around
+
+TEMPLATE_SIDE: Final = 192
+"""Side of a template, in pixels."""
+_SOFTEST = 3 / 128
+"""Blur of the softest outline: standard deviation, as a share of the side."""
+_DOUBT = 3
+"""Power of the share of right pixels nearby: how strongly evidence that was wrong about the mask is mistrusted."""
+_UNKNOWN = 0.4
+"""Trust in the refinement network where it was not run on the keyframe."""
+_NEARBY = 1 / 32
+"""What counts as nearby: standard deviation, as a share of the side."""
+
+Refine = Callable[[Image, Sequence[Box]], Sequence[Plane]]
+"""The refinement network: from a frame and boxes to the log-odds of each pixel of each box's square
+(`streamseg.window`); all zero for a box outside the frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTime:
+    """A frame's number, and its time in nanoseconds since the first frame of its source."""
+
+    seq: int
+    pts_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """An object's square on its keyframe: what propagation warps to other frames.
+
+    Attributes:
+        planes: Shape (TEMPLATE_SIDE, TEMPLATE_SIDE, 4), uint8, 255 for 1: how much of each pixel the mask covers; the
+            same, blurred; trust in colours; trust in the refinement network.
+        appearance: The colours of the object and its surroundings.
+    """
+
+    planes: NDArray[np.uint8]
+    appearance: Appearance
+
+    @property
+    def share(self) -> NDArray[np.uint8]:
+        """How much of each pixel the mask covers, 255 for all: shape (TEMPLATE_SIDE, TEMPLATE_SIDE)."""
+        return self.planes[..., 0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyframeMask:
+    """The segmenter's mask of one object on a keyframe.
+
+    Attributes:
+        frame: The keyframe.
+        detection: The object on it.
+        mask: None where the segmenter found none.
+        predicted_iou: As in `ObjectMask`.
+        stability: As in `ObjectMask`.
+        template: None where there is no mask, or where it is not to be propagated.
+    """
+
+    frame: FrameTime
+    detection: Detection
+    mask: Mask | None
+    predicted_iou: float | None = None
+    stability: float | None = None
+    template: Template | None = None
+
+    def as_object(self, detection: Detection) -> TrackedObject:
+        """The object as published with the keyframe itself."""
+        return TrackedObject(
+            detection=detection,
+            mask=self.mask,
+            method=NONE if self.mask is None else SEGMENTED,
+            origin_seq=None if self.mask is None else self.frame.seq,
+            predicted_iou=self.predicted_iou,
+            stability=self.stability,
+        )
+
+
+def make_keyframe_masks(
+    frame: FrameTime,
+    image: Image,
+    detections: Sequence[Detection],
+    results: Sequence[ObjectMask],
+    refine: Refine | None = None,
+) -> list[KeyframeMask]:
+    """Prepare the masks of a keyframe for propagation.
+
+    Args:
+        frame: The keyframe.
+        image: Its pixels, shape (height, width, 3), uint8, BGR.
+        detections: Its objects.
+        results: The segmenter's result for each.
+        refine: Runs once on all objects with a mask, to measure how well it sees each of them.
+    """
+    masked = [place for place, result in enumerate(results) if result.mask is not None]
+    odds: list[Plane | None] = [None] * len(detections)
+    if refine is not None:
+        for place, refined in zip(masked, refine(image, [detections[place].xyxy for place in masked]), strict=True):
+            odds[place] = refined
+    return [
+        KeyframeMask(
+            frame,
+            detection,
+            result.mask,
+            result.predicted_iou,
+            result.stability,
+            None if result.mask is None else make_template(image, detection.xyxy, result.mask, refined),
+        )
+        for detection, result, refined in zip(detections, results, odds, strict=True)
+    ]
+
+
+def make_template(image: Image, box: Box, mask: Mask, refined: Plane | None = None) -> Template | None:
+    """Make a template of an object; None where its box lies outside the frame.
+
+    Args:
+        image: The frame, shape (height, width, 3), uint8, BGR.
+        box: The object's box, in pixels of the frame.
+        mask: Its mask, which may leave the box.
+        refined: The refinement network's log-odds for the object (see `Refine`). Where they contradict the mask, they are
+            mistrusted in later frames.
+    """
+    window = window_around(box, image.shape[1], image.shape[0])
+    if window is None:
+        return None
+    share = mask_plane(mask, window, TEMPLATE_SIDE)
+    picture = crop(image, window, TEMPLATE_SIDE)
+    appearance = learn(picture, share)
+    by_colour = _trust(evidence([appearance], picture[None])[0], share)
+    by_network = (
+        np.full_like(share, _UNKNOWN) if refined is None else _trust(resized([refined], TEMPLATE_SIDE)[0], share)
+    )
+    planes = np.stack((share, blurred([share], _SOFTEST * TEMPLATE_SIDE)[0], by_colour, by_network), axis=-1)
+    return Template(np.rint(planes * 255).astype(np.uint8), appearance)
+
+
+def _trust(odds: Plane, share: Plane) -> Plane:
+    """How far log-odds agree with the mask, around each pixel: 0 to 1."""
+    right = 1 / (1 + np.exp(-2 * odds * (2 * share - 1)))
+    return np.asarray(cv2.GaussianBlur(right, (0, 0), _NEARBY * TEMPLATE_SIDE) ** _DOUBT, np.float32)

@@ -1,0 +1,81 @@
+"""The masks of each published frame: those that segment made on it, or older ones propagated to it."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from streamseg.config import Config
+from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks
+from streamseg.messages import Image, TrackedObject
+from streamseg.propagate.keyframe_mask import FrameTime
+from streamseg.propagate.propagator import Budget, Propagator
+from streamseg.stages.keyframe_masks import unpack_keyframe_masks
+from streamseg.stages.refining import refiner_of
+
+_MISSED_FRAMES = 5
+"""For how many frames a live object stays that the detector misses. The objects of a file are exactly those that it finds."""
+
+
+class Propagation:
+    """Turns boxes and keyframe masks into the objects of each frame, in the order of the frames."""
+
+    def __init__(self, propagator: Propagator | None) -> None:
+        """Without a propagator, an object has a mask only on its keyframe."""
+        self._propagator = propagator
+        self._boxes_seq = -1
+
+    @classmethod
+    def from_config(cls, config: Config, segmenter: str) -> Self:
+        """Propagate as configured, after the segmenter of that name."""
+        if not config.carries_masks:
+            return cls(None)
+        budget = Budget(
+            max_age_ns=int(config.propagate.max_age_ms * 1e6),
+            missed_frames=_MISSED_FRAMES if config.resolved_mode == "live" else 0,
+        )
+        return cls(Propagator(budget, refiner_of(config, segmenter)))
+
+    def add(self, masks: Masks) -> None:
+        """Add the masks of a keyframe; they count from the next frame on."""
+        if self._propagator is not None:
+            self._propagator.add(unpack_keyframe_masks(masks))
+
+    def prefetch(self, frame: FrameDescriptor, image: Image | None) -> None:
+        """Use the time until the boxes of the next frame arrive: see `Propagator.prefetch`."""
+        if self._propagator is not None and image is not None:
+            self._propagator.prefetch(FrameTime(frame.seq, frame.pts_ns), image)
+
+    def update(
+        self, frame: FrameDescriptor, image: Image | None, boxes: Boxes, masks: Masks | None
+    ) -> tuple[TrackedObject, ...]:
+        """Advance to a newer frame and return its objects.
+
+        Args:
+            frame: The frame.
+            image: Its pixels, shape (height, width, 3), uint8, BGR; without them, nothing is propagated.
+            boxes: The newest boxes, of this frame or of an older one.
+            masks: The newest keyframe masks; used only where nothing is propagated.
+        """
+        if self._propagator is None or image is None:
+            return _keyframe_objects(boxes, masks if masks is not None and masks.seq == frame.seq else None)
+        new = boxes.seq == frame.seq or boxes.seq != self._boxes_seq
+        self._boxes_seq = boxes.seq
+        detections = boxes.detections if new else None
+        return self._propagator.update(FrameTime(frame.seq, frame.pts_ns), image, detections, found_on=boxes.seq)
+
+    def refine(self, *, hurried: bool = False) -> None:
+        """Improve the masks of the frames to come: see `Propagator.refine`."""
+        if self._propagator is not None:
+            self._propagator.refine(hurried=hurried)
+
+
+def _keyframe_objects(boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:
+    """The objects with the masks that segment made on this very frame."""
+    made = [] if masks is None else unpack_keyframe_masks(masks)
+    return tuple(
+        next(
+            (mask.as_object(detection) for mask in made if mask.detection == detection),
+            TrackedObject(detection=detection),
+        )
+        for detection in boxes.detections
+    )
