@@ -19,11 +19,11 @@ from streamseg.errors import (
     WeightsUnavailableError,
 )
 from streamseg.messages import Models
-from streamseg.models.detector_names import YOLOX_MODELS, check_model
-from streamseg.models.mobile_sam.export import export_beforehand
-from streamseg.models.mobile_sam.input_grid import CAMERA
-from streamseg.models.runtimes import Choice, candidates
-from streamseg.models.segmenter_names import MOBILE_SAM, NANO, SAM_MODELS, check_segmenter
+from streamseg.models.options import MOBILE_SAM, NANO, SAM_MODELS, YOLOX_MODELS
+from streamseg.models.registry import check_detector, check_segmenter
+from streamseg.models.runtime.base import Choice, candidates
+from streamseg.models.segmenters.mobile_sam.export import export_beforehand
+from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
 from streamseg.models.weights import Progress, resolve
 from streamseg.wire.curve import read_server_keys
 
@@ -104,7 +104,7 @@ def check_models(config: Config) -> None:
     """
     detector, segmenter = config.detector, config.segmenter
     if detector.model != "auto":
-        check_model(detector.model, detector.classes, official=detector.weights is None)
+        check_detector(detector.model, detector.classes, official=detector.weights is None)
     if segmenter.model != "auto":
         check_segmenter(segmenter.model)
     if segmenter.model in ("auto", MOBILE_SAM):

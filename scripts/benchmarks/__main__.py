@@ -99,7 +99,7 @@ def bench_models(
     from benchmarks.models import DEFAULT_COMPARED, ModelsOptions
     from benchmarks.models import bench_models as measure
     from streamseg.bench.report import print_figures
-    from streamseg.models.segmenter_names import MOBILE_SAM
+    from streamseg.models.options import MOBILE_SAM
     from streamseg.sam.info import as_rich_table, parameter_table
 
     options = ModelsOptions(

@@ -21,8 +21,8 @@ import typer
 
 from streamseg.messages import Detection, Dropped, Frame, Image, Models, Result, Timings, TrackedObject
 from streamseg.models import Detector, Segmenter
-from streamseg.models.detectors import DetectorOptions, create_detector
-from streamseg.models.segmenters import SegmenterOptions, create_segmenter
+from streamseg.models.options import DetectorOptions, SegmenterOptions
+from streamseg.models.registry import create_detector, create_segmenter
 from streamseg.monitor.progress import WorkDisplay
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.propagate.propagator import Budget, Propagator

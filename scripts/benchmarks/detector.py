@@ -80,8 +80,8 @@ def _measure(weights: Path, rounds: int) -> DetectorFigures:
     cv2.setNumThreads(1)
     frames = _draw()
     bare_mb, start = resident_mb(), time.perf_counter()
-    from streamseg.models.detectors import DetectorOptions
     from streamseg.models.detectors.yolox import YoloxDetector
+    from streamseg.models.options import DetectorOptions
 
     imported_mb, imported = resident_mb(), time.perf_counter()
     detector = YoloxDetector(DetectorOptions(model=_MODEL, conf=_CONF, threads=1), weights)

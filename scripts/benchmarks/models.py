@@ -36,7 +36,7 @@ from streamseg.bench.scene import Scene, draw_scene
 from streamseg.errors import RivalError, SourceError, StageError, UsageError, WeightsError
 from streamseg.images import read_image
 from streamseg.messages import Image
-from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.options import MOBILE_SAM
 from streamseg.sam.info import ModelInfo, parameter_table
 
 FRAME_BOXES = 5

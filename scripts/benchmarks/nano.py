@@ -19,8 +19,8 @@ from streamseg.bench.machine import this_machine
 from streamseg.images import read_image
 from streamseg.masks import Mask
 from streamseg.messages import Box, Detection, Image
-from streamseg.models.nano.drawing import draw_masks
-from streamseg.models.nano.network_file import OnnxNetwork, shipped_network
+from streamseg.models.segmenters.nano.drawing import draw_masks
+from streamseg.models.segmenters.nano.network_file import OnnxNetwork, shipped_network
 from streamseg.train.augmentation import DETECTOR_SPREAD, jittered
 
 _LAGS = (5, 15)

@@ -9,8 +9,8 @@ import numpy as np
 from skimage import data
 
 from streamseg.messages import Box, Image
-from streamseg.models.nano.drawing import draw_masks
-from streamseg.models.nano.network_file import OnnxNetwork
+from streamseg.models.segmenters.nano.drawing import draw_masks
+from streamseg.models.segmenters.nano.network_file import OnnxNetwork
 
 FOLDER = Path(__file__).parents[2] / "streamseg" / "models" / "nano"
 TILE = 320

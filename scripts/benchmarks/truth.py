@@ -10,7 +10,7 @@ from streamseg.errors import DataError, SourceError, UsageError
 from streamseg.images import image_files, read_image
 from streamseg.masks import Mask
 from streamseg.messages import Image
-from streamseg.models.nano.network_file import TrainedOn
+from streamseg.models.segmenters.nano.network_file import TrainedOn
 
 
 @dataclass(frozen=True, slots=True, eq=False)

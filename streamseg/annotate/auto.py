@@ -14,7 +14,7 @@ from streamseg.annotate.pictures import Picture, open_pictures
 from streamseg.annotate.work import annotate_pictures
 from streamseg.atomic import unfinished, unfinished_files, write_atomically
 from streamseg.errors import SourceError, UsageError
-from streamseg.models.detectors import DetectorOptions
+from streamseg.models.options import DetectorOptions
 from streamseg.models.weights import locate
 from streamseg.monitor.progress import DownloadDisplay
 from streamseg.threads import available_cores
@@ -110,7 +110,7 @@ def auto_annotate(
     console = Console(stderr=True)
 
     def load() -> Labeller:
-        from streamseg.models.sam import Sam
+        from streamseg.models.segmenters.sam import Sam
 
         with DownloadDisplay(console) as downloads:
             checkpoint = locate(str(sam_model), progress=downloads.update)

@@ -20,9 +20,8 @@ from streamseg.annotate.models import (
 from streamseg.annotate.pictures import open_pictures
 from streamseg.annotate.work import Summary, annotate_pictures
 from streamseg.errors import UsageError
-from streamseg.models.detectors import DetectorOptions
-from streamseg.models.segmenter_names import check_segmenter
-from streamseg.models.segmenters import SegmenterOptions
+from streamseg.models.options import DetectorOptions, SegmenterOptions
+from streamseg.models.registry import check_segmenter
 from streamseg.monitor.progress import DownloadDisplay
 
 

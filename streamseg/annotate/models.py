@@ -11,13 +11,12 @@ from typing import Any
 import cv2
 
 from streamseg.errors import UsageError, WeightsError
-from streamseg.models import Detector, Segmenter, weights
-from streamseg.models.detector_names import YOLOX_MODELS, check_model
-from streamseg.models.detectors import DetectorOptions, create_detector
-from streamseg.models.mobile_sam.export import export_beforehand
-from streamseg.models.mobile_sam.input_grid import CAMERA
-from streamseg.models.segmenter_names import MOBILE_SAM, NANO, SAM_MODELS
-from streamseg.models.segmenters import SegmenterOptions, create_segmenter
+from streamseg.models import Detector, Segmenter, registry, weights
+from streamseg.models.options import MOBILE_SAM, NANO, SAM_MODELS, YOLOX_MODELS, DetectorOptions, SegmenterOptions
+from streamseg.models.registry import create_detector, create_segmenter
+from streamseg.models.runtime.base import Choice
+from streamseg.models.segmenters.mobile_sam.export import export_beforehand
+from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
 from streamseg.models.weights import Progress
 
 
@@ -29,7 +28,7 @@ def check_detector(detector: DetectorOptions) -> None:
     """
     if detector.model == "fixed":
         raise UsageError("fixed says the same of every picture, which makes no data set; choose a yolox detector")
-    check_model(detector.model, detector.classes, official=detector.weights is None)
+    registry.check_detector(detector.model, detector.classes, official=detector.weights is None)
 
 
 def detector_hash(detector: DetectorOptions) -> str | None:
@@ -79,7 +78,7 @@ def load_segmenter(
         path = weights.resolve(segmenter.model, path=segmenter.weights, progress=progress)
         segmenter = replace(segmenter, weights=path)
         if segmenter.model == MOBILE_SAM:
-            export_beforehand(path, segmenter.runtime, [CAMERA], segmenter.imgsz, progress)
+            export_beforehand(path, Choice.of(segmenter), [CAMERA], segmenter.imgsz, progress)
     return create_segmenter(segmenter, exporting)
 
 

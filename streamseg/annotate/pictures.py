@@ -15,7 +15,7 @@ import cv2
 from streamseg.errors import SourceError, UsageError
 from streamseg.images import IMAGE_SUFFIXES, image_files, read_image
 from streamseg.messages import Image
-from streamseg.models.detector_names import YOLOX_MODELS
+from streamseg.models.options import YOLOX_MODELS
 from streamseg.sources import SourceOptions
 from streamseg.sources.file import FileSource
 

@@ -16,7 +16,7 @@ from streamseg.bench.machine import resident_mb
 from streamseg.bench.process import Measured, Work
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
-from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.options import MOBILE_SAM
 
 
 def main() -> None:
@@ -65,14 +65,14 @@ def measure(work: Work) -> Measured:
 
 def _make(work: Work) -> Segmenter[Any]:
     if work.subject == MOBILE_SAM:
-        from streamseg.models.mobile_sam.segmenter import MobileSam
-        from streamseg.models.runtimes import Choice
+        from streamseg.models.runtime.base import Choice
+        from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 
         choice = Choice(backend=work.backend, precision=work.precision, device="cpu", threads=work.threads)
         return MobileSam(Path(work.weights), choice, square=work.square)
     import torch
 
-    from streamseg.models.sam import Sam, SamNetwork
+    from streamseg.models.segmenters.sam import Sam, SamNetwork
 
     torch.set_num_threads(work.threads)
     # Random weights cost what trained ones do.

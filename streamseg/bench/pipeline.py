@@ -28,7 +28,7 @@ from streamseg.bench.true_scene import TrueScene
 from streamseg.bench.whole_run import WholeRun, WholeRunOptions, run_whole
 from streamseg.errors import UsageError
 from streamseg.messages import Result
-from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.options import MOBILE_SAM
 from streamseg.models.weights import resolve
 from streamseg.wire.protocol import decode
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from streamseg.bench.scene import Scene
-from streamseg.models.sam import ImageEmbedding, Sam, SamNetwork
-from streamseg.models.sam.checkpoint import official_name
-from streamseg.models.sam.mask_decoder import MaskDecoder
-from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.options import MOBILE_SAM
+from streamseg.models.segmenters.sam import ImageEmbedding, Sam, SamNetwork
+from streamseg.models.segmenters.sam.checkpoint import official_name
+from streamseg.models.segmenters.sam.mask_decoder import MaskDecoder
 
 _CLASSES, _TRUNK_CHANNELS = 1000, 320
 _LOGITS = 256

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from streamseg.bench.true_scene import FPS, TrueScene
 from streamseg.messages import Detection, Image
-from streamseg.models.detectors import DetectorOptions, create_detector
+from streamseg.models.options import DetectorOptions
+from streamseg.models.registry import create_detector
 from streamseg.sources.crossing import CLASS_NAME
 
 NETWORK = "yolox-nano"

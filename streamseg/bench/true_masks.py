@@ -8,8 +8,8 @@ from typing import Any
 
 from streamseg.bench.true_scene import TrueScene, assign
 from streamseg.messages import NONE, Detection, Image, ObjectMask
-from streamseg.models.segmenter_names import MOBILE_SAM
-from streamseg.models.segmenters import SegmenterOptions, create_segmenter
+from streamseg.models.options import MOBILE_SAM, SegmenterOptions
+from streamseg.models.registry import create_segmenter
 from streamseg.sources.scene import TruthObject
 
 

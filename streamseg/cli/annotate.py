@@ -84,8 +84,7 @@ def annotate(
     from rich.console import Console
 
     from streamseg.annotate.command import AnnotateOptions, annotate_source
-    from streamseg.models.detectors import DetectorOptions
-    from streamseg.models.segmenters import SegmenterOptions
+    from streamseg.models.options import DetectorOptions, SegmenterOptions
 
     threads = available_cores() if threads is None else threads
     options = AnnotateOptions(

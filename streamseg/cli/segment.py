@@ -116,7 +116,7 @@ def segment(
     Exit codes: 0 done, 2 usage or an output that exists, 3 a picture cannot be read, 4 weights.
     """
     from streamseg.cli.prompt_texts import read_prompts
-    from streamseg.models.sam.automatic import AutomaticOptions
+    from streamseg.models.segmenters.sam.automatic import AutomaticOptions
     from streamseg.monitor.progress import WorkDisplay
     from streamseg.sam.promptable import SAM
     from streamseg.segment import SegmentJob, check_job, segment_images

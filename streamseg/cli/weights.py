@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamseg.errors import UsageError, WeightsError
-from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.options import INPUT_SIDES, MOBILE_SAM
 
 if TYPE_CHECKING:
     from streamseg.models.catalogue import Weights
@@ -122,8 +122,8 @@ def weights_export(
       streamseg weights export --size 1280x720 --size 640x480
       streamseg weights export my_mobile_sam.pt --imgsz 512
     """
-    from streamseg.models.mobile_sam.export import Exports, parts
-    from streamseg.models.mobile_sam.input_grid import CAMERA, INPUT_SIDES, InputGrid
+    from streamseg.models.segmenters.mobile_sam.export import Exports, parts
+    from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA, InputGrid
     from streamseg.models.weights import locate
     from streamseg.monitor.progress import DownloadDisplay
 

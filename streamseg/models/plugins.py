@@ -23,8 +23,7 @@ from streamseg.messages import NONE, Detection, Image, ObjectMask
 from streamseg.models import Detector, Segmenter
 
 if TYPE_CHECKING:
-    from streamseg.models.detectors import DetectorOptions
-    from streamseg.models.segmenters import SegmenterOptions
+    from streamseg.models.options import DetectorOptions, SegmenterOptions
 
 Kind = Literal["detector", "segmenter"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from streamseg.errors import UsageError
 from streamseg.masks import Bits, Mask
 from streamseg.messages import Image
-from streamseg.models.sam import Sam
-from streamseg.models.sam.automatic import AutomaticOptions, FoundMask, Rectangle, generate
+from streamseg.models.segmenters.sam import Sam
+from streamseg.models.segmenters.sam.automatic import AutomaticOptions, FoundMask, Rectangle, generate
 from streamseg.monitor.progress import WorkDisplay
 from streamseg.sam.model import SamModel
 

@@ -10,7 +10,7 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from streamseg.models.sam import IMAGE_ENCODERS, SamNetwork
+from streamseg.models.segmenters.sam import IMAGE_ENCODERS, SamNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ModelInfo:
     """How many parameters one model has in each of its parts; fixed tables, such as running means, are none.
 
     Attributes:
-        architecture: One of `streamseg.models.sam.IMAGE_ENCODERS`.
+        architecture: One of `streamseg.models.segmenters.sam.IMAGE_ENCODERS`.
         encoder: Of the image encoder, its neck included.
         prompt_encoder: Of what reads boxes, points and earlier masks.
         decoder: Of the mask decoder.

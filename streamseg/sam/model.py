@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from streamseg.errors import UsageError
-from streamseg.models.resizing import Size
-from streamseg.models.sam.checkpoint import load_network_as
-from streamseg.models.sam.embedding import normalise, restore
-from streamseg.models.sam.image_encoder import INPUT_SIZE
-from streamseg.models.sam.network import SamNetwork
-from streamseg.models.sam.prompt_encoder import BACKGROUND_POINT, FOREGROUND_POINT, NO_POINT, Prompts
-from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.options import MOBILE_SAM
+from streamseg.models.segmenters.resizing import Size
+from streamseg.models.segmenters.sam.checkpoint import load_network_as
+from streamseg.models.segmenters.sam.embedding import normalise, restore
+from streamseg.models.segmenters.sam.image_encoder import INPUT_SIZE
+from streamseg.models.segmenters.sam.network import SamNetwork
+from streamseg.models.segmenters.sam.prompt_encoder import BACKGROUND_POINT, FOREGROUND_POINT, NO_POINT, Prompts
 
 
 class PromptedImage(TypedDict):

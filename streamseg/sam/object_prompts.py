@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from streamseg.errors import UsageError
-from streamseg.models.resizing import Size
-from streamseg.models.sam import ImageEmbedding, Prompts
+from streamseg.models.segmenters.resizing import Size
+from streamseg.models.segmenters.sam import ImageEmbedding, Prompts
 
 Loose = ArrayLike | Tensor
 """Numbers in whatever holds them."""

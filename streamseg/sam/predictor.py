@@ -11,8 +11,8 @@ from torch import Tensor
 
 from streamseg.errors import NoImageError, UsageError
 from streamseg.messages import Image
-from streamseg.models.resizing import Size
-from streamseg.models.sam import ImageEmbedding, Sam
+from streamseg.models.segmenters.resizing import Size
+from streamseg.models.segmenters.sam import ImageEmbedding, Sam
 from streamseg.sam.model import SamModel, prompts_of
 from streamseg.sam.transforms import ResizeLongestSide
 

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from streamseg.masks import Mask
 from streamseg.messages import Image
-from streamseg.models.sam import Sam
-from streamseg.models.sam.automatic import AutomaticOptions, generate
+from streamseg.models.segmenters.sam import Sam
+from streamseg.models.segmenters.sam.automatic import AutomaticOptions, generate
 from streamseg.models.weights import locate
 from streamseg.monitor.progress import DownloadDisplay, WorkDisplay
 from streamseg.sam.info import ModelInfo, as_rich_table, model_info

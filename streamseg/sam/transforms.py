@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from streamseg.errors import UsageError
 from streamseg.messages import Image
-from streamseg.models.resizing import Size, resize_image, resize_positions, resized_size
+from streamseg.models.segmenters.resizing import Size, resize_image, resize_positions, resized_size
 
 
 class ResizeLongestSide:

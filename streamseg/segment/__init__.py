@@ -11,8 +11,8 @@ import numpy as np
 from streamseg.errors import OutputExistsError, UsageError
 from streamseg.images import read_image
 from streamseg.messages import Image
-from streamseg.models.sam import Sam
-from streamseg.models.sam.automatic import AutomaticOptions, generate
+from streamseg.models.segmenters.sam import Sam
+from streamseg.models.segmenters.sam.automatic import AutomaticOptions, generate
 from streamseg.sam.object_prompts import ObjectPrompts
 from streamseg.segment.result import RECORDS, Answer, FoundObject, PromptRecord, write_result
 

@@ -10,7 +10,8 @@ from streamseg.ipc.control import Detected, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.ipc.links import LinkSender
 from streamseg.ipc.ring import RingReader
-from streamseg.models.detectors import DetectorOptions, create_detector
+from streamseg.models.options import DetectorOptions
+from streamseg.models.registry import create_detector
 from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.base import Stage, Station
 from streamseg.stages.tracking import Tracker

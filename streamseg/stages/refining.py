@@ -8,9 +8,9 @@ import numpy as np
 
 from streamseg.config import Config
 from streamseg.messages import Box, Image
-from streamseg.models.nano import SIDE
-from streamseg.models.nano.drawing import Network, answers
-from streamseg.models.segmenter_names import NANO
+from streamseg.models.options import NANO
+from streamseg.models.segmenters.nano import SIDE
+from streamseg.models.segmenters.nano.drawing import Network, answers
 from streamseg.window import Plane
 
 
@@ -18,7 +18,7 @@ class Refiner:
     """The small segmenter, on one thread."""
 
     def __init__(self) -> None:
-        from streamseg.models.nano.network_file import OnnxNetwork
+        from streamseg.models.segmenters.nano.network_file import OnnxNetwork
 
         self._network: Network = OnnxNetwork(None, threads=1)
 

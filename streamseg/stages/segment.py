@@ -18,8 +18,9 @@ from streamseg.ipc.links import LinkSender
 from streamseg.ipc.ring import RingReader
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
-from streamseg.models.mobile_sam.segmenter import MobileSam
-from streamseg.models.segmenters import SegmenterOptions, create_segmenter
+from streamseg.models.options import SegmenterOptions
+from streamseg.models.registry import create_segmenter
+from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.attention import Attention, time_for_decoding_ns

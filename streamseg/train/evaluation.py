@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from streamseg.models.nano.drawing import draw_masks
+from streamseg.models.segmenters.nano.drawing import draw_masks
 from streamseg.train.augmentation import DETECTOR_SPREAD, jittered
 from streamseg.train.network import NanoNetwork
 from streamseg.train.outlines import Photograph

@@ -15,8 +15,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from streamseg.errors import CheckpointError
-from streamseg.models.nano import SIDE
-from streamseg.models.nano.network_file import (
+from streamseg.models.segmenters.nano import SIDE
+from streamseg.models.segmenters.nano.network_file import (
     FORMAT,
     FORMAT_KEY,
     HINTS,

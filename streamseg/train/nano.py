@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from streamseg.errors import OutputExistsError, StreamsegError, UsageError
-from streamseg.models.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
+from streamseg.models.segmenters.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
 from streamseg.train.checkpoint import Checkpoint
 from streamseg.train.evaluation import Judged, calibrate, judge
 from streamseg.train.export import read_network, write_network

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from streamseg.errors import DataError
 from streamseg.masks import Mask
 from streamseg.messages import Box, Image
-from streamseg.models.nano import SIDE
-from streamseg.models.nano.drawing import normalise
+from streamseg.models.segmenters.nano import SIDE
+from streamseg.models.segmenters.nano.drawing import normalise
 from streamseg.train.augmentation import as_filmed, stale
 from streamseg.train.outlines import Photograph
 from streamseg.window import box_plane, crop, seen_plane, window_around

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from streamseg.messages import Box, Image
-from streamseg.models.sam.automatic import AutomaticOptions
+from streamseg.models.segmenters.sam.automatic import AutomaticOptions
 
 Floats = NDArray[np.float32]
 

@@ -22,8 +22,8 @@ from streamseg.errors import OutputExistsError, SourceError, UsageError
 from streamseg.images import read_image
 from streamseg.masks import Mask
 from streamseg.messages import Image
-from streamseg.models.sam import ImageEmbedding, Prediction, Prompts, Sam, SamNetwork
-from streamseg.models.sam.automatic import AutomaticOptions
+from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Prompts, Sam, SamNetwork
+from streamseg.models.segmenters.sam.automatic import AutomaticOptions
 from streamseg.sam.object_prompts import ObjectPrompts
 from streamseg.segment import Segmented, SegmentJob, check_job, segment_images
 from streamseg.segment.result import Answer, FoundObject, ImageRecord, PromptRecord, write_result

@@ -10,7 +10,7 @@ from support.drawn_photographs import ellipse_bits, mask_of, rectangle_bits
 
 from streamseg.masks import Bits, Mask
 from streamseg.messages import Box, Image
-from streamseg.models.nano import SIDE
+from streamseg.models.segmenters.nano import SIDE
 from streamseg.window import MARGIN, Window, box_plane, crop, mask_plane, paste, window_around
 
 Plane = NDArray[np.float32]

@@ -6,8 +6,8 @@ import msgspec
 
 from streamseg.errors import SettingsError
 from streamseg.messages import Detection, Image
-from streamseg.models.detector_names import class_numbers
-from streamseg.models.detectors import DetectorOptions
+from streamseg.models.detectors.classes import class_numbers
+from streamseg.models.options import DetectorOptions
 
 
 class FixedDetector:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Box, Detection, Image
-from streamseg.models.detector_names import MOTION_CLASSES, class_numbers
-from streamseg.models.detectors import DetectorOptions
+from streamseg.models.detectors.classes import MOTION_CLASSES, class_numbers
+from streamseg.models.options import DetectorOptions
 
 _SIDE = 320
 """Longer side of the reduced picture on which everything is computed; lengths below are in its pixels."""

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from streamseg.errors import CheckpointError, SettingsError
 from streamseg.messages import Detection, Image
-from streamseg.models.detector_names import COCO_CLASSES, class_numbers
-from streamseg.models.detectors import DetectorOptions
+from streamseg.models.detectors.classes import COCO_CLASSES, class_numbers
 from streamseg.models.detectors.yolox_graph import YoloxGraph, read_yolox_graph
-from streamseg.models.onnx_session import ERRORS, open_session
+from streamseg.models.options import DetectorOptions
+from streamseg.models.runtime.onnx_session import ERRORS, open_session
 
 _STRIDES = (8, 16, 32)
 _GREY = 114

@@ -7,7 +7,7 @@ import numpy as np
 
 from streamseg.errors import SettingsError
 from streamseg.messages import Detection, Image
-from streamseg.models.detectors import DetectorOptions
+from streamseg.models.options import DetectorOptions
 
 HUES = {
     "red": 0,

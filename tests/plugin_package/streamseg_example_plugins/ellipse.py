@@ -9,7 +9,7 @@ import numpy as np
 
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models.segmenters import SegmenterOptions
+from streamseg.models.options import SegmenterOptions
 
 
 class EllipseSegmenter:

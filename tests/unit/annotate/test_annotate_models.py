@@ -9,8 +9,7 @@ import pytest
 
 from streamseg.annotate.models import detector_hash, segmenter_hash
 from streamseg.errors import WeightsError
-from streamseg.models.detectors import DetectorOptions
-from streamseg.models.segmenters import SegmenterOptions
+from streamseg.models.options import DetectorOptions, SegmenterOptions
 
 
 def test_weights_are_known_by_their_content(tmp_path: Path) -> None:

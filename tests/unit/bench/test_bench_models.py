@@ -19,7 +19,7 @@ from benchmarks.models import COMPARED, ModelsOptions, bench_models
 from benchmarks.schedule import Schedule
 from streamseg.bench.process import AVX2, Measured, Work, measure
 from streamseg.errors import RivalError, StageError, UsageError, WeightsError
-from streamseg.models.sam import IMAGE_ENCODERS
+from streamseg.models.segmenters.sam import IMAGE_ENCODERS
 
 _WORK = Work(
     subject="anyone",

@@ -25,7 +25,7 @@ from benchmarks.nano import bench_nano
 from benchmarks.nano_figures import BoxIoU, NanoFigures, SetFigures
 from benchmarks.nano_rows import print_nano
 from streamseg.errors import CheckpointError, DataError
-from streamseg.models.nano.network_file import (
+from streamseg.models.segmenters.nano.network_file import (
     FORMAT,
     FORMAT_KEY,
     TRAINED_ON_KEY,

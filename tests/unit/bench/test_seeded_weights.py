@@ -7,8 +7,8 @@ import torch
 from streamseg.bench.scene import draw_scene
 from streamseg.bench.seeded_weights import write_seeded_checkpoint
 from streamseg.messages import Detection, ObjectMask, box_iou
-from streamseg.models.sam import Sam
-from streamseg.models.sam.mask_decoder import POOR_IOU
+from streamseg.models.segmenters.sam import Sam
+from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU
 
 
 @pytest.fixture(scope="module")

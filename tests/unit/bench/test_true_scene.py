@@ -11,10 +11,9 @@ from streamseg.bench.true_masks import TrueMasks
 from streamseg.bench.true_scene import JITTER, LEAST_SHARE, MISSED, TrueScene, assign
 from streamseg.masks import Mask
 from streamseg.messages import NONE, Box, Detection, ObjectMask
-from streamseg.models.detectors import DetectorOptions
 from streamseg.models.detectors.yolox import Rows, YoloxDetector
-from streamseg.models.mobile_sam.segmenter import FrameEmbedding, MobileSam
-from streamseg.models.segmenters import SegmenterOptions
+from streamseg.models.options import DetectorOptions, SegmenterOptions
+from streamseg.models.segmenters.mobile_sam.segmenter import FrameEmbedding, MobileSam
 from streamseg.sources.scene import TruthObject
 
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from streamseg.models.mobile_sam.decoder import BoxDecoder, FrameTerms
-from streamseg.models.mobile_sam.input_grid import CELL
-from streamseg.models.runtimes import Choice, candidates
-from streamseg.models.sam.mask_decoder import POOR_IOU
-from streamseg.models.sam.network import SamNetwork
-from streamseg.models.sam.prompt_encoder import Prompts
-from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.options import MOBILE_SAM
+from streamseg.models.runtime.base import Choice, candidates
+from streamseg.models.segmenters.mobile_sam.decoder import BoxDecoder, FrameTerms
+from streamseg.models.segmenters.mobile_sam.input_grid import CELL
+from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU
+from streamseg.models.segmenters.sam.network import SamNetwork
+from streamseg.models.segmenters.sam.prompt_encoder import Prompts
 
 BOXES = torch.tensor(
     [[0.1, 0.1, 0.4, 0.3], [-0.1, 0.2, 0.5, 0.6], [0.31, 0.3, 0.35, 0.38], [0.0, 0.0, 1.0, 0.55], [0.7, 0.4, 1.2, 0.9]]

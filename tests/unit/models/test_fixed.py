@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from streamseg.errors import SettingsError
-from streamseg.models.detector_names import class_numbers
-from streamseg.models.detectors import DetectorOptions, create_detector
+from streamseg.models.detectors.classes import class_numbers
+from streamseg.models.options import DetectorOptions
+from streamseg.models.registry import create_detector
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
 
@@ -73,7 +74,7 @@ def test_classes_by_name_and_number() -> None:
 )
 def test_detectors_load_only_what_they_need(model: str, unwanted: tuple[str, ...]) -> None:
     program = (
-        "import sys; from streamseg.models.detectors import DetectorOptions, create_detector; "
+        "import sys; from streamseg.models.options import DetectorOptions; from streamseg.models.registry import create_detector; "
         f"create_detector(DetectorOptions(model={model!r}, boxes=(((0.0, 0.0, 8.0, 8.0), 'cup'),))); "
         f"print([name for name in {unwanted!r} if name in sys.modules])"
     )

@@ -9,10 +9,10 @@ import torch
 from support.oracle import clouds
 from torch import Tensor
 
-from streamseg.models.mobile_sam.encoder import FrameEncoder, HaloConvolution, WindowAttention
-from streamseg.models.mobile_sam.input_grid import InputGrid
-from streamseg.models.resizing import PIXEL_MEAN, PIXEL_STD
-from streamseg.models.sam import SamNetwork, load_network
+from streamseg.models.segmenters.mobile_sam.encoder import FrameEncoder, HaloConvolution, WindowAttention
+from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
+from streamseg.models.segmenters.resizing import PIXEL_MEAN, PIXEL_STD
+from streamseg.models.segmenters.sam import SamNetwork, load_network
 
 SIDE = 512
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamseg.models.mobile_sam.input_grid import InputGrid
+from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
 
 
 @pytest.mark.parametrize(

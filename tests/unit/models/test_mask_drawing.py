@@ -6,10 +6,10 @@ import torch
 from numpy.typing import NDArray
 
 from streamseg.masks import Mask
-from streamseg.models.mobile_sam.drawing import MaskDrawing
-from streamseg.models.resizing import Size, resized_size
-from streamseg.models.sam.embedding import restore
-from streamseg.models.sam.predictor import stability
+from streamseg.models.segmenters.mobile_sam.drawing import MaskDrawing
+from streamseg.models.segmenters.resizing import Size, resized_size
+from streamseg.models.segmenters.sam.embedding import restore
+from streamseg.models.segmenters.sam.predictor import stability
 
 Floats = NDArray[np.float32]
 

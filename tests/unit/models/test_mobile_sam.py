@@ -15,10 +15,10 @@ from support.oracle import clouds
 
 from streamseg.errors import BackendError, CheckpointError
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models.mobile_sam import export, segmenter
-from streamseg.models.mobile_sam.segmenter import MobileSam
-from streamseg.models.runtimes import Choice, OnnxRuntime, TorchRuntime, candidates
-from streamseg.models.sam import Sam
+from streamseg.models.runtime.base import Choice, OnnxRuntime, TorchRuntime, candidates
+from streamseg.models.segmenters.mobile_sam import export, segmenter
+from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
+from streamseg.models.segmenters.sam import Sam
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -186,8 +186,8 @@ def test_an_export_is_made_once_and_only_by_another_process(
     mobile_sam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = (
-        "import sys\nfrom pathlib import Path\nfrom streamseg.models.mobile_sam.segmenter import MobileSam\n"
-        "from streamseg.models.runtimes import Choice\nMobileSam(Path(sys.argv[1]), Choice('onnxruntime', device='cpu'))\n"
+        "import sys\nfrom pathlib import Path\nfrom streamseg.models.segmenters.mobile_sam.segmenter import MobileSam\n"
+        "from streamseg.models.runtime.base import Choice\nMobileSam(Path(sys.argv[1]), Choice('onnxruntime', device='cpu'))\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run(

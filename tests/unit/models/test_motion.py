@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from streamseg.messages import Box, Detection, Image
-from streamseg.models.detectors import DetectorOptions
 from streamseg.models.detectors.motion import MotionDetector
-from streamseg.models.nano.segmenter import Nano
+from streamseg.models.options import DetectorOptions
+from streamseg.models.segmenters.nano.segmenter import Nano
 
 HEIGHT, WIDTH = 360, 480
 

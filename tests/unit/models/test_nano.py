@@ -17,9 +17,9 @@ from support.drawn_photographs import ellipse_bits, mask_of, paint, rectangle_bi
 from streamseg.errors import CheckpointError
 from streamseg.masks import Mask
 from streamseg.messages import NONE, Box, Detection, Image, ObjectMask
-from streamseg.models.nano import SIDE
-from streamseg.models.nano.drawing import Drawn, draw_masks, hint_planes, normalise
-from streamseg.models.nano.network_file import (
+from streamseg.models.segmenters.nano import SIDE
+from streamseg.models.segmenters.nano.drawing import Drawn, draw_masks, hint_planes, normalise
+from streamseg.models.segmenters.nano.network_file import (
     FORMAT,
     FORMAT_KEY,
     HINTS,
@@ -32,7 +32,7 @@ from streamseg.models.nano.network_file import (
     fingerprint,
     shipped_network,
 )
-from streamseg.models.nano.segmenter import Nano
+from streamseg.models.segmenters.nano.segmenter import Nano
 from streamseg.window import Window, box_plane, mask_plane
 
 Planes = NDArray[np.float32]
@@ -199,7 +199,8 @@ def test_part_of_a_larger_array_is_a_frame_too(nano: Nano) -> None:
 
 def test_torch_is_not_loaded_to_draw() -> None:
     program = (
-        "import sys\nimport numpy as np\nfrom streamseg.messages import Detection\nfrom streamseg.models.nano.segmenter import Nano\n"
+        "import sys\nimport numpy as np\nfrom streamseg.messages import Detection\n"
+        "from streamseg.models.segmenters.nano.segmenter import Nano\n"
         "nano = Nano(threads=1)\nimage = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)\n"
         "box = Detection(xyxy=(20.0, 20.0, 90.0, 80.0), confidence=1.0, class_id=0, class_name='thing')\n"
         "print(len(nano.decode(nano.encode(image), [box])), 'torch' in sys.modules)"

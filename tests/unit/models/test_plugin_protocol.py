@@ -14,8 +14,8 @@ from support.plugin_files import offer
 from streamseg.errors import StageError, WeightsError
 from streamseg.messages import NONE, Detection, ObjectMask
 from streamseg.models import Detector, Segmenter
-from streamseg.models.detectors import DetectorOptions, create_detector
-from streamseg.models.segmenters import SegmenterOptions, create_segmenter
+from streamseg.models.options import DetectorOptions, SegmenterOptions
+from streamseg.models.registry import create_detector, create_segmenter
 
 FRAME = np.zeros((60, 80, 3), np.uint8)
 BOX = Detection(xyxy=(10.0, 10.0, 20.0, 20.0), confidence=1.0, class_id=0, class_name="cup")

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from streamseg.errors import UsageError
 from streamseg.messages import Image
-from streamseg.models.resizing import resized_size
-from streamseg.models.sam import ImageEmbedding, Prediction, Prompts, Sam
-from streamseg.models.sam.automatic import AutomaticOptions, FoundMask, generate
+from streamseg.models.segmenters.resizing import resized_size
+from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Prompts, Sam
+from streamseg.models.segmenters.sam.automatic import AutomaticOptions, FoundMask, generate
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -14,9 +14,9 @@ from support.oracle import oracle_entries
 from torch import Tensor
 
 from streamseg.errors import CheckpointError, UsageError
-from streamseg.models.sam import Sam, SamNetwork, load_network
-from streamseg.models.sam.checkpoint import official_name
-from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.options import MOBILE_SAM
+from streamseg.models.segmenters.sam import Sam, SamNetwork, load_network
+from streamseg.models.segmenters.sam.checkpoint import official_name
 
 UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
 MISSING = "image_encoder.layers.2.downsample.conv2.bn.running_var"
@@ -67,7 +67,10 @@ def test_the_entries_are_those_of_the_originals_checkpoint(architecture: str, or
 
 
 def test_the_original_may_be_imported_beside_it() -> None:
-    code = "import mobile_sam; from streamseg.models.sam import SamNetwork; print(len(SamNetwork('mobilesam').image_encoder.state_dict()))"
+    code = (
+        "import mobile_sam; from streamseg.models.segmenters.sam import SamNetwork; "
+        "print(len(SamNetwork('mobilesam').image_encoder.state_dict()))"
+    )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120, check=False
     )

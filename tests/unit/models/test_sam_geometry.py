@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, composite
 
 from streamseg.masks import Mask
-from streamseg.models.resizing import resize_image, resize_positions, resized_size
-from streamseg.models.sam.embedding import ImageEmbedding
-from streamseg.models.sam.image_encoder import INPUT_SIZE
+from streamseg.models.segmenters.resizing import resize_image, resize_positions, resized_size
+from streamseg.models.segmenters.sam.embedding import ImageEmbedding
+from streamseg.models.segmenters.sam.image_encoder import INPUT_SIZE
 
 LOW = 256
 sides = st.integers(16, 2000)

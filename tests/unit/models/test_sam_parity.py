@@ -14,8 +14,8 @@ from support.oracle import OracleAnswer, OraclePrediction, OraclePrompt, clouds,
 from torch import Tensor
 
 from streamseg.messages import NONE, Box, Detection, ObjectMask
-from streamseg.models.sam import ImageEmbedding, Prediction, Sam
-from streamseg.models.sam.mask_decoder import POOR_IOU
+from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Sam
+from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU
 
 pytestmark = pytest.mark.timeout(1200)
 """SAM's ViT-B reads a picture in ten seconds or more on two cores, ours and the original's."""

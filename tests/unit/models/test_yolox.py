@@ -13,9 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from streamseg.errors import CheckpointError, SettingsError, WeightsError
 from streamseg.messages import Box, Detection, Image, box_iou
-from streamseg.models.detectors import DetectorOptions, create_detector
 from streamseg.models.detectors.yolox import YoloxDetector, decode, grid_cells, input_shape
 from streamseg.models.detectors.yolox_graph import read_yolox_graph
+from streamseg.models.options import DetectorOptions
+from streamseg.models.registry import create_detector
 
 SIDE = 128
 STRIDES = (8, 16, 32)

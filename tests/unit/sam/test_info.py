@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from support.oracle import oracle_entries
 
-from streamseg.models.sam import SamNetwork
-from streamseg.models.segmenter_names import MOBILE_SAM
+from streamseg.models.options import MOBILE_SAM
+from streamseg.models.segmenters.sam import SamNetwork
 from streamseg.sam.info import ModelInfo, as_rich_table, model_info, parameter_table
 
 UNIT = 2**20

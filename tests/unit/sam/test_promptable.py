@@ -21,8 +21,8 @@ from streamseg import SAM
 from streamseg.errors import SourceError, UsageError, WeightsError
 from streamseg.images import read_image
 from streamseg.messages import Image
-from streamseg.models.sam import ImageEmbedding, Prediction, Prompts, Sam, SamNetwork
-from streamseg.models.sam.automatic import AutomaticOptions, generate
+from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Prompts, Sam, SamNetwork
+from streamseg.models.segmenters.sam.automatic import AutomaticOptions, generate
 from streamseg.sam import promptable
 from streamseg.sam.object_prompts import Loose
 

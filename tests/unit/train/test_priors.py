@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from support.drawn_photographs import ellipse_bits
 
-from streamseg.models.nano import SIDE
+from streamseg.models.segmenters.nano import SIDE
 from streamseg.train.augmentation import stale
 
 Plane = NDArray[np.float32]

@@ -22,7 +22,7 @@ from support.drawn_photographs import (
 
 from streamseg.errors import DataError, SourceError
 from streamseg.messages import Image
-from streamseg.models.nano import SIDE
+from streamseg.models.segmenters.nano import SIDE
 from streamseg.train import samples as samples_module
 from streamseg.train.augmentation import as_filmed
 from streamseg.train.outlines import Photograph, read_outlines

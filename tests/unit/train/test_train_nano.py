@@ -23,9 +23,9 @@ from streamseg.atomic import write_atomically
 from streamseg.cli.train import train_app
 from streamseg.errors import CheckpointError, OutputExistsError, SourceError, UsageError
 from streamseg.messages import Detection
-from streamseg.models.nano import SIDE
-from streamseg.models.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
-from streamseg.models.nano.segmenter import Nano
+from streamseg.models.segmenters.nano import SIDE
+from streamseg.models.segmenters.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
+from streamseg.models.segmenters.nano.segmenter import Nano
 from streamseg.train import checkpoint, nano, trainer
 from streamseg.train.evaluation import Judged, calibrate, judge
 from streamseg.train.export import read_network, write_network

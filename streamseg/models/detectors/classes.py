@@ -1,0 +1,114 @@
+"""Class names of the built-in detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamseg.errors import SettingsError
+
+MOTION_CLASSES = ("moving",)
+COCO_CLASSES: tuple[str, ...] = (
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "airplane",
+    "bus",
+    "train",
+    "truck",
+    "boat",
+    "traffic light",
+    "fire hydrant",
+    "stop sign",
+    "parking meter",
+    "bench",
+    "bird",
+    "cat",
+    "dog",
+    "horse",
+    "sheep",
+    "cow",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "backpack",
+    "umbrella",
+    "handbag",
+    "tie",
+    "suitcase",
+    "frisbee",
+    "skis",
+    "snowboard",
+    "sports ball",
+    "kite",
+    "baseball bat",
+    "baseball glove",
+    "skateboard",
+    "surfboard",
+    "tennis racket",
+    "bottle",
+    "wine glass",
+    "cup",
+    "fork",
+    "knife",
+    "spoon",
+    "bowl",
+    "banana",
+    "apple",
+    "sandwich",
+    "orange",
+    "broccoli",
+    "carrot",
+    "hot dog",
+    "pizza",
+    "donut",
+    "cake",
+    "chair",
+    "couch",
+    "potted plant",
+    "bed",
+    "dining table",
+    "toilet",
+    "tv",
+    "laptop",
+    "mouse",
+    "remote",
+    "keyboard",
+    "cell phone",
+    "microwave",
+    "oven",
+    "toaster",
+    "sink",
+    "refrigerator",
+    "book",
+    "clock",
+    "vase",
+    "scissors",
+    "teddy bear",
+    "hair drier",
+    "toothbrush",
+)
+"""In the order of YOLOX's outputs."""
+
+
+def class_numbers(names: Sequence[str], wanted: tuple[str | int, ...] | None) -> frozenset[int]:
+    """The numbers of the wanted classes among a model's `names`; all of them where `wanted` is None.
+
+    Raises:
+        SettingsError: The model knows no class of that name or number.
+    """
+    if wanted is None:
+        return frozenset(range(len(names)))
+    numbers = set()
+    for item in wanted:
+        if isinstance(item, int) and 0 <= item < len(names):
+            numbers.add(item)
+        elif isinstance(item, str) and item in names:
+            numbers.add(names.index(item))
+        else:
+            known = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+            raise SettingsError(
+                f"detector.classes: the model has no class {item!r}; it knows {len(names)} by name or number: {known}"
+            )
+    return frozenset(numbers)

@@ -1,0 +1,1 @@
+"""Segmenters: prompts in, masks out. Each subpackage is one family; none imports another's runtime."""

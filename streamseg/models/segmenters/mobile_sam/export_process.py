@@ -1,0 +1,65 @@
+"""Exports MobileSAM's networks; prints the name of each file when it is written.
+
+python -m streamseg.models.segmenters.mobile_sam.export_process WEIGHTS FOLDER SIDE,ROWS,COLUMNS ...
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from streamseg.errors import CheckpointError
+from streamseg.models.segmenters.mobile_sam.export import UNUSABLE, parts
+from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
+from streamseg.models.segmenters.mobile_sam.networks import build, load, sample_inputs
+
+_OPSET = 20
+
+
+def export(weights: Path, folder: Path, grids: list[InputGrid]) -> None:
+    """Write what `parts` names for each grid into a folder.
+
+    Raises:
+        CheckpointError: The file is not a checkpoint of MobileSAM.
+    """
+    network = load(weights)
+    for grid in grids:
+        for part in parts(grid):
+            _write(build(network, part), sample_inputs(network, part), folder / part.filename)
+            print(part.filename, flush=True)  # noqa: T201 - read by the process that waits
+
+
+def _write(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
+    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    os.close(descriptor)
+    try:
+        with warnings.catch_warnings():
+            # The other exporter needs one more package, and ten times the time.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(module, inputs, unfinished, opset_version=_OPSET, dynamo=False)
+        with Path(unfinished).open("rb+") as file:
+            os.fsync(file.fileno())
+        Path(unfinished).replace(path)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
+
+
+def main() -> int:
+    """Do what the command line says."""
+    weights, folder, *wanted = sys.argv[1:]
+    try:
+        export(Path(weights), Path(folder), [InputGrid(*map(int, grid.split(","))) for grid in wanted])
+    except CheckpointError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - read by the process that waits
+        return UNUSABLE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

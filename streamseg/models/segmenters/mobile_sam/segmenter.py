@@ -1,0 +1,280 @@
+"""MobileSAM for live pictures: as close to the original as numbers allow, as fast as this machine can."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from streamseg.errors import BackendError, CheckpointError, DamagedExportError, WeightsError
+from streamseg.messages import NONE, Detection, Image, ObjectMask
+from streamseg.models.options import MOBILE_SAM
+from streamseg.models.runtime.base import Choice, Runtime, Value, candidates
+from streamseg.models.segmenters.mobile_sam.drawing import MaskDrawing
+from streamseg.models.segmenters.mobile_sam.export import BOX_BATCHES, Exports, Part, parts
+from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA, InputGrid
+from streamseg.models.segmenters.resizing import (
+    PIXEL_MEAN,
+    PIXEL_STD,
+    TRAINED_SIDE,
+    Size,
+    resize_image,
+    resize_positions,
+    resized_size,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from streamseg.models.segmenters.sam import SamNetwork
+
+_GRIDS_KEPT = 3
+"""Pictures of so many shapes are met without making anything ready again."""
+
+_log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float32]
+_Key = TypeVar("_Key")
+_Kept = TypeVar("_Kept")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameEmbedding:
+    """What the network remembers of one picture.
+
+    Attributes:
+        terms: As the runtime keeps them.
+        graphs: What made them, and answers boxes from them.
+        original_size: The picture's.
+        resized_size: The picture's as the network saw it.
+    """
+
+    terms: tuple[Value, ...]
+    graphs: _Graphs
+    original_size: Size
+    resized_size: Size
+
+
+class MobileSam:
+    """Draws the masks of the objects in boxes. Keeps nothing of one picture for the next.
+
+    Pictures of a new shape take seconds the first time, when their networks are exported, and less than two afterwards.
+
+    Attributes:
+        name: `mobilesam`.
+    """
+
+    name: str = MOBILE_SAM
+
+    def __init__(
+        self,
+        weights: Path,
+        choice: Choice,
+        imgsz: int = TRAINED_SIDE,
+        *,
+        square: bool = False,
+        exporting: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Choose what it runs on, and make it ready for pictures of 16:9.
+
+        Args:
+            weights: A file in the official format.
+            choice: The runtime, as the user wants it.
+            imgsz: Side of the network's input, of `INPUT_SIDES`. Below 1024 it is faster, and the masks are other ones.
+            square: Whether all of the input goes through the encoder, in place of what the picture needs.
+            exporting: Is told how many networks of how many are exported, now and whenever a picture has a new shape.
+
+        Raises:
+            WeightsError: The file is not a checkpoint of MobileSAM.
+            SettingsError: The backend is not installed, or has no such precision here.
+            BackendError: No backend runs the networks.
+        """
+        self._candidates = candidates(choice)
+        self._exports = Exports.of(weights)
+        self._exporting = exporting
+        self._imgsz, self._square = imgsz, square
+        self._graphs: OrderedDict[InputGrid, _Graphs] = OrderedDict()
+        self._blas = ThreadpoolController().select(user_api="blas")
+        self._drawings: OrderedDict[tuple[Size, Size], MaskDrawing] = OrderedDict()
+        self._ready(self._grid(resized_size(CAMERA, imgsz)))
+
+    @property
+    def backend(self) -> str:
+        """Which library it runs on."""
+        return self._candidates[0].backend
+
+    @property
+    def precision(self) -> str:
+        """What the encoder computes in; the decoder computes in float32."""
+        return self._candidates[0].precision
+
+    def encode(self, image: Image) -> FrameEmbedding:
+        """Read a frame of shape (height, width, 3), uint8, BGR, once; any number of boxes is answered from what comes back."""
+        resized = resize_image(image, self._imgsz)
+        size = (resized.shape[0], resized.shape[1])
+        graphs = self._ready(self._grid(size))
+        return FrameEmbedding(graphs.encode(resized), graphs, (image.shape[0], image.shape[1]), size)
+
+    def decode(self, embedding: FrameEmbedding, detections: Sequence[Detection]) -> list[ObjectMask]:
+        """Draw one mask for each detection's box, in the order given, chosen as `mask_decoder.answering_masks` does.
+
+        Args:
+            embedding: What `encode` gave for the frame.
+            detections: Boxes in pixels of the frame.
+        """
+        if not detections:
+            return []
+        boxes = resize_positions([detection.xyxy for detection in detections], embedding.original_size, self._imgsz)
+        logits, scores = embedding.graphs.decode(embedding.terms, boxes.astype(np.float32))
+        drawing = self._drawing(embedding, (logits.shape[1], logits.shape[2]))
+        # The products are too small for threads, which would only wait for each other.
+        with self._blas.limit(limits=1):
+            return [self._mask(drawing, low, score) for low, score in zip(logits, scores.tolist(), strict=True)]
+
+    def _mask(self, drawing: MaskDrawing, logits: Floats, predicted_iou: float) -> ObjectMask:
+        drawn = drawing.draw(logits)
+        if drawn is None:
+            return ObjectMask(mask=None, method=NONE)
+        mask, stability = drawn
+        return ObjectMask(mask=mask, method=self.name, predicted_iou=predicted_iou, stability=stability)
+
+    def _drawing(self, embedding: FrameEmbedding, low: Size) -> MaskDrawing:
+        key = (embedding.resized_size, embedding.original_size)
+        if key not in self._drawings:
+            self._drawings[key] = MaskDrawing.between(low, *key)
+        return _used(self._drawings, key)
+
+    def _grid(self, resized: Size) -> InputGrid:
+        return InputGrid.whole(self._imgsz) if self._square else InputGrid.around(*resized)
+
+    def _ready(self, grid: InputGrid) -> _Graphs:
+        """The networks for a grid, which have run once; by the next backend where one fails."""
+        if grid not in self._graphs:
+            self._graphs[grid] = self._make_ready(grid)
+        return _used(self._graphs, grid)
+
+    def _make_ready(self, grid: InputGrid) -> _Graphs:
+        exported_again = False
+        while True:
+            try:
+                return _Graphs(self._candidates[0], _Checkpoint(self._exports, self._exporting), grid)
+            except CheckpointError:
+                raise
+            except (BackendError, WeightsError) as error:
+                if isinstance(error, DamagedExportError) and not exported_again:
+                    exported_again = True
+                    _log.warning("%s; exporting it again", error)
+                    self._exports.remove(grid)
+                else:
+                    self._fall_back(error)
+
+    def _fall_back(self, error: BackendError | WeightsError) -> None:
+        """Take the next backend, or raise where there is none. What cannot be exported only PyTorch runs."""
+        others = [one for one in self._candidates[1:] if isinstance(error, BackendError) or not one.reads_exports]
+        if not others:
+            raise error
+        self._candidates = others
+        # Networks of two backends would not understand each other's arrays.
+        self._graphs.clear()
+        _log.warning("%s; going on with %s in %s", error, self.backend, self.precision)
+
+
+class _Graphs:
+    """The networks of one grid, ready to run."""
+
+    def __init__(self, runtime: Runtime, checkpoint: _Checkpoint, grid: InputGrid) -> None:
+        # What is between the encoder and a mask's border is small beside the encoder, and bfloat16 moves the border.
+        precise = replace(runtime, precision="fp32")
+        self._pixels = np.zeros((1, 3, grid.height, grid.width), np.float32)
+        encoder, *others = (_Network(checkpoint, part) for part in parts(grid))
+        loads = [partial(runtime.load, encoder), *(partial(precise.load, other) for other in others)]
+        if runtime.reads_exports:
+            checkpoint.exports.have([grid], checkpoint.exporting)
+            # To compile the encoder takes as long as to compile all the others.
+            with ThreadPoolExecutor(2) as pool:
+                graphs = [loading.result() for loading in [pool.submit(load) for load in loads]]
+        else:
+            # PyTorch's number of threads holds for the thread that sets it.
+            graphs = [load() for load in loads]
+        self._encoder, self._terms, *decoders = graphs
+        self._decoders = dict(zip(BOX_BATCHES, decoders, strict=True))
+        # The first run is slow, and the one that fails if any does.
+        terms = self._terms.run(self._encoder.run([self._pixels]))
+        for boxes, decoder in self._decoders.items():
+            decoder.to_numpy(decoder.run([np.zeros((boxes, 4), np.float32), *terms])[0])
+
+    def encode(self, resized: Image) -> tuple[Value, ...]:
+        """What a picture gives the decoder, from its resized pixels: shape (height, width, 3), uint8, BGR."""
+        height, width = resized.shape[:2]
+        self._pixels[:, :, height:] = 0
+        self._pixels[:, :, :, width:] = 0
+        for channel, (mean, deviation) in enumerate(zip(PIXEL_MEAN, PIXEL_STD, strict=True)):
+            np.subtract(resized[..., 2 - channel], np.float32(mean), out=self._pixels[0, channel, :height, :width])
+            self._pixels[0, channel, :height, :width] /= np.float32(deviation)
+        return tuple(self._terms.run(self._encoder.run([self._pixels])))
+
+    def decode(self, terms: tuple[Value, ...], boxes: Floats) -> tuple[Floats, Floats]:
+        """Answer boxes, shape (n, 4), in pixels of the input: logits of shape (n, height, width) and predicted IoU of shape (n,)."""
+        answers: list[tuple[Floats, Floats]] = []
+        for batch in _batches(boxes):
+            decoder = self._decoders[len(batch)]
+            logits, scores = decoder.run([batch, *terms])
+            answers.append((decoder.to_numpy(logits), decoder.to_numpy(scores)))
+        logits, scores = map(np.concatenate, zip(*answers, strict=True))
+        return logits, scores
+
+
+def _batches(boxes: Floats) -> list[Floats]:
+    """Boxes in batches that there are decoders for."""
+    found, largest = [], max(BOX_BATCHES)
+    for start in range(0, len(boxes), largest):
+        rest = boxes[start : start + largest]
+        found += [rest] if len(rest) in BOX_BATCHES else list(rest[:, None])
+    return found
+
+
+class _Checkpoint:
+    """The weights, read once for all networks where PyTorch runs them, and not at all elsewhere."""
+
+    def __init__(self, exports: Exports, exporting: Callable[[int, int], None] | None) -> None:
+        self.exports = exports
+        self.exporting = exporting
+
+    @cached_property
+    def network(self) -> SamNetwork:
+        from streamseg.models.segmenters.mobile_sam.networks import load
+
+        return load(self.exports.weights)
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """One of MobileSAM's networks, for a runtime to load."""
+
+    checkpoint: _Checkpoint
+    part: Part
+
+    def module(self) -> nn.Module:
+        from streamseg.models.segmenters.mobile_sam.networks import build
+
+        return build(self.checkpoint.network, self.part)
+
+    def exported(self) -> Path:
+        return self.checkpoint.exports.path(self.part)
+
+
+def _used(kept: OrderedDict[_Key, _Kept], key: _Key) -> _Kept:
+    """The entry of a key, after those that were used longest ago are dropped."""
+    kept.move_to_end(key)
+    while len(kept) > _GRIDS_KEPT:
+        kept.popitem(last=False)
+    return kept[key]

@@ -1,0 +1,25 @@
+"""Which networks of the SAM family there are; they differ in their image encoder only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
+from timm.models.vision_transformer_sam import samvit_base_patch16, samvit_huge_patch16, samvit_large_patch16
+
+from streamseg.models.options import MOBILE_SAM
+from streamseg.models.segmenters.sam.image_encoder import ImageEncoder
+from streamseg.models.segmenters.sam.tiny_vit import TinyVitEncoder
+from streamseg.models.segmenters.sam.vit import VitEncoder
+
+IMAGE_ENCODERS: Final = MappingProxyType[str, Callable[[], ImageEncoder]](
+    {
+        MOBILE_SAM: TinyVitEncoder,
+        "sam-vit-b": partial(VitEncoder, samvit_base_patch16),
+        "sam-vit-l": partial(VitEncoder, samvit_large_patch16),
+        "sam-vit-h": partial(VitEncoder, samvit_huge_patch16),
+    }
+)
+"""For each architecture, by its name in `segmenter.model`, what makes its image encoder."""

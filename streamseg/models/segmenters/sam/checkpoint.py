@@ -1,0 +1,142 @@
+"""Reads the official checkpoints: `mobile_sam.pt` and SAM's `sam_vit_*.pth`."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+import torch
+from torch import Tensor
+
+from streamseg.errors import CheckpointError
+from streamseg.models.options import MOBILE_SAM
+from streamseg.models.segmenters.sam.network import SamNetwork
+
+_UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
+"""The classifier that TinyViT was trained with; it takes no part in segmentation."""
+_VIT_CHANNELS: Final = MappingProxyType({768: "sam-vit-b", 1024: "sam-vit-l", 1280: "sam-vit-h"})
+_PROBLEMS_NAMED = 3
+_Network = TypeVar("_Network", bound=SamNetwork)
+_ADVICE = "give an official file, such as mobile_sam.pt or sam_vit_b_01ec64.pth"
+
+
+def load_network(path: Path, architecture: str | None = None) -> SamNetwork:
+    """Build a network with the weights of a file in the official format, on the CPU, ready to answer.
+
+    Args:
+        path: The file.
+        architecture: What the file must hold, one of `IMAGE_ENCODERS`; None takes what it holds.
+
+    Raises:
+        CheckpointError: The file cannot be read, is no checkpoint, or is one of another model; the message names the entries.
+    """
+    return load_network_as(SamNetwork, path, architecture)
+
+
+def load_network_as(kind: type[_Network], path: Path, architecture: str | None = None) -> _Network:
+    """The same as an instance of `kind`, which adds no weights."""
+    found = {name: entry for name, entry in _read(path).items() if not str(name).startswith(_UNUSED)}
+    held = _architecture(found)
+    if architecture is not None and held not in (None, architecture):
+        raise CheckpointError(
+            f"{path} is a checkpoint of {held}, not of {architecture}; choose that model, or give another file"
+        )
+    network = _empty_network(kind, held or architecture or MOBILE_SAM)
+    expected = {official_name(name): tensor for name, tensor in network.state_dict().items()}
+    problems = _differences(expected, found)
+    if problems:
+        more = f", and {len(problems) - _PROBLEMS_NAMED} more" if len(problems) > _PROBLEMS_NAMED else ""
+        named = ", ".join(problems[:_PROBLEMS_NAMED])
+        raise CheckpointError(f"{path} is not a checkpoint of {network.architecture}: {named}{more}; {_ADVICE}")
+    network.load_state_dict(_weights(network, found), assign=True)
+    return network.ready()
+
+
+def _read(path: Path) -> Mapping[object, object]:
+    try:
+        # PyTorch warns of files that it then refuses, and the refusal says enough.
+        with warnings.catch_warnings(action="ignore"):
+            state: object = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}; {_ADVICE}") from error
+    except (
+        pickle.UnpicklingError,
+        struct.error,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:
+        raise CheckpointError(f"{path} is not a PyTorch checkpoint; {_ADVICE}") from error
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a table of weights; {_ADVICE}")
+    return state
+
+
+def _architecture(found: Mapping[object, object]) -> str | None:
+    """Which network the entries look like, by their names and the width of the encoder."""
+    if any(str(name).startswith("image_encoder.layers.") for name in found):
+        return MOBILE_SAM
+    positions = found.get("image_encoder.pos_embed")
+    return _VIT_CHANNELS.get(positions.shape[-1]) if isinstance(positions, Tensor) and positions.ndim == 4 else None
+
+
+def _empty_network(kind: type[_Network], architecture: str) -> _Network:
+    if architecture == MOBILE_SAM:
+        # TinyViT works out tables as it is made, so it is made in memory.
+        return kind(architecture)
+    # The others hold weights only, up to 2.5 GB; they are not made twice.
+    with torch.device("meta"):
+        return kind(architecture)
+
+
+def _differences(expected: Mapping[str, Tensor], found: Mapping[object, object]) -> list[str]:
+    """What keeps the entries of a file from being the expected ones, in the file's names."""
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    for name, entry in found.items():
+        wanted = expected.get(name) if isinstance(name, str) else None
+        if wanted is None:
+            problems.append(f"{name!r} is unknown")
+        elif not isinstance(entry, Tensor):
+            problems.append(f"{name} is a {type(entry).__name__}, not a tensor")
+        elif entry.shape != wanted.shape or entry.is_floating_point() != wanted.is_floating_point():
+            problems.append(f"{name} is {_kind(entry)}, not {_kind(wanted)}")
+    return problems
+
+
+def _weights(network: SamNetwork, found: Mapping[object, object]) -> dict[str, Tensor]:
+    """The file's entries under our names, in the precision that we compute in."""
+    weights = {}
+    for name, tensor in network.state_dict().items():
+        entry = found[official_name(name)]
+        if isinstance(entry, Tensor):
+            weights[name] = entry.to(tensor.dtype)
+    return weights
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+
+
+def official_name(name: str) -> str:
+    """The official checkpoints' name of one of our entries; only the encoders' differ, which are timm's here."""
+    if name.startswith("image_encoder.blocks."):
+        return name.replace(".mlp.fc", ".mlp.lin")
+    if not name.startswith(("image_encoder.patch_embed.conv", "image_encoder.stages.")):
+        return name
+    name = (
+        name.replace(".conv.", ".c.")
+        .replace("patch_embed.conv1.", "patch_embed.seq.0.")
+        .replace("patch_embed.conv2.", "patch_embed.seq.2.")
+    )
+    # There a stage ends with the reduction for the next one; in timm the next one begins with it.
+    name = re.sub(r"stages\.(\d)\.downsample", lambda match: f"layers.{int(match[1]) - 1}.downsample", name)
+    return name.replace("stages.", "layers.")

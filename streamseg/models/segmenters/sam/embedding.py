@@ -1,0 +1,83 @@
+"""One picture as a network of the SAM family sees it, and the way between its pixels and the network's.
+
+The network's input is the picture, resized so that its longer side is 1024 and padded at the right and at the bottom. Positions
+there are pixels of the resized picture; a position's fraction of the picture stays what it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.nn import functional
+
+from streamseg.models.segmenters.resizing import PIXEL_MEAN, PIXEL_STD, Size, resize_positions
+from streamseg.models.segmenters.sam.image_encoder import INPUT_SIZE
+from streamseg.models.segmenters.sam.prompt_encoder import Prompts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageEmbedding:
+    """What the network remembers of one picture.
+
+    Attributes:
+        features: Shape (1, 256, 64, 64), on the model's device.
+        original_size: The picture's.
+        resized_size: The picture's as the model saw it: longer side 1024, at the top left of the padded input.
+    """
+
+    features: Tensor
+    original_size: Size
+    resized_size: Size
+
+    def prompts(
+        self,
+        *,
+        boxes: ArrayLike | None = None,
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        masks: ArrayLike | None = None,
+    ) -> Prompts:
+        """Prompts in pixels of the picture as the tensors that the network takes.
+
+        Args:
+            boxes: Shape (objects, 4): left, top, right, bottom.
+            points: Shape (objects, points, 2): x, y.
+            labels: Shape (objects, points): 1 for a point on the object, 0 for one off it, -1 for one that only fills up.
+            masks: Shape (objects, 1, 256, 256): logits of an earlier answer, which are in the network's pixels already.
+
+        Raises:
+            ValueError: The shapes do not fit together.
+        """
+        return Prompts(
+            boxes=None if boxes is None else self._tensor(resize_positions(boxes, self.original_size).reshape(-1, 4)),
+            points=None if points is None else self._tensor(resize_positions(points, self.original_size)),
+            labels=None if labels is None else self._tensor(labels, torch.int64),
+            masks=None if masks is None else self._tensor(masks),
+        )
+
+    def restore(self, logits: Tensor) -> Tensor:
+        """Logits over the padded input, shape (batch, masks, 256, 256), as logits over the picture: (batch, masks, height, width)."""
+        return restore(logits, self.resized_size, self.original_size)
+
+    def _tensor(self, values: ArrayLike, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.as_tensor(np.asarray(values), dtype=dtype, device=self.features.device)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Resized RGB pictures, shape (..., 3, height, width), levels 0 to 255, as the encoder's input: (..., 3, 1024, 1024), float32."""
+    mean = torch.tensor(PIXEL_MEAN, device=pixels.device).view(3, 1, 1)
+    std = torch.tensor(PIXEL_STD, device=pixels.device).view(3, 1, 1)
+    height, width = pixels.shape[-2:]
+    return functional.pad((pixels - mean) / std, (0, INPUT_SIZE - width, 0, INPUT_SIZE - height))
+
+
+def restore(logits: Tensor, resized: Size, original: Size) -> Tensor:
+    """Logits over the padded input, shape (batch, masks, 256, 256), over the picture, in the two steps that SAM takes."""
+    padded = functional.interpolate(logits, (INPUT_SIZE, INPUT_SIZE), mode="bilinear", align_corners=False)
+    return functional.interpolate(
+        padded[..., : resized[0], : resized[1]], original, mode="bilinear", align_corners=False
+    )
