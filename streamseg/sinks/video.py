@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -12,58 +11,50 @@ from typing import Self
 import av
 import cv2
 import numpy as np
+from av.packet import Packet
 from av.video.stream import VideoStream
 
-from streamseg.errors import StageError, StreamsegError, UsageError
+from streamseg.errors import StageError, UsageError
 from streamseg.messages import Image
-from streamseg.sinks.fragments import TIMESCALE, Recorded, fragment, scan
 
-_NOMINAL_FPS = 30  # part of the stream's description, which must be the same when a recording is continued; timestamps tell the rate
+TIMESCALE = 90_000
+"""Ticks a second."""
+
+_NOMINAL_FPS = 30  # describes the stream and sets how long the last frame is shown; timestamps tell the rate
 _KEYFRAME_INTERVAL = 60
 _ENCODER = {"preset": "superfast", "tune": "zerolatency", "crf": "23", "threads": "2"}
+_FRAGMENTED = {
+    # frag_discont and avoid_negative_ts keep each fragment's own time; skip_trailer leaves out an index of a single fragment
+    "movflags": "frag_every_frame+empty_moov+default_base_moof+frag_discont+skip_trailer",
+    "avoid_negative_ts": "disabled",
+}
 
 
-class VideoSink:
+class VideoWriter:
     """Writes frames with their own timestamps, each of them complete in the file when `write` returns.
 
-    The first frame sets the size (odd sides are padded to even ones by repeating the last row or column); later frames of
-    another size are fitted into it with black bars. Nothing but whole frames is ever added, so the file can be played
-    while it grows, and a process that is killed loses no frame for which `write` returned.
-
-    Attributes:
-        last_pts_ns: Time of the last frame in the file, to the nearest 1/90000 s; None while there is none.
+    The first frame sets the size unless one is given (odd sides are padded to even ones by repeating the last row or
+    column); frames of another size are fitted into it with black bars. The file can be played while it grows.
     """
 
-    last_pts_ns: int | None
-
-    def __init__(self, path: Path, fps_hint: float, *, resume: bool = False) -> None:
-        """Open the file at once; an existing one is overwritten, or continued with `resume`.
+    def __init__(self, path: Path, size: tuple[int, int] | None = None) -> None:
+        """Open the file at once; an existing one is overwritten.
 
         Args:
             path: The MP4 file.
-            fps_hint: Frames a second as far as known; it only sets how long the last frame is shown.
-            resume: Continue behind the last complete frame. Frames up to that one's time are then ignored by `write`,
-                so that a caller may simply give them again.
+            size: Width and height of the video in pixels, both even.
 
         Raises:
-            UsageError: The file cannot be opened, or is not a recording that can be continued.
+            UsageError: The file cannot be opened.
         """
         self._path = path
-        self._duration = max(round(TIMESCALE / fps_hint), 1)
-        self._encoder: _Encoder | None = None
+        self._encoder = None if size is None else _Encoder(*size)
         self._count = self._length = 0
-        self._last = self._resumed_at = -1
-        self.last_pts_ns = None
+        self._last = -1
         try:
-            self._file = path.open("r+b" if resume and path.exists() else "w+b", buffering=0)
+            self._file = path.open("wb", buffering=0)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}; give another file to record to") from error
-        if resume:
-            try:
-                self._continue()
-            except (StreamsegError, OSError) as error:
-                self._file.close()
-                raise UsageError(f"{path} cannot be continued: {error}; record to another file") from error
 
     def write(self, image: Image, pts_ns: int) -> None:
         """Append one frame.
@@ -75,20 +66,16 @@ class VideoSink:
         Raises:
             StageError: The frame could not be encoded or written; the frames before it stay in the file.
         """
-        time = (pts_ns * 9 + 50_000) // 100_000
-        if time <= self._resumed_at:
-            return
-        time = max(time, self._last + 1)
         if self._encoder is None:
             self._encoder = _Encoder(image.shape[1] + image.shape[1] % 2, image.shape[0] + image.shape[0] % 2)
-        packet, keyframe = self._encoder.encode(image, time)
-        data = fragment(self._count + 1, time, self._duration, packet, keyframe)
-        self._append(data if self._count else self._encoder.header + data)
+        time = max((pts_ns * 9 + 50_000) // 100_000, self._last + 1)
+        fragment = self._encoder.fragment(image, time, self._count + 1)
+        self._append(fragment if self._count else self._encoder.header + fragment)
         self._count += 1
-        self._set_last(time)
+        self._last = time
 
     def close(self) -> None:
-        """Close the file; a recording without any frame is removed."""
+        """Close the file; a video without any frame is removed."""
         if self._file.closed:
             return
         self._file.close()
@@ -103,32 +90,13 @@ class VideoSink:
     ) -> None:
         self.close()
 
-    def _continue(self) -> None:
-        try:
-            recorded = scan(self._file)
-        except ValueError as error:
-            raise UsageError(f"it is {error}") from error
-        if recorded.last_time is not None:
-            self._encoder = _encoder_of(recorded)
-            self._resumed_at = recorded.last_time
-            self._set_last(recorded.last_time)
-        self._count, self._length = recorded.count, recorded.length
-        self._file.truncate(self._length)
-        self._file.seek(self._length)
-
-    def _set_last(self, time: int) -> None:
-        self._last = time
-        self.last_pts_ns = round(Fraction(time * 100_000, 9))
-
     def _append(self, data: bytes) -> None:
         rest = memoryview(data)
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            with contextlib.suppress(
-                OSError
-            ):  # the error that matters is the first one; a fragment cut short is also skipped on resume
+            with contextlib.suppress(OSError):  # the first error matters; players skip a fragment that is cut short
                 self._file.truncate(self._length)
             raise StageError(
                 f"recording to {self._path} failed: {error.strerror}; free the disk or record elsewhere"
@@ -136,18 +104,8 @@ class VideoSink:
         self._length += len(data)
 
 
-def _encoder_of(recorded: Recorded) -> _Encoder:
-    try:
-        encoder = _Encoder(*recorded.size)
-    except ValueError as error:
-        raise UsageError("it holds no H.264") from error
-    if encoder.header != recorded.header:
-        raise UsageError("it was made with another encoder or other settings")
-    return encoder
-
-
 class _Encoder:
-    """H.264 without delay: every picture gives one packet at once.
+    """H.264 without delay: every picture becomes one fragment at once.
 
     Attributes:
         header: The boxes `ftyp` and `moov` that describe the stream; the same for the same size and encoder.
@@ -156,10 +114,10 @@ class _Encoder:
     header: bytes
 
     def __init__(self, width: int, height: int) -> None:
-        header = io.BytesIO()
+        output = _Output()
         try:
-            # The container is only asked for its header; nothing is muxed into it.
-            self._container = av.open(header, "w", format="mp4", options={"movflags": "empty_moov+default_base_moof"})
+            # This container only gives the header. See `fragment` for the reason.
+            self._container = av.open(output, "w", format="mp4", options=_FRAGMENTED)
             self._stream = self._add_stream(width, height)
             self._container.start_encoding()
         except (av.FFmpegError, ValueError) as error:
@@ -167,26 +125,35 @@ class _Encoder:
                 f"PyAV cannot encode H.264 at {width}x{height}: {error}; install PyAV's wheel, which has libx264"
             ) from error
         self._width, self._height = width, height
-        self.header = header.getvalue()
+        self.header = bytes(output.data)
 
-    def encode(self, image: Image, time: int) -> tuple[bytes, bool]:
-        """Encode a picture of any size.
+    def fragment(self, image: Image, time: int, number: int) -> bytes:
+        """Encode a picture of any size: the boxes `moof` and `mdat`.
+
+        FFmpeg's muxer keeps the last frame back until it gets another one or is closed. So each frame has a muxer of its
+        own (0.6 ms); the header that it writes first is cut off.
 
         Args:
             image: Shape (height, width, 3), uint8, BGR.
             time: Presentation time in ticks.
-
-        Returns:
-            The packet with start codes, and whether decoding may begin with it.
+            number: Number of the fragment in its file, from 1.
         """
         planes = np.asarray(cv2.cvtColor(_fit(image, self._width, self._height), cv2.COLOR_BGR2YUV_I420), np.uint8)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = time, Fraction(1, TIMESCALE)
         try:
             (packet,) = self._stream.encode(frame)
+            return self._mux(packet, number)
         except (av.FFmpegError, ValueError) as error:
             raise StageError(f"a frame could not be encoded as H.264: {error}") from error
-        return bytes(packet), packet.is_keyframe
+
+    def _mux(self, packet: Packet, number: int) -> bytes:
+        output = _Output()
+        with av.open(output, "w", format="mp4", options={**_FRAGMENTED, "fragment_index": str(number)}) as container:
+            packet.stream = container.add_stream_from_template(self._stream)
+            packet.duration = TIMESCALE // _NOMINAL_FPS
+            container.mux(packet)
+        return bytes(output.data[len(self.header) :])
 
     def _add_stream(self, width: int, height: int) -> VideoStream:
         stream = self._container.add_stream("libx264", rate=_NOMINAL_FPS, options=_ENCODER)
@@ -197,6 +164,17 @@ class _Encoder:
         context.color_range = av.video.reformatter.ColorRange.MPEG
         context.colorspace = av.video.reformatter.Colorspace.SMPTE170M  # what OpenCV's conversion computes
         return stream
+
+
+class _Output:
+    """What a muxer writes to; without a method to seek, it never goes back to change a header."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
 
 
 def _fit(image: Image, width: int, height: int) -> Image:
