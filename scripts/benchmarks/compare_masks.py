@@ -27,7 +27,7 @@ from streamseg.monitor.progress import WorkDisplay
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.render import render
-from streamseg.sinks.video import VideoSink
+from streamseg.sinks.video import VideoWriter
 from streamseg.sources import SourceOptions
 from streamseg.sources.file import FileSource
 from streamseg.stages.refining import Refiner
@@ -151,7 +151,7 @@ def main(
         Propagator(BUDGET, Refiner()),
         Models(detector=detector.name, segmenter=drawing.name),
     )
-    with VideoSink(output, fps) as sink, WorkDisplay("comparing", frames) as display:
+    with VideoWriter(output) as sink, WorkDisplay("comparing", frames) as display:
         for seq, frame in enumerate(_frames(source, round(start * fps), frames)):
             image = comparison.draw(seq, frame)
             sink.write(image, frame.pts_ns)

@@ -15,6 +15,7 @@ import av
 import msgspec
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.stream import VideoStream
 
 from streamseg.atomic import put_in_place, unfinished
 from streamseg.errors import StageError
@@ -91,7 +92,7 @@ def _remux(parts: Sequence[Path], ends: Sequence[float], path: Path) -> None:
                 output.mux(packet)
 
 
-def _packets(part: Path) -> Iterator[tuple[int, Packet]]:
+def _packets(part: Path) -> Iterator[tuple[int, Packet[VideoStream]]]:
     """The complete frames of a part with their times in ticks."""
     if not part.stat().st_size:
         return

@@ -19,6 +19,8 @@ class Recorder:
 
     def __init__(self, settings: RecordSettings, *, resume: bool) -> None:
         """Begin a recording, or with `resume` a further part of one."""
+        self.wants_picture = settings.video is not None
+        self.wants_overlay = self.wants_picture and settings.view == "overlay"
         self._video_path = None if settings.video is None else Path(settings.video)
         self._lines_path = None if settings.jsonl is None else Path(settings.jsonl)
         self._resume = resume

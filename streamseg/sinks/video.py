@@ -147,7 +147,7 @@ class _Encoder:
         except (av.FFmpegError, ValueError) as error:
             raise StageError(f"a frame could not be encoded as H.264: {error}") from error
 
-    def _mux(self, packet: Packet, number: int) -> bytes:
+    def _mux(self, packet: Packet[VideoStream], number: int) -> bytes:
         output = _Output()
         with av.open(output, "w", format="mp4", options={**_FRAGMENTED, "fragment_index": str(number)}) as container:
             packet.stream = container.add_stream_from_template(self._stream)

@@ -13,11 +13,11 @@ from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.ipc.ring import RingReader
 from streamseg.messages import Dropped, End, Heartbeat, Result, SourceState, Timings
 from streamseg.render import render
+from streamseg.sinks.recorder import Recorder
 from streamseg.stages.base import Stage, Station
 from streamseg.stages.broadcast import Broadcast
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
 from streamseg.stages.propagation import Propagation
-from streamseg.stages.recording import Recording
 from streamseg.wire.protocol import Encoded, encode_result
 
 _HEARTBEAT_NS = 1_000_000_000
@@ -57,7 +57,7 @@ class PublishStage(Stage):
         self._broadcast = Broadcast(self.station.context, settings.publish, settings.source.name)
         for socket in self._broadcast.sockets:
             self.station.watch(socket)
-        self._recording = Recording(settings.record, resume=self.assignment.resume_after is not None)
+        self._recorder = Recorder(settings.record, resume=self.assignment.resume_after is not None)
         return Ready(settings.publish.bind)
 
     def instruct(self, message: ToStage) -> None:
@@ -138,7 +138,7 @@ class PublishStage(Stage):
             self._propagation.prefetch(waiting.descriptor, waiting.image)
 
     def _picture_wanted(self) -> bool:
-        looked_at = self.config.carries_masks or self._recording.wants_picture
+        looked_at = self.config.carries_masks or self._recorder.wants_picture
         return looked_at or self._broadcast.wants("clean") or self._broadcast.wants("overlay")
 
     def _publish(self, joined: JoinedFrame) -> None:
@@ -178,14 +178,14 @@ class PublishStage(Stage):
         image = frame.image
         if image is not None:
             self._broadcast.send_picture(encoded, "clean", image)
-            if self._recording.wants_overlay or self._broadcast.wants("overlay"):
+            if self._recorder.wants_overlay or self._broadcast.wants("overlay"):
                 overlay = render(image, result)
                 drawn = msgspec.structs.replace(result.timings, rendered=_since(frame.descriptor, time.monotonic_ns()))
                 result = dataclasses.replace(result, timings=drawn)
                 ready = msgspec.structs.replace(drawn, published=drawn.rendered)
                 self._broadcast.send_picture(encoded.stamped(ready), "overlay", overlay)
-                image = overlay if self._recording.wants_overlay else image
-        self._recording.write(result, image)
+                image = overlay if self._recorder.wants_overlay else image
+        self._recorder.write(result, image)
 
     def _result(self, joined: JoinedFrame) -> Result:
         frame, boxes, masks = joined.frame.descriptor, joined.boxes, joined.masks
@@ -254,7 +254,7 @@ class PublishStage(Stage):
 
     def _conclude(self, reason: str) -> None:
         self._finished = True
-        self._recording.close()
+        self._recorder.finish()
         end = End(run_id=self.assignment.run_id, source=self.config.source.name, seq=self._last_seq, reason=reason)
         self._broadcast.say_goodbye(end)
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 
 import av
@@ -116,15 +115,6 @@ def test_a_target_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         join_videos([part], tmp_path / "gone" / "a.mp4")
     assert "\n" not in str(caught.value)
     assert_plays(part, range(3))
-
-
-def test_other_threads_run_while_videos_are_joined(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.mp4", range(300))
-    thread = threading.Thread(target=join_videos, args=([path], path))
-    thread.start()
-    assert not thread.join(0.0)
-    thread.join()
-    assert_plays(path, range(300))
 
 
 def test_lines_are_joined_without_those_that_are_there_twice_or_cut_short(tmp_path: Path) -> None:
