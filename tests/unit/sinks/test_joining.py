@@ -69,7 +69,11 @@ def test_a_frame_that_a_crash_cut_short_is_left_out(tmp_path: Path, cut: int) ->
 
 
 def test_a_part_that_a_crash_left_empty_is_passed_over(tmp_path: Path) -> None:
-    parts = [write(tmp_path / "a.mp4", range(5)), tmp_path / "a.part-2.mp4", write(tmp_path / "a.part-3.mp4", range(5, 9))]
+    parts = [
+        write(tmp_path / "a.mp4", range(5)),
+        tmp_path / "a.part-2.mp4",
+        write(tmp_path / "a.part-3.mp4", range(5, 9)),
+    ]
     parts[1].touch()
     join_videos(parts, parts[0])
     assert_plays(parts[0], range(9))
