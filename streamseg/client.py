@@ -19,7 +19,7 @@ import numpy as np
 import zmq
 
 from streamseg.errors import MessageError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
-from streamseg.masks import Mask, Polygon
+from streamseg.masks import CocoRle, Mask, Polygon
 from streamseg.messages import End, Message, Result, TrackedObject
 from streamseg.wire.curve import ClientKeys, read_client_keys
 from streamseg.wire.limits import PART_BYTES
@@ -347,13 +347,6 @@ class _Deadline:
         return None if math.isinf(self._end) else max(0, math.ceil((self._end - time.monotonic()) * 1000))
 
 
-class CocoSegmentation(TypedDict):
-    """A mask over the whole frame: `size` is height and width, `counts` COCO's compressed runs."""
-
-    size: list[int]
-    counts: str
-
-
 class CocoAnnotation(TypedDict):
     """One object as COCO's JSON has it; `bbox` is left, top, width, height, and `image_id` the frame's `seq`."""
 
@@ -363,7 +356,7 @@ class CocoAnnotation(TypedDict):
     score: float
     area: float
     iscrowd: int
-    segmentation: NotRequired[CocoSegmentation]
+    segmentation: NotRequired[CocoRle]
 
 
 def to_coco(result: Result) -> list[CocoAnnotation]:
@@ -413,10 +406,7 @@ def _annotation(result: Result, item: TrackedObject) -> CocoAnnotation:
         iscrowd=0,
     )
     if item.mask is not None:
-        annotation["segmentation"] = {
-            "size": [result.height, result.width],
-            "counts": item.mask.rle(result.height, result.width),
-        }
+        annotation["segmentation"] = item.mask.rle(result.height, result.width)
     return annotation
 
 

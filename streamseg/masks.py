@@ -7,13 +7,25 @@ leave the box that prompted the mask.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 Bits = NDArray[np.bool_]
 Polygon = NDArray[np.float32]
+
+
+class CocoRle(TypedDict):
+    """COCO's compressed run-length encoding of a whole frame, as `json` and pycocotools take it.
+
+    Keys:
+        size: Height and width of the frame in pixels.
+        counts: The compressed runs.
+    """
+
+    size: list[int]
+    counts: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,13 +134,13 @@ class Mask:
         rows = np.frombuffer(packed, dtype=np.uint8).reshape(height, stride)
         return cls(x, y, np.unpackbits(rows, axis=1, count=width).view(np.bool_))
 
-    def rle(self, height: int, width: int) -> str:
+    def rle(self, height: int, width: int) -> CocoRle:
         """COCO's compressed run-length encoding over a frame of that size; what lies outside the frame is cut off.
 
         From the fourth on, each of `runs` is stored as its difference to the run two before, in groups of five bits from the
         lowest up (the format of COCO's `maskApi.c`).
         """
-        return _compress_runs(self.runs(height, width))
+        return {"size": [height, width], "counts": _compress_runs(self.runs(height, width))}
 
     def runs(self, height: int, width: int) -> NDArray[np.int64]:
         """COCO's uncompressed run-length encoding over a frame of that size; what lies outside the frame is cut off.

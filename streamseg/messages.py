@@ -13,21 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.geometry import Box
 from streamseg.masks import Mask
 
 Image = NDArray[np.uint8]
-Box = tuple[float, float, float, float]
-
-
-def box_iou(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = (first[2] - first[0]) * (first[3] - first[1]) + (second[2] - second[0]) * (second[3] - second[1])
-    return width * height / (areas - width * height)
-
 
 PENDING = "pending"
 """Method of an object that the segmenter has not answered yet."""

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.geometry import Box, box_area, clip_box, intersection
 from streamseg.masks import Mask
-from streamseg.messages import Box, Image
+from streamseg.messages import Image
 
 MARGIN: Final = 0.2
 """Share of the box's sides that is shown around it on each side."""
@@ -57,16 +58,16 @@ class Window:
     def share_of(self, box: Box, width: int, height: int) -> float:
         """How much of it the box covers, of the part of the box that lies in a frame of that size: 0 to 1."""
         shown = self.within(width, height)
-        across = min(box[2], shown.right) - max(box[0], shown.left)
-        down = min(box[3], shown.bottom) - max(box[1], shown.top)
-        return max(across, 0.0) * max(down, 0.0) / (self.width * self.height)
+        edges = (float(shown.left), float(shown.top), float(shown.right), float(shown.bottom))
+        return box_area(intersection(box, edges)) / (self.width * self.height)
 
 
 def window_around(box: Box, width: int, height: int) -> Window | None:
     """The window of a box, of the part of it that lies in a frame of that size; None for a box that lies outside."""
-    left, top, right, bottom = max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))
-    if right <= left or bottom <= top:
+    clipped = clip_box(box, width, height)
+    if clipped is None:
         return None
+    left, top, right, bottom = clipped
     wide, high = (right - left) * (1 + 2 * MARGIN), (bottom - top) * (1 + 2 * MARGIN)
     wide, high = max(wide, high / _LONGEST_RATIO, _SMALLEST_SIDE), max(high, wide / _LONGEST_RATIO, _SMALLEST_SIDE)
     centre_x, centre_y = (left + right) / 2, (top + bottom) / 2

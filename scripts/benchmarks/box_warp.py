@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import Box
 
 _SMALLEST = 1e-6  # pixels; below, divisions by the scale overflow
 

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.geometry import Box
 from streamseg.masks import Bits, Mask
-from streamseg.messages import NONE, Box, Detection, Image, ObjectMask
+from streamseg.messages import NONE, Detection, Image, ObjectMask
 
 _MARGIN = 0.15
 """Share of the box's sides added around it, so that there is background to learn from."""

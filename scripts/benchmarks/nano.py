@@ -16,9 +16,10 @@ from benchmarks import carried, truth
 from benchmarks.grabcut import GrabCut
 from benchmarks.nano_figures import BoxIoU, Confidence, NanoFigures, PriorIoU, SetFigures
 from streamseg.bench.machine import this_machine
+from streamseg.geometry import Box
 from streamseg.images import read_image
 from streamseg.masks import Mask
-from streamseg.messages import Box, Detection, Image
+from streamseg.messages import Detection, Image
 from streamseg.models.segmenters.nano.drawing import draw_masks
 from streamseg.models.segmenters.nano.network_file import OnnxNetwork, shipped_network
 from streamseg.train.augmentation import DETECTOR_SPREAD, jittered

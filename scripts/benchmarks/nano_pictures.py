@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from skimage import data
 
-from streamseg.messages import Box, Image
+from streamseg.geometry import Box
+from streamseg.messages import Image
 from streamseg.models.segmenters.nano.drawing import draw_masks
 from streamseg.models.segmenters.nano.network_file import OnnxNetwork
 

@@ -10,8 +10,9 @@ from typing import Final, Protocol
 from benchmarks import box_warp
 from benchmarks.carried import Flow, Grey, PlainFlow, grey, mask_of, moved, share_of
 from benchmarks.propagate_footage import Shown
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
+from streamseg.messages import SEGMENTED, Detection, Image, ObjectMask, TrackedObject
 from streamseg.propagate.keyframe_mask import FrameTime, Refine, make_keyframe_masks
 from streamseg.propagate.propagator import Budget, Propagator
 

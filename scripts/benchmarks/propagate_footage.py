@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from benchmarks.truth import Sequence
 from streamseg.errors import DataError
+from streamseg.geometry import Box
 from streamseg.images import read_image
 from streamseg.masks import Mask
-from streamseg.messages import Box, Image
+from streamseg.messages import Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,17 +13,11 @@ import msgspec
 from streamseg.annotate.labelling import IMAGES, LabelledObject, LabelledPicture
 from streamseg.atomic import write_atomically
 from streamseg.errors import UsageError
+from streamseg.masks import CocoRle
 
 _INDEX: Final = "annotations.json"
 _PARTS: Final = ".parts"
 """Holds a file for each picture until all are done."""
-
-
-class _Rle(msgspec.Struct):
-    """Compressed runs of a picture of that height and width."""
-
-    size: tuple[int, int]
-    counts: str
 
 
 class _Image(msgspec.Struct):
@@ -39,7 +33,7 @@ class _Annotation(msgspec.Struct):
     id: int
     image_id: int
     category_id: int
-    segmentation: _Rle
+    segmentation: CocoRle
     area: int
     bbox: tuple[int, int, int, int]
     iscrowd: int
@@ -111,7 +105,7 @@ def _annotation(labelled: LabelledObject, picture: LabelledPicture) -> _Annotati
         id=0,
         image_id=0,
         category_id=detection.class_id + 1,
-        segmentation=_Rle((picture.height, picture.width), mask.rle(picture.height, picture.width)),
+        segmentation=mask.rle(picture.height, picture.width),
         area=mask.area,
         bbox=(mask.x, mask.y, mask.width, mask.height),
         iscrowd=0,

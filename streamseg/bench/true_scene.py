@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from streamseg.messages import Box, Detection, Image, box_iou
+from streamseg.geometry import Box, box_iou
+from streamseg.messages import Detection, Image
 from streamseg.sources.crossing import CLASS_NAME, CrossingScene, read_number
 from streamseg.sources.scene import SceneOptions, TruthObject
 

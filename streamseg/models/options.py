@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from streamseg.errors import SettingsError
-from streamseg.messages import Box
+from streamseg.geometry import Box
 
 YOLOX_MODELS = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
 MOBILE_SAM: Final = "mobilesam"

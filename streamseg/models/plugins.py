@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streamseg import errors
 from streamseg.errors import SettingsError, StageError, StreamsegError
+from streamseg.geometry import clip_box
 from streamseg.masks import Mask
 from streamseg.messages import NONE, Detection, Image, ObjectMask
 from streamseg.models import Detector, Segmenter
@@ -180,8 +181,8 @@ def _plain_detection(found: object, image: Image, classes: Sequence[str]) -> Det
         raise StageError(
             f"class_id {class_id} is not the place of {found.class_name!r} among its {len(classes)} classes"
         )
-    box = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
-    if box[0] >= box[2] or box[1] >= box[3]:
+    box = clip_box((left, top, right, bottom), width, height)
+    if box is None:
         return None
     tracker_id = None if found.tracker_id is None else operator.index(found.tracker_id)
     return Detection(

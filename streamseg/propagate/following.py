@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streamseg.messages import Box, Image
+from streamseg.geometry import Box
+from streamseg.messages import Image
 from streamseg.propagate.appearance import evidence
 from streamseg.propagate.carried import Carried, along, checked, in_boxes, odds_of, of_objects, shares_after
 from streamseg.propagate.followed import Followed, Place

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import NONE, SEGMENTED, Box, Detection, Image, ObjectMask, TrackedObject
+from streamseg.messages import NONE, SEGMENTED, Detection, Image, ObjectMask, TrackedObject
 from streamseg.propagate.appearance import Appearance, evidence, learn
 from streamseg.propagate.planes import blurred, resized
 from streamseg.window import Plane, crop, mask_plane, window_around

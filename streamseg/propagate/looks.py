@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.messages import Box, Image
+from streamseg.geometry import Box
+from streamseg.messages import Image
 from streamseg.propagate.planes import FLOW_SIDE, resized
 from streamseg.window import Plane, Window, crop, window_around
 

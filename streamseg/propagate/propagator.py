@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamseg.geometry import Box, box_iou
 from streamseg.masks import Mask
-from streamseg.messages import PROPAGATED, REFINED, Box, Detection, Image, TrackedObject, box_iou
+from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject
 from streamseg.propagate.carried import draw, expected_ious
 from streamseg.propagate.followed import Followed, Place
 from streamseg.propagate.following import Sight, catch_up, follow, odds_of_objects, see

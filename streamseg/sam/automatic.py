@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.errors import UsageError
-from streamseg.masks import Bits, Mask
+from streamseg.masks import Bits, CocoRle, Mask
 from streamseg.messages import Image
 from streamseg.models.segmenters.sam import Sam
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions, FoundMask, Rectangle, generate
@@ -24,13 +24,6 @@ class UncompressedRle(TypedDict):
 
     size: list[int]
     counts: list[int]
-
-
-class CocoRle(TypedDict):
-    """A mask as COCO's compressed run lengths; `size` is the picture's height and width."""
-
-    size: list[int]
-    counts: str
 
 
 class MaskRecord(TypedDict):
@@ -132,7 +125,7 @@ def _segmentation(mask: Mask, size: tuple[int, int], mode: OutputMode) -> Bits |
         return mask.paste(*size)
     if mode == "uncompressed_rle":
         return {"size": list(size), "counts": mask.runs(*size).tolist()}
-    return {"size": list(size), "counts": mask.rle(*size)}
+    return mask.rle(*size)
 
 
 def _xywh(box: Rectangle) -> list[int]:

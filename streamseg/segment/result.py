@@ -13,8 +13,9 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-from streamseg.masks import Mask
-from streamseg.messages import Box, Image
+from streamseg.geometry import Box
+from streamseg.masks import CocoRle, Mask
+from streamseg.messages import Image
 
 RECORDS: Final = "masks.json"
 LOGITS: Final = "logits.npy"
@@ -32,13 +33,6 @@ class PromptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     points: list[list[float]] | None = None
     labels: list[int] | None = None
     mask_input: bool = False
-
-
-class RleRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """COCO's compressed run-length encoding: height and width of the picture, and the runs."""
-
-    size: tuple[int, int]
-    counts: str
 
 
 class MaskRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +56,7 @@ class MaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     area: int
     predicted_iou: float
     stability: float
-    segmentation: RleRecord
+    segmentation: CocoRle
 
 
 class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,7 +174,7 @@ def _record(image_name: str, image: Image, answer: Answer) -> ImageRecord:
             area=one.mask.area,
             predicted_iou=one.predicted_iou,
             stability=one.stability,
-            segmentation=RleRecord(size=(height, width), counts=one.mask.rle(height, width)),
+            segmentation=one.mask.rle(height, width),
         )
         for one in answer.found
     ]

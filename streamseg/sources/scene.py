@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.errors import SourceError
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import Box, Image
+from streamseg.messages import Image
 
 SceneName = Literal["bands", "crossing"]
 

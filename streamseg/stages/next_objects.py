@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from streamseg.messages import Box, Detection, ObjectMask, box_iou
+from streamseg.geometry import Box, box_iou
+from streamseg.messages import Detection, ObjectMask
 
 _STILL = 0.9
 """IoU of an object's boxes above which it has not moved: detectors' edges are no surer than that."""

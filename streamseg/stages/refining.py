@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from streamseg.config import Config
-from streamseg.messages import Box, Image
+from streamseg.geometry import Box
+from streamseg.messages import Image
 from streamseg.models.options import NANO
 from streamseg.models.segmenters.nano import SIDE
 from streamseg.models.segmenters.nano.drawing import Network, answers

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.messages import Box, Image
+from streamseg.geometry import Box
+from streamseg.messages import Image
 
 DETECTOR_SPREAD: Final = 0.05
 """Of the edges that a fair detector finds, as a share of the box's sides."""

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.errors import DataError
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import Box, Image
+from streamseg.messages import Image
 from streamseg.models.segmenters.nano import SIDE
 from streamseg.models.segmenters.nano.drawing import normalise
 from streamseg.train.augmentation import as_filmed, stale

@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from streamseg.errors import MessageError
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import Box, Detection, Dropped, Models, Result, Timings, TrackedObject
+from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
 from streamseg.wire.limits import INT64, OBJECTS, SAFE_INTEGER, SIDE
 from streamseg.wire.masks import ENCODINGS, MaskEntry
 

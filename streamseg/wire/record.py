@@ -9,13 +9,6 @@ from streamseg.messages import Result
 from streamseg.wire.header import NULL, header_of, to_json
 
 
-class CocoRle(msgspec.Struct, frozen=True):
-    """A mask over the whole frame: `size` is height and width, `counts` the compressed runs."""
-
-    size: tuple[int, int]
-    counts: str
-
-
 def record(result: Result) -> bytes:
     """A result as one line of JSON, without the line feed; every object and every mask is in it.
 
@@ -29,4 +22,4 @@ def record(result: Result) -> bytes:
 def _coco(mask: Mask | None, result: Result) -> msgspec.Raw:
     if mask is None:
         return NULL
-    return msgspec.Raw(to_json(CocoRle((result.height, result.width), mask.rle(result.height, result.width))))
+    return msgspec.Raw(msgspec.json.encode(mask.rle(result.height, result.width)))

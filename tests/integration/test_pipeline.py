@@ -10,7 +10,7 @@ import pytest
 from support.oracle import OraclePrediction, OraclePrompt, oracle_predict
 from support.pipeline_runs import STAGES, Record, Run, read_records, until
 
-from streamseg.messages import Box
+from streamseg.geometry import Box
 
 FRAMES = 287
 

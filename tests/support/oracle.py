@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streamseg.messages import Box, Image
+from streamseg.geometry import Box
+from streamseg.messages import Image
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions
 
 Floats = NDArray[np.float32]

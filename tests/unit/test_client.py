@@ -418,7 +418,7 @@ def test_coco_annotations() -> None:
     }
     mask = SEEN.objects[0].mask
     assert mask is not None
-    assert annotations[0]["segmentation"] == {"size": [48, 64], "counts": mask.rle(48, 64)}
+    assert annotations[0]["segmentation"] == mask.rle(48, 64)
     assert annotations[0]["area"] == mask.area
 
 

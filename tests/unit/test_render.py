@@ -5,8 +5,9 @@ import pytest
 
 from benchmarks.overlay import SupervisionOverlay
 from streamseg.client import to_detections
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import Box, Detection, Dropped, Image, Models, Result, Timings, TrackedObject
+from streamseg.messages import Detection, Dropped, Image, Models, Result, Timings, TrackedObject
 from streamseg.render import Sizes, render
 
 WIDTH, HEIGHT = 320, 240

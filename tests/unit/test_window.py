@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.drawn_photographs import ellipse_bits, mask_of, rectangle_bits
 
+from streamseg.geometry import Box
 from streamseg.masks import Bits, Mask
-from streamseg.messages import Box, Image
+from streamseg.messages import Image
 from streamseg.models.segmenters.nano import SIDE
 from streamseg.window import MARGIN, Window, box_plane, crop, mask_plane, paste, window_around
 

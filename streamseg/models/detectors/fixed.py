@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from streamseg.errors import SettingsError
+from streamseg.geometry import clip_box
 from streamseg.messages import Detection, Image
 from streamseg.models.detectors.classes import class_numbers
 from streamseg.models.options import DetectorOptions
@@ -37,8 +38,7 @@ class FixedDetector:
         height, width = image.shape[:2]
         clipped = []
         for detection in self._detections:
-            left, top, right, bottom = detection.xyxy
-            box = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
-            if box[0] < box[2] and box[1] < box[3]:
+            box = clip_box(detection.xyxy, width, height)
+            if box is not None:
                 clipped.append(msgspec.structs.replace(detection, xyxy=box))
         return clipped

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.messages import Box, Detection, Image
+from streamseg.geometry import Box, box_area, enclosing_box, intersection
+from streamseg.messages import Detection, Image
 from streamseg.models.detectors.classes import MOTION_CLASSES, class_numbers
 from streamseg.models.options import DetectorOptions
 
@@ -219,24 +220,11 @@ def _box(statistics: NDArray[np.int32]) -> Box:
 def _merge(boxes: list[Box]) -> list[Box]:
     """Unite boxes of which one covers at least a third of another: parts of one object."""
     united: list[Box] = []
-    for box in sorted(boxes, key=_area, reverse=True):
+    for box in sorted(boxes, key=box_area, reverse=True):
         for index, other in enumerate(united):
-            if _area(_overlap(box, other)) >= _area(box) / 3:
-                united[index] = (
-                    min(box[0], other[0]),
-                    min(box[1], other[1]),
-                    max(box[2], other[2]),
-                    max(box[3], other[3]),
-                )
+            if box_area(intersection(box, other)) >= box_area(box) / 3:
+                united[index] = enclosing_box(box, other)
                 break
         else:
             united.append(box)
     return united
-
-
-def _overlap(one: Box, other: Box) -> Box:
-    return max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
-
-
-def _area(box: Box) -> float:
-    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.box_warp import carry
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import Box
 
 WIDTH, HEIGHT = 64, 48
 

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.grabcut import GrabCut
-from streamseg.messages import NONE, Box, Detection, Image
+from streamseg.geometry import Box
+from streamseg.messages import NONE, Detection, Image
 
 
 def detection(xyxy: Box) -> Detection:

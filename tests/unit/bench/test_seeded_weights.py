@@ -6,7 +6,8 @@ import torch
 
 from streamseg.bench.scene import draw_scene
 from streamseg.bench.seeded_weights import write_seeded_checkpoint
-from streamseg.messages import Detection, ObjectMask, box_iou
+from streamseg.geometry import box_iou
+from streamseg.messages import Detection, ObjectMask
 from streamseg.models.segmenters.sam import Sam
 from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU
 

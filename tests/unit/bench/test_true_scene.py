@@ -9,8 +9,9 @@ import pytest
 from streamseg.bench.true_boxes import TrueBoxes
 from streamseg.bench.true_masks import TrueMasks
 from streamseg.bench.true_scene import JITTER, LEAST_SHARE, MISSED, TrueScene, assign
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import NONE, Box, Detection, ObjectMask
+from streamseg.messages import NONE, Detection, ObjectMask
 from streamseg.models.detectors.yolox import Rows, YoloxDetector
 from streamseg.models.options import DetectorOptions, SegmenterOptions
 from streamseg.models.segmenters.mobile_sam.segmenter import FrameEmbedding, MobileSam

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamseg.messages import Box, Detection, Image
+from streamseg.geometry import Box
+from streamseg.messages import Detection, Image
 from streamseg.models.detectors.motion import MotionDetector
 from streamseg.models.options import DetectorOptions
 from streamseg.models.segmenters.nano.segmenter import Nano

@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 from support.drawn_photographs import ellipse_bits, mask_of, paint, rectangle_bits, texture
 
 from streamseg.errors import CheckpointError
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import NONE, Box, Detection, Image, ObjectMask
+from streamseg.messages import NONE, Detection, Image, ObjectMask
 from streamseg.models.segmenters.nano import SIDE
 from streamseg.models.segmenters.nano.drawing import Drawn, draw_masks, hint_planes, normalise
 from streamseg.models.segmenters.nano.network_file import (

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from support.oracle import OracleAnswer, OraclePrediction, OraclePrompt, clouds, oracle_predict, seeded_checkpoint
 from torch import Tensor
 
-from streamseg.messages import NONE, Box, Detection, ObjectMask
+from streamseg.geometry import Box
+from streamseg.messages import NONE, Detection, ObjectMask
 from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Sam
 from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU
 

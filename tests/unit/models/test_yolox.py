@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from streamseg.errors import CheckpointError, SettingsError, WeightsError
-from streamseg.messages import Box, Detection, Image, box_iou
+from streamseg.geometry import Box, box_iou
+from streamseg.messages import Detection, Image
 from streamseg.models.detectors.yolox import YoloxDetector, decode, grid_cells, input_shape
 from streamseg.models.detectors.yolox_graph import read_yolox_graph
 from streamseg.models.options import DetectorOptions

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from support.moving_scenes import HEIGHT, WIDTH, background, detection, film, sprite
 
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import NONE, Box, Image, ObjectMask
+from streamseg.messages import NONE, Image, ObjectMask
 from streamseg.propagate.appearance import evidence
 from streamseg.propagate.carried import Carried, along, checked, draw, expected_ious, in_boxes, odds_of, shares_after
 from streamseg.propagate.keyframe_mask import TEMPLATE_SIDE, FrameTime, Template, make_keyframe_masks, make_template

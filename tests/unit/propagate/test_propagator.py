@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.moving_scenes import HEIGHT, WIDTH, Pose, Shown, Sprite, background, detection, film, sprite
 
+from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import (
     NONE,
@@ -14,7 +15,6 @@ from streamseg.messages import (
     PROPAGATED,
     REFINED,
     SEGMENTED,
-    Box,
     Detection,
     Image,
     TrackedObject,

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import NONE, Box, Detection, ObjectMask
+from streamseg.messages import NONE, Detection, ObjectMask
 from streamseg.stages.next_objects import Answered, certainty, next_objects
 
 SECOND = 1_000_000_000

@@ -63,7 +63,7 @@ def test_polygons_of_one_object_are_joined(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compressed", [False, True])
 def test_run_lengths_are_read_to_the_pixel(tmp_path: Path, compressed: bool) -> None:
     bits = ellipse_bits(HEIGHT, WIDTH, (40, 28), (25, 17)) & ~ellipse_bits(HEIGHT, WIDTH, (40, 28), (9, 6))
-    counts = mask_of(bits).rle(HEIGHT, WIDTH) if compressed else run_lengths(bits)
+    counts = mask_of(bits).rle(HEIGHT, WIDTH)["counts"] if compressed else run_lengths(bits)
     assert np.array_equal(read_one(tmp_path, {"counts": counts, "size": [HEIGHT, WIDTH]}).paste(HEIGHT, WIDTH), bits)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import Box, Image
+from streamseg.messages import Image
 from streamseg.models.segmenters.nano import SIDE
 from streamseg.window import Plane, Window, box_plane, crop, mask_plane, paste, window_around
 
