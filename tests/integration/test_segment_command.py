@@ -68,7 +68,7 @@ def masks_of(folder: Path, record: ImageRecord) -> list[NDArray[np.bool_]]:
     """The masks as COCO's tools read them, which must be those in the files."""
     masks = []
     for mask in record.masks:
-        decoded = coco.decode({"size": list(mask.segmentation.size), "counts": mask.segmentation.counts.encode()})
+        decoded = coco.decode(mask.segmentation)
         picture = cv2.imread(str(folder / mask.file), cv2.IMREAD_UNCHANGED)
         assert picture is not None
         assert np.array_equal(np.asarray(picture), decoded * 255)

@@ -206,7 +206,7 @@ def test_a_result_is_numbered_by_what_was_asked(multimask: bool, picture: Path, 
     assert logits.dtype == np.float32
     for mask in record.masks:
         bits = bits_of(folder / mask.file)
-        decoded = coco.decode({"size": list(mask.segmentation.size), "counts": mask.segmentation.counts.encode()})
+        decoded = coco.decode(mask.segmentation)
         assert np.array_equal(bits, decoded.astype(np.bool_))
         assert mask.area == np.count_nonzero(bits)
         cropped = Mask.crop(bits)
