@@ -17,7 +17,7 @@ from benchmarks.model_rows import agreements, conditions, milliseconds, own_thre
 BEGIN = "<!-- performance: written by scripts/performance_table.py -->"
 END = "<!-- end of performance -->"
 _NOTHING = "\N{EN DASH}"
-_README = Path(__file__).resolve().parents[2] / "README.md"
+_README = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
 
 def table(figures: ModelsFigures) -> str:

@@ -1,4 +1,4 @@
-"""Detectors and segmenters of other packages: installed for real, run by the command, described in CONTRIBUTING."""
+"""Detectors and segmenters of other packages: installed for real, run by the command, described in docs/plugins.md."""
 
 from __future__ import annotations
 
@@ -264,8 +264,8 @@ def test_a_slow_model_does_not_pass_for_a_hung_one(tmp_path: Path, monkeypatch: 
 
 
 def test_the_guide_shows_the_package_that_runs_here() -> None:
-    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    section = guide.split("\n## A detector or segmenter of your own\n")[1].split("\n## ")[0]
+    guide = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    section = guide.split("\n## An example that runs\n")[1].split("\n## ")[0]
     shown = re.findall(r"```(?:python|toml)\n(.*?)```", section, re.DOTALL)
     code = PACKAGE / "streamseg_example_plugins"
     files = (PACKAGE / "pyproject.toml", code / "colours.py", code / "ellipse.py")

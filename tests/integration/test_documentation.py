@@ -1,4 +1,4 @@
-"""What the README says, held against the package: its Python runs, its tables are those of the code, its links lead somewhere."""
+"""README and docs match the package: their programs run, their tables list what the code has, their links resolve."""
 
 from __future__ import annotations
 
@@ -28,24 +28,34 @@ from streamseg.models.catalogue import CATALOGUE
 from streamseg.sam.info import parameter_table
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+README, MODELS = PAGES["README.md"], PAGES["docs/models.md"]
+PLUGINS = "docs/plugins.md"
 DEADLINE_S = 60.0
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, page: str = README) -> list[str]:
     """The fenced blocks of a language, in order."""
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
-def table(heading: str) -> list[list[str]]:
+def shell() -> str:
+    """The commands of every page but the guide to plug-ins, which has a test of its own."""
+    return "\n".join(block for name, page in PAGES.items() if name != PLUGINS for block in blocks("sh", page))
+
+
+def table(page: str, heading: str) -> list[list[str]]:
     """The cells of the first table below a heading, without its first two rows."""
-    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = PAGES[page].split(f"\n## {heading}\n")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[2:]]
 
 
 def settings(struct: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, str]]:
-    """Every key below a struct with its default, as the README's table writes them."""
+    """Every key below a struct with its default, as the table writes them."""
     for field in msgspec.structs.fields(struct):
         if field.name == "sources":
             yield from settings(SourceSettings, "sources.0.")
@@ -65,37 +75,39 @@ def written(default: object) -> str:
     return f"`{msgspec.json.encode(default).decode().removesuffix('.0')}`"
 
 
-def test_the_settings_are_those_of_the_code() -> None:
-    assert [(row[0], row[1]) for row in table("Settings")] == list(settings(Config, ""))
+def test_settings_match_the_code() -> None:
+    assert [(row[0], row[1]) for row in table("docs/settings.md", "Keys")] == list(settings(Config, ""))
 
 
 @pytest.mark.parametrize(("key", "struct"), [("detector.boxes", FixedBox), ("publish.curve", CurveSettings)])
-def test_the_keys_within_a_value_are_named(key: str, struct: type[msgspec.Struct]) -> None:
-    (row,) = (row for row in table("Settings") if row[0] == f"`{key}`")
+def test_nested_keys_are_listed(key: str, struct: type[msgspec.Struct]) -> None:
+    (row,) = (row for row in table("docs/settings.md", "Keys") if row[0] == f"`{key}`")
     within = row[2].partition("{")[2].partition("}")[0]
     assert re.findall(r"(\w+):", within) == [field.name for field in msgspec.structs.fields(struct)]
 
 
-def test_the_exit_codes_are_those_of_the_errors() -> None:
+def test_exit_codes_match_the_errors() -> None:
     known = {0, 128 + signal.SIGINT, 128 + signal.SIGTERM}
     branches: list[type[errors.StreamsegError]] = [errors.StreamsegError]
     while branches:
         branch = branches.pop()
         known.add(branch.exit_code)
         branches.extend(branch.__subclasses__())
-    assert {int(code) for row in table("Exit codes") for code in row[0].split(",")} == known
+    assert {int(code) for row in table("docs/commands.md", "Exit codes") for code in row[0].split(",")} == known
 
 
-def test_every_command_is_named_and_no_other() -> None:
+def test_the_pages_name_every_command_and_no_other() -> None:
     commands = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
     groups = {str(group.name) for group in app.registered_groups}
-    assert set(
-        re.findall(r"`?\bstreamseg ([a-z]+)\b(?=[ `\n])", "\n".join([*blocks("sh"), *re.findall(r"`[^`\n]+`", README)]))
-    ) == (commands | groups)
+    prose = re.sub(r"```.*?```", "", "\n".join(PAGES.values()), flags=re.DOTALL)
+    named = {*re.findall(r"^streamseg ([a-z]+)", shell(), re.MULTILINE), *re.findall(r"`streamseg\s([a-z]+)", prose)}
+    assert named == commands | groups
+    (rows,) = [" ".join(row[0] for row in table("docs/commands.md", "Commands"))]
+    assert set(re.findall(r"`streamseg ([a-z]+)`", rows)) == commands | groups
 
 
-def test_the_settings_in_the_commands_are_accepted() -> None:
-    assignments = re.findall(r"--set (\S+\.\S+=\S+)", "\n".join(blocks("sh")))
+def test_settings_in_commands_are_valid() -> None:
+    assignments = re.findall(r"--set (\S+\.\S+=\S+)", shell())
     assert len(assignments) > 2
     assert (
         load_config(None, [("sources.0.url", 0), *map(parse_override, assignments)], {}).source.password_file
@@ -103,8 +115,8 @@ def test_the_settings_in_the_commands_are_accepted() -> None:
     )
 
 
-def test_every_weight_is_named_with_its_size() -> None:
-    rows = "\n".join(" ".join(row) for row in table("Models and their weights"))
+def test_weights_are_listed_with_their_sizes() -> None:
+    rows = "\n".join(" ".join(row) for row in table("docs/models.md", "Weights"))
     for entry in CATALOGUE:
         assert f"`{entry.name}`" in rows
         if entry.size is not None:
@@ -115,22 +127,36 @@ def test_every_weight_is_named_with_its_size() -> None:
     assert all("/0.1.1rc0/" in entry.url for entry in CATALOGUE if entry.name.startswith("yolox"))
 
 
-def test_every_link_into_the_project_leads_somewhere() -> None:
-    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", prose) if not link.startswith("http")]
-    assert "scripts/picture.jpg" in links
-    headings = {"#" + heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.+)$", prose, re.MULTILINE)}
-    assert [link for link in links if link not in headings and not (ROOT / link).is_file()] == []
-    scripts = set(re.findall(r"^\./(scripts/\w+)", "\n".join(blocks("sh")), re.MULTILINE))
-    assert scripts == {"scripts/demo", "scripts/test", "scripts/setup"}
+def anchors(page: str) -> set[str]:
+    return {
+        re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^##+ (.+)$", page, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_into_the_project_resolves(name: str) -> None:
+    prose = re.sub(r"```.*?```", "", PAGES[name], flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)]+)\)", prose):
+        if not link.startswith("http"):
+            path, _, anchor = link.partition("#")
+            target = (ROOT / name).parent / path if path else ROOT / name
+            assert target.is_file(), link
+            assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_every_script_in_the_commands_exists() -> None:
+    scripts = set(re.findall(r"^\./(scripts/\w+)", shell(), re.MULTILINE))
+    assert {"scripts/demo", "scripts/test"} <= scripts
     assert all((ROOT / script).stat().st_mode & 0o111 for script in scripts)
 
 
-def test_the_picture_is_small() -> None:
-    assert (ROOT / "scripts" / "picture.jpg").stat().st_size <= 300_000
+def test_the_readme_is_a_landing_page() -> None:
+    assert len(README.splitlines()) <= 150
+    assert (ROOT / "docs" / "masks.webp").stat().st_size <= 1_000_000
 
 
-def test_the_subscriber_receives_a_running_pipeline(tmp_path: Path) -> None:
+def test_subscriber_program_receives_a_running_pipeline(tmp_path: Path) -> None:
     program = blocks("python")[0]
     assert len(program.splitlines()) <= 10
     endpoint = free_endpoint()
@@ -166,7 +192,7 @@ def test_the_subscriber_receives_a_running_pipeline(tmp_path: Path) -> None:
     assert all(re.fullmatch(r"  moving #(\d+|None): \d+ pixels from \(\d+, \d+\), \d+ ms old", line) for line in masks)
 
 
-def test_the_pipeline_in_a_script_yields_every_frame(tmp_path: Path) -> None:
+def test_pipeline_program_yields_every_frame(tmp_path: Path) -> None:
     program = blocks("python")[1]
     write_clip(tmp_path / "clip.mp4", frames=30, width=160, height=120)
     script = tmp_path / "script.py"
@@ -184,7 +210,7 @@ def test_the_pipeline_in_a_script_yields_every_frame(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that the programs name: a checkpoint, a picture, and a folder of pictures."""
+    """A folder with the files that the programs open: a checkpoint, a picture, and a folder of pictures."""
     folder = tmp_path_factory.mktemp("pictures")
     seeded_checkpoint(folder / "mobile_sam.pt", seed=2)
     (folder / "photos").mkdir()
@@ -203,30 +229,30 @@ def run_program(program: str, folder: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_the_segmenter_in_a_script_answers_its_prompts(pictures: Path) -> None:
+def test_sam_program(pictures: Path) -> None:
     (line,) = run_program(blocks("python")[2], pictures)
     assert re.fullmatch(r"\(2, 576, 768\) \[.+ .+\]", line)
 
 
-def test_the_original_names_in_a_script_answer_their_prompt(pictures: Path) -> None:
-    (line,) = run_program(blocks("python")[3], pictures)
+def test_sam_predictor_program(pictures: Path) -> None:
+    (line,) = run_program(blocks("python", PAGES["docs/pictures.md"])[0], pictures)
     assert re.fullmatch(r"\(3, 576, 768\) \[.+ .+ .+\]", line)
 
 
-def test_the_script_that_labels_a_folder_does(pictures: Path, shared_data: Path) -> None:
-    program = blocks("python")[4]
+def test_auto_annotate_program(pictures: Path, shared_data: Path) -> None:
+    program = blocks("python", PAGES["docs/datasets.md"])[0]
     assert program.count('"yolox-nano"') == 1
     assert run_program(program.replace("yolox-nano", str(shared_data / "yolox_nano.onnx")), pictures) == []
     assert sorted(path.name for path in (pictures / "labels").iterdir()) == ["one.txt", "two.txt"]
 
 
-def test_the_parameters_are_those_of_the_code() -> None:
-    rows = re.findall(r"^\| `(\S+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|(.*)\|$", README, re.MULTILINE)
-    said = [
+def test_parameter_counts_match_the_code() -> None:
+    rows = re.findall(r"^\| `(\S+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|(.*)\|$", MODELS, re.MULTILINE)
+    listed = [
         (name, *(int(count.replace(",", "")) for count in counts), published.strip())
         for name, *counts, published in rows
     ]
-    assert said == [
+    assert listed == [
         (
             info.architecture,
             info.encoder,
@@ -238,5 +264,10 @@ def test_the_parameters_are_those_of_the_code() -> None:
     ]
 
 
-def test_there_is_no_other_python_in_it() -> None:
-    assert len(blocks("python")) == 5
+def test_every_python_block_has_a_test() -> None:
+    pages = {name: len(blocks("python", page)) for name, page in PAGES.items() if name != PLUGINS}
+    assert {name: count for name, count in pages.items() if count} == {
+        "README.md": 3,
+        "docs/datasets.md": 1,
+        "docs/pictures.md": 1,
+    }
