@@ -105,7 +105,7 @@ def check_installed(name: str, purpose: str, remedy: str) -> Check:
 def check_threads() -> Check:
     """How many threads each stage would have beside a live source."""
     from streamseg.pipeline import STAGES
-    from streamseg.supervisor import describe_budget
+    from streamseg.topology import describe_budget
 
     return Check(
         name="threads", ok=True, needed=True, detail=describe_budget(STAGES, None, live=True).removeprefix("threads: ")

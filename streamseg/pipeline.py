@@ -21,31 +21,36 @@ import zmq
 from streamseg.config import Config
 from streamseg.errors import UsageError
 from streamseg.ipc.control import Published, Ready
+from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Keyframe, Masks
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
 from streamseg.messages import Result
 from streamseg.models.weights import Progress
 from streamseg.plan import RunPlan, make_plan
-from streamseg.supervisor import Observer, Outcome, StageEntry, Supervisor
+from streamseg.supervisor import Observer, Outcome, Supervisor
+from streamseg.topology import Link, StageEntry, Topology
 from streamseg.wire.protocol import decode
 
+TAP = "pipeline"
+"""Receiver of the results that a `Pipeline` yields: not a stage, but the process that iterates."""
+
 STAGES = (
-    StageEntry("capture", "streamseg.stages.capture", cores=0),
-    StageEntry("detect", "streamseg.stages.detect", cores=0.5),
-    StageEntry("segment", "streamseg.stages.segment", cores=1, live_cores=0.5, niceness=10),
-    StageEntry("publish", "streamseg.stages.publish", cores=0),
+    StageEntry("capture", "streamseg.stages.capture", reads_source=True, replays=True),
+    StageEntry("detect", "streamseg.stages.detect", cores=0.5, shared=True, acknowledges=True),
+    StageEntry("segment", "streamseg.stages.segment", cores=1, live_cores=0.5, niceness=10, shared=True, replays=True),
+    StageEntry("publish", "streamseg.stages.publish", acknowledges=True, announces=True),
 )
 """The processes."""
 
 LINKS = (
-    "frames-detect",  # capture -> detect: FrameDescriptor
-    "frames-publish",  # capture -> publish: FrameDescriptor, EndOfStream
-    "keyframes",  # detect -> segment: Keyframe
-    "boxes",  # detect -> publish: Boxes
-    "masks",  # segment -> publish: Masks
-    "results",  # publish -> the process that iterates over a Pipeline: the parts of a result
+    Link("capture", "detect", (FrameDescriptor,)),
+    Link("capture", "publish", (FrameDescriptor, EndOfStream)),
+    Link("detect", "segment", (Keyframe,)),
+    Link("detect", "publish", (Boxes,), "ordered"),
+    Link("segment", "publish", (Masks,), "ordered"),
+    Link("publish", TAP, (list[bytes],), "newest"),  # the parts of a result
 )
-"""What they are connected by."""
+"""What connects them. Pixels stay in shared memory; links carry descriptors."""
 
 _POLL_MS = 50
 
@@ -150,36 +155,47 @@ class Pipeline:
         """
         if self._supervisor is None or self._thread is None:
             raise UsageError("the pipeline is not running; iterate inside `with Pipeline(config) as pipeline:`")
-        address = next(link.address for link in self._supervisor.links if link.name == "results")
+        taps = [link for link in self._supervisor.links if link.receiver == TAP]
         with zmq.Context() as context:
-            receiver: LinkReceiver[list[bytes]] = LinkReceiver(
-                context, address, self._supervisor.key, "newest", list[bytes]
-            )
+            receivers: list[LinkReceiver[list[bytes]]] = [
+                LinkReceiver(context, link.address, self._supervisor.key, link.policy, list[bytes]) for link in taps
+            ]
             try:
-                yield from self._results(receiver, self._thread)
+                yield from self._results(receivers, self._thread)
             finally:
-                receiver.close()
+                for receiver in receivers:
+                    receiver.close()
         self._raise_error()
 
-    def _results(self, receiver: LinkReceiver[list[bytes]], thread: threading.Thread) -> Iterator[Result]:
-        last_seq = -1
+    def _results(self, receivers: list[LinkReceiver[list[bytes]]], thread: threading.Thread) -> Iterator[Result]:
+        poller = zmq.Poller()
+        for receiver in receivers:
+            poller.register(receiver.socket, zmq.POLLIN)
+        last_seqs = [-1] * len(receivers)
         while True:
             running = thread.is_alive()
-            receiver.grant()
-            receiver.socket.poll(_POLL_MS)
-            parts = receiver.receive()
-            if parts is None and not running:
+            for receiver in receivers:
+                receiver.grant()
+            poller.poll(_POLL_MS)
+            received = [receiver.receive() for receiver in receivers]
+            if not running and not any(received):
                 return
-            if parts is not None:
+            for place, parts in enumerate(received):
+                if parts is None:
+                    continue
                 message = decode(parts).message
                 assert isinstance(message, Result)
-                if message.seq > last_seq:  # a publish process that took over may repeat the last one
-                    last_seq = message.seq
+                if message.seq > last_seqs[place]:  # a publish process that took over may repeat the last one
+                    last_seqs[place] = message.seq
                     yield message
 
     def _supervise(self, observer: Observer, *, tap: bool) -> Supervisor:
         instance = self._exit.enter_context(Instance())
-        self._supervisor = Supervisor(self.plan, STAGES, LINKS, instance, observer, tap=tap)
+        config = self.plan.config
+        stages = tuple(entry for entry in STAGES if entry.needed(config))
+        ends = {entry.name for entry in stages} | ({TAP} if tap else set())
+        links = tuple(link for link in LINKS if {link.sender, link.receiver} <= ends)
+        self._supervisor = Supervisor(self.plan, Topology(stages, links), instance, observer)
         if self._stop_reason is not None:
             self._supervisor.stop(self._stop_reason)
         return self._supervisor

@@ -1,27 +1,24 @@
-"""The supervisor: starts the stages, waits until they are ready, watches, restarts and stops them."""
+"""The supervisor: starts the processes of a topology, waits until they are ready, watches, restarts and stops them."""
 
 from __future__ import annotations
 
 import logging
 import queue
 import secrets
-import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from streamseg.errors import EndpointInUseError, StageError, error_from_name
-from streamseg.ipc.child import StageProcess
+from streamseg.ipc.clock import Clock, SystemClock
 from streamseg.ipc.control import (
     Acknowledged,
     Announce,
-    Assignment,
-    Detected,
+    Done,
     Failed,
     Finished,
-    LinkAddress,
     LogLine,
     Progress,
     Published,
@@ -29,15 +26,18 @@ from streamseg.ipc.control import (
     Resend,
     RingCreated,
     SourceChanged,
+    StageSpec,
     Start,
     Stop,
+    ToStage,
     ToSupervisor,
 )
 from streamseg.ipc.instance import Instance
-from streamseg.ipc.links import link_address
-from streamseg.ipc.ring import RingName, last_sequence, remove_segments
+from streamseg.ipc.launcher import Launcher, ProcessLauncher, StageHandle
+from streamseg.ipc.links import LinkAddress, link_address
+from streamseg.lane import Lane
 from streamseg.plan import RunPlan
-from streamseg.threads import available_cores
+from streamseg.topology import StageEntry, StageKey, Topology, describe_budget
 
 _READY_S = 90.0
 _HUNG_S = 10.0
@@ -48,50 +48,24 @@ _FIRST_BACK_OFF_S = 0.1
 _STOP_S = 2.0
 _TERMINATE_S = 1.0
 _TICK_S = 0.05
-_STOOD_STILL_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class StageEntry:
-    """A stage of the pipeline's table.
-
-    Attributes:
-        module: Run as a program; imported nowhere else, so that a failing import stays in the child.
-        cores: Share of the cores that its model may take; 0 for a stage without a model, which has one thread.
-        live_cores: The same for a live source, whose frames it must not hold up; None where that makes no difference.
-        niceness: Added to the process's own.
-    """
-
-    name: str
-    module: str
-    cores: float
-    live_cores: float | None = None
-    niceness: int = 0
-
-    def threads(self, asked: int | None, *, live: bool) -> int:
-        """How many threads OpenCV, BLAS, FFmpeg and the model have in this stage; `asked` is what the settings give each model."""
-        if self.cores and asked is not None:
-            return asked
-        share = self.live_cores if live and self.live_cores is not None else self.cores
-        return max(1, round(available_cores() * share))
+_PAUSED_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: the last frame published (None without one), and why."""
+    """How a run ended."""
 
-    last_seq: int | None
     reason: str
 
 
 class Observer(Protocol):
-    """Is told what happens, on the supervisor's thread."""
+    """Gets the events of a run, on the supervisor's thread."""
 
     def prepared(self, stage: str, ready: Ready) -> None:
-        """A stage has said that it is ready."""
+        """A stage is ready."""
 
     def published(self, published: Published) -> None:
-        """A frame has been published."""
+        """A frame is published."""
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """The source or a stage changed."""
@@ -100,50 +74,90 @@ class Observer(Protocol):
         """A stage wrote a log line."""
 
 
+@dataclass(eq=False)
+class _Process:
+    """A started stage, and what the supervisor knows about it; times in seconds on the monotonic clock."""
+
+    entry: StageEntry
+    handle: StageHandle
+    lanes: list[Lane]
+    spawned_s: float
+    progress_s: float
+    turn_s: float = 0.0
+    ready: bool = False
+    hung: bool = False
+    failure: Failed | None = None
+
+    def cause_of_death(self, status: int) -> str:
+        if self.failure is not None:
+            return f"failed: {self.failure.message}"
+        if self.hung:
+            return "hung"
+        return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+@dataclass
+class _Place:
+    """Where a process of the topology runs, and its restarts; `launch` counts its processes."""
+
+    key: StageKey
+    entry: StageEntry
+    launch: int = 0
+    process: _Process | None = None
+    due_s: float | None = None
+    restarted_s: deque[float] = field(default_factory=deque)
+
+
 class Supervisor:
     """Runs one pipeline. `run` blocks; `stop` and `kill` may be called from a signal handler or another thread."""
 
     def __init__(
         self,
         plan: RunPlan,
-        stages: Sequence[StageEntry],
-        links: Sequence[str],
+        topology: Topology,
         instance: Instance,
         observer: Observer,
         *,
-        tap: bool,
+        launcher: Launcher | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._plan = plan
-        self._tap = tap
-        self._stages = stages
-        self._instance = instance
+        self._config = plan.config
+        self._topology = topology
         self._observer = observer
+        self._launcher = launcher or ProcessLauncher()
+        self._clock = clock or SystemClock()
         self._live = plan.config.resolved_mode == "live"
-        self._key = secrets.token_bytes(16)
-        self.links = tuple(LinkAddress(name, link_address(instance.directory, f"{name}.sock")) for name in links)
+        self.key = secrets.token_bytes(16)
+        """Authenticates messages on the run's links."""
+        acknowledging = [entry.name for entry in topology.stages if entry.acknowledges]
+        self._lanes = {
+            source.name: Lane(source, number, instance.name, acknowledging)
+            for number, source in enumerate(plan.config.sources)
+        }
+        self.links = tuple(
+            LinkAddress(
+                link.sender,
+                link.receiver,
+                source,
+                link_address(instance.directory, f"{link.sender}-{link.receiver}-{number}.sock"),
+                link.resolve_policy(live=self._live),
+            )
+            for number, source in enumerate(self._lanes)
+            for link in topology.links
+        )
         self._run_id = secrets.token_hex(8)
-        self._events: queue.SimpleQueue[tuple[StageProcess, ToSupervisor | None]] = queue.SimpleQueue()
-        self._children: dict[str, StageProcess] = {}
-        self._restarts: dict[str, deque[float]] = {entry.name: deque() for entry in stages}
-        self._due: dict[str, float] = {}
+        self._events: queue.SimpleQueue[tuple[StageKey, int, ToSupervisor | None]] = queue.SimpleQueue()
+        self._places = {
+            key: _Place(key, entry) for entry in topology.stages for key in topology.keys(entry, list(self._lanes))
+        }
         self._origin_ns: int | None = None
-        self._published = self._detected = self._acknowledged = -1
-        self._published_pts_ns = -1
-        self._tracker_state = b""
-        self._highest_id = 0
-        self._stepped_s = time.monotonic()
-        self._ring: RingName | None = None
-        self._finished: Finished | None = None
+        self._stepped_s = self._now_s()
         self._stop_reason: str | None = None
         self._killed = False
 
-    @property
-    def key(self) -> bytes:
-        """Authenticates messages on the run's links."""
-        return self._key
-
     def stop(self, reason: str) -> None:
-        """Ask for an orderly end."""
+        """End in an orderly way."""
         self._stop_reason = self._stop_reason or reason
 
     def kill(self) -> None:
@@ -157,248 +171,236 @@ class Supervisor:
         Raises:
             StreamsegError: A stage could not start, or failed too often; nothing is left running.
         """
-        config = self._plan.config
-        self._observer.logged(
-            logging.INFO, describe_budget(self._stages, config.threads, live=config.resolved_mode == "live")
-        )
+        budget = describe_budget(self._topology.stages, self._config.threads, live=self._live)
+        self._observer.logged(logging.INFO, budget)
         try:
-            for entry in self._stages:
-                self._spawn(entry)
-            while self._finished is None and self._stop_reason is None:
-                self._step()
+            self.start()
+            while not self.over:
+                self.step()
         finally:
-            self._stop_children(self._stop_reason or "failed")
-        self._hear_last_words()
-        last = self._published if self._published >= 0 else None
-        return Outcome(last, self._stop_reason or (self._finished.reason if self._finished else "failed"))
+            self._stop_processes(self._stop_reason or "failed")
+        self._drain_events()
+        finished = [lane.finished.reason for lane in self._lanes.values() if lane.finished is not None]
+        return Outcome(self._stop_reason or next(iter(finished), "failed"))
 
-    def _step(self) -> None:
+    def start(self) -> None:
+        """Start every process."""
+        for place in self._places.values():
+            self._spawn(place)
+
+    @property
+    def over(self) -> bool:
+        """Whether every source is finished, or the run is to stop."""
+        return self._stop_reason is not None or all(lane.finished is not None for lane in self._lanes.values())
+
+    def step(self, wait_s: float = _TICK_S) -> None:
+        """Handle one event, waiting for it at most `wait_s`; then restart what is due and look for what hangs."""
         try:
-            child, message = self._events.get(timeout=_TICK_S)
+            key, launch, message = self._events.get(timeout=wait_s)
         except queue.Empty:
             pass
         else:
-            if self._children.get(child.name) is child:
-                self._handle(child, message)
-        now = time.monotonic()
-        if (
-            now - self._stepped_s > _STOOD_STILL_S
-        ):  # this process itself was paused: what the stages reported waits to be read
-            for other in self._children.values():
-                other.progress_s += now - self._stepped_s
+            place = self._places[key]
+            if place.process is not None and place.launch == launch:
+                self._handle(place, place.process, message)
+        now = self._now_s()
+        if now - self._stepped_s > _PAUSED_S:  # this process itself was paused: the stages' reports are still unread
+            for process in self._processes():
+                process.progress_s += now - self._stepped_s
         self._stepped_s = now
-        for name, due in list(self._due.items()):
-            if now >= due:
-                del self._due[name]
-                self._spawn(next(entry for entry in self._stages if entry.name == name))
-        for child in self._children.values():
-            self._check_alive(child, now)
-        duration = self._plan.config.duration
-        if (
-            duration is not None
-            and self._origin_ns is not None
-            and time.monotonic_ns() - self._origin_ns >= duration * 1e9
-        ):
+        for place in self._places.values():
+            if place.due_s is not None and now >= place.due_s:
+                place.due_s = None
+                self._spawn(place)
+        for process in self._processes():
+            self._check_alive(process, now)
+        duration, origin_ns = self._config.duration, self._origin_ns
+        if duration is not None and origin_ns is not None and self._clock.now_ns() - origin_ns >= duration * 1e9:
             self.stop("duration is over")
 
-    def _handle(self, child: StageProcess, message: ToSupervisor | None) -> None:
+    def _handle(self, place: _Place, process: _Process, message: ToSupervisor | None) -> None:
         match message:
             case None:
-                self._handle_death(child)
+                self._handle_death(place, process)
             case Ready():
-                self._handle_ready(child, message)
+                self._handle_ready(process, message)
             case Failed():
-                child.failure = message
+                process.failure = message
             case Progress(turn_ns):
-                child.progress_s = time.monotonic()
-                child.turn_s = turn_ns / 1e9 if turn_ns else child.turn_s
-            case Published():
-                self._note_published(message)
-                self._acknowledge()
-            case Detected(seq):
-                self._detected = max(self._detected, seq)
-                self._acknowledge()
-            case RingCreated(ring):
-                if self._ring is not None:
-                    remove_segments(self._ring.name)
-                self._ring = ring
-            case SourceChanged(state, detail):
-                self._announce("capture", state, detail)
+                process.progress_s = self._now_s()
+                process.turn_s = turn_ns / 1e9 if turn_ns else process.turn_s
+            case Published(source=source, seq=seq):
+                self._lanes[source].note_published(message)
+                self._observer.published(message)
+                self._acknowledge(process.entry, source, seq)
+            case Done(source, seq):
+                self._acknowledge(process.entry, source, seq)
+            case RingCreated(source, ring):
+                self._lanes[source].replace_ring(ring)
+            case SourceChanged(source, state, detail):
+                self._announce(process.entry.name, [self._lanes[source]], state, detail)
             case LogLine(level, text):
                 self._observer.logged(level, text)
-            case Finished():
-                self._finished = message
+            case Finished(source=source):
+                self._lanes[source].finished = message
 
-    def _handle_ready(self, child: StageProcess, ready: Ready) -> None:
-        child.ready, child.progress_s = True, time.monotonic()
-        self._observer.prepared(child.name, ready)
+    def _handle_ready(self, process: _Process, ready: Ready) -> None:
+        process.ready, process.progress_s = True, self._now_s()
+        self._observer.prepared(process.entry.name, ready)
         if self._origin_ns is not None:
-            child.send(Start(self._origin_ns, self._published_pts_ns))
-            self._have_repeated_for(child)
-            self._announce(child.name, "running", "")
-        elif len(self._children) == len(self._stages) and all(other.ready for other in self._children.values()):
-            self._origin_ns = time.monotonic_ns()
-            for other in self._children.values():
-                other.send(Start(self._origin_ns, -1))
+            self._send_start(process)
+            self._request_replays(process)
+            self._announce(process.entry.name, process.lanes, "running", "")
+        elif all(place.process is not None and place.process.ready for place in self._places.values()):
+            self._origin_ns = self._clock.now_ns()
+            for other in self._processes():
+                self._send_start(other)
 
-    def _have_repeated_for(self, child: StageProcess) -> None:
-        """Have a new stage told again what its predecessor had been told."""
-        again = Resend(min(self._published, self._detected))
-        for name in ("segment", "capture") if child.name == "publish" else ("capture",):
-            other = self._children.get(name)
-            if other is not None and other is not child and other.ready:
-                other.send(again)
+    def _send_start(self, process: _Process) -> None:
+        assert self._origin_ns is not None
+        process.handle.send(Start(self._origin_ns, min(lane.published_pts_ns for lane in process.lanes)))
 
-    def _note_published(self, message: Published) -> None:
-        if message.seq > self._published:
-            self._published, self._published_pts_ns = message.seq, message.pts_ns
-        self._tracker_state = message.tracker_state or self._tracker_state
-        self._highest_id = max(self._highest_id, message.highest_id)
-        self._observer.published(message)
+    def _request_replays(self, process: _Process) -> None:
+        """Make the stages upstream of a new process repeat what it has missed."""
+        for entry in self._topology.upstream(process.entry.name):
+            if entry.replays:
+                for lane in process.lanes:
+                    self._send(entry, lane, Resend(lane.name, lane.done))
 
-    def _handle_death(self, child: StageProcess) -> None:
-        name = child.name
-        status = child.wait()
-        del self._children[name]
-        if child.failure is not None:
-            error = error_from_name(child.failure.error, child.failure.message)
+    def _handle_death(self, place: _Place, process: _Process) -> None:
+        status = process.handle.wait()
+        place.process = None
+        if process.failure is not None:
+            error = error_from_name(process.failure.error, process.failure.message)
             if self._origin_ns is None or not isinstance(error, StageError | EndpointInUseError):
                 raise error
-        cause = _cause(child, status)
+        cause = process.cause_of_death(status)
         if self._origin_ns is None:
-            raise StageError(f"{name} {cause} before it was ready; run with --verbose to see why")
-        self._schedule_restart(name, cause)
+            raise StageError(f"{place.entry.name} {cause} before it was ready; run with --verbose to see why")
+        self._schedule_restart(place, process.lanes, cause)
 
-    def _schedule_restart(self, name: str, cause: str) -> None:
-        now, restarts = time.monotonic(), self._restarts[name]
+    def _schedule_restart(self, place: _Place, lanes: list[Lane], cause: str) -> None:
+        now, restarts, name = self._now_s(), place.restarted_s, place.entry.name
         while restarts and now - restarts[0] > _RESTARTS_WITHIN_S:
             restarts.popleft()
         if len(restarts) >= _RESTARTS:
             raise StageError(
-                f"{name} {cause}, after {_RESTARTS} restarts within {_RESTARTS_WITHIN_S:.0f} s; run with --verbose to see why"
+                f"{name} {cause}, after {_RESTARTS} restarts within {_RESTARTS_WITHIN_S:.0f} s; "
+                "run with --verbose to see why"
             )
-        self._due[name] = now + _FIRST_BACK_OFF_S * 2 ** len(restarts)
+        place.due_s = now + _FIRST_BACK_OFF_S * 2 ** len(restarts)
         restarts.append(now)
-        self._announce(name, "restarting", cause)
+        self._announce(name, lanes, "restarting", cause)
 
-    def _check_alive(self, child: StageProcess, now: float) -> None:
-        if not child.ready:
-            waits = child.name == "capture" and self._plan.config.source.wait
-            if not waits and now - child.spawned_s > _READY_S + self._plan.config.source.start_timeout:
-                child.failure = Failed(
-                    "StageError", f"{child.name} was not ready after {_READY_S:.0f} s; run with --verbose to see why"
-                )
-                child.kill()
-        elif not child.hung and now - child.progress_s > max(_HUNG_S, _HUNG_TURNS * child.turn_s):
-            child.hung = True
-            child.kill()
+    def _check_alive(self, process: _Process, now: float) -> None:
+        if process.ready:
+            if not process.hung and now - process.progress_s > max(_HUNG_S, _HUNG_TURNS * process.turn_s):
+                process.hung = True
+                process.handle.kill()
+            return
+        sources = [lane.source for lane in process.lanes]
+        if process.entry.reads_source and any(source.wait for source in sources):
+            return
+        if now - process.spawned_s > _READY_S + max(source.start_timeout for source in sources):
+            text = f"{process.entry.name} was not ready after {_READY_S:.0f} s; run with --verbose to see why"
+            process.failure = Failed("StageError", text)
+            process.handle.kill()
 
-    def _acknowledge(self) -> None:
-        """Widen capture's window: publish is done with a frame, and detect has read it."""
-        done = min(self._published, self._detected)
-        capture = self._children.get("capture")
-        if not self._live and done > self._acknowledged and capture is not None:
-            self._acknowledged = done
-            capture.send(Acknowledged(done))
+    def _acknowledge(self, entry: StageEntry, source: str, seq: int) -> None:
+        """Note that a stage is done with a frame, and tell capture when all of them are."""
+        lane = self._lanes[source]
+        lane.acknowledge(entry.name, seq)
+        done = None if self._live else lane.take_newly_done()
+        if done is not None:
+            for reader in self._topology.stages:
+                if reader.reads_source:
+                    self._send(reader, lane, Acknowledged(source, done))
 
-    def _announce(self, stage: str, state: str, detail: str) -> None:
+    def _announce(self, stage: str, lanes: list[Lane], state: str, detail: str) -> None:
         self._observer.changed(stage, state, detail)
-        publish = self._children.get("publish")
-        if publish is not None:
-            publish.send(Announce(stage, state, detail))
+        for entry in self._topology.stages:
+            if entry.announces:
+                for lane in lanes:
+                    self._send(entry, lane, Announce(lane.name, stage, state, detail), ready=False)
 
-    def _spawn(self, entry: StageEntry) -> None:
-        child = StageProcess(
-            entry.name, entry.module, self._threads(entry), lambda child, message: self._events.put((child, message))
-        )
-        self._children[entry.name] = child
-        child.send(self._assignment(entry))
+    def _send(self, entry: StageEntry, lane: Lane, message: ToStage, *, ready: bool = True) -> None:
+        """Send to the process of a stage that serves a lane, where there is one, and it is ready if it must be."""
+        process = self._places[StageKey(entry.name, None if entry.shared else lane.name)].process
+        if process is not None and (process.ready or not ready):
+            process.handle.send(message)
 
-    def _assignment(self, entry: StageEntry) -> Assignment:
-        resume = self._published
-        if entry.name == "capture":
-            self._acknowledged = -1
-            resume = min(self._published, self._detected)
-            if self._live and self._ring is not None:
-                resume = max(self._published, last_sequence(self._ring) or 0)
-            # A capture that was killed before it could report its segment left one of the next epoch's name.
-            remove_segments(f"{self._instance.name}-")
-        elif entry.name == "detect":
-            self._detected = self._published
-        return Assignment(
+    def _spawn(self, place: _Place) -> None:
+        place.launch += 1
+        lanes = [lane for lane in self._lanes.values() if place.key.serves(lane.name)]
+        deliver = partial(self._deliver, place.key, place.launch)
+        handle = self._launcher.launch(place.entry.module, self._spec(place, lanes), deliver)
+        now = self._now_s()
+        place.process = _Process(place.entry, handle, lanes, spawned_s=now, progress_s=now)
+
+    def _deliver(self, key: StageKey, launch: int, message: ToSupervisor | None) -> None:
+        self._events.put((key, launch, message))
+
+    def _spec(self, place: _Place, lanes: list[Lane]) -> StageSpec:
+        entry = place.entry
+        return StageSpec(
             stage=entry.name,
-            config=self._plan.config,
+            config=self._config,
             run_id=self._run_id,
-            key=self._key,
-            instance=self._instance.name,
-            links=self.links,
+            lanes=tuple(lane.begin(entry, live=self._live) for lane in lanes),
+            key=self.key,
+            links=tuple(
+                link
+                for link in self.links
+                if entry.name in (link.sender, link.receiver) and place.key.serves(link.source)
+            ),
             models=self._plan.models,
             detector_weights=_text(self._plan.detector_weights),
             segmenter_weights=_text(self._plan.segmenter_weights),
-            threads=self._threads(entry),
+            threads=entry.threads(self._config.threads, live=self._live),
             niceness=entry.niceness,
-            epoch=0 if self._ring is None else self._ring.epoch + 1,
-            resume_after=resume if resume >= 0 else None,
-            tracker_state=self._tracker_state if entry.name == "detect" else b"",
-            highest_id=self._highest_id,
             log_level=logging.getLogger("streamseg").getEffectiveLevel(),
-            tap=self._tap,
         )
 
-    def _threads(self, entry: StageEntry) -> int:
-        return entry.threads(self._plan.config.threads, live=self._plan.config.resolved_mode == "live")
+    def _processes(self) -> list[_Process]:
+        return [place.process for place in self._places.values() if place.process is not None]
 
-    def _stop_children(self, reason: str) -> None:
-        for child in self._children.values():
-            if child.ready:
-                child.send(Stop(reason))
+    def _now_s(self) -> float:
+        return self._clock.now_ns() / 1e9
+
+    def _stop_processes(self, reason: str) -> None:
+        processes = self._processes()
+        for process in processes:
+            if process.ready:
+                process.handle.send(Stop(reason))
             else:
-                child.terminate()
-        self._wait_for_exit(_STOP_S)
-        for child in self._children.values():
-            child.terminate()
-        self._wait_for_exit(_TERMINATE_S)
-        for child in self._children.values():
-            child.kill()
-            child.wait()
+                process.handle.terminate()
+        self._wait_for_exit(processes, _STOP_S)
+        for process in processes:
+            process.handle.terminate()
+        self._wait_for_exit(processes, _TERMINATE_S)
+        for process in processes:
+            process.handle.kill()
+            process.handle.wait()
 
-    def _hear_last_words(self) -> None:
-        """Take in what the stages published, logged and failed at while they were ending."""
+    def _wait_for_exit(self, processes: list[_Process], seconds: float) -> None:
+        deadline = self._now_s() + seconds
+        while not self._killed and self._now_s() < deadline and any(process.handle.alive for process in processes):
+            self._clock.sleep(_TICK_S / 5)
+
+    def _drain_events(self) -> None:
+        """Handle what the stages published, logged and failed at while they ended."""
         failure: Failed | None = None
         while not self._events.empty():
-            match self._events.get()[1]:
+            match self._events.get()[2]:
                 case Published() as published:
-                    self._note_published(published)
+                    self._observer.published(published)
                 case LogLine(level, text):
                     self._observer.logged(level, text)
                 case Failed() as failure:
                     pass
-        if failure is not None and self._finished is None and not self._killed:
+        unfinished = any(lane.finished is None for lane in self._lanes.values())
+        if failure is not None and unfinished and not self._killed:
             raise error_from_name(failure.error, failure.message)
-
-    def _wait_for_exit(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while (
-            not self._killed and time.monotonic() < deadline and any(child.alive for child in self._children.values())
-        ):
-            time.sleep(_TICK_S / 5)
-
-
-def describe_budget(stages: Sequence[StageEntry], asked: int | None, *, live: bool) -> str:
-    """How many threads each stage has, in one line; `asked` is what the settings give each model."""
-    each = (
-        f"{entry.name} {entry.threads(asked, live=live)}{f' (nice {entry.niceness})' if entry.niceness else ''}"
-        for entry in stages
-    )
-    return f"threads: {', '.join(each)}; {available_cores()} cores"
-
-
-def _cause(child: StageProcess, status: int) -> str:
-    if child.failure is not None:
-        return f"failed: {child.failure.message}"
-    if child.hung:
-        return "hung"
-    return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
 def _text(path: Path | None) -> str | None:

@@ -1,6 +1,6 @@
-"""Control between the supervisor and a stage: length-prefixed messages over the child's standard input and output.
+"""Control messages between the supervisor and a stage, length-prefixed over the child's standard input and output.
 
-Plain pipes survive a `kill -9` of either end, and their end of file is the news that the other end is gone.
+Plain pipes survive a `kill -9` of either end, and end of file shows that the other end is gone.
 """
 
 from __future__ import annotations
@@ -12,56 +12,77 @@ from typing import IO
 
 import msgspec
 
-from streamseg.config import Config
+from streamseg.config import Config, SourceSettings
+from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import RingName
 from streamseg.messages import Dropped, Models
 
 _LENGTH = struct.Struct("<I")
 
 
-class LinkAddress(msgspec.Struct, frozen=True):
-    """Where a link of the pipeline's table lies."""
-
-    name: str
-    address: str
-
-
-class Assignment(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The first message to a stage: everything that it needs to prepare itself.
+class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One source as a new stage process finds it.
 
     Attributes:
+        ring: Prefix of the names of the source's rings in shared memory.
+        epoch: Epoch of capture's next ring.
+        checkpoint: Name of the file in which this stage keeps its state across restarts.
+        resume_after: Every acknowledging stage is done with the frames up to this one; None at the first start.
+        acknowledged: Highest frame that earlier processes of this stage acknowledged; None without one. Frames between
+            `resume_after` and this one arrive again: answer them, but publish or record none of them twice.
+    """
+
+    source: SourceSettings
+    ring: str
+    epoch: int
+    checkpoint: str
+    resume_after: int | None
+    acknowledged: int | None
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.source.name
+
+
+class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The first message to a stage: everything it needs to prepare itself.
+
+    Attributes:
+        lanes: The sources that this process serves: one for a stage per source, all for a shared one.
         key: Authenticates messages on links.
-        instance: Prefix of the names of shared segments.
-        models: What the settings' `auto` came to.
+        links: Those that begin or end at this process.
+        models: What the settings' `auto` resolves to.
         detector_weights: A file, where the detector needs one.
         segmenter_weights: A file, where the segmenter needs one.
         threads: The stage's thread budget.
         niceness: Added to the process's own.
-        epoch: Epoch of capture's next ring.
-        resume_after: Last frame that is done with; None at the first start.
-        tracker_state: The tracker after that frame, for detect.
-        highest_id: The highest number that a track has had.
         log_level: Of the logging module.
-        tap: Whether results go to the parent process over the link `results`.
     """
 
     stage: str
     config: Config
     run_id: str
+    lanes: tuple[LaneSpec, ...]
     key: bytes
-    instance: str
     links: tuple[LinkAddress, ...]
     models: Models
     detector_weights: str | None
     segmenter_weights: str | None
     threads: int
     niceness: int
-    epoch: int
-    resume_after: int | None
-    tracker_state: bytes
-    highest_id: int
     log_level: int
-    tap: bool
+
+    @property
+    def lane(self) -> LaneSpec:
+        """The one lane of a stage that runs once per source."""
+        (lane,) = self.lanes
+        return lane
+
+    @property
+    def live(self) -> bool:
+        """Whether the newest frame wins; in every-frame mode none is dropped."""
+        return self.config.resolved_mode == "live"
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -69,7 +90,7 @@ class Start(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         origin_ns: The monotonic clock when the run first started.
-        after_pts_ns: Presentation time of the last frame published, -1 before the first.
+        after_pts_ns: For capture: presentation time of the source's last published frame, -1 before the first.
     """
 
     origin_ns: int
@@ -83,20 +104,23 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 
 class Acknowledged(msgspec.Struct, frozen=True, tag=True):
-    """To capture: slots of frames up to `seq` may be used again."""
+    """To capture: every acknowledging stage is done with the frames up to `seq`; their slots are free."""
 
+    source: str
     seq: int
 
 
 class Resend(msgspec.Struct, frozen=True, tag=True):
-    """A stage is new. To capture: announce the frames after `after` once more. To segment: repeat the latest answers."""
+    """A stage downstream is new: repeat what you sent for the frames after `after`."""
 
+    source: str
     after: int
 
 
 class Announce(msgspec.Struct, frozen=True, tag=True):
-    """To publish: put a change of the source or a stage on the wire."""
+    """To publish: put a change of the source or of a stage on the wire."""
 
+    source: str
     stage: str
     state: str
     detail: str
@@ -110,7 +134,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The stage cannot go on; `error` names a class of `streamseg.errors`."""
+    """The stage cannot continue; `error` names a class of `streamseg.errors`."""
 
     error: str
     message: str
@@ -120,7 +144,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     """The stage's loop turns.
 
     Attributes:
-        turn_ns: Median length of the latest turns.
+        turn_ns: Median length of the latest turns; 0 in the middle of a long one.
     """
 
     turn_ns: int
@@ -134,46 +158,48 @@ class LogLine(msgspec.Struct, frozen=True, tag=True):
 
 
 class RingCreated(msgspec.Struct, frozen=True, tag=True):
-    """Capture made a new segment; the one before is no longer written."""
+    """Capture made a new segment and no longer writes to the one before."""
 
+    source: str
     ring: RingName
 
 
 class SourceChanged(msgspec.Struct, frozen=True, tag=True):
     """Capture lost or regained its source."""
 
+    source: str
     state: str
     detail: str
 
 
-class Detected(msgspec.Struct, frozen=True, tag=True):
-    """Detect has read and answered every frame up to `seq`."""
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """An acknowledging stage no longer needs the source's frames up to `seq`."""
 
+    source: str
     seq: int
 
 
 class PublishedMask(msgspec.Struct, frozen=True, array_like=True):
-    """A mask of a published frame: the method that made it, and how long before that frame."""
+    """A mask of a published frame: the method that made it, and its age."""
 
     method: str
     age_ms: float
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Publish is done with every frame up to `seq`.
+    """Publish has sent a frame. This acknowledges every frame of the source up to `seq`.
 
     Attributes:
         age_ms: Milliseconds from that frame's capture to its publishing.
-        boxes_seq: The frame on which its boxes were found; None before the detector's first answer.
-        masks_seq: The keyframe of the segmenter's newest answer that was here; None where there was none.
-        objects: How many that frame has.
+        boxes_seq: The frame on which its boxes were found; None before the detector's first result.
+        masks_seq: The newest segmented keyframe at that time; None without one.
+        objects: Number of objects in that frame.
         masks: Those of that frame.
         classes: Names of the classes in that frame.
-        dropped: What the stages have counted so far, each since it was started last.
-        tracker_state: The tracker after the newest boxes used so far; empty where it has been reported a moment ago.
-        highest_id: The highest number of a track in that frame, 0 without any.
+        dropped: Frames and masks lost so far, each counted since its stage last started.
     """
 
+    source: str
     seq: int
     pts_ns: int
     age_ms: float
@@ -183,19 +209,18 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     masks: tuple[PublishedMask, ...]
     classes: tuple[str, ...]
     dropped: Dropped
-    tracker_state: bytes
-    highest_id: int
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """Publish has put the last frame everywhere it belongs."""
+    """Publish has delivered the source's last frame everywhere."""
 
+    source: str
     seq: int | None
     reason: str
 
 
-ToStage = Assignment | Start | Stop | Acknowledged | Resend | Announce
-ToSupervisor = Ready | Failed | Progress | LogLine | RingCreated | SourceChanged | Detected | Published | Finished
+ToStage = StageSpec | Start | Stop | Acknowledged | Resend | Announce
+ToSupervisor = Ready | Failed | Progress | LogLine | RingCreated | SourceChanged | Done | Published | Finished
 
 
 class ControlWriter:

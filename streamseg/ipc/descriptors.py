@@ -9,14 +9,15 @@ from streamseg.messages import Detection
 
 
 class FrameDescriptor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Frame `seq` lies in `ring`.
+    """Frame `seq` of `source` lies in `ring`.
 
     Attributes:
         t_capture_ns: Monotonic clock when the frame was decoded.
-        detect_replaced: How many frames detect never got because a newer one took their place.
+        detect_replaced: Frames that a newer one replaced before detect received them.
         publish_replaced: The same for publish.
     """
 
+    source: str
     seq: int
     ring: RingName
     width: int
@@ -41,21 +42,20 @@ class Keyframe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Boxes(msgspec.Struct, frozen=True, kw_only=True):
-    """Detect's answer for frame `seq`.
+    """The objects that detect found on frame `seq`.
 
     Attributes:
-        keyframe: Whether segment was asked for this frame's masks.
+        keyframe: Whether segment gets this frame.
         t_detected_ns: Monotonic clock when the boxes were ready.
-        tracker_state: The tracker after this frame, for a detect process that takes over; opaque to everyone else.
-        overrun: How many frames left shared memory before detect had read them.
-        segment_replaced: How many keyframes a newer one replaced before segment was ready.
+        overrun: Frames overwritten in shared memory before detect read them.
+        segment_replaced: Keyframes that a newer one replaced before segment was ready.
     """
 
+    source: str
     seq: int
     detections: tuple[Detection, ...]
     keyframe: bool
     t_detected_ns: int
-    tracker_state: bytes
     overrun: int
     segment_replaced: int
 
@@ -84,11 +84,12 @@ class Masks(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         pts_ns: The frame's presentation time.
-        t_encoded_ns: When the picture had been read by the model.
-        t_decoded_ns: When the last mask was ready.
-        overrun: How many frames left shared memory before segment had read them.
+        t_encoded_ns: Monotonic clock when the model finished encoding the picture.
+        t_decoded_ns: Monotonic clock when the last mask was ready.
+        overrun: Keyframes overwritten in shared memory before segment read them.
     """
 
+    source: str
     seq: int
     pts_ns: int
     objects: tuple[PackedKeyframeMask, ...]
@@ -105,5 +106,6 @@ class Masks(msgspec.Struct, frozen=True, kw_only=True):
 class EndOfStream(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Capture has no more frames; `seq` was the last, None where there was none."""
 
+    source: str
     seq: int | None
     reason: str

@@ -1,14 +1,14 @@
 """Links between stages: descriptors go forward, credit comes back.
 
-ZeroMQ's high-water marks are no back-pressure (kernel buffers and both ends' queues add up), so a link counts for itself:
+ZeroMQ's high-water marks are no back-pressure (kernel buffers and the queues of both ends add up), so links use credit:
 
 - `newest`: the receiver grants one credit when it can take a message at once. Without credit the sender keeps only the
-  newest message and counts the one that it replaced. What arrives was therefore the newest when it was sent.
-- `ordered`: first in, first out; whoever feeds the link bounds what is under way.
+  newest message and counts the one it replaced. What arrives was therefore the newest when it was sent.
+- `ordered`: first in, first out; the sender must bound what is in flight.
 
-Both ends are DEALER sockets, so that credit returns on the socket that frames leave by and both die together. A credit is
-named by a random number and repeated while nothing comes: that makes it safe to repeat, and lets either end be killed and
-started anew without a handshake. Every message begins with the run's key, which matters where links have to be TCP.
+Both ends are DEALER sockets: credit returns on the socket that sends the frames, and both die together. A credit is a
+random number, repeated while nothing arrives. So repeats are harmless, and either end can be killed and restarted
+without a handshake. Every message begins with the run's key, which matters where links have to be TCP.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import secrets
 import time
 from collections import deque
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 import zmq
@@ -28,9 +28,54 @@ from streamseg.errors import StageError
 Policy = Literal["newest", "ordered"]
 Payload = TypeVar("Payload")
 
+_Sent = TypeVar("_Sent", contravariant=True)
+_Received = TypeVar("_Received", covariant=True)
+
 _CREDIT_BYTES = 8
 _REPEAT_NS = 50_000_000
 _RENEW_NS = 1_000_000_000
+
+
+class LinkAddress(msgspec.Struct, frozen=True):
+    """A link of the pipeline's table for one source, from stage to stage."""
+
+    sender: str
+    receiver: str
+    source: str
+    address: str
+    policy: Policy
+
+
+class Sender(Protocol[_Sent]):
+    """What a stage sends messages with."""
+
+    replaced: int
+    """Messages replaced by a newer one before they could be sent."""
+
+    @property
+    def credit(self) -> bool:
+        """Whether the receiver waits for a message."""
+        ...
+
+    def send(self, payload: _Sent) -> None:
+        """Send, or keep until `service` can. Never blocks."""
+        ...
+
+    def service(self) -> None:
+        """Send what the receiver's credit allows; call it every turn."""
+        ...
+
+
+class Receiver(Protocol[_Received]):
+    """What a stage receives messages with."""
+
+    def grant(self) -> None:
+        """Allow the sender one message. Call it before waiting, every turn; otherwise the sender never sends."""
+        ...
+
+    def receive(self) -> _Received | None:
+        """The next message, or None where none has arrived."""
+        ...
 
 
 def link_address(directory: Path, name: str) -> str:
@@ -50,7 +95,7 @@ def _open(context: zmq.Context[zmq.Socket[bytes]], linger_ms: int = 0) -> zmq.So
 
 
 class LinkSender(Generic[Payload]):
-    """The end of a link that messages leave by; it connects."""
+    """The sending end of a link; it connects."""
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], address: str, key: bytes, policy: Policy, linger_ms: int = 0
@@ -58,7 +103,7 @@ class LinkSender(Generic[Payload]):
         self.socket = _open(context, linger_ms)
         self.socket.connect(address)
         self.replaced = 0
-        """How many messages a newer one has replaced."""
+        """Messages replaced by a newer one before they could be sent."""
         self._key = key
         self._policy = policy
         self._waiting: deque[bytes] = deque()
@@ -80,7 +125,7 @@ class LinkSender(Generic[Payload]):
         self.service()
 
     def service(self) -> None:
-        """Take in credit and send what it allows; to be called whenever the socket is readable."""
+        """Send what the receiver's credit allows; call it every turn."""
         self._take_credit()
         while self._waiting and (self._policy == "ordered" or self._credit is not None):
             try:
@@ -101,7 +146,7 @@ class LinkSender(Generic[Payload]):
 
 
 class LinkReceiver(Generic[Payload]):
-    """The end of a link that messages arrive at; it binds."""
+    """The receiving end of a link; it binds."""
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], address: str, key: bytes, policy: Policy, kind: type[Payload]
@@ -111,7 +156,7 @@ class LinkReceiver(Generic[Payload]):
             self.socket.bind(address)
         except zmq.ZMQError as error:
             self.socket.close(0)
-            raise StageError(f"the link {address} cannot be made: {error.strerror}") from error
+            raise StageError(f"cannot open the link {address}: {error.strerror}") from error
         self._key = key
         self._policy = policy
         self._decoder = msgspec.msgpack.Decoder(kind)
@@ -119,7 +164,7 @@ class LinkReceiver(Generic[Payload]):
         self._granted_ns = self._repeated_ns = 0
 
     def grant(self) -> None:
-        """Say that one message can be taken at once. Called each turn: it repeats a credit that seems to have been lost."""
+        """Allow the sender one message. Called every turn, it repeats a credit that may have been lost."""
         if self._policy == "ordered":
             return
         now = time.monotonic_ns()

@@ -13,7 +13,7 @@ import shutil
 import struct
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -88,6 +88,66 @@ class RingWriter:
     def close(self) -> None:
         """Unmap the segment; the supervisor unlinks it."""
         _close(self._segment)
+
+
+class FrameWriter(Protocol):
+    """A ring to write frames into."""
+
+    ring: RingName
+
+    def write(self, seq: int, image: Image) -> None:
+        """Put frame `seq`, shape (height, width, 3), uint8, BGR, into its slot, over the frame before it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        ...
+
+
+class FrameMemory(Protocol):
+    """Where frames lie between processes."""
+
+    def create(self, prefix: str, epoch: int, height: int, width: int) -> FrameWriter:
+        """Make a ring for frames of that size.
+
+        Raises:
+            StageError: Shared memory has not enough room.
+        """
+        ...
+
+    def read(self, ring: RingName, seq: int) -> Image:
+        """Copy frame `seq`: shape (height, width, 3), uint8, BGR.
+
+        Raises:
+            FrameOverrunError: The frame was overwritten before the copy was complete, or its ring is gone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        ...
+
+
+class SharedFrames:
+    """Frames in shared memory, from any number of rings."""
+
+    def __init__(self) -> None:
+        self._readers: dict[str, RingReader] = {}
+
+    def create(self, prefix: str, epoch: int, height: int, width: int) -> RingWriter:
+        """Make the ring `<prefix>-<epoch>`; see `FrameMemory`."""
+        return RingWriter(prefix, epoch, height, width)
+
+    def read(self, ring: RingName, seq: int) -> Image:
+        """Copy frame `seq`; see `FrameMemory`."""
+        source = ring.name.removesuffix(f"-{ring.epoch}")
+        return self._readers.setdefault(source, RingReader()).read(ring, seq)
+
+    def close(self) -> None:
+        """Unmap every segment."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
 
 
 class RingReader:

@@ -18,25 +18,29 @@ import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from importlib import import_module
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import zmq
 from setproctitle import setproctitle
 
 from streamseg.errors import StageError, StreamsegError
+from streamseg.ipc.checkpoint import Checkpoint, SharedCheckpoint
+from streamseg.ipc.clock import Clock, SystemClock
 from streamseg.ipc.control import (
-    Assignment,
     ControlWriter,
     Failed,
+    LaneSpec,
     LogLine,
     Progress,
     Ready,
+    StageSpec,
     Stop,
     ToStage,
     ToSupervisor,
     read_from_supervisor,
 )
-from streamseg.ipc.links import LinkReceiver, LinkSender, Policy
+from streamseg.ipc.links import LinkAddress, LinkReceiver, LinkSender, Receiver, Sender
+from streamseg.ipc.ring import FrameMemory, SharedFrames
 from streamseg.logs import ForwardingHandler, redact
 
 _IDLE_MS = 50
@@ -45,81 +49,146 @@ _ORPHAN_GRACE_S = 0.5
 _ORPHANED = 75
 
 
-class Station:
-    """What a stage has around it: its assignment, its links, and the way to the supervisor."""
-
-    def __init__(self, assignment: Assignment, control: ControlWriter) -> None:
-        self.assignment = assignment
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._control = control
-        self._poller = zmq.Poller()
-        self._sockets: list[zmq.Socket[bytes]] = []
-        self._bell, self._clapper = socket.socketpair()
-        self._bell.setblocking(False)
-        self._clapper.setblocking(False)
-        self._poller.register(self._bell, zmq.POLLIN)
+class StageContext(Protocol):
+    """A stage's surroundings. A test drives a stage without a process by passing a fake one."""
 
     @property
-    def policy(self) -> Policy:
-        """How frames travel in this run's mode."""
-        return "newest" if self.assignment.config.resolved_mode == "live" else "ordered"
+    def spec(self) -> StageSpec:
+        """What the supervisor decided for this process."""
+        ...
 
-    def progress(self) -> None:
-        """Say that a long turn is getting on."""
-        self.report(Progress(0))
+    @property
+    def clock(self) -> Clock:
+        """Where the stage reads time."""
+        ...
+
+    @property
+    def frames(self) -> FrameMemory:
+        """The frames of every source."""
+        ...
+
+    @property
+    def sockets(self) -> zmq.Context[zmq.Socket[bytes]]:
+        """Makes sockets of the stage's own, such as those for subscribers."""
+        ...
+
+    def receiver(self, stage: str, source: str, kind: Any) -> Receiver[Any]:
+        """The near end of the link from a stage; `kind` is the type, or union of types, that arrives."""
+        ...
+
+    def sender(self, stage: str, source: str, linger_ms: int = 0) -> Sender[Any]:
+        """The near end of the link to a stage."""
+        ...
+
+    def has_link_to(self, stage: str) -> bool:
+        """Whether this run has a link from here to a stage."""
+        ...
+
+    def checkpoint(self, lane: LaneSpec) -> Checkpoint:
+        """This stage's state of a source, which outlives the process."""
+        ...
 
     def report(self, message: ToSupervisor) -> None:
-        """Tell the supervisor. Where it is gone, the control thread ends the process."""
+        """Send a message to the supervisor."""
+        ...
+
+    def progress(self) -> None:
+        """Report that a long turn makes progress, or the supervisor restarts the stage as hung."""
+        ...
+
+    def wake(self) -> None:
+        """Make the loop turn at once; callable from any thread."""
+        ...
+
+    def watch(self, socket: zmq.Socket[bytes]) -> None:
+        """Turn the loop when a socket of `sockets` is readable, and close it at the end."""
+        ...
+
+
+class ProcessContext:
+    """The context of a stage in a process of its own."""
+
+    def __init__(self, spec: StageSpec, control: ControlWriter) -> None:
+        self.spec = spec
+        self.clock: Clock = SystemClock()
+        self.frames: FrameMemory = SharedFrames()
+        self.sockets: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._control = control
+        self._poller = zmq.Poller()
+        self._watched: list[zmq.Socket[bytes]] = []
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._poller.register(self._wake_in, zmq.POLLIN)
+
+    def receiver(self, stage: str, source: str, kind: Any) -> Receiver[Any]:
+        """Bind the near end of the link from a stage."""
+        link = self._link(stage, self.spec.stage, source)
+        receiver: LinkReceiver[Any] = LinkReceiver(self.sockets, link.address, self.spec.key, link.policy, kind)
+        self.watch(receiver.socket)
+        return receiver
+
+    def sender(self, stage: str, source: str, linger_ms: int = 0) -> Sender[Any]:
+        """Connect the near end of the link to a stage."""
+        link = self._link(self.spec.stage, stage, source)
+        sender: LinkSender[Any] = LinkSender(self.sockets, link.address, self.spec.key, link.policy, linger_ms)
+        self.watch(sender.socket)
+        return sender
+
+    def has_link_to(self, stage: str) -> bool:
+        """Whether this run has a link from here to a stage."""
+        return any((link.sender, link.receiver) == (self.spec.stage, stage) for link in self.spec.links)
+
+    def checkpoint(self, lane: LaneSpec) -> Checkpoint:
+        """This stage's state of a source, in shared memory."""
+        return SharedCheckpoint(lane.checkpoint)
+
+    def report(self, message: ToSupervisor) -> None:
+        """Send a message to the supervisor. Where it is gone, the control thread ends the process."""
         try:
             self._control.send(message)
         except OSError:
             logging.getLogger(__name__).debug("the supervisor is gone")
 
-    def sender(self, name: str, policy: Policy, linger_ms: int = 0) -> LinkSender[Any]:
-        """Connect the near end of a link."""
-        sender: LinkSender[Any] = LinkSender(self.context, self._address(name), self.assignment.key, policy, linger_ms)
-        self.watch(sender.socket)
-        return sender
+    def progress(self) -> None:
+        """Report that a long turn makes progress."""
+        self.report(Progress(0))
 
-    def receiver(self, name: str, kind: Any, policy: Policy) -> LinkReceiver[Any]:
-        """Bind the far end of a link; `kind` is the type, or union of types, that arrives."""
-        receiver: LinkReceiver[Any] = LinkReceiver(self.context, self._address(name), self.assignment.key, policy, kind)
-        self.watch(receiver.socket)
-        return receiver
-
-    def watch(self, link: zmq.Socket[bytes]) -> None:
-        """Wake the loop when the socket is readable, and close it at the end."""
-        self._poller.register(link, zmq.POLLIN)
-        self._sockets.append(link)
-
-    def ring_bell(self) -> None:
-        """Wake the loop, from any thread."""
+    def wake(self) -> None:
+        """Make the loop turn at once; callable from any thread."""
         with contextlib.suppress(BlockingIOError):  # a full buffer already holds a wake-up
-            self._clapper.send(b"!")
+            self._wake_out.send(b"!")
+
+    def watch(self, socket: zmq.Socket[bytes]) -> None:
+        """Turn the loop when a socket is readable, and close it at the end."""
+        self._poller.register(socket, zmq.POLLIN)
+        self._watched.append(socket)
 
     def wait(self) -> None:
         """Sleep until something arrives, at most a moment."""
         self._poller.poll(_IDLE_MS)
         with contextlib.suppress(BlockingIOError):
-            self._bell.recv(4096)
+            self._wake_in.recv(4096)
 
     def close(self) -> None:
-        """Close every socket; what has a moment to be delivered gets it."""
-        for link in self._sockets:
-            link.close()
-        self.context.term()
+        """Close every socket, each after its linger time at most, and let go of the frames."""
+        for watched in self._watched:
+            watched.close()
+        self.sockets.term()
+        self.frames.close()
 
-    def _address(self, name: str) -> str:
-        return next(link.address for link in self.assignment.links if link.name == name)
+    def _link(self, sender: str, receiver: str, source: str) -> LinkAddress:
+        ends = (sender, receiver, source)
+        return next(link for link in self.spec.links if (link.sender, link.receiver, link.source) == ends)
 
 
 class Stage(ABC):
     """One stage's work. All methods run on the process's main thread."""
 
-    def __init__(self, station: Station) -> None:
-        self.station = station
-        self.assignment = station.assignment
-        self.config = station.assignment.config
+    def __init__(self, context: StageContext) -> None:
+        self.context = context
+        self.spec = context.spec
+        self.config = context.spec.config
 
     @abstractmethod
     def prepare(self) -> Ready:
@@ -131,11 +200,11 @@ class Stage(ABC):
 
     @abstractmethod
     def turn(self) -> bool:
-        """Do what can be done now, without waiting; whether that was a frame's work."""
+        """Do what can be done now, without waiting, and return whether that was a frame's work."""
 
     @abstractmethod
     def instruct(self, message: ToStage) -> None:
-        """Carry out a message of the supervisor."""
+        """Obey a message of the supervisor."""
 
     @abstractmethod
     def close(self, reason: str) -> None:
@@ -143,54 +212,57 @@ class Stage(ABC):
 
 
 def run_stage(module: str) -> None:
-    """Be the stage of a module: prepare, say so, turn until told to stop. Never returns.
+    """Run the stage of a module: prepare, report ready, turn until the supervisor stops it. Never returns.
 
-    The supervisor's end is noticed from the first moment on, also while the module and its libraries are imported.
+    A thread watches the supervisor from the start, even while the module and its libraries are imported.
     """
     control_in, control = _take_over_standard_streams()
     inbox: queue.SimpleQueue[ToStage] = queue.SimpleQueue()
     messages = read_from_supervisor(control_in)
-    assignment = next(messages, None)
-    if not isinstance(assignment, Assignment):
+    spec = next(messages, None)
+    if not isinstance(spec, StageSpec):
         os._exit(_ORPHANED)
-    _settle(assignment, control)
-    station = Station(assignment, control)
+    _settle(spec, control)
+    context = ProcessContext(spec, control)
     turning = threading.Event()
 
     def listen() -> None:
         for message in messages:
             inbox.put(message)
-            station.ring_bell()
+            context.wake()
         if turning.is_set():  # there may be something to finish
             inbox.put(Stop("supervisor gone"))
-            station.ring_bell()
+            context.wake()
             time.sleep(_ORPHAN_GRACE_S)
         os._exit(_ORPHANED)
 
     threading.Thread(target=listen, name="control", daemon=True).start()
-    status = _live(module, station, inbox, turning)
-    station.close()
+    status = _prepare_and_turn(module, context, inbox, turning)
+    context.close()
     logging.shutdown()
     os._exit(status)
 
 
-def _live(module: str, station: Station, inbox: queue.SimpleQueue[ToStage], turning: threading.Event) -> int:
+def _prepare_and_turn(
+    module: str, context: ProcessContext, inbox: queue.SimpleQueue[ToStage], turning: threading.Event
+) -> int:
+    """Run the stage to its end and return the exit status."""
     try:
         kind = _stage_of(module)
-        _limit_opencv(station.assignment.threads)
-        stage = kind(station)
-        station.report(stage.prepare())
+        _limit_opencv(context.spec.threads)
+        stage = kind(context)
+        context.report(stage.prepare())
         gc.collect()
-        gc.freeze()  # what the libraries made stays for good: looking through it again and again would cost milliseconds
+        gc.freeze()  # what the libraries made stays for good: collecting it again and again would cost milliseconds
         turning.set()
-        reason = _turn_until_stopped(stage, station, inbox)
+        reason = _turn_until_stopped(stage, context, inbox)
         stage.close(reason)
     except StreamsegError as error:
-        station.report(Failed(type(error).__name__, redact(str(error))))
+        context.report(Failed(type(error).__name__, redact(str(error))))
         return 1
-    except Exception as error:  # noqa: BLE001 - whatever a model or driver throws has to reach the supervisor
+    except Exception as error:  # noqa: BLE001 - whatever a model or driver raises must reach the supervisor
         logging.getLogger(__name__).error("%s", traceback.format_exc().strip())
-        station.report(Failed("StageError", redact(f"{station.assignment.stage}: {type(error).__name__}: {error}")))
+        context.report(Failed("StageError", redact(f"{context.spec.stage}: {type(error).__name__}: {error}")))
         return 1
     return 0
 
@@ -203,17 +275,17 @@ def _stage_of(module: str) -> type[Stage]:
 
 
 def _limit_opencv(threads: int) -> None:
-    """Give OpenCV its threads: it would take one for each core, and heeds no variable of the environment, as BLAS and OpenMP do."""
+    """Limit OpenCV's threads: unlike BLAS and OpenMP it reads no environment variable and takes one per core."""
     import cv2
 
     cv2.setNumThreads(threads)
 
 
-def _turn_until_stopped(stage: Stage, station: Station, inbox: queue.SimpleQueue[ToStage]) -> str:
+def _turn_until_stopped(stage: Stage, context: ProcessContext, inbox: queue.SimpleQueue[ToStage]) -> str:
     turns: deque[int] = deque([0], maxlen=32)
     reported_ns = 0
     while True:
-        station.wait()
+        context.wait()
         began = time.monotonic_ns()
         while not inbox.empty():
             message = inbox.get()
@@ -225,31 +297,30 @@ def _turn_until_stopped(stage: Stage, station: Station, inbox: queue.SimpleQueue
         if worked:
             turns.append(now - began)
         if now - reported_ns > _PROGRESS_NS:
-            station.report(Progress(int(statistics.median(turns))))
+            context.report(Progress(int(statistics.median(turns))))
             reported_ns = now
 
 
 def _take_over_standard_streams() -> tuple[BinaryIO, ControlWriter]:
-    """Keep the control pipe for ourselves; whatever a library prints goes to standard error."""
+    """Reserve the control pipe; whatever a library prints goes to standard error."""
     sys.stdout.flush()
     control_out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return sys.stdin.buffer, ControlWriter(control_out)
 
 
-def _settle(assignment: Assignment, control: ControlWriter) -> None:
+def _settle(spec: StageSpec, control: ControlWriter) -> None:
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGTTOU"):
-        signal.signal(
-            signal.SIGTTOU, signal.SIG_IGN
-        )  # what a library prints would stop a process in the background of some terminals
-    setproctitle(f"streamseg {assignment.stage}")
+        # Otherwise what a library prints stops a background process on some terminals.
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    setproctitle(f"streamseg {spec.stage}")
     if hasattr(os, "nice"):
-        os.nice(assignment.niceness)
+        os.nice(spec.niceness)
     handler = ForwardingHandler(lambda level, text: _forward(control, level, text))
-    handler.setFormatter(logging.Formatter(f"{assignment.stage}: %(message)s"))
-    logging.basicConfig(level=assignment.log_level, handlers=[handler], force=True)
+    handler.setFormatter(logging.Formatter(f"{spec.stage}: %(message)s"))
+    logging.basicConfig(level=spec.log_level, handlers=[handler], force=True)
     logging.captureWarnings(True)
 
 

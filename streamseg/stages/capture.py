@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,136 +12,15 @@ import msgspec
 from streamseg.errors import SettingsError, StageError, StreamsegError
 from streamseg.ipc.control import Acknowledged, Ready, Resend, RingCreated, SourceChanged, Start, ToStage
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
-from streamseg.ipc.links import LinkSender
-from streamseg.ipc.ring import DEFAULT_SLOTS, RingWriter
+from streamseg.ipc.links import Sender
+from streamseg.ipc.ring import DEFAULT_SLOTS, FrameWriter
 from streamseg.messages import Frame
 from streamseg.sources import Source, SourceChange, SourceOptions
-from streamseg.stages.base import Stage, Station
+from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.intake import Intake
 
 if TYPE_CHECKING:
     from streamseg.config import SourceSettings
-
-
-class CaptureStage(Stage):
-    """Writes every frame it gets; in every-frame mode only as far as the window allows."""
-
-    def __init__(self, station: Station) -> None:
-        super().__init__(station)
-        self._live = self.config.resolved_mode == "live"
-        self._to_detect: LinkSender[FrameDescriptor] = station.sender("frames-detect", station.policy)
-        self._to_publish: LinkSender[FrameDescriptor | EndOfStream] = station.sender("frames-publish", station.policy)
-        self._ring: RingWriter | None = None
-        self._epoch = self.assignment.epoch
-        resume = self.assignment.resume_after
-        self._next_seq = 0 if resume is None else resume + 1
-        self._acknowledged = self._next_seq - 1
-        self._announced: deque[FrameDescriptor] = deque(maxlen=DEFAULT_SLOTS)
-        self._end: EndOfStream | None = None
-        self._failure: StreamsegError | None = None
-
-    def prepare(self) -> Ready:
-        """Open the source."""
-        settings = self.config.source
-        if self.assignment.resume_after is not None and settings.live:
-            settings = msgspec.structs.replace(settings, wait=True)  # a camera that was there once is waited for
-        source = open_source(settings, self.assignment.threads)
-        self._intake = Intake(
-            source, self._next_seq, self.config.max_frames, live=settings.live, paced=self._live and not settings.live
-        )
-        self._intake.start(self.station.ring_bell)
-        return Ready(source.info.description, source.info.frame_count)
-
-    def instruct(self, message: ToStage) -> None:
-        """Start, widen the window, or announce frames again."""
-        match message:
-            case Start(origin_ns, after_pts_ns):
-                self._intake.release(origin_ns if self._live else None, after_pts_ns)
-            case Acknowledged(seq):
-                self._acknowledged = max(self._acknowledged, seq)
-            case Resend(after):
-                self._resend(after)
-
-    def turn(self) -> bool:
-        """Write and announce a frame, if there is one and the window is open."""
-        self._to_detect.service()
-        self._to_publish.service()
-        if self._failure is not None and (self._live or self._acknowledged >= self._next_seq - 1):
-            raise self._failure
-        if not self._window_open():
-            return False
-        match self._intake.take():
-            case None:
-                return False
-            case Frame() as frame:
-                if not self._fits(frame):
-                    return False
-                self._write(frame)
-            case SourceChange(state, detail):
-                self.station.report(SourceChanged(state, detail))
-            case StreamsegError() as error:
-                self._failure = error  # raised when the frames before it have been published
-            case reason:
-                self._end = EndOfStream(seq=self._next_seq - 1 if self._next_seq else None, reason=reason)
-                self._to_publish.send(self._end)
-        self.station.ring_bell()  # there may be more
-        return True
-
-    def close(self, reason: str) -> None:
-        """Stop reading."""
-        self._intake.stop()
-
-    def _window_open(self) -> bool:
-        return self._live or self._next_seq - self._acknowledged < DEFAULT_SLOTS
-
-    def _fits(self, frame: Frame) -> bool:
-        """Have a ring of the frame's size. A new ring forgets the old one's frames, so none may be under way where none may be lost."""
-        size = frame.height * frame.width * 3
-        if (
-            self._ring is not None
-            and self._announced[-1].width == frame.width
-            and self._announced[-1].height == frame.height
-        ):
-            return True
-        if self._ring is not None and not self._live and self._acknowledged < self._next_seq - 1:
-            self._intake.put_back(frame)
-            return False
-        if self._ring is not None:
-            self._ring.close()
-            self._epoch += 1
-        if size == 0:
-            raise StageError("the source gave an empty frame")
-        self._ring = RingWriter(self.assignment.instance, self._epoch, frame.height, frame.width)
-        self._announced.clear()
-        self.station.report(RingCreated(self._ring.ring))
-        return True
-
-    def _write(self, frame: Frame) -> None:
-        assert self._ring is not None
-        self._ring.write(self._next_seq, frame.image)
-        descriptor = FrameDescriptor(
-            seq=self._next_seq,
-            ring=self._ring.ring,
-            width=frame.width,
-            height=frame.height,
-            pts_ns=frame.pts_ns,
-            t_capture_ns=frame.t_capture_ns,
-            t_capture_unix_ns=frame.t_capture_unix_ns,
-            detect_replaced=self._to_detect.replaced,
-            publish_replaced=self._to_publish.replaced,
-        )
-        self._next_seq += 1
-        self._announced.append(descriptor)
-        self._to_publish.send(descriptor)
-        self._to_detect.send(descriptor)
-
-    def _resend(self, after: int) -> None:
-        for descriptor in self._announced:
-            if not self._live and descriptor.seq > after:
-                self._to_publish.send(descriptor)
-                self._to_detect.send(descriptor)
-        if self._end is not None:
-            self._to_publish.send(self._end)
 
 
 def open_source(settings: SourceSettings, threads: int) -> Source:
@@ -182,6 +62,135 @@ def open_source(settings: SourceSettings, threads: int) -> Source:
             from streamseg.sources.synthetic import SyntheticSource
 
             return SyntheticSource(options)
+
+
+class CaptureStage(Stage):
+    """Writes every frame of a live source; of a file, as far as the ring has room.
+
+    In every-frame mode the ring has room while fewer frames than it has slots are unacknowledged.
+    """
+
+    def __init__(
+        self, context: StageContext, open_source: Callable[[SourceSettings, int], Source] = open_source
+    ) -> None:
+        super().__init__(context)
+        self._open_source = open_source
+        self._lane = self.spec.lane
+        self._live = self.spec.live
+        self._to_detect: Sender[FrameDescriptor] = context.sender("detect", self._lane.name)
+        self._to_publish: Sender[FrameDescriptor | EndOfStream] = context.sender("publish", self._lane.name)
+        self._ring: FrameWriter | None = None
+        self._epoch = self._lane.epoch
+        resume = self._lane.resume_after
+        self._next_seq = 0 if resume is None else resume + 1
+        self._acknowledged = self._next_seq - 1
+        self._announced: deque[FrameDescriptor] = deque(maxlen=DEFAULT_SLOTS)
+        self._end: EndOfStream | None = None
+        self._failure: StreamsegError | None = None
+
+    def prepare(self) -> Ready:
+        """Open the source."""
+        settings = self._lane.source
+        if self._lane.resume_after is not None and settings.live:
+            settings = msgspec.structs.replace(settings, wait=True)  # wait for a camera that worked before
+        source = self._open_source(settings, self.spec.threads)
+        self._intake = Intake(
+            source, self._next_seq, self.config.max_frames, live=settings.live, paced=self._live and not settings.live
+        )
+        self._intake.start(self.context.wake)
+        return Ready(source.info.description, source.info.frame_count)
+
+    def instruct(self, message: ToStage) -> None:
+        """Start, note acknowledged frames, or announce frames again."""
+        match message:
+            case Start(origin_ns, after_pts_ns):
+                self._intake.release(origin_ns if self._live else None, after_pts_ns)
+            case Acknowledged(seq=seq):
+                self._acknowledged = max(self._acknowledged, seq)
+            case Resend(after=after):
+                self._resend(after)
+
+    def turn(self) -> bool:
+        """Write and announce a frame, if there is one and the ring has room."""
+        self._to_detect.service()
+        self._to_publish.service()
+        if self._failure is not None and (self._live or self._acknowledged >= self._next_seq - 1):
+            raise self._failure
+        if not self._has_room():
+            return False
+        match self._intake.take():
+            case None:
+                return False
+            case Frame() as frame:
+                if not self._prepare_ring(frame):
+                    return False
+                self._write(frame)
+            case SourceChange(state, detail):
+                self.context.report(SourceChanged(self._lane.name, state, detail))
+            case StreamsegError() as error:
+                self._failure = error  # raised when the frames before it are published
+            case reason:
+                last = self._next_seq - 1 if self._next_seq else None
+                self._end = EndOfStream(source=self._lane.name, seq=last, reason=reason)
+                self._to_publish.send(self._end)
+        self.context.wake()  # there may be more
+        return True
+
+    def close(self, reason: str) -> None:
+        """Stop reading."""
+        self._intake.stop()
+
+    def _has_room(self) -> bool:
+        return self._live or self._next_seq - self._acknowledged < DEFAULT_SLOTS
+
+    def _prepare_ring(self, frame: Frame) -> bool:
+        """Make a ring of the frame's size where there is none yet, and return whether the frame can be written now.
+
+        A new ring drops the frames of the old one. In every-frame mode it waits until those are acknowledged.
+        """
+        if self._ring is not None:
+            last = self._announced[-1]
+            if (last.width, last.height) == (frame.width, frame.height):
+                return True
+            if not self._live and self._acknowledged < self._next_seq - 1:
+                self._intake.put_back(frame)
+                return False
+            self._ring.close()
+            self._epoch += 1
+        if frame.image.size == 0:
+            raise StageError("the source gave an empty frame")
+        self._ring = self.context.frames.create(self._lane.ring, self._epoch, frame.height, frame.width)
+        self._announced.clear()
+        self.context.report(RingCreated(self._lane.name, self._ring.ring))
+        return True
+
+    def _write(self, frame: Frame) -> None:
+        assert self._ring is not None
+        self._ring.write(self._next_seq, frame.image)
+        descriptor = FrameDescriptor(
+            source=self._lane.name,
+            seq=self._next_seq,
+            ring=self._ring.ring,
+            width=frame.width,
+            height=frame.height,
+            pts_ns=frame.pts_ns,
+            t_capture_ns=frame.t_capture_ns,
+            t_capture_unix_ns=frame.t_capture_unix_ns,
+            detect_replaced=self._to_detect.replaced,
+            publish_replaced=self._to_publish.replaced,
+        )
+        self._announced.append(descriptor)
+        self._next_seq += 1
+        self._to_publish.send(descriptor)
+        self._to_detect.send(descriptor)
+
+    def _resend(self, after: int) -> None:
+        for descriptor in self._announced:
+            if not self._live and descriptor.seq > after:
+                self._to_publish.send(descriptor)
+                self._to_detect.send(descriptor)
+        if self._end is not None:
+            self._to_publish.send(self._end)
 
 
 def _read_password(path: str | None) -> str | None:

@@ -1,51 +1,43 @@
-"""Detect: finds the objects of each frame, numbers their tracks, and asks for the masks of keyframes."""
+"""Detect: finds the objects of each frame, gives them track ids, and sends keyframes to segment."""
 
 from __future__ import annotations
 
-import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import Detected, Ready, ToStage
+from streamseg.ipc.control import Done, LaneSpec, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
-from streamseg.ipc.links import LinkSender
-from streamseg.ipc.ring import RingReader
+from streamseg.ipc.links import Receiver, Sender
+from streamseg.messages import Detection, Image
+from streamseg.models import Detector
 from streamseg.models.options import DetectorOptions
 from streamseg.models.registry import create_detector
-from streamseg.stages.answers import LatestAnswers
-from streamseg.stages.base import Stage, Station
+from streamseg.stages.base import Stage, StageContext
+from streamseg.stages.recent import Recent
 from streamseg.stages.tracking import Tracker
-
-_STATE_NS = 1_000_000_000
 
 
 class DetectStage(Stage):
-    """Answers every frame that it takes; in every-frame mode strictly in order, so that a restart changes nothing."""
+    """Runs the detector on the frames of all sources in turn."""
 
-    def __init__(self, station: Station) -> None:
-        super().__init__(station)
-        self._live = self.config.resolved_mode == "live"
-        self._frames = station.receiver("frames-detect", FrameDescriptor, station.policy)
-        self._to_segment: LinkSender[Keyframe] = station.sender("keyframes", station.policy)
-        self._to_publish: LinkSender[Boxes] = station.sender("boxes", "ordered")
-        self._ring = RingReader()
-        self._answers: LatestAnswers[Boxes] = LatestAnswers()
-        resume = self.assignment.resume_after
-        self._last_seq = -1 if resume is None else resume
-        self._overrun = 0
-        self._last_keyframe: int | None = None
-        self._t_state_ns = 0
-        self._tracker = Tracker(self.config.detector.conf) if self.config.tracker.model == "bytetrack" else None
-        if self._tracker is not None:
-            self._tracker.restore(self.assignment.tracker_state, self.assignment.highest_id)
+    def __init__(
+        self, context: StageContext, create_detector: Callable[[DetectorOptions], Detector] = create_detector
+    ) -> None:
+        super().__init__(context)
+        self._create_detector = create_detector
+        self._lanes = deque(_DetectLane(context, lane) for lane in self.spec.lanes)
 
     def prepare(self) -> Ready:
         """Load the detector and run it once."""
         settings = self.config.detector
-        weights = self.assignment.detector_weights
-        self._detector = create_detector(
+        weights = self.spec.detector_weights
+        self._detector = self._create_detector(
             DetectorOptions(
-                model=self.assignment.models.detector,
+                model=self.spec.models.detector,
                 weights=None if weights is None else Path(weights),
                 conf=settings.conf,
                 iou=settings.iou,
@@ -54,63 +46,111 @@ class DetectStage(Stage):
                 classes=settings.classes,
                 boxes=tuple((box.xyxy, box.name) for box in settings.boxes),
                 device=self.config.device,
-                threads=self.assignment.threads,
+                threads=self.spec.threads,
             )
         )
         return Ready(self._detector.name)
 
     def instruct(self, message: ToStage) -> None:
-        """Nothing is ever asked of detect."""
-
-    def close(self, reason: str) -> None:
-        """Let go of the ring."""
-        self._ring.close()
+        """Ignore it: capture repeats frames, and detect repeats their boxes."""
 
     def turn(self) -> bool:
-        """Take one frame and answer it."""
+        """Take one frame, of the source served longest ago that has one."""
+        worked = False
+        for lane in self._lanes:
+            lane.service()
+        for lane in self._lanes:
+            frame = lane.frames.receive()
+            if frame is not None:
+                lane.take(frame, self._detector)
+                self._lanes.remove(lane)
+                self._lanes.append(lane)
+                worked = True
+                break
+        for lane in self._lanes:
+            lane.frames.grant()  # last: the loop waits next, and without a grant no frame arrives
+        return worked
+
+    def close(self, reason: str) -> None:
+        """Nothing is left to do."""
+
+
+class _DetectState(msgspec.Struct, frozen=True):
+    """What a detect process that takes over needs of a source.
+
+    Attributes:
+        tracker: The tracker's state after frame `last_seq`.
+        recent: The boxes sent last. They are repeated as they are, so that a restart changes no result.
+    """
+
+    last_seq: int
+    last_keyframe: int | None
+    tracker: bytes
+    recent: tuple[Boxes, ...]
+
+
+class _DetectLane:
+    """Detect's part of one source: its links, its tracker, and the boxes sent last.
+
+    In every-frame mode it answers frames strictly in order, and a repeated frame with the same boxes as before.
+    """
+
+    def __init__(self, context: StageContext, lane: LaneSpec) -> None:
+        self._context = context
+        self._name = lane.name
+        self._config = context.spec.config
+        self._live = context.spec.live
+        self.frames: Receiver[FrameDescriptor] = context.receiver("capture", lane.name, FrameDescriptor)
+        self._to_segment: Sender[Keyframe] = context.sender("segment", lane.name)
+        self._to_publish: Sender[Boxes] = context.sender("publish", lane.name)
+        self._checkpoint = context.checkpoint(lane)
+        self._recent: Recent[Boxes] = Recent()
+        self._last_seq = -1 if lane.resume_after is None else lane.resume_after
+        self._last_keyframe: int | None = None
+        self._overrun = 0
+        self._tracker = Tracker(self._config.detector.conf) if self._config.tracker.model == "bytetrack" else None
+        self._restore()
+
+    def service(self) -> None:
+        """Send what waits for credit."""
         self._to_segment.service()
         self._to_publish.service()
-        frame = self._frames.receive()
-        if frame is not None:
-            self._take(frame)
-        self._frames.grant()  # last: whoever waits without having granted waits for nothing
-        return frame is not None
 
-    def _take(self, frame: FrameDescriptor) -> None:
-        if self._live:
-            if frame.seq > self._last_seq:
-                self._answer(frame)
-        elif frame.seq in self._answers:
-            self._hand_on(frame, self._answers[frame.seq])
-        elif frame.seq == self._last_seq + 1:
-            self._answer(frame)
+    def take(self, frame: FrameDescriptor, detector: Detector) -> None:
+        """Find a frame's objects and send them, or repeat what was sent for it."""
+        if frame.seq in self._recent and not self._live:
+            self._send(frame, self._recent[frame.seq])
+        elif frame.seq > self._last_seq if self._live else frame.seq == self._last_seq + 1:
+            try:
+                image = self._context.frames.read(frame.ring, frame.seq)
+            except FrameOverrunError:
+                self._overrun += 1
+                return
+            self._detect(frame, image, detector)
 
-    def _answer(self, frame: FrameDescriptor) -> None:
-        try:
-            image = self._ring.read(frame.ring, frame.seq)
-        except FrameOverrunError:
-            self._overrun += 1
-            return
-        detections = tuple(self._detector.detect(image))
+    def _detect(self, frame: FrameDescriptor, image: Image, detector: Detector) -> None:
+        detections = tuple(detector.detect(image))
         if self._tracker is not None:
             detections = self._tracker.update(detections, frame.t_capture_ns if self._live else frame.pts_ns)
         self._last_seq = frame.seq
         boxes = Boxes(
+            source=self._name,
             seq=frame.seq,
             detections=detections,
-            keyframe=bool(detections) and self._is_keyframe(frame.seq),
-            t_detected_ns=time.monotonic_ns(),
-            tracker_state=self._tracker_state(),
+            keyframe=self._is_keyframe(frame.seq, detections),
+            t_detected_ns=self._context.clock.now_ns(),
             overrun=self._overrun,
             segment_replaced=self._to_segment.replaced,
         )
-        self._hand_on(frame, boxes)
         if not self._live:
-            self._answers.remember(boxes.seq, boxes)
-            self.station.report(Detected(frame.seq))
+            self._recent.add(boxes.seq, boxes)
+        self._save()  # before sending: what was sent must be repeated exactly after a restart
+        self._send(frame, boxes)
 
-    def _is_keyframe(self, seq: int) -> bool:
-        interval = self.config.segmenter.keyframe_interval
+    def _is_keyframe(self, seq: int, detections: tuple[Detection, ...]) -> bool:
+        interval = self._config.segmenter.keyframe_interval
+        if not detections:
+            return False
         if not self._live:
             return seq % interval == 0
         if self._last_keyframe is not None and seq - self._last_keyframe < interval:
@@ -118,15 +158,26 @@ class DetectStage(Stage):
         self._last_keyframe = seq
         return True
 
-    def _tracker_state(self) -> bytes:
-        """What a process that takes over has to know; in live mode, where it need not be exact, only now and then."""
-        now = time.monotonic_ns()
-        if self._tracker is None or (self._live and now - self._t_state_ns < _STATE_NS):
-            return b""
-        self._t_state_ns = now
-        return self._tracker.state()
-
-    def _hand_on(self, frame: FrameDescriptor, boxes: Boxes) -> None:
+    def _send(self, frame: FrameDescriptor, boxes: Boxes) -> None:
         if boxes.keyframe:
             self._to_segment.send(Keyframe(frame=frame, detections=boxes.detections))
         self._to_publish.send(boxes)
+        if not self._live:
+            self._context.report(Done(self._name, boxes.seq))
+
+    def _save(self) -> None:
+        tracker = b"" if self._tracker is None else self._tracker.state()
+        state = _DetectState(self._last_seq, self._last_keyframe, tracker, tuple(self._recent.values()))
+        self._checkpoint.save(msgspec.msgpack.encode(state))
+
+    def _restore(self) -> None:
+        saved = self._checkpoint.load()
+        if saved is None:
+            return
+        state = msgspec.msgpack.decode(saved, type=_DetectState)
+        self._last_seq = max(self._last_seq, state.last_seq)
+        self._last_keyframe = state.last_keyframe
+        for boxes in state.recent:
+            self._recent.add(boxes.seq, boxes)
+        if self._tracker is not None:
+            self._tracker.restore(state.tracker)

@@ -8,13 +8,12 @@ import time
 import msgspec
 
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import Announce, Finished, Published, PublishedMask, Ready, ToStage
+from streamseg.ipc.control import Announce, Done, Finished, Published, PublishedMask, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
-from streamseg.ipc.ring import RingReader
 from streamseg.messages import Dropped, End, Heartbeat, Result, SourceState, Timings
 from streamseg.render import render
 from streamseg.sinks.recorder import Recorder
-from streamseg.stages.base import Stage, Station
+from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.broadcast import Broadcast
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
 from streamseg.stages.propagation import Propagation
@@ -29,15 +28,16 @@ _IN_TIME_MS = 45.0
 class PublishStage(Stage):
     """Everything that leaves the pipeline leaves here, frame by frame, from one result."""
 
-    def __init__(self, station: Station) -> None:
-        super().__init__(station)
-        self._live = self.config.resolved_mode == "live"
-        self._frames = station.receiver("frames-publish", FrameDescriptor | EndOfStream, station.policy)
-        self._boxes = station.receiver("boxes", Boxes, "ordered")
-        self._masks = station.receiver("masks", Masks, "ordered")
-        self._tap = station.sender("results", "newest", linger_ms=_FAREWELL_MS) if self.assignment.tap else None
-        self._ring = RingReader()
-        resume = self.assignment.resume_after
+    def __init__(self, context: StageContext) -> None:
+        super().__init__(context)
+        self._live = self.spec.live
+        self._source = self.spec.lane.name
+        self._frames = context.receiver("capture", self._source, FrameDescriptor | EndOfStream)
+        self._boxes = context.receiver("detect", self._source, Boxes)
+        self._masks = context.receiver("segment", self._source, Masks)
+        tapped = context.has_link_to("pipeline")
+        self._tap = context.sender("pipeline", self._source, linger_ms=_FAREWELL_MS) if tapped else None
+        resume = self.spec.lane.acknowledged
         last_seq = -1 if resume is None else resume
         max_age_ms = self.config.propagate.max_age_ms
         self._join: NewestJoin | OrderedJoin = NewestJoin(max_age_ms, last_seq) if self._live else OrderedJoin(last_seq)
@@ -53,11 +53,11 @@ class PublishStage(Stage):
     def prepare(self) -> Ready:
         """Bind the endpoint, and make ready to carry masks."""
         settings = self.config
-        self._propagation = Propagation.from_config(settings, self.assignment.models.segmenter)
-        self._broadcast = Broadcast(self.station.context, settings.publish, settings.source.name)
+        self._propagation = Propagation.from_config(settings, self.spec.models.segmenter)
+        self._broadcast = Broadcast(self.context.sockets, settings.publish, self._source)
         for socket in self._broadcast.sockets:
-            self.station.watch(socket)
-        self._recorder = Recorder(settings.record, resume=self.assignment.resume_after is not None)
+            self.context.watch(socket)
+        self._recorder = Recorder(settings.record, resume=self.spec.lane.acknowledged is not None)
         return Ready(settings.publish.bind)
 
     def instruct(self, message: ToStage) -> None:
@@ -65,8 +65,8 @@ class PublishStage(Stage):
         if isinstance(message, Announce):
             self._broadcast.send_state(
                 SourceState(
-                    run_id=self.assignment.run_id,
-                    source=self.config.source.name,
+                    run_id=self.spec.run_id,
+                    source=self._source,
                     stage=message.stage,
                     state=message.state,
                     detail=message.detail,
@@ -103,7 +103,6 @@ class PublishStage(Stage):
         self._publish_held()
         if not self._finished:
             self._conclude(reason)
-        self._ring.close()
 
     def _outlet_open(self) -> bool:
         """Whether the next result can go everywhere.
@@ -116,15 +115,18 @@ class PublishStage(Stage):
         if not self._tap.credit:
             return False
         if self._unconfirmed is not None:
-            self.station.report(self._unconfirmed)
+            self.context.report(self._unconfirmed)
             self._unconfirmed = None
         return True
 
     def _receive(self, descriptor: FrameDescriptor) -> None:
         if not self._join.wants(descriptor):
+            if isinstance(self._join, OrderedJoin) and descriptor.seq <= self._join.last_seq:
+                # The process before this one published it.
+                self.context.report(Done(self._source, descriptor.seq))
             return
         try:
-            image = self._ring.read(descriptor.ring, descriptor.seq) if self._picture_wanted() else None
+            image = self.context.frames.read(descriptor.ring, descriptor.seq) if self._picture_wanted() else None
         except FrameOverrunError:
             self._overrun += 1
             return
@@ -155,6 +157,7 @@ class PublishStage(Stage):
         self._last_seq = frame.seq
         named = {item.detection.class_name for item in result.objects}
         published = Published(
+            source=self._source,
             seq=frame.seq,
             pts_ns=frame.pts_ns,
             age_ms=age_ms,
@@ -164,13 +167,11 @@ class PublishStage(Stage):
             masks=tuple(PublishedMask(item.method, item.age_ms) for item in result.objects if item.mask is not None),
             classes=tuple(sorted(named)),
             dropped=result.dropped,
-            tracker_state=b"" if joined.boxes is None else joined.boxes.tracker_state,
-            highest_id=max((item.detection.tracker_id or 0 for item in result.objects), default=0),
         )
         if self._tap is not None and not self._live:
             self._unconfirmed = published
         else:
-            self.station.report(published)
+            self.context.report(published)
         self._propagation.refine(hurried=self._live and _since(frame, time.monotonic_ns()) > _IN_TIME_MS)
 
     def _show(self, result: Result, encoded: Encoded, frame: ReceivedFrame) -> None:
@@ -194,10 +195,10 @@ class PublishStage(Stage):
         own_boxes = boxes if boxes is not None and boxes.seq == frame.seq else None
         own_masks = masks if masks is not None and masks.seq == frame.seq else None
         return Result(
-            run_id=self.assignment.run_id,
+            run_id=self.spec.run_id,
             epoch=frame.epoch,
             seq=frame.seq,
-            source=self.config.source.name,
+            source=self._source,
             width=frame.width,
             height=frame.height,
             pts_ns=frame.pts_ns,
@@ -209,7 +210,7 @@ class PublishStage(Stage):
                 decoded=None if own_masks is None else _since(frame, own_masks.t_decoded_ns),
             ),
             dropped=self._dropped,
-            models=self.assignment.models,
+            models=self.spec.models,
             boxes_seq=None if boxes is None else boxes.seq,
             objects=() if boxes is None else self._propagation.update(frame, joined.frame.image, boxes, masks),
         )
@@ -231,8 +232,8 @@ class PublishStage(Stage):
             self._heartbeat_ns = now
             self._broadcast.send_heartbeat(
                 Heartbeat(
-                    run_id=self.assignment.run_id,
-                    source=self.config.source.name,
+                    run_id=self.spec.run_id,
+                    source=self._source,
                     seq=self._last_seq,
                     t_unix_ns=time.time_ns(),
                 )
@@ -243,7 +244,7 @@ class PublishStage(Stage):
         if isinstance(self._join, OrderedJoin) and end.seq is not None and self._join.last_seq < end.seq:
             return
         self._conclude(end.reason)
-        self.station.report(Finished(self._last_seq, end.reason))
+        self.context.report(Finished(self._source, self._last_seq, end.reason))
 
     def _publish_held(self) -> None:
         """In live mode no frame follows any more: publish the one that still waits for it."""
@@ -255,7 +256,7 @@ class PublishStage(Stage):
     def _conclude(self, reason: str) -> None:
         self._finished = True
         self._recorder.finish()
-        end = End(run_id=self.assignment.run_id, source=self.config.source.name, seq=self._last_seq, reason=reason)
+        end = End(run_id=self.spec.run_id, source=self._source, seq=self._last_seq, reason=reason)
         self._broadcast.say_goodbye(end)
 
 

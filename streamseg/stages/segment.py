@@ -1,9 +1,9 @@
-"""Segment: draws the masks of the objects of each keyframe."""
+"""Segment: makes the masks of the objects of each keyframe."""
 
 from __future__ import annotations
 
 import logging
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,55 +12,65 @@ from typing import Any, TypeVar
 import numpy as np
 
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import Progress, Ready, Resend, ToStage
-from streamseg.ipc.descriptors import Keyframe, Masks
-from streamseg.ipc.links import LinkSender
-from streamseg.ipc.ring import RingReader
+from streamseg.ipc.control import LaneSpec, Progress, Ready, Resend, ToStage
+from streamseg.ipc.descriptors import FrameDescriptor, Keyframe, Masks
+from streamseg.ipc.links import Receiver, Sender
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
 from streamseg.models.options import SegmenterOptions
 from streamseg.models.registry import create_segmenter
 from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
-from streamseg.stages.answers import LatestAnswers
 from streamseg.stages.attention import Attention, time_for_decoding_ns
-from streamseg.stages.base import Stage, Station
+from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.keyframe_masks import pack_keyframe_mask
+from streamseg.stages.recent import Recent
 from streamseg.stages.refining import refiner_of
 from streamseg.stages.spare_time import SpareTime
 
 _BATCH = 8
-"""Boxes after which the supervisor hears that the work is getting on."""
+"""Boxes decoded between two reports of progress."""
 _NEW_SHAPE_NS = 6_000_000_000
-"""What a picture of a new shape may take, with many times which the supervisor is content: networks are exported and loaded for it."""
+"""Time allowed for the first picture of a shape (the supervisor allows a multiple): networks are exported for it."""
 
-_Answer = TypeVar("_Answer")
+_Value = TypeVar("_Value")
 
 _log = logging.getLogger(__name__)
 
 
-class SegmentStage(Stage):
-    """Reads a keyframe once and answers its boxes: of a file all, of a live source those for which there is time."""
+class _SegmentLane:
+    """Segment's part of one source: its links, the masks sent last, and which objects come first in live mode."""
 
-    def __init__(self, station: Station) -> None:
-        super().__init__(station)
-        self._keyframes = station.receiver("keyframes", Keyframe, station.policy)
-        self._to_publish: LinkSender[Masks] = station.sender("masks", "ordered")
-        self._ring = RingReader()
-        self._answers: LatestAnswers[Masks] = LatestAnswers()
-        self._attention = Attention(self.config.propagate.max_age_ms) if self.config.resolved_mode == "live" else None
-        self._spare_time = SpareTime(station.progress) if self._attention is not None else None
-        self._overrun = 0
+    def __init__(self, context: StageContext, lane: LaneSpec) -> None:
+        config = context.spec.config
+        self.keyframes: Receiver[Keyframe] = context.receiver("detect", lane.name, Keyframe)
+        self.to_publish: Sender[Masks] = context.sender("publish", lane.name)
+        self.name = lane.name
+        self.recent: Recent[Masks] = Recent()
+        self.attention = Attention(config.propagate.max_age_ms) if context.spec.live else None
+        self.overrun = 0
+
+
+class SegmentStage(Stage):
+    """Encodes a keyframe once and decodes the masks of its boxes.
+
+    In every-frame mode it decodes all of them, in live mode those for which there is time.
+    """
+
+    def __init__(self, context: StageContext) -> None:
+        super().__init__(context)
+        self._lanes = deque(_SegmentLane(context, lane) for lane in self.spec.lanes)
+        self._spare_time = SpareTime(context.progress) if self.spec.live else None
 
     def prepare(self) -> Ready:
-        """Load the segmenter and run it once, which tells the supervisor how long it may take."""
-        settings, weights = self.config.segmenter, self.assignment.segmenter_weights
+        """Load the segmenter and run it once, which shows the supervisor how long a turn may take."""
+        settings, weights = self.config.segmenter, self.spec.segmenter_weights
         self._segmenter: Segmenter[Any] = create_segmenter(
             SegmenterOptions(
-                model=self.assignment.models.segmenter,
+                model=self.spec.models.segmenter,
                 weights=None if weights is None else Path(weights),
                 device=self.config.device,
-                threads=self.assignment.threads,
+                threads=self.spec.threads,
                 backend=settings.backend,
                 precision=settings.precision,
                 providers=settings.providers,
@@ -68,117 +78,119 @@ class SegmentStage(Stage):
             ),
             exporting=_say_exporting,
         )
-        self._refiner = refiner_of(self.config, self.assignment.models.segmenter)
+        self._refiner = refiner_of(self.config, self.spec.models.segmenter)
         blank = np.zeros((360, 640, 3), np.uint8)
         centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
-        began = time.monotonic_ns()
+        began = self.context.clock.now_ns()
         self._segmenter.decode(self._segmenter.encode(blank), [centre])
-        self.station.report(Progress(time.monotonic_ns() - began))
+        self.context.report(Progress(self.context.clock.now_ns() - began))
         self._shape = blank.shape
         description = self._describe()
         _log.info("running %s", description)
         return Ready(description)
 
     def instruct(self, message: ToStage) -> None:
-        """Repeat what was answered last, for a publish process that is new."""
+        """Repeat the masks sent last, for a publish process that is new."""
         if isinstance(message, Resend):
-            for masks in self._answers.values():
-                self._to_publish.send(masks)
+            for lane in self._lanes:
+                if lane.name == message.source:
+                    for masks in lane.recent.values():
+                        lane.to_publish.send(masks)
+
+    def turn(self) -> bool:
+        """Take one keyframe, of the source served longest ago that has one."""
+        worked = False
+        for lane in self._lanes:
+            lane.to_publish.service()
+        for lane in self._lanes:
+            keyframe = lane.keyframes.receive()
+            if keyframe is not None:
+                self._take(lane, keyframe)
+                self._lanes.remove(lane)
+                self._lanes.append(lane)
+                worked = True
+                break
+        for lane in self._lanes:
+            lane.keyframes.grant()  # last: the loop waits next, and without a grant no keyframe arrives
+        return worked
 
     def close(self, reason: str) -> None:
-        """Let go of the ring and of the thread."""
-        self._ring.close()
+        """End the thread."""
         if self._spare_time is not None:
             self._spare_time.close()
 
-    def turn(self) -> bool:
-        """Take one keyframe and answer it."""
-        self._to_publish.service()
-        keyframe = self._keyframes.receive()
-        if keyframe is not None:
-            self._take(keyframe)
-        self._keyframes.grant()  # last: whoever waits without having granted waits for nothing
-        return keyframe is not None
-
-    def _take(self, keyframe: Keyframe) -> None:
-        known = self._answers.get(keyframe.frame.seq)
-        if known is not None and known.detections == keyframe.detections:
-            self._to_publish.send(known)
-            return
-        try:
-            masks = self._answer(keyframe)
-        except FrameOverrunError:
-            self._overrun += 1
-            return
+    def _take(self, lane: _SegmentLane, keyframe: Keyframe) -> None:
+        masks = lane.recent.get(keyframe.frame.seq)
+        if masks is None or masks.detections != keyframe.detections:
+            try:
+                masks = self._segment(lane, keyframe)
+            except FrameOverrunError:
+                lane.overrun += 1
+                return
         if masks is not None:
-            self._to_publish.send(masks)
-            self._answers.remember(masks.seq, masks)
+            lane.to_publish.send(masks)
+            lane.recent.add(masks.seq, masks)
 
     def _describe(self) -> str:
-        """What draws the masks, for people."""
         model = self._segmenter
         if not isinstance(model, MobileSam):
             return model.name
-        threads = self.assignment.threads
+        threads = self.spec.threads
         return f"{model.name} ({model.backend}, {model.precision}, {threads} thread{'' if threads == 1 else 's'})"
 
-    def _answer(self, keyframe: Keyframe) -> Masks | None:
+    def _segment(self, lane: _SegmentLane, keyframe: Keyframe) -> Masks | None:
         """The masks of a keyframe; None where a live scene has not changed since the last one."""
         frame = keyframe.frame
-        image = self._ring.read(frame.ring, frame.seq)
-        chosen = range(len(keyframe.detections)) if self._attention is None else self._attention.choose(keyframe, image)
+        image = self.context.frames.read(frame.ring, frame.seq)
+        chosen = range(len(keyframe.detections)) if lane.attention is None else lane.attention.choose(keyframe, image)
         if not chosen:
             return None
         detections = tuple(keyframe.detections[place] for place in chosen)
         if image.shape != self._shape:
             self._shape = image.shape
-            self.station.report(Progress(_NEW_SHAPE_NS))
-        began = time.monotonic_ns()
+            self.context.report(Progress(_NEW_SHAPE_NS))
+        began = self.context.clock.now_ns()
         embedding = self._unhurried(partial(self._segmenter.encode, image))
-        t_encoded_ns = time.monotonic_ns()
-        answers = self._decode(embedding, detections, t_encoded_ns + time_for_decoding_ns(t_encoded_ns - began))
-        t_decoded_ns = time.monotonic_ns()
-        detections = detections[: len(answers)]
-        if self._attention is not None:
-            self._attention.learn(keyframe, detections, answers)
+        t_encoded_ns = self.context.clock.now_ns()
+        masks = self._decode(embedding, detections, t_encoded_ns + time_for_decoding_ns(t_encoded_ns - began))
+        t_decoded_ns = self.context.clock.now_ns()
+        detections = detections[: len(masks)]
+        if lane.attention is not None:
+            lane.attention.learn(keyframe, detections, masks)
         return Masks(
+            source=lane.name,
             seq=frame.seq,
             pts_ns=frame.pts_ns,
-            objects=tuple(
-                map(
-                    pack_keyframe_mask,
-                    self._keyframe_masks(FrameTime(frame.seq, frame.pts_ns), image, detections, answers),
-                )
-            ),
+            objects=tuple(map(pack_keyframe_mask, self._keyframe_masks(frame, image, detections, masks))),
             t_encoded_ns=t_encoded_ns,
             t_decoded_ns=t_decoded_ns,
-            overrun=self._overrun,
+            overrun=lane.overrun,
         )
 
     def _decode(self, embedding: object, detections: Sequence[Detection], until_ns: int) -> list[ObjectMask]:
-        """The masks of the detections, in their order; of a live source those for which there is time."""
-        answers: list[ObjectMask] = []
+        """The masks of the detections in their order; in live mode only as many as fit before `until_ns`."""
+        masks: list[ObjectMask] = []
         for first in range(0, len(detections), _BATCH):
-            if first and self._attention is not None and time.monotonic_ns() > until_ns:
+            if first and self.spec.live and self.context.clock.now_ns() > until_ns:
                 break
-            self.station.progress()
-            batch = detections[first : first + _BATCH]
-            answers += self._unhurried(partial(self._segmenter.decode, embedding, batch))
-        return answers
+            self.context.progress()
+            masks += self._unhurried(partial(self._segmenter.decode, embedding, detections[first : first + _BATCH]))
+        return masks
 
-    def _unhurried(self, work: Callable[[], _Answer]) -> _Answer:
-        """Do what takes long; of a live source, so that it holds up none of the other stages."""
+    def _unhurried(self, work: Callable[[], _Value]) -> _Value:
+        """Run long work; in live mode so that it delays no other stage."""
         return work() if self._spare_time is None else self._spare_time.run(work)
 
     def _keyframe_masks(
-        self, frame: FrameTime, image: Image, detections: Sequence[Detection], results: Sequence[ObjectMask]
+        self, frame: FrameDescriptor, image: Image, detections: Sequence[Detection], masks: Sequence[ObjectMask]
     ) -> list[KeyframeMask]:
         """The masks, prepared for propagation where there is any: here, where nothing waits for it."""
+        time = FrameTime(frame.seq, frame.pts_ns)
         if self.config.carries_masks:
-            return make_keyframe_masks(frame, image, detections, results, self._refiner)
+            return make_keyframe_masks(time, image, detections, masks, self._refiner)
         return [
-            KeyframeMask(frame, detection, result.mask, result.predicted_iou, result.stability)
-            for detection, result in zip(detections, results, strict=True)
+            KeyframeMask(time, detection, mask.mask, mask.predicted_iou, mask.stability)
+            for detection, mask in zip(detections, masks, strict=True)
         ]
 
 

@@ -1,4 +1,4 @@
-"""Gives detections the numbers of their tracks."""
+"""Gives detections the ids of their tracks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamseg.messages import Detection
 
 @dataclass
 class _Tracks:
-    """Everything that tracking remembers: a tracker for each class, and the numbers given so far."""
+    """The state of tracking: a tracker for each class, and the ids given so far."""
 
     trackers: dict[int, ByteTrackTracker] = field(default_factory=dict)
     numbers: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Tracker:
         self._tracks = _Tracks()
 
     def update(self, detections: Sequence[Detection], t_ns: int) -> tuple[Detection, ...]:
-        """Give each detection its track's number, from 1 up and unique in the run.
+        """Give each detection the id of its track, from 1 up and unique in the run.
 
         Args:
             detections: Of one frame.
@@ -53,14 +53,12 @@ class Tracker:
         )
 
     def state(self) -> bytes:
-        """Everything that the tracker knows, for `restore` in a process that takes over. Stays on this machine."""
-        return pickle.dumps(self._tracks)
+        """The whole state, for `restore` in a process that takes over. It stays on this machine."""
+        return pickle.dumps(self._tracks, pickle.HIGHEST_PROTOCOL)
 
-    def restore(self, state: bytes, highest: int = 0) -> None:
-        """Go on where `state` was taken, with new numbers above `highest`. Only ever given bytes that this run's own processes made."""
-        if state:
-            self._tracks = pickle.loads(state)
-        self._tracks.highest = max(self._tracks.highest, highest)
+    def restore(self, state: bytes) -> None:
+        """Continue from `state`, which a process of the same run made."""
+        self._tracks = pickle.loads(state)
 
     def _associate(self, class_id: int, detections: Sequence[Detection], t_ns: int) -> list[tuple[int, int]]:
         tracker = self._tracks.trackers.get(class_id)

@@ -259,7 +259,7 @@ def test_a_slow_model_does_not_pass_for_a_hung_one(tmp_path: Path, monkeypatch: 
     }
     restarts = Restarts()
     outcome = Pipeline(check_config({**settings, "detector": detector, "segmenter": {"model": "slow"}})).run(restarts)
-    assert outcome.last_seq == 0
+    assert outcome.reason == "end of source"
     assert "segment" not in restarts.stages
 
 

@@ -17,6 +17,7 @@ def published(
     dropped: Dropped | None = None,
 ) -> Published:
     return Published(
+        source="main",
         seq=seq,
         pts_ns=0,
         age_ms=age_ms,
@@ -26,6 +27,4 @@ def published(
         masks=masks,
         classes=classes,
         dropped=dropped or Dropped(),
-        tracker_state=b"",
-        highest_id=0,
     )

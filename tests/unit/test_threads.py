@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from streamseg.pipeline import STAGES
-from streamseg.supervisor import describe_budget
 from streamseg.threads import available_cores
+from streamseg.topology import describe_budget
 
 needs_affinity = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="needs Linux, where a process can be held to cores"

@@ -14,6 +14,7 @@ RING = RingName("ring", 0, 8, 640 * 360 * 3)
 
 def keyframe(t_ms: int, *numbers: int) -> Keyframe:
     frame = FrameDescriptor(
+        source="main",
         seq=t_ms,
         ring=RING,
         width=640,

@@ -24,7 +24,14 @@ RING = RingName("ring", 0, 8, WIDTH * HEIGHT * 3)
 def received(seq: int) -> ReceivedFrame:
     moment = seq * INTERVAL_MS * 1_000_000
     descriptor = FrameDescriptor(
-        seq=seq, ring=RING, width=WIDTH, height=HEIGHT, pts_ns=moment, t_capture_ns=moment, t_capture_unix_ns=moment
+        source="main",
+        seq=seq,
+        ring=RING,
+        width=WIDTH,
+        height=HEIGHT,
+        pts_ns=moment,
+        t_capture_ns=moment,
+        t_capture_unix_ns=moment,
     )
     return ReceivedFrame(descriptor, np.zeros((1, 1, 3), np.uint8), moment)
 
@@ -36,11 +43,11 @@ def detection(number: int | None, class_id: int = 0, left: float = 0.0) -> Detec
 
 def boxes(seq: int, *detections: Detection, keyframe: bool = True) -> Boxes:
     return Boxes(
+        source="main",
         seq=seq,
         detections=detections,
         keyframe=keyframe and bool(detections),
         t_detected_ns=seq * INTERVAL_MS * 1_000_000,
-        tracker_state=b"",
         overrun=0,
         segment_replaced=0,
     )
@@ -59,6 +66,7 @@ def masks(seq: int, *detections: Detection, empty: bool = False) -> Masks:
         for item in detections
     ]
     return Masks(
+        source="main",
         seq=seq,
         pts_ns=frame.pts_ns,
         objects=tuple(map(pack_keyframe_mask, made)),

@@ -16,6 +16,7 @@ FRAME = FrameTime(7, 233_000_000)
 
 def over_a_link(made: list[KeyframeMask]) -> list[KeyframeMask]:
     masks = Masks(
+        source="main",
         seq=FRAME.seq,
         pts_ns=FRAME.pts_ns,
         objects=tuple(map(pack_keyframe_mask, made)),

@@ -40,7 +40,14 @@ def configured(
 def descriptor(seq: int) -> FrameDescriptor:
     time = seq * FRAME_NS
     return FrameDescriptor(
-        seq=seq, ring=RING, width=WIDTH, height=HEIGHT, pts_ns=time, t_capture_ns=time, t_capture_unix_ns=time
+        source="main",
+        seq=seq,
+        ring=RING,
+        width=WIDTH,
+        height=HEIGHT,
+        pts_ns=time,
+        t_capture_ns=time,
+        t_capture_unix_ns=time,
     )
 
 
@@ -50,11 +57,11 @@ def found(shown: Shown, numbers: Sequence[int | None]) -> list[Detection]:
 
 def boxes(seq: int, detections: Sequence[Detection]) -> Boxes:
     return Boxes(
+        source="main",
         seq=seq,
         detections=tuple(detections),
         keyframe=seq % 5 == 0,
         t_detected_ns=seq * FRAME_NS,
-        tracker_state=b"",
         overrun=0,
         segment_replaced=0,
     )
@@ -66,6 +73,7 @@ def masks(seq: int, shown: Shown, numbers: Sequence[int | None] = (1, 2), order:
     results = [ObjectMask(visible(shown, place), "model", 0.9, 0.8) for place in order]
     made = make_keyframe_masks(FrameTime(seq, seq * FRAME_NS), shown.image, detections, results)
     return Masks(
+        source="main",
         seq=seq,
         pts_ns=seq * FRAME_NS,
         objects=tuple(map(pack_keyframe_mask, made)),

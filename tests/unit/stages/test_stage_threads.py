@@ -7,12 +7,12 @@ import queue
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
+from support.stage_context import stage_spec
 
-from streamseg.config import check_config
-from streamseg.ipc.child import StageProcess
-from streamseg.ipc.control import Assignment, Ready, ToSupervisor
-from streamseg.messages import Models
+from streamseg.ipc.control import Ready, ToSupervisor
+from streamseg.ipc.launcher import ProcessLauncher
 from streamseg.threads import available_cores
 
 STAGE = """
@@ -61,29 +61,9 @@ def told(folder: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> str:
     (folder / "telling.py").write_text(STAGE, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", f"{folder}:{Path(__file__).parents[3]}")
     said: queue.SimpleQueue[ToSupervisor | None] = queue.SimpleQueue()
-    child = StageProcess("telling", "telling", threads, lambda _, message: said.put(message))
+    spec = msgspec.structs.replace(stage_spec("telling"), threads=threads, niceness=4)
+    child = ProcessLauncher().launch("telling", spec, said.put)
     try:
-        child.send(
-            Assignment(
-                stage="telling",
-                config=check_config({"sources": [{"url": 0}]}),
-                run_id="run",
-                key=b"key",
-                instance="streamseg-test",
-                links=(),
-                models=Models(detector="motion", segmenter="nano"),
-                detector_weights=None,
-                segmenter_weights=None,
-                threads=threads,
-                niceness=4,
-                epoch=0,
-                resume_after=None,
-                tracker_state=b"",
-                highest_id=0,
-                log_level=30,
-                tap=False,
-            )
-        )
         message = said.get(timeout=60)
     finally:
         child.kill()

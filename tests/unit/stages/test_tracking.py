@@ -103,14 +103,6 @@ def test_a_tracker_that_takes_over_goes_on_exactly(scene: list[list[Detection]],
     assert got == expected
 
 
-def test_nothing_to_restore_is_a_beginning() -> None:
-    tracker = Tracker(CONF)
-    tracker.restore(b"")
-    for step in range(2):
-        tracked = tracker.update([found(0)], step * FRAME_NS)
-    assert numbers(tracked) == [1]
-
-
 def test_what_is_remembered_does_not_grow() -> None:
     tracker = Tracker(CONF)
     sizes = []

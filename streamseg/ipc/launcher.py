@@ -1,0 +1,126 @@
+"""Starts stages. The supervisor speaks to a `StageHandle`, and a `Launcher` decides where the stage runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from streamseg.ipc.control import ControlWriter, StageSpec, ToStage, ToSupervisor, read_from_stage
+
+# Read while NumPy and PyTorch are imported.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # ONNX Runtime's; read while it is imported
+
+Deliver = Callable[[ToSupervisor | None], None]
+"""Takes each message of a stage, and None when the stage has ended. Called from any thread."""
+
+
+class StageHandle(Protocol):
+    """A started stage. No method but `wait` ever blocks."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        ...
+
+    def send(self, message: ToStage) -> None:
+        """Send a message, or drop it where the stage has ended."""
+        ...
+
+    def terminate(self) -> None:
+        """End it by SIGTERM or its like."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once, by SIGKILL or its like."""
+        ...
+
+    def wait(self) -> int:
+        """Wait for its end; its exit status, negative for a signal."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts stages somewhere."""
+
+    def launch(self, module: str, spec: StageSpec, deliver: Deliver) -> StageHandle:
+        """Start the stage of a module and send it `spec`."""
+        ...
+
+
+class ProcessLauncher:
+    """Starts each stage as a child process."""
+
+    def launch(self, module: str, spec: StageSpec, deliver: Deliver) -> StageHandle:
+        """Start the stage of a module and send it `spec`."""
+        process = StageProcess(module, spec.threads, deliver)
+        process.send(spec)
+        return process
+
+
+class StageProcess:
+    """A child process that runs a stage; threads of its own send to it and listen to it."""
+
+    def __init__(self, module: str, threads: int, deliver: Deliver) -> None:
+        """Spawn it, with so many threads for the libraries that read the environment."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "streamseg.stages", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **dict.fromkeys(_THREADS, str(threads)), _NO_TELEMETRY: "1"},
+            # Keys pressed at the terminal reach the supervisor alone. In a session of its own, Linux would share the
+            # processor between sessions first, and niceness would not count between stages.
+            process_group=0,
+        )
+        self._outbox: queue.SimpleQueue[ToStage | None] = queue.SimpleQueue()
+        self._sender = threading.Thread(target=self._send_all, name=f"send to {module}", daemon=True)
+        self._sender.start()
+        threading.Thread(target=self._listen, args=(deliver,), name=f"listen to {module}", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def send(self, message: ToStage) -> None:
+        """Queue a message for sending, or drop it where the child has ended."""
+        self._outbox.put(message)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+
+    def wait(self) -> int:
+        """Wait for its end and close the pipe to it; its exit status, negative for a signal."""
+        status = self._process.wait()
+        self._outbox.put(None)
+        self._sender.join()
+        return status
+
+    def _send_all(self) -> None:
+        assert self._process.stdin is not None
+        control = ControlWriter(self._process.stdin)
+        with contextlib.suppress(OSError):  # the child has ended; its end of file reports that to the supervisor
+            while (message := self._outbox.get()) is not None:
+                control.send(message)
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def _listen(self, deliver: Deliver) -> None:
+        assert self._process.stdout is not None
+        try:
+            for message in read_from_stage(self._process.stdout):
+                deliver(message)
+        finally:
+            self._process.stdout.close()
+            deliver(None)

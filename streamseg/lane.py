@@ -1,0 +1,101 @@
+"""The supervisor's state of one source: its ring, and how far each stage is with its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streamseg.config import SourceSettings
+from streamseg.ipc.control import Finished, LaneSpec, Published
+from streamseg.ipc.ring import RingName, last_sequence, remove_segments
+from streamseg.topology import StageEntry
+
+_NONE = -1
+"""Sequence number before the first frame."""
+
+
+class Lane:
+    """One source. `done` is the newest frame that no stage needs any more; every restart continues after it.
+
+    A new process of an acknowledging stage gets the frames after `done` again. Until it has dealt with them again, they
+    count as unacknowledged, so that capture does not overwrite them.
+    """
+
+    def __init__(self, source: SourceSettings, number: int, instance: str, acknowledging: Iterable[str]) -> None:
+        """Begin before the first frame.
+
+        Args:
+            source: Settings.
+            number: Of the lane; with `instance`, it names the lane's files in shared memory.
+            instance: Name of the run on this machine.
+            acknowledging: Names of the stages that acknowledge frames.
+        """
+        self.source = source
+        self.published_pts_ns = -1
+        self.finished: Finished | None = None
+        self._prefix = f"{instance}-{number}"
+        self._ring: RingName | None = None
+        self._acknowledged = dict.fromkeys(acknowledging, _NONE)
+        self._highest = dict(self._acknowledged)
+        self._reported = _NONE
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.source.name
+
+    @property
+    def done(self) -> int:
+        """The newest frame that every acknowledging stage is done with, -1 before the first."""
+        return min(self._acknowledged.values(), default=_NONE)
+
+    def acknowledge(self, stage: str, seq: int) -> None:
+        """Note that a stage is done with the frames up to `seq`."""
+        self._acknowledged[stage] = max(self._acknowledged[stage], seq)
+        self._highest[stage] = max(self._highest[stage], seq)
+
+    def take_newly_done(self) -> int | None:
+        """`done`, if it has changed since the last call."""
+        if self.done <= self._reported:
+            return None
+        self._reported = self.done
+        return self.done
+
+    def note_published(self, published: Published) -> None:
+        """Note the presentation time of the newest published frame."""
+        self.published_pts_ns = max(self.published_pts_ns, published.pts_ns)
+
+    def replace_ring(self, ring: RingName) -> None:
+        """Note capture's new ring and unlink the one before."""
+        if self._ring is not None:
+            remove_segments(self._ring.name)
+        self._ring = ring
+
+    def begin(self, entry: StageEntry, *, live: bool) -> LaneSpec:
+        """Describe the lane to a new process of a stage, and set the stage's acknowledgements back to where it resumes."""
+        highest = self._highest.get(entry.name, _NONE)
+        resume = self._resume_live(entry) if live else self.done
+        if entry.reads_source:
+            self._reported = _NONE
+            # A capture killed before it could report its segment left one with the name of the next epoch.
+            remove_segments(f"{self._prefix}-")
+        if entry.name in self._acknowledged:
+            self._acknowledged[entry.name] = resume
+        return LaneSpec(
+            source=self.source,
+            ring=self._prefix,
+            epoch=0 if self._ring is None else self._ring.epoch + 1,
+            checkpoint=f"{self._prefix}.{entry.name}",
+            resume_after=_optional(resume),
+            acknowledged=_optional(highest),
+        )
+
+    def _resume_live(self, entry: StageEntry) -> int:
+        """Where a live stage continues: after the newest frame it acknowledged, and capture after the newest it wrote."""
+        if not entry.reads_source:
+            return self._highest.get(entry.name, _NONE)
+        written = None if self._ring is None else last_sequence(self._ring)
+        return max([_NONE if written is None else written, *self._highest.values()])
+
+
+def _optional(seq: int) -> int | None:
+    return None if seq == _NONE else seq

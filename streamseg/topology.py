@@ -1,0 +1,115 @@
+"""The columns of the pipeline's tables: what may differ between stages, and between links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from streamseg.config import Config
+from streamseg.ipc.links import Policy
+from streamseg.threads import available_cores
+
+LinkPolicy = Literal["by mode", "newest", "ordered"]
+"""`by mode`: the newest message in live mode, every message in order in every-frame mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageKey:
+    """Names one process: a stage, and its source where it runs once per source."""
+
+    stage: str
+    source: str | None
+
+    def serves(self, source: str) -> bool:
+        """Whether frames of a source pass through this process."""
+        return self.source is None or self.source == source
+
+
+def _always(config: Config) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class StageEntry:
+    """A row of the table of stages.
+
+    Attributes:
+        module: Run as a program; never imported elsewhere, so that a failing import stays in the child.
+        cores: Share of the cores for its model; 0 for a stage without a model, which has one thread.
+        live_cores: The same for a live source, whose frames it must not delay; None where that makes no difference.
+        niceness: Added to the process's own.
+        shared: One process for all sources, rather than one per source.
+        reads_source: Opens the source, writes its frames to the ring, and gets their acknowledgements.
+        acknowledges: Reports the frames it is done with; the ring keeps a frame until every such stage is.
+        replays: Repeats what it sent when a stage downstream is new.
+        announces: Puts changes of the source and of stages on the wire.
+        needed: Whether a run with these settings has this stage.
+    """
+
+    name: str
+    module: str
+    cores: float = 0
+    live_cores: float | None = None
+    niceness: int = 0
+    shared: bool = False
+    reads_source: bool = False
+    acknowledges: bool = False
+    replays: bool = False
+    announces: bool = False
+    needed: Callable[[Config], bool] = _always
+
+    def threads(self, per_model: int | None, *, live: bool) -> int:
+        """Threads for OpenCV, BLAS, FFmpeg and the model in this stage; `per_model` is the setting `threads`."""
+        if self.cores and per_model is not None:
+            return per_model
+        share = self.live_cores if live and self.live_cores is not None else self.cores
+        return max(1, round(available_cores() * share))
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A row of the table of links. Each source has its own link, also between two shared stages.
+
+    Attributes:
+        payload: Types of the messages.
+    """
+
+    sender: str
+    receiver: str
+    payload: tuple[type, ...]
+    policy: LinkPolicy = "by mode"
+
+    def resolve_policy(self, *, live: bool) -> Policy:
+        """The policy in a run's mode."""
+        if self.policy == "by mode":
+            return "newest" if live else "ordered"
+        return self.policy
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The stages of a run and the links between them."""
+
+    stages: tuple[StageEntry, ...]
+    links: tuple[Link, ...]
+
+    def keys(self, entry: StageEntry, sources: Sequence[str]) -> list[StageKey]:
+        """The processes of a stage."""
+        return [StageKey(entry.name, None)] if entry.shared else [StageKey(entry.name, source) for source in sources]
+
+    def upstream(self, name: str) -> list[StageEntry]:
+        """The stages whose messages reach a stage, directly or through others, the nearest in the table first."""
+        found = {name}
+        while more := {link.sender for link in self.links if link.receiver in found} - found:
+            found |= more
+        return [entry for entry in reversed(self.stages) if entry.name in found - {name}]
+
+
+def describe_budget(stages: Sequence[StageEntry], per_model: int | None, *, live: bool) -> str:
+    """The threads of each stage, in one line; `per_model` is the setting `threads`."""
+    each = (
+        f"{entry.name} {entry.threads(per_model, live=live)}{f' (nice {entry.niceness})' if entry.niceness else ''}"
+        for entry in stages
+    )
+    return f"threads: {', '.join(each)}; {available_cores()} cores"
