@@ -25,7 +25,7 @@ from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Keyfr
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
 from streamseg.messages import Result
-from streamseg.models.weights import Progress
+from streamseg.models.weights import WeightsProgress
 from streamseg.plan import RunPlan, make_plan
 from streamseg.supervisor import Observer, Outcome, Supervisor
 from streamseg.topology import Link, StageEntry, Topology
@@ -68,7 +68,7 @@ class Pipeline:
     """
 
     def __init__(
-        self, config: Config, *, overwrite: bool = False, progress: Callable[[Progress], None] | None = None
+        self, config: Config, *, overwrite: bool = False, progress: Callable[[WeightsProgress], None] | None = None
     ) -> None:
         """Check everything and have the weights, before any process is spawned.
 

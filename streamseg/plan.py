@@ -24,7 +24,7 @@ from streamseg.models.registry import check_detector, check_segmenter
 from streamseg.models.runtime.base import Choice, candidates
 from streamseg.models.segmenters.mobile_sam.export import export_beforehand
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
-from streamseg.models.weights import Progress, resolve
+from streamseg.models.weights import WeightsProgress, resolve
 from streamseg.wire.curve import read_server_keys
 
 AUTO_DETECTOR = "yolox-nano"
@@ -52,7 +52,7 @@ class RunPlan:
     segmenter_weights: Path | None
 
 
-def make_plan(config: Config, *, overwrite: bool, progress: Callable[[Progress], None] | None = None) -> RunPlan:
+def make_plan(config: Config, *, overwrite: bool, progress: Callable[[WeightsProgress], None] | None = None) -> RunPlan:
     """Check the files, and have the weights and their exports: downloaded and made, where they are missing.
 
     Where weights cannot be had and the model was left to `auto`, one that needs no download takes its place; where MobileSAM cannot be
@@ -141,7 +141,9 @@ def _picture_sizes(config: Config) -> list[tuple[int, int]]:
     return [CAMERA, *((width, height) for height, width in sizes)] if source.rotate in (90, 270) else sizes
 
 
-def _have_detector(config: Config, progress: Callable[[Progress], None] | None) -> tuple[str, Path | None, str | None]:
+def _have_detector(
+    config: Config, progress: Callable[[WeightsProgress], None] | None
+) -> tuple[str, Path | None, str | None]:
     settings = config.detector
     given = None if settings.weights is None else Path(settings.weights)
     if settings.model == "auto":
@@ -155,7 +157,7 @@ def _have_detector(config: Config, progress: Callable[[Progress], None] | None) 
 
 
 def _have_segmenter(
-    config: Config, progress: Callable[[Progress], None] | None, why: str | None
+    config: Config, progress: Callable[[WeightsProgress], None] | None, why: str | None
 ) -> tuple[str, Path | None, str | None]:
     settings = config.segmenter
     given = None if settings.weights is None else Path(settings.weights)

@@ -17,7 +17,7 @@ from streamseg.models.registry import create_detector, create_segmenter
 from streamseg.models.runtime.base import Choice
 from streamseg.models.segmenters.mobile_sam.export import export_beforehand
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
-from streamseg.models.weights import Progress
+from streamseg.models.weights import WeightsProgress
 
 
 def check_detector(detector: DetectorOptions) -> None:
@@ -49,7 +49,7 @@ def segmenter_hash(segmenter: SegmenterOptions) -> str | None:
     return _hash(segmenter.model, segmenter.weights, plugin=segmenter.model not in (*SAM_MODELS, NANO))
 
 
-def load_detector(detector: DetectorOptions, progress: Callable[[Progress], None]) -> Detector:
+def load_detector(detector: DetectorOptions, progress: Callable[[WeightsProgress], None]) -> Detector:
     """Load a detector, fetching its weights where they are missing. OpenCV, too, uses its threads from now on.
 
     Raises:
@@ -62,7 +62,7 @@ def load_detector(detector: DetectorOptions, progress: Callable[[Progress], None
 
 
 def load_segmenter(
-    segmenter: SegmenterOptions, progress: Callable[[Progress], None], exporting: Callable[[int, int], None]
+    segmenter: SegmenterOptions, progress: Callable[[WeightsProgress], None], exporting: Callable[[int, int], None]
 ) -> Segmenter[Any]:
     """Load a segmenter, fetching and exporting its weights where that was not done before.
 

@@ -14,13 +14,13 @@ from streamseg.models.options import INPUT_SIDES, MOBILE_SAM
 
 if TYPE_CHECKING:
     from streamseg.models.catalogue import Weights
-    from streamseg.models.weights import Progress
+    from streamseg.models.weights import WeightsProgress
 
 weights_app = typer.Typer(
     help=(
         "List, fetch, verify and export the files that the models need (their weights)."
-        "\n\nModels fetch their weights themselves when they are first used; fetch them here beforehand for a machine that will be offline."
-        " They are kept in the user's cache folder, or in the one that STREAMSEG_CACHE names."
+        "\n\nModels fetch missing weights on first use. Fetch them here beforehand for a machine without a network."
+        " They are kept in the user's cache folder, or in the folder that STREAMSEG_CACHE names."
     ),
     no_args_is_help=True,
 )
@@ -28,11 +28,12 @@ weights_app = typer.Typer(
 
 @weights_app.command("list")
 def weights_list() -> None:
-    """List the weights that streamseg knows by name: file, size, licence, and what is here of each."""
-    from streamseg.models.weights import catalogue, weights_directory
+    """List the weights that streamseg knows by name: file, size, licence, and whether they are on this machine."""
+    from streamseg.models.catalogue import CATALOGUE
+    from streamseg.models.weights import weights_directory
 
     typer.echo(f"{'name':<11} {'file':<21} {'size':>9}  {'licence':<11} state")
-    for entry in catalogue():
+    for entry in CATALOGUE:
         typer.echo(f"{entry.name:<11} {entry.filename:<21} {_size(entry.size):>9}  {entry.licence:<11} {_state(entry)}")
     exported = _bytes_in(weights_directory() / "exports")
     if exported:
@@ -47,18 +48,15 @@ def weights_fetch(
     ],
     sha256: Annotated[
         str | None,
-        typer.Option(
-            metavar="HEX",
-            help="What the file must hash to, in place of the hash that is known here.",
-            show_default=False,
-        ),
+        typer.Option(metavar="HEX", help="Expected SHA-256, in place of the published one.", show_default=False),
     ] = None,
 ) -> None:
     """Download weights into the cache and check their SHA-256.
 
-    A download that broke off goes on where it stopped. Proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+    A broken download resumes where it stopped. Proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
     """
-    from streamseg.models.weights import find, resolve
+    from streamseg.models.catalogue import find
+    from streamseg.models.weights import resolve
     from streamseg.monitor.progress import DownloadDisplay
 
     if sha256 is not None and (len(names) > 1 or not re.fullmatch(r"[0-9a-fA-F]{64}", sha256)):
@@ -72,20 +70,22 @@ def weights_fetch(
 @weights_app.command("verify")
 def weights_verify(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Such as mobilesam; all that are here, where none is named.")
+        list[str] | None,
+        typer.Argument(help="Such as mobilesam.", show_default="all weights on this machine"),
     ] = None,
 ) -> None:
-    """Check the SHA-256 of weights that were fetched. All are checked; the exit code is 4 where one is missing or damaged."""
-    from streamseg.models.weights import catalogue, find, verify, weights_directory
+    """Check the SHA-256 of fetched weights. All are checked; the exit code is 4 if any is missing or damaged."""
+    from streamseg.models.catalogue import CATALOGUE, find
+    from streamseg.models.weights import verify, weights_directory
 
-    fetched = [entry for entry in catalogue() if (weights_directory() / entry.filename).exists()]
+    fetched = [entry for entry in CATALOGUE if (weights_directory() / entry.filename).exists()]
     entries = [find(name) for name in names] if names else fetched
     if not entries:
-        typer.echo("no weights here yet; fetch some with `streamseg weights fetch mobilesam yolox-nano`")
+        typer.echo("no weights are fetched yet; fetch some with `streamseg weights fetch mobilesam yolox-nano`")
     failed = []
     for entry in entries:
         try:
-            typer.echo(f"{entry.name}: {verify(entry.name)} is what it should be")
+            typer.echo(f"{entry.name}: {verify(entry.name)} is intact")
         except WeightsError as error:
             typer.echo(f"{entry.name}: {error}")
             failed.append(entry.name)
@@ -104,17 +104,18 @@ def weights_export(
     sizes: Annotated[
         list[str] | None,
         typer.Option(
-            "--size", metavar="WIDTHxHEIGHT", help="Of the pictures; may be given again.", show_default="1280x720"
+            "--size", metavar="WIDTHxHEIGHT", help="Size of the pictures; repeatable.", show_default="1280x720"
         ),
     ] = None,
     imgsz: Annotated[
         int, typer.Option(help="Side of the network's input: 512, 768 or 1024, as in segmenter.imgsz.")
     ] = 1024,
 ) -> None:
-    """Export MobileSAM beforehand: write it as ONNX files, which ONNX Runtime and OpenVINO run.
+    """Export MobileSAM to ONNX files beforehand, for ONNX Runtime and OpenVINO.
 
-    A run exports by itself what is missing, which takes some seconds for each shape of picture; here it is done for a machine that shall
-    start at once. Pictures of the same shape, such as 1280x720 and 1920x1080, share their export. Weights that are missing are fetched.
+    A run exports what is missing, which takes some seconds for each shape of picture. Export here for a machine that
+    must start at once. Pictures of one shape, such as 1280x720 and 1920x1080, share an export. Missing weights are
+    fetched.
 
     \b
     Examples:
@@ -128,7 +129,7 @@ def weights_export(
     from streamseg.monitor.progress import DownloadDisplay
 
     if imgsz not in INPUT_SIDES:
-        raise UsageError(f"--imgsz {imgsz} is not a choice; expected one of {', '.join(map(str, INPUT_SIDES))}")
+        raise UsageError(f"--imgsz {imgsz} is not valid; expected one of {', '.join(map(str, INPUT_SIDES))}")
     pictures = [_picture_size(size) for size in sizes] if sizes else [CAMERA]
     names = models or [MOBILE_SAM]
     for name in names:
@@ -139,36 +140,35 @@ def weights_export(
             for height, width in pictures:
                 grid = InputGrid.of_picture((height, width), imgsz)
                 made = bool(exports.missing([grid]))
-                exports.have([grid], _reported(f"{name} for {width}x{height}", display.update))
-                size = sum(exports.path(part).stat().st_size for part in parts(grid))
-                typer.echo(
-                    f"{name} for {width}x{height}: {'exported to' if made else 'is in'} {exports.folder} ({_size(size)})"
-                )
+                exports.have([grid], _exporting(f"{name} for {width}x{height}", display.update))
+                size = _size(sum(exports.path(part).stat().st_size for part in parts(grid)))
+                state = "exported to" if made else "is in"
+                typer.echo(f"{name} for {width}x{height}: {state} {exports.folder} ({size})")
 
 
 def _check_exportable(name: str) -> None:
-    from streamseg.models.weights import catalogue
+    from streamseg.models.catalogue import look_up
 
-    known = next((entry.name for entry in catalogue() if name in (entry.name, entry.filename, entry.alias)), MOBILE_SAM)
-    if known != MOBILE_SAM and not Path(name).is_file():
+    entry = look_up(name)
+    if entry is not None and entry.name != MOBILE_SAM and not Path(name).is_file():
         raise UsageError(
-            f"{known} is not exported: it runs as it is; expected {MOBILE_SAM}, or the path of a checkpoint for it"
+            f"{entry.name} runs without an export; expected {MOBILE_SAM}, or the path of a checkpoint for it"
         )
 
 
 def _picture_size(text: str) -> tuple[int, int]:
-    """Height and width of `WIDTHxHEIGHT`."""
+    """Height and width from `WIDTHxHEIGHT`."""
     size = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if size is None:
-        raise UsageError(f"--size {text} is not a size; expected WIDTHxHEIGHT in pixels, such as 1280x720")
+        raise UsageError(f"--size {text} is not valid; expected WIDTHxHEIGHT in pixels, such as 1280x720")
     return int(size[2]), int(size[1])
 
 
-def _reported(name: str, report: Callable[[Progress], None]) -> Callable[[int, int], None]:
-    """Tells `report` how far the exporting of `name` is."""
-    from streamseg.models.weights import Progress
+def _exporting(name: str, report: Callable[[WeightsProgress], None]) -> Callable[[int, int], None]:
+    """A callback that reports the exported networks of `name`."""
+    from streamseg.models.weights import WeightsProgress
 
-    return lambda done, total: report(Progress(name, done, total, work="exporting"))
+    return lambda done, total: report(WeightsProgress(name, done, total, activity="exporting"))
 
 
 def _bytes_in(folder: Path) -> int:
@@ -182,13 +182,13 @@ def _size(size: int | None) -> str:
 
 
 def _state(entry: Weights) -> str:
-    from streamseg.models.weights import fetched_bytes, weights_directory
+    from streamseg.models.weights import partial_bytes, weights_directory
 
     path = weights_directory() / entry.filename
     if path.is_file():
         size = path.stat().st_size
         return "fetched" if entry.size in (None, size) else f"damaged ({_size(size)}), fetch it again"
-    part = fetched_bytes(entry)
+    part = partial_bytes(entry)
     if not part:
         return "not fetched"
     return f"partly fetched ({_size(part) if entry.size is None else f'{part / entry.size:.0%}'})"

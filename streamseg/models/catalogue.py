@@ -1,8 +1,10 @@
-"""The weights that are known by name: where they come from, and how to tell that they are what they claim to be."""
+"""The weights known by name: their source and their SHA-256."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from streamseg.errors import WeightsError
 
 _MOBILE_SAM = (
     "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
@@ -17,12 +19,12 @@ class Weights:
 
     Attributes:
         name: As in `detector.model` and `segmenter.model`.
-        filename: Its name in the cache.
-        url: Where it is downloaded from.
+        filename: Name in the cache.
+        url: Source of the download.
         sha256: In lower-case hexadecimal.
-        size: In bytes; None where it was never established.
-        licence: That of the repository that gives it away, by its SPDX name.
-        alias: A file name under which the same model is known elsewhere; None where there is none.
+        size: In bytes; None where it is unknown.
+        licence: SPDX name of the publishing repository's licence.
+        alias: File name of the same model in other projects; None where there is none.
     """
 
     name: str
@@ -108,3 +110,25 @@ CATALOGUE = (
         sha256="c892d7aaf1c4746d8a4d675bec669a4db4f434b4ee1efb654bc9b353379c7c55",
     ),
 )
+
+
+def look_up(name: str) -> Weights | None:
+    """The entry with this name, file name or alias; None where there is none."""
+    return next((weights for weights in CATALOGUE if name in (weights.name, weights.filename, weights.alias)), None)
+
+
+def find(name: str) -> Weights:
+    """The entry with this name, file name or alias.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    entry = look_up(name)
+    if entry is None:
+        raise WeightsError(f"no weights are known as {name!r}; expected one of {known_names()}")
+    return entry
+
+
+def known_names() -> str:
+    """Names and file names of all entries, for error messages."""
+    return ", ".join(f"{weights.name} ({weights.filename})" for weights in CATALOGUE)

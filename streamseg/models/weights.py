@@ -1,6 +1,6 @@
-"""Weights on this machine: found in the cache, verified, or downloaded once.
+"""Weights on this machine: found in the cache or downloaded once. Their SHA-256 is checked before each use.
 
-Nothing is used before its SHA-256 was checked, except a file that the user names.
+A file that the user names is used as it is.
 """
 
 from __future__ import annotations
@@ -9,52 +9,45 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import platformdirs
 from filelock import FileLock, Timeout
 
 from streamseg.errors import WeightsError, WeightsUnavailableError
-from streamseg.models.catalogue import CATALOGUE, Weights
-from streamseg.models.part_file import PartFile, without_password
+from streamseg.models.catalogue import Weights, find, known_names, look_up
 
 _LOCK_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far work on the weights `name` is: a download in bytes, or an export in networks.
+class WeightsProgress:
+    """Progress of work on the weights `name`.
 
     Attributes:
         name: As in the catalogue.
-        done: What is here.
-        total: What there will be; None where nobody knows.
-        elsewhere: Whether another process downloads it, and this one waits for that.
-        work: What is done to them.
+        done: Bytes downloaded, or networks exported.
+        total: The same when the work is finished; None where that is unknown.
+        activity: A participle phrase that fits before the name.
     """
 
     name: str
     done: int
     total: int | None
-    elsewhere: bool = False
-    work: str = "fetching"
+    activity: str = "fetching"
 
 
-def catalogue() -> tuple[Weights, ...]:
-    """The weights that are known by name."""
-    return CATALOGUE
+Report = Callable[[WeightsProgress], None]
 
 
 def weights_directory() -> Path:
-    """Where downloads are kept: `STREAMSEG_CACHE`, or `streamseg` in the user's cache directory of the platform.
+    """The cache: `STREAMSEG_CACHE`, or `streamseg` in the user's cache directory of the platform.
 
     Raises:
-        WeightsError: Nobody may look into it.
+        WeightsError: The folder cannot be accessed.
     """
-    import pooch
-
-    chosen = os.environ.get("STREAMSEG_CACHE")
-    directory = Path(chosen).expanduser() if chosen else Path(pooch.os_cache("streamseg"))
+    directory = Path(os.environ.get("STREAMSEG_CACHE") or platformdirs.user_cache_dir("streamseg")).expanduser()
     try:
         (directory / "anything").exists()
     except OSError as error:
@@ -64,28 +57,17 @@ def weights_directory() -> Path:
     return directory
 
 
-def find(name: str) -> Weights:
-    """The entry of the catalogue with that name, file name or alias.
-
-    Raises:
-        WeightsError: There is none.
-    """
-    entry = _entry(name)
-    if entry is None:
-        raise WeightsError(f"no weights are known as {name!r}; expected one of {_names()}")
-    return entry
-
-
-def fetched_bytes(weights: Weights) -> int:
-    """How much of a file is in the cache, where its download broke off or still goes on."""
-    return PartFile(weights_directory() / weights.filename).length
+def partial_bytes(weights: Weights) -> int:
+    """Size of an unfinished download in the cache; 0 where there is none."""
+    part = _part_file(weights_directory() / weights.filename, weights)
+    return part.stat().st_size if part.is_file() else 0
 
 
 def verify(name: str) -> Path:
     """Check the cached file of that name.
 
     Raises:
-        WeightsError: The name is unknown, there is no such file, or it is not what it claims to be.
+        WeightsError: The name is unknown, or the file is missing or damaged.
     """
     weights = find(name)
     path = weights_directory() / weights.filename
@@ -93,33 +75,33 @@ def verify(name: str) -> Path:
         raise WeightsError(
             f"{weights.name} is not in {path.parent}; fetch it with `streamseg weights fetch {weights.name}`"
         )
-    found = _mismatch(path, weights)
-    if found is not None:
-        raise WeightsError(f"{path} is damaged: {found}; fetch it again with `streamseg weights fetch {weights.name}`")
+    damage = _damage(path, weights)
+    if damage is not None:
+        raise WeightsError(f"{path} is damaged: {damage}; fetch it again with `streamseg weights fetch {weights.name}`")
     return path
 
 
-def locate(model: str, *, progress: Callable[[Progress], None] | None = None) -> Path:
-    """Have the weights that a user names, in whatever way: a file that exists is taken as it is, anything known is fetched.
+def locate(model: str, *, progress: Report | None = None) -> Path:
+    """Path of the weights that a user names: an existing file, or anything in the catalogue, downloaded if necessary.
 
     Args:
-        model: The path of a file, or a name, a file name or an alias of the catalogue, such as `mobilesam` or `sam_b.pt`.
-        progress: Called as a download proceeds.
+        model: Path of a file, or a name, file name or alias in the catalogue, such as `mobilesam` or `sam_b.pt`.
+        progress: Called during a download.
 
     Raises:
-        WeightsUnavailableError: Known, but neither in the cache nor to be had by the network.
-        WeightsError: Neither a file nor known; or known, but the file is wrong or the cache cannot be written.
+        WeightsUnavailableError: Known, but neither in the cache nor downloadable.
+        WeightsError: Neither a file nor known; or the file is wrong, or the cache cannot be written.
     """
     path = Path(model).expanduser()
     if _is_file(path):
         return path
-    if _entry(model) is not None:
+    if look_up(model) is not None:
         return resolve(model, progress=progress)
     if path.is_dir():
-        raise WeightsError(f"{model} is a folder; expected a file of weights, or one of {_names()}")
+        raise WeightsError(f"{model} is a folder; expected a file of weights, or one of {known_names()}")
     if path.name != model or path.suffix:
-        raise WeightsError(f"{model} is not here; expected a file of weights that exists, or one of {_names()}")
-    raise WeightsError(f"no weights are known as {model!r}; expected the path of a file, or one of {_names()}")
+        raise WeightsError(f"{model} does not exist; expected a file of weights, or one of {known_names()}")
+    raise WeightsError(f"no weights are known as {model!r}; expected the path of a file, or one of {known_names()}")
 
 
 def resolve(
@@ -128,20 +110,18 @@ def resolve(
     path: Path | None = None,
     sha256: str | None = None,
     offline: bool = False,
-    progress: Callable[[Progress], None] | None = None,
-    base_url: str | None = None,
+    progress: Report | None = None,
 ) -> Path:
-    """Have the weights of that name on this machine. Safe in several processes at once; without a network it fails within 10 s.
+    """Path of the weights of that name, downloaded if necessary. Safe in several processes at once.
 
-    A download that broke off, here or in a process that was killed, goes on where it stopped.
+    Without a network it fails within 10 s. A download that broke off, also in a process that was killed, resumes.
 
     Args:
-        name: As in the catalogue: a name, a file name or an alias.
-        path: A file of the user's own, taken as it is.
-        sha256: The hash that the file must have, in place of the catalogue's.
-        offline: Whether to do without the network.
-        progress: Called as the download proceeds, here or in another process.
-        base_url: A mirror: where the files lie under their names of the catalogue.
+        name: A name, file name or alias in the catalogue.
+        path: A file of the user's own, used as it is.
+        sha256: Expected hash, in place of the catalogue's.
+        offline: Whether to leave the network alone.
+        progress: Called during the download, in this process or another.
 
     Raises:
         WeightsUnavailableError: The file is not in the cache, and the network or the server did not deliver it.
@@ -149,48 +129,35 @@ def resolve(
     """
     if path is not None:
         if not _is_file(path):
-            raise WeightsError(f"{path} is not a file; expected the weights of {name}, give the path of the file")
+            raise WeightsError(f"{path} is not a file; give the path of a file with the weights of {name}")
         return path
-    known = find(name)
-    wanted = Weights(
-        name=known.name,
-        filename=known.filename,
-        url=known.url if base_url is None else f"{base_url.rstrip('/')}/{known.filename}",
-        sha256=(sha256 or known.sha256).lower(),
-        size=known.size if sha256 is None else None,
-    )
+    wanted = find(name)
+    if sha256 is not None:
+        wanted = replace(wanted, sha256=sha256.lower(), size=None)
     target = weights_directory() / wanted.filename
-    why = _wrong(target, wanted)
-    if why is None:
+    problem = _problem(target, wanted)
+    if problem is None:
         return target
     if offline:
-        raise _unavailable(wanted, target, why)
+        raise _unavailable(wanted, target, problem)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _sole_writer(target, wanted, progress):
-            # Another process may have fetched it meanwhile.
-            if _wrong(target, wanted) is not None:
+        with _lock(target, wanted, progress):
+            # Another process may have downloaded the file in the meantime.
+            if _problem(target, wanted) is not None:
                 _fetch(wanted, target, progress)
     except OSError as error:
-        reason = error.strerror or error
         raise WeightsError(
-            f"{error.filename or target} cannot be written: {reason}; make room, or set STREAMSEG_CACHE"
+            f"{error.filename or target} cannot be written: {error.strerror or error};"
+            " make room, or set STREAMSEG_CACHE to another folder"
         ) from error
     return target
 
 
 def file_hash(path: Path) -> str:
-    """The SHA-256 of a file, in lower-case hexadecimal."""
+    """SHA-256 of a file, in lower-case hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _entry(name: str) -> Weights | None:
-    return next((weights for weights in CATALOGUE if name in (weights.name, weights.filename, weights.alias)), None)
-
-
-def _names() -> str:
-    return ", ".join(f"{weights.name} ({weights.filename})" for weights in CATALOGUE)
 
 
 def _is_file(path: Path) -> bool:
@@ -202,16 +169,16 @@ def _is_file(path: Path) -> bool:
         ) from error
 
 
-def _wrong(path: Path, wanted: Weights) -> str | None:
-    """Why the file in the cache cannot be used; None where it can."""
+def _problem(path: Path, wanted: Weights) -> str | None:
+    """Why the cached file cannot be used; None where it can."""
     if not path.is_file():
-        return "it is not in the cache"
-    found = _mismatch(path, wanted)
-    return None if found is None else f"what is in the cache is damaged ({found})"
+        return "they are not in the cache"
+    damage = _damage(path, wanted)
+    return None if damage is None else f"the file in the cache is damaged ({damage})"
 
 
-def _mismatch(path: Path, wanted: Weights) -> str | None:
-    """What is wrong with a file; None where it is as expected."""
+def _damage(path: Path, wanted: Weights) -> str | None:
+    """How a file differs from the expected one; None where it does not."""
     size = path.stat().st_size
     if wanted.size is not None and size != wanted.size:
         return f"it has {size} bytes instead of {wanted.size}"
@@ -222,15 +189,20 @@ def _mismatch(path: Path, wanted: Weights) -> str | None:
     return None if found == wanted.sha256 else f"its SHA-256 is {found} instead of {wanted.sha256}"
 
 
-def _unavailable(wanted: Weights, target: Path, why: str) -> WeightsUnavailableError:
+def _unavailable(wanted: Weights, target: Path, reason: str) -> WeightsUnavailableError:
     return WeightsUnavailableError(
-        f"the weights of {wanted.name} are not here: {why}; download {without_password(wanted.url)} and put it at {target}"
+        f"the weights of {wanted.name} are not available: {reason}; or download {wanted.url} and save it as {target}"
     )
 
 
+def _part_file(target: Path, wanted: Weights) -> Path:
+    """Where an unfinished download lies; the hash in its name keeps parts of different files apart."""
+    return target.with_name(f"{target.name}.{wanted.sha256[:8]}.part")
+
+
 @contextmanager
-def _sole_writer(target: Path, wanted: Weights, progress: Callable[[Progress], None] | None) -> Iterator[None]:
-    """Wait until no other process fetches the same file; one that was killed is not waited for."""
+def _lock(target: Path, wanted: Weights, progress: Report | None) -> Iterator[None]:
+    """Let one process at a time download a file; the lock of a killed process is free."""
     lock = FileLock(target.with_name(f"{target.name}.lock"))
     while True:
         try:
@@ -238,41 +210,32 @@ def _sole_writer(target: Path, wanted: Weights, progress: Callable[[Progress], N
             break
         except Timeout:
             if progress is not None:
-                progress(Progress(wanted.name, PartFile(target).length, wanted.size, elsewhere=True))
+                activity = "waiting for another process to fetch"
+                progress(WeightsProgress(wanted.name, partial_bytes(wanted), wanted.size, activity))
     try:
         yield
     finally:
         lock.release()
 
 
-def _fetch(wanted: Weights, target: Path, progress: Callable[[Progress], None] | None) -> None:
-    """Download into a file beside the target, check it, and give it its name only then."""
+def _fetch(wanted: Weights, target: Path, progress: Report | None) -> None:
+    """Download to a file beside the target, check it, then rename it."""
+    # requests takes a tenth of a second to import, and most runs download nothing.
     from streamseg.models.download import download
-
-    if target.is_dir():
-        raise WeightsError(
-            f"{target} is a folder where the weights of {wanted.name} belong; remove it, or set STREAMSEG_CACHE"
-        )
 
     def report(done: int, total: int | None) -> None:
         if progress is not None:
-            progress(Progress(wanted.name, done, total))
+            progress(WeightsProgress(wanted.name, done, total))
 
-    part = PartFile(target)
+    part = _part_file(target, wanted)
     try:
-        in_one_piece = download(wanted.url, part, wanted.size, report)
-        found = _mismatch(part.path, wanted)
-        if found is not None and not in_one_piece:
-            # The server may have changed the file between two pieces without a word.
-            part.drop()
-            download(wanted.url, part, wanted.size, report)
-            found = _mismatch(part.path, wanted)
+        download(wanted.url, part, wanted.size, report)
     except WeightsUnavailableError as error:
         raise _unavailable(wanted, target, str(error)) from error
-    if found is not None:
-        part.drop()
-        address = without_password(wanted.url)
+    damage = _damage(part, wanted)
+    if damage is not None:
+        part.unlink()
         raise WeightsError(
-            f"{address} is not the file that was expected: {found}; try again, or give the path of a file of your own"
+            f"{wanted.url} is not the expected file: {damage}; run again, or give the path of a file of your own"
         )
-    part.finish()
+    part.replace(target)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from streamseg.models.weights import Progress as DownloadProgress
+    from streamseg.models.weights import WeightsProgress
 
 
 class WorkDisplay:
@@ -63,11 +63,9 @@ class DownloadDisplay:
     ) -> None:
         self._progress.stop()
 
-    def update(self, progress: DownloadProgress) -> None:
+    def update(self, progress: WeightsProgress) -> None:
         """Show how far a download, here or in another process, or an export is."""
-        description = (
-            f"{'waiting for another process to fetch' if progress.elsewhere else progress.work} {progress.name}"
-        )
+        description = f"{progress.activity} {progress.name}"
         if description not in self._tasks:
             if self._progress.disable:
                 self._console.print(description, markup=False, highlight=False)

@@ -91,7 +91,7 @@ def test_it_succeeds_and_says_in_one_line_why_no_weights_were_used(demonstration
     assert demonstration.status == 0, demonstration.errors
     reasons = [line for line in demonstration.errors.splitlines() if "the weights of" in line]
     assert len(reasons) == 1
-    assert reasons[0].startswith("the weights of yolox-nano are not here: the proxy could not be reached")
+    assert reasons[0].startswith("the weights of yolox-nano are not available: the proxy could not be reached")
     assert reasons[0].endswith("using motion + nano")
     assert "models: motion + nano" in demonstration.output
     assert str(demonstration.folder / "demo.mp4") in demonstration.output

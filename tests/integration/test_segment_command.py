@@ -175,4 +175,4 @@ def test_a_picture_that_cannot_be_read(place: Place, cat: Path) -> None:
 
 
 def test_weights_that_cannot_be_had(place: Place, cat: Path) -> None:
-    assert "mobilesam are not here" in refuse(place, 4, cat, "--points", "20,20")
+    assert "mobilesam are not available" in refuse(place, 4, cat, "--points", "20,20")

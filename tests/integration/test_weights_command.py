@@ -15,8 +15,9 @@ from typer.testing import CliRunner, Result
 
 from streamseg.cli.weights import weights_app
 from streamseg.errors import UsageError, WeightsError
-from streamseg.models import download, weights
+from streamseg.models import catalogue, download
 from streamseg.models.catalogue import Weights
+from streamseg.models.weights import WeightsProgress
 from streamseg.monitor.progress import DownloadDisplay
 
 CONTENT = bytes(range(256)) * 1024
@@ -38,10 +39,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def three(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A catalogue of three models, all on the server."""
+    """A catalogue of three models on the server."""
     sha256 = hashlib.sha256(CONTENT).hexdigest()
     monkeypatch.setattr(
-        weights,
+        catalogue,
         "CATALOGUE",
         tuple(
             Weights(name=name, filename=f"{name}.bin", url=f"{server.url}/{name}.bin", sha256=sha256, size=len(CONTENT))
@@ -69,7 +70,7 @@ def states() -> dict[str, str]:
 @pytest.mark.usefixtures("three")
 def test_fetch_list_and_verify(server: FileServer, cache: Path) -> None:
     assert states() == dict.fromkeys(("one", "two", "three"), "not fetched")
-    assert weights_command("verify").output.startswith("no weights here yet")
+    assert weights_command("verify").output.startswith("no weights are fetched yet")
 
     fetched = weights_command("fetch", "one", "two.bin")
     assert fetched.exit_code == 0, fetched.output
@@ -78,11 +79,11 @@ def test_fetch_list_and_verify(server: FileServer, cache: Path) -> None:
     assert isinstance(weights_command("fetch", "three").exception, WeightsError)
     assert states() == {"one": "fetched", "two": "fetched", "three": "partly fetched (50%)"}
     assert weights_command("verify").output == "".join(
-        f"{name}: {cache / name}.bin is what it should be\n" for name in ("one", "two")
+        f"{name}: {cache / name}.bin is intact\n" for name in ("one", "two")
     )
 
     weights_command("fetch", "three")
-    assert server.asked[-1].range == f"bytes={len(CONTENT) // 2}-"
+    assert server.requests[-1].range == f"bytes={len(CONTENT) // 2}-"
     assert states()["three"] == "fetched"
 
 
@@ -104,24 +105,24 @@ def test_all_are_verified_before_it_fails(cache: Path) -> None:
 
 @pytest.mark.usefixtures("three")
 @pytest.mark.parametrize("arguments", [("one", "two", "--sha256", "0" * 64), ("one", "--sha256", "abc")])
-def test_a_hash_is_that_of_one_file(server: FileServer, arguments: tuple[str, ...]) -> None:
+def test_a_hash_belongs_to_one_file(server: FileServer, arguments: tuple[str, ...]) -> None:
     assert isinstance(weights_command("fetch", *arguments).exception, UsageError)
-    assert server.asked == []
+    assert server.requests == []
 
 
 @pytest.mark.usefixtures("three")
-def test_an_unknown_name_is_said_before_anything_is_fetched(server: FileServer) -> None:
+def test_an_unknown_name_fails_before_anything_is_fetched(server: FileServer) -> None:
     assert isinstance(weights_command("fetch", "one", "four").exception, WeightsError)
-    assert server.asked == []
+    assert server.requests == []
 
 
-def test_it_says_that_another_process_fetches() -> None:
+def test_waiting_for_another_process_is_shown() -> None:
     shown = StringIO()
     with DownloadDisplay(Console(file=shown)) as display:
         for progress in (
-            weights.Progress("one", 10, 100, elsewhere=True),
-            weights.Progress("one", 20, 100, elsewhere=True),
-            weights.Progress("one", 30, 100),
+            WeightsProgress("one", 10, 100, "waiting for another process to fetch"),
+            WeightsProgress("one", 20, 100, "waiting for another process to fetch"),
+            WeightsProgress("one", 30, 100),
         ):
             display.update(progress)
     assert shown.getvalue() == "waiting for another process to fetch one\nfetching one\n"
@@ -147,12 +148,12 @@ def test_a_proxy_that_refuses(server: FileServer) -> None:
     refused = streamseg("fetch", "mobile_sam.pt", HTTPS_PROXY=server.url.replace("//", "//user:secret@"))
     assert refused.returncode == 4
     assert refused.stderr.count("\n") == 1
-    assert "the proxy refused: 407" in refused.stderr and "secret" not in refused.stderr + refused.stdout
-    assert [asked.path for asked in server.asked] == ["raw.githubusercontent.com:443"]
+    assert "the proxy answered 407" in refused.stderr and "secret" not in refused.stderr + refused.stdout
+    assert [request.path for request in server.requests] == ["raw.githubusercontent.com:443"]
     assert streamseg("fetch", "mobilesam", "--sha256", "1").returncode == 2
 
 
-def test_help_teaches() -> None:
+def test_help_names_the_environment_variables() -> None:
     for command in ((), ("fetch",), ("verify",), ("list",)):
         assert streamseg(*command, "--help").returncode == 0
     assert "STREAMSEG_CACHE" in streamseg("--help").stdout

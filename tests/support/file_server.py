@@ -1,4 +1,4 @@
-"""A web server with one file, and with everything that goes wrong between a server and a reader of files."""
+"""A web server with one file and with the faults of real networks."""
 
 from __future__ import annotations
 
@@ -11,75 +11,68 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request, as far as tests look at it."""
+class Request:
+    """The parts of a request that tests check."""
 
     path: str
     range: str | None
-    if_range: str | None
     credentials: str | None
 
 
 @dataclass
 class FileServer:
-    """What it does next. It answers as a proxy, too: then the path is a whole address.
+    """State of the server. It also answers as a proxy: then the path is a whole address.
 
     Attributes:
         url: Its address.
         content: The file, under every path.
-        etag: The file's; None where it has none.
-        ranges: Whether it serves pieces.
-        faults: What goes wrong with the next requests, one each: a status, or one of
-            `cut` (half of what was asked for comes), `stall` (the same, and the connection stays), `mute` (no answer),
-            `wrong` (other bytes), `short` (a shorter file),
-            `unsized` (no length), `unsized cut`, `trickle` (100 bytes every 20 ms), `astray` (another piece).
-        asked: The requests so far.
-        release: Set where those that stall may end.
+        ranges: Whether it serves parts of the file.
+        faults: What goes wrong with the next requests, one each: a status, or one of `cut` (half of the requested bytes),
+            `stall` (the same, and the connection stays open), `mute` (no response), `wrong` (other bytes), `short` (a
+            shorter file), `unsized` (no length), `unsized cut`, `trickle` (100 bytes every 20 ms).
+        requests: The requests so far.
+        release: Set when stalled requests may end.
     """
 
     url: str
     content: bytes
-    etag: str | None = '"one"'
     ranges: bool = True
     faults: list[str | int] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
 def serve(content: bytes) -> Iterator[FileServer]:
-    """A server on a free port of this machine."""
+    """Serve on a free port of this machine."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_CONNECT(self) -> None:
             self.do_GET()
 
         def do_GET(self) -> None:
-            state.asked.append(
-                Asked(self.path, self.headers["Range"], self.headers["If-Range"], self.headers["Proxy-Authorization"])
-            )
+            state.requests.append(Request(self.path, self.headers["Range"], self.headers["Proxy-Authorization"]))
             fault = state.faults.pop(0) if state.faults else "none"
             if isinstance(fault, int):
                 self.send_error(fault)
             elif fault == "mute":
                 state.release.wait(60)
             else:
-                self.answer(fault)
+                self.respond(fault)
 
-        def answer(self, fault: str) -> None:
+        def respond(self, fault: str) -> None:
             wanted = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
-            start = int(wanted[1]) if wanted and state.ranges and self.headers["If-Range"] in (None, state.etag) else 0
-            if fault == "astray":
-                start += 1
-            self.send_response(206 if start else 200)
+            start = int(wanted[1]) if wanted and state.ranges else 0
             content = {"wrong": state.content[::-1], "short": state.content[:-1]}.get(fault, state.content)
+            if start >= len(content):
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
             body = content[start:]
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             if not fault.startswith("unsized"):
                 self.send_header("Content-Length", str(len(body)))
-            if state.etag is not None:
-                self.send_header("ETag", state.etag)
             self.end_headers()
             if fault == "trickle":
                 self.trickle(body)

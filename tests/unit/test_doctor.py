@@ -28,7 +28,7 @@ def test_a_pipeline_can_run_without_weights_and_display(tmp_path: Path) -> None:
     for model in ("yolox-nano", "mobilesam"):
         missing = checks[f"weights of {model}"]
         assert not missing.ok
-        assert missing.detail == f"the weights of {model} are not here: it is not in the cache"
+        assert missing.detail == f"the weights of {model} are not available: they are not in the cache"
         assert missing.remedy is not None
         assert missing.remedy.startswith(f"streamseg weights fetch {model};")
     assert not checks["display"].ok
@@ -38,10 +38,10 @@ def test_a_pipeline_can_run_without_weights_and_display(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists(), "nothing is downloaded, and nothing is made"
 
 
-def test_damaged_weights_are_told_apart_from_absent_ones(tmp_path: Path) -> None:
+def test_damaged_weights_are_not_reported_as_absent(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "mobile_sam.pt").write_bytes(b"half")
-    assert "what is in the cache is damaged (it has 4 bytes" in found()["weights of mobilesam"].detail
+    assert "the file in the cache is damaged (it has 4 bytes" in found()["weights of mobilesam"].detail
 
 
 def test_no_pipeline_can_run_where_its_endpoint_is_in_use() -> None:

@@ -18,7 +18,7 @@ from streamseg.errors import (
     WeightsError,
     WeightsUnavailableError,
 )
-from streamseg.models.weights import Progress
+from streamseg.models.weights import WeightsProgress
 from streamseg.plan import RunPlan, check_models, make_plan
 
 
@@ -48,7 +48,7 @@ def planned(
     overwrite: bool = False,
     backend: str = "auto",
     imgsz: int = 1024,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[WeightsProgress], None] | None = None,
 ) -> RunPlan:
     config = check_config(
         {
@@ -77,7 +77,7 @@ def test_auto_falls_back_and_says_why_in_one_line() -> None:
     assert (made.models.detector, made.models.segmenter) == ("motion", "nano")
     assert (made.detector_weights, made.segmenter_weights) == (None, None)
     assert made.notice is not None
-    assert made.notice.startswith("the weights of yolox-nano are not here: ")
+    assert made.notice.startswith("the weights of yolox-nano are not available: ")
     assert made.notice.endswith("; using motion + nano")
     assert "\n" not in made.notice
     assert made.models.notice == "no weights for yolox-nano and mobilesam"
@@ -90,7 +90,7 @@ def test_only_the_model_without_weights_is_replaced(tmp_path: Path) -> None:
     assert (made.models.detector, made.detector_weights) == ("yolox-nano", own)
     assert (made.models.segmenter, made.segmenter_weights) == ("nano", None)
     assert made.notice is not None
-    assert made.notice.startswith("the weights of mobilesam are not here: ")
+    assert made.notice.startswith("the weights of mobilesam are not available: ")
     assert made.models.notice == "no weights for mobilesam"
     made = planned("auto", "auto", segmenter_weights=str(own), backend="torch")
     assert (made.models.detector, made.detector_weights) == ("motion", None)
@@ -130,7 +130,7 @@ def test_auto_does_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_a_model_asked_for_by_name_is_not_replaced(detector: str, segmenter: str, name: str) -> None:
-    with pytest.raises(WeightsUnavailableError, match=f"weights of {name} are not here"):
+    with pytest.raises(WeightsUnavailableError, match=f"weights of {name} are not available"):
         planned(detector, segmenter)
 
 
@@ -192,7 +192,9 @@ def test_a_segmenter_that_does_not_exist_names_those_that_do() -> None:
 
 def test_nano_runs_a_network_of_the_users_own(tmp_path: Path) -> None:
     own = tmp_path / "own.onnx"
-    with pytest.raises(WeightsError, match=r"own\.onnx is not a file; expected the weights of nano"):
+    with pytest.raises(
+        WeightsError, match=r"own\.onnx is not a file; give the path of a file with the weights of nano"
+    ):
         planned(segmenter_weights=str(own))
     own.touch()
     assert planned(segmenter_weights=str(own)).segmenter_weights == own
@@ -240,7 +242,7 @@ def test_a_name_that_two_packages_offer_is_refused(tmp_path: Path, monkeypatch: 
 
 
 def test_what_runs_mobilesam_is_exported_once(tmp_path: Path, mobile_sam: Path) -> None:
-    told: list[Progress] = []
+    told: list[WeightsProgress] = []
 
     def plan_it() -> RunPlan:
         return planned(
@@ -253,7 +255,7 @@ def test_what_runs_mobilesam_is_exported_once(tmp_path: Path, mobile_sam: Path) 
 
     made = plan_it()
     assert (made.notice, made.config.segmenter.backend) == (None, "onnxruntime")
-    assert [(one.work, one.name, one.done, one.total) for one in told] == [
+    assert [(one.activity, one.name, one.done, one.total) for one in told] == [
         ("exporting", "mobilesam", done, 4) for done in range(5)
     ]
     files = list((tmp_path / "cache" / "exports").rglob("*.onnx"))

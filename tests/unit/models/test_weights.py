@@ -13,20 +13,17 @@ import pytest
 from support.file_server import FileServer, serve
 
 from streamseg.errors import WeightsError, WeightsUnavailableError
-from streamseg.models import download, weights
+from streamseg.models import catalogue, download, weights
 from streamseg.models.catalogue import CATALOGUE, Weights
 
 CONTENT = bytes(range(256)) * 1024
 HASH = hashlib.sha256(CONTENT).hexdigest()
-KNOWN = Weights(
-    name="tiny", filename="tiny.bin", url="http://127.0.0.1:1/tiny.bin", size=len(CONTENT), sha256=HASH, alias="t.pt"
-)
-UNSIZED = Weights(name="unsized", filename="unsized.bin", url="http://127.0.0.1:1/unsized.bin", sha256=HASH)
 
 
 @pytest.fixture
-def server() -> Iterator[FileServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     with serve(CONTENT) as state:
+        know(monkeypatch, state.url)
         yield state
 
 
@@ -35,39 +32,49 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(download, "_PAUSE_S", 0.01)
-    monkeypatch.setattr(weights, "CATALOGUE", (KNOWN, UNSIZED))
+    know(monkeypatch, "http://127.0.0.1:1")
     return tmp_path / "cache"
 
 
-def contents(folder: Path) -> list[str]:
+def know(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Make two files at `address` the whole catalogue."""
+    tiny = Weights(
+        name="tiny", filename="tiny.bin", url=f"{address}/tiny.bin", size=len(CONTENT), sha256=HASH, alias="t.pt"
+    )
+    unsized = Weights(name="unsized", filename="unsized.bin", url=f"{address}/unsized.bin", sha256=HASH)
+    monkeypatch.setattr(catalogue, "CATALOGUE", (tiny, unsized))
+
+
+def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def test_downloads_once_and_reports_progress(server: FileServer, cache: Path) -> None:
-    steps: list[weights.Progress] = []
-    path = weights.resolve("tiny", progress=steps.append, base_url=f"{server.url}/good/")
+    steps: list[weights.WeightsProgress] = []
+    path = weights.resolve("tiny", progress=steps.append)
     assert path == cache / "tiny.bin"
     assert path.read_bytes() == CONTENT
     assert [step.done for step in steps] == sorted(step.done for step in steps)
-    assert steps[-1] == weights.Progress("tiny", len(CONTENT), len(CONTENT))
+    assert steps[-1] == weights.WeightsProgress("tiny", len(CONTENT), len(CONTENT))
     assert weights.resolve("tiny", offline=True) == path
     assert weights.verify("tiny") == path
-    assert [asked.path for asked in server.asked] == ["/good/tiny.bin"]
-    assert contents(cache) == ["tiny.bin"]
+    assert [request.path for request in server.requests] == ["/tiny.bin"]
+    assert files(cache) == ["tiny.bin"]
 
 
-@pytest.mark.parametrize("fault", ["good", "unsized"])
-def test_a_file_whose_size_is_not_known(server: FileServer, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["none", "unsized"])
+def test_a_file_of_unknown_size(server: FileServer, fault: str) -> None:
     server.faults = [fault]
-    steps: list[weights.Progress] = []
-    assert weights.resolve("unsized", base_url=server.url, progress=steps.append).read_bytes() == CONTENT
-    assert steps[-1] == weights.Progress("unsized", len(CONTENT), len(CONTENT) if fault == "good" else None)
+    steps: list[weights.WeightsProgress] = []
+    assert weights.resolve("unsized", progress=steps.append).read_bytes() == CONTENT
+    total = len(CONTENT) if fault == "none" else None
+    assert steps[-1] == weights.WeightsProgress("unsized", len(CONTENT), total)
 
 
-def test_the_users_hash_takes_the_place_of_the_known_one(server: FileServer) -> None:
+def test_the_users_hash_replaces_the_published_one(server: FileServer) -> None:
     server.content = CONTENT[1:]
     sha256 = hashlib.sha256(server.content).hexdigest()
-    path = weights.resolve("tiny", sha256=sha256.upper(), base_url=server.url)
+    path = weights.resolve("tiny", sha256=sha256.upper())
     assert path.read_bytes() == server.content
     assert weights.resolve("tiny", sha256=sha256, offline=True) == path
     with pytest.raises(WeightsUnavailableError, match=f"damaged .*{len(CONTENT) - 1} bytes instead of {len(CONTENT)}"):
@@ -77,10 +84,10 @@ def test_the_users_hash_takes_the_place_of_the_known_one(server: FileServer) -> 
 def test_a_wrong_file_is_refused_and_removed(server: FileServer, cache: Path) -> None:
     server.faults = ["wrong"]
     with pytest.raises(WeightsError, match=r"^[^\n]*SHA-256 is [0-9a-f]{64} instead of " + HASH) as caught:
-        weights.resolve("tiny", base_url=server.url)
+        weights.resolve("tiny")
     assert not isinstance(caught.value, WeightsUnavailableError)
-    assert contents(cache) == []
-    assert len(server.asked) == 1
+    assert files(cache) == []
+    assert len(server.requests) == 1
 
 
 def test_a_damaged_file_in_the_cache_is_replaced(server: FileServer, cache: Path) -> None:
@@ -89,67 +96,65 @@ def test_a_damaged_file_in_the_cache_is_replaced(server: FileServer, cache: Path
         (cache / "tiny.bin").write_bytes(damaged)
         with pytest.raises(WeightsError, match="damaged"):
             weights.verify("tiny")
-        with pytest.raises(WeightsUnavailableError, match="what is in the cache is damaged"):
+        with pytest.raises(WeightsUnavailableError, match="the file in the cache is damaged"):
             weights.resolve("tiny", offline=True)
-        assert weights.resolve("tiny", base_url=server.url).read_bytes() == CONTENT
+        assert weights.resolve("tiny").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(("fault", "requests"), [(404, 1), (503, 1), ("mute", 1), ("cut", 4), ("stall", 4)])
 def test_a_server_that_does_not_deliver(
     server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch, fault: str | int, requests: int
 ) -> None:
-    monkeypatch.setattr(download, "_READ_S", 0.3)
+    monkeypatch.setattr(download, "_TIMEOUT_S", (3, 0.3))
     server.ranges = False
     server.faults = [fault] * 10
-    began = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(WeightsUnavailableError) as caught:
-        weights.resolve("tiny", base_url=server.url)
+        weights.resolve("tiny")
     message = str(caught.value)
     assert "\n" not in message
     assert f"{server.url}/tiny.bin" in message and str(cache / "tiny.bin") in message
-    assert bool(re.search(rf"said {fault}\b", message)) == isinstance(fault, int)
+    assert bool(re.search(rf"answered {fault}\b", message)) == isinstance(fault, int)
     assert not (cache / "tiny.bin").exists()
-    assert len(server.asked) == requests
-    assert time.monotonic() - began < 5
+    assert len(server.requests) == requests
+    assert time.monotonic() - start < 5
 
 
-def test_no_server_fails_at_once(cache: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    began = time.monotonic()
-    with pytest.raises(WeightsUnavailableError, match="could not be reached"):
-        weights.resolve("tiny", base_url=f"http://127.0.0.1:{port}")
-    assert time.monotonic() - began < 5
-    assert contents(cache) == []
+def test_an_absent_server_fails_at_once(cache: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(WeightsUnavailableError, match="the connection failed"):
+        weights.resolve("tiny")
+    assert time.monotonic() - start < 5
+    assert files(cache) == []
 
 
 def test_a_name_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = threading.Event()
+    end = threading.Event()
 
     def hang(*_: object, **__: object) -> None:
-        answer.wait(30)
+        end.wait(30)
         raise socket.gaierror("no answer")
 
+    know(monkeypatch, "http://nowhere.invalid")
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(download, "_ANSWER_S", 0.3)
+    monkeypatch.setattr(download, "_RESPONSE_S", 0.3)
     try:
         with pytest.raises(WeightsUnavailableError, match="did not answer in time"):
-            weights.resolve("tiny", base_url="http://nowhere.invalid")
+            weights.resolve("tiny")
     finally:
-        answer.set()
+        end.set()
         for thread in threading.enumerate():
-            if thread.name == "weights":
+            if thread.name == "weights-request":
                 thread.join(10)
 
 
-def test_without_a_network_it_is_over_within_ten_seconds() -> None:
-    assert download._ANSWER_S < 10
-    assert download._CONNECT_S <= 3
-    assert download._READ_S <= 5
+def test_without_a_network_it_fails_within_ten_seconds() -> None:
+    assert download._RESPONSE_S < 10
+    assert download._TIMEOUT_S[0] <= 3
+    assert download._TIMEOUT_S[1] <= 5
 
 
-def test_the_users_own_file_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_the_users_own_file_is_used_as_it_is(tmp_path: Path) -> None:
     own = tmp_path / "own.bin"
     own.write_bytes(b"mine")
     assert weights.resolve("tiny", path=own) == own
@@ -161,18 +166,15 @@ def test_the_users_own_file_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["tiny", "tiny.bin", "t.pt"])
-def test_whatever_the_model_is_called(
-    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch, model: str
-) -> None:
-    here = Weights(name="tiny", filename="tiny.bin", url=f"{server.url}/tiny.bin", sha256=HASH, alias="t.pt")
-    monkeypatch.setattr(weights, "CATALOGUE", (UNSIZED, here))
-    steps: list[weights.Progress] = []
+@pytest.mark.usefixtures("server")
+def test_every_name_of_a_model(cache: Path, model: str) -> None:
+    steps: list[weights.WeightsProgress] = []
     assert weights.locate(model, progress=steps.append) == cache / "tiny.bin"
     assert steps[-1].name == "tiny"
     assert weights.resolve(model, offline=True) == weights.verify(model) == cache / "tiny.bin"
 
 
-def test_a_file_here_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_file_takes_precedence_over_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("tiny.bin").write_bytes(b"mine")
     assert weights.locate("tiny.bin") == Path("tiny.bin")
@@ -181,17 +183,17 @@ def test_a_file_here_comes_before_the_catalogue(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "problem"),
     [
-        ("models/sam.pt", "is not here"),
-        ("sam.pt", "is not here"),
+        ("models/sam.pt", "does not exist"),
+        ("sam.pt", "does not exist"),
         ("nonsense", "no weights are known as 'nonsense'"),
         (".", "is a folder"),
     ],
 )
-def test_what_is_neither_a_file_nor_known(model: str, said: str) -> None:
+def test_neither_a_file_nor_known(model: str, problem: str) -> None:
     with pytest.raises(
-        WeightsError, match=rf"^[^\n]*{re.escape(said)}; .* one of tiny \(tiny\.bin\), unsized \(unsized\.bin\)$"
+        WeightsError, match=rf"^[^\n]*{re.escape(problem)}; .* one of tiny \(tiny\.bin\), unsized \(unsized\.bin\)$"
     ):
         weights.locate(model)
 
@@ -203,7 +205,7 @@ def test_a_path_that_no_file_can_have(tmp_path: Path) -> None:
         weights.resolve("tiny", path=tmp_path / ("n" * 300))
 
 
-def test_a_cache_that_nobody_may_look_into(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_inaccessible_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path / ("n" * 300)))
     for call in (weights.weights_directory, lambda: weights.verify("tiny"), lambda: weights.resolve("tiny")):
         with pytest.raises(WeightsError, match="cannot be read: File name too long; set STREAMSEG_CACHE"):
@@ -218,12 +220,13 @@ def test_unknown_and_absent_names(cache: Path) -> None:
     assert not cache.exists()
 
 
-def test_a_cache_that_cannot_be_written(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("server")
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocker = tmp_path / "file"
     blocker.touch()
     monkeypatch.setenv("STREAMSEG_CACHE", str(blocker / "cache"))
     with pytest.raises(WeightsError, match="STREAMSEG_CACHE"):
-        weights.resolve("tiny", base_url=server.url)
+        weights.resolve("tiny")
 
 
 def test_the_cache_is_the_users_unless_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -391,7 +391,7 @@ def test_the_file_says_which_model_it_is(model: SAM, capsys: pytest.CaptureFixtu
 
 
 def test_what_cannot_be_loaded_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"absent\.pt is not here"):
+    with pytest.raises(WeightsError, match=r"absent\.pt does not exist"):
         SAM(tmp_path / "absent.pt")
     (tmp_path / "text.pt").write_text("nothing")
     with pytest.raises(WeightsError, match=r"text\.pt"):

@@ -20,7 +20,7 @@ from streamseg.models.options import MOBILE_SAM
 from streamseg.models.runtime.base import Choice, candidates
 from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
 from streamseg.models.segmenters.resizing import Size
-from streamseg.models.weights import Progress, file_hash, weights_directory
+from streamseg.models.weights import WeightsProgress, file_hash, weights_directory
 
 FORMAT = 3
 """Goes up whenever the networks change, so that no older export is taken for one of them."""
@@ -164,7 +164,11 @@ class Exports:
 
 
 def export_beforehand(
-    weights: Path, choice: Choice, sizes: Sequence[Size], imgsz: int, progress: Callable[[Progress], None] | None = None
+    weights: Path,
+    choice: Choice,
+    sizes: Sequence[Size],
+    imgsz: int,
+    progress: Callable[[WeightsProgress], None] | None = None,
 ) -> None:
     """Have the exports for pictures of these heights and widths, unless what runs MobileSAM here needs none.
 
@@ -182,7 +186,7 @@ def export_beforehand(
 
     def report(done: int, total: int) -> None:
         if progress is not None:
-            progress(Progress(MOBILE_SAM, done, total, work="exporting"))
+            progress(WeightsProgress(MOBILE_SAM, done, total, activity="exporting"))
 
     if candidates(choice)[0].reads_exports:
         grids = list(dict.fromkeys(InputGrid.of_picture(size, imgsz) for size in sizes))
