@@ -87,17 +87,15 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class ObjectMask:
-    """The segmenter's answer for one detection.
+    """A segmenter's result for one detection.
 
     Attributes:
         mask: None where the model found none.
-        method: Name of the model that made the mask, or `NONE`.
         predicted_iou: The model's own estimate of the mask's quality, where it has one.
         stability: How little the mask changes with the threshold (0 to 1), where the model says so.
     """
 
     mask: Mask | None
-    method: str
     predicted_iou: float | None = None
     stability: float | None = None
 

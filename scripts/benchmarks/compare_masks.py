@@ -23,6 +23,7 @@ from streamseg.messages import Detection, Dropped, Frame, Image, Models, Result,
 from streamseg.models import Detector, Segmenter
 from streamseg.models.options import DetectorOptions, SegmenterOptions
 from streamseg.models.registry import create_detector, create_segmenter
+from streamseg.models.segmenters.nano.refiner import Refiner
 from streamseg.monitor.progress import WorkDisplay
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.propagate.propagator import Budget, Propagator
@@ -30,7 +31,6 @@ from streamseg.render import render
 from streamseg.sinks.video import VideoWriter
 from streamseg.sources import SourceOptions
 from streamseg.sources.file import FileSource
-from streamseg.stages.refining import Refiner
 from streamseg.stages.tracking import Tracker
 
 BUDGET = Budget(max_age_ns=6_000_000_000, missed_frames=5)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streamseg.geometry import Box
 from streamseg.masks import Bits, Mask
-from streamseg.messages import NONE, Detection, Image, ObjectMask
+from streamseg.messages import Detection, Image, ObjectMask
 
 _MARGIN = 0.15
 """Share of the box's sides added around it, so that there is background to learn from."""
@@ -56,9 +56,13 @@ class GrabCut:
         return Picture(image)
 
     def decode(self, embedding: Picture, detections: Sequence[Detection]) -> list[ObjectMask]:
-        """One answer for each detection; `method` is `NONE` where the box leaves no background or holds no object."""
+        """One answer for each detection; None where the box leaves no background or holds no object."""
         masks = [_segment(embedding.image, detection.xyxy) for detection in detections]
-        return [ObjectMask(mask, NONE if mask is None else self.name) for mask in masks]
+        return [ObjectMask(mask) for mask in masks]
+
+    def describe(self) -> str:
+        """Return the name."""
+        return self.name
 
 
 def _segment(image: Image, box: Box) -> Mask | None:

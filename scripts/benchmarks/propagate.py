@@ -38,7 +38,7 @@ from benchmarks.propagate_timing import carrying_ms
 from streamseg.bench.machine import this_machine
 from streamseg.images import read_image
 from streamseg.masks import Mask
-from streamseg.stages.refining import Refiner
+from streamseg.models.segmenters.nano.refiner import Refiner
 
 _LAGS = (1, 5, 15, 30, 60)
 _KEYFRAME_INTERVAL = 10

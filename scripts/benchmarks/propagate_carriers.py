@@ -12,7 +12,7 @@ from benchmarks.carried import Flow, Grey, PlainFlow, grey, mask_of, moved, shar
 from benchmarks.propagate_footage import Shown
 from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import SEGMENTED, Detection, Image, ObjectMask, TrackedObject
+from streamseg.messages import Detection, Image, ObjectMask, TrackedObject
 from streamseg.propagate.keyframe_mask import FrameTime, Refine, make_keyframe_masks
 from streamseg.propagate.propagator import Budget, Propagator
 
@@ -118,7 +118,7 @@ class Propagated:
     def __init__(self, seq: int, start: Shown, refine: Refine | None = None) -> None:
         self._propagator = Propagator(_BUDGET, refine)
         detections = _detections(start.boxes)
-        results = [ObjectMask(mask, SEGMENTED, predicted_iou=1.0) for mask in start.masks if mask is not None]
+        results = [ObjectMask(mask, predicted_iou=1.0) for mask in start.masks if mask is not None]
         self._propagator.add(make_keyframe_masks(_moment(seq), start.image, detections, results, refine))
         self._propagator.update(_moment(seq), start.image, detections)
         self._propagator.refine()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from streamseg.bench.true_scene import TrueScene, assign
-from streamseg.messages import NONE, Detection, Image, ObjectMask
+from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models.options import MOBILE_SAM, SegmenterOptions
 from streamseg.models.registry import create_segmenter
 from streamseg.sources.scene import TruthObject
@@ -38,7 +38,8 @@ class TrueMasks:
         """The mask of the object that each box is of, where it is of one."""
         self._network.decode(remembered.embedding, detections)
         found = assign([detection.xyxy for detection in detections], remembered.objects)
-        return [
-            ObjectMask(None, NONE) if item is None else ObjectMask(item.mask, self.name, predicted_iou=1.0)
-            for item in found
-        ]
+        return [ObjectMask(None) if item is None else ObjectMask(item.mask, predicted_iou=1.0) for item in found]
+
+    def describe(self) -> str:
+        """Return the real segmenter's description."""
+        return self._network.describe()

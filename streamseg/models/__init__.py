@@ -1,4 +1,4 @@
-"""Detectors and segmenters: arrays in, detections and masks out; no configuration, no sockets."""
+"""Detectors and segmenters: arrays in, boxes and masks out. Uses no run settings, sockets or files but weights."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class Detector(Protocol):
 
     @property
     def classes(self) -> Sequence[str]:
-        """The names of all classes that it can report; a detection's `class_id` is a place in here."""
+        """All class names; a detection's `class_id` is an index into them."""
         ...
 
     def detect(self, image: Image) -> list[Detection]:
-        """Find objects in a frame of shape (height, width, 3), uint8, BGR; boxes in its pixels, most confident first."""
+        """Find the objects in a frame of shape (height, width, 3), uint8, BGR; most confident first."""
         ...
 
 
 Embedding = TypeVar("Embedding")
-"""What a segmenter remembers of one frame so that any number of boxes can be answered from it."""
+"""What a segmenter keeps of one frame in order to decode any number of boxes."""
 
 
 class Segmenter(Protocol[Embedding]):
@@ -37,5 +37,9 @@ class Segmenter(Protocol[Embedding]):
         ...
 
     def decode(self, embedding: Embedding, detections: Sequence[Detection]) -> list[ObjectMask]:
-        """One answer for each detection, in the order given."""
+        """Return one mask for each detection, in the order given."""
+        ...
+
+    def describe(self) -> str:
+        """Return the model's name, and what runs it where that is a choice: one short line for people."""
         ...

@@ -20,7 +20,7 @@ from streamseg import errors
 from streamseg.errors import SettingsError, StageError, StreamsegError
 from streamseg.geometry import clip_box
 from streamseg.masks import Mask
-from streamseg.messages import NONE, Detection, Image, ObjectMask
+from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Detector, Segmenter
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class PluginSegmenter:
 
     def __init__(self, plugin: Plugin, options: SegmenterOptions) -> None:
         self._plugin = plugin
-        self._segmenter: Segmenter[Any] = plugin.make(options, ("name", "encode", "decode"))
+        self._segmenter: Segmenter[Any] = plugin.make(options, ("name", "encode", "decode", "describe"))
         self.name = self._segmenter.name
 
     def encode(self, image: Image) -> _Encoded:
@@ -156,14 +156,19 @@ class PluginSegmenter:
             return _Encoded(self._segmenter.encode(image), image.shape[0], image.shape[1])
 
     def decode(self, embedding: _Encoded, detections: Sequence[Detection]) -> list[ObjectMask]:
-        """One answer for each detection, in the order given."""
+        """Return one mask for each detection, in the order given."""
         with self._plugin.blamed():
-            answers = list(self._segmenter.decode(embedding.embedding, detections))
-            if len(answers) != len(detections):
+            masks = list(self._segmenter.decode(embedding.embedding, detections))
+            if len(masks) != len(detections):
                 raise StageError(
-                    f"decode gave {len(answers)} answers for {len(detections)} detections; expected one for each"
+                    f"decode returned {len(masks)} masks for {len(detections)} detections; expected one for each"
                 )
-            return [_plain_answer(answer, embedding) for answer in answers]
+            return [_checked_mask(mask, embedding) for mask in masks]
+
+    def describe(self) -> str:
+        """Return the plug-in's own description."""
+        with self._plugin.blamed():
+            return str(self._segmenter.describe())
 
 
 def _plain_detection(found: object, image: Image, classes: Sequence[str]) -> Detection | None:
@@ -194,18 +199,16 @@ def _plain_detection(found: object, image: Image, classes: Sequence[str]) -> Det
     )
 
 
-def _plain_answer(answer: object, frame: _Encoded) -> ObjectMask:
-    if not isinstance(answer, ObjectMask):
-        raise StageError(f"decode gave a {type(answer).__name__}; expected streamseg.messages.ObjectMask")
-    if answer.mask is None:
-        return ObjectMask(mask=None, method=NONE)
-    if not isinstance(answer.mask, Mask) or not answer.mask.inside(frame.height, frame.width):
+def _checked_mask(result: object, frame: _Encoded) -> ObjectMask:
+    if not isinstance(result, ObjectMask):
+        raise StageError(f"decode returned a {type(result).__name__}; expected streamseg.messages.ObjectMask")
+    if result.mask is None:
+        return ObjectMask(None)
+    if not isinstance(result.mask, Mask) or not result.mask.inside(frame.height, frame.width):
         raise StageError(
-            f"decode gave a mask that is not a streamseg.masks.Mask inside the frame of {frame.width}x{frame.height}"
+            f"decode returned a mask that is not a streamseg.masks.Mask inside the frame, {frame.width}x{frame.height}"
         )
-    return ObjectMask(
-        answer.mask, str(answer.method), _plain_number(answer.predicted_iou), _plain_number(answer.stability)
-    )
+    return ObjectMask(result.mask, _plain_number(result.predicted_iou), _plain_number(result.stability))
 
 
 def _plain_number(value: float | None) -> float | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamseg.errors import SettingsError
 from streamseg.models import Detector, Segmenter, plugins
@@ -20,6 +20,9 @@ from streamseg.models.options import (
     DetectorOptions,
     SegmenterOptions,
 )
+
+if TYPE_CHECKING:
+    from streamseg.models.segmenters.nano.refiner import Refiner
 
 
 def check_detector(model: str, classes: tuple[str | int, ...] | None, *, official: bool) -> None:
@@ -99,6 +102,15 @@ def create_segmenter(options: SegmenterOptions, exporting: Callable[[int, int], 
 
         return Nano(options.weights, options.threads)
     return plugins.PluginSegmenter(_segmenter_plugin(options.model), options)
+
+
+def create_refiner(segmenter: str) -> Refiner | None:
+    """Make the network that refines propagated masks of that segmenter; None for nano, which has nothing to add to itself."""
+    if segmenter == NANO:
+        return None
+    from streamseg.models.segmenters.nano.refiner import Refiner
+
+    return Refiner()
 
 
 def _create_yolox(options: DetectorOptions) -> Detector:

@@ -7,10 +7,10 @@ from typing import Self
 from streamseg.config import Config
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks
 from streamseg.messages import Image, TrackedObject
+from streamseg.models.registry import create_refiner
 from streamseg.propagate.keyframe_mask import FrameTime
 from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.stages.keyframe_masks import unpack_keyframe_masks
-from streamseg.stages.refining import refiner_of
 
 _MISSED_FRAMES = 5
 """For how many frames a live object stays that the detector misses. The objects of a file are exactly those that it finds."""
@@ -33,7 +33,7 @@ class Propagation:
             max_age_ns=int(config.propagate.max_age_ms * 1e6),
             missed_frames=_MISSED_FRAMES if config.resolved_mode == "live" else 0,
         )
-        return cls(Propagator(budget, refiner_of(config, segmenter)))
+        return cls(Propagator(budget, create_refiner(segmenter) if config.propagate.refine else None))
 
     def add(self, masks: Masks) -> None:
         """Add the masks of a keyframe; they count from the next frame on."""

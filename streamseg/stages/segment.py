@@ -18,14 +18,12 @@ from streamseg.ipc.links import Receiver, Sender
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
 from streamseg.models.options import SegmenterOptions
-from streamseg.models.registry import create_segmenter
-from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
+from streamseg.models.registry import create_refiner, create_segmenter
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.stages.attention import Attention, time_for_decoding_ns
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.keyframe_masks import pack_keyframe_mask
 from streamseg.stages.recent import Recent
-from streamseg.stages.refining import refiner_of
 from streamseg.stages.spare_time import SpareTime
 
 _BATCH = 8
@@ -78,14 +76,15 @@ class SegmentStage(Stage):
             ),
             exporting=_say_exporting,
         )
-        self._refiner = refiner_of(self.config, self.spec.models.segmenter)
+        refine = self.config.carries_masks and self.config.propagate.refine
+        self._refiner = create_refiner(self.spec.models.segmenter) if refine else None
         blank = np.zeros((360, 640, 3), np.uint8)
         centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
         began = self.context.clock.now_ns()
         self._segmenter.decode(self._segmenter.encode(blank), [centre])
         self.context.report(Progress(self.context.clock.now_ns() - began))
         self._shape = blank.shape
-        description = self._describe()
+        description = self._segmenter.describe()
         _log.info("running %s", description)
         return Ready(description)
 
@@ -130,13 +129,6 @@ class SegmentStage(Stage):
         if masks is not None:
             lane.to_publish.send(masks)
             lane.recent.add(masks.seq, masks)
-
-    def _describe(self) -> str:
-        model = self._segmenter
-        if not isinstance(model, MobileSam):
-            return model.name
-        threads = self.spec.threads
-        return f"{model.name} ({model.backend}, {model.precision}, {threads} thread{'' if threads == 1 else 's'})"
 
     def _segment(self, lane: _SegmentLane, keyframe: Keyframe) -> Masks | None:
         """The masks of a keyframe; None where a live scene has not changed since the last one."""

@@ -189,9 +189,9 @@ def test_check_knows_the_plugins(place: Place, installed: Path, tmp_path: Path) 
         (
             "segmenter",
             "class make:\n  name = 'x'\n  def __init__(self, options): pass\n  def encode(self, image): pass\n"
-            "  def decode(self, embedding, detections): return []",
+            "  def decode(self, embedding, detections): return []\n  def describe(self): return self.name",
             70,
-            "decode gave 0 answers for 1 detections",
+            "decode returned 0 masks for 1 detections",
         ),
     ],
     ids=["import", "parts", "weights", "raises", "answers"],
@@ -246,7 +246,8 @@ def test_a_slow_model_does_not_pass_for_a_hung_one(tmp_path: Path, monkeypatch: 
     code = (
         "import time\nfrom streamseg.messages import ObjectMask\nclass make:\n  name = 'slow'\n  def __init__(self, options): pass\n"
         "  def encode(self, image): time.sleep(3)\n"
-        "  def decode(self, embedding, detections): return [ObjectMask(None, 'slow') for _ in detections]"
+        "  def decode(self, embedding, detections): return [ObjectMask(None) for _ in detections]\n"
+        "  def describe(self): return self.name"
     )
     offer(tmp_path, "segmenter", "slow", code)
     monkeypatch.syspath_prepend(tmp_path)

@@ -25,8 +25,12 @@ class EllipseSegmenter:
         return image.shape[0], image.shape[1]
 
     def decode(self, embedding: tuple[int, int], detections: Sequence[Detection]) -> list[ObjectMask]:
-        """One answer for each detection, in the order given."""
-        return [ObjectMask(self._mask(embedding, detection), self.name) for detection in detections]
+        """Return one mask for each detection, in the order given."""
+        return [ObjectMask(self._mask(embedding, detection)) for detection in detections]
+
+    def describe(self) -> str:
+        """Return a short line for people; a model with a choice of runtimes would name the one in use."""
+        return self.name
 
     def _mask(self, size: tuple[int, int], detection: Detection) -> Mask | None:
         left, top, right, bottom = detection.xyxy

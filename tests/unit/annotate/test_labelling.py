@@ -15,7 +15,7 @@ from streamseg.annotate.labelling import LabelledPicture, Labeller
 from streamseg.annotate.pictures import PictureFile
 from streamseg.images import read_image
 from streamseg.masks import Mask
-from streamseg.messages import NONE, Detection, Image, ObjectMask
+from streamseg.messages import Detection, Image, ObjectMask
 
 HEIGHT, WIDTH = 90, 160
 OBJECTS = 5
@@ -46,16 +46,19 @@ class LosingSegmenter:
         return image
 
     def decode(self, embedding: Image, detections: Sequence[Detection]) -> list[ObjectMask]:
-        answers = [ObjectMask(disc(one.class_id, HEIGHT, WIDTH), self.name) for one in detections]
+        answers = [ObjectMask(disc(one.class_id, HEIGHT, WIDTH)) for one in detections]
         return [
             self._answer if one.class_id == self._lost else answer
             for one, answer in zip(detections, answers, strict=True)
         ]
 
+    def describe(self) -> str:
+        return self.name
+
 
 NOTHING = {
-    "no mask": ObjectMask(None, NONE),
-    "a speck": ObjectMask(Mask.crop(np.ones((2, 4), np.bool_), 3, 3), "losing"),
+    "no mask": ObjectMask(None),
+    "a speck": ObjectMask(Mask.crop(np.ones((2, 4), np.bool_), 3, 3)),
 }
 
 

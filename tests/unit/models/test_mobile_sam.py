@@ -108,6 +108,7 @@ def test_every_backend_and_precision_agrees_with_the_reference(
     weights = mobile_sam if kind == "noise" else mobile_sam_blobs
     model = MobileSam(weights, Choice(backend, precision, "cpu"))
     assert (model.backend, model.precision, model.name) == (backend, precision, "mobilesam")
+    assert model.describe() == f"mobilesam ({backend}, {precision})"
     answers = model.decode(model.encode(scene()), boxes(BOXES))
     iou, counted = agreement(bitmaps(answers), bitmaps(expected[weights]))
     assert counted.sum() >= 5

@@ -12,7 +12,7 @@ import pytest
 from support.plugin_files import offer
 
 from streamseg.errors import StageError, WeightsError
-from streamseg.messages import NONE, Detection, ObjectMask
+from streamseg.messages import Detection, ObjectMask
 from streamseg.models import Detector, Segmenter
 from streamseg.models.options import DetectorOptions, SegmenterOptions
 from streamseg.models.registry import create_detector, create_segmenter
@@ -41,6 +41,7 @@ class make:
     def __init__(self, options): pass
     def encode(self, image): return image.shape
     def decode(self, embedding, detections): return {answer}
+    def describe(self): return "mine on paper"
 """
 
 
@@ -114,32 +115,32 @@ def test_an_error_of_the_plugins_own_keeps_its_exit_code(detector: Callable[[str
 
 def test_masks_pass_and_their_numbers_become_those_that_travel(segmenter: Callable[[str], Segmenter[Any]]) -> None:
     mask = "Mask(70, 50, np.ones((10, 10), np.bool_))"
-    made = segmenter(f"[ObjectMask({mask}, 'mine', np.float32(0.5), np.float64(0.25)), ObjectMask(None, 'mine')]")
+    made = segmenter(f"[ObjectMask({mask}, np.float32(0.5), np.float64(0.25)), ObjectMask(None, 0.5)]")
     first, second = made.decode(made.encode(FRAME), [BOX, BOX])
     assert first.mask is not None
-    assert (first.mask.xyxy, first.method) == ((70.0, 50.0, 80.0, 60.0), "mine")
+    assert first.mask.xyxy == (70.0, 50.0, 80.0, 60.0)
     assert [type(first.predicted_iou), first.predicted_iou, type(first.stability), first.stability] == [
         float,
         0.5,
         float,
         0.25,
     ]
-    assert second == ObjectMask(None, NONE)
+    assert second == ObjectMask(None)
 
 
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
-        ("[]", ": decode gave 0 answers for 1 detections; expected one for each"),
-        ("[ObjectMask(None, 'mine')] * 2", ": decode gave 2 answers for 1 detections"),
-        ("[None]", ": decode gave a NoneType; expected"),
+        ("[]", ": decode returned 0 masks for 1 detections; expected one for each"),
+        ("[ObjectMask(None)] * 2", ": decode returned 2 masks for 1 detections"),
+        ("[None]", ": decode returned a NoneType; expected"),
         (
-            "[ObjectMask(np.ones((60, 80)), 'mine')]",
-            r": decode gave a mask that is not a streamseg\.masks\.Mask inside",
+            "[ObjectMask(np.ones((60, 80)))]",
+            r": decode returned a mask that is not a streamseg\.masks\.Mask inside",
         ),
         (
-            "[ObjectMask(Mask(71, 50, np.ones((10, 10), np.bool_)), 'mine')]",
-            ": decode gave a mask that is not .* inside the frame of 80x60",
+            "[ObjectMask(Mask(71, 50, np.ones((10, 10), np.bool_)))]",
+            ": decode returned a mask that is not .* inside the frame, 80x60",
         ),
         ("[1 / 0]", " failed: ZeroDivisionError: division by zero; repair it, or choose another segmenter.model"),
     ],

@@ -9,7 +9,7 @@ from support.moving_scenes import HEIGHT, WIDTH, background, detection, film, sp
 
 from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import NONE, Image, ObjectMask
+from streamseg.messages import Image, ObjectMask
 from streamseg.propagate.appearance import evidence
 from streamseg.propagate.carried import Carried, along, checked, draw, expected_ious, in_boxes, odds_of, shares_after
 from streamseg.propagate.keyframe_mask import TEMPLATE_SIDE, FrameTime, Template, make_keyframe_masks, make_template
@@ -95,7 +95,7 @@ def test_masks_are_carried_together_as_each_by_itself() -> None:
     shown = film(2, [sprite(1), sprite(2)], lambda place, frame: (150 + 190 * place + 6 * frame, 180, 1.2, 9 * frame))
     boxes = [[mask.xyxy for mask in one.masks if mask is not None] for one in shown]
     detections = [detection(mask, None) for mask in shown[0].masks if mask is not None]
-    results = [ObjectMask(mask, "model") for mask in shown[0].masks]
+    results = [ObjectMask(mask) for mask in shown[0].masks]
     made = make_keyframe_masks(FrameTime(0, 0), shown[0].image, detections, results)
     origins = [each.template for each in made if each.template is not None]
     before, after = (
@@ -199,7 +199,7 @@ def test_the_refinement_network_runs_on_objects_with_a_mask_only() -> None:
         refined.extend(boxes)
         return [np.zeros((96, 96), np.float32) for _ in boxes]
 
-    results = [ObjectMask(None, NONE), ObjectMask(mask, "model")]
+    results = [ObjectMask(None), ObjectMask(mask)]
     first, last = make_keyframe_masks(FrameTime(0, 0), image, [empty, masked], results, refine)
     assert (first.template, first.detection, last.detection) == (None, empty, masked)
     assert last.template is not None and refined == [box]

@@ -32,7 +32,7 @@ def detection(number: int) -> Detection:
 
 def answer() -> ObjectMask:
     mask = Mask.crop(np.ones((100, 100), np.bool_), 100, 100)
-    return ObjectMask(mask, "model", 0.9, 0.9)
+    return ObjectMask(mask, 0.9, 0.9)
 
 
 def noisy(seed: int) -> Image:

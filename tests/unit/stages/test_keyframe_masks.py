@@ -38,7 +38,7 @@ BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 @pytest.mark.parametrize("image", [pytest.param(scene(), id="scene"), pytest.param(BLACK, id="fewest colours")])
 def test_a_keyframe_mask_survives_the_link(image: Image) -> None:
     mask = Mask(20, 20, np.ones((30, 31), np.bool_))
-    (before,) = make_keyframe_masks(FRAME, image, [detection(mask, 3)], [ObjectMask(mask, "model", 0.9, 0.8)])
+    (before,) = make_keyframe_masks(FRAME, image, [detection(mask, 3)], [ObjectMask(mask, 0.9, 0.8)])
     (after,) = over_a_link([before])
     assert (after.frame, after.detection, after.predicted_iou, after.stability) == (FRAME, before.detection, 0.9, 0.8)
     assert after.mask is not None and after.mask.xyxy == mask.xyxy and np.array_equal(after.mask.bits, mask.bits)

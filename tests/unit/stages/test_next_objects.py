@@ -5,7 +5,7 @@ import pytest
 
 from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import NONE, Detection, ObjectMask
+from streamseg.messages import Detection, ObjectMask
 from streamseg.stages.next_objects import Answered, certainty, next_objects
 
 SECOND = 1_000_000_000
@@ -66,8 +66,8 @@ def test_without_objects_there_is_nothing_to_do() -> None:
 def test_certainty_is_the_least_of_all_that_is_known() -> None:
     mask = Mask.crop(np.ones((100, 100), np.bool_), 100, 100)
     assert mask is not None
-    assert certainty(ObjectMask(mask, "model", 0.8, 0.9), HERE) == 0.8
-    assert certainty(ObjectMask(mask, "model", 0.8, 0.6), HERE) == 0.6
-    assert certainty(ObjectMask(mask, "model"), HERE) == 1
-    assert certainty(ObjectMask(mask, "model", 0.8, 0.9), (100.0, 100.0, 300.0, 200.0)) == 0.5
-    assert certainty(ObjectMask(None, NONE, 0.9), HERE) == 0
+    assert certainty(ObjectMask(mask, 0.8, 0.9), HERE) == 0.8
+    assert certainty(ObjectMask(mask, 0.8, 0.6), HERE) == 0.6
+    assert certainty(ObjectMask(mask), HERE) == 1
+    assert certainty(ObjectMask(mask, 0.8, 0.9), (100.0, 100.0, 300.0, 200.0)) == 0.5
+    assert certainty(ObjectMask(None, 0.9), HERE) == 0

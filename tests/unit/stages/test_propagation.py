@@ -70,7 +70,7 @@ def boxes(seq: int, detections: Sequence[Detection]) -> Boxes:
 def masks(seq: int, shown: Shown, numbers: Sequence[int | None] = (1, 2), order: Sequence[int] = (0, 1)) -> Masks:
     """The keyframe masks of the objects in `order`."""
     detections = [found(shown, numbers)[place] for place in order]
-    results = [ObjectMask(visible(shown, place), "model", 0.9, 0.8) for place in order]
+    results = [ObjectMask(visible(shown, place), 0.9, 0.8) for place in order]
     made = make_keyframe_masks(FrameTime(seq, seq * FRAME_NS), shown.image, detections, results)
     return Masks(
         source="main",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from streamseg.errors import BackendError, CheckpointError, DamagedExportError, WeightsError
-from streamseg.messages import NONE, Detection, Image, ObjectMask
+from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models.options import MOBILE_SAM
 from streamseg.models.runtime.base import Choice, Runtime, Value, candidates
 from streamseg.models.segmenters.mobile_sam.drawing import MaskDrawing
@@ -107,6 +107,12 @@ class MobileSam:
         self._drawings: OrderedDict[tuple[Size, Size], MaskDrawing] = OrderedDict()
         self._ready(self._grid(resized_size(CAMERA, imgsz)))
 
+    def describe(self) -> str:
+        """Return the name, and the backend, precision and threads in use."""
+        threads = self._candidates[0].threads
+        count = "" if threads is None else f", {threads} thread{'' if threads == 1 else 's'}"
+        return f"{self.name} ({self.backend}, {self.precision}{count})"
+
     @property
     def backend(self) -> str:
         """Which library it runs on."""
@@ -143,9 +149,9 @@ class MobileSam:
     def _mask(self, drawing: MaskDrawing, logits: Floats, predicted_iou: float) -> ObjectMask:
         drawn = drawing.draw(logits)
         if drawn is None:
-            return ObjectMask(mask=None, method=NONE)
+            return ObjectMask(None)
         mask, stability = drawn
-        return ObjectMask(mask=mask, method=self.name, predicted_iou=predicted_iou, stability=stability)
+        return ObjectMask(mask, predicted_iou, stability)
 
     def _drawing(self, embedding: FrameEmbedding, low: Size) -> MaskDrawing:
         key = (embedding.resized_size, embedding.original_size)

@@ -1,4 +1,4 @@
-"""From a frame and boxes to masks: one function of arrays, with or without masks that are known already."""
+"""From a frame and boxes to masks: one function of arrays, with or without a prior mask for each box."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from streamseg.messages import Image
 from streamseg.models.segmenters.nano import SIDE
 from streamseg.window import Plane, Window, box_plane, crop, mask_plane, paste, window_around
 
-Planes = NDArray[np.float32]
-Network = Callable[[Planes, Planes], tuple[Planes, Planes]]
-"""Pictures of shape (n, 3, SIDE, SIDE) and hints of the same shape to mask logits (n, SIDE, SIDE) and predicted IoU (n,), 0 to 1."""
+Batch = NDArray[np.float32]
+Network = Callable[[Batch, Batch], tuple[Batch, Batch]]
+"""Pictures of shape (n, 3, SIDE, SIDE) and hints of the same shape to mask logits (n, SIDE, SIDE) and predicted IoU
+(n,), 0 to 1."""
 
 _BATCH = 16
-"""Boxes at once: more are no faster a box, and take more memory."""
+"""Boxes per run: more take no less time each, and more memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The network's answer for one box.
+    """The mask drawn for one box.
 
     Attributes:
         mask: None where the box lies outside the frame, or holds no object.
-        predicted_iou: What intersection over union with the true mask is to be expected, 0 to 1.
+        predicted_iou: Expected intersection over union with the true mask, 0 to 1.
     """
 
     mask: Mask | None
@@ -41,33 +42,35 @@ def draw_masks(
     """Draw the mask of the object in each box.
 
     Args:
-        network: What computes.
+        network: Runs on pictures and hints.
         image: Shape (height, width, 3), uint8, BGR.
         boxes: In pixels of the frame; they may leave it.
-        priors: For each box the mask that is believed to be there, such as one carried from an older frame, or None. One that agrees with
-            what is drawn from it at least as well as that is expected to agree with the truth is the answer, unchanged.
+        priors: An expected mask for each box, such as one propagated from an older frame, or None. Where the IoU of the
+            drawn mask and the prior is at least the predicted IoU, the prior is returned unchanged.
 
     Returns:
-        One answer for each box, in the order given.
+        One result for each box, in the order given.
     """
     height, width = image.shape[:2]
     given = [None] * len(boxes) if priors is None else priors
     drawn = [Drawn(None, 0.0)] * len(boxes)
-    for answer in answers(network, image, boxes, given):
-        mask = paste(answer.logits, answer.window, width, height)
-        drawn[answer.place] = Drawn(_settled(mask, given[answer.place], answer.predicted_iou), answer.predicted_iou)
+    for output in run_network(network, image, boxes, given):
+        mask = paste(output.logits, output.window, width, height)
+        drawn[output.place] = Drawn(
+            _prefer_prior(mask, given[output.place], output.predicted_iou), output.predicted_iou
+        )
     return drawn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What the network says of one box.
+class NetworkOutput:
+    """The network's output for one box.
 
     Attributes:
-        place: Of the box among those given.
-        window: What its square shows of the frame.
+        place: Index of the box among those given.
+        window: The square of the frame that the network reads.
         logits: Shape (SIDE, SIDE), above zero on the object.
-        predicted_iou: What intersection over union with the true mask is to be expected, 0 to 1.
+        predicted_iou: Expected intersection over union with the true mask, 0 to 1.
     """
 
     place: int
@@ -76,8 +79,10 @@ class Answer:
     predicted_iou: float
 
 
-def answers(network: Network, image: Image, boxes: Sequence[Box], priors: Sequence[Mask | None]) -> Iterator[Answer]:
-    """The network's answers, before masks are drawn from them, for those boxes that lie in the frame; as `draw_masks`."""
+def run_network(
+    network: Network, image: Image, boxes: Sequence[Box], priors: Sequence[Mask | None]
+) -> Iterator[NetworkOutput]:
+    """Run the network on the boxes that lie in the frame; arguments as in `draw_masks`."""
     height, width = image.shape[:2]
     windows = [window_around(box, width, height) for box in boxes]
     seen = [(place, window) for place, window in enumerate(windows) if window is not None]
@@ -87,24 +92,24 @@ def answers(network: Network, image: Image, boxes: Sequence[Box], priors: Sequen
         hints = np.stack([hint_planes(boxes[place], window, priors[place]) for place, window in batch])
         logits, qualities = network(pictures, hints)
         for (place, window), logit, quality in zip(batch, logits, qualities, strict=True):
-            yield Answer(place, window, logit, float(quality))
+            yield NetworkOutput(place, window, logit, float(quality))
 
 
-def _settled(answer: Mask | None, prior: Mask | None, predicted_iou: float) -> Mask | None:
-    """The prior where nothing says that the answer is the better one."""
-    return prior if answer is not None and prior is not None and answer.iou(prior) >= predicted_iou else answer
+def _prefer_prior(drawn: Mask | None, prior: Mask | None, predicted_iou: float) -> Mask | None:
+    """Keep the prior unless the drawn mask differs from it by more than the network's expected error."""
+    return prior if drawn is not None and prior is not None and drawn.iou(prior) >= predicted_iou else drawn
 
 
-def normalise(crops: Sequence[Image]) -> Planes:
-    """The network's pictures: crops of shape (SIDE, SIDE, 3), uint8, to (n, 3, SIDE, SIDE), about -1 to 1."""
+def normalise(crops: Sequence[Image]) -> Batch:
+    """Convert crops of shape (SIDE, SIDE, 3), uint8, to the network's pictures: (n, 3, SIDE, SIDE), about -1 to 1."""
     pictures = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32)
     pictures -= 127
     pictures /= 128
     return pictures
 
 
-def hint_planes(box: Box, window: Window, prior: Mask | None) -> Planes:
-    """What the network is told beside the picture: shape (3, SIDE, SIDE); see `NanoNetwork.forward`."""
+def hint_planes(box: Box, window: Window, prior: Mask | None) -> Batch:
+    """The network's hints beside the picture: shape (3, SIDE, SIDE); see `NanoNetwork.forward`."""
     hints = np.zeros((3, SIDE, SIDE), np.float32)
     hints[0] = box_plane(box, window, SIDE)
     if prior is not None:

@@ -1,4 +1,4 @@
-"""The segmenter `nano`: masks for the boxes of a frame, without a download."""
+"""The segmenter `nano`: masks for the boxes of a frame, with weights from the package."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamseg.messages import NONE, Detection, Image, ObjectMask
+from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models.options import NANO
 from streamseg.models.segmenters.nano.drawing import draw_masks
 from streamseg.models.segmenters.nano.network_file import OnnxNetwork
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class NanoEmbedding:
     """Nano's embedding is the frame itself: shape (height, width, 3), uint8, BGR."""
 
     image: Image
@@ -35,16 +35,15 @@ class Nano:
     def __init__(self, weights: Path | None = None, threads: int | None = None) -> None:
         self._network = OnnxNetwork(weights, threads)
 
-    def encode(self, image: Image) -> Picture:
-        """Remember a frame of shape (height, width, 3), uint8, BGR; it is not copied and must not change before `decode`."""
-        return Picture(image)
+    def encode(self, image: Image) -> NanoEmbedding:
+        """Keep a frame of shape (height, width, 3), uint8, BGR. It is not copied and must not change before `decode`."""
+        return NanoEmbedding(image)
 
-    def decode(self, embedding: Picture, detections: Sequence[Detection]) -> list[ObjectMask]:
-        """One answer for each detection; `method` is `NONE` where the box lies outside the frame, or holds no object."""
+    def decode(self, embedding: NanoEmbedding, detections: Sequence[Detection]) -> list[ObjectMask]:
+        """Return one mask for each detection; None where the box lies outside the frame, or holds no object."""
         drawn = draw_masks(self._network, embedding.image, [detection.xyxy for detection in detections])
-        return [
-            ObjectMask(None, NONE)
-            if answer.mask is None
-            else ObjectMask(answer.mask, self.name, predicted_iou=answer.predicted_iou)
-            for answer in drawn
-        ]
+        return [ObjectMask(one.mask, predicted_iou=None if one.mask is None else one.predicted_iou) for one in drawn]
+
+    def describe(self) -> str:
+        """Return the name."""
+        return self.name

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from streamseg.errors import UsageError
 from streamseg.masks import Mask
-from streamseg.messages import NONE, Detection, Image, ObjectMask
+from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models.segmenters.resizing import resize_image, resized_size
 from streamseg.models.segmenters.sam.checkpoint import load_network
 from streamseg.models.segmenters.sam.embedding import ImageEmbedding, normalise
@@ -130,6 +130,10 @@ class Sam:
         boxes = np.array([detection.xyxy for detection in detections])
         return [mask for (mask,) in self.masks(embedding, self._answers(embedding, boxes))]
 
+    def describe(self) -> str:
+        """Return the name."""
+        return self.name
+
     def _answers(self, embedding: ImageEmbedding, boxes: NDArray[np.float64]) -> Prediction:
         """One mask for each box, shape (n, 4). The three for ambiguous prompts are drawn only where the one for clear prompts is poor."""
         one = self.predict(embedding, embedding.prompts(boxes=boxes), multimask=False)
@@ -146,8 +150,8 @@ class Sam:
     def _mask(self, logits: Tensor, predicted_iou: float) -> ObjectMask:
         mask = Mask.crop((logits > 0).numpy(force=True))
         if mask is None:
-            return ObjectMask(mask=None, method=NONE)
-        return ObjectMask(mask=mask, method=self.name, predicted_iou=predicted_iou, stability=float(stability(logits)))
+            return ObjectMask(None)
+        return ObjectMask(mask, predicted_iou, float(stability(logits)))
 
 
 def stability(logits: Tensor, offset: float = STABILITY_OFFSET) -> Tensor:

@@ -1,0 +1,28 @@
+"""Refinement of propagated masks: what nano sees in each box, as log-odds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from streamseg.geometry import Box
+from streamseg.messages import Image
+from streamseg.models.segmenters.nano import SIDE
+from streamseg.models.segmenters.nano.drawing import run_network
+from streamseg.models.segmenters.nano.network_file import OnnxNetwork
+from streamseg.window import Plane
+
+
+class Refiner:
+    """Runs the packaged network on one thread, without the propagated mask as a prior."""
+
+    def __init__(self) -> None:
+        self._network = OnnxNetwork(None, threads=1)
+
+    def __call__(self, image: Image, boxes: Sequence[Box]) -> list[Plane]:
+        """Return each box's logits, scaled by their predicted IoU: shape (SIDE, SIDE), zeros where it leaves the frame."""
+        odds = [np.zeros((SIDE, SIDE), np.float32)] * len(boxes)
+        for output in run_network(self._network, image, boxes, [None] * len(boxes)):
+            odds[output.place] = output.logits * np.float32(output.predicted_iou)
+        return odds
