@@ -117,7 +117,7 @@ def run(
     )
     settings = _load(config, assignments, [(key, value) for key, value in options if value is not None])
     _set_log_level(verbose=verbose)
-    from streamseg.cli.running import run_pipeline, serve_metrics
+    from streamseg.cli.running import run_pipeline
 
     with ExitStack() as stack:
         window: tuple[str, ...] | None = None
@@ -127,7 +127,7 @@ def run(
 
             require_display()
             settings, window = stack.enter_context(admit_window(settings))
-        run_pipeline(settings, overwrite=yes, window=window, server=stack.enter_context(serve_metrics(metrics)))
+        run_pipeline(settings, overwrite=yes, window=window, metrics=metrics)
 
 
 def demo(
@@ -186,7 +186,7 @@ def subscribe(
     from rich.console import Console
 
     from streamseg.client import Subscriber
-    from streamseg.monitor.table import REFRESH_S, follow
+    from streamseg.monitor.table import REFRESH_S, show_table
     from streamseg.monitor.texts import objects_text
     from streamseg.wire.record import record
 
@@ -200,7 +200,7 @@ def subscribe(
         server_key_file=server_key_file,
     ) as subscriber:
         if live:
-            follow(subscriber, subscriber.endpoint, console)
+            show_table(subscriber, subscriber.endpoint, console)
             return
         for result in subscriber:
             if as_json:

@@ -1,15 +1,15 @@
-"""Runs a pipeline for a person at a terminal: progress, a window, metrics, and Ctrl-C."""
+"""Runs a pipeline at a terminal: progress, a window, metrics, Ctrl-C, and a summary at the end."""
 
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -19,66 +19,49 @@ from rich.text import Text
 from streamseg.config import Config
 from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.progress import DownloadDisplay
-from streamseg.monitor.prometheus import MetricsServer, RunMetrics
+from streamseg.monitor.prometheus import MetricsServer
+from streamseg.monitor.stats import RunStats
 from streamseg.pipeline import STAGES, Pipeline
-from streamseg.supervisor import Observer
-
-if TYPE_CHECKING:
-    from streamseg.ipc.control import Published, Ready
 
 
 def run_pipeline(
-    settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, server: MetricsServer | None = None
+    settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, metrics: str | None = None
 ) -> None:
-    """Run to the end, showing how it goes, and print what it came to: a table on a terminal, elsewhere a line `name: value` for each.
+    """Run a pipeline to its end and print a summary: a table on a terminal, elsewhere one line `name: value` per figure.
 
     Args:
         settings: Of the run.
-        overwrite: Whether recordings may replace files that exist.
-        window: Options of `streamseg show` for a window beside the run, or None for no window.
-        server: Where the run's figures are served, if at all.
+        overwrite: Whether recordings may replace existing files.
+        window: Options of `streamseg show` for a window beside the run; None opens no window.
+        metrics: Where the figures are served for Prometheus, as `HOST:PORT` or a port; None serves none.
 
     Raises:
         StreamsegError: The run could not start, or failed.
-        SystemExit: With 128 and the signal's number, where a signal ended the run.
+        SystemExit: A signal ended the run; the status is 128 and the signal's number.
     """
     console = Console(stderr=True)
-    with DownloadDisplay(console) as downloads:
-        pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
-    received = _stop_on_signals(pipeline)
-    metrics_url = None if server is None else server.url
-    display = RunDisplay(
-        console,
-        pipeline.plan.config,
-        pipeline.plan.models,
-        [entry.name for entry in STAGES],
-        endpoint=pipeline.endpoint,
-        notice=pipeline.plan.notice,
-        metrics_url=metrics_url,
-    )
-    observers: list[Observer] = [display]
-    if server is not None:
-        server.metrics.describe(pipeline.plan.models)
-        observers.append(server.metrics)
-    with display, _window(pipeline, window):
-        outcome = pipeline.run(Observers(observers))
-    _print_summary([*display.summary(outcome.reason), *_peak_memory()])
-    if received:
-        sys.exit(128 + received[0])
-
-
-@contextmanager
-def serve_metrics(address: str | None) -> Iterator[MetricsServer | None]:
-    """Serve figures while the block lasts, where an address is given.
-
-    Raises:
-        UsageError: The address cannot be used.
-    """
-    if address is None:
-        yield None
-        return
-    with MetricsServer(address, RunMetrics([entry.name for entry in STAGES])) as server:
-        yield server
+    stats = RunStats(entry.name for entry in STAGES)
+    with nullcontext() if metrics is None else MetricsServer(metrics, stats) as server:
+        with DownloadDisplay(console) as downloads:
+            pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
+        plan = pipeline.plan
+        if server is not None:
+            server.collector.models = plan.models
+        display = RunDisplay(
+            console,
+            stats,
+            plan.config,
+            plan.models,
+            endpoint=pipeline.endpoint,
+            notice=plan.notice,
+            metrics_url=None if server is None else server.url,
+        )
+        signals = _stop_on_signals(pipeline)
+        with display, _window(pipeline, window):
+            outcome = pipeline.run(display)
+    _print_summary([*display.summary(outcome.reason), ("peak memory", _peak_memory())])
+    if signals:
+        sys.exit(128 + signals[0])
 
 
 def _print_summary(rows: Sequence[tuple[str, str]]) -> None:
@@ -92,20 +75,16 @@ def _print_summary(rows: Sequence[tuple[str, str]]) -> None:
     Console().print(table)
 
 
-def _peak_memory() -> list[tuple[str, str]]:
-    """The most memory that any one process of the run, a window included, has had; no row where the system does not say."""
-    if sys.platform == "win32":
-        return []
-    import resource
-
+def _peak_memory() -> str:
+    """The largest memory that one process of the run used, a window included."""
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     megabytes = most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
-    return [("peak memory", f"{megabytes:.0f} MB, of the largest process")]
+    return f"{megabytes:.0f} MB, of the largest process"
 
 
 @contextmanager
 def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[None]:
-    """Have a window in a process of its own beside the run, unless its options are None; closing it ends the run."""
+    """Run a window in its own process, unless `options` is None. Closing the window ends the run."""
     if options is None:
         yield
         return
@@ -124,7 +103,7 @@ def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[Non
 
 
 def _stop_on_signals(pipeline: Pipeline) -> list[int]:
-    """Stop in an orderly way on the first signal, at once on the second; the list names those received."""
+    """Stop the run on the first signal, kill it on the second. The list fills with the signals received."""
     received: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
@@ -134,34 +113,6 @@ def _stop_on_signals(pipeline: Pipeline) -> list[int]:
         else:
             pipeline.kill()
 
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), receive)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, receive)
     return received
-
-
-class Observers:
-    """Tells several observers, in turn, what happens."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = observers
-
-    def prepared(self, stage: str, ready: Ready) -> None:
-        """A stage has said that it is ready."""
-        for observer in self._observers:
-            observer.prepared(stage, ready)
-
-    def published(self, published: Published) -> None:
-        """A frame has been published."""
-        for observer in self._observers:
-            observer.published(published)
-
-    def changed(self, stage: str, state: str, detail: str) -> None:
-        """The source or a stage changed."""
-        for observer in self._observers:
-            observer.changed(stage, state, detail)
-
-    def logged(self, level: int, text: str) -> None:
-        """A stage wrote a log line."""
-        for observer in self._observers:
-            observer.logged(level, text)

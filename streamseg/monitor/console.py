@@ -1,57 +1,70 @@
-"""What the commands show of a run: a progress bar while it lasts, and its figures at its end."""
+"""Shows a run at the terminal: a progress bar while it lasts, and its figures at the end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from streamseg.monitor.stats import RunFigures
-from streamseg.monitor.suggestion import SETTLED_FRAMES, suggest_keyframes
-from streamseg.monitor.texts import counts_text, percentiles_text, share_text
+from streamseg.monitor.texts import counts_text, duration_text, percentiles_text, share_text
 
 if TYPE_CHECKING:
     from streamseg.config import Config
     from streamseg.ipc.control import Published, Ready
     from streamseg.messages import Models
+    from streamseg.monitor.stats import RunStats
+
+SETTLED_FRAMES: Final = 60
+"""Frames after which the rate of a run is stable enough to predict its end."""
+_KEYFRAME_INTERVAL = 5
+_LONG_S = 300.0
 
 
 class RunDisplay:
-    """Shows a run on a console; the pipeline's observer. A bar is only drawn on a terminal."""
+    """Counts the events of a run and shows them on a console; an observer of the pipeline. Draws a bar on a terminal only.
+
+    Args:
+        console: Standard error, as a rule.
+        stats: Counts the events.
+        config: The settings of the run.
+        models: The models of the run; `segment` may report a more exact name for its own.
+        endpoint: Where results are published.
+        notice: Why these are not the models that the settings prefer, and what to do about it.
+        metrics_url: Where the figures are served, if they are.
+    """
 
     def __init__(
         self,
         console: Console,
+        stats: RunStats,
         config: Config,
         models: Models,
-        stages: Iterable[str],
         *,
         endpoint: str,
         notice: str | None = None,
         metrics_url: str | None = None,
     ) -> None:
         self._console = console
-        self._endpoint = endpoint
-        self._metrics_url = metrics_url
-        self._detector, self._segmenter = models.detector, models.segmenter
-        self._notice = notice
+        self._stats = stats
         self._config = config
-        self._limit = self._total = config.max_frames
-        self._unprepared = set(stages)
+        self._detector, self._segmenter = models.detector, models.segmenter
+        self._endpoint = endpoint
+        self._notice = notice
+        self._metrics_url = metrics_url
+        self._announced = False
+        self._total = config.max_frames
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
             console=console, disable=not console.is_interactive,
         )  # fmt: skip
         self._task: TaskID | None = None
-        self._figures = RunFigures()
 
     def __enter__(self) -> Self:
         self._progress.start()
-        self._task = self._progress.add_task("starting", total=self._limit, rate="")
+        self._task = self._progress.add_task("starting", total=self._total, rate="")
         return self
 
     def __exit__(
@@ -62,63 +75,80 @@ class RunDisplay:
         self._progress.stop()
 
     def prepared(self, stage: str, ready: Ready) -> None:
-        """Learn how many frames there will be; once every stage is ready, say where the results are, and what makes them."""
+        """Show how many frames there are; once every stage is ready, where results are published and by which models."""
+        self._stats.prepared(stage, ready)
         if stage == "segment":
             self._segmenter = ready.detail
-        if self._unprepared == {stage}:
+        if self._stats.up and not self._announced:
+            self._announced = True
             self._print(f"publishing on {self._endpoint}")
             self._print(f"models: {self._detector} + {self._segmenter}")
             if self._metrics_url is not None:
                 self._print(f"metrics on {self._metrics_url}")
             if self._notice is not None:
                 self._print(self._notice)
-        self._unprepared.discard(stage)
         if self._task is not None and stage == "capture" and ready.frame_count is not None:
-            self._total = min(ready.frame_count, self._limit or ready.frame_count)
+            self._total = min(ready.frame_count, self._config.max_frames or ready.frame_count)
             self._progress.update(self._task, total=self._total)
 
     def published(self, published: Published) -> None:
-        """Count a frame."""
-        figures = self._figures
-        figures.add(published)
+        """Advance the bar."""
+        stats = self._stats
+        stats.published(published)
         if self._task is not None:
             self._progress.update(
-                self._task, description="segmenting", completed=figures.frames, rate=f"{figures.rate:.1f} frames/s"
+                self._task, description="segmenting", completed=stats.frames, rate=f"{stats.rate:.1f} frames/s"
             )
-        if figures.frames == SETTLED_FRAMES and self._total is not None:
-            suggestion = suggest_keyframes(self._config, self._total - figures.frames, figures.rate)
+        if stats.frames == SETTLED_FRAMES and self._total is not None:
+            suggestion = suggest_keyframes(self._config, self._total - stats.frames, stats.rate)
             if suggestion is not None:
                 self._print(suggestion)
 
     def changed(self, stage: str, state: str, detail: str) -> None:
-        """Show a change of the source or a stage."""
-        if state == "restarting":
-            self._figures.restarts[stage] += 1
+        """Show that the source or a stage changed."""
+        self._stats.changed(stage, state, detail)
         self._print(f"{stage}: {state}{f' ({detail})' if detail else ''}")
 
     def logged(self, level: int, text: str) -> None:
-        """Show a stage's log line."""
+        """Show a log line of a stage."""
         if level >= logging.getLogger("streamseg").getEffectiveLevel():
             self._print(text)
 
     def summary(self, reason: str) -> list[tuple[str, str]]:
-        """What was seen, with which models, how fast, how late, and what was lost: names and values."""
-        figures = self._figures
-        seen = ", ".join(f"{name} in {count}" for name, count in figures.classes.most_common(6))
+        """The figures of the whole run as names and values: objects, models, rates, ages and losses."""
+        stats = self._stats
+        seen = ", ".join(f"{name} in {count}" for name, count in stats.classes.most_common(6))
         return [
-            ("frames", f"{figures.frames}, {figures.frames_with_masks} of them with masks"),
+            ("frames", f"{stats.frames}, {stats.frames_with_masks} of them with masks"),
             ("ended", reason),
             ("seen", f"{seen} frames" if seen else "nothing"),
             ("models", f"{self._detector} + {self._segmenter}"),
-            ("rate", f"{figures.rate:.1f} frames/s"),
-            ("keyframes segmented", f"{figures.keyframe_rate:.1f} frames/s"),
-            ("frame age, p50 / p99", percentiles_text(figures.frame_age_ms.percentiles())),
-            ("mask age, p50 / p99", percentiles_text(figures.mask_age_ms.percentiles())),
-            ("boxes of the same frame", share_text(figures.own_boxes)),
-            ("objects with a mask", share_text(figures.masked)),
-            ("dropped", counts_text(figures.drops.total)),
-            ("restarts", counts_text(figures.restarts)),
+            ("rate", f"{stats.rate:.1f} frames/s"),
+            ("keyframes segmented", f"{stats.keyframe_rate:.1f} frames/s"),
+            ("frame age, p50 / p99", percentiles_text(stats.frame_age_ms.percentiles())),
+            ("mask age, p50 / p99", percentiles_text(stats.mask_age_ms.percentiles())),
+            ("boxes of the same frame", share_text(stats.own_boxes)),
+            ("objects with a mask", share_text(stats.masked)),
+            ("dropped", counts_text(stats.dropped)),
+            ("restarts", counts_text(stats.restarts)),
         ]
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def suggest_keyframes(config: Config, frames_left: int, rate: float) -> str | None:
+    """A line that tells how to finish sooner; None unless every frame of a long file is segmented.
+
+    Args:
+        config: The settings of the run.
+        frames_left: Frames until its end.
+        rate: Frames per second so far.
+    """
+    every_frame = config.resolved_mode == "every-frame" and config.segmenter.keyframe_interval == 1
+    if not (every_frame and config.propagate.enabled) or rate <= 0 or frames_left / rate < _LONG_S:
+        return None
+    return (
+        f"about {duration_text(frames_left / rate)} left; --set segmenter.keyframe_interval={_KEYFRAME_INTERVAL} segments "
+        "only every fifth frame and propagates its masks to the four between: several times as fast with a slow segmenter"
+    )

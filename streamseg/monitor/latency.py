@@ -1,30 +1,30 @@
-"""Medians and 99th percentiles: exact of a few numbers, within 1 % of any number of them."""
+"""Percentiles of ages and durations: exact for a few values, within 1 % for any number of them."""
 
 from __future__ import annotations
 
-import math
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-_GROWTH: Final = 1.02
 _LEAST: Final = 0.01
-_MOST: Final = 1e7
-_BINS: Final = math.ceil(math.log(_MOST / _LEAST, _GROWTH))
+_GROWTH: Final = 1.02
+"""Each bin of a histogram ends 2 % above its start, so the middle of a bin is off by at most 1 %."""
+_BIN_ENDS: Final[list[float]] = (_LEAST * _GROWTH ** np.arange(1048)).tolist()
 
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """The median and the 99th percentile of some numbers."""
+    """The median and the 99th percentile of some values."""
 
     p50: float
     p99: float
 
 
 def percentiles(values: Sequence[float]) -> Percentiles | None:
-    """The exact percentiles, interpolated between neighbours; None of nothing."""
+    """Exact percentiles, interpolated between neighbours; None without values."""
     if not values:
         return None
     p50, p99 = np.percentile(values, (50, 99))
@@ -32,27 +32,49 @@ def percentiles(values: Sequence[float]) -> Percentiles | None:
 
 
 class Histogram:
-    """Percentiles of numbers that are too many to keep, such as the ages of all frames of a run of days.
+    """Counts values in bins, in constant memory: the ages of all frames of a run of days.
 
-    Numbers are counted in 1047 bins from 0.01 to 10,000,000, each of which ends 2 % above its start. A percentile is the middle of the
-    bin that holds it, and so off by 1 % at most. What is less than 0.01 counts as 0, what is more than 10,000,000 as that.
+    The bins cover 0.01 to 10,000,000. A smaller value counts as 0, a larger one as 10,000,000.
+
+    Args:
+        bounds: Values that also end a bin, so that `cumulative` is exact there.
+
+    Attributes:
+        total: Sum of all values.
     """
 
-    def __init__(self) -> None:
-        self._counts = np.zeros(_BINS + 1, np.int64)
+    def __init__(self, bounds: Sequence[float] = ()) -> None:
+        self._bounds = bounds
+        self._ends = sorted({*_BIN_ENDS, *bounds})
+        self._counts = np.zeros(len(self._ends) + 1, np.int64)
+        self.total = 0.0
 
     def add(self, value: float) -> None:
-        """Count a number, of at least 0."""
-        place = 0 if value < _LEAST else 1 + int(math.log(min(value, _MOST) / _LEAST, _GROWTH))
-        self._counts[min(place, _BINS)] += 1
+        """Count a value of at least 0."""
+        self._counts[bisect.bisect_left(self._ends, value)] += 1
+        self.total += value
+
+    @property
+    def count(self) -> int:
+        """Number of values."""
+        return int(self._counts.sum())
+
+    def cumulative(self) -> list[int]:
+        """For each bound, the number of values up to and including it."""
+        counts = np.cumsum(self._counts)
+        return [int(counts[bisect.bisect_left(self._ends, bound)]) for bound in self._bounds]
 
     def percentiles(self) -> Percentiles | None:
-        """What has been counted; None where nothing was."""
+        """The percentiles of all values, each off by 1 % at most; None without values."""
         if not self._counts.any():
             return None
         return Percentiles(self._percentile(0.5), self._percentile(0.99))
 
     def _percentile(self, share: float) -> float:
-        ranks = np.cumsum(self._counts)
-        place = int(np.searchsorted(ranks, math.ceil(share * ranks[-1])))
-        return 0.0 if place == 0 else _LEAST * _GROWTH ** (place - 0.5)
+        counts = np.cumsum(self._counts)
+        place = int(np.searchsorted(counts, np.ceil(share * counts[-1])))
+        if self._ends[min(place, len(self._ends) - 1)] <= _LEAST:
+            return 0.0
+        if place == len(self._ends):
+            return self._ends[-1]
+        return float(np.sqrt(self._ends[place - 1] * self._ends[place]))

@@ -1,146 +1,162 @@
-"""What a monitoring system can ask of a run over HTTP, in Prometheus' text format."""
+"""Serves the figures of a run over HTTP in Prometheus' text format."""
 
 from __future__ import annotations
 
 import errno
-from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
 
 from streamseg.errors import UsageError
-from streamseg.messages import PROPAGATED
-from streamseg.monitor.drops import DropTally
+from streamseg.monitor.stats import FRAME_AGES_MS, MASK_AGES_MS
 
 if TYPE_CHECKING:
-    from streamseg.ipc.control import Published, Ready
+    from collections.abc import Mapping, Sequence
+
     from streamseg.messages import Models
+    from streamseg.monitor.latency import Histogram
+    from streamseg.monitor.stats import RunStats
 
 _LOOPBACK = "127.0.0.1"
-_FRAME_AGE_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.35, 0.5, 1, 2, 5)
-_MASK_AGE_S = (0.0, 0.035, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5)
 
 
-class RunMetrics:
-    """Counts what happens in a run; an observer of the pipeline. All metrics lie in a registry of its own."""
+class StatsCollector(Collector):
+    """Presents the figures of a run as Prometheus metrics, read at each scrape.
 
-    def __init__(self, stages: Sequence[str]) -> None:
-        self.registry = registry = CollectorRegistry()
-        self._stages = frozenset(stages)
-        self._ready: set[str] = set()
-        self._methods = {PROPAGATED}
-        self._dropped = DropTally()
-        self._keyframe: int | None = None
-        self._seen_a_frame = False
-        self._up = Gauge("streamseg_up", "1 while every stage runs, 0 while one starts.", registry=registry)
-        self._info = Info("streamseg", "The models of the run.", registry=registry)
-        self._connected = Gauge(
-            "streamseg_source_connected", "1 while the source delivers, 0 while it is lost.", registry=registry
+    Attributes:
+        models: The models of the run; no metric names them while this is None.
+    """
+
+    def __init__(self, stats: RunStats) -> None:
+        self._stats = stats
+        self.models: Models | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric, all of the same moment."""
+        with self._stats.lock:
+            metrics = [*self._state(), *self._frames(), *self._objects(), *self._losses()]
+        yield from metrics
+
+    def _state(self) -> Iterator[Metric]:
+        stats, models = self._stats, self.models
+        yield GaugeMetricFamily("streamseg_up", "1 while every stage runs, 0 while one starts.", value=stats.up)
+        if models is not None:
+            names = {"detector": models.detector, "segmenter": models.segmenter}
+            yield InfoMetricFamily("streamseg", "The models of the run.", value=names)
+        yield GaugeMetricFamily(
+            "streamseg_source_connected",
+            "1 while the source delivers frames, 0 while it is disconnected.",
+            value=stats.connected,
         )
-        self._frames = Counter("streamseg_frames_published_total", "Frames published.", registry=registry)
-        self._own_boxes = Counter(
-            "streamseg_frames_with_own_boxes_total",
-            "Frames published with boxes that were found on the frame itself.",
-            registry=registry,
+        yield _by_label(
+            CounterMetricFamily("streamseg_stage_restarts", "Restarts of a stage.", labels=["stage"]), stats.restarts
         )
-        self._keyframes = Counter(
-            "streamseg_keyframes_segmented_total",
-            "Keyframes whose masks have come to a published frame.",
-            registry=registry,
+
+    def _frames(self) -> Iterator[Metric]:
+        stats = self._stats
+        yield CounterMetricFamily("streamseg_frames_published", "Published frames.", value=stats.frames)
+        yield CounterMetricFamily(
+            "streamseg_frames_with_own_boxes",
+            "Published frames whose boxes were found on the frame itself.",
+            value=stats.frames_with_own_boxes,
         )
-        self._drops = Counter(
-            "streamseg_frames_dropped_total", "Frames a stage did without, by cause.", ["cause"], registry=registry
+        yield CounterMetricFamily(
+            "streamseg_keyframes_segmented",
+            "Segmented keyframes whose masks reached a published frame.",
+            value=stats.keyframes,
         )
-        self._limited = Counter(
-            "streamseg_masks_limited_total", "Masks left out of too large messages.", registry=registry
-        )
-        self._objects = Gauge("streamseg_objects", "Objects in the newest frame.", registry=registry)
-        self._masks = Gauge(
-            "streamseg_masks", "Masks in the newest frame, by the method that made them.", ["method"], registry=registry
-        )
-        self._frame_age = Histogram(
+        yield _histogram(
             "streamseg_frame_age_seconds",
             "Age of a frame when it is published, since its capture.",
-            buckets=_FRAME_AGE_S,
-            registry=registry,
+            stats.frame_age_ms,
+            FRAME_AGES_MS,
         )
-        self._mask_age = Histogram(
-            "streamseg_mask_age_seconds", "Time from the frame a mask was made on to the frame it is published with.",
-            buckets=_MASK_AGE_S, registry=registry,
-        )  # fmt: skip
-        self._restarts = Counter("streamseg_stage_restarts_total", "Restarts of a stage.", ["stage"], registry=registry)
-        for stage in stages:
-            self._restarts.labels(stage)
+        yield _histogram(
+            "streamseg_mask_age_seconds",
+            "Time from the frame that a mask was made on to the frame it is published with.",
+            stats.mask_age_ms,
+            MASK_AGES_MS,
+        )
 
-    def describe(self, models: Models) -> None:
-        """Say which models the run has."""
-        self._info.info({"detector": models.detector, "segmenter": models.segmenter})
-        self._methods.add(models.segmenter)
+    def _objects(self) -> Iterator[Metric]:
+        stats = self._stats
+        yield GaugeMetricFamily("streamseg_objects", "Objects in the newest frame.", value=stats.newest_objects)
+        yield _by_label(
+            GaugeMetricFamily(
+                "streamseg_masks", "Masks in the newest frame, by the method that made them.", labels=["method"]
+            ),
+            stats.newest_masks,
+        )
 
-    def prepared(self, stage: str, ready: Ready) -> None:
-        """A stage runs."""
-        self._ready.add(stage)
-        self._up.set(self._ready == self._stages)
+    def _losses(self) -> Iterator[Metric]:
+        frames = dict(self._stats.dropped)
+        masks = frames.pop("masks_limited")
+        yield _by_label(
+            CounterMetricFamily("streamseg_frames_dropped", "Frames that a stage missed, by cause.", labels=["cause"]),
+            frames,
+        )
+        yield CounterMetricFamily(
+            "streamseg_masks_limited", "Masks left out to keep messages within their size limit.", value=masks
+        )
 
-    def published(self, published: Published) -> None:
-        """Count a frame, and what was lost before it."""
-        if not self._seen_a_frame:
-            # A source that is waited for may still be absent when capture is ready: only a frame proves it.
-            self._seen_a_frame = True
-            self._connected.set(1)
-        self._frames.inc()
-        self._own_boxes.inc(published.boxes_seq == published.seq)
-        if published.masks_seq is not None and published.masks_seq != self._keyframe:
-            self._keyframe = published.masks_seq
-            self._keyframes.inc()
-        self._frame_age.observe(published.age_ms / 1e3)
-        self._objects.set(published.objects)
-        methods = Tally(mask.method for mask in published.masks)
-        self._methods.update(methods)
-        for method in self._methods:
-            self._masks.labels(method).set(methods[method])
-        for mask in published.masks:
-            self._mask_age.observe(mask.age_ms / 1e3)
-        for cause, count in self._dropped.add(published.dropped).items():
-            (self._limited if cause == "masks_limited" else self._drops.labels(cause)).inc(count)
 
-    def changed(self, stage: str, state: str, detail: str) -> None:
-        """Follow the source and the restarts."""
-        if state == "restarting":
-            self._restarts.labels(stage).inc()
-            self._ready.discard(stage)
-            self._up.set(self._ready == self._stages)
-        if stage == "capture":
-            self._connected.set(state == "running")
+def _by_label(
+    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, int]
+) -> CounterMetricFamily | GaugeMetricFamily:
+    for label, value in values.items():
+        family.add_metric([label], value)
+    return family
 
-    def logged(self, level: int, text: str) -> None:
-        """Log lines are not counted."""
+
+def _histogram(name: str, text: str, histogram: Histogram, bounds_ms: Sequence[float]) -> HistogramMetricFamily:
+    counts = zip(bounds_ms, histogram.cumulative(), strict=True)
+    buckets = [(str(bound / 1e3), count) for bound, count in counts]
+    return HistogramMetricFamily(
+        name, text, buckets=[*buckets, ("+Inf", histogram.count)], sum_value=histogram.total / 1e3
+    )
 
 
 class MetricsServer:
-    """Answers HTTP requests with the metrics of a run, from entry to exit."""
+    """An HTTP server for the metrics of a run. Leaving the context stops it.
 
-    def __init__(self, address: str, metrics: RunMetrics) -> None:
-        """Listen on `HOST:PORT`, or on a port of the loopback; port 0 takes a free one.
+    Args:
+        address: `HOST:PORT`, or a port on 127.0.0.1. Port 0 takes a free port.
+        stats: The figures of the run.
 
-        Raises:
-            UsageError: The address is malformed, in use, or not of this machine.
-        """
+    Attributes:
+        collector: Turns the figures into metrics.
+        url: Address of the metrics.
+
+    Raises:
+        UsageError: The address is malformed, in use, or not one of this machine.
+    """
+
+    def __init__(self, address: str, stats: RunStats) -> None:
         host, port = _parse(address)
+        registry = CollectorRegistry()
+        self.collector = StatsCollector(stats)
+        registry.register(self.collector)
         try:
-            self._server, self._thread = start_http_server(port, host, metrics.registry)
+            self._server, self._thread = start_http_server(port, host, registry)
         except (OSError, UnicodeError) as error:
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise UsageError(
                     f"--metrics: {address} is in use; end the program that listens there, or choose another port"
                 ) from error
-            reason = error.strerror if isinstance(error, OSError) else "not a host's name"
+            reason = error.strerror if isinstance(error, OSError) else "not a host name"
             raise UsageError(
                 f"--metrics: cannot listen on {address} ({reason}); expected an address of this machine"
             ) from error
-        self.metrics = metrics
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.server_port}/metrics"
 
     def __enter__(self) -> Self:

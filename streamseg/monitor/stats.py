@@ -1,84 +1,150 @@
-"""What a run comes to: counted frame by frame, in memory that does not grow with the run."""
+"""Counts the events of a run, each once, in constant memory. The console and Prometheus show what is counted here."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
 
-from streamseg.monitor.drops import DropTally
+import msgspec
+
+from streamseg.messages import PROPAGATED, REFINED, SEGMENTED, Dropped
 from streamseg.monitor.latency import Histogram
 
 if TYPE_CHECKING:
-    from streamseg.ipc.control import Published
+    from streamseg.ipc.control import Published, Ready
+
+FRAME_AGES_MS: Final = (5.0, 10.0, 20.0, 35.0, 50.0, 100.0, 200.0, 350.0, 500.0, 1000.0, 2000.0, 5000.0)
+"""Frame ages at which the histogram is exact."""
+MASK_AGES_MS: Final = (0.0, 35.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 1500.0, 2000.0, 3000.0, 5000.0)
+"""Mask ages at which the histogram is exact."""
 
 
-class RunFigures:
-    """Counts what publish reports.
+class RunStats:
+    """Counts a run's events; an observer of the pipeline.
 
     Attributes:
-        frames: Published.
-        frames_with_masks: Those of them with at least one mask.
-        classes: In how many frames each class was seen.
-        restarts: Of each stage.
-        frame_age_ms: From a frame's capture to its publishing.
-        mask_age_ms: From the frame a mask was made on to the frame it was published with.
-        drops: What the stages have dropped.
+        lock: Held while an event is counted. Another thread that reads several figures holds it too.
+        frames: Published frames.
+        frames_with_masks: Those with at least one mask.
+        frames_with_own_boxes: Those whose boxes were found on the frame itself.
+        objects: Objects of all published frames.
+        masks: Masks of all published frames.
+        keyframes: Segmented keyframes whose masks reached a published frame.
+        newest_objects: Objects of the newest frame.
+        newest_masks: Masks of the newest frame by method.
+        classes: In how many frames each class was found.
+        restarts: Restarts of each stage.
+        dropped: Lost frames and masks by cause.
+        frame_age_ms: From a frame's capture to its publication.
+        mask_age_ms: From the frame that a mask was made on to the frame it was published with.
+        connected: Whether the source delivers frames.
     """
 
-    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stages: Iterable[str], clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
-        self.frames = self.frames_with_masks = self._frames_with_own_boxes = 0
-        self._objects = self._masks = self._keyframes = 0
+        self.restarts = Counter(dict.fromkeys(stages, 0))
+        self._ready: set[str] = set()
+        self._last_dropped: Counter[str] = Counter()
         self._keyframe: int | None = None
         self._first_s = self._first_keyframe_s = self._last_s = 0.0
+        self.lock = threading.Lock()
+        self.frames = self.frames_with_masks = self.frames_with_own_boxes = 0
+        self.objects = self.masks = self.keyframes = 0
+        self.newest_objects = 0
+        self.newest_masks = Counter(dict.fromkeys((SEGMENTED, PROPAGATED, REFINED), 0))
         self.classes: Counter[str] = Counter()
-        self.restarts: Counter[str] = Counter()
-        self.frame_age_ms = Histogram()
-        self.mask_age_ms = Histogram()
-        self.drops = DropTally()
+        self.dropped = Counter(dict.fromkeys(Dropped.__struct_fields__, 0))
+        self.frame_age_ms = Histogram(FRAME_AGES_MS)
+        self.mask_age_ms = Histogram(MASK_AGES_MS)
+        self.connected = False
 
-    def add(self, published: Published) -> None:
-        """Count a frame."""
-        self._last_s = now_s = self._clock_s()
-        if self.frames == 0:
-            self._first_s = now_s
-        self.frames += 1
-        self.frames_with_masks += bool(published.masks)
-        self._frames_with_own_boxes += published.boxes_seq == published.seq
-        self._objects += published.objects
-        self._masks += len(published.masks)
-        if published.masks_seq is not None and published.masks_seq != self._keyframe:
-            self._keyframe = published.masks_seq
-            if self._keyframes == 0:
-                self._first_keyframe_s = now_s
-            self._keyframes += 1
-        self.classes.update(published.classes)
-        self.frame_age_ms.add(published.age_ms)
-        for mask in published.masks:
-            self.mask_age_ms.add(mask.age_ms)
-        self.drops.add(published.dropped)
+    def prepared(self, stage: str, ready: Ready) -> None:
+        """Note that a stage is ready."""
+        with self.lock:
+            self._ready.add(stage)
+
+    def published(self, published: Published) -> None:
+        """Count a frame, its objects, and what was lost before it."""
+        with self.lock:
+            self._last_s = now_s = self._clock_s()
+            if self.frames == 0:
+                self._first_s = now_s
+                # Capture may be ready before its source is: only a frame proves the connection.
+                self.connected = True
+            self.frames += 1
+            self.frames_with_masks += bool(published.masks)
+            self.frames_with_own_boxes += published.boxes_seq == published.seq
+            self.frame_age_ms.add(published.age_ms)
+            self.classes.update(published.classes)
+            self._count_objects(published)
+            self._count_keyframe(published.masks_seq, now_s)
+            self._count_dropped(published.dropped)
+
+    def changed(self, stage: str, state: str, detail: str) -> None:
+        """Count a restart; note whether the source is connected."""
+        with self.lock:
+            if state == "restarting":
+                self.restarts[stage] += 1
+                self._ready.discard(stage)
+            if stage == "capture":
+                self.connected = state == "running"
+
+    def logged(self, level: int, text: str) -> None:
+        """Log lines are not counted."""
+
+    @property
+    def up(self) -> bool:
+        """Whether every stage is ready."""
+        return self._ready == self.restarts.keys()
 
     @property
     def rate(self) -> float:
-        """Published frames a second, from the first to the last."""
+        """Published frames per second, from the first to the last."""
         return _per_second(self.frames, self._last_s - self._first_s)
 
     @property
     def keyframe_rate(self) -> float:
-        """Keyframes a second whose masks have come to a published frame, from the first of them to the last frame."""
-        return _per_second(self._keyframes, self._last_s - self._first_keyframe_s)
+        """Keyframes per second, from the first one's masks to the last frame."""
+        return _per_second(self.keyframes, self._last_s - self._first_keyframe_s)
 
     @property
     def own_boxes(self) -> float | None:
         """Share of the frames whose boxes were found on the frame itself, 0 to 1; None without frames."""
-        return self._frames_with_own_boxes / self.frames if self.frames else None
+        return self.frames_with_own_boxes / self.frames if self.frames else None
 
     @property
     def masked(self) -> float | None:
-        """Share of the objects that were published with a mask, 0 to 1; None without objects."""
-        return self._masks / self._objects if self._objects else None
+        """Share of the objects published with a mask, 0 to 1; None without objects."""
+        return self.masks / self.objects if self.objects else None
+
+    def _count_objects(self, published: Published) -> None:
+        self.newest_objects = published.objects
+        self.objects += published.objects
+        self.masks += len(published.masks)
+        for method in self.newest_masks:
+            self.newest_masks[method] = 0
+        for mask in published.masks:
+            self.newest_masks[mask.method] += 1
+            self.mask_age_ms.add(mask.age_ms)
+
+    def _count_keyframe(self, seq: int | None, now_s: float) -> None:
+        if seq is None or seq == self._keyframe:
+            return
+        if self.keyframes == 0:
+            self._first_keyframe_s = now_s
+        self._keyframe = seq
+        self.keyframes += 1
+
+    def _count_dropped(self, dropped: Dropped) -> None:
+        """Add what each cause has risen by; a stage's counts start at 0 again when it restarts."""
+        for cause, count in msgspec.structs.asdict(dropped).items():
+            before = self._last_dropped[cause]
+            self.dropped[cause] += count - before if count >= before else count
+            # A restarted publish reports 0 until it has the other stages' counts: a 0 does not mean that they restarted.
+            self._last_dropped[cause] = count or before
 
 
 def _per_second(count: int, seconds: float) -> float:

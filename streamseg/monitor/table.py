@@ -1,4 +1,4 @@
-"""What `streamseg subscribe` shows on a terminal: a table of rates, ages and losses that keeps up with the pipeline."""
+"""The live table of `streamseg subscribe`: rates, ages and losses of each source."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from rich.text import Text
 
 from streamseg.errors import SubscriptionTimeoutError
 from streamseg.messages import Result
-from streamseg.monitor.rates import TIMING_POINTS, WINDOW_S, RecentResults, StreamFigures
+from streamseg.monitor.stream import TIMING_POINTS, WINDOW_S, RecentResults, StreamFigures
 from streamseg.monitor.texts import counts_text, objects_text, percentiles_text, share_text
 
 REFRESH_S: Final = 0.25
-"""Seconds from one drawing to the next; the subscriber's time-out has to be as short."""
+"""Seconds between two drawings."""
 
 
-def follow(results: Iterable[Result], endpoint: str, console: Console) -> None:
-    """Draw how the results go until the pipeline ends; the last table stays, also where an exception ends it.
+def show_table(results: Iterable[Result], endpoint: str, console: Console) -> None:
+    """Draw the figures of a stream until it ends. The last table stays, also after an exception.
 
     Args:
-        results: A `Subscriber` whose time-out is `REFRESH_S`, so that a silence shows.
-        endpoint: Of the publisher.
+        results: A `Subscriber` with a time-out of `REFRESH_S`, so that the rate falls when no result arrives.
+        endpoint: Address of the publisher.
         console: A terminal.
 
     Raises:
-        SubscriptionRefusedError: The publisher does not let this subscriber in.
+        SubscriptionRefusedError: The publisher refused the subscriber's key.
     """
     sources: dict[str, RecentResults] = {}
 
-    def drawing() -> RenderableType:
+    def current() -> RenderableType:
         now_s = time.monotonic()
-        figures = [known for recent in sources.values() if (known := recent.figures(now_s)) is not None]
+        figures = [found for recent in sources.values() if (found := recent.figures(now_s)) is not None]
         return draw(figures, endpoint) if figures else Text(f"waiting for {endpoint}")
 
-    with Live(drawing(), console=console, auto_refresh=False) as live:
+    with Live(current(), console=console, auto_refresh=False) as live:
         drawn_s = time.monotonic()
         try:
             while True:
@@ -47,18 +47,18 @@ def follow(results: Iterable[Result], endpoint: str, console: Console) -> None:
                     for result in results:
                         sources.setdefault(result.source, RecentResults()).add(result, time.monotonic())
                         if time.monotonic() - drawn_s >= REFRESH_S:
-                            live.update(drawing(), refresh=True)
+                            live.update(current(), refresh=True)
                             drawn_s = time.monotonic()
                     return
                 except SubscriptionTimeoutError:
-                    live.update(drawing(), refresh=True)
+                    live.update(current(), refresh=True)
                     drawn_s = time.monotonic()
         finally:
-            live.update(drawing())
+            live.update(current())
 
 
 def draw(figures: Sequence[StreamFigures], endpoint: str) -> Table:
-    """A table with a column for each source."""
+    """A table with one column per source."""
     table = Table(title=f"{endpoint}, last {WINDOW_S:.0f} s, p50 / p99", title_justify="left")
     table.add_column("source")
     for one in figures:
@@ -77,11 +77,11 @@ def draw(figures: Sequence[StreamFigures], endpoint: str) -> Table:
     for place, point in enumerate(TIMING_POINTS):
         row(f"{point} after", [percentiles_text(one.timings_ms[place]) for one in figures])
     table.add_section()
-    row("dropped", [counts_text(msgspec.structs.asdict(one.dropped)) for one in figures])
+    row("dropped", [counts_text(msgspec.structs.asdict(one.newest.dropped)) for one in figures])
     row("newest", [objects_text(one.newest.objects) for one in figures])
     return table
 
 
 def _printable(text: str) -> str:
-    """Names come over the network: nothing in them may steer the terminal."""
+    """Replace control characters: a name from the network must not control the terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Formats figures for people."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from streamseg.monitor.latency import Percentiles
 
 
 def percentiles_text(percentiles: Percentiles | None) -> str:
-    """Percentiles in milliseconds; a dash for none."""
+    """The median and the 99th percentile in milliseconds; a dash for None."""
     return "-" if percentiles is None else f"{percentiles.p50:.1f} / {percentiles.p99:.1f} ms"
 
 
 def share_text(share: float | None) -> str:
-    """A share in per cent; a dash for none."""
+    """A share in per cent; a dash for None."""
     return "-" if share is None else f"{share:.1%}"
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
-    """Each name that was counted, with how often."""
+    """The names with their counts; those that count 0 are left out."""
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
 
 
 def duration_text(seconds: float) -> str:
-    """A time to wait, to the minute."""
+    """A duration, rounded to minutes or hours."""
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
 
 
 def objects_text(objects: Sequence[TrackedObject]) -> str:
-    """Each object's class, track, and mask area in pixels, or why it has no mask."""
+    """Class, track and mask area in pixels of each object, or the method of one without a mask."""
     return ", ".join(map(_object_text, objects)) or "no objects"
 
 

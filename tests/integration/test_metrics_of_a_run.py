@@ -18,7 +18,7 @@ RUN = (
 
 
 def scrape(address: str) -> dict[str, float]:
-    """Every sample by its name and labels; empty while nobody answers."""
+    """Every sample by its name and labels; empty while no server listens."""
     connection = http.client.HTTPConnection(address, timeout=10)
     try:
         connection.request("GET", "/metrics")
@@ -53,7 +53,7 @@ def test_counters_rise_and_a_killed_stage_shows(place: Place) -> None:
             lambda: scrape(address)["mask_age_seconds_count"] > restarted["mask_age_seconds_count"], 30, "another mask"
         )
         until(
-            lambda: (now := scrape(address))["objects"] >= now["masks nano"] + now["masks propagated"] > 0,
+            lambda: (now := scrape(address))["objects"] >= now["masks segmented"] + now["masks propagated"] > 0,
             30,
             "objects with masks",
         )
@@ -67,7 +67,7 @@ def test_counters_rise_and_a_killed_stage_shows(place: Place) -> None:
 
 
 @pytest.mark.parametrize("address", ["in use", "nonsense"])
-def test_an_address_that_cannot_be_had(place: Place, address: str) -> None:
+def test_an_unusable_address_ends_the_run_before_it_starts(place: Place, address: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as foreign:
         if address == "in use":
             address = f"127.0.0.1:{foreign.getsockname()[1]}"

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 import pytest
 from support.published_frames import published
 
-from streamseg.ipc.control import Published, PublishedMask
+from streamseg.ipc.control import Published, PublishedMask, Ready
 from streamseg.messages import Dropped
-from streamseg.monitor.stats import RunFigures
+from streamseg.monitor.stats import RunStats
+
+STAGES = ("capture", "publish")
 
 
 def frame(
@@ -19,7 +21,7 @@ def frame(
     masks_seq: int | None = None,
     dropped: Dropped | None = None,
 ) -> Published:
-    masks = (PublishedMask("some-method", mask_age_ms) for mask_age_ms in mask_ages_ms)
+    masks = (PublishedMask("propagated", mask_age_ms) for mask_age_ms in mask_ages_ms)
     classes = ("cup",) if objects else ()
     return published(
         *masks,
@@ -33,20 +35,20 @@ def frame(
     )
 
 
-def counted(*frames: Published, at_s: Iterable[float] | None = None) -> RunFigures:
-    """The figures of frames published a second apart, or at those times."""
+def counted(*frames: Published, at_s: Iterable[float] | None = None) -> RunStats:
+    """The figures of frames published one second apart, or at the given times."""
     clock = iter(range(len(frames)) if at_s is None else at_s)
-    figures = RunFigures(lambda: next(clock))
+    stats = RunStats(STAGES, lambda: next(clock))
     for one in frames:
-        figures.add(one)
-    return figures
+        stats.published(one)
+    return stats
 
 
 def test_a_run_without_frames() -> None:
-    figures = counted()
-    assert (figures.frames, figures.rate, figures.keyframe_rate) == (0, 0, 0)
-    assert figures.own_boxes is figures.masked is None
-    assert figures.frame_age_ms.percentiles() is None
+    stats = counted()
+    assert (stats.frames, stats.rate, stats.keyframe_rate) == (0, 0, 0)
+    assert stats.own_boxes is stats.masked is None
+    assert stats.frame_age_ms.percentiles() is None
 
 
 def test_the_rate_is_from_the_first_frame_to_the_last() -> None:
@@ -60,30 +62,71 @@ def test_a_keyframe_is_counted_once_however_long_its_masks_are_used() -> None:
 
 
 def test_shares_are_of_frames_and_of_objects() -> None:
-    figures = counted(
+    stats = counted(
         frame(0),
         frame(1, 0.0, objects=2, boxes_seq=1),
         frame(2, 0.0, 33.0, objects=2, boxes_seq=1),
         frame(3, boxes_seq=3, objects=2),
     )
-    assert figures.own_boxes == 0.5
-    assert figures.masked == 0.5
-    assert figures.frames_with_masks == 2
-    assert figures.classes == {"cup": 3}
+    assert stats.own_boxes == 0.5
+    assert stats.masked == 0.5
+    assert stats.frames_with_masks == 2
+    assert stats.classes == {"cup": 3}
 
 
 def test_ages_are_those_of_frames_and_of_masks() -> None:
-    figures = counted(*(frame(seq, 200.0, age_ms=40.0) for seq in range(50)), frame(50, 900.0, age_ms=80.0))
-    ages, mask_ages = figures.frame_age_ms.percentiles(), figures.mask_age_ms.percentiles()
+    stats = counted(*(frame(seq, 200.0, age_ms=40.0) for seq in range(50)), frame(50, 900.0, age_ms=80.0))
+    ages, mask_ages = stats.frame_age_ms.percentiles(), stats.mask_age_ms.percentiles()
     assert ages is not None
     assert mask_ages is not None
     assert (ages.p50, ages.p99) == pytest.approx((40, 80), rel=0.01)
     assert (mask_ages.p50, mask_ages.p99) == pytest.approx((200, 900), rel=0.01)
 
 
-def test_drops_go_on_across_restarts() -> None:
+def test_losses_add_up_over_restarts() -> None:
     counts = [(5, 0), (2, 8), (3, 0), (3, 9)]
-    figures = counted(
+    stats = counted(
         *(frame(seq, dropped=Dropped(detect_replaced=a, segment_overrun=b)) for seq, (a, b) in enumerate(counts))
     )
-    assert +figures.drops.total == {"detect_replaced": 8, "segment_overrun": 9}
+    assert +stats.dropped == {"detect_replaced": 8, "segment_overrun": 9}
+
+
+def test_up_and_restarts_follow_the_stages() -> None:
+    stats = RunStats(STAGES)
+
+    def prepared(stage: str) -> bool:
+        stats.prepared(stage, Ready(""))
+        return stats.up
+
+    def restarted(stage: str) -> bool:
+        stats.changed(stage, "restarting", "ended by signal 9")
+        return stats.up
+
+    assert not RunStats(STAGES).up
+    assert not prepared("capture")
+    assert prepared("publish")
+    assert not restarted("publish")
+    assert prepared("publish")
+    assert not (restarted("publish") or restarted("capture") or prepared("publish"))
+    assert prepared("capture")
+    assert stats.restarts == {"capture": 1, "publish": 2}
+
+
+def test_the_source_is_connected_from_its_first_frame_until_it_disconnects() -> None:
+    stats = RunStats(STAGES)
+
+    def published(seq: int) -> bool:
+        stats.published(frame(seq))
+        return stats.connected
+
+    def changed(stage: str, state: str) -> bool:
+        stats.changed(stage, state, "")
+        return stats.connected
+
+    stats.prepared("capture", Ready("a camera that is still off"))
+    assert not stats.connected
+    assert published(0)
+    assert not changed("capture", "disconnected")
+    assert not published(1), "the frame left capture before the source disconnected"
+    assert changed("capture", "running")
+    assert changed("publish", "restarting")

@@ -9,7 +9,7 @@ from rich.console import Console
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
 from streamseg.monitor.latency import Percentiles
-from streamseg.monitor.rates import TIMING_POINTS, StreamFigures
+from streamseg.monitor.stream import TIMING_POINTS, StreamFigures
 from streamseg.monitor.table import draw
 
 
@@ -29,7 +29,7 @@ def figures() -> StreamFigures:
         models=Models(detector="motion", segmenter="nano"),
         boxes_seq=41,
         objects=(
-            TrackedObject(detection=cup, mask=Mask(0, 0, np.ones((3, 4), np.bool_)), method="nano"),
+            TrackedObject(detection=cup, mask=Mask(0, 0, np.ones((3, 4), np.bool_)), method="segmented"),
             TrackedObject(
                 detection=Detection(xyxy=(1.0, 1.0, 2.0, 2.0), confidence=1.0, class_id=1, class_name="red \x1b[31m\n")
             ),
@@ -41,7 +41,7 @@ def figures() -> StreamFigures:
         received=40,
         missed=2,
         rate=29.97,
-        methods=(("propagated", 3), ("nano", 1)),
+        methods=(("propagated", 3), ("segmented", 1)),
         mask_age_ms=Percentiles(33.3, 120.0),
         own_boxes=0.875,
         timings_ms=tuple(
@@ -56,14 +56,14 @@ def lines(*columns: StreamFigures) -> list[str]:
     return [" ".join(line.replace("│", " ").split()) for line in output.getvalue().splitlines()]
 
 
-def test_every_figure_stands_in_its_row() -> None:
+def test_every_figure_has_its_row() -> None:
     text = lines(figures())
     assert text[0] == "tcp://there:5555, last 10 s, p50 / p99"
     for row in (
         "frames 40, 30.0 a second",
         "missed 2",
         "objects 2 in frame 41",
-        "masks 3 propagated, 1 nano",
+        "masks 3 propagated, 1 segmented",
         "mask age 33.3 / 120.0 ms",
         "boxes of the same frame 87.5%",
         "received after 0.5 / 1.0 ms",
@@ -74,7 +74,7 @@ def test_every_figure_stands_in_its_row() -> None:
         assert row in text
 
 
-def test_what_comes_over_the_network_steers_no_terminal() -> None:
+def test_control_characters_in_names_do_not_reach_the_terminal() -> None:
     assert "newest cup#2 12, red ?[31m? pending" in lines(figures())
 
 

@@ -6,10 +6,10 @@ import pytest
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
 from streamseg.monitor.latency import Percentiles
-from streamseg.monitor.rates import TIMING_POINTS, WINDOW_FRAMES, RecentResults, StreamFigures
+from streamseg.monitor.stream import TIMING_POINTS, WINDOW_FRAMES, RecentResults, StreamFigures
 
 
-def thing(age_ms: float | None, method: str = "some-method") -> TrackedObject:
+def thing(age_ms: float | None, method: str = "segmented") -> TrackedObject:
     """An object whose mask has that age, or that has none."""
     detection = Detection(xyxy=(0.0, 0.0, 4.0, 3.0), confidence=1.0, class_id=0, class_name="cup", tracker_id=1)
     if age_ms is None:
@@ -24,7 +24,6 @@ def result(
     run_id: str = "run",
     boxes_seq: int | None = None,
     timings: Timings | None = None,
-    dropped: Dropped | None = None,
 ) -> Result:
     return Result(
         run_id=run_id,
@@ -36,7 +35,7 @@ def result(
         pts_ns=0,
         t_capture_unix_ns=0,
         timings=timings or Timings(),
-        dropped=dropped or Dropped(),
+        dropped=Dropped(),
         models=Models(detector="motion", segmenter="nano"),
         boxes_seq=boxes_seq,
         objects=objects,
@@ -44,7 +43,7 @@ def result(
     )
 
 
-def known(recent: RecentResults, now_s: float) -> StreamFigures:
+def figures_of(recent: RecentResults, now_s: float) -> StreamFigures:
     figures = recent.figures(now_s)
     assert figures is not None
     return figures
@@ -55,26 +54,26 @@ def shown(percentiles: Percentiles | None) -> tuple[float, float]:
     return round(percentiles.p50, 6), round(percentiles.p99, 6)
 
 
-def test_nothing_is_known_before_the_first_result() -> None:
+def test_there_are_no_figures_before_the_first_result() -> None:
     assert RecentResults().figures(5.0) is None
 
 
-def test_the_rate_is_that_of_the_window_and_sinks_in_a_silence() -> None:
+def test_the_rate_covers_the_window_and_falls_while_no_result_arrives() -> None:
     recent = RecentResults()
     for number in range(101):
         recent.add(result(number), number / 10)
-    assert known(recent, 10.0).rate == pytest.approx(10)
-    assert known(recent, 15.0).rate == pytest.approx(5), "the 51 frames after 5 s, in 10 s"
-    assert known(recent, 60.0).rate == 0
-    assert known(recent, 60.0).own_boxes is None
-    assert known(recent, 60.0).received == 101
+    assert figures_of(recent, 10.0).rate == pytest.approx(10)
+    assert figures_of(recent, 15.0).rate == pytest.approx(5), "the 51 frames after 5 s, in 10 s"
+    assert figures_of(recent, 60.0).rate == 0
+    assert figures_of(recent, 60.0).own_boxes is None
+    assert figures_of(recent, 60.0).received == 101
 
 
-def test_no_more_than_the_window_is_kept() -> None:
+def test_only_the_window_is_kept() -> None:
     recent = RecentResults()
     for number in range(WINDOW_FRAMES + 100):
         recent.add(result(number, boxes_seq=number if number >= 100 else None), number / 1000)
-    assert known(recent, (WINDOW_FRAMES + 99) / 1000).own_boxes == 1
+    assert figures_of(recent, (WINDOW_FRAMES + 99) / 1000).own_boxes == 1
 
 
 def test_missed_frames_and_same_frame_boxes_are_counted() -> None:
@@ -83,34 +82,36 @@ def test_missed_frames_and_same_frame_boxes_are_counted() -> None:
     recent.add(result(7, boxes_seq=6, gap=3), 0.1)
     recent.add(result(8, gap=0), 0.2)
     recent.add(result(10, boxes_seq=10, gap=1), 0.3)
-    figures = known(recent, 0.3)
+    figures = figures_of(recent, 0.3)
     assert (figures.received, figures.missed, figures.own_boxes) == (4, 4, 0.5)
 
 
-def test_masks_are_counted_by_method_in_the_newest_frame_and_aged_over_all() -> None:
+def test_methods_are_of_the_newest_frame_and_mask_ages_of_the_window() -> None:
     recent = RecentResults()
     recent.add(result(0, thing(100.0)), 0.0)
-    recent.add(result(1, thing(0.0, "fresh"), thing(200.0, "old"), thing(50.0, "old"), thing(None)), 0.1)
-    figures = known(recent, 0.1)
-    assert figures.methods == (("old", 2), ("fresh", 1))
+    recent.add(
+        result(1, thing(0.0, "segmented"), thing(200.0, "propagated"), thing(50.0, "propagated"), thing(None)), 0.1
+    )
+    figures = figures_of(recent, 0.1)
+    assert figures.methods == (("propagated", 2), ("segmented", 1))
     assert shown(figures.mask_age_ms) == (75.0, 197.0)
     assert len(figures.newest.objects) == 4
 
 
-def test_every_point_of_the_timings_is_of_the_frames_that_passed_it() -> None:
+def test_timings_cover_the_frames_that_passed_the_point() -> None:
     recent = RecentResults()
     recent.add(result(0, timings=Timings(received=1.0, published=20.0)), 0.0)
     recent.add(result(1, timings=Timings(received=3.0, detected=9.0, published=40.0)), 0.1)
-    points = dict(zip(TIMING_POINTS, known(recent, 0.1).timings_ms, strict=True))
+    points = dict(zip(TIMING_POINTS, figures_of(recent, 0.1).timings_ms, strict=True))
     assert shown(points["received"]) == (2.0, 2.98)
     assert shown(points["detected"]) == (9.0, 9.0)
     assert shown(points["published"]) == (30.0, 39.8)
     assert points["encoded"] is points["decoded"] is points["rendered"] is None
 
 
-def test_a_new_run_begins_anew() -> None:
+def test_a_new_run_clears_the_figures() -> None:
     recent = RecentResults()
-    recent.add(result(4, gap=4, boxes_seq=4, dropped=Dropped(detect_replaced=5)), 0.0)
+    recent.add(result(4, gap=4, boxes_seq=4), 0.0)
     recent.add(result(0, run_id="another"), 1.0)
-    figures = known(recent, 1.0)
-    assert (figures.received, figures.missed, figures.own_boxes, figures.dropped) == (1, 0, 0, Dropped())
+    figures = figures_of(recent, 1.0)
+    assert (figures.received, figures.missed, figures.own_boxes, figures.newest.seq) == (1, 0, 0, 0)
