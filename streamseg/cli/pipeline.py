@@ -257,7 +257,7 @@ def keys(
       streamseg subscribe tcp://HOST:5555 \\
         --secret-key-file viewer.key --server-key-file camera.pub
     """
-    from streamseg.keys import make_key_pair
+    from streamseg.wire.curve import make_key_pair
 
     secret, public = make_key_pair(name)
     typer.echo(f"wrote {secret}, which stays here and secret, and {public}, which the other side needs")

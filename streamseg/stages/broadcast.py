@@ -8,8 +8,7 @@ import cv2
 import zmq
 
 from streamseg.errors import EndpointInUseError, SettingsError, StageError
-from streamseg.stages.admission import Admission
-from streamseg.wire.curve import read_server_keys
+from streamseg.wire.curve import Admission, read_server_keys
 from streamseg.wire.protocol import Encoded, ResultView, View, asks_for, encode_end, encode_heartbeat, encode_state
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Broadcast:
     def service(self) -> None:
         """Take in who wants to subscribe, subscriptions and cancellations."""
         if self._admission is not None:
-            self._admission.answer()
+            self._admission.decide()
         while True:
             try:
                 message = self.socket.recv(zmq.NOBLOCK)

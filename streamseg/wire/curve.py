@@ -1,29 +1,35 @@
-"""Key files for CURVE, ZeroMQ's encryption: who may publish and who may watch. Read and written here, used by those with sockets.
+"""CURVE, ZeroMQ's encryption: key files, and the list of keys that may subscribe.
 
-Each line of a key file is a key of 32 bytes as 40 characters of Z85 (ZeroMQ RFC 32). What follows it after a space is a remark;
-where that begins with `secret` or `public`, it must be the kind of key that is wanted.
+Key files are certificates of `zmq.auth`, which CZMQ reads too.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryDirectory
+
+import zmq
+from zmq.auth import Authenticator, create_certificates, load_certificate
+from zmq.utils import z85
 
 from streamseg.errors import OutputExistsError, SettingsError, UsageError
 
-Kind = Literal["public", "secret"]
+_log = logging.getLogger(__name__)
 
-_ALPHABET = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
-_KEY_CHARACTERS = 40
-_LARGEST_FILE = 1 << 20
+_DOMAIN = "streamseg"
+_LOGGED_KEYS = 64
+_REMEDY = "`streamseg keys NAME` makes a pair"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerKeys:
-    """What a publisher needs: its own secret key, and the public keys of those that it lets in."""
+    """A publisher's secret key and the public keys of its subscribers, in Z85."""
 
     secret: bytes = field(repr=False)
     allowed: frozenset[bytes]
@@ -31,40 +37,39 @@ class ServerKeys:
 
 @dataclass(frozen=True, slots=True)
 class ClientKeys:
-    """What a subscriber needs: its own secret key, and the public key by which it knows the publisher."""
+    """A subscriber's secret key and the public key of its publisher, in Z85."""
 
     secret: bytes = field(repr=False)
     server: bytes
 
 
 def read_server_keys(secret_key_file: str, allow: Sequence[str]) -> ServerKeys:
-    """Read a publisher's keys; `allow` are files that each hold the public key of one subscriber or of several.
+    """Read a publisher's keys; `allow` are the files of the subscribers' public keys.
 
     Raises:
-        SettingsError: A file cannot be read, or has no such key.
+        SettingsError: A file cannot be read, or does not hold such a key.
     """
-    allowed = [key for path in allow for key in _read_keys(Path(path), "public", "publish.curve.allow")]
-    return ServerKeys(_read_key(Path(secret_key_file), "secret", "publish.curve.secret_key_file"), frozenset(allowed))
+    allowed = frozenset(_read_public(path, "publish.curve.allow") for path in allow)
+    return ServerKeys(_read_secret(secret_key_file, "publish.curve.secret_key_file"), allowed)
 
 
 def read_client_keys(secret_key_file: str | Path, server_key_file: str | Path) -> ClientKeys:
     """Read a subscriber's keys.
 
     Raises:
-        SettingsError: A file cannot be read, or has no such key.
+        SettingsError: A file cannot be read, or does not hold such a key.
     """
     return ClientKeys(
-        _read_key(Path(secret_key_file), "secret", "secret_key_file"),
-        _read_key(Path(server_key_file), "public", "server_key_file"),
+        _read_secret(secret_key_file, "secret_key_file"), _read_public(server_key_file, "server_key_file")
     )
 
 
-def write_key_pair(stem: Path, public: bytes, secret: bytes) -> tuple[Path, Path]:
-    """Write a pair in Z85 as `stem.key`, which only this user can read, and `stem.pub`; return their paths.
+def make_key_pair(stem: Path) -> tuple[Path, Path]:
+    """Make a pair and write `stem.key`, the secret key that only this user can read, and `stem.pub`; return their paths.
 
     Raises:
-        OutputExistsError: One of them is there; a key is never overwritten.
-        UsageError: They cannot be written there.
+        OutputExistsError: A file exists; keys are never overwritten.
+        UsageError: The files cannot be written.
     """
     if not stem.name:
         raise UsageError(f"{str(stem)!r} is not a name for a key pair; expected one such as `viewer`")
@@ -72,67 +77,99 @@ def write_key_pair(stem: Path, public: bytes, secret: bytes) -> tuple[Path, Path
     for path in (secret_file, public_file):
         if os.path.lexists(path):
             raise OutputExistsError(f"{path} exists, and a key is never overwritten; choose another name")
-    write_key(secret_file, secret, "secret")
-    write_key(public_file, public, "public")
+    try:
+        # pyzmq writes secret keys that everybody can read; this folder admits only its owner.
+        with TemporaryDirectory(dir=stem.parent, prefix=".keys-") as folder:
+            public, secret = create_certificates(folder, "pair")
+            Path(secret).chmod(0o600)
+            Path(public).chmod(0o644)
+            Path(secret).rename(secret_file)
+            Path(public).rename(public_file)
+    except OSError as error:
+        raise UsageError(f"{secret_file} cannot be written: {error.strerror}; choose another folder") from error
     return secret_file, public_file
 
 
-def write_key(path: Path, key: bytes, kind: Kind) -> None:
-    """Write one key in Z85 to a new file; a secret one so that only this user can read it.
+def write_public_key(path: Path, key: bytes) -> None:
+    """Write the certificate of one public key in Z85."""
+    path.write_text(f'curve\n    public-key = "{key.decode()}"\n')
 
-    Raises:
-        UsageError: It cannot be written there.
+
+class Admission:
+    """Admits subscribers by their keys, over ZAP (ZeroMQ RFC 27): CURVE alone encrypts and admits any key.
+
+    It guards one socket. Create it before that socket is bound, and close its own socket after that one.
     """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if kind == "secret" else 0o644)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key + f" {kind} key\n".encode())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
 
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys) -> None:
+        self._keys = keys
+        self._refused: set[bytes] = set()
+        self._address = ""
+        self._authenticator = Authenticator(context)
+        self._authenticator.start()
+        self._authenticator.configure_curve_callback(_DOMAIN, self)
+        self.socket: zmq.Socket[bytes] = self._authenticator.zap_socket
+        self.socket.linger = 0
 
-def _read_key(path: Path, kind: Kind, name: str) -> bytes:
-    keys = _read_keys(path, kind, name)
-    if len(keys) > 1:
-        raise SettingsError(f"{name}: {path} holds {len(keys)} keys; expected one")
-    return keys[0]
+    def guard(self, socket: zmq.Socket[bytes]) -> None:
+        """Encrypt a socket, and admit no subscriber without a decision of `decide`."""
+        socket.curve_server = True
+        socket.curve_secretkey = self._keys.secret
+        socket.zap_domain = _DOMAIN.encode()
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
+    def decide(self) -> None:
+        """Admit or refuse everybody who tried to connect since the last call."""
+        while True:
+            try:
+                request = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._address = request[3].decode()
+            asyncio.run(self._authenticator.handle_zap_message(request))
 
-def _read_keys(path: Path, kind: Kind, name: str) -> list[bytes]:
-    remedy = "`streamseg keys NAME` makes a pair"
-    try:
-        with path.open("rb") as file:
-            lines = file.read(_LARGEST_FILE).splitlines()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise SettingsError(
-            f"{name}: {path} cannot be read ({reason}); expected a file with a {kind} key, {remedy}"
-        ) from error
-    keys = []
-    for number, words in enumerate((line.split() for line in lines), start=1):
-        if not words:
-            continue
-        if not _is_key(words[0]):
-            raise SettingsError(
-                f"{name}: line {number} of {path} is not a key; expected {_KEY_CHARACTERS} characters of Z85, {remedy}"
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Decide about one key in Z85; called by pyzmq."""
+        if key in self._keys.allowed:
+            return True
+        # A refused subscriber tries again and again; an attacker, with ever new keys.
+        if key not in self._refused and len(self._refused) < _LOGGED_KEYS:
+            self._refused.add(key)
+            _log.warning(
+                "a subscriber at %s was refused: its key %s is not in publish.curve.allow", self._address, key.decode()
             )
-        if words[1:2] in ([b"public"], [b"secret"]) and words[1] != kind.encode():
-            raise SettingsError(f"{name}: {path} holds a {words[1].decode()} key; expected the {kind} one of a pair")
-        keys.append(words[0])
-    if not keys:
-        raise SettingsError(f"{name}: {path} holds no key; expected a {kind} key, {remedy}")
-    return keys
+        return False
+
+
+def _read_secret(path: str | Path, setting: str) -> bytes:
+    _, secret = _read(path, setting)
+    if secret is None:
+        raise SettingsError(f"{setting}: {path} holds a public key; expected the secret one of a pair")
+    return secret
+
+
+def _read_public(path: str | Path, setting: str) -> bytes:
+    public, secret = _read(path, setting)
+    if secret is not None:
+        raise SettingsError(f"{setting}: {path} holds a secret key; expected the public one of a pair")
+    return public
+
+
+def _read(path: str | Path, setting: str) -> tuple[bytes, bytes | None]:
+    try:
+        public, secret = load_certificate(path)
+    except OSError as error:
+        reason = error.strerror or "no such file"
+        raise SettingsError(f"{setting}: {path} cannot be read ({reason}); expected a key file, {_REMEDY}") from error
+    except (ValueError, IndexError) as error:
+        raise SettingsError(f"{setting}: {path} is not a key file; {_REMEDY}") from error
+    if not all(_is_key(key) for key in (public, secret) if key is not None):
+        raise SettingsError(f"{setting}: {path} holds a damaged key; {_REMEDY}")
+    return public, secret
 
 
 def _is_key(text: bytes) -> bool:
-    if len(text) != _KEY_CHARACTERS or text.translate(None, _ALPHABET):
+    try:
+        return len(z85.decode(text)) == 32
+    except (KeyError, ValueError, struct.error):
         return False
-    # Five characters are four bytes; the largest such groups stand for more than that.
-    return all(_value(text[start : start + 5]) < 1 << 32 for start in range(0, _KEY_CHARACTERS, 5))
-
-
-def _value(group: bytes) -> int:
-    value = 0
-    for character in group:
-        value = value * len(_ALPHABET) + _ALPHABET.index(character)
-    return value

@@ -17,11 +17,10 @@ from zmq.utils.monitor import recv_monitor_message
 from streamseg.client import Subscriber
 from streamseg.config import Config, CurveSettings, PublishSettings, SourceSettings
 from streamseg.errors import SettingsError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
-from streamseg.keys import admit_window, make_key_pair
+from streamseg.keys import admit_window
 from streamseg.messages import Dropped, Models, Result, Timings
-from streamseg.stages.admission import Admission
 from streamseg.stages.broadcast import Broadcast
-from streamseg.wire.curve import read_client_keys, read_server_keys
+from streamseg.wire.curve import Admission, make_key_pair, read_client_keys, read_server_keys
 from streamseg.wire.protocol import encode_result
 
 PATIENCE = 20.0
