@@ -25,8 +25,8 @@ app.command("pipeline")(bench_pipeline)
 @app.command("wire")
 def bench_wire(as_json: AsJson = False) -> None:
     """Time and bytes of ten masks on the wire, and how long the client takes to import."""
+    from benchmarks.report import print_figures
     from benchmarks.wire import bench_wire as measure
-    from streamseg.bench.report import print_figures
 
     print_figures(measure(), as_json=as_json)
 
@@ -35,7 +35,7 @@ def bench_wire(as_json: AsJson = False) -> None:
 def bench_overlay(as_json: AsJson = False) -> None:
     """How long ten masks with their boxes and labels take to draw on a 720p frame, beside supervision's annotators, on one core."""
     from benchmarks.overlay import bench_overlay as measure
-    from streamseg.bench.report import print_figures
+    from benchmarks.report import print_figures
 
     print_figures(measure(), as_json=as_json)
 
@@ -44,7 +44,7 @@ def bench_overlay(as_json: AsJson = False) -> None:
 def bench_links(as_json: AsJson = False) -> None:
     """How long a 720p frame takes from process to process, beside a multiprocessing.Queue and ZeroMQ."""
     from benchmarks.links import bench_links as measure
-    from streamseg.bench.report import print_figures
+    from benchmarks.report import print_figures
 
     print_figures(measure(), as_json=as_json)
 
@@ -98,7 +98,7 @@ def bench_models(
     from benchmarks.model_rows import print_tables
     from benchmarks.models import DEFAULT_COMPARED, ModelsOptions
     from benchmarks.models import bench_models as measure
-    from streamseg.bench.report import print_figures
+    from benchmarks.report import print_figures
     from streamseg.models.options import MOBILE_SAM
     from streamseg.sam.info import as_rich_table, parameter_table
 
@@ -148,7 +148,7 @@ def bench_nano(
     """
     from benchmarks.nano import bench_nano as measure
     from benchmarks.nano_rows import print_nano
-    from streamseg.bench.report import print_figures
+    from benchmarks.report import print_figures
 
     figures = measure(folders or [], weights, lambda step: typer.echo(step, err=True))
     if as_json:
@@ -183,7 +183,7 @@ def bench_propagate(
     """
     from benchmarks.propagate import bench_propagate as measure
     from benchmarks.propagate_rows import print_propagate
-    from streamseg.bench.report import print_figures
+    from benchmarks.report import print_figures
 
     figures = measure(folders or [], lambda step: typer.echo(step, err=True))
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import msgspec
 
-from streamseg.bench.machine import resident_mb
+from streamseg.bench.machine import family_rss_mb
 from streamseg.errors import StageError
 from streamseg.messages import Image
 from streamseg.models.weights import resolve
@@ -79,11 +80,11 @@ def bench_detector(weights: Path | None = None, rounds: int = 200) -> DetectorFi
 def _measure(weights: Path, rounds: int) -> DetectorFigures:
     cv2.setNumThreads(1)
     frames = _draw()
-    bare_mb, start = resident_mb(), time.perf_counter()
+    bare_mb, start = family_rss_mb(os.getpid()), time.perf_counter()
     from streamseg.models.detectors.yolox import YoloxDetector
     from streamseg.models.options import DetectorOptions
 
-    imported_mb, imported = resident_mb(), time.perf_counter()
+    imported_mb, imported = family_rss_mb(os.getpid()), time.perf_counter()
     detector = YoloxDetector(DetectorOptions(model=_MODEL, conf=_CONF, threads=1), weights)
     ready = time.perf_counter()
     detector.detect(frames[0])
@@ -99,7 +100,7 @@ def _measure(weights: Path, rounds: int) -> DetectorFigures:
         load_ms=1000 * (ready - imported),
         first_result_ms=1000 * (first - ready),
         libraries_mb=_difference(imported_mb, bare_mb),
-        rss_mb=_difference(resident_mb(), imported_mb),
+        rss_mb=_difference(family_rss_mb(os.getpid()), imported_mb),
     )
 
 

@@ -25,7 +25,7 @@ from benchmarks.model_figures import (
     ratio,
     speedups,
 )
-from streamseg.bench.process import Measured
+from benchmarks.process import Measured
 
 ORIGINAL, ULTRALYTICS, OURS, OURS_SQUARE = "original", "ultralytics", "ours", "ours-square"
 ULTRALYTICS_OWN_THREADS = "ultralytics-own-threads"

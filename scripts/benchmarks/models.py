@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -28,11 +30,11 @@ from benchmarks.medians import (
     median,
 )
 from benchmarks.model_figures import ComparedFigures, ModelsFigures, ParameterFigures, speedups
+from benchmarks.process import AVX2, Measured, Work, measure
 from benchmarks.rivals import PACKAGES, SCRIPT, environment, have_rivals
+from benchmarks.scene import Scene, draw_scene
 from benchmarks.schedule import Schedule
-from streamseg.bench.machine import available_memory_gb, this_machine, versions
-from streamseg.bench.process import AVX2, Measured, Work, measure
-from streamseg.bench.scene import Scene, draw_scene
+from streamseg.bench.machine import memory_gb, this_machine
 from streamseg.errors import RivalError, SourceError, StageError, UsageError, WeightsError
 from streamseg.images import read_image
 from streamseg.messages import Image
@@ -158,7 +160,7 @@ class _Room:
             masks=str(self.folder / f"{run.name}.npz") if masks else None, backend=run.backend, precision=run.precision, square=run.square,
             own_threads=run.own_threads,
         )  # fmt: skip
-        command = [sys.executable, "-m", "streamseg.bench.own_process"] if ours else [str(self.rivals), str(SCRIPT)]
+        command = [sys.executable, "-m", "benchmarks.own_process"] if ours else [str(self.rivals), str(SCRIPT)]
         held = AVX2 if run.avx2 else {}
         # What is exported for seeded weights is of no use afterwards.
         return measure(
@@ -205,6 +207,15 @@ def bench_models(options: ModelsOptions, progress: Callable[[str], None] | None 
         return _figures(room, scene, measured, exported[0], compared, detector, missing)
 
 
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """The versions of those of the packages that are installed."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
 def _threads(options: ModelsOptions) -> int:
     return options.threads or os.cpu_count() or 1
 
@@ -222,7 +233,7 @@ def _furnish(room: _Room, scene: Scene, tell: Callable[[str], None]) -> None:
     np.save(room.folder / "boxes.npy", scene.boxes)
     weights = room.folder / "mobile_sam.pt"
     if room.options.weights is None:
-        from streamseg.bench.seeded_weights import write_seeded_checkpoint
+        from benchmarks.seeded_weights import write_seeded_checkpoint
 
         tell("making seeded weights")
         write_seeded_checkpoint(weights, scene)
@@ -284,7 +295,7 @@ def _all_passes(room: _Room, runs: list[_Run], schedule: Schedule) -> dict[str, 
 
 
 def _compared(room: _Room, name: str, schedule: Schedule) -> ComparedFigures:
-    model, free = COMPARED[name], available_memory_gb()
+    model, free = COMPARED[name], memory_gb("MemAvailable")
     with schedule.step(name, model.expected_s):
         if model.rival and room.rivals is None:
             return ComparedFigures(model=name, skipped="Ultralytics could not be installed")

@@ -1,4 +1,4 @@
-"""Measures another implementation: python rival_process.py WORK.json MEASURED.json, as in `streamseg.bench.process`.
+"""Measures another implementation: python rival_process.py WORK.json MEASURED.json, as in `benchmarks.process`.
 
 It runs in the rivals' environment and imports nothing of streamseg.
 """

@@ -1,1 +1,1 @@
-"""Measurements that a user can repeat: each function here runs one and gives back its figures."""
+"""Sizes a machine: `streamseg bench` runs the whole pipeline and measures it. May use every other room but `cli`."""

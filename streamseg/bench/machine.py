@@ -1,24 +1,27 @@
-"""The machine that figures are of."""
+"""Describes the machine that figures come from, and how much memory processes use."""
 
 from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
 
+_PROC = Path("/proc")
+_PARENT, _PAGES = 1, 21
+"""Fields of `/proc/PID/stat` behind the program's name: the parent's number and the resident pages."""
+
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What the figures depend on.
+    """What speed depends on.
 
     Attributes:
-        cpu: The processor's name, as it says itself, with the fastest instruction set for floating point that it has.
-        cores: How many of them this process sees.
-        memory_gb: In 10^9 bytes; None where the system does not say.
-        system: The operating system.
-        python: Its version.
+        cpu: Name of the processor and, in brackets, its fastest instruction set for floating point.
+        cores: Logical cores.
+        memory_gb: In 10^9 bytes; None without `/proc`.
+        system: Operating system and its release.
+        python: Version of Python.
     """
 
     cpu: str
@@ -29,60 +32,51 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def this_machine() -> Machine:
-    """Describe the machine that this runs on."""
-    total = _memory_bytes("MemTotal")
+    """Describe the machine that this process runs on."""
+    cpu = _fields("cpuinfo")
+    name = cpu.get("model name") or platform.processor() or platform.machine()
+    flags = cpu.get("flags", "").split()
+    fastest = next((flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in flags), None)
+    total = memory_gb("MemTotal")
     return Machine(
-        cpu=_cpu(),
+        cpu=name if fastest is None else f"{name} ({fastest})",
         cores=os.cpu_count() or 1,
-        memory_gb=None if total is None else round(total / 1e9, 1),
+        memory_gb=None if total is None else round(total, 1),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
     )
 
 
-def available_memory_gb() -> float | None:
-    """Memory that could be had now, in 10^9 bytes; None where the system does not say."""
-    available = _memory_bytes("MemAvailable")
-    return None if available is None else available / 1e9
+def memory_gb(entry: str) -> float | None:
+    """Return an entry of `/proc/meminfo`, such as `MemAvailable`, in 10^9 bytes; None without `/proc`."""
+    text = _fields("meminfo").get(entry)
+    return None if text is None else 1024 * int(text.split()[0]) / 1e9
 
 
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """The versions of those of the packages that are installed."""
-    found = {}
-    for package in packages:
+def family_rss_mb(pid: int) -> float | None:
+    """Add up the resident memory of a process and its descendants, in 10^6 bytes; None if `/proc` does not list it.
+
+    Memory that several of them share counts once for each.
+    """
+    processes: dict[int, tuple[int, int]] = {}
+    for path in _PROC.glob("[0-9]*/stat"):
         try:
-            found[package] = version(package)
-        except PackageNotFoundError:
+            fields = path.read_text("ascii", errors="replace").rpartition(")")[2].split()
+        except OSError:  # the process ended meanwhile
             continue
-    return found
-
-
-def resident_mb() -> float | None:
-    """Memory of this process that is in use, in 10^6 bytes; None where there is no `/proc`."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    except FileNotFoundError:
+        processes[int(path.parent.name)] = int(fields[_PARENT]), int(fields[_PAGES])
+    if pid not in processes:
         return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    family = {pid}
+    while children := {child for child, (parent, _) in processes.items() if parent in family} - family:
+        family |= children
+    return sum(processes[member][1] for member in family) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _cpu() -> str:
-    told = _table(Path("/proc/cpuinfo"))
-    flags = told.get("flags", "").split()
-    fastest = next((flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if flag in flags), None)
-    name = told.get("model name") or platform.processor() or platform.machine()
-    return name if fastest is None else f"{name} ({fastest})"
-
-
-def _memory_bytes(entry: str) -> int | None:
-    told = _table(Path("/proc/meminfo")).get(entry)
-    return None if told is None else 1024 * int(told.split()[0])
-
-
-def _table(path: Path) -> dict[str, str]:
-    """The lines `name: value` of one of Linux's files, the first of each name; none where there is no such file."""
+def _fields(name: str) -> dict[str, str]:
+    """Read the lines `name: value` of a file in `/proc`; the first line of a name counts. Empty without such a file."""
     try:
-        lines = path.read_text("utf-8", errors="replace").splitlines()
+        lines = (_PROC / name).read_text("utf-8", errors="replace").splitlines()
     except OSError:
         return {}
-    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}

@@ -16,8 +16,8 @@ from benchmarks.medians import COUNTS, Measurements
 from benchmarks.model_figures import ModelsFigures
 from benchmarks.model_rows import print_tables
 from benchmarks.models import COMPARED, ModelsOptions, bench_models
+from benchmarks.process import AVX2, Measured, Work, measure
 from benchmarks.schedule import Schedule
-from streamseg.bench.process import AVX2, Measured, Work, measure
 from streamseg.errors import RivalError, StageError, UsageError, WeightsError
 from streamseg.models.segmenters.sam import IMAGE_ENCODERS
 
@@ -101,7 +101,7 @@ def test_without_rivals_all_else_is_measured(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(models, "have_rivals", no_rivals)
     monkeypatch.setattr(models, "measure", answer)
     monkeypatch.setattr(models, "bench_detector", no_weights)
-    monkeypatch.setattr("streamseg.bench.seeded_weights.write_seeded_checkpoint", lambda path, scene: path.touch())
+    monkeypatch.setattr("benchmarks.seeded_weights.write_seeded_checkpoint", lambda path, scene: path.touch())
     steps: list[str] = []
     figures = bench_models(ModelsOptions(compared=("fastsam-s", "sam-vit-b"), rounds=2, threads=3), steps.append)
 
@@ -120,7 +120,7 @@ def test_without_rivals_all_else_is_measured(monkeypatch: pytest.MonkeyPatch) ->
     assert figures.detector is None and figures.threads == 3 and figures.weights == "seeded"
     assert [row.model for row in figures.parameters] == list(IMAGE_ENCODERS)
 
-    assert all(command == "streamseg.bench.own_process" and work.threads == 3 for command, work, _ in asked)
+    assert all(command == "benchmarks.own_process" and work.threads == 3 for command, work, _ in asked)
     # Two that export, then two passes, the second in the other order, then the other model.
     order = [(work.square, held) for _, work, held in asked]
     one_pass = [(False, False), (True, False), (False, True), (True, True)]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from streamseg.bench.scene import draw_scene
-from streamseg.bench.seeded_weights import write_seeded_checkpoint
+from benchmarks.scene import draw_scene
+from benchmarks.seeded_weights import write_seeded_checkpoint
 from streamseg.geometry import box_iou
 from streamseg.messages import Detection, ObjectMask
 from streamseg.models.segmenters.sam import Sam

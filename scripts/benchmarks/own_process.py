@@ -1,8 +1,9 @@
-"""Measures one of our segmenters: python -m streamseg.bench.own_process WORK.json MEASURED.json."""
+"""Measures one of our segmenters: python -m benchmarks.own_process WORK.json MEASURED.json."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +13,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamseg.bench.machine import resident_mb
-from streamseg.bench.process import Measured, Work
+from benchmarks.process import Measured, Work
+from streamseg.bench.machine import family_rss_mb
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
 from streamseg.models.options import MOBILE_SAM
@@ -56,7 +57,7 @@ def measure(work: Work) -> Measured:
         frame_ms=frame,
         load_ms=load_ms,
         first_ms=first_ms,
-        rss_mb=resident_mb(),
+        rss_mb=family_rss_mb(os.getpid()),
         threads=work.threads,
         backend=getattr(segmenter, "backend", "torch"),
         precision=getattr(segmenter, "precision", "fp32"),

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from streamseg.bench.scene import Scene
+from benchmarks.scene import Scene
 from streamseg.models.options import MOBILE_SAM
 from streamseg.models.segmenters.sam import ImageEmbedding, Sam, SamNetwork
 from streamseg.models.segmenters.sam.checkpoint import official_name

@@ -1,0 +1,136 @@
+"""Stand-in models for measuring: they run the real networks, discard the output, and return the truth of a drawn scene.
+
+So the pipeline computes everything it computes in real use, every published mask has a true one to compare with, and no trained
+weights of MobileSAM are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from streamseg.geometry import box_iou
+from streamseg.messages import Detection, Image, ObjectMask
+from streamseg.models.options import MOBILE_SAM, DetectorOptions, SegmenterOptions
+from streamseg.models.registry import create_detector, create_segmenter
+from streamseg.sources.crossing import CLASS_NAME, CrossingScene, read_number
+from streamseg.sources.scene import SceneOptions, TruthObject
+from streamseg.train.augmentation import jittered
+
+FPS: Final = 30
+SCENE_URL: Final = f"synthetic:?scene=crossing&size=1280x720&fps={FPS}&seed=10&objects=5"
+DETECTOR: Final = "yolox-nano"
+JITTER: Final = 0.03
+"""Standard deviation of a box's edges, as a share of the box's side."""
+MISSED: Final = 0.05
+"""Share of the boxes that the detector misses."""
+LEAST_SHARE: Final = 0.1
+"""An object counts as hidden when less of it is visible: it has no box, and no mask is expected."""
+_CONFIDENCE = 0.9
+_PREPARED = 100 * FPS
+"""Frames whose boxes are computed in advance, so that the truth costs the pipeline no time."""
+
+
+class TrueScene:
+    """The frames of `SCENE_URL` and what is visible in them."""
+
+    def __init__(self, prepared: int = 0) -> None:
+        """Compute the boxes of the first `prepared` frames in advance."""
+        self._scene = CrossingScene(SceneOptions.parse(SCENE_URL))
+        self._prepared = [self._detect(number) for number in range(prepared)]
+
+    def render(self, number: int) -> Image:
+        """Draw a frame: shape (720, 1280, 3), uint8, BGR."""
+        return self._scene.render(number)
+
+    def objects(self, number: int) -> list[TruthObject]:
+        """List the visible objects of a frame."""
+        return [item for item in self._scene.truth(number) if item.share >= LEAST_SHARE]
+
+    def objects_in(self, image: Image) -> list[TruthObject]:
+        """List the visible objects of a frame given as a picture; empty for any other picture."""
+        number = read_number(image)
+        return [] if number is None else self.objects(number)
+
+    def detections_in(self, image: Image) -> list[Detection]:
+        """Return boxes as a detector would, some missed, edges off; the same boxes whenever the frame is the same."""
+        number = read_number(image)
+        if number is None:
+            return []
+        return self._prepared[number] if number < len(self._prepared) else self._detect(number)
+
+    def _detect(self, number: int) -> list[Detection]:
+        random = np.random.default_rng(number)
+        return [
+            Detection(
+                xyxy=jittered(item.xyxy, JITTER, random), confidence=_CONFIDENCE, class_id=0, class_name=CLASS_NAME
+            )
+            for item in self.objects(number)
+            if random.random() >= MISSED
+        ]
+
+
+class TrueBoxes:
+    """Runs YOLOX-Nano on each frame, and returns the scene's boxes."""
+
+    name = "true-boxes"
+    classes = (CLASS_NAME,)
+
+    def __init__(self, options: DetectorOptions) -> None:
+        self._network = create_detector(replace(options, model=DETECTOR))
+        self._scene = TrueScene(_PREPARED)
+
+    def detect(self, image: Image) -> list[Detection]:
+        """Return the boxes of a frame of the scene, shape (height, width, 3), uint8, BGR; none for other pictures."""
+        self._network.detect(image)
+        return self._scene.detections_in(image)
+
+
+class TrueMasks:
+    """Runs MobileSAM on each keyframe and box, and returns the scene's masks."""
+
+    name = "true-masks"
+
+    def __init__(self, options: SegmenterOptions) -> None:
+        self._network = create_segmenter(replace(options, model=MOBILE_SAM))
+        self._scene = TrueScene()
+
+    def describe(self) -> str:
+        """Describe the real segmenter and its runtime."""
+        return self._network.describe()
+
+    def encode(self, image: Image) -> tuple[Any, list[TruthObject]]:
+        """Embed a frame of shape (height, width, 3), uint8, BGR, and list the objects visible in it."""
+        return self._network.encode(image), self._scene.objects_in(image)
+
+    def decode(self, embedding: tuple[Any, list[TruthObject]], detections: Sequence[Detection]) -> list[ObjectMask]:
+        """Return for each box the mask of the object that it overlaps, if any."""
+        network_embedding, objects = embedding
+        self._network.decode(network_embedding, detections)
+        overlaps = [[box_iou(each.xyxy, item.xyxy) for item in objects] for each in detections]
+        matches = {row: objects[column] for _, row, column in match(overlaps)}
+        return [
+            ObjectMask(matches[row].mask, predicted_iou=1.0) if row in matches else ObjectMask(None)
+            for row in range(len(detections))
+        ]
+
+
+def match(overlaps: Sequence[Sequence[float]], least: float = 0.0) -> list[tuple[float, int, int]]:
+    """Pair rows with columns greedily, the largest overlap first, each row and column at most once.
+
+    Returns:
+        Overlap, row and column of each pair whose overlap is positive and at least `least`.
+    """
+    pairs = ((iou, row, column) for row, ious in enumerate(overlaps) for column, iou in enumerate(ious))
+    rows: set[int] = set()
+    columns: set[int] = set()
+    matched = []
+    for iou, row, column in sorted(pairs, reverse=True):
+        if iou > 0 and iou >= least and row not in rows and column not in columns:
+            rows.add(row)
+            columns.add(column)
+            matched.append((iou, row, column))
+    return matched
