@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Image
-from streamseg.propagate.planes import blurred
+from streamseg.propagate.crop import blurred
 from streamseg.window import Plane
 
 _BITS = 4

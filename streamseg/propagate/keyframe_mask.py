@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,7 @@ from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import NONE, SEGMENTED, Detection, Image, ObjectMask, TrackedObject
 from streamseg.propagate.appearance import Appearance, evidence, learn
-from streamseg.propagate.planes import blurred, resized
+from streamseg.propagate.crop import FLOW_SIDE, blurred, resized
 from streamseg.window import Plane, crop, mask_plane, window_around
 
 TEMPLATE_SIDE: Final = 192
@@ -41,7 +42,7 @@ class FrameTime:
     pts_ns: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Template:
     """An object's square on its keyframe: what propagation warps to other frames.
 
@@ -54,10 +55,22 @@ class Template:
     planes: NDArray[np.uint8]
     appearance: Appearance
 
-    @property
-    def share(self) -> NDArray[np.uint8]:
-        """How much of each pixel the mask covers, 255 for all: shape (TEMPLATE_SIDE, TEMPLATE_SIDE)."""
-        return self.planes[..., 0]
+    @functools.cached_property
+    def halved(self) -> NDArray[np.uint8]:
+        """The planes in half of the resolution, which is enough for small crops."""
+        size = (TEMPLATE_SIDE // 2, TEMPLATE_SIDE // 2)
+        return np.asarray(cv2.resize(self.planes, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    @functools.cached_property
+    def share(self) -> Plane:
+        """How much of each cell of flow the mask covers: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1."""
+        share = cv2.resize(self.planes[..., 0], (FLOW_SIDE, FLOW_SIDE), interpolation=cv2.INTER_AREA)
+        return np.asarray(share, np.float32) * np.float32(1 / 255)
+
+    @functools.cached_property
+    def filled(self) -> float:
+        """How much of the square the mask covers: 0 to 1."""
+        return float(self.share.mean())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,8 +146,8 @@ def make_template(image: Image, box: Box, mask: Mask, refined: Plane | None = No
         image: The frame, shape (height, width, 3), uint8, BGR.
         box: The object's box, in pixels of the frame.
         mask: Its mask, which may leave the box.
-        refined: The refinement network's log-odds for the object (see `Refine`). Where they contradict the mask, they are
-            mistrusted in later frames.
+        refined: The refinement network's log-odds for the object (see `Refine`). Where they contradict the mask, later
+            frames mistrust them.
     """
     window = window_around(box, image.shape[1], image.shape[0])
     if window is None:

@@ -1,4 +1,4 @@
-"""Where two carried masks lie on each other: the one keeps what is clearly its own, as one object hides the other."""
+"""From log-odds to masks without overlap: where one object hides another, each keeps what is clearly its own."""
 
 from __future__ import annotations
 
@@ -8,46 +8,59 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streamseg.masks import Mask
-from streamseg.window import Plane, Window
+from streamseg.propagate.crop import thinned
+from streamseg.window import Plane, Window, paste
 
 _CLEARLY = 2.0
-"""By how much the odds of the one must be higher (logarithm): what both are sure of belongs to both, as a cup to who holds it."""
+_ISLAND = 0.03
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
-    """A mask, and the odds that it was drawn from: of each pixel of its window's square."""
+class DrawnMask:
+    """A mask, and the log-odds from which it was drawn: of each pixel of its window's square."""
 
     mask: Mask | None
     odds: Plane
     window: Window
 
 
-def apart(drawn: Sequence[Drawn]) -> list[Mask | None]:
-    """The masks without what clearly belongs to another one; in the order given."""
+def draw(odds: Plane, window: Window, width: int, height: int) -> DrawnMask:
+    """Draw the mask of a square's log-odds in a frame of that size, without islands."""
+    return DrawnMask(paste(_without_islands(odds), window, width, height), odds, window)
+
+
+def expected_ious(odds: Plane) -> NDArray[np.float32]:
+    """The IoU with the true mask to expect of each of n masks, given log-odds of shape (n, side, side): shape (n,)."""
+    probability = 1 / (1 + np.exp(-odds))
+    inside = odds > 0
+    sure = probability.sum(axis=(1, 2), where=inside)
+    either = inside.sum(axis=(1, 2)) + probability.sum(axis=(1, 2)) - sure
+    return np.asarray(sure / np.maximum(either, 1e-6), np.float32)
+
+
+def remove_overlaps(drawn: Sequence[DrawnMask]) -> list[Mask | None]:
+    """The masks without the pixels that clearly belong to another one, in their order."""
     masks = [each.mask for each in drawn]
     for first, second in itertools.combinations(range(len(drawn)), 2):
         one, other = drawn[first].mask, drawn[second].mask
         if one is None or other is None:
             continue
-        left, top, right, bottom = max(one.x, other.x), max(one.y, other.y), *_ends(one, other)
+        left, top = max(one.x, other.x), max(one.y, other.y)
+        right, bottom = min(one.x + one.width, other.x + other.width), min(one.y + one.height, other.y + other.height)
         if left >= right or top >= bottom:
             continue
         region = Window(left, top, right, bottom)
-        difference = _over(drawn[first], region) - _over(drawn[second], region)
+        difference = _odds_in(drawn[first], region) - _odds_in(drawn[second], region)
         masks[first] = _without(masks[first], region, difference < -_CLEARLY)
         masks[second] = _without(masks[second], region, difference > _CLEARLY)
     return masks
 
 
-def _ends(one: Mask, other: Mask) -> tuple[int, int]:
-    return min(one.x + one.width, other.x + other.width), min(one.y + one.height, other.y + other.height)
-
-
-def _over(drawn: Drawn, region: Window) -> Plane:
-    """The odds of each pixel of a region of the frame."""
+def _odds_in(drawn: DrawnMask, region: Window) -> Plane:
+    """The log-odds of each pixel in a region of the frame."""
     side, window = drawn.odds.shape[0], drawn.window
     across, down = side / window.width, side / window.height
     matrix = np.array(
@@ -56,14 +69,13 @@ def _over(drawn: Drawn, region: Window) -> Plane:
             (0, down, (region.top + 0.5 - window.top) * down - 0.5),
         )
     )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size, flags = (region.width, region.height), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(
-        cv2.warpAffine(drawn.odds, matrix, (region.width, region.height), flags=flags, borderMode=cv2.BORDER_REPLICATE),
-        np.float32,
+        cv2.warpAffine(drawn.odds, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32
     )
 
 
-def _without(mask: Mask | None, region: Window, lost: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Mask | None:
+def _without(mask: Mask | None, region: Window, lost: NDArray[np.bool_]) -> Mask | None:
     if mask is None or not lost.any():
         return mask
     left, top = max(region.left, mask.x), max(region.top, mask.y)
@@ -75,3 +87,23 @@ def _without(mask: Mask | None, region: Window, lost: np.ndarray[tuple[int, ...]
         top - region.top : bottom - region.top, left - region.left : right - region.left
     ]
     return Mask.crop(bits, mask.x, mask.y)
+
+
+def _without_islands(odds: Plane) -> Plane:
+    """The log-odds, made negative on parts that are small beside the largest one."""
+    inside = (thinned(odds) > 0).view(np.uint8)
+    count, parts = cv2.connectedComponents(inside, connectivity=4)
+    if count <= 2:
+        return odds
+    areas = np.bincount(parts.ravel())
+    small = areas < _ISLAND * areas[1:].max()
+    small[0] = False
+    if not small.any():
+        return odds
+    around = np.ones((3, 3), np.uint8)
+    islands, kept = (
+        np.asarray(cv2.dilate(part.view(np.uint8), around), np.uint8)
+        for part in (small[parts], ~small[parts] & (parts > 0))
+    )
+    dropped = cv2.resize(islands & ~kept & 1, odds.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.where(np.asarray(dropped, np.uint8).view(np.bool_), np.minimum(odds, -np.abs(odds)), odds)

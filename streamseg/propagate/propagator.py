@@ -1,344 +1,280 @@
-"""Follows all objects from frame to frame and says where their masks are now."""
+"""Follows all objects of a source over frames and propagates their masks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from streamseg.geometry import Box, box_iou
 from streamseg.masks import Mask
 from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject
-from streamseg.propagate.carried import draw, expected_ious
-from streamseg.propagate.followed import Followed, Place
-from streamseg.propagate.following import Sight, catch_up, follow, odds_of_objects, see
+from streamseg.propagate.batch import advance_pending, locate_tracks, observe
+from streamseg.propagate.crop import FLOW_SIDE, FlowFinder, similar_windows
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, Refine
-from streamseg.propagate.looks import FlowFinder, Look, alike
-from streamseg.propagate.overlaps import Drawn, apart
-from streamseg.propagate.planes import FLOW_SIDE, thinned
-from streamseg.window import window_around
+from streamseg.propagate.motion import Measured, Position, Predicted
+from streamseg.propagate.track import Observation, Track
 
 _SAME_OBJECT_IOU = 0.5
 _PATIENCE = 3
-"""How much longer an object is followed that the detector has missed only once."""
 _SIDES = (5 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE)
-"""Of the squares in which objects are followed."""
-_PIXELS_A_FRAME = 3 * 120**2
-"""Of all these squares together: what 5 to 7 ms on one core are enough for. More than six objects need more."""
-_REFINED_A_FRAME = 1
-"""Objects that the small segmenter is asked for: each takes it about 3 ms."""
-_UNHEARD = 0.05
-"""What a frame without its opinion weighs, in expected IoU, when it is chosen whom to ask for."""
-_HELPLESS_FRAMES = 5
-"""For so long it is not asked again about an object that has no mask in spite of its opinion."""
-_SHARED_MISTAKES, _SHARED_FRAMES = 0.1, 15
-"""By how much a carried mask is worse than its odds say, from so many frames on: neighbouring pixels are wrong together."""
-_LEAST_EXPECTED_IOU = 0.5
-_LEAST_FILLED = 0.3
-"""How much of its box a mask may fill at least, as a share of what it filled at the origin."""
+_PIXELS_PER_FRAME = 3 * 120**2
+_REFINED_PER_FRAME = 1
+_UNREFINED_PENALTY = 0.05
+_RETRY_FRAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What may be spent on a frame.
+    """Limits of propagation.
 
     Attributes:
-        max_age_ns: Older masks are given up.
-        missed_frames: For how many frames an object is followed that the detector does not find; where it answers more seldom, up to
-            three times as many, until it has missed the object twice.
-        refined: For how many objects the small segmenter is asked.
+        max_age_ns: Age beyond which a mask is dropped.
+        missed_frames: For how many frames an object is kept that the detector misses; where the detector does not run on
+            every frame, three times as many until it has missed the object twice.
+        refined: Number of objects that are refined per frame.
     """
 
     max_age_ns: int
     missed_frames: int = 0
-    refined: int = _REFINED_A_FRAME
+    refined: int = _REFINED_PER_FRAME
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prefetched:
+    """Observations of the next frame, made around predicted boxes: of frame `seq`, in crops of that side."""
+
+    seq: int
+    side: int
+    observations: dict[Track, Observation | None]
+
+    def fits(self, seq: int, side: int) -> bool:
+        """Whether they are of that frame and of that side."""
+        return (self.seq, self.side) == (seq, side)
 
 
 class Propagator:
-    """Carries masks over the frames of one source."""
+    """Propagates masks over the frames of one source."""
 
     def __init__(self, budget: Budget, refine: Refine | None = None) -> None:
-        """Know nothing yet; without `refine` masks are only carried."""
+        """Without `refine`, masks are only warped."""
         self._budget = budget
         self._refiner = refine
         self._finder = FlowFinder()
-        self._followed: list[Followed] = []
+        self._tracks: list[Track] = []
         self._waiting: list[KeyframeMask] = []
-        self._shape: tuple[int, ...] = ()
         self._newest: tuple[FrameTime, Image] | None = None
-        self._foreseen: dict[
-            tuple[int, int], dict[Followed, Sight | None]
-        ] = {}  # of one frame: by its number and the squares' side
+        self._prefetched: _Prefetched | None = None
 
-    def add(self, learnt: Sequence[KeyframeMask]) -> None:
-        """Take in the segmenter's answers for a frame, be it older than the newest or about to come."""
-        seqs = {each.frame.seq for each in learnt}
-        self._waiting = [*(each for each in self._waiting if each.frame.seq not in seqs), *learnt]
+    def add(self, masks: Iterable[KeyframeMask]) -> None:
+        """Add the masks of a keyframe, which may be older or still to come. They count from the next update on."""
+        masks = list(masks)
+        seqs = {made.frame.seq for made in masks}
+        self._waiting = [*(made for made in self._waiting if made.frame.seq not in seqs), *masks]
 
-    def prefetch(self, moment: FrameTime, image: Image) -> None:
-        """Look at the frame that is to be followed to next before its boxes are known, so that `update` has less left to do.
+    def prefetch(self, frame: FrameTime, image: Image) -> None:
+        """Crop objects and compute their flow where they are predicted in the next frame, before its boxes are known.
 
-        It does the same with it as without, within rounding. To be called after `refine`.
+        `update` then returns the same, within rounding, but sooner. Call it after `refine`.
         """
-        if self._newest is None or image.shape != self._shape:
+        if self._newest is None or image.shape != self._newest[1].shape:
             return
-        side = _side(len(self._followed))
-        sights = see(
-            self._followed,
-            moment.seq,
-            image,
-            [self._expected(each, moment) for each in self._followed],
-            side,
-            self._finder,
-        )
-        self._foreseen = {(moment.seq, side): dict(zip(self._followed, sights, strict=True))}
+        side = _crop_side(len(self._tracks))
+        boxes = [self._predicted_box(track, frame.seq) for track in self._tracks]
+        found = observe(self._tracks, frame.seq, image, boxes, side, self._finder)
+        self._prefetched = _Prefetched(frame.seq, side, dict(zip(self._tracks, found, strict=True)))
 
     def update(
-        self, moment: FrameTime, image: Image, detections: Sequence[Detection] | None, *, found_on: int | None = None
+        self, frame: FrameTime, image: Image, detections: Sequence[Detection] | None, *, found_on: int | None = None
     ) -> tuple[TrackedObject, ...]:
-        """Go on to a newer frame.
+        """Advance to a newer frame.
 
         Args:
-            moment: Which frame it is.
-            image: Shape (height, width, 3), uint8, BGR.
-            detections: Its objects; None where the detector has said nothing since the frame before.
-            found_on: The number of the older frame that they were found on, where it was not this one; then they are foreseen, and
-                settled by flow.
+            frame: The frame.
+            image: Its pixels, shape (height, width, 3), uint8, BGR.
+            detections: Its objects; None where the detector has no result newer than the frame before.
+            found_on: Number of the older frame of the detections, if they are not of this one. Their positions are then
+                predicted, and corrected by flow.
 
         Returns:
-            One object for each detection, in their order; behind them those that the detector has missed and that are still seen.
+            One object for each detection, in their order, and behind them the missed objects that still have a mask.
         """
-        if image.shape != self._shape:
-            if self._shape:
-                self._waiting = [learnt for learnt in self._waiting if learnt.frame.seq >= moment.seq]
-            self._shape, self._followed = image.shape, []
-        newest = moment if self._newest is None else self._newest[0]
+        if self._newest is not None and image.shape != self._newest[1].shape:
+            self._waiting = [made for made in self._waiting if made.frame.seq >= frame.seq]
+            self._tracks = []
+        newest = frame if self._newest is None else self._newest[0]
         answered = detections is not None
         if detections is None:
-            detections, found_on = (
-                [followed.detection for followed in self._followed if followed.missed == 0],
-                newest.seq,
-            )
-        found, lost = self._associate(detections, moment.seq if found_on is None else found_on)
-        for followed in found:
-            followed.missed = followed.missed_answers = 0
-        for followed in lost:
-            followed.missed += 1
-            followed.missed_answers += answered
-        if found_on is None or found_on >= moment.seq:
-            places = [Place(detection) for detection in detections]
-        else:
-            places = [
-                followed.foreseen(detection, found_on, moment.seq)
-                for followed, detection in zip(found, detections, strict=True)
-            ]
-        missed = self._missed(lost, newest, moment, places)
-        self._let_go([followed for followed in lost if followed not in missed])
-        self._followed = [*found, *missed]
-        places = [*places, *missed.values()]
-        follow(self._followed, moment, places, self._see(moment, image, [place.detection.xyxy for place in places]))
-        self._newest = moment, image
-        self._hand_out(moment)
-        catch_up(self._followed, moment)
-        objects = self._objects(moment)
+            detections, found_on = [track.detection for track in self._tracks if track.missed == 0], newest.seq
+        found_on = frame.seq if found_on is None else found_on
+        found, lost = self._associate(detections, found_on)
+        for track in found:
+            track.mark_detected()
+        for track in lost:
+            track.mark_missed(answered=answered)
+        positions: list[Position] = (
+            [Measured(detection) for detection in detections]
+            if found_on >= frame.seq
+            else [track.predict(frame.seq, each, found_on) for track, each in zip(found, detections, strict=True)]
+        )
+        missed = self._missed_positions(lost, newest.seq, frame.seq, positions)
+        self._keep_masks([track for track in lost if track not in missed])
+        self._tracks, positions = [*found, *missed], [*positions, *missed.values()]
+        observations = self._observe(frame.seq, image, [position.detection.xyxy for position in positions])
+        for track, position, observation in zip(self._tracks, positions, observations, strict=True):
+            track.update(frame.seq, position, observation)
+        self._newest = frame, image
+        self._hand_out(frame)
+        advance_pending(self._tracks, frame)
+        for track in self._tracks:
+            track.expire(frame.pts_ns - self._budget.max_age_ns)
+        located = locate_tracks(self._tracks, image.shape[1], image.shape[0])
+        for track, now in zip(self._tracks, located, strict=True):
+            track.correct(now.warped, now.expected_iou)
+        objects = [_object(track, frame, now.mask) for track, now in zip(self._tracks, located, strict=True)]
         return (*objects[: len(found)], *(each for each in objects[len(found) :] if each.mask is not None))
 
     def refine(self, *, hurried: bool = False) -> None:
-        """Ask the small segmenter about the newest frame, for those that follow.
+        """Run the refinement network on the newest frame, for the masks of the frames to come.
 
-        It is asked for as many as the budget says: first those without a mask, then those that have drifted most. Whom it could not help
-        waits a few frames before it is asked again. That is apart from `update` so that the frame need not wait for it.
+        It runs on as many objects as the budget allows: those without a mask first, then those that have drifted most. An
+        object that it could not help waits a few frames. Apart from `update`, so that the frame can be published before.
 
         Args:
-            hurried: Leave out those whose mask is carried and was shown.
+            hurried: Leave out objects that have a mask.
         """
         if self._refiner is None or self._newest is None:
             return
-        moment, image = self._newest
-        candidates = [each for each in self._followed if each.missed == 0 and each.wants_opinion]
+        frame, image = self._newest
+        candidates = [track for track in self._tracks if track.missed == 0 and track.refinable]
         if hurried:
-            candidates = [each for each in candidates if each.carried is None or not each.certainty]
-        candidates = [each for each in candidates if each.certainty or each.frames_unheard >= _HELPLESS_FRAMES]
-        chosen = sorted(candidates, key=lambda each: each.certainty - _UNHEARD * each.frames_unheard)[
-            : self._budget.refined
-        ]
-        if not chosen:
-            return
-        answers = self._refiner(image, [each.detection.xyxy for each in chosen])
-        for followed, odds in zip(chosen, answers, strict=True):
-            followed.hear(moment, odds)
+            candidates = [track for track in candidates if track.mask is None or not track.expected_iou]
+        candidates = [each for each in candidates if each.expected_iou or each.frames_since_refinement >= _RETRY_FRAMES]
+        candidates.sort(key=lambda track: track.expected_iou - _UNREFINED_PENALTY * track.frames_since_refinement)
+        chosen = candidates[: self._budget.refined]
+        if chosen:
+            refined = self._refiner(image, [track.detection.xyxy for track in chosen])
+            for track, odds in zip(chosen, refined, strict=True):
+                track.refine(frame, odds)
 
-    def _see(self, moment: FrameTime, image: Image, boxes: Sequence[Box]) -> list[Sight | None]:
-        """Each object in a newer frame: where it was expected if its box is nearly there, and else at its box."""
+    def _observe(self, seq: int, image: Image, boxes: Sequence[Box]) -> list[Observation | None]:
+        """Observe each track around its predicted box where its box is close to that, else around its box."""
         height, width = image.shape[:2]
-        side = _side(len(boxes))
-        foreseen, self._foreseen = self._foreseen.get((moment.seq, side), {}), {}
-        sights: dict[Followed, Sight | None] = {}
-        to_see: dict[Followed, Box] = {}
-        for each, box in zip(self._followed, boxes, strict=True):
-            expected = self._expected(each, moment)
-            nearly = alike(expected, box, width, height)
-            if nearly and each in foreseen:
-                sights[each] = foreseen[each]
+        side = _crop_side(len(boxes))
+        prefetched, self._prefetched = self._prefetched, None
+        known = prefetched.observations if prefetched is not None and prefetched.fits(seq, side) else {}
+        observations: list[Observation | None] = [None] * len(boxes)
+        places, around = [], []
+        for place, (track, box) in enumerate(zip(self._tracks, boxes, strict=True)):
+            predicted = self._predicted_box(track, seq)
+            close = similar_windows(predicted, box, width, height)
+            if close and track in known:
+                observations[place] = known[track]
             else:
-                to_see[each] = expected if nearly else box
-        seen = see(list(to_see), moment.seq, image, list(to_see.values()), side, self._finder)
-        sights.update(zip(to_see, seen, strict=True))
-        both = ((sights[each], box) for each, box in zip(self._followed, boxes, strict=True))
-        return [None if sight is None else sight.settled(box) for sight, box in both]
+                places.append(place)
+                around.append(predicted if close else box)
+        observed = observe([self._tracks[place] for place in places], seq, image, around, side, self._finder)
+        for place, observation in zip(places, observed, strict=True):
+            observations[place] = observation
+        return [None if each is None else each.with_box(box) for each, box in zip(observations, boxes, strict=True)]
 
-    def _expected(self, followed: Followed, moment: FrameTime) -> Box:
-        """The object's box in a newer frame, if it goes on as it came."""
-        newest = moment if self._newest is None else self._newest[0]
-        return followed.foreseen(followed.detection, newest.seq, moment.seq).detection.xyxy
+    def _predicted_box(self, track: Track, seq: int) -> Box:
+        """The box in frame `seq`, the next one, at the newest speed."""
+        found_on = seq if self._newest is None else self._newest[0].seq
+        return track.predict(seq, track.detection, found_on).detection.xyxy
 
-    def _associate(self, detections: Sequence[Detection], found_on: int) -> tuple[list[Followed], list[Followed]]:
-        """What is followed, or followed from now on, for each detection of a frame; and what no detection is of."""
-        by_number = {
-            each.detection.tracker_id: each for each in self._followed if each.detection.tracker_id is not None
-        }
-        taken = [
-            by_number.get(detection.tracker_id) if detection.tracker_id is not None else None
-            for detection in detections
+    def _associate(self, detections: Sequence[Detection], found_on: int) -> tuple[list[Track], list[Track]]:
+        """The track of each detection of frame `found_on`, known or new; and the tracks without a detection."""
+        by_number = {each.detection.tracker_id: each for each in self._tracks if each.detection.tracker_id is not None}
+        numbered = [
+            None if detection.tracker_id is None else by_number.get(detection.tracker_id) for detection in detections
         ]
-        free = [each for each in self._followed if each not in taken]
+        free = [track for track in self._tracks if track not in numbered]
         found = []
-        for detection, followed in zip(detections, taken, strict=True):
-            if followed is None:
-                followed = _nearest(free, detection, found_on)
-                if followed is None:
-                    followed = Followed(detection)
+        for detection, track in zip(detections, numbered, strict=True):
+            if track is None:
+                track = _nearest(free, detection, found_on)
+                if track is None:
+                    track = Track(detection)
                 else:
-                    free.remove(followed)
-            found.append(followed)
+                    free.remove(track)
+            found.append(track)
         return found, free
 
-    def _missed(
-        self, lost: Sequence[Followed], newest: FrameTime, now: FrameTime, found: Sequence[Place]
-    ) -> dict[Followed, Place]:
-        """Those that go on though the detector has missed them, as long as nothing else is where they must be now; and where that is."""
-        missed = {}
-        for followed in lost:
-            there = followed.foreseen(followed.detection, newest.seq, now.seq)
-            box = there.detection.xyxy
-            # What only the small segmenter knows was found in two frames at least: a detector's single mistake makes no object.
-            if (
-                (there.ahead if followed.carried is not None else followed.ahead(now.seq)) is not None
-                and followed.missed <= self._budget.missed_frames * (_PATIENCE if followed.missed_answers < 2 else 1)
-                and not any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found)
-            ):
-                missed[followed] = there
+    def _missed_positions(
+        self, lost: Sequence[Track], newest: int, seq: int, found: Sequence[Position]
+    ) -> dict[Track, Position]:
+        """The positions of the missed tracks that are kept: no detection explains them."""
+        missed: dict[Track, Position] = {}
+        for track in lost:
+            position = track.predict(seq, track.detection, newest)
+            # Without a keyframe mask it must have been seen in two frames: one false detection makes no object.
+            known = isinstance(position, Predicted) if track.mask else track.path.motion_to(seq) is not None
+            frames = self._budget.missed_frames * (_PATIENCE if track.missed_answers < 2 else 1)
+            box = position.detection.xyxy
+            hidden = any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found)
+            if known and track.missed <= frames and not hidden:
+                missed[track] = position
         return missed
 
-    def _let_go(self, lost: Sequence[Followed]) -> None:
-        """Keep what the segmenter said of them: they may come back under their numbers."""
-        answers = [learnt for each in lost if (learnt := each.newest_learnt) is not None]
-        self._waiting += [
-            learnt for learnt in answers if learnt.template is not None and learnt.detection.tracker_id is not None
-        ]
+    def _keep_masks(self, dropped: Iterable[Track]) -> None:
+        """Keep the masks of dropped tracks: the objects may come back under their numbers."""
+        masks = [made for track in dropped if (made := track.newest_keyframe_mask) is not None]
+        self._waiting += [made for made in masks if made.template is not None and made.detection.tracker_id is not None]
 
-    def _hand_out(self, moment: FrameTime) -> None:
-        """Give the answers of the segmenter to those they are about; what finds nobody waits until it is too old."""
+    def _hand_out(self, frame: FrameTime) -> None:
+        """Give waiting keyframe masks to their tracks. Those without a track wait until they are too old."""
         waiting = []
-        answers: dict[Followed, KeyframeMask] = {}
-        for learnt in sorted(self._waiting, key=lambda learnt: learnt.frame.seq):
-            followed = self._owner(learnt) if learnt.frame.seq <= moment.seq else None
-            if followed is not None:
-                known = answers.get(followed, followed.newest_learnt)
-                if known is None or learnt.frame.seq > known.frame.seq:
-                    answers[followed] = learnt
-            elif moment.pts_ns - learnt.frame.pts_ns <= self._budget.max_age_ns:
-                waiting.append(learnt)
+        newest: dict[Track, KeyframeMask] = {}
+        for made in sorted(self._waiting, key=lambda made: made.frame.seq):
+            track = self._owner(made) if made.frame.seq <= frame.seq else None
+            if track is not None:
+                known = newest.get(track, track.newest_keyframe_mask)
+                if known is None or made.frame.seq > known.frame.seq:
+                    newest[track] = made
+            elif frame.pts_ns - made.frame.pts_ns <= self._budget.max_age_ns:
+                waiting.append(made)
         self._waiting = waiting
-        for followed, learnt in answers.items():
-            followed.learn(learnt)
+        for track, made in newest.items():
+            track.add_keyframe_mask(made)
 
-    def _owner(self, learnt: KeyframeMask) -> Followed | None:
-        """Whom an answer is about: objects may have moved since, and have been given other numbers."""
-        detection, seq = learnt.detection, learnt.frame.seq
-        if detection.tracker_id is not None:
-            return next(
-                (each for each in self._followed if each.detection_on(seq).tracker_id == detection.tracker_id), None
-            )
-        return _nearest(self._followed, detection, seq)
-
-    def _objects(self, moment: FrameTime) -> list[TrackedObject]:
-        """Everything that is followed, with its mask where there is one."""
-        for followed in self._followed:
-            origin = followed.origin_moment
-            if origin is not None and moment.pts_ns - origin.pts_ns > self._budget.max_age_ns:
-                followed.forget()
-        drawn = self._drawn()
-        masks = dict(zip(drawn, apart(list(drawn.values())), strict=True))
-        return [_object(followed, moment, masks.get(place)) for place, followed in enumerate(self._followed)]
-
-    def _drawn(self) -> dict[int, Drawn]:
-        """The masks that are carried to the newest frame and can be trusted, by the places of their objects."""
-        for followed in self._followed:
-            followed.certainty = 0.0
-        known = [
-            (place, followed, odds, followed.seen)
-            for place, (followed, odds) in enumerate(zip(self._followed, odds_of_objects(self._followed), strict=True))
-            if odds is not None and followed.seen is not None
-        ]
-        if not known:
-            return {}
-        small = np.stack([thinned(odds) for _, _, odds, _ in known])
-        height, width = self._shape[:2]
-        drawn = {}
-        for (place, followed, odds, seen), expected, filled in zip(
-            known, expected_ious(small), (small > 0).mean(axis=(1, 2)), strict=True
-        ):
-            certainty = float(expected) * (1 - _SHARED_MISTAKES * min(1.0, followed.frames_carried / _SHARED_FRAMES))
-            if certainty >= _LEAST_EXPECTED_IOU and _fits(float(filled), seen, followed):
-                followed.certainty = certainty
-                drawn[place] = Drawn(draw(odds, seen, width, height), odds, seen.window)
-        return drawn
+    def _owner(self, made: KeyframeMask) -> Track | None:
+        """The track of a keyframe mask by its number or box on the keyframe: both may have changed since."""
+        number, seq = made.detection.tracker_id, made.frame.seq
+        if number is None:
+            return _nearest(self._tracks, made.detection, seq)
+        return next((track for track in self._tracks if track.detection_on(seq).tracker_id == number), None)
 
 
-def _object(followed: Followed, moment: FrameTime, mask: Mask | None) -> TrackedObject:
-    """What is published of an object: the segmenter's own answer for this very frame, or the mask that was carried."""
-    learnt, detection, origin = followed.learnt, followed.detection, followed.origin_moment
-    if learnt is not None and (learnt.frame.seq == moment.seq or learnt.mask is None):
-        return learnt.as_object(detection)
-    if mask is None or origin is None:
+def _object(track: Track, frame: FrameTime, mask: Mask | None) -> TrackedObject:
+    """The object as published: with the segmenter's mask of this very frame, or with the propagated one."""
+    made, detection, mask_frame = track.keyframe_mask, track.detection, track.mask_frame
+    if made is not None and (made.frame.seq == frame.seq or made.mask is None):
+        return made.as_object(detection)
+    if mask is None or mask_frame is None:
         return TrackedObject(detection=detection)
-    at_origin = None if learnt is None else learnt.predicted_iou
+    predicted_iou = None if made is None else made.predicted_iou
     return TrackedObject(
         detection=detection,
         mask=mask,
-        method=PROPAGATED if followed.opinion is None else REFINED,
-        origin_seq=origin.seq,
-        age_ms=(moment.pts_ns - origin.pts_ns) / 1e6,
-        predicted_iou=followed.certainty * (1.0 if at_origin is None else at_origin),
-        stability=None if learnt is None else learnt.stability,
+        method=PROPAGATED if track.refinement is None else REFINED,
+        origin_seq=mask_frame.seq,
+        age_ms=(frame.pts_ns - mask_frame.pts_ns) / 1e6,
+        predicted_iou=track.expected_iou * (1.0 if predicted_iou is None else predicted_iou),
+        stability=None if made is None else made.stability,
     )
 
 
-def _nearest(candidates: Sequence[Followed], detection: Detection, seq: int) -> Followed | None:
-    """The one of the detection's class whose box in its frame it overlaps most, and enough to be the same object."""
+def _nearest(tracks: Sequence[Track], detection: Detection, seq: int) -> Track | None:
+    """The track of its class that overlaps the detection most on frame `seq`, and enough to be the same object."""
     overlaps = [
-        (box_iou(each.detection_on(seq).xyxy, detection.xyxy), each)
-        for each in candidates
-        if each.detection.class_id == detection.class_id
+        (box_iou(track.detection_on(seq).xyxy, detection.xyxy), track)
+        for track in tracks
+        if track.detection.class_id == detection.class_id
     ]
-    overlap, nearest = max(overlaps, key=lambda both: both[0], default=(0.0, None))
+    overlap, nearest = max(overlaps, key=lambda pair: pair[0], default=(0.0, None))
     return nearest if overlap >= _SAME_OBJECT_IOU else None
 
 
-def _side(objects: int) -> int:
-    """Of the squares in which so many objects are followed: the largest that the budget allows."""
-    return next((side for side in _SIDES if objects * side**2 <= _PIXELS_A_FRAME), _SIDES[-1])
-
-
-def _fits(filled: float, seen: Look, followed: Followed) -> bool:
-    """Whether the mask, which fills so much of its square, fills enough of its box: box and mask go on to agree."""
-    if followed.carried is None or followed.learnt is None:
-        return True
-    box = followed.learnt.detection.xyxy
-    origin = window_around(box, *seen.frame)
-    if origin is None:
-        return True
-    filled_then = followed.carried.filled / max(origin.share_of(box, *seen.frame), 1e-6)
-    return filled >= _LEAST_FILLED * filled_then * seen.window.share_of(seen.box, *seen.frame)
+def _crop_side(objects: int) -> int:
+    """The largest side of so many crops that the budget of pixels allows."""
+    return next((side for side in _SIDES if objects * side**2 <= _PIXELS_PER_FRAME), _SIDES[-1])

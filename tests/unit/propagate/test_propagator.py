@@ -19,12 +19,10 @@ from streamseg.messages import (
     Image,
     TrackedObject,
 )
-from streamseg.propagate.followed import Step
+from streamseg.propagate.crop import ObjectCrop, crop_objects
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, Refine, make_template
-from streamseg.propagate.looks import Look, expected_flow, look
-from streamseg.propagate.planes import FLOW_SIDE
 from streamseg.propagate.propagator import Budget, Propagator
-from streamseg.window import Plane, Window, mask_plane, window_around
+from streamseg.window import Plane, mask_plane, window_around
 
 FRAME_NS = 33_000_000
 BUDGET = Budget(max_age_ns=10 * 1_000_000_000, missed_frames=5)
@@ -158,16 +156,6 @@ def test_an_answer_for_a_frame_to_come_waits_for_it() -> None:
     propagator.add([learnt(2, shown[2])])
     methods = [follow(propagator, seq, one)[0].method for seq, one in enumerate(shown[:4])]
     assert methods == [PENDING, PENDING, SEGMENTED, PROPAGATED]
-
-
-@pytest.mark.parametrize("motion", [(10.0, -4.0), (0.0, 0.0)])
-def test_how_far_an_object_moved_is_told_from_any_windows(motion: tuple[float, float]) -> None:
-    """The window grows meanwhile, and the object lies in its upper left."""
-    before, after = Window(100, 80, 300, 240), Window(90, 70, 330, 270)
-    share = np.zeros((FLOW_SIDE, FLOW_SIDE), np.float32)
-    share[5:15, 4:12] = 1
-    step = Step(1, before, after, after, expected_flow(before, after, motion, FLOW_SIDE)[None], share)
-    assert step.motion == pytest.approx(motion, abs=0.01)
 
 
 def test_two_objects_that_cross_keep_their_own_masks() -> None:
@@ -392,11 +380,11 @@ def test_many_objects_that_are_missed_are_seen_in_squares_as_small_as_before(mon
     )
     sides = []
 
-    def noted(image: Image, boxes: Sequence[Box], side: int) -> list[Look | None]:
+    def noted(image: Image, boxes: Sequence[Box], side: int) -> list[ObjectCrop | None]:
         sides.append(side)
-        return look(image, boxes, side)
+        return crop_objects(image, boxes, side)
 
-    monkeypatch.setattr("streamseg.propagate.following.look", noted)
+    monkeypatch.setattr("streamseg.propagate.batch.crop_objects", noted)
     propagator = Propagator(BUDGET)
     propagator.add([learnt(0, shown[0], number + 1, number) for number in range(8)])
     for seq in (0, 1):
@@ -473,11 +461,11 @@ def test_what_is_foreseen_changes_nothing_but_when_it_is_seen(late: int) -> None
 def test_what_was_foreseen_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, seen = straight(5), [0]
 
-    def counted(image: Image, boxes: Sequence[Box], side: int) -> list[Look | None]:
+    def counted(image: Image, boxes: Sequence[Box], side: int) -> list[ObjectCrop | None]:
         seen[0] += len(boxes)
-        return look(image, boxes, side)
+        return crop_objects(image, boxes, side)
 
-    monkeypatch.setattr("streamseg.propagate.following.look", counted)
+    monkeypatch.setattr("streamseg.propagate.batch.crop_objects", counted)
     propagator = Propagator(BUDGET)
     propagator.add([learnt(0, shown[0])])
     for seq, one in enumerate(shown[:10]):
@@ -745,5 +733,5 @@ def test_what_is_remembered_of_lost_objects_does_not_grow() -> None:
     for seq in range(60):
         propagator.add([learnt(seq, shown, 1000 + seq)])
         propagator.update(moment(seq), shown.image, [detection(mask, seq + 1)])
-    assert len(propagator._followed) == 1
+    assert len(propagator._tracks) == 1
     assert len(propagator._waiting) <= 11
