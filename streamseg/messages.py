@@ -1,6 +1,6 @@
-"""What flows between the rooms: frames, boxes, masks and results.
+"""The data of the pipeline: frames, detections, masks and results.
 
-Boxes are `(x_min, y_min, x_max, y_max)` in pixels of the frame. Times on the monotonic clock (`time.monotonic_ns`) never
+Boxes are `(x_min, y_min, x_max, y_max)` in pixels of the frame. Times of the monotonic clock (`time.monotonic_ns`) never
 leave the machine; `unix` times are wall clock.
 """
 
@@ -19,20 +19,20 @@ from streamseg.masks import Mask
 Image = NDArray[np.uint8]
 
 PENDING = "pending"
-"""Method of an object that the segmenter has not answered yet."""
+"""Method of an object that is not segmented yet."""
 SEGMENTED = "segmented"
 """Method of a mask that the segmenter made on this very frame."""
 PROPAGATED = "propagated"
-"""Method of a mask that was carried from an older frame."""
+"""Method of a mask propagated from an older frame."""
 REFINED = "refined"
-"""Method of a mask in which the small segmenter that ships in the package has had a say since."""
+"""Method of a propagated mask that the refiner (the segmenter `nano`) improved, or of one that it made alone."""
 NONE = "none"
-"""Method of an object for which the segmenter found no mask."""
+"""Method of an object in which the segmenter found no mask."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture of a source.
+    """A frame of a source.
 
     Attributes:
         image: Shape (height, width, 3), uint8, BGR.
@@ -64,7 +64,7 @@ class Frame:
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
-    """One object that a detector found.
+    """An object found by a detector.
 
     Attributes:
         xyxy: The box in pixels of the frame.
@@ -101,11 +101,15 @@ class ObjectMask:
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Milliseconds since capture at which a frame passed each point; None where it did not pass it.
+    """Milliseconds from a frame's capture to each later point; None where the frame did not pass it.
 
-    `received` and `published` are publish's; a frame is received when its pixels have been copied, or, where nobody wants to
-    see them, when it was announced. `detected` is when the boxes were ready, `encoded` and `decoded` when the
-    segmenter had read the picture and drawn the masks, `rendered` when the overlay was drawn, before which the other views are sent.
+    Attributes:
+        received: Publish copied its pixels, or, if no sink needs them, received its announcement.
+        detected: Its boxes were ready.
+        encoded: The segmenter encoded its picture.
+        decoded: The segmenter decoded its masks.
+        rendered: The overlay was drawn; views without the overlay are sent before.
+        published: Its message was ready to be sent.
     """
 
     received: float | None = None
@@ -117,10 +121,10 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Dropped(msgspec.Struct, frozen=True, kw_only=True):
-    """How many frames each cause has cost, each counted since the stage that counts it was started.
+    """Lost frames and masks by cause, each counted since its stage last started.
 
-    `*_replaced`: a newer frame took the place of one that waited for the stage. `*_overrun`: the frame left shared memory
-    before the stage had read it. `masks_limited`: masks left out because a message would have become too large.
+    `*_replaced`: frames replaced by a newer one while they waited for the stage. `*_overrun`: frames overwritten in shared
+    memory before the stage read them. `masks_limited`: masks left out to keep messages within their size limit.
     """
 
     detect_replaced: int = 0
@@ -133,7 +137,7 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
-    """Which models made a result; `notice` says in one line why they are not those that were asked for."""
+    """The models that made a result; `notice` is one line on why they are not the preferred ones."""
 
     detector: str
     segmenter: str
@@ -147,9 +151,11 @@ class TrackedObject:
     Attributes:
         detection: Box, class, confidence and track.
         mask: None while it is `PENDING`, or where there is none.
-        method: The model that made the mask, or `PENDING`, `PROPAGATED`, `NONE`.
-        origin_seq: Sequence number of the frame from which the mask was made; None without a mask.
-        age_ms: Milliseconds between that frame and this one.
+        method: `SEGMENTED`, `PROPAGATED`, `REFINED`, `PENDING` or `NONE`.
+        origin_seq: Sequence number of the frame on which the mask was made; None without a mask.
+        age_ms: Milliseconds from that frame to this one.
+        predicted_iou: Expected IoU of the mask with the true one, 0 to 1, where known.
+        stability: How little the mask changes with its threshold, 0 to 1, where known.
     """
 
     detection: Detection
@@ -163,17 +169,24 @@ class TrackedObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One published frame with everything that is known about it.
+    """A published frame with all its objects.
 
     Attributes:
-        run_id: Names the run of the pipeline.
-        epoch: Rises with each new geometry or new capture process; `seq` goes on across epochs.
+        run_id: Identifies the run of the pipeline.
+        epoch: Rises with each new frame size or capture process; `seq` continues across epochs.
         seq: Number of the frame, from 0; a gap means frames that were not published.
+        source: Name of the source.
         width: Of the frame, in pixels.
         height: Of the frame, in pixels.
-        boxes_seq: The frame on which the boxes were found; None before the detector's first answer.
-        jpeg: The picture, where the subscribed view has one.
-        gap: Frames missing between the result received before and this one; set by the subscriber.
+        pts_ns: Presentation time since the source's first frame.
+        t_capture_unix_ns: Wall clock when the frame was decoded.
+        timings: When the frame passed each point.
+        dropped: What was lost so far.
+        models: The models that made it.
+        boxes_seq: The frame on which the boxes were found; None before the first boxes.
+        objects: In the order of the detector.
+        jpeg: The picture, if the subscribed view has one.
+        gap: Frames missing between the previous result and this one; set by the subscriber.
     """
 
     run_id: str
@@ -194,7 +207,7 @@ class Result:
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
-    """Announces that the source or a stage changed: `state` is `running`, `restarting`, or, for the source, `disconnected`."""
+    """A change of the source or of a stage: `state` is `running`, `restarting` or, for the source, `disconnected`."""
 
     run_id: str
     source: str
@@ -204,7 +217,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """Sent each second: the pipeline lives; `seq` is the frame published last, None before the first."""
+    """Sent each second while the pipeline runs; `seq` is the last published frame, None before the first."""
 
     run_id: str
     source: str
@@ -221,4 +234,6 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Message = Result | SourceState | Heartbeat | End
+Event = SourceState | Heartbeat | End
+"""Every message that is not a result."""
+Message = Result | Event

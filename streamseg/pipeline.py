@@ -183,7 +183,7 @@ class Pipeline:
             for place, parts in enumerate(received):
                 if parts is None:
                     continue
-                message = decode(parts).message
+                message = decode(parts)
                 assert isinstance(message, Result)
                 if message.seq > last_seqs[place]:  # a publish process that took over may repeat the last one
                     last_seqs[place] = message.seq

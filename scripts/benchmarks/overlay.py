@@ -12,7 +12,7 @@ import numpy as np
 import supervision as sv
 
 from benchmarks.ten_masks import ten_masks
-from streamseg.client import to_detections
+from streamseg.convert import to_detections
 from streamseg.messages import Image, Result
 from streamseg.render import COLOURS, OPACITY, TEXT_COLOURS, Colour, Sizes, colour_index, label_text, render
 

@@ -90,7 +90,7 @@ def run_pipeline(folder: Path, settings: Sequence[str], seconds: float, recordin
             time.sleep(min(1.0, left))
         counted, last, pictures = time.monotonic() - began, len(masks), len(overlays) - first_overlay
         keyframes = program.keyframes() - keyframes
-    results = [result for parts in masks[first:last] if isinstance(result := decode(parts).message, Result)]
+    results = [result for parts in masks[first:last] if isinstance(result := decode(parts), Result)]
     if not results:
         raise StageError(f"the pipeline published nothing within {counted:.0f} s after its first keyframe")
     return PipelineRun(counted, results, pictures, keyframes, rss_mb, _first_pts_ns(overlays))
@@ -200,7 +200,7 @@ def _first_pts_ns(pictures: list[list[bytes]]) -> int:
     """
     times = set()
     for parts in filter(None, pictures):
-        message = decode(parts).message
+        message = decode(parts)
         if isinstance(message, Result) and message.jpeg is not None:
             image = cv2.imdecode(np.frombuffer(message.jpeg, np.uint8), cv2.IMREAD_COLOR)
             number = None if image is None else read_number(np.asarray(image, np.uint8))

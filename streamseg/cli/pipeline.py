@@ -188,7 +188,7 @@ def subscribe(
     from streamseg.client import Subscriber
     from streamseg.monitor.table import REFRESH_S, show_table
     from streamseg.monitor.texts import objects_text
-    from streamseg.wire.record import record
+    from streamseg.wire.protocol import json_line
 
     console = Console()
     live = not as_json and sys.stdout.isatty() and console.is_interactive
@@ -204,7 +204,7 @@ def subscribe(
             return
         for result in subscriber:
             if as_json:
-                typer.echo(record(result).decode())
+                typer.echo(json_line(result).decode())
                 continue
             lost = f" (+{result.gap} missed)" if result.gap else ""
             typer.echo(f"{result.source} {result.seq}{lost}: {objects_text(result.objects)}")

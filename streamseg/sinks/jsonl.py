@@ -8,7 +8,7 @@ from typing import Self
 
 from streamseg.errors import StageError, UsageError
 from streamseg.messages import Result
-from streamseg.wire.record import record
+from streamseg.wire.protocol import json_line
 
 
 class LinesWriter:
@@ -34,7 +34,7 @@ class LinesWriter:
         Raises:
             StageError: The line could not be written; those before it stay.
         """
-        rest = memoryview(record(result) + b"\n")
+        rest = memoryview(json_line(result) + b"\n")
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]

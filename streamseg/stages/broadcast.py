@@ -9,7 +9,7 @@ import zmq
 
 from streamseg.errors import EndpointInUseError, SettingsError, StageError
 from streamseg.wire.curve import Admission, read_server_keys
-from streamseg.wire.protocol import Encoded, ResultView, View, asks_for, encode_end, encode_heartbeat, encode_state
+from streamseg.wire.protocol import EncodedResult, ResultView, View, encode_event, requests_view
 
 if TYPE_CHECKING:
     from streamseg.config import PublishSettings
@@ -73,29 +73,29 @@ class Broadcast:
 
     def wants(self, view: View) -> bool:
         """Whether anybody subscribed to a view."""
-        return any(asks_for(subscription, self._source, view) for subscription in self._subscriptions)
+        return any(requests_view(subscription, self._source, view) for subscription in self._subscriptions)
 
-    def send_result(self, encoded: Encoded) -> None:
+    def send_result(self, encoded: EncodedResult) -> None:
         """Send a result alone, if somebody subscribed to that."""
         if self.wants("masks"):
             self._send(encoded.parts)
 
-    def send_picture(self, encoded: Encoded, view: ResultView, image: Image) -> None:
+    def send_picture(self, encoded: EncodedResult, view: ResultView, image: Image) -> None:
         """Send a result with its picture, if somebody subscribed to that view."""
         if self.wants(view):
             self._send(encoded.as_view(self._source, view, self._jpeg(image)).parts)
 
     def send_state(self, state: SourceState) -> None:
         """Send a change of the source or of a stage."""
-        self._send(encode_state(state))
+        self._send(encode_event(state))
 
     def send_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Send a sign of life."""
-        self._send(encode_heartbeat(heartbeat))
+        self._send(encode_event(heartbeat))
 
     def say_goodbye(self, end: End) -> None:
         """Send the last message; a subscriber then has a moment to take what is under way."""
-        self._send(encode_end(end))
+        self._send(encode_event(end))
         self.socket.linger = _FAREWELL_MS
 
     def _connect(self, endpoint: str) -> None:

@@ -17,7 +17,7 @@ from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.broadcast import Broadcast
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
 from streamseg.stages.propagation import Propagation
-from streamseg.wire.protocol import Encoded, encode_result
+from streamseg.wire.protocol import EncodedResult, encode_result
 
 _HEARTBEAT_NS = 1_000_000_000
 _FAREWELL_MS = 500
@@ -174,7 +174,7 @@ class PublishStage(Stage):
             self.context.report(published)
         self._propagation.refine(hurried=self._live and _since(frame, time.monotonic_ns()) > _IN_TIME_MS)
 
-    def _show(self, result: Result, encoded: Encoded, frame: ReceivedFrame) -> None:
+    def _show(self, result: Result, encoded: EncodedResult, frame: ReceivedFrame) -> None:
         """Record a result that has been sent, and send it with its pictures: who wants masks alone does not wait for those."""
         image = frame.image
         if image is not None:
@@ -184,7 +184,7 @@ class PublishStage(Stage):
                 drawn = msgspec.structs.replace(result.timings, rendered=_since(frame.descriptor, time.monotonic_ns()))
                 result = dataclasses.replace(result, timings=drawn)
                 ready = msgspec.structs.replace(drawn, published=drawn.rendered)
-                self._broadcast.send_picture(encoded.stamped(ready), "overlay", overlay)
+                self._broadcast.send_picture(encoded.with_timings(ready), "overlay", overlay)
                 image = overlay if self._recorder.wants_overlay else image
         self._recorder.write(result, image)
 

@@ -1,4 +1,4 @@
-"""The header of each kind of message, as it stands in JSON, and what it is made from."""
+"""The JSON header of each kind of message, and its conversion from and to `streamseg.messages`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,23 @@ from msgspec import Meta
 from streamseg.errors import MessageError
 from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
+from streamseg.messages import (
+    Detection,
+    Dropped,
+    End,
+    Event,
+    Heartbeat,
+    Models,
+    Result,
+    SourceState,
+    Timings,
+    TrackedObject,
+)
 from streamseg.wire.limits import INT64, OBJECTS, SAFE_INTEGER, SIDE
 from streamseg.wire.masks import ENCODINGS, MaskEntry
 
-Decimal = str
-"""A 64-bit number as a decimal string: JSON readers that keep numbers as doubles would round it above 2**53."""
-
+_Int64 = str
+"""A 64-bit integer as a decimal string: many JSON readers round numbers above 2**53."""
 _Number = Annotated[int, Meta(ge=-SAFE_INTEGER, le=SAFE_INTEGER)]
 _Side = Annotated[int, Meta(ge=1, le=SIDE)]
 
@@ -26,7 +36,7 @@ NULL = msgspec.Raw(b"null")
 
 
 class ObjectEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One object; its mask stays JSON, because only `enc` is known of an encoding of a later version."""
+    """One object. Its mask stays raw JSON, because this version cannot read the keys of a later version's encoding."""
 
     tracker_id: _Number | None
     class_id: _Number
@@ -34,7 +44,7 @@ class ObjectEntry(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
     xyxy: Box
     mask: msgspec.Raw
-    origin_seq: Decimal | None
+    origin_seq: _Int64 | None
     age_ms: float
     method: str
     predicted_iou: float | None = None
@@ -46,17 +56,17 @@ class ResultHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
 
     v: Literal[1] = 1
     run_id: str
-    epoch: Decimal
-    seq: Decimal
+    epoch: _Int64
+    seq: _Int64
     source: str
     width: _Side
     height: _Side
-    pts_ns: Decimal
-    t_capture_unix_ns: Decimal
+    pts_ns: _Int64
+    t_capture_unix_ns: _Int64
     timings: Timings
     dropped: Dropped
     models: Models
-    boxes_seq: Decimal | None
+    boxes_seq: _Int64 | None
     objects: Annotated[list[ObjectEntry], Meta(max_length=OBJECTS)]
 
 
@@ -72,13 +82,13 @@ class StateHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
 
 
 class HeartbeatHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="heartbeat"):
-    """Header of the sign of life."""
+    """Header of a heartbeat."""
 
     v: Literal[1] = 1
     run_id: str
     source: str
-    seq: Decimal | None
-    t_unix_ns: Decimal
+    seq: _Int64 | None
+    t_unix_ns: _Int64
 
 
 class EndHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
@@ -87,30 +97,68 @@ class EndHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     v: Literal[1] = 1
     run_id: str
     source: str
-    seq: Decimal | None
+    seq: _Int64 | None
     reason: str
 
 
-Header = ResultHeader | StateHeader | HeartbeatHeader | EndHeader
+EventHeader = StateHeader | HeartbeatHeader | EndHeader
+Header = ResultHeader | EventHeader
 
 
-class _MaskEncoding(msgspec.Struct, frozen=True):
-    """What every mask's entry has, whatever its encoding."""
+class _Encoding(msgspec.Struct, frozen=True):
+    """The one key that a mask has in every encoding."""
 
     enc: str
 
 
 _encoder = msgspec.json.Encoder()
 _header_decoder: msgspec.json.Decoder[Header] = msgspec.json.Decoder(Header)
-_encoding_decoder = msgspec.json.Decoder(_MaskEncoding | None)
+_encoding_decoder = msgspec.json.Decoder(_Encoding | None)
 _entry_decoder = msgspec.json.Decoder(MaskEntry)
 
 
-def header_of(result: Result, kept: Sequence[int], masks: Sequence[msgspec.Raw]) -> ResultHeader:
+def to_json(value: msgspec.Struct) -> bytes:
+    """Encode a header or a part of one.
+
+    Raises:
+        MessageError: A text in it is not Unicode.
+    """
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError as error:
+        raise MessageError(f"a text of the header cannot be sent as UTF-8: {error.reason}") from error
+
+
+def from_json(data: bytes | memoryview) -> Header:
+    """Decode a header of any kind.
+
+    Raises:
+        MessageError: It is not JSON, or not a header.
+    """
+    try:
+        return _header_decoder.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"the header is not valid: {error}") from error
+
+
+def mask_entry(mask: msgspec.Raw) -> MaskEntry | None:
+    """Decode an object's mask; None for `null` and for an unknown encoding.
+
+    Raises:
+        MessageError: It is not a mask.
+    """
+    try:
+        encoding = _encoding_decoder.decode(mask)
+        return None if encoding is None or encoding.enc not in ENCODINGS else _entry_decoder.decode(mask)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"a mask of the header is not valid: {error}") from error
+
+
+def result_header(result: Result, kept: Sequence[int], masks: Sequence[msgspec.Raw]) -> ResultHeader:
     """The header of a result.
 
     Args:
-        result: Its objects and everything else but the masks.
+        result: Everything but the masks.
         kept: Indices of the objects to list.
         masks: The mask of each kept object as JSON.
 
@@ -129,92 +177,66 @@ def header_of(result: Result, kept: Sequence[int], masks: Sequence[msgspec.Raw])
         timings=result.timings,
         dropped=result.dropped,
         models=result.models,
-        boxes_seq=decimal(result.boxes_seq),
+        boxes_seq=_to_text(result.boxes_seq),
         objects=[_object_entry(result.objects[index], mask) for index, mask in zip(kept, masks, strict=True)],
     )
 
 
-def result_of(header: ResultHeader, masks: Sequence[Mask | None], jpeg: bytes | None) -> Result:
-    """The result that a header, its unpacked masks and its picture describe.
+def result_from_header(header: ResultHeader, masks: Sequence[Mask | None], jpeg: bytes | None) -> Result:
+    """The result of a header, its unpacked masks and its picture.
 
     Raises:
-        MessageError: A 64-bit number is not one.
+        MessageError: A 64-bit number is malformed.
     """
     return Result(
         run_id=header.run_id,
-        epoch=whole("epoch", header.epoch),
-        seq=whole("seq", header.seq),
+        epoch=_to_int("epoch", header.epoch),
+        seq=_to_int("seq", header.seq),
         source=header.source,
         width=header.width,
         height=header.height,
-        pts_ns=whole("pts_ns", header.pts_ns),
-        t_capture_unix_ns=whole("t_capture_unix_ns", header.t_capture_unix_ns),
+        pts_ns=_to_int("pts_ns", header.pts_ns),
+        t_capture_unix_ns=_to_int("t_capture_unix_ns", header.t_capture_unix_ns),
         timings=header.timings,
         dropped=header.dropped,
         models=header.models,
-        boxes_seq=optional_whole("boxes_seq", header.boxes_seq),
+        boxes_seq=_to_optional_int("boxes_seq", header.boxes_seq),
         objects=tuple(_tracked_object(entry, mask) for entry, mask in zip(header.objects, masks, strict=True)),
         jpeg=jpeg,
     )
 
 
-def to_json(value: msgspec.Struct) -> bytes:
-    """JSON of a header or of a part of one.
+def event_header(event: Event) -> EventHeader:
+    """The header of any message that is not a result."""
+    if isinstance(event, SourceState):
+        return StateHeader(
+            run_id=event.run_id,
+            source=event.source,
+            stage=event.stage,
+            state=event.state,
+            detail=_valid_unicode(event.detail),
+        )
+    seq = _to_text(event.seq)
+    if isinstance(event, Heartbeat):
+        return HeartbeatHeader(run_id=event.run_id, source=event.source, seq=seq, t_unix_ns=str(event.t_unix_ns))
+    return EndHeader(run_id=event.run_id, source=event.source, seq=seq, reason=_valid_unicode(event.reason))
+
+
+def event_from_header(header: EventHeader) -> Event:
+    """The message of a header without further parts.
 
     Raises:
-        MessageError: A text in it is not Unicode.
+        MessageError: A 64-bit number is malformed.
     """
-    try:
-        return _encoder.encode(value)
-    except UnicodeEncodeError as error:
-        raise MessageError(f"a text of the header cannot be sent as UTF-8: {error.reason}") from error
-
-
-def from_json(data: bytes | memoryview) -> Header:
-    """The header of any kind.
-
-    Raises:
-        MessageError: It is not JSON, or not a header.
-    """
-    try:
-        return _header_decoder.decode(data)
-    except (ValueError, RecursionError) as error:
-        raise MessageError(f"the header is not valid: {error}") from error
-
-
-def mask_entry(mask: msgspec.Raw) -> MaskEntry | None:
-    """The entry of an object's mask; None where there is no mask, or one of an encoding that is not known.
-
-    Raises:
-        MessageError: It is not an entry.
-    """
-    try:
-        encoding = _encoding_decoder.decode(mask)
-        return None if encoding is None or encoding.enc not in ENCODINGS else _entry_decoder.decode(mask)
-    except (ValueError, RecursionError) as error:
-        raise MessageError(f"a mask of the header is not valid: {error}") from error
-
-
-def decimal(number: int | None) -> Decimal | None:
-    """A 64-bit number, or its absence, as it is sent."""
-    return None if number is None else str(number)
-
-
-def whole(name: str, text: Decimal) -> int:
-    """The number that a decimal string of the header holds.
-
-    Raises:
-        MessageError: It is not a whole number of 64 bits. The message names the key.
-    """
-    digits = text.removeprefix("-")
-    if len(digits) > 19 or not (digits.isascii() and digits.isdigit()) or int(digits) > INT64:
-        raise MessageError(f"{name}: expected a 64-bit number as a decimal string, not {text[:24]!r}")
-    return int(text)
-
-
-def optional_whole(name: str, text: Decimal | None) -> int | None:
-    """Like `whole`, where the number may be absent."""
-    return None if text is None else whole(name, text)
+    if isinstance(header, StateHeader):
+        return SourceState(
+            run_id=header.run_id, source=header.source, stage=header.stage, state=header.state, detail=header.detail
+        )
+    seq = _to_optional_int("seq", header.seq)
+    if isinstance(header, HeartbeatHeader):
+        now_ns = _to_int("t_unix_ns", header.t_unix_ns)
+        return Heartbeat(run_id=header.run_id, source=header.source, seq=seq, t_unix_ns=now_ns)
+    return End(run_id=header.run_id, source=header.source, seq=seq, reason=header.reason)
 
 
 def _object_entry(item: TrackedObject, mask: msgspec.Raw) -> ObjectEntry:
@@ -228,7 +250,7 @@ def _object_entry(item: TrackedObject, mask: msgspec.Raw) -> ObjectEntry:
         confidence=detection.confidence,
         xyxy=detection.xyxy,
         mask=mask,
-        origin_seq=decimal(item.origin_seq),
+        origin_seq=_to_text(item.origin_seq),
         age_ms=item.age_ms,
         method=item.method,
         predicted_iou=item.predicted_iou,
@@ -247,8 +269,28 @@ def _tracked_object(entry: ObjectEntry, mask: Mask | None) -> TrackedObject:
         ),
         mask=mask,
         method=entry.method,
-        origin_seq=optional_whole("origin_seq", entry.origin_seq),
+        origin_seq=_to_optional_int("origin_seq", entry.origin_seq),
         age_ms=entry.age_ms,
         predicted_iou=entry.predicted_iou,
         stability=entry.stability,
     )
+
+
+def _to_text(number: int | None) -> _Int64 | None:
+    return None if number is None else str(number)
+
+
+def _to_int(name: str, text: _Int64) -> int:
+    digits = text.removeprefix("-")
+    if len(digits) > 19 or not (digits.isascii() and digits.isdigit()) or int(digits) > INT64:
+        raise MessageError(f"{name}: expected a 64-bit number as a decimal string, not {text[:24]!r}")
+    return int(text)
+
+
+def _to_optional_int(name: str, text: _Int64 | None) -> int | None:
+    return None if text is None else _to_int(name, text)
+
+
+def _valid_unicode(text: str) -> str:
+    # Python keeps the bytes of a file name that are not UTF-8 as lone surrogates, which JSON does not allow.
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""What a message may take. Senders stay within these limits, receivers check them before they allocate anything."""
+"""Limits of a message. Senders stay within them; receivers check them before they allocate."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ OBJECTS: Final = 1024
 SIDE: Final = 8192
 """Pixels of a frame's width or height."""
 RAW_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of all masks of a result, packed eight pixels to the byte and not compressed."""
+"""Bytes of all masks of a result, uncompressed: eight pixels per byte."""
 SAFE_INTEGER: Final = 2**53 - 1
-"""The largest whole number that every JSON reader keeps exactly; larger ones travel as decimal strings."""
+"""Largest integer that every JSON reader keeps exactly; larger ones are sent as decimal strings."""
 INT64: Final = 2**63 - 1
-"""The largest number that a decimal string may hold."""
+"""Largest number in a decimal string."""

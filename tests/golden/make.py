@@ -30,7 +30,7 @@ from streamseg.messages import (
     Timings,
     TrackedObject,
 )
-from streamseg.wire.protocol import Decoded, View, encode_end, encode_heartbeat, encode_result, encode_state
+from streamseg.wire.protocol import View, encode_event, encode_result
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -65,9 +65,9 @@ def vectors() -> list[Vector]:
     return [*_results(), *_news(), *_later_minor_versions(), *_rejected()]
 
 
-def describe(decoded: Decoded) -> Json:
+def describe(message: Message, view: View) -> Json:
     """A message in plain JSON: 64-bit numbers as decimal strings, masks as rows of `#` and `.`, a picture in base64."""
-    return {"view": decoded.view, "source": decoded.source, **_describe(decoded.message)}
+    return {"view": view, "source": message.source, **_describe(message)}
 
 
 def _describe(message: Message) -> Json:
@@ -160,20 +160,20 @@ def _news() -> Iterator[Vector]:
     yield Vector(
         "state",
         "a source that is gone; text beyond ASCII",
-        encode_state(state),
-        describe(Decoded(state, "cam", "state")),
+        encode_event(state),
+        describe(state, "state"),
     )
     beat = Heartbeat(run_id="r1", source="cam", seq=2**53 + 7, t_unix_ns=1_700_000_000_000_000_001)
-    yield Vector("heartbeat", "a sign of life", encode_heartbeat(beat), describe(Decoded(beat, "cam", "state")))
+    yield Vector("heartbeat", "a sign of life", encode_event(beat), describe(beat, "state"))
     first = Heartbeat(run_id="r1", source="cam", seq=None, t_unix_ns=1_700_000_000_000_000_000)
     yield Vector(
         "heartbeat-no-frame",
         "a sign of life before the first frame",
-        encode_heartbeat(first),
-        describe(Decoded(first, "cam", "state")),
+        encode_event(first),
+        describe(first, "state"),
     )
     end = End(run_id="r1", source="cam", seq=286, reason="the source ended")
-    yield Vector("end", "the last message of a run", encode_end(end), describe(Decoded(end, "cam", "state")))
+    yield Vector("end", "the last message of a run", encode_event(end), describe(end, "state"))
 
 
 def _later_minor_versions() -> Iterator[Vector]:
@@ -197,7 +197,7 @@ def _later_minor_versions() -> Iterator[Vector]:
     def unknown_encoding(header: Json) -> None:
         header["objects"][0]["mask"] = {"enc": "tiles", "tiles": [1, 2, 3], "x": "left"}
 
-    expected = describe(Decoded(_result(), "cam", "masks"))
+    expected = describe(_result(), "masks")
     expected["objects"][0]["mask"] = None
     yield Vector(
         "later-unknown-encoding",
@@ -213,7 +213,7 @@ def _later_minor_versions() -> Iterator[Vector]:
         header["dropped"] = {}
         del header["models"]["notice"]
 
-    expected = describe(Decoded(replace(_result(), timings=Timings(), dropped=Dropped()), "cam", "masks"))
+    expected = describe(replace(_result(), timings=Timings(), dropped=Dropped()), "masks")
     expected["models"]["notice"] = None
     for item in expected["objects"]:
         item["predicted_iou"] = item["stability"] = None
@@ -283,7 +283,7 @@ def _rejected() -> Iterator[Vector]:
 
 def _vector(name: str, about: str, view: View, result: Result) -> Vector:
     assert view != "state"
-    return Vector(name, about, encode_result(result, view).parts, describe(Decoded(result, result.source, view)))
+    return Vector(name, about, encode_result(result, view).parts, describe(result, view))
 
 
 def _edited(parts: list[bytes], edit: Callable[[Json], object]) -> list[bytes]:

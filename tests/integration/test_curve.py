@@ -57,7 +57,7 @@ def test_only_who_is_allowed_receives_also_from_a_publisher_that_came_back(place
         with place.run("subscribe", endpoint, *pair) as stranger:
             status, output, errors = stranger.finish(PATIENCE)
         assert (status, output) == (3, "")
-        assert errors.startswith(f"streamseg: {endpoint} lets no subscriber in with this key")
+        assert errors.startswith(f"streamseg: {endpoint} refused this key")
         assert len(errors.splitlines()) == 1
         check_hears_nothing(misled)
 

@@ -22,7 +22,7 @@ from support.virtual_display import Display
 from streamseg.errors import NoDisplayError
 from streamseg.messages import Dropped, End, Models, Result, Timings
 from streamseg.show import show
-from streamseg.wire.protocol import encode_end, encode_result
+from streamseg.wire.protocol import encode_event, encode_result
 
 DEADLINE_S = 120.0
 COLOURS_OF_A_SCENE = 2000
@@ -78,7 +78,7 @@ class Publisher:
             while self._socket.poll(0):
                 self._socket.recv()
             if self._end.is_set():
-                self._socket.send_multipart(encode_end(End(run_id="run", source="cam", seq=seq, reason="done")))
+                self._socket.send_multipart(encode_event(End(run_id="run", source="cam", seq=seq, reason="done")))
             elif not self._pause.is_set():
                 self._socket.send_multipart(encode_result(replace(first, seq=seq), "overlay").parts)
                 seq += 1

@@ -10,17 +10,14 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
-import supervision
 import zmq
 
-from streamseg.client import Subscriber, to_coco, to_detections, to_polygons
+from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError, UsageError
-from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, End, Heartbeat, Models, Result, SourceState, Timings, TrackedObject
+from streamseg.messages import Dropped, End, Heartbeat, Models, Result, SourceState, Timings
 from streamseg.wire.limits import PART_BYTES
-from streamseg.wire.protocol import ResultView, encode_end, encode_heartbeat, encode_result, encode_state
+from streamseg.wire.protocol import ResultView, encode_event, encode_result
 
 PATIENCE = 20.0
 
@@ -41,7 +38,7 @@ class Publisher:
         """Wait until every topic is subscribed to."""
         deadline = time.monotonic() + PATIENCE
         while not self.subscriptions.issuperset(topics):
-            assert time.monotonic() < deadline, f"only {self.subscriptions} came"
+            assert time.monotonic() < deadline, f"only {self.subscriptions}"
             self.take_changes(wait=PATIENCE)
 
     def take_changes(self, wait: float) -> None:
@@ -91,11 +88,11 @@ def sent(seq: int, *, view: ResultView = "masks", **changes: Any) -> list[bytes]
 
 
 def end(run_id: str = "a", source: str = "cam") -> list[bytes]:
-    return encode_end(End(run_id=run_id, source=source, seq=None, reason="done"))
+    return encode_event(End(run_id=run_id, source=source, seq=None, reason="done"))
 
 
 def heartbeat(source: str = "cam") -> list[bytes]:
-    return encode_heartbeat(Heartbeat(run_id="a", source=source, seq=0, t_unix_ns=1))
+    return encode_event(Heartbeat(run_id="a", source=source, seq=0, t_unix_ns=1))
 
 
 def test_iterating_gives_every_result_in_order_until_the_end(publisher: Publisher) -> None:
@@ -103,7 +100,7 @@ def test_iterating_gives_every_result_in_order_until_the_end(publisher: Publishe
         publisher.wait_for(*CAM)
         assert publisher.subscriptions == set(CAM)
         state = SourceState(run_id="a", source="cam", stage="source", state="running")
-        publisher.send(encode_state(state), *(sent(seq) for seq in range(20)), heartbeat(), sent(20), end())
+        publisher.send(encode_event(state), *(sent(seq) for seq in range(20)), heartbeat(), sent(20), end())
         assert [item.seq for item in subscriber] == list(range(21))
 
 
@@ -115,11 +112,11 @@ def test_another_run_follows_on_the_same_subscriber(publisher: Publisher) -> Non
         assert [(item.seq, item.gap) for item in subscriber] == [(3, 0), (4, 0)]
 
 
-def test_messages_of_every_kind_are_there_for_who_wants_them(publisher: Publisher) -> None:
+def test_messages_yields_every_kind(publisher: Publisher) -> None:
     state = SourceState(run_id="a", source="cam", stage="source", state="disconnected", detail="gone")
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
         publisher.wait_for(*CAM)
-        publisher.send(heartbeat(), sent(0), encode_state(state), end(), heartbeat())
+        publisher.send(heartbeat(), sent(0), encode_event(state), end(), heartbeat())
         messages = list(subscriber.messages())
         assert [type(message) for message in messages] == [Heartbeat, Result, SourceState, End]
         assert messages[2] == state
@@ -139,7 +136,7 @@ def test_a_gap_is_visible_and_a_new_run_has_none(publisher: Publisher) -> None:
         ]
 
 
-def test_what_a_restarted_publisher_repeats_is_left_out(publisher: Publisher) -> None:
+def test_repeats_of_a_restarted_publisher_are_dropped(publisher: Publisher) -> None:
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
         publisher.wait_for(*CAM)
         publisher.send(sent(0), sent(1), sent(2), sent(1), sent(2), sent(3), end())
@@ -150,13 +147,13 @@ def resubscribe(subscriber: Subscriber, publisher: Publisher) -> None:
     """Wait until a subscriber whose connection ended has connected again, which it does while it waits for messages."""
     deadline = time.monotonic() + PATIENCE
     while not publisher.subscriptions.issuperset(CAM):
-        assert time.monotonic() < deadline, f"only {publisher.subscriptions} came"
+        assert time.monotonic() < deadline, f"only {publisher.subscriptions}"
         with pytest.raises(SubscriptionTimeoutError):
             subscriber.receive(timeout=0.02)
         publisher.take_changes(wait=0)
 
 
-def test_a_restarted_publisher_is_found_again() -> None:
+def test_the_subscriber_reconnects_to_a_restarted_publisher() -> None:
     first = Publisher()
     with Subscriber(first.endpoint, source="cam", timeout=PATIENCE) as subscriber:
         first.wait_for(*CAM)
@@ -170,7 +167,7 @@ def test_a_restarted_publisher_is_found_again() -> None:
         second.close()
 
 
-def test_a_source_is_not_taken_for_another_whose_name_goes_on(publisher: Publisher) -> None:
+def test_a_source_whose_name_is_a_prefix_of_another_is_not_mixed_up_with_it(publisher: Publisher) -> None:
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
         publisher.wait_for(*CAM)
         publisher.send(sent(0, source="cam2"), sent(1, source="ca"), sent(2), end("a", "cam2"), sent(3), end())
@@ -189,7 +186,7 @@ def test_without_a_source_all_are_received_until_the_last_has_ended(publisher: P
         ]
 
 
-def test_without_a_source_pictures_are_asked_for_once_the_source_is_known(publisher: Publisher) -> None:
+def test_without_a_source_pictures_are_requested_once_the_source_is_known(publisher: Publisher) -> None:
     with Subscriber(publisher.endpoint, view="overlay", timeout=PATIENCE) as subscriber:
         publisher.wait_for(b"streamseg/1/")
         publisher.send(sent(0), heartbeat())
@@ -215,7 +212,7 @@ def test_latest_skips_what_is_older(publisher: Publisher) -> None:
         assert all(after.gap == after.seq - before.seq - 1 for before, after in pairwise(taken))
 
 
-def test_latest_does_not_run_over_the_end_of_a_run(publisher: Publisher) -> None:
+def test_latest_stops_at_the_end_of_a_run(publisher: Publisher) -> None:
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
         publisher.wait_for(*CAM)
         publisher.send(sent(0), sent(1), end(), sent(0, run_id="b"))
@@ -226,7 +223,7 @@ def test_latest_does_not_run_over_the_end_of_a_run(publisher: Publisher) -> None
         assert following.run_id == "b"
 
 
-def test_latest_takes_an_older_result_where_the_newest_is_broken(publisher: Publisher) -> None:
+def test_latest_returns_an_older_result_if_the_newest_is_broken(publisher: Publisher) -> None:
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
         publisher.wait_for(*CAM)
         publisher.send(sent(0), [CAM[0], b"{}", b""])
@@ -244,17 +241,17 @@ def test_nothing_within_the_time_out_is_an_error(publisher: Publisher) -> None:
             subscriber.receive(timeout=0.01)
 
 
-def test_a_heartbeat_is_no_result_but_says_that_the_pipeline_lives(publisher: Publisher) -> None:
+def test_a_heartbeat_is_no_result_but_shows_that_the_pipeline_runs(publisher: Publisher) -> None:
     with Subscriber(publisher.endpoint, source="cam", timeout=0.3) as subscriber:
         publisher.wait_for(*CAM)
         publisher.send(heartbeat())
         subscriber.receive(timeout=PATIENCE)
         publisher.send(heartbeat())
-        with pytest.raises(SubscriptionTimeoutError, match="the pipeline lives"):
+        with pytest.raises(SubscriptionTimeoutError, match="the pipeline runs"):
             next(iter(subscriber))
 
 
-def test_bad_messages_are_counted_logged_once_and_left_out(
+def test_bad_messages_are_counted_logged_once_and_dropped(
     publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = sent(1)
@@ -266,7 +263,7 @@ def test_bad_messages_are_counted_logged_once_and_left_out(
         assert len(caplog.records) == 1
 
 
-def test_who_sends_a_part_beyond_the_limit_is_disconnected_before_it_is_read(publisher: Publisher) -> None:
+def test_a_publisher_of_too_large_parts_is_disconnected(publisher: Publisher) -> None:
     with Subscriber(publisher.endpoint, source="cam", timeout=0.1) as subscriber:
         publisher.wait_for(*CAM)
         publisher.send([CAM[0], bytes(PART_BYTES + 1), b""])
@@ -321,7 +318,7 @@ def test_async_for_can_time_out_and_be_cancelled(publisher: Publisher) -> None:
         assert subscriber.receive(timeout=PATIENCE) == result(0)
 
 
-def test_closing_frees_the_loop_at_once_and_may_be_repeated() -> None:
+def test_closing_is_fast_and_may_be_repeated() -> None:
     subscriber = Subscriber("tcp://127.0.0.1:9")
     start = time.monotonic()
     subscriber.close()
@@ -330,14 +327,14 @@ def test_closing_frees_the_loop_at_once_and_may_be_repeated() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["localhost:5555", "tcp://127.0.0.1", "", "udp5://x:1"])
-def test_what_is_no_endpoint_is_said_in_one_line(endpoint: str) -> None:
+def test_an_invalid_endpoint_is_an_error_of_one_line(endpoint: str) -> None:
     with pytest.raises(UsageError, match="expected an address such as tcp://") as caught:
         Subscriber(endpoint)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("wrong", [{"source": "Cam"}, {"view": "video"}, {"view": "state"}])
-def test_what_is_no_source_or_view_is_refused(wrong: dict[str, Any]) -> None:
+def test_an_invalid_source_or_view_is_an_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Subscriber(**wrong)
 
@@ -359,71 +356,3 @@ def test_importing_the_client_loads_nothing_heavy() -> None:
         "scipy",
     }
     assert "asyncio" not in loaded
-
-
-def tracked(mask: Mask | None, tracker_id: int | None, name: str) -> TrackedObject:
-    found = Detection(xyxy=(1.0, 2.0, 11.5, 22.0), confidence=0.75, class_id=3, class_name=name, tracker_id=tracker_id)
-    return TrackedObject(detection=found, mask=mask, method="nano" if mask else "pending")
-
-
-CORNER = np.triu(np.ones((5, 7), dtype=np.bool_))
-SEEN = result(
-    8,
-    objects=(
-        tracked(Mask(57, 43, CORNER), 4, "cup"),
-        tracked(None, None, "person"),
-        tracked(Mask(0, 0, CORNER), 5, "cup"),
-    ),
-)
-
-
-def test_detections_of_supervision() -> None:
-    detections = to_detections(SEEN)
-    assert detections.xyxy.tolist() == [[1.0, 2.0, 11.5, 22.0]] * 3
-    assert detections.tracker_id is not None and detections.tracker_id.tolist() == [4, -1, 5]
-    assert detections.class_id is not None and detections.class_id.tolist() == [3, 3, 3]
-    assert detections.confidence is not None and detections.confidence.tolist() == [0.75] * 3
-    assert list(detections.data["class_name"]) == ["cup", "person", "cup"]
-    assert list(detections.data["method"]) == ["nano", "pending", "nano"]
-    assert isinstance(detections.mask, supervision.CompactMask)
-    expected = np.stack(
-        [np.zeros((48, 64), dtype=np.bool_) if item.mask is None else item.mask.paste(48, 64) for item in SEEN.objects]
-    )
-    assert np.array_equal(np.asarray(detections.mask), expected)
-
-
-def test_detections_without_objects_or_masks() -> None:
-    assert len(to_detections(result(0))) == 0
-    assert to_detections(result(0, objects=(tracked(None, 1, "cup"),))).mask is None
-
-
-def test_detections_can_be_drawn() -> None:
-    scene = np.zeros((48, 64, 3), dtype=np.uint8)
-    drawn = supervision.MaskAnnotator(opacity=1.0).annotate(scene.copy(), to_detections(SEEN))
-    first, second = SEEN.objects[0].mask, SEEN.objects[2].mask
-    assert first is not None and second is not None
-    assert np.array_equal(np.asarray(drawn).any(axis=2), first.paste(48, 64) | second.paste(48, 64))
-
-
-def test_coco_annotations() -> None:
-    annotations = to_coco(SEEN)
-    assert json.loads(json.dumps(annotations)) == annotations
-    assert annotations[1] == {
-        "image_id": 8,
-        "category_id": 3,
-        "bbox": [1.0, 2.0, 10.5, 20.0],
-        "score": 0.75,
-        "area": 210.0,
-        "iscrowd": 0,
-    }
-    mask = SEEN.objects[0].mask
-    assert mask is not None
-    assert annotations[0]["segmentation"] == mask.rle(48, 64)
-    assert annotations[0]["area"] == mask.area
-
-
-def test_polygons_one_list_for_each_object() -> None:
-    outlines = to_polygons(SEEN)
-    assert [len(parts) for parts in outlines] == [1, 0, 1]
-    assert outlines[0][0].min(axis=0).tolist() == [57.0, 43.0]
-    assert outlines[0][0].max(axis=0).tolist() == [63.0, 47.0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.overlay import SupervisionOverlay
-from streamseg.client import to_detections
+from streamseg.convert import to_detections
 from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Dropped, Image, Models, Result, Timings, TrackedObject

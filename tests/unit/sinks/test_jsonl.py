@@ -11,7 +11,7 @@ import pytest
 from streamseg.errors import StageError, UsageError
 from streamseg.messages import Dropped, Models, Result, Timings
 from streamseg.sinks.jsonl import LinesWriter
-from streamseg.wire.record import record
+from streamseg.wire.protocol import json_line
 
 
 def result(seq: int) -> Result:
@@ -54,7 +54,7 @@ def test_one_line_a_result_at_once(tmp_path: Path) -> None:
         for seq in range(4):
             writer.write(result(seq))
             assert numbers_in(path) == list(range(seq + 1))
-    assert path.read_bytes() == b"".join(record(result(seq)) + b"\n" for seq in range(4))
+    assert path.read_bytes() == b"".join(json_line(result(seq)) + b"\n" for seq in range(4))
 
 
 KILLED = """

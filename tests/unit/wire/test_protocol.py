@@ -14,21 +14,31 @@ from golden.make import vectors as golden_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco
 
 from streamseg.errors import MessageError, UsageError
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, End, Heartbeat, Models, Result, SourceState, Timings, TrackedObject
+from streamseg.messages import (
+    Detection,
+    Dropped,
+    End,
+    Event,
+    Heartbeat,
+    Models,
+    Result,
+    SourceState,
+    Timings,
+    TrackedObject,
+)
 from streamseg.wire.limits import HEADER_BYTES, INT64, OBJECTS, PART_BYTES
 from streamseg.wire.protocol import (
-    Decoded,
-    Encoded,
+    EncodedResult,
     ResultView,
-    asks_for,
     decode,
-    encode_end,
-    encode_heartbeat,
+    encode_event,
     encode_result,
-    encode_state,
+    json_line,
+    requests_view,
     topic,
     validate_source_name,
     validate_view,
@@ -86,17 +96,11 @@ results = st.builds(
     objects=st.lists(objects, max_size=5).map(tuple),
     jpeg=st.none() | st.binary(max_size=50),
 )
-news: st.SearchStrategy[SourceState | Heartbeat | End] = st.one_of(
+events: st.SearchStrategy[Event] = st.one_of(
     st.builds(SourceState, run_id=texts, source=names, stage=texts, state=texts, detail=texts),
     st.builds(Heartbeat, run_id=texts, source=names, seq=st.none() | int64, t_unix_ns=int64),
     st.builds(End, run_id=texts, source=names, seq=st.none() | int64, reason=texts),
 )
-
-
-def encode_news(message: SourceState | Heartbeat | End) -> list[bytes]:
-    if isinstance(message, SourceState):
-        return encode_state(message)
-    return encode_heartbeat(message) if isinstance(message, Heartbeat) else encode_end(message)
 
 
 def plain(**changes: Any) -> Result:
@@ -129,20 +133,20 @@ def test_a_result_is_read_as_it_was_sent(result: Result, view: ResultView) -> No
     encoded = encode_result(result, view)
     assert encoded.masks_limited == 0
     sent = result if view != "masks" else replace(result, jpeg=None)
-    assert describe(decode(encoded.parts)) == describe(Decoded(sent, result.source, view))
+    assert describe(decode(encoded.parts), view) == describe(sent, view)
 
 
-@given(news)
+@given(events)
 @settings(deadline=None)
-def test_news_are_read_as_they_were_sent(message: SourceState | Heartbeat | End) -> None:
-    assert decode(encode_news(message)) == Decoded(message, message.source, "state")
+def test_an_event_is_read_as_it_was_sent(message: Event) -> None:
+    assert decode(encode_event(message)) == message
 
 
 def test_parts_may_be_memoryviews() -> None:
     parts = encode_result(
         plain(objects=(thing(mask=Mask(0, 0, np.ones((3, 3), dtype=np.bool_))),), jpeg=b"jpeg"), "clean"
     ).parts
-    assert describe(decode([memoryview(part) for part in parts])) == describe(decode(parts))
+    assert describe(decode([memoryview(part) for part in parts]), "clean") == describe(decode(parts), "clean")
 
 
 VALID = [vector.parts for vector in golden_vectors() if vector.expected is not None]
@@ -190,13 +194,13 @@ def test_headers_with_other_values_raise_nothing_but_message_errors(data: st.Dat
 
 def read_or_refuse(parts: list[bytes]) -> None:
     try:
-        decoded = decode(parts)
+        message = decode(parts)
     except MessageError as error:
         assert "\n" not in str(error)
         return
-    if isinstance(decoded.message, Result):
-        masks_of = [item.mask for item in decoded.message.objects if item.mask is not None]
-        assert all(mask.inside(decoded.message.height, decoded.message.width) for mask in masks_of)
+    if isinstance(message, Result):
+        masks_of = [item.mask for item in message.objects if item.mask is not None]
+        assert all(mask.inside(message.height, message.width) for mask in masks_of)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +217,7 @@ def read_or_refuse(parts: list[bytes]) -> None:
     ],
     ids=["deep", "deep-unknown", "deep-mask", "not-utf8", "surrogate", "nul", "null", "long-number"],
 )
-def test_a_header_that_strains_the_reader_is_refused(header: bytes) -> None:
+def test_a_hostile_header_is_refused(header: bytes) -> None:
     with pytest.raises(MessageError):
         decode([b"streamseg/1/cam/masks", header, b""])
     with pytest.raises(MessageError):
@@ -229,7 +233,7 @@ def test_a_part_beyond_its_limit_is_refused(part: int) -> None:
 
 
 def test_a_header_beyond_its_limit_is_refused() -> None:
-    parts = encode_end(End(run_id="r", source="cam", seq=None, reason=""))
+    parts = encode_event(End(run_id="r", source="cam", seq=None, reason=""))
     with pytest.raises(MessageError, match="larger than the limit"):
         decode([parts[0], parts[1] + b" " * HEADER_BYTES])
 
@@ -244,12 +248,12 @@ def test_more_objects_than_allowed_are_refused() -> None:
 
 
 def decoded_objects(header: dict[str, Any]) -> tuple[TrackedObject, ...]:
-    message = decode([b"streamseg/1/cam/masks", msgspec.json.encode(header), b""]).message
+    message = decode([b"streamseg/1/cam/masks", msgspec.json.encode(header), b""])
     assert isinstance(message, Result)
     return message.objects
 
 
-def test_beyond_the_number_of_objects_the_least_confident_go_and_the_order_stays() -> None:
+def test_beyond_the_number_of_objects_the_least_confident_are_left_out_in_order() -> None:
     mask = Mask(0, 0, np.ones((2, 2), dtype=np.bool_))
     many = tuple(thing(confidence=index / 2000, mask=mask) for index in range(OBJECTS + 100))
     encoded = encode_result(plain(objects=many), "masks")
@@ -270,7 +274,7 @@ def test_beyond_the_raw_limit_the_least_confident_lose_their_masks() -> None:
     assert encoded.masks_limited == 2
 
 
-def test_names_too_long_for_a_header_cost_the_least_confident_objects() -> None:
+def test_names_too_long_for_a_header_leave_out_the_least_confident_objects() -> None:
     long = tuple(thing(confidence=index / 100, class_name="x" * 100_000) for index in range(16))
     parts = encode_result(plain(objects=long), "masks").parts
     kept = decoded_result(parts).objects
@@ -278,8 +282,8 @@ def test_names_too_long_for_a_header_cost_the_least_confident_objects() -> None:
     assert [item.detection.confidence for item in kept] == [index / 100 for index in range(8, 16)]
 
 
-def test_a_header_has_room_for_what_the_timings_says_later() -> None:
-    def encoded(spare: int) -> Encoded:
+def test_a_header_has_room_for_later_timings() -> None:
+    def encoded(spare: int) -> EncodedResult:
         return encode_result(
             plain(objects=(thing(class_name="x" * (HEADER_BYTES - 1000)), thing(class_name="x" * spare))), "masks"
         )
@@ -287,12 +291,12 @@ def test_a_header_has_room_for_what_the_timings_says_later() -> None:
     spare = next(length for length in range(1000, 0, -1) if len(json.loads(encoded(length).parts[1])["objects"]) == 2)
     full = encoded(spare)
     later = msgspec.structs.replace(plain().timings, rendered=1 / 3, published=1 / 3)
-    assert len(full.parts[1]) + 100 > HEADER_BYTES, "no more would have been taken in"
-    assert decoded_result(full.stamped(later).parts).timings == later
+    assert len(full.parts[1]) + 100 > HEADER_BYTES, "the header is full"
+    assert decoded_result(full.with_timings(later).parts).timings == later
 
 
 def decoded_result(parts: list[bytes]) -> Result:
-    message = decode(parts).message
+    message = decode(parts)
     assert isinstance(message, Result)
     return message
 
@@ -306,9 +310,8 @@ def test_another_view_has_the_same_header_and_masks() -> None:
 
 def test_a_picture_beyond_the_limit_of_a_part_is_left_out() -> None:
     encoded = encode_result(plain(jpeg=bytes(PART_BYTES + 1)), "clean")
-    assert encoded.picture_limited
     assert len(encoded.parts) == 3
-    assert not encode_result(plain(jpeg=bytes(PART_BYTES)), "clean").picture_limited
+    assert len(encode_result(plain(jpeg=bytes(PART_BYTES)), "clean").parts) == 4
 
 
 @pytest.mark.parametrize(
@@ -323,12 +326,12 @@ def test_a_picture_beyond_the_limit_of_a_part_is_left_out() -> None:
     ],
     ids=["wide", "flat", "mask-outside", "nan", "surrogate", "long"],
 )
-def test_what_cannot_be_sent_is_an_error(bad: Result) -> None:
+def test_a_result_that_cannot_be_sent_is_an_error(bad: Result) -> None:
     with pytest.raises(MessageError):
         encode_result(bad, "masks")
 
 
-def test_numbers_that_are_not_finite_are_sent_as_absent() -> None:
+def test_values_that_are_not_finite_are_sent_as_absent() -> None:
     parts = encode_result(
         plain(timings=Timings(received=math.nan), objects=(thing(predicted_iou=math.nan, stability=math.inf),)), "masks"
     ).parts
@@ -340,7 +343,7 @@ def test_numbers_that_are_not_finite_are_sent_as_absent() -> None:
 
 def test_a_file_name_that_is_not_unicode_can_be_announced() -> None:
     state = SourceState(run_id="r", source="cam", stage="source", state="failed", detail="no file caf\udce9.mp4")
-    message = decode(encode_state(state)).message
+    message = decode(encode_event(state))
     assert isinstance(message, SourceState)
     assert message.detail == "no file caf?.mp4"
 
@@ -354,13 +357,13 @@ def test_64_bit_numbers_are_decimal_strings() -> None:
 
 
 @pytest.mark.parametrize("name", ["cam", "0", "a" * 64, "front_door-2"])
-def test_names_that_can_stand_in_a_topic(name: str) -> None:
+def test_source_names_that_are_valid(name: str) -> None:
     assert validate_source_name(name) == name
     assert topic(name, "masks") == f"streamseg/1/{name}/masks".encode()
 
 
 @pytest.mark.parametrize("name", ["", "Cam", "a" * 65, "a/b", "a b", "ü", "cam\n", "٣"])
-def test_names_that_cannot_stand_in_a_topic(name: str) -> None:
+def test_source_names_that_are_invalid(name: str) -> None:
     with pytest.raises(UsageError, match="source name"):
         validate_source_name(name)
 
@@ -384,5 +387,26 @@ def test_a_view_that_does_not_exist_is_refused() -> None:
         (b"streamseg/1/cam/overlay", "clean", False),
     ],
 )
-def test_who_asks_for_what(subscription: bytes, view: Any, expected: bool) -> None:
-    assert asks_for(subscription, "cam", view) is expected
+def test_which_subscriptions_request_which_view(subscription: bytes, view: Any, expected: bool) -> None:
+    assert requests_view(subscription, "cam", view) is expected
+
+
+def test_a_json_line_is_the_header_with_masks_as_coco_run_lengths() -> None:
+    parts = next(vector.parts for vector in golden_vectors() if vector.name == "result-masks")
+    result, header = decoded_result(parts), json.loads(parts[1])
+    line = json.loads(json_line(result))
+    for written, sent, item in zip(line["objects"], header["objects"], result.objects, strict=True):
+        rle = written.pop("mask")
+        sent.pop("mask")
+        if item.mask is None:
+            assert rle is None
+        else:
+            expected: Any = coco.encode(np.asfortranarray(item.mask.paste(48, 64).astype(np.uint8)))
+            assert rle == {"size": [48, 64], "counts": expected["counts"].decode("ascii")}
+    assert line == header
+
+
+def test_a_json_line_has_no_line_feed_and_every_object() -> None:
+    line = json_line(plain(objects=(thing(class_name="a\nb"),) * 1600))
+    assert b"\n" not in line
+    assert len(json.loads(line)["objects"]) == 1600

@@ -24,7 +24,7 @@ BITS = bytes.fromhex("3f00ffc000c0")
 
 def test_the_example_message_is_read() -> None:
     topic, header, blob = re.findall(r"```(?:json)?\n((?:streamseg/|\{|3f ).*?)\n```", SPEC, re.DOTALL)
-    message = decode([topic.encode(), header.encode(), bytes.fromhex(blob)]).message
+    message = decode([topic.encode(), header.encode(), bytes.fromhex(blob)])
     assert isinstance(message, Result)
     mask = message.objects[0].mask
     assert mask is not None

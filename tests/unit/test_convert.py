@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import supervision
+
+from streamseg.convert import to_coco, to_detections, to_polygons
+from streamseg.masks import Mask
+from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
+
+
+def result(seq: int, *objects: TrackedObject) -> Result:
+    return Result(
+        run_id="a",
+        epoch=1,
+        seq=seq,
+        source="cam",
+        width=64,
+        height=48,
+        pts_ns=0,
+        t_capture_unix_ns=0,
+        timings=Timings(),
+        dropped=Dropped(),
+        models=Models(detector="d", segmenter="s"),
+        boxes_seq=None,
+        objects=objects,
+    )
+
+
+def tracked(mask: Mask | None, tracker_id: int | None, name: str) -> TrackedObject:
+    found = Detection(xyxy=(1.0, 2.0, 11.5, 22.0), confidence=0.75, class_id=3, class_name=name, tracker_id=tracker_id)
+    return TrackedObject(detection=found, mask=mask, method="segmented" if mask else "pending")
+
+
+CORNER = np.triu(np.ones((5, 7), dtype=np.bool_))
+RESULT = result(
+    8, tracked(Mask(57, 43, CORNER), 4, "cup"), tracked(None, None, "person"), tracked(Mask(0, 0, CORNER), 5, "cup")
+)
+
+
+def test_detections_of_supervision() -> None:
+    detections = to_detections(RESULT)
+    assert detections.xyxy.tolist() == [[1.0, 2.0, 11.5, 22.0]] * 3
+    assert detections.tracker_id is not None and detections.tracker_id.tolist() == [4, -1, 5]
+    assert detections.class_id is not None and detections.class_id.tolist() == [3, 3, 3]
+    assert detections.confidence is not None and detections.confidence.tolist() == [0.75] * 3
+    assert list(detections.data["class_name"]) == ["cup", "person", "cup"]
+    assert list(detections.data["method"]) == ["segmented", "pending", "segmented"]
+    assert isinstance(detections.mask, supervision.CompactMask)
+    expected = np.stack(
+        [
+            np.zeros((48, 64), dtype=np.bool_) if item.mask is None else item.mask.paste(48, 64)
+            for item in RESULT.objects
+        ]
+    )
+    assert np.array_equal(np.asarray(detections.mask), expected)
+
+
+def test_detections_without_objects_or_masks() -> None:
+    assert len(to_detections(result(0))) == 0
+    assert to_detections(result(0, tracked(None, 1, "cup"))).mask is None
+
+
+def test_detections_can_be_drawn() -> None:
+    scene = np.zeros((48, 64, 3), dtype=np.uint8)
+    drawn = supervision.MaskAnnotator(opacity=1.0).annotate(scene.copy(), to_detections(RESULT))
+    first, second = RESULT.objects[0].mask, RESULT.objects[2].mask
+    assert first is not None and second is not None
+    assert np.array_equal(np.asarray(drawn).any(axis=2), first.paste(48, 64) | second.paste(48, 64))
+
+
+def test_coco_annotations() -> None:
+    annotations = to_coco(RESULT)
+    assert json.loads(json.dumps(annotations)) == annotations
+    assert annotations[1] == {
+        "image_id": 8,
+        "category_id": 3,
+        "bbox": [1.0, 2.0, 10.5, 20.0],
+        "score": 0.75,
+        "area": 210.0,
+        "iscrowd": 0,
+    }
+    mask = RESULT.objects[0].mask
+    assert mask is not None
+    assert annotations[0]["segmentation"] == mask.rle(48, 64)
+    assert annotations[0]["area"] == mask.area
+
+
+def test_polygons_one_list_for_each_object() -> None:
+    outlines = to_polygons(RESULT)
+    assert [len(parts) for parts in outlines] == [1, 0, 1]
+    assert outlines[0][0].min(axis=0).tolist() == [57.0, 43.0]
+    assert outlines[0][0].max(axis=0).tolist() == [63.0, 47.0]
