@@ -20,6 +20,8 @@ from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.recent import Recent
 from streamseg.stages.tracking import Tracker
 
+_SAVE_NS = 1_000_000_000
+
 
 class DetectStage(Stage):
     """Runs the detector on the frames of all sources in turn."""
@@ -108,6 +110,7 @@ class _DetectLane:
         self._last_seq = -1 if lane.resume_after is None else lane.resume_after
         self._last_keyframe: int | None = None
         self._overrun = 0
+        self._saved_id = self._saved_ns = 0
         self._tracker = Tracker(self._config.detector.conf) if self._config.tracker.model == "bytetrack" else None
         self._restore()
 
@@ -166,6 +169,11 @@ class _DetectLane:
             self._context.report(Done(self._name, boxes.seq))
 
     def _save(self) -> None:
+        """Keep the state: in live mode, where it need not be exact, once a second and with each new track id."""
+        now_ns, highest_id = self._context.clock.now_ns(), 0 if self._tracker is None else self._tracker.highest_id
+        if self._live and highest_id == self._saved_id and now_ns - self._saved_ns < _SAVE_NS:
+            return
+        self._saved_id, self._saved_ns = highest_id, now_ns
         tracker = b"" if self._tracker is None else self._tracker.state()
         state = _DetectState(self._last_seq, self._last_keyframe, tracker, tuple(self._recent.values()))
         self._checkpoint.save(msgspec.msgpack.encode(state))

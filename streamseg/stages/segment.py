@@ -20,11 +20,11 @@ from streamseg.models import Segmenter
 from streamseg.models.options import SegmenterOptions
 from streamseg.models.registry import create_refiner, create_segmenter
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
-from streamseg.stages.attention import Attention, time_for_decoding_ns
 from streamseg.stages.base import Stage, StageContext
+from streamseg.stages.idle_executor import IdleExecutor
 from streamseg.stages.keyframe_masks import pack_keyframe_mask
+from streamseg.stages.priority import Priority, decoding_time_ns
 from streamseg.stages.recent import Recent
-from streamseg.stages.spare_time import SpareTime
 
 _BATCH = 8
 """Boxes decoded between two reports of progress."""
@@ -45,7 +45,7 @@ class _SegmentLane:
         self.to_publish: Sender[Masks] = context.sender("publish", lane.name)
         self.name = lane.name
         self.recent: Recent[Masks] = Recent()
-        self.attention = Attention(config.propagate.max_age_ms) if context.spec.live else None
+        self.priority = Priority(config.propagate.max_age_ms) if context.spec.live else None
         self.overrun = 0
 
 
@@ -58,7 +58,7 @@ class SegmentStage(Stage):
     def __init__(self, context: StageContext) -> None:
         super().__init__(context)
         self._lanes = deque(_SegmentLane(context, lane) for lane in self.spec.lanes)
-        self._spare_time = SpareTime(context.progress) if self.spec.live else None
+        self._idle_executor = IdleExecutor(context.progress) if self.spec.live else None
 
     def prepare(self) -> Ready:
         """Load the segmenter and run it once, which shows the supervisor how long a turn may take."""
@@ -115,8 +115,8 @@ class SegmentStage(Stage):
 
     def close(self, reason: str) -> None:
         """End the thread."""
-        if self._spare_time is not None:
-            self._spare_time.close()
+        if self._idle_executor is not None:
+            self._idle_executor.close()
 
     def _take(self, lane: _SegmentLane, keyframe: Keyframe) -> None:
         masks = lane.recent.get(keyframe.frame.seq)
@@ -134,7 +134,7 @@ class SegmentStage(Stage):
         """The masks of a keyframe; None where a live scene has not changed since the last one."""
         frame = keyframe.frame
         image = self.context.frames.read(frame.ring, frame.seq)
-        chosen = range(len(keyframe.detections)) if lane.attention is None else lane.attention.choose(keyframe, image)
+        chosen = range(len(keyframe.detections)) if lane.priority is None else lane.priority.order(keyframe, image)
         if not chosen:
             return None
         detections = tuple(keyframe.detections[place] for place in chosen)
@@ -142,13 +142,13 @@ class SegmentStage(Stage):
             self._shape = image.shape
             self.context.report(Progress(_NEW_SHAPE_NS))
         began = self.context.clock.now_ns()
-        embedding = self._unhurried(partial(self._segmenter.encode, image))
+        embedding = self._run_long(partial(self._segmenter.encode, image))
         t_encoded_ns = self.context.clock.now_ns()
-        masks = self._decode(embedding, detections, t_encoded_ns + time_for_decoding_ns(t_encoded_ns - began))
+        masks = self._decode(embedding, detections, t_encoded_ns + decoding_time_ns(t_encoded_ns - began))
         t_decoded_ns = self.context.clock.now_ns()
         detections = detections[: len(masks)]
-        if lane.attention is not None:
-            lane.attention.learn(keyframe, detections, masks)
+        if lane.priority is not None:
+            lane.priority.update(keyframe, detections, masks)
         return Masks(
             source=lane.name,
             seq=frame.seq,
@@ -166,12 +166,12 @@ class SegmentStage(Stage):
             if first and self.spec.live and self.context.clock.now_ns() > until_ns:
                 break
             self.context.progress()
-            masks += self._unhurried(partial(self._segmenter.decode, embedding, detections[first : first + _BATCH]))
+            masks += self._run_long(partial(self._segmenter.decode, embedding, detections[first : first + _BATCH]))
         return masks
 
-    def _unhurried(self, work: Callable[[], _Value]) -> _Value:
+    def _run_long(self, work: Callable[[], _Value]) -> _Value:
         """Run long work; in live mode so that it delays no other stage."""
-        return work() if self._spare_time is None else self._spare_time.run(work)
+        return work() if self._idle_executor is None else self._idle_executor.run(work)
 
     def _keyframe_masks(
         self, frame: FrameDescriptor, image: Image, detections: Sequence[Detection], masks: Sequence[ObjectMask]

@@ -52,6 +52,11 @@ class Tracker:
             for detection, number in zip(detections, numbers, strict=True)
         )
 
+    @property
+    def highest_id(self) -> int:
+        """The highest id given so far, 0 before the first."""
+        return self._tracks.highest
+
     def state(self) -> bytes:
         """The whole state, for `restore` in a process that takes over. It stays on this machine."""
         return pickle.dumps(self._tracks, pickle.HIGHEST_PROTOCOL)

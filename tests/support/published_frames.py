@@ -9,6 +9,7 @@ from streamseg.messages import Dropped
 def published(
     *masks: PublishedMask,
     seq: int = 0,
+    source: str = "main",
     age_ms: float = 30.0,
     boxes_seq: int | None = None,
     masks_seq: int | None = None,
@@ -17,7 +18,7 @@ def published(
     dropped: Dropped | None = None,
 ) -> Published:
     return Published(
-        source="main",
+        source=source,
         seq=seq,
         pts_ns=0,
         age_ms=age_ms,

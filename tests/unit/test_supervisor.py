@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.published_frames import published
+from support.stage_context import FakeClock, stage_config
+from support.stage_handles import FakeLauncher, FakeStage, RecordingObserver
+
+from streamseg.config import Config, SourceSettings
+from streamseg.errors import SourceError, StageError
+from streamseg.ipc.control import (
+    Acknowledged,
+    Announce,
+    Done,
+    Failed,
+    Finished,
+    LogLine,
+    Progress,
+    Ready,
+    Resend,
+    SourceChanged,
+    Start,
+    Stop,
+)
+from streamseg.ipc.instance import Instance
+from streamseg.messages import Models
+from streamseg.plan import RunPlan
+from streamseg.supervisor import Supervisor
+from streamseg.topology import Link, StageEntry, Topology
+
+TOPOLOGY = Topology(
+    (
+        StageEntry("eye", "eye", reads_source=True, replays=True),
+        StageEntry("finder", "finder", shared=True, acknowledges=True),
+        StageEntry("painter", "painter", shared=True, replays=True),
+        StageEntry("voice", "voice", acknowledges=True, announces=True),
+    ),
+    (
+        Link("eye", "finder", (int,)),
+        Link("eye", "voice", (int,)),
+        Link("finder", "painter", (int,)),
+        Link("finder", "voice", (int,), "ordered"),
+        Link("painter", "voice", (int,), "ordered"),
+    ),
+)
+"""A pipeline under other names: the supervisor knows none."""
+
+
+class Bench:
+    """A supervisor with fake stages, on a fake clock."""
+
+    def __init__(self, folder: Path, config: Config | None = None) -> None:
+        self.clock = FakeClock()
+        self.stages = FakeLauncher()
+        self.observer = RecordingObserver()
+        instance = Instance()
+        instance.directory = folder
+        models = Models(detector="motion", segmenter="nano")
+        self.plan = RunPlan(config or stage_config(), models, None, None, None)
+        self.supervisor = Supervisor(
+            self.plan, TOPOLOGY, instance, self.observer, launcher=self.stages, clock=self.clock
+        )
+
+    def settle(self) -> None:
+        """Handle everything that waits."""
+        while not self.supervisor._events.empty():
+            self.supervisor.step(0)
+        self.supervisor.step(0)
+
+    def start(self) -> None:
+        """Start every stage and report it ready."""
+        self.supervisor.start()
+        for stage in self.stages.started:
+            stage.say(Ready("ready"))
+        self.settle()
+
+    def pass_ms(self, ms: float) -> None:
+        """Let time pass in small steps while every living stage reports progress."""
+        while ms > 0:
+            self.clock.advance(min(ms, 500))
+            ms -= 500
+            for stage in self.stages.started:
+                if stage.alive:
+                    stage.say(Progress(0))
+            self.settle()
+
+    def restart(self, stage: str, source: str = "main") -> FakeStage:
+        """Kill a stage and start it again, up to its readiness."""
+        self.stages(stage, source).die()
+        self.settle()
+        self.pass_ms(5000)
+        again = self.stages(stage, source)
+        assert again.alive
+        return again
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Bench:
+    """Two sources, which the settings do not allow yet."""
+    sources = (SourceSettings(url="synthetic:", name="door"), SourceSettings(url="synthetic:", name="yard"))
+    return Bench(tmp_path, msgspec.structs.replace(stage_config(), sources=sources))
+
+
+def test_frames_flow_once_every_stage_is_ready(bench: Bench) -> None:
+    bench.supervisor.start()
+    for stage in bench.stages.started[:-1]:
+        stage.say(Ready("ready"))
+    bench.settle()
+    assert not any(stage.got(Start) for stage in bench.stages.started)
+    bench.stages("voice").say(Ready("ready"))
+    bench.settle()
+    assert all(stage.got(Start) == [Start(bench.clock.ns, -1)] for stage in bench.stages.started)
+    assert bench.observer.ready == ["eye", "finder", "painter", "voice"]
+
+
+def test_every_source_has_its_own_processes_and_links_and_shares_the_others(two: Bench) -> None:
+    two.start()
+    names = [(stage.spec.stage, [lane.name for lane in stage.spec.lanes]) for stage in two.stages.started]
+    assert names == [
+        ("eye", ["door"]),
+        ("eye", ["yard"]),
+        ("finder", ["door", "yard"]),
+        ("painter", ["door", "yard"]),
+        ("voice", ["door"]),
+        ("voice", ["yard"]),
+    ]
+    assert len({link.address for link in two.supervisor.links}) == len(two.supervisor.links) == 10
+    assert [link.source for link in two.stages("finder", "door").spec.links].count("yard") == 3
+    assert {link.source for link in two.stages("voice", "door").spec.links} == {"door"}
+    rings = {lane.ring for stage in two.stages.started for lane in stage.spec.lanes}
+    assert len(rings) == 2
+
+
+def test_the_window_follows_the_slowest_acknowledging_stage_of_its_source(two: Bench) -> None:
+    two.start()
+    finder, voice = two.stages("finder", "door"), two.stages("voice", "door")
+    finder.say(Done("door", 4))
+    two.settle()
+    assert two.stages("eye", "door").got(Acknowledged) == []
+    voice.say(published(seq=2, source="door"))
+    finder.say(Done("yard", 9))
+    two.settle()
+    voice.say(published(seq=6, source="door"))
+    two.settle()
+    assert two.stages("eye", "door").got(Acknowledged) == [Acknowledged("door", 2), Acknowledged("door", 4)]
+    assert two.stages("eye", "yard").got(Acknowledged) == []
+
+
+def test_a_live_source_needs_no_acknowledgement(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, stage_config("live"))
+    bench.start()
+    bench.stages("voice").say(published(seq=7))
+    bench.stages("finder").say(Done("main", 7))
+    bench.settle()
+    assert bench.stages("eye").got(Acknowledged) == []
+
+
+def test_a_new_stage_resumes_after_what_every_stage_is_done_with(bench: Bench) -> None:
+    bench.start()
+    bench.stages("finder").say(Done("main", 9))
+    bench.stages("voice").say(published(seq=5))
+    bench.settle()
+    finder = bench.restart("finder")
+    assert (finder.spec.lane.resume_after, finder.spec.lane.acknowledged) == (5, 9)
+    eye = bench.restart("eye")
+    assert (eye.spec.lane.resume_after, eye.spec.lane.acknowledged) == (5, None)
+
+
+def test_frames_that_a_new_stage_reads_again_count_as_unacknowledged(bench: Bench) -> None:
+    bench.start()
+    bench.stages("finder").say(Done("main", 9))
+    bench.stages("voice").say(published(seq=5))
+    bench.settle()
+    finder = bench.restart("finder")
+    finder.say(Ready("ready"))
+    bench.stages("voice").say(published(seq=8))
+    bench.settle()
+    assert bench.stages("eye").got(Acknowledged)[-1].seq == 5, "finder still needs frame 6"
+    finder.say(Done("main", 7))
+    bench.settle()
+    assert bench.stages("eye").got(Acknowledged)[-1].seq == 7
+
+
+@pytest.mark.parametrize(
+    ("new", "repeating"), [("finder", ["eye"]), ("painter", ["eye"]), ("voice", ["eye", "painter"]), ("eye", [])]
+)
+def test_the_stages_upstream_of_a_new_one_repeat_what_it_missed(bench: Bench, new: str, repeating: list[str]) -> None:
+    bench.start()
+    bench.stages("finder").say(Done("main", 9))
+    bench.stages("voice").say(published(seq=5))
+    bench.settle()
+    again = bench.restart(new)
+    assert not any(stage.got(Resend) for stage in bench.stages.started), "it is not ready yet"
+    again.say(Ready("ready"))
+    bench.settle()
+    asked = [stage.spec.stage for stage in bench.stages.started if stage.got(Resend)]
+    assert sorted(asked) == repeating
+    assert all(stage.got(Resend) in ([], [Resend("main", 5)]) for stage in bench.stages.started)
+    assert again.got(Start), "frames flow at once"
+
+
+def test_only_the_sources_of_a_new_stage_are_repeated(two: Bench) -> None:
+    two.start()
+    two.restart("voice", "yard").say(Ready("ready"))
+    two.settle()
+    assert two.stages("eye", "yard").got(Resend) == [Resend("yard", -1)]
+    assert two.stages("eye", "door").got(Resend) == []
+    assert two.stages("painter", "door").got(Resend) == [Resend("yard", -1)]
+
+
+def test_presentation_times_continue_after_a_restart_of_the_source(bench: Bench) -> None:
+    bench.start()
+    bench.stages("voice").say(msgspec.structs.replace(published(seq=3), pts_ns=123))
+    bench.settle()
+    eye = bench.restart("eye")
+    eye.say(Ready("ready"))
+    bench.settle()
+    assert eye.got(Start)[0].after_pts_ns == 123
+
+
+def test_changes_reach_the_observer_and_the_wire_of_their_source(two: Bench) -> None:
+    two.start()
+    two.stages("eye", "yard").say(SourceChanged("yard", "disconnected", "unplugged"))
+    two.settle()
+    assert two.observer.changes == [("eye", "disconnected", "unplugged")]
+    assert two.stages("voice", "yard").got(Announce) == [Announce("yard", "eye", "disconnected", "unplugged")]
+    assert two.stages("voice", "door").got(Announce) == []
+    two.restart("painter", "door")
+    assert two.stages("voice", "door").got(Announce) == [Announce("door", "painter", "restarting", "ended by signal 9")]
+    assert len(two.stages("voice", "yard").got(Announce)) == 2
+
+
+def test_a_stage_that_dies_too_often_ends_the_run(bench: Bench) -> None:
+    bench.start()
+    for _ in range(5):
+        bench.restart("painter").say(Ready("ready"))
+        bench.settle()
+    assert len(bench.stages.all("painter")) == 6
+    bench.stages("painter").die()
+    with pytest.raises(StageError, match="painter ended by signal 9, after 5 restarts within 60 s"):
+        bench.settle()
+
+
+def test_each_source_has_its_own_restarts_and_old_ones_are_forgiven(two: Bench) -> None:
+    two.start()
+    for source in ("door", "yard"):
+        for _ in range(5):
+            two.restart("eye", source).say(Ready("ready"))
+            two.settle()
+    two.pass_ms(61_000)
+    two.restart("eye", "door")
+
+
+def test_restarts_come_later_each_time(bench: Bench) -> None:
+    bench.start()
+    waited = []
+    for _ in range(4):
+        bench.stages("painter").die()
+        bench.settle()
+        count, before = len(bench.stages.started), bench.clock.ns
+        while len(bench.stages.started) == count:
+            bench.clock.advance(50)
+            bench.settle()
+        waited.append((bench.clock.ns - before) / 1e6)
+        bench.stages("painter").say(Ready("ready"))
+        bench.settle()
+    assert waited == [pytest.approx(expected, abs=50) for expected in (100, 200, 400, 800)]
+
+
+def test_a_stage_without_progress_is_killed_and_replaced(bench: Bench) -> None:
+    bench.start()
+    stuck = bench.stages("finder")
+    for _ in range(22):
+        bench.clock.advance(500)
+        for stage in bench.stages.started:
+            if stage is not stuck:
+                stage.say(Progress(0))
+        bench.settle()
+    assert stuck.status == -9
+    assert ("finder", "restarting", "hung") in bench.observer.changes
+    assert [stage.spec.stage for stage in bench.stages.started if not stage.alive] == ["finder"]
+
+
+def test_a_stage_whose_turns_are_long_gets_more_time(bench: Bench) -> None:
+    bench.start()
+    slow = bench.stages("painter")
+    slow.say(Progress(3_000_000_000))
+    bench.settle()
+    for _ in range(80):
+        bench.clock.advance(500)
+        for stage in bench.stages.started:
+            if stage is not slow:
+                stage.say(Progress(0))
+        bench.settle()
+    assert slow.alive
+
+
+def test_a_paused_supervisor_takes_no_stage_for_hung(bench: Bench) -> None:
+    bench.start()
+    bench.clock.advance(3_600_000)
+    bench.settle()
+    assert all(stage.alive for stage in bench.stages.started)
+
+
+def test_a_stage_that_is_never_ready_ends_the_run(bench: Bench) -> None:
+    bench.supervisor.start()
+    for _ in range(101):
+        bench.clock.advance(1000)
+        bench.supervisor.step(0)
+    with pytest.raises(StageError, match="was not ready after 90 s"):
+        bench.settle()
+
+
+def test_a_source_may_be_waited_for_without_end(tmp_path: Path) -> None:
+    waiting = SourceSettings(url="rtsp://camera", wait=True)
+    bench = Bench(tmp_path, msgspec.structs.replace(stage_config(), sources=(waiting,)))
+    bench.supervisor.start()
+    for name in ("finder", "painter", "voice"):
+        bench.stages(name).say(Ready("ready"))
+    bench.settle()
+    bench.pass_ms(200_000)
+    assert bench.stages("eye").alive
+    bench.stages("eye").say(Ready("here"))
+    bench.settle()
+    assert bench.stages("voice").got(Start)
+
+
+def test_a_failure_before_the_start_is_raised_as_it_is(bench: Bench) -> None:
+    bench.supervisor.start()
+    bench.stages("eye").say(Failed("SourceError", "no such camera"))
+    bench.stages("eye").die(1)
+    with pytest.raises(SourceError, match="no such camera"):
+        bench.settle()
+
+
+def test_a_death_before_the_start_ends_the_run(bench: Bench) -> None:
+    bench.supervisor.start()
+    bench.stages("painter").die()
+    with pytest.raises(StageError, match="painter ended by signal 9 before it was ready"):
+        bench.settle()
+
+
+def test_a_source_that_fails_for_good_ends_the_run_and_a_failing_stage_does_not(bench: Bench) -> None:
+    bench.start()
+    bench.stages("painter").say(Failed("StageError", "out of memory"))
+    bench.stages("painter").die(1)
+    bench.settle()
+    assert bench.observer.changes == [("painter", "restarting", "failed: out of memory")]
+    bench.stages("eye").say(Failed("SourceError", "the file is broken"))
+    bench.stages("eye").die(1)
+    with pytest.raises(SourceError, match="the file is broken"):
+        bench.settle()
+
+
+def test_messages_of_a_dead_process_do_not_count_for_the_new_one(bench: Bench) -> None:
+    bench.start()
+    old = bench.stages("voice")
+    bench.restart("voice")
+    old.say(published(seq=99))
+    bench.settle()
+    assert bench.observer.frames == []
+
+
+def test_the_run_is_over_when_every_source_is_finished(two: Bench) -> None:
+    two.start()
+    two.stages("voice", "door").say(Finished("door", 9, "end of source"))
+    two.settle()
+    assert not two.supervisor.over
+    two.stages("voice", "yard").say(Finished("yard", 4, "end of source"))
+    two.settle()
+    assert two.supervisor.over
+
+
+def test_a_duration_ends_the_run(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, stage_config(duration=2))
+    bench.start()
+    bench.pass_ms(1900)
+    assert not bench.supervisor.over
+    bench.pass_ms(200)
+    assert bench.supervisor.over
+
+
+def test_stages_that_are_ready_are_stopped_in_order_and_the_others_at_once(bench: Bench) -> None:
+    bench.supervisor.start()
+    bench.stages("eye").say(Ready("ready"))
+    bench.settle()
+    bench.stages("eye").ignores_terminate = True
+    bench.supervisor.stop("interrupted")
+    before = bench.clock.ns
+    bench.supervisor._stop_processes("interrupted")
+    assert bench.stages("eye").got(Stop) == [Stop("interrupted")]
+    assert bench.stages("eye").status == -9
+    assert all(stage.status == -15 for stage in bench.stages.started if stage.spec.stage != "eye")
+    assert (bench.clock.ns - before) / 1e9 == pytest.approx(3, abs=0.1)
+
+
+def test_after_a_kill_nothing_is_waited_for(bench: Bench) -> None:
+    bench.start()
+    bench.supervisor.kill()
+    before = bench.clock.ns
+    bench.supervisor._stop_processes("killed")
+    assert bench.clock.ns == before
+    assert not any(stage.alive for stage in bench.stages.started)
+
+
+def test_last_frames_and_lines_count_while_stages_end(bench: Bench) -> None:
+    bench.start()
+    bench.stages("voice").say(published(seq=3))
+    bench.stages("eye").say(LogLine(20, "eye: closed"))
+    bench.supervisor._drain_events()
+    assert [frame.seq for frame in bench.observer.frames] == [3]
+    assert bench.observer.lines == ["eye: closed"]
+
+
+def test_the_budget_of_threads_is_logged(bench: Bench) -> None:
+    bench.supervisor.stop("interrupted")
+    assert bench.supervisor.run().reason == "interrupted"
+    assert bench.observer.lines[0].startswith("threads: eye 1, finder 1")
