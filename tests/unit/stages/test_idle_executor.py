@@ -17,11 +17,17 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="SCHED_IDLE is L
 
 
 class Processor:
-    """The clocks of `time`, as far as the executor reads them: work takes `run(seconds, share)` of a core."""
+    """The module `time`, as far as the executor reads it: work takes `run(seconds, share)` of a core."""
 
     def __init__(self) -> None:
         self.wall_s = 100.0
         self.used_s = 10.0
+
+    def monotonic(self) -> float:
+        return self.wall_s
+
+    def process_time(self) -> float:
+        return self.used_s
 
     def run(self, seconds: float, share: float) -> None:
         self.wall_s += seconds
@@ -31,8 +37,7 @@ class Processor:
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch) -> Processor:
     made = Processor()
-    monkeypatch.setattr(idle_executor.time, "monotonic", lambda: made.wall_s)
-    monkeypatch.setattr(idle_executor.time, "process_time", lambda: made.used_s)
+    monkeypatch.setattr(idle_executor, "time", made)
     return made
 
 
@@ -86,7 +91,9 @@ def test_progress_is_reported_for_slow_work_and_not_for_hung_work(
 ) -> None:
     checked_s, used_s = 0.01, itertools.count()
     monkeypatch.setattr(idle_executor, "_CHECKED_S", checked_s)
-    monkeypatch.setattr(idle_executor.time, "process_time", lambda: next(used_s) * checked_s * share)
+    processor = Processor()
+    monkeypatch.setattr(processor, "process_time", lambda: next(used_s) * checked_s * share)
+    monkeypatch.setattr(idle_executor, "time", processor)
     reports: list[None] = []
     executor = IdleExecutor(lambda: reports.append(None))
     executor.idle = True
