@@ -47,7 +47,7 @@ class SourceOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceInfo:
-    """What an opened source says of itself; `None` where it does not know."""
+    """Properties of an opened source; None where the source does not give them."""
 
     description: str
     fps: float | None = None
@@ -56,14 +56,14 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True)
 class SourceChange:
-    """A live source lost (`disconnected`) or regained (`running`) its connection."""
+    """A live source lost its connection (`disconnected`) or has it again (`running`)."""
 
     state: str
     detail: str = ""
 
 
 class Source(Protocol):
-    """A stream of frames. Opening happens in the constructor, which raises `SourceError` within `start_timeout`."""
+    """A stream of frames. The constructor opens it, or raises `SourceError` within `start_timeout`."""
 
     info: SourceInfo
 
@@ -75,10 +75,10 @@ class Source(Protocol):
             stop: Checked while waiting and between frames.
 
         Raises:
-            SourceError: The source cannot go on.
+            SourceError: The source failed for good.
         """
         ...
 
     def close(self) -> None:
-        """Free the device, file or connection."""
+        """Release the device, file or connection."""
         ...

@@ -1,4 +1,4 @@
-"""One connection to a camera: opening it within a time, reading it, and noticing that pictures stop."""
+"""One connection to a camera: opens it within a time limit, reads it, and detects that no pictures arrive."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from streamseg.errors import SourceError
 from streamseg.sources import SourceInfo, SourceOptions
 
 PATIENCE_INTERVALS = 5
-"""A stream is lost after so many of its usual intervals without a picture (but not before the time-out)."""
+"""Intervals between pictures after which a silent stream is lost, but never before the time-out."""
 READ_POLL_S = 0.002
 STOP_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A container that a camera answered with, and what it is. `streams.video` has exactly the stream to show."""
+    """An open container; the first video stream is the one to read."""
 
     container: InputContainer
     info: SourceInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """A decoded picture and when that was, on the monotonic and on the wall clock."""
+class DecodedPicture:
+    """A picture and the time of its decoding, on the monotonic and on the wall clock."""
 
     picture: av.VideoFrame
     clock_ns: int
@@ -42,39 +42,38 @@ class Connection:
     """One opened live stream, until it is lost.
 
     Attributes:
-        info: What the stream says of itself.
-        turns: A picture, or None where a read gave none, so that the reader can stop. Ends when the stream is lost.
-        lost: Why `turns` ended.
+        info: Properties of the stream.
+        reads: A picture, or None after a read without one, so that the caller can stop. Ends when the stream is lost.
+        lost: Why `reads` ended.
     """
 
     def __init__(self, opened: Opened, options: SourceOptions) -> None:
         self.info = opened.info
         self.lost = ""
-        self.began = time.monotonic()
+        self.start = time.monotonic()
         self._container = opened.container
         self._timeout = options.timeout
         self._patience = options.start_timeout
         self._interval: float | None = None
         self._last: float | None = None
-        self.turns: Iterator[Picture | None] = self._read(opened.container.streams.video[0])
+        self.reads: Iterator[DecodedPicture | None] = self._read(opened.container.streams.video[0])
 
     def close(self) -> None:
-        """Let the camera go."""
+        """Close the connection."""
         self._container.close()
 
-    def _read(self, stream: VideoStream) -> Iterator[Picture | None]:
-        # Threads that decode a picture each would hold back as many pictures; with threads that decode a slice each, FFmpeg neither
-        # conceals nor marks what was lost on the way.
+    def _read(self, stream: VideoStream) -> Iterator[DecodedPicture | None]:
+        # Frame threads delay as many pictures; with slice threads, FFmpeg neither conceals nor marks lost slices.
         stream.thread_type = "NONE"
         packets = self._container.demux(stream)
-        alive = self.began
+        alive = self.start
         while True:
-            began = time.monotonic()
+            start = time.monotonic()
             decoded: list[av.VideoFrame] = []
             try:
                 packet = next(packets)
                 decoded = _decode(packet)
-                # At the stream's end comes an empty packet, which drains the decoder.
+                # An empty packet at the end of the stream drains the decoder.
                 self.lost = "" if packet.size else "the stream ended"
             except (av.error.ExitError, av.error.TimeoutError):
                 packets = self._container.demux(stream)
@@ -85,13 +84,13 @@ class Connection:
                 self.lost = f"reading failed ({error.strerror})"
                 return
             now = time.monotonic()
-            # Only decoded pictures count as a sign of life: a damaged stream may deliver packets for seconds without one.
+            # Only decoded pictures count: a damaged stream may deliver packets for seconds without one.
             if decoded:
-                # A read that ran into the time-out hands out what the parser held back: a picture from before its beginning.
-                alive = began if now - began >= self._timeout else now
+                # A read that times out returns the picture that the parser still held, which is older than the read.
+                alive = start if now - start >= self._timeout else now
                 self._measure(alive)
                 for picture in decoded:
-                    yield Picture(picture, time.monotonic_ns(), time.time_ns())
+                    yield DecodedPicture(picture, time.monotonic_ns(), time.time_ns())
             else:
                 yield None
             alive += time.monotonic() - now
@@ -102,7 +101,7 @@ class Connection:
                 return
 
     def _measure(self, alive: float) -> None:
-        """Learn the stream's usual interval; until it is known, the patience is that for a first picture."""
+        """Update the interval between pictures and the patience, which is `start_timeout` until the second picture."""
         if self._last is not None:
             interval = alive - self._last
             self._interval = interval if self._interval is None else 0.8 * self._interval + 0.2 * interval
@@ -120,23 +119,23 @@ def _decode(packet: av.Packet[VideoStream]) -> list[av.VideoFrame]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Started:
-    """A connection that works: its first picture has been decoded."""
+    """A connection and its first picture."""
 
     connection: Connection
-    first: Picture
+    first: DecodedPicture
 
 
 def start(connect: Callable[[], Opened], options: SourceOptions, stop: threading.Event, name: str) -> Started:
     """Open a stream and decode its first picture, within `start_timeout`.
 
-    That happens in a thread, because neither the resolving of a name nor a device's answer can be interrupted; a thread that took too long
-    frees what it opened when it is done.
+    A thread does the work, because name look-up and devices cannot be interrupted. If it takes too long, it closes
+    what it opened.
 
     Raises:
-        SourceError: It cannot be opened, no picture came in time, or `stop` was set.
+        SourceError: The stream cannot be opened, no picture arrived in time, or `stop` was set.
     """
     opening: concurrent.futures.Future[Started] = concurrent.futures.Future()
-    threading.Thread(target=_fulfil, args=(opening, connect, options), name="source-opening", daemon=True).start()
+    threading.Thread(target=_run, args=(opening, connect, options), name="source-opening", daemon=True).start()
     deadline = time.monotonic() + options.start_timeout
     while not stop.is_set() and time.monotonic() < deadline:
         try:
@@ -145,19 +144,20 @@ def start(connect: Callable[[], Opened], options: SourceOptions, stop: threading
             continue
     opening.add_done_callback(_discard)
     raise SourceError(
-        f"{name} gave no picture within {options.start_timeout:g} s; check the address, and that the camera is on and free"
+        f"{name} gave no picture within {options.start_timeout:g} s;"
+        " check the address, and that the camera is on and free"
     )
 
 
-def _fulfil(opening: concurrent.futures.Future[Started], connect: Callable[[], Opened], options: SourceOptions) -> None:
+def _run(opening: concurrent.futures.Future[Started], connect: Callable[[], Opened], options: SourceOptions) -> None:
     try:
         opening.set_result(_first_picture(Connection(connect(), options)))
-    except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
+    except Exception as error:  # noqa: BLE001 - `start` raises it
         opening.set_exception(error)
 
 
 def _first_picture(connection: Connection) -> Started:
-    for picture in connection.turns:
+    for picture in connection.reads:
         if picture is not None:
             return Started(connection, picture)
     connection.close()

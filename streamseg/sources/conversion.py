@@ -1,4 +1,4 @@
-"""From a decoded picture to an upright BGR image."""
+"""Decoded pictures as upright BGR images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLOCKWISE = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_
 
 
 class Orientation:
-    """Turns images clockwise by `rotate` degrees, then mirrors them left to right where asked."""
+    """Rotates images clockwise by `rotate` degrees, then swaps left and right if `mirror` is set."""
 
     def __init__(self, rotate: int, mirror: bool) -> None:
         if rotate not in (0, 90, 180, 270):
@@ -26,7 +26,7 @@ class Orientation:
         self._mirror = mirror
 
     def apply(self, image: Image, stored: int = 0) -> Image:
-        """Turn an image of shape (height, width, 3); `stored` is the file's own rotation, counter-clockwise as FFmpeg gives it."""
+        """Turn an image of shape (height, width, 3); `stored` is the stream's own rotation, counter-clockwise."""
         clockwise = (self._rotate - round(stored / 90) * 90) % 360
         if clockwise:
             image = cv2.rotate(image, _CLOCKWISE[clockwise])  # type: ignore[assignment]
@@ -36,13 +36,13 @@ class Orientation:
 
 
 class BgrConverter:
-    """Converts decoded pictures of any pixel format and size."""
+    """Converts pictures of any pixel format and size."""
 
     def __init__(self, orientation: Orientation) -> None:
         self._orientation = orientation
         from av.video.reformatter import VideoReformatter
 
-        # One converter for the whole stream keeps its tables, which a converter per picture would build anew.
+        # A converter per picture would build its tables each time.
         self._reformatter = VideoReformatter()
 
     def image(self, picture: av.VideoFrame) -> Image:

@@ -1,4 +1,4 @@
-"""Large textured objects that move, turn, come nearer and cross before a textured background; for measuring whole pipelines."""
+"""A scene of large textured objects that move, turn, grow, shrink and hide each other, for pipeline benchmarks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Image
-from streamseg.sources.scene import Placed, SceneOptions, Track, TruthObject, draw, owners, visible
+from streamseg.sources.scene import BackAndForth, PlacedObject, SceneOptions, TruthObject, draw, owners, visible
 
 _COLOURED = 0.3
-"""How much patches differ in colour, beside how much they differ in brightness."""
+"""Contrast of patches in colour, as a share of their contrast in brightness."""
 _CORNERS = 72
 
 
 def outlined(chance: np.random.Generator, half_height: float, half_width: float) -> NDArray[np.float64]:
-    """An ellipse with a few bulges and dents: its corners around the origin, x and y, shape (points, 2)."""
+    """An ellipse with a few bulges and dents around the origin: its corners (x, y), shape (points, 2)."""
     angles = np.linspace(0, 2 * math.pi, _CORNERS, endpoint=False)
     bulges = sum(
         chance.uniform(0.3, 1.0) * 0.22 / wave * np.sin(wave * angles + chance.uniform(0, 2 * math.pi))
@@ -30,13 +30,13 @@ def outlined(chance: np.random.Generator, half_height: float, half_width: float)
 
 
 def textured(chance: np.random.Generator, height: int, width: int, *, contrast: float) -> Image:
-    """A colour under patches of light and shade of every size, the finer the fainter, as pictures of nature have them.
+    """A colour under light and dark patches of every size, the finer the fainter, like natural pictures.
 
     Args:
-        chance: Where chance comes from.
+        chance: Random generator.
         height: In pixels.
-        width: The same.
-        contrast: About how much the largest patches differ, in grey levels.
+        width: In pixels.
+        contrast: Approximate difference between the largest patches, in grey levels.
     """
     light = np.full((height, width, 3), chance.uniform(60, 195, 3), np.float32)
     cells = 2
@@ -61,13 +61,16 @@ _LEAST_CONTRAST = 128.0
 
 
 def corner(height: int, width: int) -> tuple[int, int]:
-    """Height and width of what the number takes of a frame of that size, in pixels."""
+    """Height and width of the number in a frame of that size, in pixels."""
     cell = _cell(height, width)
     return 2 * cell, BITS * cell
 
 
 def write_number(image: Image, number: int) -> None:
-    """Draw a number into a frame of shape (height, width, 3): for each bit, the lowest first, a white cell over a black one, or below."""
+    """Draw a number into the top left corner of a frame of shape (height, width, 3).
+
+    Each bit, lowest first, is a column of two cells: white above black for 1, black above white for 0.
+    """
     upper = np.array([number >> bit & 1 for bit in range(BITS)], np.uint8)
     height, width = corner(image.shape[0], image.shape[1])
     cells = cv2.resize(np.stack((upper, 1 - upper)), (width, height), interpolation=cv2.INTER_NEAREST)
@@ -75,7 +78,7 @@ def write_number(image: Image, number: int) -> None:
 
 
 def read_number(image: Image) -> int | None:
-    """The number in a frame, also in one that was compressed or resized; None where there is none."""
+    """The number in a frame, even if it was compressed or resized; None if there is none."""
     height, width = corner(image.shape[0], image.shape[1])
     means: NDArray[np.float64] = (
         image[:height, :width].reshape(2, height // 2, BITS, width // BITS, 3).mean(axis=(1, 3, 4))
@@ -92,20 +95,20 @@ def _cell(height: int, width: int) -> int:
 
 CLASS_NAME: Final = "object"
 _SHAPE = (150.0, 100.0)
-"""Half the height and half the width of an object in a frame whose shorter side is `_SIDE`, in pixels; the rest goes by it as well."""
+"""Half the height and half the width of an object, in pixels of a frame whose shorter side is `_SIDE`."""
 _SIDE = 720
 _MARGIN = 140.0
-"""Its centre keeps this distance from the frame's edges: when it is near, it reaches over them a little."""
+"""Least distance of its centre from the frame's edges; at its largest it crosses them a little."""
 _SPEEDS = (3.0, 6.0)
-"""Pixels a frame, at 30 frames a second."""
+"""Pixels per frame, at 30 frames per second."""
 _TURNS = (0.003, 0.008)
-"""Radians a frame."""
-_NEARER = 1.25
-"""How many times as large as its usual size it becomes at most, and at least by the inverse of this."""
+"""Radians per frame."""
+_LARGEST = 1.25
+"""Largest size of an object, as a factor; the smallest is its inverse."""
 _PERIODS = (180.0, 360.0)
-"""Frames from nearest to nearest."""
+"""Frames between two maxima of the size."""
 _FIXED_POINT = 4
-"""Bits after the point of OpenCV's polygon corners."""
+"""Fractional bits of OpenCV's polygon corners."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,27 +116,27 @@ class _Sprite:
     """One object.
 
     Attributes:
-        outline: Its corners around its centre, shape (points, 2), at its usual size.
-        texture: Square, its centre in the middle; see `Placed`.
-        x: Where its centre goes.
-        y: The same.
-        turn: Radians a frame.
-        nearness: Rate and beginning of how near it is, in radians a frame and radians.
+        outline: Corners around its centre at normal size, shape (points, 2).
+        texture: Square, its centre in the middle; see `PlacedObject`.
+        x: Movement of its centre.
+        y: Movement of its centre.
+        turn: Radians per frame.
+        scale_phase: Of its size: radians per frame, and radians in frame 0.
     """
 
     outline: NDArray[np.float64]
     texture: NDArray[np.uint8]
-    x: Track
-    y: Track
+    x: BackAndForth
+    y: BackAndForth
     turn: float
-    nearness: tuple[float, float]
+    scale_phase: tuple[float, float]
 
 
 class CrossingScene:
-    """Rigid objects of irregular outline, about 200x300 pixels at 720p, which cross: a later one lies before an earlier one.
+    """Rigid objects of irregular outline, about 200x300 pixels at 720p; later ones lie in front of earlier ones.
 
-    Each moves back and forth by up to 6 pixels a frame, turns slowly, and becomes up to a quarter larger and smaller. What frame `seq`
-    shows depends on the options and `seq` alone; the frame's number is drawn into its top left corner (`write_number`).
+    Each moves back and forth by up to 6 pixels per frame, turns slowly, and grows and shrinks by a quarter. A frame
+    depends on the options and its number alone; the number is drawn into its top left corner (`write_number`).
     """
 
     def __init__(self, options: SceneOptions) -> None:
@@ -151,7 +154,7 @@ class CrossingScene:
         return image
 
     def truth(self, seq: int) -> tuple[TruthObject, ...]:
-        """What is visible of each object in frame `seq`; an object that is hidden entirely is left out."""
+        """The visible part of each object in frame `seq`, without objects that are hidden entirely."""
         height, width = self.options.height, self.options.width
         placed = [self._place(sprite, seq) for sprite in self._sprites]
         owner = owners(placed, height, width)
@@ -171,15 +174,15 @@ class CrossingScene:
             x=self._track(chance, options.width, step * math.cos(heading)),
             y=self._track(chance, options.height, step * math.sin(heading)),
             turn=chance.choice((-1, 1)) * chance.uniform(*_TURNS) * 30 / options.fps,
-            nearness=(2 * math.pi / chance.uniform(*_PERIODS) * 30 / options.fps, chance.uniform(0, 2 * math.pi)),
+            scale_phase=(2 * math.pi / chance.uniform(*_PERIODS) * 30 / options.fps, chance.uniform(0, 2 * math.pi)),
         )
 
-    def _track(self, chance: np.random.Generator, length: int, step: float) -> Track:
+    def _track(self, chance: np.random.Generator, length: int, step: float) -> BackAndForth:
         low, high = self._unit * _MARGIN, length - self._unit * _MARGIN
-        return Track(low, high, chance.uniform(0, 2 * (high - low)), step)
+        return BackAndForth(low, high, chance.uniform(0, 2 * (high - low)), step)
 
-    def _place(self, sprite: _Sprite, seq: int) -> Placed:
-        scale = _NEARER ** math.sin(sprite.nearness[0] * seq + sprite.nearness[1])
+    def _place(self, sprite: _Sprite, seq: int) -> PlacedObject:
+        scale = _LARGEST ** math.sin(sprite.scale_phase[0] * seq + sprite.scale_phase[1])
         cosine, sine = scale * math.cos(sprite.turn * seq), scale * math.sin(sprite.turn * seq)
         turned = sprite.outline @ np.array([[cosine, sine], [-sine, cosine]]) + (sprite.x.at(seq), sprite.y.at(seq))
         (left, top), (right, bottom) = (
@@ -203,4 +206,4 @@ class CrossingScene:
             ]
         )
         area = scale**2 * cv2.contourArea(sprite.outline.astype(np.float32))
-        return Placed(CLASS_NAME, int(left), int(top), bits, sprite.texture, to_rectangle, area)
+        return PlacedObject(CLASS_NAME, int(left), int(top), bits, sprite.texture, to_rectangle, area)

@@ -1,4 +1,4 @@
-"""The cameras of this machine."""
+"""The cameras of this machine; under Linux by Video4Linux2 (`linux/videodev2.h`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Ioctl = Callable[[int, int, bytearray], int]
 
 VIDEO_CAPTURE = 1
 DISCRETE = 1
-"""Sizes and intervals are listed one by one; other kinds give a range, of which the last word is the largest."""
+"""Kind of sizes and intervals that the kernel lists one by one; other kinds are ranges, smallest and largest value."""
 
 _FORMAT = struct.Struct("=3I32s5I")
 _SIZE = struct.Struct("=3I6I2I")
@@ -36,7 +36,7 @@ _NAMES = {"MJPG": "mjpeg", "JPEG": "mjpeg", "YUYV": "yuyv422", "UYVY": "uyvy422"
 
 
 def offered_formats(device: Path, ioctl: Ioctl | None = None) -> tuple[str, ...]:
-    """What the camera offers, as `mjpeg 1280x720@30`; empty where the device captures no video.
+    """Formats of a camera, such as `mjpeg 1280x720@30`; empty for a device without video.
 
     Raises:
         OSError: The device cannot be opened.
@@ -47,46 +47,46 @@ def offered_formats(device: Path, ioctl: Ioctl | None = None) -> tuple[str, ...]
         ioctl = fcntl.ioctl
     handle = os.open(device, os.O_RDWR | os.O_NONBLOCK)
     try:
-        return tuple(_offers(handle, ioctl))
+        return tuple(_formats(handle, ioctl))
     finally:
         os.close(handle)
 
 
-def _offers(handle: int, ask: Ioctl) -> Iterator[str]:
-    for _index, _type, _flags, _description, code, *_rest in _answers(
-        ask, handle, ENUM_FORMATS, _FORMAT, (VIDEO_CAPTURE, 0, b"", 0)
+def _formats(handle: int, ioctl: Ioctl) -> Iterator[str]:
+    for _index, _type, _flags, _description, code, *_rest in _entries(
+        ioctl, handle, ENUM_FORMATS, _FORMAT, (VIDEO_CAPTURE, 0, b"", 0)
     ):
         fourcc = code.to_bytes(4, "little").decode("ascii", "replace").strip()
         name = _NAMES.get(fourcc, fourcc.lower())
-        for _index, _code, kind, *sides in _answers(ask, handle, ENUM_SIZES, _SIZE, (code,)):
+        for _index, _code, kind, *sides in _entries(ioctl, handle, ENUM_SIZES, _SIZE, (code,)):
             width, height = (sides[0], sides[1]) if kind == DISCRETE else (sides[1], sides[4])
-            rate = max(_rates(handle, ask, code, width, height), default=None)
+            rate = max(_rates(handle, ioctl, code, width, height), default=None)
             yield f"{name} {width}x{height}" + (f"@{rate:g}" if rate else "")
 
 
-def _rates(handle: int, ask: Ioctl, code: int, width: int, height: int) -> Iterator[float]:
-    for answer in _answers(ask, handle, ENUM_INTERVALS, _INTERVAL, (code, width, height)):
+def _rates(handle: int, ioctl: Ioctl, code: int, width: int, height: int) -> Iterator[float]:
+    for entry in _entries(ioctl, handle, ENUM_INTERVALS, _INTERVAL, (code, width, height)):
         # Of a range, the first interval is the shortest.
-        numerator, denominator = answer[5], answer[6]
+        numerator, denominator = entry[5], entry[6]
         if numerator:
             yield round(denominator / numerator, 2)
 
 
-def _answers(
-    ask: Ioctl, handle: int, request: int, layout: struct.Struct, question: tuple[int | bytes, ...]
+def _entries(
+    ioctl: Ioctl, handle: int, request: int, layout: struct.Struct, key: tuple[int | bytes, ...]
 ) -> Iterator[tuple[Any, ...]]:
-    """Ask for number 0, 1, 2 and so on until the driver has no more."""
+    """The driver's entries 0, 1, 2 and so on."""
     fields = len(layout.unpack(bytes(layout.size)))
     for index in range(256):
-        asked = (index, *question)
-        buffer = bytearray(layout.pack(*asked, *(0,) * (fields - len(asked))))
+        values = (index, *key)
+        buffer = bytearray(layout.pack(*values, *(0,) * (fields - len(values))))
         try:
-            ask(handle, request, buffer)
+            ioctl(handle, request, buffer)
         except OSError:
             return
-        answer = layout.unpack(buffer)
-        yield answer
-        if request != ENUM_FORMATS and answer[2 if request == ENUM_SIZES else 4] != DISCRETE:
+        entry = layout.unpack(buffer)
+        yield entry
+        if request != ENUM_FORMATS and entry[2 if request == ENUM_SIZES else 4] != DISCRETE:
             return
 
 
@@ -95,10 +95,10 @@ class CameraDevice:
     """One camera.
 
     Attributes:
-        index: The number by which it is chosen as a source.
-        device: What the system calls it: a path under Linux, else a number or an identifier.
+        index: The number that selects it as a source.
+        device: The system's name: a path under Linux, else a number or an identifier.
         name: The maker's name.
-        formats: What it offers, as `mjpeg 1280x720@30`; empty where that cannot be asked.
+        formats: Such as `mjpeg 1280x720@30`; empty where unknown.
     """
 
     index: int
@@ -112,12 +112,12 @@ def list_devices(
     sysfs: Path = Path("/sys/class/video4linux"),
     offered: Callable[[Path], tuple[str, ...]] = offered_formats,
 ) -> list[CameraDevice]:
-    """All cameras, by number; empty where there is none.
+    """All cameras, sorted by number.
 
     Args:
         platform: As `sys.platform`.
-        sysfs: Where Linux lists its video devices.
-        offered: Asks a device under Linux what it offers.
+        sysfs: Linux's list of video devices.
+        offered: Returns the formats of a device under Linux.
     """
     if platform == "linux":
         return _linux_devices(sysfs, offered)
@@ -137,10 +137,10 @@ def _linux_devices(sysfs: Path, offered: Callable[[Path], tuple[str, ...]]) -> l
         try:
             formats = offered(Path(device))
         except OSError:
-            # Busy or forbidden: it is there all the same.
+            # Busy or forbidden, but present.
             cameras.append(CameraDevice(number, device, name))
             continue
-        # A second node of the same camera, for its metadata, offers no pictures.
+        # A camera's second node, for metadata, offers no pictures.
         if formats:
             cameras.append(CameraDevice(number, device, name, formats))
     return cameras

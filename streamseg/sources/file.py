@@ -19,15 +19,15 @@ from streamseg.sources.conversion import BgrConverter, Orientation
 from streamseg.sources.timeline import FileTimeline, interval_ns, timestamp_ns
 
 UNREADABLE_LIMIT = 100
-"""Failed attempts in a row to read on after which the rest of a file counts as lost."""
+"""Failed reads in a row after which the rest of a file counts as lost."""
 TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
-"""Formats as which FFmpeg would draw any text file."""
+"""FFmpeg's formats that turn any text file into a picture."""
 
 
 class FileSource:
-    """Every frame of a video file, in order; an image file gives one frame.
+    """Every frame of a video file, in order; an image file has one frame.
 
-    The constructor opens the file and decodes its first frame, so that a file that cannot be played fails there.
+    The constructor decodes the first frame, so that a file that cannot be played fails there.
     """
 
     def __init__(self, options: SourceOptions) -> None:
@@ -44,7 +44,7 @@ class FileSource:
             )
 
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame]:
-        """Yield the frames from number `start` on; packets that cannot be decoded are passed over."""
+        """Yield the frames from number `start` on; packets that cannot be decoded are skipped."""
         timeline = FileTimeline(interval_ns(self.info.fps))
         with self._open() as container:
             for number, picture in enumerate(self._decode(container, self._video(container))):
@@ -55,7 +55,7 @@ class FileSource:
                     yield Frame(self._converter.image(picture), pts_ns, time.monotonic_ns(), time.time_ns())
 
     def close(self) -> None:
-        """Nothing is held between two calls of `frames`."""
+        """Nothing to release: `frames` closes the file."""
 
     def _open(self) -> InputContainer:
         if not self._path.exists():
@@ -63,7 +63,7 @@ class FileSource:
         if not self._path.is_file():
             raise SourceError(f"{self._path} is not a file; give the path of a video file")
         try:
-            # A full path, since FFmpeg takes what stands before a colon for a protocol; the list keeps a playlist from reaching out.
+            # FFmpeg reads a relative path with a colon as a protocol. The whitelist keeps playlists off the network.
             container = av.open(str(self._path.resolve()), options={"protocol_whitelist": "file,crypto,data"})
         except av.FFmpegError as error:
             raise SourceError(

@@ -1,4 +1,4 @@
-"""What every live source shares: it may go away, and it comes back."""
+"""Base of the live sources, which may disconnect and reconnect."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from collections.abc import Iterator
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
 from streamseg.sources import SourceChange, SourceInfo, SourceOptions
-from streamseg.sources.connection import Connection, Opened, Picture, Started, start
+from streamseg.sources.connection import Connection, DecodedPicture, Opened, Started, start
 from streamseg.sources.conversion import BgrConverter, Orientation
 from streamseg.sources.timeline import LiveTimeline, timestamp_ns
 
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 30.0
 HEALTHY_S = 60.0
-"""A connection that lasted this long makes the next retry quick again."""
+"""After a connection this long, the next retry is quick again."""
 
 
 class Backoff:
-    """How long to wait before each attempt: doubling, capped, and spread so that many clients do not return at once."""
+    """Waits between attempts: doubled up to a limit, and random, so that many clients do not return at once."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self._attempts = 0
 
     def seconds(self) -> float:
-        """The next wait; each call counts as an attempt."""
+        """Seconds before the next attempt; each call counts as one."""
         wait = min(FIRST_RETRY_S * 2.0 ** min(self._attempts, 10), LONGEST_RETRY_S)
         self._attempts += 1
         return wait * self._chance.uniform(0.8, 1.0)
 
     def lasted(self, seconds: float) -> None:
-        """A connection held for so long; after a healthy one the waits begin anew."""
+        """Note how long a connection lasted; a healthy one resets the waits."""
         if seconds >= HEALTHY_S:
             self._attempts = 0
 
 
 class LiveSource(ABC):
-    """A stream that may be lost and is then opened again, for ever.
+    """A stream that is reopened whenever it is lost.
 
-    Unless the options say `wait`, the constructor opens the stream and decodes its first picture within `start_timeout`, or raises
-    `SourceError`. With `wait` the constructor opens nothing, and `frames` tries until the source is there.
+    The constructor opens the stream and decodes its first picture within `start_timeout`, or raises `SourceError`. With
+    `wait` the constructor opens nothing, and `frames` retries until the source is available.
 
-    `info` is renewed with each connection.
+    Attributes:
+        info: Properties of the current connection.
     """
 
     def __init__(self, options: SourceOptions, description: str) -> None:
@@ -63,15 +64,15 @@ class LiveSource(ABC):
 
     @abstractmethod
     def connect(self) -> Opened:
-        """Open the stream, in whatever thread; may block for `start_timeout`.
+        """Open the stream, in any thread; may block for `start_timeout`.
 
         Raises:
-            SourceError: It cannot be opened now.
-            SourceRefusedError: Access was denied, so that trying again is of no use.
+            SourceError: The stream cannot be opened now.
+            SourceRefusedError: Access is denied; retrying is useless.
         """
 
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceChange]:
-        """Yield frames as they come, and the change when they cease or come again; `start` has no meaning here."""
+        """Yield frames as they arrive and each loss and return of the connection; `start` is ignored."""
         announced = False
         while not stop.is_set():
             try:
@@ -87,7 +88,7 @@ class LiveSource(ABC):
                 self._started = None
                 yield from self._watch(started, stop)
                 lost = started.connection.lost
-                self._backoff.lasted(time.monotonic() - started.connection.began)
+                self._backoff.lasted(time.monotonic() - started.connection.start)
                 self.close()
             if stop.is_set():
                 return
@@ -97,7 +98,7 @@ class LiveSource(ABC):
             stop.wait(self._backoff.seconds())
 
     def close(self) -> None:
-        """Free the camera. `frames` of a source that was closed opens it again."""
+        """Close the connection; `frames` opens it again."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
@@ -112,12 +113,12 @@ class LiveSource(ABC):
 
     def _watch(self, started: Started, stop: threading.Event) -> Iterator[Frame]:
         yield self._frame(started.first)
-        for picture in started.connection.turns:
+        for picture in started.connection.reads:
             if stop.is_set():
                 return
             if picture is not None:
                 yield self._frame(picture)
 
-    def _frame(self, picture: Picture) -> Frame:
+    def _frame(self, picture: DecodedPicture) -> Frame:
         pts_ns = self._timeline.at(timestamp_ns(picture.picture), picture.clock_ns)
         return Frame(self._converter.image(picture.picture), pts_ns, picture.clock_ns, picture.unix_ns)

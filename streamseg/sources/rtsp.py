@@ -24,11 +24,11 @@ _SECRET_IN_PATH = re.compile(r"pass|pwd|token|auth", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class RtspAddress:
-    """Where a camera is, and how to log in there.
+    """Address and credentials of a camera.
 
     Attributes:
-        shown: The address for people: without credentials, without the query, which may hold some.
-        host: Name or number, without brackets.
+        shown: The address for messages: without credentials and without the query, which may hold some.
+        host: Name or IP address, without brackets.
         port: TCP port.
         url: The address for FFmpeg, with percent-encoded credentials.
     """
@@ -40,10 +40,10 @@ class RtspAddress:
 
     @classmethod
     def parse(cls, options: SourceOptions) -> Self:
-        """Read the URL; `username` and `password` of the options take the place of those in it.
+        """Parse the URL; `username` and `password` of the options override those in it.
 
         Raises:
-            SourceError: It is not an RTSP URL, or it cannot be told where the credentials end. The message repeats nothing of it.
+            SourceError: It is no RTSP URL, or the end of the credentials is ambiguous. The message does not repeat it.
         """
         scheme, _, rest = options.url.partition("://")
         scheme = scheme.lower()
@@ -52,7 +52,7 @@ class RtspAddress:
         found = _HOST_AND_PORT.fullmatch(place)
         if scheme not in ("rtsp", "rtsps") or found is None or "@" in tail:
             raise SourceError(
-                "the RTSP URL cannot be read; expected rtsp://HOST[:PORT]/PATH, and percent-encoding where a password has / ? # or @"
+                "bad RTSP URL; expected rtsp://HOST[:PORT]/PATH, with percent-encoding for / ? # @ in a password"
             )
         user, _, password = login.partition(":")
         user = unquote(user) if options.username is None else options.username
@@ -73,7 +73,7 @@ def _split_authority(rest: str) -> tuple[str, str]:
 
 
 class RtspSource(LiveSource):
-    """The pictures of an RTSP camera; see `LiveSource` for what opening, waiting and losing mean."""
+    """The pictures of an RTSP camera; `LiveSource` describes opening, waiting and reconnecting."""
 
     def __init__(self, options: SourceOptions) -> None:
         if options.transport not in ("tcp", "udp"):
@@ -84,33 +84,33 @@ class RtspSource(LiveSource):
     def connect(self) -> Opened:
         """Open the camera's stream."""
         self._resolve()
-        answer = self._open()
-        if isinstance(answer, SourceError):
-            raise answer
-        if not answer.streams.video:
-            answer.close()
+        container = self._open()
+        if isinstance(container, SourceError):
+            raise container
+        if not container.streams.video:
+            container.close()
             raise SourceError(f"{self._address.shown} sends no video; check the path")
-        stream = answer.streams.video[0]
+        stream = container.streams.video[0]
         context = stream.codec_context
         rate = stream.average_rate or stream.guessed_rate
         description = (
             f"{self._address.shown} ({context.name} {context.width}x{context.height} over {self._options.transport})"
         )
-        return Opened(answer, SourceInfo(description=description, fps=float(rate) if rate else None))
+        return Opened(container, SourceInfo(description=description, fps=float(rate) if rate else None))
 
     def _resolve(self) -> None:
-        # FFmpeg would report an unknown name as an input/output error.
+        # FFmpeg reports an unknown name as an input/output error.
         try:
             socket.getaddrinfo(self._address.host, self._address.port)
         except socket.gaierror as error:
             raise SourceError(
-                f"{self._address.shown}: the host name {self._address.host!r} is not known; check it, or give the number"
+                f"{self._address.shown}: the host name {self._address.host!r} is unknown; check it, or give the address"
             ) from error
 
     def _open(self) -> InputContainer | SourceError:
-        """Returns the error instead of raising it, because an error raised here would drag along FFmpeg's, which quotes the password."""
+        """Returns the error: one raised here would chain FFmpeg's, which quotes the password."""
         microseconds = str(round(self._options.start_timeout * 1e6))
-        began = time.monotonic()
+        start = time.monotonic()
         try:
             return av.open(
                 self._address.url,
@@ -126,11 +126,11 @@ class RtspSource(LiveSource):
                 },
             )
         except av.FFmpegError as error:
-            return self._explain(error, time.monotonic() - began)
+            return self._explain(error, time.monotonic() - start)
 
     def _explain(self, error: av.FFmpegError, after_s: float) -> SourceError:
         shown = self._address.shown
-        # FFmpeg reports a time-out while it waits for an answer as invalid data.
+        # FFmpeg reports a missing answer as invalid data.
         if after_s >= 0.9 * self._options.start_timeout:
             return SourceError(
                 f"{shown} did not answer within {self._options.start_timeout:g} s; check the address and the network"
@@ -147,5 +147,6 @@ class RtspSource(LiveSource):
                     f"{shown} refused the connection; check the address and the port, and that RTSP is switched on"
                 )
         return SourceError(
-            f"{shown} could not be opened ({error.strerror}); check the address and the port, or try the other transport"
+            f"{shown} could not be opened ({error.strerror});"
+            " check the address and the port, or try the other transport"
         )

@@ -1,4 +1,4 @@
-"""What every synthetic scene has: options, a truth, and movements that are functions of the frame's number alone."""
+"""Parts of synthetic scenes: options, true masks, and movements that depend on the frame number alone."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SceneName = Literal["bands", "crossing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneOptions:
-    """What a scene is like: `synthetic:?size=640x480&fps=30&frames=120&seed=1&objects=2`.
+    """Options of a scene: `synthetic:?size=640x480&fps=30&frames=120&seed=1&objects=2`.
 
     Attributes:
-        scene: `bands` are small objects that keep out of each other's way, `crossing` are large ones that hide each other.
-        frames: Length of the scene; 0 makes it endless and live, which means that it keeps to its rate.
+        scene: `bands` has small objects that seldom meet, `crossing` has large ones that hide each other.
+        frames: Length of the scene; 0 makes it endless and live: it keeps its frame rate.
     """
 
     scene: SceneName = "bands"
@@ -39,10 +39,10 @@ class SceneOptions:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read a `synthetic:` URL.
+        """Parse a `synthetic:` URL.
 
         Raises:
-            SourceError: It has an unknown key, or a value that is no number or out of range.
+            SourceError: A key is unknown, or a value is no number or out of range.
         """
         path, _, query = url.partition("?")
         if path.rstrip("/").lower() != "synthetic:":
@@ -67,7 +67,7 @@ class SceneOptions:
                     scene = replace(scene, objects=_whole(key, text, 0, 32))
                 case _:
                     raise SourceError(
-                        f"synthetic: has no key {key!r}; it knows scene, size, fps, frames, seed and objects"
+                        f"synthetic: has no key {key!r}; expected scene, size, fps, frames, seed and objects"
                     )
         return scene
 
@@ -98,14 +98,14 @@ def _whole(key: str, text: str, least: int, most: int) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TruthObject:
-    """What is visible of one object in one frame.
+    """The visible part of one object in one frame.
 
     Attributes:
         xyxy: The tight box of the visible pixels.
         mask: The visible pixels.
-        class_name: What it is.
+        class_name: Name of the object's class.
         tracker_id: The object's number, from 1 up, the same in every frame.
-        share: How much of the object shows, 0 to 1; the rest is hidden or outside the frame.
+        share: Visible share of the object, 0 to 1; the rest is hidden or outside the frame.
     """
 
     xyxy: Box
@@ -116,7 +116,7 @@ class TruthObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class BackAndForth:
     """A movement back and forth between two coordinates, at constant speed."""
 
     low: float
@@ -125,21 +125,21 @@ class Track:
     step: float
 
     def at(self, seq: int) -> float:
-        """Where it is in frame `seq`."""
+        """The coordinate in frame `seq`."""
         span = self.high - self.low
-        way = (self.start + self.step * seq) % (2 * span)
-        return self.low + min(way, 2 * span - way)
+        distance = (self.start + self.step * seq) % (2 * span)
+        return self.low + min(distance, 2 * span - distance)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
-    """An object in one frame: its pixels (1, else 0) in a rectangle whose top left corner is (x, y), inside the frame.
+class PlacedObject:
+    """An object in one frame: its pixels (1, else 0) in a rectangle of the frame with the top left corner (x, y).
 
     Attributes:
-        texture: What it looks like, unmoved: shape (height, width, 4), uint8, BGR and a channel that says nothing. OpenCV samples four
+        texture: Its unmoved surface, shape (height, width, 4), uint8, BGR and an unused channel: OpenCV samples four
             channels in a third of the time of three.
-        to_rectangle: Takes a point (x, y, 1) of the texture into the rectangle, shape (2, 3).
-        area: How many pixels it would have with nothing in front of it and a frame that holds all of it.
+        to_rectangle: Affine map from texture to rectangle, shape (2, 3).
+        area: Its pixels if nothing hides it, inside and outside the frame.
     """
 
     class_name: str
@@ -150,14 +150,14 @@ class Placed:
     to_rectangle: NDArray[np.float64]
     area: float
 
-    def of(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Its rectangle in an array over the frame."""
+    def crop(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The view of its rectangle in an array over the frame."""
         height, width = self.bits.shape
         return frame[self.y : self.y + height, self.x : self.x + width]
 
 
 class Scene(Protocol):
-    """What frame `seq` shows depends on the options and `seq` alone."""
+    """A picture and true masks for each frame, from the options and the frame number alone."""
 
     options: SceneOptions
 
@@ -166,36 +166,36 @@ class Scene(Protocol):
         ...
 
     def truth(self, seq: int) -> tuple[TruthObject, ...]:
-        """What is visible of each object in frame `seq`; an object that is hidden entirely is left out."""
+        """The visible part of each object in frame `seq`, without objects that are hidden entirely."""
         ...
 
 
-def draw(image: Image, placed: Sequence[Placed]) -> None:
-    """Draw objects, each before those that come earlier."""
+def draw(image: Image, placed: Sequence[PlacedObject]) -> None:
+    """Draw objects, later ones in front of earlier ones."""
     for item in placed:
         size = (item.bits.shape[1], item.bits.shape[0])
         shown = cv2.warpAffine(item.texture, item.to_rectangle, size, flags=cv2.INTER_LINEAR)
-        cv2.copyTo(cv2.cvtColor(shown, cv2.COLOR_BGRA2BGR), item.bits, item.of(image))
+        cv2.copyTo(cv2.cvtColor(shown, cv2.COLOR_BGRA2BGR), item.bits, item.crop(image))
 
 
-def visible(placed: Sequence[Placed], owner: NDArray[np.uint8]) -> tuple[TruthObject, ...]:
-    """What shows of objects that are drawn in that order.
+def visible(placed: Sequence[PlacedObject], owner: NDArray[np.uint8]) -> tuple[TruthObject, ...]:
+    """The visible parts of objects that are drawn in this order.
 
     Args:
-        placed: All objects, in the order of their numbers, which begin at 1.
-        owner: Shape (height, width): the number of the object that each pixel shows, 0 for what is none.
+        placed: All objects, in the order of their numbers from 1 up.
+        owner: Number of the object that each pixel shows, shape (height, width); 0 for none.
     """
     found = []
     for number, item in enumerate(placed, start=1):
-        mask = Mask.crop(item.of(owner) == number, item.x, item.y)
+        mask = Mask.crop(item.crop(owner) == number, item.x, item.y)
         if mask is not None:
             found.append(TruthObject(mask.xyxy, mask, item.class_name, number, min(1.0, mask.area / item.area)))
     return tuple(found)
 
 
-def owners(placed: Sequence[Placed], height: int, width: int) -> NDArray[np.uint8]:
-    """For each pixel of a frame the number, from 1 up, of the object that it shows; 0 for the background."""
+def owners(placed: Sequence[PlacedObject], height: int, width: int) -> NDArray[np.uint8]:
+    """Number of the object that each pixel shows, from 1 up, shape (height, width); 0 for the background."""
     owner = np.zeros((height, width), np.uint8)
     for number, item in enumerate(placed, start=1):
-        np.copyto(item.of(owner), np.uint8(number), where=item.bits.view(np.bool_))
+        np.copyto(item.crop(owner), np.uint8(number), where=item.bits.view(np.bool_))
     return owner

@@ -1,4 +1,4 @@
-"""A moving scene with known masks, for demonstrations and as the ground truth of tests."""
+"""Synthetic scenes with known masks as a source, for demonstrations and tests."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from streamseg.messages import Frame, Image
 from streamseg.sources import SourceInfo, SourceOptions
 from streamseg.sources.conversion import Orientation
 from streamseg.sources.crossing import CrossingScene
-from streamseg.sources.scene import Placed, Scene, SceneOptions, Track, TruthObject, draw, owners, visible
+from streamseg.sources.scene import BackAndForth, PlacedObject, Scene, SceneOptions, TruthObject, draw, owners, visible
 
 CLASS_NAMES = ("disc", "box", "star")
 COLOURS = ((40, 60, 225), (215, 110, 40), (60, 200, 235), (190, 60, 200), (60, 190, 70), (235, 200, 60))
-"""BGR colours of the objects, in turn, all brighter than the background's."""
+"""BGR colours of the objects in turn, all brighter than the background."""
 BACKGROUND = (88, 100, 106)
 RADIUS = 0.15
 """Radius of an object as a share of the frame's shorter side."""
 SPEED = 0.2
-"""Frame widths that an object crosses in a second."""
+"""Frame widths per second."""
 TURN = 0.5
-"""Radians that an object turns in a second."""
+"""Radians per second."""
 
 Outline = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Mover:
-    """One object: its outline around the origin, the texture under it (see `Placed`), and where it goes."""
+    """One object: its outline around the origin, its texture (see `PlacedObject`), and its movement."""
 
     class_name: str
     outline: Outline
     texture: NDArray[np.uint8]
-    x: Track
-    y: Track
+    x: BackAndForth
+    y: BackAndForth
     turn: float
 
 
 class SyntheticScene:
-    """Textured objects that move and turn before a textured, unmoving background.
+    """Textured objects that move and turn in front of a textured, still background.
 
-    What frame `seq` shows depends on the options and `seq` alone. Objects stay inside the frame and each in a band of its own, so that one
-    seldom hides another; a later object lies before an earlier one.
+    A frame depends on the options and its number alone. Each object stays inside its own band of the frame, so they
+    seldom meet; later ones lie in front of earlier ones.
     """
 
     def __init__(self, options: SceneOptions) -> None:
@@ -67,7 +67,7 @@ class SyntheticScene:
         return image
 
     def truth(self, seq: int) -> tuple[TruthObject, ...]:
-        """What is visible of each object in frame `seq`; an object that is hidden entirely is left out."""
+        """The visible part of each object in frame `seq`, without objects that are hidden entirely."""
         placed = self._placed(seq)
         return visible(placed, owners(placed, self.options.height, self.options.width))
 
@@ -86,8 +86,8 @@ class SyntheticScene:
             class_name=CLASS_NAMES[number % len(CLASS_NAMES)],
             outline=radius * _outline(CLASS_NAMES[number % len(CLASS_NAMES)]),
             texture=np.asarray(cv2.cvtColor(surface, cv2.COLOR_BGR2BGRA), np.uint8),
-            x=Track(margin, right, chance.uniform(0, 2 * (right - margin)), step * chance.uniform(0.8, 1.2)),
-            y=Track(
+            x=BackAndForth(margin, right, chance.uniform(0, 2 * (right - margin)), step * chance.uniform(0.8, 1.2)),
+            y=BackAndForth(
                 low,
                 max(high, low + 1),
                 chance.uniform(0, 2 * max(high - low, 1)),
@@ -96,11 +96,11 @@ class SyntheticScene:
             turn=TURN / options.fps * (1 if number % 2 else -1),
         )
 
-    def _placed(self, seq: int) -> list[Placed]:
+    def _placed(self, seq: int) -> list[PlacedObject]:
         return [_place(mover, seq) for mover in self._movers]
 
 
-def _place(mover: _Mover, seq: int) -> Placed:
+def _place(mover: _Mover, seq: int) -> PlacedObject:
     side = mover.texture.shape[0]
     x, y = mover.x.at(seq), mover.y.at(seq)
     left, top = math.floor(x - side / 2), math.floor(y - side / 2)
@@ -116,7 +116,7 @@ def _place(mover: _Mover, seq: int) -> Placed:
         ]
     )
     area = cv2.contourArea(mover.outline.astype(np.float32))
-    return Placed(mover.class_name, left, top, bits, mover.texture, to_rectangle, area)
+    return PlacedObject(mover.class_name, left, top, bits, mover.texture, to_rectangle, area)
 
 
 def _outline(class_name: str) -> Outline:
@@ -141,7 +141,7 @@ def _texture(
     coarse: float,
     contrast: float,
 ) -> Image:
-    """A colour under patches of light and shade, about `coarse` pixels wide, and a fine grain."""
+    """A colour under light and dark patches, about `coarse` pixels wide, and a fine grain."""
     rows, columns = max(2, round(height / coarse)), max(2, round(width / coarse))
     shade = cv2.resize(
         chance.standard_normal((rows, columns)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
@@ -158,10 +158,10 @@ def open_scene(options: SceneOptions) -> Scene:
 
 
 class SyntheticSource:
-    """The frames of a scene: as fast as they are taken where it has an end, else at its rate.
+    """The frames of a scene: without delay if it has an end, otherwise at its rate.
 
     Attributes:
-        scene: Knows the truth of each frame; frame `seq` has `pts_ns` = seq / fps.
+        scene: Has the truth of each frame; frame `seq` has `pts_ns` = seq / fps.
     """
 
     def __init__(self, options: SourceOptions) -> None:
@@ -175,19 +175,22 @@ class SyntheticSource:
         )
 
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame]:
-        """Yield the frames from number `start` on; an endless scene begins at 0 and, as a camera does, drops what is not taken in time."""
-        for seq in range(start, self.scene.options.frames) if self.scene.options.frames else self._in_time(stop):
+        """Yield the frames from number `start` on.
+
+        An endless scene starts at 0 and, like a camera, skips late frames.
+        """
+        for seq in range(start, self.scene.options.frames) if self.scene.options.frames else self._paced(stop):
             if stop.is_set():
                 return
             image = self._orientation.apply(self.scene.render(seq))
             yield Frame(image, round(seq * 1e9 / self.scene.options.fps), time.monotonic_ns(), time.time_ns())
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
-    def _in_time(self, stop: threading.Event) -> Iterator[int]:
-        began, fps = time.monotonic(), self.scene.options.fps
+    def _paced(self, stop: threading.Event) -> Iterator[int]:
+        start, fps = time.monotonic(), self.scene.options.fps
         seq = 0
-        while not stop.wait(max(0.0, began + seq / fps - time.monotonic())):
+        while not stop.wait(max(0.0, start + seq / fps - time.monotonic())):
             yield seq
-            seq = max(seq + 1, int((time.monotonic() - began) * fps))
+            seq = max(seq + 1, int((time.monotonic() - start) * fps))

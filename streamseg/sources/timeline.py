@@ -1,19 +1,19 @@
-"""Presentation times that start at zero and always rise, whatever the stream's own timestamps do."""
+"""Presentation times that start at zero and always rise, even if the stream's timestamps do not."""
 
 from __future__ import annotations
 
 import av
 
 LEAST_STEP_NS = 1_000_000
-"""Smallest distance of two frames: containers count in milliseconds or finer."""
+"""Least time between two frames: containers count in milliseconds or finer."""
 JUMP_BACK_NS = 1_000_000_000
-"""A file's timestamps that fall by more than this have started anew; by less, a single one is wrong."""
+"""A file's timestamps that fall by more than this have restarted; by less, one of them is wrong."""
 LIVE_SLACK_NS = 5_000_000_000
-"""How far a live stream's timestamps may leave the wall clock before they are no longer believed."""
+"""Largest difference between a live stream's timestamps and the clock; beyond it the clock decides."""
 
 
 def timestamp_ns(picture: av.VideoFrame) -> int | None:
-    """The picture's own timestamp in nanoseconds, or None where the stream gives none."""
+    """The picture's own timestamp in nanoseconds, or None if it has none."""
     ticks = picture.pts if picture.pts is not None else picture.dts
     if ticks is None or picture.time_base is None:
         return None
@@ -21,12 +21,12 @@ def timestamp_ns(picture: av.VideoFrame) -> int | None:
 
 
 def interval_ns(fps: float | None) -> int:
-    """Nanoseconds between two frames; 25 frames a second where the rate is not known."""
+    """Nanoseconds between two frames; an unknown rate counts as 25 frames per second."""
     return round(1e9 / (fps or 25.0))
 
 
 class FileTimeline:
-    """Trusts a file's timestamps as far as they rise."""
+    """Follows a file's timestamps as long as they rise."""
 
     def __init__(self, interval: int) -> None:
         self._interval = interval
@@ -34,7 +34,7 @@ class FileTimeline:
         self._last: int | None = None
 
     def at(self, stamp: int | None) -> int:
-        """Nanoseconds since the first frame of the frame with this timestamp (None: it has none)."""
+        """Nanoseconds between the first frame and the frame with this timestamp; None means no timestamp."""
         expected = 0 if self._last is None else self._last + self._interval
         if stamp is None:
             now = expected
@@ -49,25 +49,25 @@ class FileTimeline:
 
 
 class LiveTimeline:
-    """Follows a live stream's timestamps while they agree with the wall clock, and the wall clock where they do not.
+    """Follows a live stream's timestamps while they agree with the clock, otherwise the clock.
 
-    Timestamps of a live stream begin anew with each connection, wrap, and drift; the time since the first frame does not.
+    Timestamps of a live stream restart with each connection, wrap, and drift; the clock does not.
     """
 
     def __init__(self) -> None:
-        self._began: int | None = None
+        self._start_ns: int | None = None
         self._offset: int | None = None
         self._last = -LEAST_STEP_NS
 
     def reconnected(self) -> None:
-        """What the timestamps meant before holds no longer."""
+        """Relate the timestamps of the new connection to the clock again."""
         self._offset = None
 
     def at(self, stamp: int | None, clock_ns: int) -> int:
-        """Nanoseconds since the first frame of a frame with this timestamp, decoded at `clock_ns` (monotonic)."""
-        if self._began is None:
-            self._began = clock_ns
-        elapsed = clock_ns - self._began
+        """Nanoseconds between the first frame and the one with this timestamp, decoded at `clock_ns` (monotonic)."""
+        if self._start_ns is None:
+            self._start_ns = clock_ns
+        elapsed = clock_ns - self._start_ns
         if stamp is None:
             now = elapsed
         else:

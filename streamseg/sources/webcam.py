@@ -1,4 +1,4 @@
-"""A camera of this machine as a source: Video4Linux2, AVFoundation or DirectShow, through FFmpeg."""
+"""A camera of this machine as a source, through FFmpeg's Video4Linux2, AVFoundation or DirectShow."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from streamseg.sources.devices import CameraDevice, list_devices
 from streamseg.sources.live import LiveSource
 
 Choice = tuple[tuple[str, str], ...]
-"""Options of one attempt to open a device, as FFmpeg names them."""
+"""FFmpeg's options for one attempt to open a device."""
 OpenDevice = Callable[[str, str, dict[str, str], tuple[float, float]], InputContainer]
-"""Opens a device: its name, FFmpeg's input format, options, and the seconds for opening and for a read."""
+"""Opens a device: name, FFmpeg's input format, options, and the time limits of opening and of a read in seconds."""
 
 LISTING = "`streamseg devices` lists the cameras"
 
 
 @dataclass(frozen=True, slots=True)
 class CameraSystem:
-    """How a platform's cameras are opened.
+    """How to open the cameras of a platform.
 
     Attributes:
         input_format: FFmpeg's name of the system.
-        formats: What is asked for, best first: MJPEG, since raw pictures of a large size exceed a USB line; then raw; then nothing.
-        rates: What is asked for where the user wants no rate.
-        permission: What to do where access is denied.
+        formats: Pixel formats to request, best first: MJPEG, since large raw pictures exceed USB's bandwidth; raw; any.
+        rates: Rates to request if the user requests none.
+        permission: Remedy for denied access.
     """
 
     input_format: str
@@ -49,7 +49,7 @@ LINUX = CameraSystem(
     ((),),
     "add yourself to the group `video` (sudo usermod -aG video $USER) and log in again",
 )
-# AVFoundation offers no MJPEG, and FFmpeg asks it for 29.97 pictures a second, which most cameras refuse.
+# AVFoundation has no MJPEG, and most cameras refuse FFmpeg's default of 29.97 frames per second.
 MACOS = CameraSystem(
     "avfoundation",
     ((),),
@@ -65,7 +65,7 @@ WINDOWS = CameraSystem(
 
 
 def camera_system(platform: str) -> CameraSystem:
-    """The system of a platform, named as in `sys.platform`."""
+    """The camera system of a platform, named as in `sys.platform`."""
     return {"darwin": MACOS, "win32": WINDOWS}.get(platform, LINUX)
 
 
@@ -77,7 +77,7 @@ def open_device(
 
 
 class WebcamSource(LiveSource):
-    """The pictures of a camera; see `LiveSource` for what opening, waiting and losing mean.
+    """The pictures of a camera; `LiveSource` describes opening, waiting and reconnecting.
 
     The URL is a number, a device (`/dev/video0`), or a camera's name, with or without `webcam:` before it.
     """
@@ -96,7 +96,7 @@ class WebcamSource(LiveSource):
         super().__init__(options, f"camera {self._camera}")
 
     def connect(self) -> Opened:
-        """Open the camera with the best of what it accepts."""
+        """Open the camera with the best options that it accepts."""
         device = self._device()
         refusal: SourceError | None = None
         for choice in self._choices():
@@ -111,7 +111,7 @@ class WebcamSource(LiveSource):
                 refusal = refusal or SourceError(
                     f"camera {self._camera} cannot be opened ({error.strerror}); {LISTING}"
                 )
-                self._give_up(error)
+                self._raise_final(error)
                 continue
             return Opened(container, self._describe(device, container))
         if self._system is not LINUX and not self._listed():
@@ -119,7 +119,7 @@ class WebcamSource(LiveSource):
         raise refusal or self._absent()
 
     def _device(self) -> str:
-        """The name by which FFmpeg opens the camera."""
+        """FFmpeg's name of the camera."""
         url = self._camera
         if self._system is LINUX:
             return f"/dev/video{url}" if url.isdecimal() else url if url.startswith("/") else self._named(url).device
@@ -143,7 +143,7 @@ class WebcamSource(LiveSource):
         return any(url in (str(camera.index), camera.name, camera.device) for camera in self._cameras())
 
     def _choices(self) -> Iterator[Choice]:
-        """What to ask for, from everything wanted to nothing; a refused rate costs less than a refused size."""
+        """Options to try, from all wishes to none; the rate goes before the size."""
         wanted = self._options
         size: Choice = (("video_size", f"{wanted.width}x{wanted.height}"),) if wanted.width and wanted.height else ()
         rates = ((("framerate", f"{wanted.fps:g}"),), *self._system.rates) if wanted.fps else self._system.rates
@@ -154,8 +154,8 @@ class WebcamSource(LiveSource):
                 seen.add(choice)
                 yield choice
 
-    def _give_up(self, error: av.FFmpegError) -> None:
-        """Raise where other options cannot help."""
+    def _raise_final(self, error: av.FFmpegError) -> None:
+        """Raise if other options cannot help."""
         url = self._camera
         if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
             raise self._absent() from error

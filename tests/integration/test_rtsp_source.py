@@ -23,7 +23,7 @@ WITHIN_S = 30.0
 
 
 class Watch:
-    """Reads a source in the test's own thread and notes what came."""
+    """Reads a source in the test's own thread and records its items."""
 
     def __init__(self, options: SourceOptions) -> None:
         self.source = RtspSource(options)
@@ -32,7 +32,7 @@ class Watch:
         self._stream = self.source.frames(0, self.stop)
 
     def until(self, condition: Callable[[Frame | SourceChange], bool]) -> Frame | SourceChange:
-        """Read on until an item fulfils the condition."""
+        """Read until an item meets the condition."""
         deadline = time.monotonic() + WITHIN_S
         for item in self._stream:
             self.items.append(item)
@@ -42,7 +42,7 @@ class Watch:
         raise AssertionError("the source ended")
 
     def frames(self, count: int) -> list[Frame]:
-        """Read on until so many more frames have come, and return them."""
+        """Read that many more frames and return them."""
         got: list[Frame] = []
         while len(got) < count:
             item = self.until(lambda item: isinstance(item, Frame))
@@ -51,7 +51,7 @@ class Watch:
         return got
 
     def state(self, state: str) -> SourceChange:
-        """Read on until the source is in that state."""
+        """Read until the source is in that state."""
         item = self.until(lambda item: isinstance(item, SourceChange))
         assert isinstance(item, SourceChange) and item.state == state
         return item
@@ -79,7 +79,7 @@ OpenWatch = Callable[[SourceOptions], Watch]
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_a_clip_arrives_picture_by_picture(
+def test_every_picture_of_a_clip_arrives(
     rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path, transport: str
 ) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=30, width=320, height=240, fps=15)
@@ -106,7 +106,7 @@ def test_stop_ends_the_frames(rtsp_server: StartRtspServer, watch: OpenWatch) ->
         camera.frames(1)
 
 
-def test_a_login_is_needed_encoded_and_never_shown(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+def test_credentials_are_required_encoded_and_never_shown(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     server = rtsp_server(user="us@er", password=PASSWORD)
     camera = watch(SourceOptions(url=server.url, username="us@er", password=PASSWORD))
     camera.frames(3)
@@ -161,7 +161,7 @@ def test_stall_cut_and_refusal_are_announced_and_survived(rtsp_server: StartRtsp
     assert times == sorted(set(times))
 
 
-def test_a_short_silence_is_no_loss(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+def test_a_short_pause_is_no_disconnection(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     with TcpProxy(rtsp_server().port) as proxy:
         camera = watch(SourceOptions(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=3.0))
         camera.frames(15)
@@ -174,7 +174,7 @@ def test_a_short_silence_is_no_loss(rtsp_server: StartRtspServer, watch: OpenWat
         assert proxy.accepted == 1
 
 
-def test_a_killed_server_is_waited_for(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+def test_a_killed_server_is_awaited(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     server = rtsp_server()
     camera = watch(SourceOptions(url=server.url, timeout=1.0))
     camera.frames(10)
@@ -193,7 +193,9 @@ def test_a_killed_server_is_waited_for(rtsp_server: StartRtspServer, watch: Open
     )
 
 
-def test_the_end_of_a_live_stream_is_a_loss(rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path) -> None:
+def test_the_end_of_a_live_stream_is_a_disconnection(
+    rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path
+) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=30, width=320, height=240, fps=15)
     camera = watch(SourceOptions(url=rtsp_server(clip, once=True).url, timeout=1.0))
     camera.state("disconnected")
@@ -202,7 +204,7 @@ def test_the_end_of_a_live_stream_is_a_loss(rtsp_server: StartRtspServer, watch:
     assert len(camera.times()) > 10
 
 
-def test_stop_is_heeded_while_nothing_comes(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+def test_stop_works_without_frames(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     with TcpProxy(rtsp_server().port) as proxy:
         camera = watch(SourceOptions(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=2.0))
         camera.frames(5)
@@ -216,7 +218,7 @@ def test_stop_is_heeded_while_nothing_comes(rtsp_server: StartRtspServer, watch:
         timer.join()
 
 
-def test_an_absent_camera_is_waited_for_where_asked(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+def test_an_absent_camera_is_awaited_with_wait(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     with TcpProxy(rtsp_server().port) as proxy:
         proxy.refuse()
         url = f"rtsp://127.0.0.1:{proxy.port}/stream"
@@ -229,7 +231,7 @@ def test_an_absent_camera_is_waited_for_where_asked(rtsp_server: StartRtspServer
         camera.frames(5)
 
 
-def test_what_cannot_be_opened_says_why(rtsp_server: StartRtspServer) -> None:
+def test_each_failure_to_open_has_a_reason(rtsp_server: StartRtspServer) -> None:
     server = rtsp_server()
     with pytest.raises(SourceError, match=r"no such stream \(404\)"):
         RtspSource(SourceOptions(url=server.url + "-other"))
@@ -237,7 +239,7 @@ def test_what_cannot_be_opened_says_why(rtsp_server: StartRtspServer) -> None:
         RtspSource(SourceOptions(url="rtsp://u:secret@camera.invalid/stream"))
 
 
-def test_a_server_that_never_answers_fails_in_time() -> None:
+def test_a_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         options = SourceOptions(url=f"rtsp://u:secret@127.0.0.1:{silent.getsockname()[1]}/stream", start_timeout=1.0)
         began = time.monotonic()

@@ -18,7 +18,7 @@ def add_node(sysfs: Path, number: int, name: str) -> None:
     (node / "name").write_text(name + "\n")
 
 
-def test_linux_lists_what_captures_by_number(tmp_path: Path) -> None:
+def test_linux_lists_capture_devices_by_number(tmp_path: Path) -> None:
     for number, name in ((10, "Busy"), (0, "Integrated"), (1, "Integrated"), (2, "USB Camera")):
         add_node(tmp_path, number, name)
     (tmp_path / "vbi0").mkdir()
@@ -39,7 +39,7 @@ def test_no_cameras_are_an_empty_list(tmp_path: Path) -> None:
     assert list_devices("linux", tmp_path / "absent") == []
 
 
-def test_elsewhere_ffmpeg_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ffmpeg_lists_cameras_on_other_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
     def enumerate_devices(system: str) -> list[av.DeviceInfo]:
         assert system == "dshow"
         return [
@@ -56,7 +56,7 @@ def test_elsewhere_ffmpeg_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Driver:
-    """Answers as a Video4Linux2 driver does: two formats, MJPEG in two sizes with two rates each, raw in a range of sizes."""
+    """A Video4Linux2 driver with two formats: MJPEG in two sizes with two rates each, raw in a range of sizes."""
 
     def __call__(self, handle: int, request: int, buffer: bytearray) -> int:
         index, word, *_ = struct.unpack_from("=3I", buffer)
@@ -74,13 +74,13 @@ class Driver:
         return 0
 
 
-def test_what_the_driver_offers_is_put_in_words(tmp_path: Path) -> None:
+def test_formats_of_a_driver_as_text(tmp_path: Path) -> None:
     device = tmp_path / "video0"
     device.touch()
     assert devices.offered_formats(device, Driver()) == ("mjpeg 1280x720@30", "mjpeg 640x480@30", "yuyv422 1920x1080")
 
 
-def test_a_file_that_is_no_camera_offers_nothing(tmp_path: Path) -> None:
+def test_a_file_that_is_no_camera_has_no_formats(tmp_path: Path) -> None:
     device = tmp_path / "video0"
     device.touch()
     assert devices.offered_formats(device) == ()

@@ -38,7 +38,7 @@ def damage(path: Path, begin: float, end: float) -> Path:
 
 
 def turn_clockwise(path: Path) -> Path:
-    """Write into the MP4's track header that it is to be shown turned right by a quarter."""
+    """Set a clockwise rotation by 90 degrees in the MP4's track header."""
     content = bytearray(path.read_bytes())
     matrix = content.find(b"tkhd") + 44
     content[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
@@ -46,7 +46,7 @@ def turn_clockwise(path: Path) -> Path:
     return path
 
 
-def test_every_frame_comes_once_in_order_with_the_time_of_the_file(tmp_path: Path) -> None:
+def test_every_frame_is_read_once_in_order_with_the_time_of_the_file(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=30, fps=25)
     source = FileSource(SourceOptions(url=str(clip)))
     assert (source.info.fps, source.info.frame_count) == (25.0, 30)
@@ -65,7 +65,7 @@ def test_colours_arrive_as_blue_green_red(tmp_path: Path) -> None:
     assert red > 180 and blue < 20 and green < 20
 
 
-def test_start_skips_exactly_so_many_frames_and_keeps_their_times(tmp_path: Path) -> None:
+def test_start_skips_exactly_that_many_frames_and_keeps_the_times(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4")
     whole, rest = play(clip), play(clip, start=17)
     assert numbers(rest) == list(range(17, 30))
@@ -163,7 +163,7 @@ def test_a_file_cut_short_plays_as_far_as_it_goes(tmp_path: Path) -> None:
     assert got[:15] == list(range(15))
 
 
-def test_timestamps_that_begin_anew_go_on_rising(tmp_path: Path) -> None:
+def test_restarting_timestamps_keep_rising(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.ts", frames=60)
     clip.write_bytes(clip.read_bytes() * 2)
     times = [frame.pts_ns for frame in play(clip)]
@@ -188,7 +188,7 @@ def write_sound(path: Path) -> None:
 
 
 def write_noise(path: Path) -> None:
-    """A video whose container is in order and whose every picture is noise."""
+    """A video with an intact container and noise in every packet."""
     content = write_clip(path).read_bytes()
     start, end = content.find(b"mdat") + 4, content.find(b"moov") - 4
     path.write_bytes(content[:start] + np.random.default_rng(0).bytes(end - start) + content[end:])
@@ -211,7 +211,7 @@ def write_playlist(path: Path) -> None:
         ("absent.mp4", None, "no such file"),
     ],
 )
-def test_what_is_no_video_says_so_in_one_line(tmp_path: Path, name: str, write: object, message: str) -> None:
+def test_a_file_that_is_no_video_is_one_line(tmp_path: Path, name: str, write: object, message: str) -> None:
     path = tmp_path / name
     if callable(write):
         write(path)
@@ -230,7 +230,7 @@ def test_real_footage(shared_data: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux, which lists a process's threads")
-def test_as_many_threads_decode_as_were_asked_for(tmp_path: Path) -> None:
+def test_decoding_uses_the_given_number_of_threads(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=30)
 
     def threads_while_decoding(asked: int) -> int:

@@ -21,7 +21,7 @@ def test_a_number_is_read_back_from_the_copied_and_the_compressed_picture(size: 
     np.testing.assert_array_equal(image, before)
 
 
-def test_numbers_go_round() -> None:
+def test_numbers_wrap() -> None:
     image = np.zeros((120, 160, 3), np.uint8)
     write_number(image, 2**BITS + 5)
     assert read_number(image) == 5
@@ -33,7 +33,7 @@ def test_a_picture_without_a_number_has_none(level: int) -> None:
     assert read_number(np.random.default_rng(level).integers(0, 256, (360, 640, 3), np.uint8)) is None
 
 
-def test_a_number_that_something_lies_over_is_not_read_wrongly() -> None:
+def test_a_covered_number_is_not_misread() -> None:
     image = np.zeros((720, 1280, 3), np.uint8)
     write_number(image, 77)
     image[:40, 30:60] = 200

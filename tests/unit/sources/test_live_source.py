@@ -18,7 +18,7 @@ from streamseg.sources.live import LONGEST_RETRY_S, Backoff, LiveSource
 
 
 class Impatient(threading.Event):
-    """A stop that notes how long it is waited for, and does not wait."""
+    """A stop event that records the waiting times and does not wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Impatient(threading.Event):
 
 
 class Camera(LiveSource):
-    """A live source whose connections are what a list of functions says, one after another; the last one for ever."""
+    """A live source that connects with a list of functions, one after another; the last one repeats."""
 
     def __init__(self, options: SourceOptions, *answers: Callable[[], Opened]) -> None:
         self.answers = list(answers)
@@ -59,7 +59,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("live") / "clip.mp4", frames=10)
 
 
-def test_a_lost_stream_is_announced_once_and_comes_back(clip: Path) -> None:
+def test_a_lost_stream_is_announced_once_and_reconnects(clip: Path) -> None:
     camera = Camera(SourceOptions(url="x"), playing(clip), absent, absent, playing(clip))
     assert camera.info.description == "the camera (playing)"
     stop = Impatient()
@@ -90,7 +90,7 @@ def test_without_wait_an_absent_source_fails_at_once() -> None:
         Camera(SourceOptions(url="x"), absent)
 
 
-def test_with_wait_an_absent_source_is_waited_for(clip: Path) -> None:
+def test_with_wait_an_absent_source_is_awaited(clip: Path) -> None:
     camera = Camera(SourceOptions(url="x", wait=True), absent, absent, playing(clip))
     assert camera.attempts == 0
     items = camera.frames(0, Impatient())
@@ -100,7 +100,7 @@ def test_with_wait_an_absent_source_is_waited_for(clip: Path) -> None:
     camera.close()
 
 
-def test_a_refusal_ends_the_source_and_is_not_repeated(clip: Path) -> None:
+def test_a_refusal_ends_the_source_without_a_retry(clip: Path) -> None:
     camera = Camera(SourceOptions(url="x"), playing(clip), refusing)
     with pytest.raises(SourceRefusedError):
         list(camera.frames(0, Impatient()))
@@ -111,7 +111,7 @@ def test_a_refusal_ends_the_source_and_is_not_repeated(clip: Path) -> None:
     assert waiting.attempts == 1
 
 
-def test_opening_that_hangs_is_given_up_in_time_and_freed_later(clip: Path) -> None:
+def test_a_hanging_open_times_out_and_closes_later(clip: Path) -> None:
     answer = threading.Event()
     opened: list[Opened] = []
 
@@ -131,7 +131,7 @@ def test_opening_that_hangs_is_given_up_in_time_and_freed_later(clip: Path) -> N
         threading.Event().wait(0.01)
 
 
-def test_stop_ends_the_waiting_for_an_answer(clip: Path) -> None:
+def test_stop_ends_a_hanging_open(clip: Path) -> None:
     hanging = threading.Event()
     stop = threading.Event()
 
@@ -146,7 +146,7 @@ def test_stop_ends_the_waiting_for_an_answer(clip: Path) -> None:
     hanging.set()
 
 
-def test_a_stream_without_a_picture_is_no_source(tmp_path: Path) -> None:
+def test_a_stream_without_pictures_fails(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=5)
     content = clip.read_bytes()
     start, end = content.find(b"mdat") + 4, content.find(b"moov") - 4
@@ -155,7 +155,7 @@ def test_a_stream_without_a_picture_is_no_source(tmp_path: Path) -> None:
         Camera(SourceOptions(url="x"), playing(clip))
 
 
-def test_waits_double_up_to_a_cap_and_begin_anew_after_a_healthy_connection() -> None:
+def test_waits_double_up_to_a_limit_and_restart_after_a_healthy_connection() -> None:
     backoff = Backoff(random.Random(1))
     waits = [backoff.seconds() for _ in range(10)]
     for wait, longest in zip(waits, (0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30), strict=True):

@@ -24,7 +24,7 @@ def parse(url: str, username: str | None = None, password: str | None = None) ->
         ("rtsp://cam/user=u_password=secret_channel=1.sdp", "rtsp://cam/...", "cam", 554),
     ],
 )
-def test_what_is_shown_holds_no_password(url: str, shown: str, host: str, port: int) -> None:
+def test_the_shown_address_has_no_password(url: str, shown: str, host: str, port: int) -> None:
     address = parse(url)
     assert (address.shown, address.host, address.port) == (shown, host, port)
     assert "secret" not in repr(address) and "sec@ret" not in repr(address)
@@ -58,13 +58,13 @@ def test_credentials_are_percent_encoded_once(
         "rtsp:///x",
     ],
 )
-def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
+def test_the_error_for_a_bad_url_does_not_repeat_it(url: str) -> None:
     with pytest.raises(SourceError, match="percent-encoding") as raised:
         parse(url)
     assert "sec" not in str(raised.value)
 
 
-def test_options_do_not_show_what_is_secret() -> None:
+def test_settings_do_not_show_secrets() -> None:
     text = repr(SourceOptions(url="rtsp://u:secret@cam", password="hidden"))
     assert "secret" not in text and "hidden" not in text
 

@@ -14,7 +14,7 @@ from streamseg.sources.scene import SceneOptions
 from streamseg.sources.synthetic import CLASS_NAMES, SyntheticScene, SyntheticSource
 
 
-def test_the_url_says_what_the_scene_is_like() -> None:
+def test_the_url_sets_the_options_of_the_scene() -> None:
     assert SceneOptions.parse("synthetic:?size=320x200&fps=12.5&frames=7&seed=9&objects=5") == SceneOptions(
         width=320, height=200, fps=12.5, frames=7, seed=9, objects=5
     )
@@ -36,7 +36,7 @@ def test_the_url_says_what_the_scene_is_like() -> None:
         ("synthetic:objects=2", "cannot be read"),
     ],
 )
-def test_a_url_that_is_wrong_names_what_is_wrong(url: str, message: str) -> None:
+def test_an_error_names_the_wrong_part_of_the_url(url: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         SyntheticSource(SourceOptions(url=url))
 
@@ -88,7 +88,7 @@ def test_two_objects_of_the_default_scene_never_hide_each_other() -> None:
     assert (areas.min(axis=0) > 0.97 * areas.max(axis=0)).all()
 
 
-def test_a_scene_with_an_end_comes_at_once_and_whole() -> None:
+def test_a_scene_with_an_end_has_all_frames_without_delay() -> None:
     source = SyntheticSource(SourceOptions(url="synthetic:?size=160x120&fps=10&frames=30"))
     assert (source.info.fps, source.info.frame_count) == (10.0, 30)
     began = time.monotonic()
@@ -100,7 +100,7 @@ def test_a_scene_with_an_end_comes_at_once_and_whole() -> None:
     assert [frame.pts_ns for frame in rest] == [frame.pts_ns for frame in frames[28:]]
 
 
-def test_an_endless_scene_keeps_to_its_rate_until_stopped() -> None:
+def test_an_endless_scene_keeps_its_rate_until_stopped() -> None:
     source = SyntheticSource(SourceOptions(url="synthetic:?size=160x120&fps=50"))
     stop = threading.Event()
     began = time.monotonic()
@@ -114,7 +114,7 @@ def test_an_endless_scene_keeps_to_its_rate_until_stopped() -> None:
     assert times == sorted(set(times)) and len(times) > 10
 
 
-def test_what_is_not_taken_in_time_is_left_out() -> None:
+def test_late_frames_are_skipped() -> None:
     stop = threading.Event()
     frames = SyntheticSource(SourceOptions(url="synthetic:?size=64x64&fps=100")).frames(0, stop)
     assert next(frames).pts_ns == 0

@@ -23,7 +23,7 @@ CAMERAS = {
 
 
 class Devices:
-    """Stands in for the system's devices: notes what is asked for, refuses some of it, and else shows a test picture.
+    """Fake devices that record the requests, refuse some, and otherwise show a test picture.
 
     Attributes:
         asked: What was asked for, as `device option=value ...`.
@@ -86,7 +86,7 @@ def test_number_or_name_to_device_on_each_platform(platform: str, url: str, devi
     assert devices.formats == [input_format]
 
 
-def test_mjpeg_is_asked_for_first_where_there_is_any() -> None:
+def test_mjpeg_is_requested_first() -> None:
     for platform, first in (("linux", "input_format=mjpeg"), ("win32", "vcodec=mjpeg"), ("darwin", "framerate=30")):
         devices = Devices()
         open_camera(devices, platform)
@@ -100,7 +100,7 @@ def test_a_refused_format_falls_back_to_raw_and_then_to_the_cameras_own() -> Non
     assert devices.asked == ["/dev/video0 input_format=mjpeg", "/dev/video0 input_format=yuyv422", "/dev/video0"]
 
 
-def test_a_refused_rate_keeps_the_size_and_is_said() -> None:
+def test_a_refused_rate_keeps_the_size_and_is_reported() -> None:
     devices = Devices("framerate=60")
     source = open_camera(devices, width=320, height=240, fps=60)
     assert devices.asked[0] == "/dev/video0 input_format=mjpeg video_size=320x240 framerate=60"
@@ -109,7 +109,7 @@ def test_a_refused_rate_keeps_the_size_and_is_said() -> None:
     assert source.info.fps == 30
 
 
-def test_a_refused_size_keeps_the_rate_and_is_said() -> None:
+def test_a_refused_size_keeps_the_rate_and_is_reported() -> None:
     devices = Devices("video_size")
     source = open_camera(devices, width=1920, height=1080, fps=15)
     assert devices.asked[-1] == "/dev/video0 input_format=mjpeg framerate=15"
@@ -133,14 +133,14 @@ def test_a_refused_size_keeps_the_rate_and_is_said() -> None:
         ("linux", errno.EINVAL, SourceError, r"cannot be opened \(Invalid argument\)"),
     ],
 )
-def test_each_reason_has_a_message_of_its_own(platform: str, code: int, kind: type[SourceError], message: str) -> None:
+def test_each_failure_has_its_own_message(platform: str, code: int, kind: type[SourceError], message: str) -> None:
     with pytest.raises(SourceError, match=message) as raised:
         open_camera(Devices("", error=code), platform)
     assert type(raised.value) is kind
     assert "\n" not in str(raised.value)
 
 
-def test_absent_on_platforms_whose_error_does_not_say_so() -> None:
+def test_an_absent_camera_on_platforms_with_unspecific_errors() -> None:
     # AVFoundation and DirectShow report a missing camera as an input/output error.
     for platform, url in (("darwin", "7"), ("win32", "7"), ("win32", "Nameless"), ("linux", "Nameless")):
         with pytest.raises(SourceError, match=f"there is no camera {url}; cameras here: 0"):
@@ -171,7 +171,7 @@ def test_frames_are_turned_and_mirrored() -> None:
     assert (mirrored.image == plain.image[:, ::-1]).all()
 
 
-def test_a_camera_that_is_unplugged_is_opened_again() -> None:
+def test_an_unplugged_camera_is_reopened() -> None:
     devices = Devices(seconds=0.2)
     source = WebcamSource(SourceOptions(url="0"), "linux", devices.open, lambda: [])
     stop = threading.Event()
