@@ -3,8 +3,8 @@
 A crop lies around the object's box, measured or predicted. That takes out the motion and scale of the box: what is left
 for flow to find is small, whatever the object's speed.
 
-A stack of squares has the shape (n, side, side) or (n, side, side, planes). Where possible, one call processes all objects
-of a frame: at this size a call costs more than its arithmetic.
+A stack of squares has the shape (n, side, side) or (n, side, side, planes). Where possible, one call processes all
+objects of a frame: at this size a call costs more than its arithmetic.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _SIMILAR = 0.1
 Motion = tuple[float, float]
 """To the right and down, in pixels of the frame."""
 Flow = NDArray[np.float32]
-"""Shape (n, FLOW_SIDE, FLOW_SIDE, 2): where the content of each cell was in the earlier of two crops: its displacement along x
-and y, as a share of the side."""
+"""Shape (n, FLOW_SIDE, FLOW_SIDE, 2): where the content of each cell was in the earlier of two crops, as its displacement
+along x and y, as a share of the side."""
 
 _Pixels = TypeVar("_Pixels", Plane, NDArray[np.uint8])
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import NONE, SEGMENTED, Detection, Image, ObjectMask, TrackedObject
-from streamseg.propagate.appearance import Appearance, evidence, learn
+from streamseg.propagate.appearance import Appearance, colour_odds
 from streamseg.propagate.crop import FLOW_SIDE, blurred, resized
 from streamseg.window import Plane, crop, mask_plane, window_around
 
@@ -154,8 +154,8 @@ def make_template(image: Image, box: Box, mask: Mask, refined: Plane | None = No
         return None
     share = mask_plane(mask, window, TEMPLATE_SIDE)
     picture = crop(image, window, TEMPLATE_SIDE)
-    appearance = learn(picture, share)
-    by_colour = _trust(evidence([appearance], picture[None])[0], share)
+    appearance = Appearance.of(picture, share)
+    by_colour = _trust(colour_odds([appearance], picture[None])[0], share)
     by_network = (
         np.full_like(share, _UNKNOWN) if refined is None else _trust(resized([refined], TEMPLATE_SIDE)[0], share)
     )

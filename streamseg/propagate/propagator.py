@@ -29,8 +29,8 @@ class Budget:
 
     Attributes:
         max_age_ns: Age beyond which a mask is dropped.
-        missed_frames: For how many frames an object is kept that the detector misses; where the detector does not run on
-            every frame, three times as many until it has missed the object twice.
+        missed_frames: For how many frames an object is kept that the detector misses; where the detector skips frames,
+            three times as many until it has missed the object twice.
         refined: Number of objects that are refined per frame.
     """
 
@@ -136,8 +136,8 @@ class Propagator:
     def refine(self, *, hurried: bool = False) -> None:
         """Run the refinement network on the newest frame, for the masks of the frames to come.
 
-        It runs on as many objects as the budget allows: those without a mask first, then those that have drifted most. An
-        object that it could not help waits a few frames. Apart from `update`, so that the frame can be published before.
+        It runs on as many objects as the budget allows: those without a mask first, then those that have drifted most.
+        An object that it could not help waits a few frames. Call it after the frame has been published.
 
         Args:
             hurried: Leave out objects that have a mask.

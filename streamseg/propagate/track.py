@@ -10,7 +10,7 @@ import numpy as np
 
 from streamseg.geometry import Box
 from streamseg.messages import Detection
-from streamseg.propagate.appearance import frequent_colours, in_common
+from streamseg.propagate.appearance import colour_histogram, histogram_overlap
 from streamseg.propagate.crop import FLOW_SIDE, Flow, ObjectCrop, resized, rewindowed, sampled, split
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask
 from streamseg.propagate.motion import Path, Position, Predicted, Step, Unpredictable, moved
@@ -63,7 +63,7 @@ class Refinement:
 
     Attributes:
         frame: The frame on which the network ran.
-        colours: Of the object there: see `frequent_colours`.
+        colours: Of the object there: see `colour_histogram`.
         odds: Log-odds of each pixel of the newest crop, in the network's resolution.
         frames: Number of frames since.
     """
@@ -81,11 +81,13 @@ class Refinement:
     @classmethod
     def on(cls, frame: FrameTime, crop: ObjectCrop, odds: Plane) -> Refinement:
         """The result on the crop of that frame."""
-        return cls(frame, frequent_colours(crop.picture, _share(odds, crop.side)), odds)
+        return cls(frame, colour_histogram(crop.picture, _share(odds, crop.side)), odds)
 
     def recognises(self, crop: ObjectCrop) -> bool:
         """Whether the pixels that it takes for the object still have the object's colours, in the newest crop."""
-        return in_common(self.colours, frequent_colours(crop.picture, _share(self.odds, crop.side))) > _RECOGNISED
+        return (
+            histogram_overlap(self.colours, colour_histogram(crop.picture, _share(self.odds, crop.side))) > _RECOGNISED
+        )
 
     def warped(self, flow: Flow) -> Refinement:
         """The result one frame later."""

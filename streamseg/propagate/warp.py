@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.propagate.appearance import evidence
+from streamseg.propagate.appearance import colour_odds
 from streamseg.propagate.crop import (
     CELL_CENTRES,
     FLOW_SIDE,
@@ -232,7 +232,7 @@ def locate(
     Returns:
         The masks, put back to rest where they have drifted, and log-odds of shape (n, side, side).
     """
-    colours = evidence(
+    colours = colour_odds(
         [template.appearance for template in masks.templates], np.stack([crop.picture for crop in crops])
     )
     rest_shares, rest = split(masks.at_rest_in(crops))
@@ -251,7 +251,7 @@ def object_flows(flows: Flow, shares: Plane) -> Flow:
 
 
 def _bending(x: Plane, y: Plane, shares: Plane) -> Plane:
-    """How far each cell moves relative to its object as a whole, as a share of the side: shape (n, FLOW_SIDE, FLOW_SIDE).
+    """How far each cell moves relative to its object as a whole: shape (n, FLOW_SIDE, FLOW_SIDE), as a share of the side.
 
     The whole moves and is stretched, if only because boxes are inexact.
     """

@@ -30,7 +30,7 @@ def test_log_odds_below_zero_draw_no_mask() -> None:
 
 
 def test_expected_iou_is_that_of_a_fair_bet() -> None:
-    """The mean IoU over many objects, each pixel of which belongs to the object with the probability of its log-odds."""
+    """The mean IoU over many objects whose pixels are drawn with the probabilities of their log-odds."""
     rng = np.random.default_rng(0)
     odds = rng.normal(-1, 3, (FLOW_SIDE, FLOW_SIDE)).astype(np.float32)
     probability = 1 / (1 + np.exp(-odds))

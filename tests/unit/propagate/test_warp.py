@@ -7,7 +7,7 @@ from support.moving_scenes import HEIGHT, WIDTH, detection, film, sprite
 from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import Image, ObjectMask
-from streamseg.propagate.appearance import evidence
+from streamseg.propagate.appearance import colour_odds
 from streamseg.propagate.crop import FLOW_SIDE, Flow, FlowFinder, ObjectCrop, crop_objects, split
 from streamseg.propagate.keyframe_mask import FrameTime, Template, make_keyframe_masks, make_template
 from streamseg.propagate.overlaps import draw
@@ -91,7 +91,7 @@ def test_a_mask_that_has_drifted_goes_back_to_its_box_and_the_other_stays() -> N
     crop, right = crop_at(image, box, 80), WarpedMask.on_keyframe(template())
     drifted = warped(right, DRIFT)
     masks = WarpedMasks.stack([right, drifted])
-    colours = evidence([right.template.appearance] * 2, np.stack([crop.picture] * 2))
+    colours = colour_odds([right.template.appearance] * 2, np.stack([crop.picture] * 2))
     rest_shares, _ = split(masks.at_rest_in([crop, crop]))
     corrected = masks.without_drift([crop, crop], rest_shares, colours)
     stays, back = corrected[0], corrected[1]
@@ -109,7 +109,7 @@ def test_a_mask_at_rest_lies_in_its_box_also_in_a_crop_beside_it(beside: Box) ->
     crop = crop_at(image, around, 160).with_box(box)
     masks = WarpedMasks.stack([warped(WarpedMask.on_keyframe(template()), DRIFT)])
     rest_shares, rest = split(masks.at_rest_in([crop]))
-    colours = evidence([masks.templates[0].appearance], crop.picture[None])
+    colours = colour_odds([masks.templates[0].appearance], crop.picture[None])
     back = masks.without_drift([crop], rest_shares, colours)
     assert np.abs(rest_shares[0] - mask_plane(mask, crop.window, FLOW_SIDE)).mean() < 0.02
     assert not np.array_equal(back.offsets, masks.offsets)
