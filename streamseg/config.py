@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from streamseg.errors import SettingsError
+from streamseg.models.options import DetectorSettings, SegmenterSettings
+from streamseg.settings import Count, Positive, Settings, read_settings
 
 Mode = Literal["live", "every-frame"]
 SourceKind = Literal["webcam", "rtsp", "file", "synthetic"]
-Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
-class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all settings: immutable, keyword only, unknown keys refused."""
-
-
-class SourceSettings(_Settings, frozen=True, kw_only=True):
+class SourceSettings(Settings, frozen=True, kw_only=True):
     """Where frames come from.
 
     Attributes:
@@ -76,67 +70,13 @@ class SourceSettings(_Settings, frozen=True, kw_only=True):
         return self.kind in ("webcam", "rtsp")
 
 
-class FixedBox(_Settings, frozen=True, kw_only=True):
-    """A box for the `fixed` detector, in pixels of the frame, and the class it is given."""
-
-    xyxy: tuple[float, float, float, float]
-    name: str = "object"
-
-
-class DetectorSettings(_Settings, frozen=True, kw_only=True):
-    """Which detector, and what it may report.
-
-    Attributes:
-        model: `auto`, `yolox-…`, `motion`, `fixed`, a YOLOX export that ends in `.onnx`, or an installed plug-in.
-        weights: A file of the user's own in place of the official weights.
-        sha256: The hash that downloaded weights must have, in place of the one that is known here.
-        conf: Least confidence of a detection.
-        iou: Overlap above which the weaker of two boxes of a class is dropped.
-        imgsz: Longer side of the network's input, in pixels.
-        classes: Names or numbers of the classes to keep; all, where not given. A plug-in may take any text: what it is to look for.
-        boxes: For `fixed`.
-    """
-
-    model: str = "auto"
-    weights: str | None = None
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
-    conf: Fraction = 0.25
-    iou: Fraction = 0.45
-    max_det: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 100
-    imgsz: Annotated[int, msgspec.Meta(ge=64, le=4096, multiple_of=32)] | None = None
-    classes: tuple[str | int, ...] | None = None
-    boxes: tuple[FixedBox, ...] = ()
-
-
-class TrackerSettings(_Settings, frozen=True, kw_only=True):
+class TrackerSettings(Settings, frozen=True, kw_only=True):
     """Which tracker gives objects their numbers."""
 
     model: Literal["bytetrack", "none"] = "bytetrack"
 
 
-class SegmenterSettings(_Settings, frozen=True, kw_only=True):
-    """Which segmenter draws the masks.
-
-    Attributes:
-        model: `auto`, `mobilesam`, `sam-vit-…`, `nano`, or an installed plug-in.
-        weights: A file of the user's own in place of the official one; for `nano` one that `streamseg train nano` wrote.
-        backend: The library that runs MobileSAM; `auto` takes the fastest that is here.
-        precision: What it computes in; `auto` takes the fastest of the backend.
-        imgsz: Side of MobileSAM's input in pixels; below 1024 it is faster, and its masks are coarser.
-        providers: ONNX Runtime's execution providers, in its own names, the best first.
-        keyframe_interval: Every how many frames the segmenter is asked; masks are carried over the frames between.
-    """
-
-    model: str = "auto"
-    weights: str | None = None
-    backend: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    imgsz: Literal[512, 768, 1024] = 1024
-    providers: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("CPUExecutionProvider",)
-    keyframe_interval: Count = 1
-
-
-class PropagateSettings(_Settings, frozen=True, kw_only=True):
+class PropagateSettings(Settings, frozen=True, kw_only=True):
     """Whether masks are carried to newer frames, and for how long.
 
     Attributes:
@@ -151,7 +91,7 @@ class PropagateSettings(_Settings, frozen=True, kw_only=True):
     refine: bool = True
 
 
-class CurveSettings(_Settings, frozen=True, kw_only=True):
+class CurveSettings(Settings, frozen=True, kw_only=True):
     """Who may subscribe: results are encrypted, and only the keys that are allowed get any.
 
     Attributes:
@@ -168,7 +108,7 @@ class CurveSettings(_Settings, frozen=True, kw_only=True):
         return (self.allow,) if isinstance(self.allow, str) else self.allow
 
 
-class PublishSettings(_Settings, frozen=True, kw_only=True):
+class PublishSettings(Settings, frozen=True, kw_only=True):
     """Where results are published, and to whom.
 
     Attributes:
@@ -186,7 +126,7 @@ class PublishSettings(_Settings, frozen=True, kw_only=True):
     insecure: bool = False
 
 
-class RecordSettings(_Settings, frozen=True, kw_only=True):
+class RecordSettings(Settings, frozen=True, kw_only=True):
     """Which files are written; `view` is what the video shows."""
 
     video: str | None = None
@@ -194,7 +134,7 @@ class RecordSettings(_Settings, frozen=True, kw_only=True):
     view: Literal["overlay", "clean"] = "overlay"
 
 
-class Config(_Settings, frozen=True, kw_only=True):
+class Config(Settings, frozen=True, kw_only=True):
     """All settings of one run.
 
     Attributes:
@@ -244,82 +184,13 @@ def check_config(tree: object) -> Config:
     Raises:
         SettingsError: With the key, what was wrong and what was expected.
     """
-    _refuse_non_finite(tree, "")
-    try:
-        config = msgspec.convert(tree, Config)
-    except msgspec.ValidationError as error:
-        raise SettingsError(_explain(str(error))) from error
+    config = read_settings(tree, Config)
     _check_combinations(config)
     return config
 
 
-def _refuse_non_finite(node: object, key: str) -> None:
-    if isinstance(node, dict):
-        for name, value in node.items():
-            _refuse_non_finite(value, f"{key}.{name}".lstrip("."))
-    elif isinstance(node, list | tuple):
-        for index, value in enumerate(node):
-            _refuse_non_finite(value, f"{key}.{index}")
-    elif isinstance(node, float) and not math.isfinite(node):
-        raise SettingsError(f"{key}: {node} is not a finite number")
-
-
-def _explain(message: str) -> str:
-    text, _, path = message.partition(" - at `$")
-    key = re.sub(r"\[(\d+)\]", r".\1", path.rstrip("`")).lstrip(".")
-    choice = re.match(r"Invalid enum value (.+)", text)
-    unknown = re.match(r"Object contains unknown field `(.+)`", text)
-    missing = re.match(r"Object missing required field `(.+)`", text)
-    if unknown:
-        return f"{_join(key, unknown[1])}: unknown key; expected one of {', '.join(_known_keys(key))}"
-    if choice:
-        return f"{key}: {choice[1]} is not a choice; expected one of {', '.join(map(str, _choices(_annotation(key))))}"
-    if missing:
-        return f"{_join(key, missing[1])}: missing; give it a value" + (
-            " (--source, or `sources: [{url: ...}]` in the file)" if missing[1] in ("sources", "url") else ""
-        )
-    return f"{key or 'settings'}: {text[0].lower()}{text[1:]}"
-
-
-def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
-
-
-def _annotation(key: str) -> object:
-    node: object = Config
-    for name in [part for part in key.split(".") if part and not part.isdecimal()]:
-        settings = _struct_inside(node)
-        node = (
-            next((field.type for field in msgspec.structs.fields(settings) if field.name == name), None)
-            if settings
-            else None
-        )
-    return node
-
-
-def _known_keys(key: str) -> tuple[str, ...]:
-    settings = _struct_inside(_annotation(key))
-    return tuple(field.name for field in msgspec.structs.fields(settings)) if settings else ()
-
-
-def _struct_inside(annotation: object) -> type[msgspec.Struct] | None:
-    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _struct_inside(part)) is not None), None)
-
-
-def _choices(annotation: object) -> tuple[object, ...]:
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
-    return next((found for part in get_args(annotation) if (found := _choices(part))), ())
-
-
 def _check_combinations(config: Config) -> None:
-    detector, publish = config.detector, config.publish
-    if detector.model == "fixed" and not detector.boxes:
-        raise SettingsError(
-            "detector.boxes: the detector `fixed` needs at least one box, such as [{xyxy: [10, 10, 90, 90]}]"
-        )
+    publish = config.publish
     if not config.source.address:
         raise SettingsError("sources.0.url: empty; expected a path, rtsp://..., a camera's number, or synthetic:")
     guarded = publish.curve is not None or publish.insecure

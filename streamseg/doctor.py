@@ -148,9 +148,12 @@ def check_weights(model: str, instead: str) -> Check:
 
 def check_backends() -> Check:
     """What could run MobileSAM, the fastest first; whether it does is only known when it runs."""
-    from streamseg.models.runtime.base import Choice, candidates
+    from streamseg.models.options import Compute, SegmenterSettings
+    from streamseg.models.runtime.selection import candidates
 
-    found = ", ".join(f"{runtime.backend} in {runtime.precision}" for runtime in candidates(Choice()))
+    found = ", ".join(
+        f"{runtime.backend} in {runtime.precision}" for runtime in candidates(SegmenterSettings(), Compute())
+    )
     return Check(name="backends", ok=True, needed=False, detail=f"MobileSAM by {found}")
 
 

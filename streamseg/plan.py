@@ -1,14 +1,15 @@
-"""Everything that is decided before a process is spawned: which models, which weights and their exports, which files."""
+"""Decides everything before a process starts: models, weights and their exports, output files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-import msgspec
+from msgspec.structs import replace
 
-from streamseg.config import Config, SegmenterSettings
+from streamseg.config import Config
 from streamseg.errors import (
     CheckpointError,
     OutputExistsError,
@@ -19,9 +20,17 @@ from streamseg.errors import (
     WeightsUnavailableError,
 )
 from streamseg.messages import Models
-from streamseg.models.options import MOBILE_SAM, NANO, SAM_MODELS, YOLOX_MODELS
+from streamseg.models.options import (
+    MOBILE_SAM,
+    NANO,
+    SAM_MODELS,
+    YOLOX_MODELS,
+    Compute,
+    DetectorSettings,
+    SegmenterSettings,
+)
 from streamseg.models.registry import check_detector, check_segmenter
-from streamseg.models.runtime.base import Choice, candidates
+from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam.export import export_beforehand
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
 from streamseg.models.weights import WeightsProgress, resolve
@@ -32,149 +41,162 @@ AUTO_SEGMENTER = MOBILE_SAM
 FALLBACK_DETECTOR = "motion"
 FALLBACK_SEGMENTER = NANO
 
+_Report = Callable[[WeightsProgress], None] | None
+_ModelSettings = TypeVar("_ModelSettings", DetectorSettings, SegmenterSettings)
+
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
     """A checked run.
 
     Attributes:
-        config: The settings.
-        models: What `auto` came to, with a short notice for subscribers where that is not what was hoped for.
-        notice: The same for the person at the terminal, a line for each: why, and what to do; it may name files of this machine.
-        detector_weights: A file, or what a plug-in was given; None for a detector without weights.
-        segmenter_weights: The same for the segmenter.
+        config: The settings, with models and weights in place of `auto`.
+        models: The models' names, with a short notice for subscribers if a fallback replaces one.
+        notice: For the terminal, one line per fallback: the cause and the remedy. It may name files of this machine.
     """
 
     config: Config
     models: Models
     notice: str | None
-    detector_weights: Path | None
-    segmenter_weights: Path | None
 
 
-def make_plan(config: Config, *, overwrite: bool, progress: Callable[[WeightsProgress], None] | None = None) -> RunPlan:
-    """Check the files, and have the weights and their exports: downloaded and made, where they are missing.
+def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> RunPlan:
+    """Check the files, download missing weights and make missing exports.
 
-    Where weights cannot be had and the model was left to `auto`, one that needs no download takes its place; where MobileSAM cannot be
-    exported, PyTorch runs it.
+    If the weights for `auto` are not available, a model that needs no download takes their place. If MobileSAM cannot be
+    exported, it runs in PyTorch.
 
     Raises:
-        OutputExistsError: A file to be written is there, and `overwrite` is not given.
-        SettingsError: The detector, one of its classes, the segmenter, what is to run it, or a key file does not exist.
-        UsageError: A file cannot be written where it was asked for.
-        SourceError: The source is a file that is not there.
-        WeightsError: A model that was asked for by name has no weights.
+        OutputExistsError: An output file exists, and `overwrite` is not set.
+        SettingsError: A setting of the models is wrong, the runtime is not available, or a key file does not exist.
+        UsageError: An output file cannot be written.
+        SourceError: The source is a file that does not exist.
+        WeightsError: A model that was chosen by name has no weights.
     """
     _check_files(config, overwrite=overwrite)
     check_models(config)
     if config.publish.curve is not None:
         read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
-    detector, detector_weights, why = _have_detector(config, progress)
-    segmenter, segmenter_weights, why = _have_segmenter(config, progress, why)
-    notice = None if why is None else f"{why}; using {detector} + {segmenter}"
-    replaced = [AUTO_DETECTOR] if config.detector.model == "auto" and detector == FALLBACK_DETECTOR else []
-    replaced += [AUTO_SEGMENTER] if config.segmenter.model == "auto" and segmenter == FALLBACK_SEGMENTER else []
-    models = Models(
-        detector=detector, segmenter=segmenter, notice=f"no weights for {' and '.join(replaced)}" if replaced else None
+    detector, unavailable = _resolve_detector(config.detector, progress)
+    # Without a network for one model, the other is not downloaded either.
+    segmenter, unavailable = _resolve_segmenter(config.segmenter, progress, unavailable)
+    notices = [] if unavailable is None else [f"{unavailable}; using {detector.model} + {segmenter.model}"]
+    if segmenter.model == MOBILE_SAM and segmenter.weights is not None:
+        segmenter, failure = _export(config, segmenter, progress)
+        notices += [] if failure is None else [failure]
+    replaced = [AUTO_DETECTOR] if (config.detector.model, detector.model) == ("auto", FALLBACK_DETECTOR) else []
+    replaced += [AUTO_SEGMENTER] if (config.segmenter.model, segmenter.model) == ("auto", FALLBACK_SEGMENTER) else []
+    return RunPlan(
+        replace(config, detector=detector, segmenter=segmenter),
+        Models(
+            detector=detector.model,
+            segmenter=segmenter.model,
+            notice=f"no weights for {' and '.join(replaced)}" if replaced else None,
+        ),
+        "\n".join(notices) or None,
     )
-    if AUTO_DETECTOR in replaced:
-        # It tells moving from still, not one class from another.
-        config = msgspec.structs.replace(config, detector=msgspec.structs.replace(config.detector, classes=None))
-    if segmenter == MOBILE_SAM and segmenter_weights is not None:
-        try:
-            export_beforehand(
-                segmenter_weights, _runtime(config), _picture_sizes(config), config.segmenter.imgsz, progress
-            )
-        except CheckpointError:
-            raise
-        except WeightsError as error:
-            notice = "\n".join(filter(None, (notice, f"{error}; running {MOBILE_SAM} with PyTorch")))
-            config = msgspec.structs.replace(
-                config, segmenter=msgspec.structs.replace(config.segmenter, backend="torch")
-            )
-    return RunPlan(config, models, notice, detector_weights, segmenter_weights)
 
 
 def check_models(config: Config) -> None:
-    """Check what can be known of the models without loading anything.
+    """Check the models' settings without loading anything.
 
     Raises:
-        SettingsError: The detector, one of its classes, or the segmenter does not exist; a model takes no weights and was given some;
-            or what is to run the segmenter cannot.
+        SettingsError: The detector, one of its classes, or the segmenter does not exist; or nothing on this machine runs the
+            segmenter as configured.
     """
     detector, segmenter = config.detector, config.segmenter
     if detector.model != "auto":
-        check_detector(detector.model, detector.classes, official=detector.weights is None)
+        check_detector(detector)
     if segmenter.model != "auto":
-        check_segmenter(segmenter.model)
+        check_segmenter(segmenter)
     if segmenter.model in ("auto", MOBILE_SAM):
-        candidates(_runtime(config))
+        candidates(segmenter, _compute(config))
     elif segmenter.model in SAM_MODELS:
-        _refuse_choices(segmenter, "computes with PyTorch in fp32", backend="torch", precision="fp32")
+        own = SegmenterSettings(backend="torch", precision="fp32")
+        _refuse_choices(segmenter, own, "runs in PyTorch in fp32")
     elif segmenter.model == NANO:
-        _refuse_choices(
-            segmenter, "runs in ONNX Runtime on the processor at 96 pixels", backend="onnxruntime", precision="fp32"
-        )
+        own = SegmenterSettings(backend="onnxruntime", precision="fp32")
+        _refuse_choices(segmenter, own, "runs in ONNX Runtime on the CPU at 96 pixels")
 
 
-def _refuse_choices(settings: SegmenterSettings, why: str, **own: str) -> None:
-    """Refuse what can be chosen for MobileSAM alone; `own` is what the model has, by key."""
+def _refuse_choices(settings: SegmenterSettings, own: SegmenterSettings, why: str) -> None:
+    """Refuse choices that only MobileSAM offers, unless they are the defaults or the model's own."""
     for key in ("backend", "precision", "imgsz", "providers"):
         value = getattr(settings, key)
-        if value not in (getattr(SegmenterSettings(), key), own.get(key)):
+        if value not in (getattr(SegmenterSettings(), key), getattr(own, key)):
             written = ", ".join(value) if isinstance(value, tuple) else value
             raise SettingsError(
                 f"segmenter.{key}: {written} is for {MOBILE_SAM} alone, and {settings.model} {why}; leave the key out"
             )
 
 
-def _runtime(config: Config) -> Choice:
-    settings = config.segmenter
-    return Choice(settings.backend, settings.precision, config.device, config.threads, settings.providers)
+def _compute(config: Config) -> Compute:
+    return Compute(device=config.device, threads=config.threads)
+
+
+def _export(config: Config, segmenter: SegmenterSettings, progress: _Report) -> tuple[SegmenterSettings, str | None]:
+    """Export MobileSAM for the expected pictures; where that fails, choose PyTorch and return a notice."""
+    assert segmenter.weights is not None
+    try:
+        export_beforehand(Path(segmenter.weights), segmenter, _compute(config), _picture_sizes(config), progress)
+    except CheckpointError:
+        raise
+    except WeightsError as error:
+        return replace(segmenter, backend="torch"), f"{error}; running {MOBILE_SAM} with PyTorch"
+    return segmenter, None
 
 
 def _picture_sizes(config: Config) -> list[tuple[int, int]]:
-    """Heights and widths that the segmenter makes itself ready for: in any case, and because the settings tell of them."""
+    """Heights and widths to export for: the segmenter always prepares the first; the settings may name another."""
     source = config.source
-    asked = () if source.width is None or source.height is None else ((source.height, source.width),)
-    sizes = [CAMERA, *asked]
+    named = () if source.width is None or source.height is None else ((source.height, source.width),)
+    sizes = [CAMERA, *named]
     return [CAMERA, *((width, height) for height, width in sizes)] if source.rotate in (90, 270) else sizes
 
 
-def _have_detector(
-    config: Config, progress: Callable[[WeightsProgress], None] | None
-) -> tuple[str, Path | None, str | None]:
-    settings = config.detector
-    given = None if settings.weights is None else Path(settings.weights)
+def _resolve_detector(settings: DetectorSettings, progress: _Report) -> tuple[DetectorSettings, str | None]:
+    """Replace `auto`, and download weights; with the error if a fallback replaces the detector."""
     if settings.model == "auto":
         try:
-            return AUTO_DETECTOR, resolve(AUTO_DETECTOR, path=given, sha256=settings.sha256, progress=progress), None
+            path = resolve(AUTO_DETECTOR, path=_path(settings), sha256=settings.sha256, progress=progress)
         except WeightsUnavailableError as error:
-            return FALLBACK_DETECTOR, None, str(error)
+            # Motion has one class, so a choice of classes does not apply.
+            return replace(settings, model=FALLBACK_DETECTOR, classes=None), str(error)
+        return _with(settings, AUTO_DETECTOR, path), None
     if settings.model in YOLOX_MODELS:
-        return settings.model, resolve(settings.model, path=given, sha256=settings.sha256, progress=progress), None
-    return settings.model, given, None
+        path = resolve(settings.model, path=_path(settings), sha256=settings.sha256, progress=progress)
+        return _with(settings, settings.model, path), None
+    return settings, None
 
 
-def _have_segmenter(
-    config: Config, progress: Callable[[WeightsProgress], None] | None, why: str | None
-) -> tuple[str, Path | None, str | None]:
-    settings = config.segmenter
-    given = None if settings.weights is None else Path(settings.weights)
+def _resolve_segmenter(
+    settings: SegmenterSettings, progress: _Report, unavailable: str | None
+) -> tuple[SegmenterSettings, str | None]:
+    """Replace `auto`, and download weights; with the first error if a fallback replaces a model."""
     if settings.model == "auto":
         try:
-            # A network that was found missing a moment ago is not asked again.
-            return AUTO_SEGMENTER, resolve(AUTO_SEGMENTER, path=given, offline=why is not None, progress=progress), why
+            offline = unavailable is not None
+            path = resolve(AUTO_SEGMENTER, path=_path(settings), offline=offline, progress=progress)
         except WeightsUnavailableError as error:
-            return FALLBACK_SEGMENTER, None, why or str(error)
-    if settings.model in SAM_MODELS or (settings.model == NANO and given is not None):
-        return settings.model, resolve(settings.model, path=given, progress=progress), why
-    return settings.model, given, why
+            return replace(settings, model=FALLBACK_SEGMENTER), unavailable or str(error)
+        return _with(settings, AUTO_SEGMENTER, path), unavailable
+    if settings.model in SAM_MODELS or (settings.model == NANO and settings.weights is not None):
+        path = resolve(settings.model, path=_path(settings), progress=progress)
+        return _with(settings, settings.model, path), unavailable
+    return settings, unavailable
+
+
+def _path(settings: DetectorSettings | SegmenterSettings) -> Path | None:
+    return None if settings.weights is None else Path(settings.weights)
+
+
+def _with(settings: _ModelSettings, model: str, weights: Path) -> _ModelSettings:
+    return replace(settings, model=model, weights=str(weights))
 
 
 def _check_files(config: Config, *, overwrite: bool) -> None:
     source = Path(config.source.address) if config.source.kind == "file" else None
-    # Before the weights: nobody wants to wait for a download to be told of a typing error.
+    # Before the weights: a typing error is reported without waiting for a download.
     if source is not None and not source.exists():
         raise SourceError(f"{source}: no such file; give the path of a video file")
     outputs = [Path(output) for output in (config.record.video, config.record.jsonl) if output is not None]

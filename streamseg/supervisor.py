@@ -8,7 +8,6 @@ import secrets
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 from streamseg.errors import EndpointInUseError, StageError, error_from_name
@@ -354,8 +353,6 @@ class Supervisor:
                 if entry.name in (link.sender, link.receiver) and place.key.serves(link.source)
             ),
             models=self._plan.models,
-            detector_weights=_text(self._plan.detector_weights),
-            segmenter_weights=_text(self._plan.segmenter_weights),
             threads=entry.threads(self._config.threads, live=self._live),
             niceness=entry.niceness,
             log_level=logging.getLogger("streamseg").getEffectiveLevel(),
@@ -401,7 +398,3 @@ class Supervisor:
         unfinished = any(lane.finished is None for lane in self._lanes.values())
         if failure is not None and unfinished and not self._killed:
             raise error_from_name(failure.error, failure.message)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)

@@ -21,7 +21,7 @@ import typer
 
 from streamseg.messages import Detection, Dropped, Frame, Image, Models, Result, Timings, TrackedObject
 from streamseg.models import Detector, Segmenter
-from streamseg.models.options import DetectorOptions, SegmenterOptions
+from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import create_detector, create_segmenter
 from streamseg.models.segmenters.nano.refiner import Refiner
 from streamseg.monitor.progress import WorkDisplay
@@ -141,9 +141,13 @@ def main(
     frames = round(seconds * fps)
     finding = "motion" if detector_weights is None else str(detector_weights)
     detector = create_detector(
-        DetectorOptions(model=finding, conf=confidence, classes=tuple(classes) if classes else None)
+        DetectorSettings(model=finding, conf=confidence, classes=tuple(classes) if classes else None),
+        Compute(threads=1),
     )
-    drawing = create_segmenter(SegmenterOptions(model=segmenter, weights=segmenter_weights))
+    drawing = create_segmenter(
+        SegmenterSettings(model=segmenter, weights=None if segmenter_weights is None else str(segmenter_weights)),
+        Compute(),
+    )
     comparison = Comparison(
         detector,
         Tracker(confidence),

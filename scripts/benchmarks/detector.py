@@ -82,10 +82,10 @@ def _measure(weights: Path, rounds: int) -> DetectorFigures:
     frames = _draw()
     bare_mb, start = family_rss_mb(os.getpid()), time.perf_counter()
     from streamseg.models.detectors.yolox import YoloxDetector
-    from streamseg.models.options import DetectorOptions
+    from streamseg.models.options import Compute, DetectorSettings
 
     imported_mb, imported = family_rss_mb(os.getpid()), time.perf_counter()
-    detector = YoloxDetector(DetectorOptions(model=_MODEL, conf=_CONF, threads=1), weights)
+    detector = YoloxDetector(DetectorSettings(model=_MODEL, conf=_CONF), Compute(threads=1), weights)
     ready = time.perf_counter()
     detector.detect(frames[0])
     first = time.perf_counter()

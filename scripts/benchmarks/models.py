@@ -38,7 +38,7 @@ from streamseg.bench.machine import memory_gb, this_machine
 from streamseg.errors import RivalError, SourceError, StageError, UsageError, WeightsError
 from streamseg.images import read_image
 from streamseg.messages import Image
-from streamseg.models.options import MOBILE_SAM
+from streamseg.models.options import MOBILE_SAM, BackendChoice, PrecisionChoice
 from streamseg.sam.info import ModelInfo, parameter_table
 
 FRAME_BOXES = 5
@@ -124,8 +124,8 @@ class _Run:
     label: str
     expected_s: float
     subject: str
-    backend: str = "auto"
-    precision: str = "auto"
+    backend: BackendChoice = "auto"
+    precision: PrecisionChoice = "auto"
     square: bool = False
     avx2: bool = False
     counts: tuple[int, ...] = COUNTS
@@ -247,7 +247,8 @@ def _furnish(room: _Room, scene: Scene, tell: Callable[[str], None]) -> None:
 
 
 def _runs(*, with_rivals: bool) -> list[_Run]:
-    held, precision = ("openvino", "fp32") if "openvino" in versions(("openvino",)) else ("torch", "fp32")
+    held: BackendChoice = "openvino" if "openvino" in versions(("openvino",)) else "torch"
+    precision: PrecisionChoice = "fp32"
     ours = [
         _Run(OURS, "ours", 15, MOBILE_SAM),
         _Run(OURS_SQUARE, "ours, square input", 15, MOBILE_SAM, square=True, counts=()),

@@ -66,11 +66,12 @@ def measure(work: Work) -> Measured:
 
 def _make(work: Work) -> Segmenter[Any]:
     if work.subject == MOBILE_SAM:
-        from streamseg.models.runtime.base import Choice
+        from streamseg.models.options import Compute, SegmenterSettings
         from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 
-        choice = Choice(backend=work.backend, precision=work.precision, device="cpu", threads=work.threads)
-        return MobileSam(Path(work.weights), choice, square=work.square)
+        settings = SegmenterSettings(backend=work.backend, precision=work.precision)
+        compute = Compute(device="cpu", threads=work.threads)
+        return MobileSam(Path(work.weights), settings, compute, square=work.square)
     import torch
 
     from streamseg.models.segmenters.sam import Sam, SamNetwork

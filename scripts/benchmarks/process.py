@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from streamseg.errors import StageError
+from streamseg.models.options import BackendChoice, PrecisionChoice
 
 AVX2 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
@@ -51,8 +52,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     budget_s: float
     masks: str | None = None
-    backend: str = "auto"
-    precision: str = "auto"
+    backend: BackendChoice = "auto"
+    precision: PrecisionChoice = "auto"
     square: bool = False
     own_threads: bool = False
 

@@ -14,7 +14,7 @@ from streamseg.annotate.pictures import Picture, open_pictures
 from streamseg.annotate.work import annotate_pictures
 from streamseg.atomic import unfinished, unfinished_files, write_atomically
 from streamseg.errors import SourceError, UsageError
-from streamseg.models.options import DetectorOptions
+from streamseg.models.options import Compute, DetectorSettings
 from streamseg.models.weights import locate
 from streamseg.monitor.progress import DownloadDisplay
 from streamseg.threads import available_cores
@@ -94,15 +94,15 @@ def auto_annotate(
     folder = Path(data)
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder; give the folder that holds the pictures")
-    detector = DetectorOptions(
+    detector = DetectorSettings(
         model=str(det_model),
         conf=conf,
         iou=iou,
         imgsz=imgsz,
         max_det=max_det,
         classes=None if classes is None else tuple(classes),
-        threads=available_cores(),
     )
+    compute = Compute(threads=available_cores())
     check_detector(detector)
     pictures = open_pictures(folder, every=1, detector=detector.model)
     beside = folder.absolute().with_name(f"{folder.absolute().stem}_auto_annotate_labels")
@@ -114,8 +114,8 @@ def auto_annotate(
 
         with DownloadDisplay(console) as downloads:
             checkpoint = locate(str(sam_model), progress=downloads.update)
-            segmenter = Sam.load(checkpoint, device=_torch_device(device), threads=detector.threads)
-            return Labeller(load_detector(detector, downloads.update), segmenter)
+            segmenter = Sam.load(checkpoint, device=_torch_device(device), threads=compute.threads)
+            return Labeller(load_detector(detector, compute, downloads.update), segmenter)
 
     summary = annotate_pictures(pictures, LabelFolder(output), load, console)
     if summary.unreadable:

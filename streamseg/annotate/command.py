@@ -20,9 +20,10 @@ from streamseg.annotate.models import (
 from streamseg.annotate.pictures import open_pictures
 from streamseg.annotate.work import Summary, annotate_pictures
 from streamseg.errors import UsageError
-from streamseg.models.options import DetectorOptions, SegmenterOptions
+from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import check_segmenter
 from streamseg.monitor.progress import DownloadDisplay
+from streamseg.settings import check_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,9 @@ class AnnotateOptions:
     source: Path
     output: Path
     format: str
-    detector: DetectorOptions
-    segmenter: SegmenterOptions
+    detector: DetectorSettings
+    segmenter: SegmenterSettings
+    compute: Compute
     every: int = 1
     anew: bool = False
 
@@ -59,7 +61,8 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
     detector, segmenter = options.detector, options.segmenter
     create_format(options.format)
     check_detector(detector)
-    check_segmenter(segmenter.model)
+    check_segmenter(segmenter)
+    check_settings(options.compute)
     pictures = open_pictures(options.source, every=options.every, detector=detector.model)
     if options.output.resolve() in (options.source.resolve(), *options.source.resolve().parents):
         raise UsageError(
@@ -88,7 +91,8 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
     def load() -> Labeller:
         with DownloadDisplay(console) as downloads:
             return Labeller(
-                load_detector(detector, downloads.update), load_segmenter(segmenter, downloads.update, say_exporting)
+                load_detector(detector, options.compute, downloads.update),
+                load_segmenter(segmenter, options.compute, downloads.update, say_exporting),
             )
 
     with open_dataset(options.output, settings, anew=options.anew) as dataset:

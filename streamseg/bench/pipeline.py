@@ -20,11 +20,10 @@ from rich.table import Table
 from streamseg.bench.machine import Machine, this_machine
 from streamseg.bench.run import PipelineRun, run_pipeline
 from streamseg.bench.true_models import DETECTOR, SCENE_URL, TrueScene, match
-from streamseg.config import SegmenterSettings
 from streamseg.config_file import load_config, parse_override
 from streamseg.errors import StageError
 from streamseg.messages import Dropped
-from streamseg.models.options import MOBILE_SAM
+from streamseg.models.options import MOBILE_SAM, SegmenterSettings
 from streamseg.models.weights import resolve
 from streamseg.monitor.latency import Percentiles, percentiles
 
@@ -155,12 +154,11 @@ def _time_alone(folder: Path, weights: Path, settings: SegmenterSettings, second
 def _time_segmenter(folder: Path, weights: Path, settings: SegmenterSettings, seconds: float) -> SegmenterAlone:
     """Write random weights, export their networks into the cache in `folder`, and time the segmenter on one thread."""
     os.environ |= {"STREAMSEG_CACHE": str(folder), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    from streamseg.models.runtime.base import Choice
+    from streamseg.models.options import Compute
     from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 
     write_random_weights(weights)
-    choice = Choice(settings.backend, settings.precision, "cpu", 1, settings.providers)
-    segmenter = MobileSam(weights, choice, settings.imgsz)
+    segmenter = MobileSam(weights, settings, Compute(device="cpu", threads=1))
     scene = TrueScene()
     image = scene.render(0)
     detections = scene.detections_in(image)

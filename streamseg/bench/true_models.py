@@ -7,14 +7,14 @@ weights of MobileSAM are needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from streamseg.geometry import box_iou
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models.options import MOBILE_SAM, DetectorOptions, SegmenterOptions
+from streamseg.models.options import MOBILE_SAM, Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import create_detector, create_segmenter
 from streamseg.sources.crossing import CLASS_NAME, CrossingScene, read_number
 from streamseg.sources.scene import SceneOptions, TruthObject
@@ -79,8 +79,8 @@ class TrueBoxes:
     name = "true-boxes"
     classes = (CLASS_NAME,)
 
-    def __init__(self, options: DetectorOptions) -> None:
-        self._network = create_detector(replace(options, model=DETECTOR))
+    def __init__(self, settings: DetectorSettings, compute: Compute) -> None:
+        self._network = create_detector(replace(settings, model=DETECTOR), compute)
         self._scene = TrueScene(_PREPARED)
 
     def detect(self, image: Image) -> list[Detection]:
@@ -94,8 +94,8 @@ class TrueMasks:
 
     name = "true-masks"
 
-    def __init__(self, options: SegmenterOptions) -> None:
-        self._network = create_segmenter(replace(options, model=MOBILE_SAM))
+    def __init__(self, settings: SegmenterSettings, compute: Compute) -> None:
+        self._network = create_segmenter(replace(settings, model=MOBILE_SAM), compute)
         self._scene = TrueScene()
 
     def describe(self) -> str:

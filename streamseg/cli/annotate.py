@@ -84,25 +84,26 @@ def annotate(
     from rich.console import Console
 
     from streamseg.annotate.command import AnnotateOptions, annotate_source
-    from streamseg.models.options import DetectorOptions, SegmenterOptions
+    from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 
     threads = available_cores() if threads is None else threads
     options = AnnotateOptions(
         source=source,
         output=output,
         format=data_format,
-        detector=DetectorOptions(
+        detector=DetectorSettings(
             model=detector,
-            weights=detector_weights,
+            weights=None if detector_weights is None else str(detector_weights),
             conf=conf,
             iou=iou,
             imgsz=imgsz,
             max_det=max_det,
             classes=None if classes is None else tuple(map(_class, classes.split(","))),
-            device=device,
-            threads=threads,
         ),
-        segmenter=SegmenterOptions(model=segmenter, weights=segmenter_weights, device=device, threads=threads),
+        segmenter=SegmenterSettings(
+            model=segmenter, weights=None if segmenter_weights is None else str(segmenter_weights)
+        ),
+        compute=Compute(device=device, threads=threads),
         every=every,
         anew=yes,
     )

@@ -140,7 +140,7 @@ def weights_export(
             for height, width in pictures:
                 grid = InputGrid.of_picture((height, width), imgsz)
                 made = bool(exports.missing([grid]))
-                exports.have([grid], _exporting(f"{name} for {width}x{height}", display.update))
+                exports.ensure([grid], _exporting(f"{name} for {width}x{height}", display.update))
                 size = _size(sum(exports.path(part).stat().st_size for part in parts(grid)))
                 state = "exported to" if made else "is in"
                 typer.echo(f"{name} for {width}x{height}: {state} {exports.folder} ({size})")

@@ -16,6 +16,7 @@ from streamseg.config import Config, SourceSettings
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import RingName
 from streamseg.messages import Dropped, Models
+from streamseg.models.options import Compute
 
 _LENGTH = struct.Struct("<I")
 
@@ -52,9 +53,8 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         lanes: The sources that this process serves: one for a stage per source, all for a shared one.
         key: Authenticates messages on links.
         links: Those that begin or end at this process.
-        models: What the settings' `auto` resolves to.
-        detector_weights: A file, where the detector needs one.
-        segmenter_weights: A file, where the segmenter needs one.
+        config: The settings, with models and weights in place of `auto`.
+        models: The models' names, for subscribers.
         threads: The stage's thread budget.
         niceness: Added to the process's own.
         log_level: Of the logging module.
@@ -67,8 +67,6 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     key: bytes
     links: tuple[LinkAddress, ...]
     models: Models
-    detector_weights: str | None
-    segmenter_weights: str | None
     threads: int
     niceness: int
     log_level: int
@@ -78,6 +76,11 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         """The one lane of a stage that runs once per source."""
         (lane,) = self.lanes
         return lane
+
+    @property
+    def compute(self) -> Compute:
+        """Where this stage's model computes."""
+        return Compute(device=self.config.device, threads=self.threads)
 
     @property
     def live(self) -> bool:

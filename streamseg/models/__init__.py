@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from streamseg.messages import Detection, Image, ObjectMask
+
+StepProgress = Callable[[int, int], None]
+"""Called with the number of steps done and their total."""
 
 
 class Detector(Protocol):

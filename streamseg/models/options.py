@@ -1,14 +1,15 @@
-"""Names and options of the models. Importing this loads no model."""
+"""Names and settings of the models. A model takes its settings struct as the user wrote it; importing this loads none."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
+
+import msgspec
 
 from streamseg.errors import SettingsError
 from streamseg.geometry import Box
+from streamseg.settings import Count, Fraction, Settings
 
 YOLOX_MODELS = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
 MOBILE_SAM: Final = "mobilesam"
@@ -18,99 +19,97 @@ SAM_MODELS = (MOBILE_SAM, "sam-vit-b", "sam-vit-l", "sam-vit-h")
 NANO: Final = "nano"
 """The segmenter whose weights are part of the package."""
 
-BACKENDS: Final = ("torch", "onnxruntime", "openvino")
-PRECISIONS: Final = ("fp32", "bf16", "fp16")
-DEFAULT_PROVIDERS: Final = ("CPUExecutionProvider",)
-INPUT_SIDES: Final = (512, 768, 1024)
+Backend = Literal["torch", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "fp16"]
+BackendChoice = Literal["auto", Backend]
+PrecisionChoice = Literal["auto", Precision]
+InputSide = Literal[512, 768, 1024]
+INPUT_SIDES: Final[tuple[InputSide, ...]] = (512, 768, 1024)
 """Sides of MobileSAM's square input in pixels; it was trained with the last one."""
+DEFAULT_PROVIDERS: Final = ("CPUExecutionProvider",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectorOptions:
-    """What to detect, and how.
+class Compute(Settings, frozen=True, kw_only=True):
+    """Where a model computes.
 
     Attributes:
-        model: One of `YOLOX_MODELS`, `motion`, `fixed`, the path of a YOLOX export that ends in `.onnx`, or the name of an
-            entry point of the group `streamseg.detectors`.
-        weights: The file of a YOLOX model; None takes the official one from the cache, or downloads it.
-        conf: Objects below this confidence are left out, 0 to 1.
-        iou: Of two boxes of one class that overlap by more than this, the less confident goes (YOLOX), 0 to 1.
-        max_det: At most so many objects a frame, the most confident ones.
-        imgsz: Longer side of YOLOX's input, a multiple of 32; None takes the side that the model was exported with.
-        classes: Names or numbers of the classes to keep; None keeps all. For a plug-in any text: what it is to look for.
-        boxes: What `fixed` returns: boxes in pixels of the frame, each with the name of its class.
-        device: Where a plug-in computes: PyTorch's name of a device, or `auto`. All others compute on the CPU.
-        threads: Threads of the model.
-
-    Raises:
-        SettingsError: A number lies outside its range.
+        device: PyTorch's name of the device, such as `cpu` or `cuda:0`; `auto` takes a GPU if there is one. Used by
+            PyTorch's segmenters and by plug-ins.
+        threads: Threads of the model; None leaves the number to its runtime.
     """
 
-    model: str
-    weights: Path | None = None
-    conf: float = 0.25
-    iou: float = 0.45
-    max_det: int = 300
-    imgsz: int | None = None
+    device: str = "auto"
+    threads: Count | None = None
+
+
+class FixedBox(Settings, frozen=True, kw_only=True):
+    """A box of the `fixed` detector, (left, top, right, bottom) in pixels of the frame, and its class.
+
+    Raises:
+        SettingsError: The box has no area.
+    """
+
+    xyxy: Box
+    name: str = "object"
+
+    def __post_init__(self) -> None:
+        left, top, right, bottom = self.xyxy
+        if not all(map(math.isfinite, self.xyxy)) or right <= left or bottom <= top:
+            raise SettingsError(f"detector.boxes: {self.xyxy} is not x1,y1,x2,y2 with x1 < x2 and y1 < y2")
+
+
+class DetectorSettings(Settings, frozen=True, kw_only=True):
+    """Which detector runs, and what it may report.
+
+    Attributes:
+        model: `auto`, `yolox-…`, `motion`, `fixed`, a YOLOX export that ends in `.onnx`, or an installed plug-in.
+        weights: A file used in place of the official weights; a plug-in may take any text.
+        sha256: Expected hash of downloaded weights, in place of the catalogue's.
+        conf: Minimum confidence of a detection.
+        iou: Of two boxes of one class with a greater IoU, YOLOX drops the less confident one.
+        max_det: Maximum number of detections per frame; the most confident ones stay.
+        imgsz: Longer side of YOLOX's input in pixels; the export's own if absent.
+        classes: Names or numbers of the classes to keep; all if absent. A plug-in may take any text, such as prompts.
+        boxes: For `fixed`.
+
+    Raises:
+        SettingsError: The model is `fixed` and there are no boxes.
+    """
+
+    model: str = "auto"
+    weights: str | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    conf: Fraction = 0.25
+    iou: Fraction = 0.45
+    max_det: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 100
+    imgsz: Annotated[int, msgspec.Meta(ge=64, le=4096, multiple_of=32)] | None = None
     classes: tuple[str | int, ...] | None = None
-    boxes: tuple[tuple[Box, str], ...] = ()
-    device: str = "auto"
-    threads: int = 1
+    boxes: tuple[FixedBox, ...] = ()
 
     def __post_init__(self) -> None:
-        for key, share in (("conf", self.conf), ("iou", self.iou)):
-            if not 0.0 <= share <= 1.0:
-                raise SettingsError(f"detector.{key}: {share} is not between 0 and 1")
-        if self.max_det < 1:
-            raise SettingsError(f"detector.max_det: {self.max_det} is not positive")
-        if self.imgsz is not None and (self.imgsz < 32 or self.imgsz % 32):
-            raise SettingsError(f"detector.imgsz: {self.imgsz} is not a positive multiple of 32")
-        for box, _ in self.boxes:
-            left, top, right, bottom = box
-            if not all(map(math.isfinite, box)) or right <= left or bottom <= top:
-                raise SettingsError(f"detector.boxes: {box} is not x1,y1,x2,y2 with x1 < x2 and y1 < y2")
-        if self.threads < 1:
-            raise SettingsError(f"threads: {self.threads} is not positive")
+        if self.model == "fixed" and not self.boxes:
+            raise SettingsError(
+                "detector.boxes: the detector `fixed` needs at least one box, such as [{xyxy: [10, 10, 90, 90]}]"
+            )
 
 
-@dataclass(frozen=True, slots=True)
-class SegmenterOptions:
-    """Which model draws the masks, and where.
+class SegmenterSettings(Settings, frozen=True, kw_only=True):
+    """Which segmenter draws the masks, and what runs it.
 
     Attributes:
-        model: `mobilesam`, `sam-vit-b`, `sam-vit-l`, `sam-vit-h`, `nano`, or the name of an entry point of the group
-            `streamseg.segmenters`.
-        weights: A file of the user's own; None takes the official one: from the cache, by a download, or, for `nano`,
-            from the package.
-        device: PyTorch's name of the device, such as `cpu` or `cuda:0`; `auto` takes a GPU where there is one.
-        threads: How many threads the model uses; None leaves that to its runtime.
-        backend: What runs MobileSAM, of `BACKENDS`; `auto` takes the fastest that is here.
-        precision: What it computes in, of `PRECISIONS`; `auto` takes the fastest of the backend.
+        model: `auto`, `mobilesam`, `sam-vit-…`, `nano`, or an installed plug-in.
+        weights: A file used in place of the official weights; for `nano` one written by `streamseg train nano`.
+        backend: The library that runs MobileSAM; `auto` takes the fastest one installed.
+        precision: The precision that MobileSAM's encoder computes in; `auto` takes the backend's fastest.
+        imgsz: Side of MobileSAM's input in pixels; below 1024 it is faster, and its masks are coarser.
         providers: ONNX Runtime's execution providers, in its own names, the best first.
-        imgsz: Side of MobileSAM's input in pixels, of `INPUT_SIDES`. Below 1024 it is faster, and its masks are coarser.
-
-    Raises:
-        SettingsError: A number lies outside its range, or a name is unknown.
+        keyframe_interval: Segment every so many frames; masks are propagated to the frames between.
     """
 
-    model: str
-    weights: Path | None = None
-    device: str = "auto"
-    threads: int | None = None
-    backend: str = "auto"
-    precision: str = "auto"
-    providers: tuple[str, ...] = DEFAULT_PROVIDERS
-    imgsz: int = INPUT_SIDES[-1]
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise SettingsError(f"threads: {self.threads} is not positive")
-        for name, value, known in (
-            ("backend", self.backend, ("auto", *BACKENDS)),
-            ("precision", self.precision, ("auto", *PRECISIONS)),
-            ("imgsz", self.imgsz, INPUT_SIDES),
-        ):
-            if value not in known:
-                raise SettingsError(
-                    f"segmenter.{name}: {value!r} is not a choice; expected one of {', '.join(map(str, known))}"
-                )
+    model: str = "auto"
+    weights: str | None = None
+    backend: BackendChoice = "auto"
+    precision: PrecisionChoice = "auto"
+    imgsz: InputSide = 1024
+    providers: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = DEFAULT_PROVIDERS
+    keyframe_interval: Count = 1

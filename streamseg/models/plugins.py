@@ -1,7 +1,7 @@
-"""What other packages bring: found by entry point, made, and held to its protocol.
+"""Detectors and segmenters of other packages: found by entry point, made, and checked against their protocol.
 
-A plug-in's numbers may be NumPy's and its boxes may reach over the frame's edge or lie beyond it; whatever else breaks the protocol,
-or is raised, becomes an error that names the plug-in.
+A plug-in's numbers may be NumPy's, and its boxes may reach over the frame's edge or lie beyond it. Any other breach of the
+protocol, and any exception, becomes an error that names the plug-in.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from streamseg import errors
 from streamseg.errors import SettingsError, StageError, StreamsegError
@@ -22,20 +22,19 @@ from streamseg.geometry import clip_box
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Detector, Segmenter
-
-if TYPE_CHECKING:
-    from streamseg.models.options import DetectorOptions, SegmenterOptions
+from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
+from streamseg.settings import Settings
 
 Kind = Literal["detector", "segmenter"]
 
 _log = logging.getLogger(__name__)
 _LONGEST = 300
-"""Characters of a foreign error's text that are passed on."""
+"""Maximum number of characters of a plug-in's exception in our error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """An entry point that makes a detector or a segmenter from its options."""
+    """An entry point that makes a detector or a segmenter from its settings."""
 
     kind: Kind
     entry: importlib.metadata.EntryPoint
@@ -44,24 +43,24 @@ class Plugin:
         package = "" if self.entry.dist is None else f" of {self.entry.dist.name}"
         return f"the plug-in {self.entry.name!r}{package}"
 
-    def make(self, options: object, parts: Sequence[str]) -> Any:
-        """Load what the entry point names, call it with the options, and see that the result has the protocol's parts.
+    def make(self, settings: Settings, compute: Compute, members: Sequence[str]) -> Any:
+        """Load the entry point, call it, and check that the result has the protocol's members.
 
         Raises:
-            StreamsegError: As the plug-in raised it, or a `StageError` in place of any other exception.
+            StreamsegError: As raised by the plug-in; a `StageError` for any other exception.
         """
         with self.blamed():
-            made = self.entry.load()(options)
-            missing = [part for part in parts if not hasattr(made, part)]
+            made = self.entry.load()(settings, compute)
+            missing = [member for member in members if not hasattr(made, member)]
             if missing:
                 raise StageError(
-                    f"its {type(made).__name__} has no {' and no '.join(missing)}; a {self.kind} has {', '.join(parts)}"
+                    f"its {type(made).__name__} has no {' and no '.join(missing)}; a {self.kind} has {', '.join(members)}"
                 )
         return made
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
-        """Let every error name the plug-in."""
+        """Make every error name the plug-in."""
         try:
             yield
         except StreamsegError as error:
@@ -74,17 +73,17 @@ class Plugin:
 
 
 def names(kind: Kind) -> tuple[str, ...]:
-    """The detectors or segmenters that installed packages offer."""
+    """List the detectors or segmenters that installed packages offer."""
     return tuple(sorted(importlib.metadata.entry_points(group=f"streamseg.{kind}s").names))
 
 
 def find(kind: Kind, model: str, known: Sequence[str]) -> Plugin:
-    """The plug-in of a name.
+    """Find a plug-in by its name.
 
     Args:
-        kind: What it is to be: the entry point is one of the group `streamseg.detectors` or `streamseg.segmenters`.
-        model: Its name.
-        known: What else the setting may be, for the message.
+        kind: Selects the group of entry points, `streamseg.detectors` or `streamseg.segmenters`.
+        model: The entry point's name.
+        known: The built-in choices, for the error.
 
     Raises:
         SettingsError: No package offers it, or more than one does.
@@ -102,21 +101,21 @@ def find(kind: Kind, model: str, known: Sequence[str]) -> Plugin:
 class PluginDetector:
     """A detector of another package.
 
-    Boxes are clipped to the frame, those that cover nothing of it are left out, and no more than `max_det` are passed on.
+    Boxes are clipped to the frame, boxes outside it are dropped, and at most `max_det` are returned.
 
     Raises:
-        StreamsegError: The plug-in failed, in making the detector or later, or gave what its protocol does not say.
+        StreamsegError: The plug-in failed or broke its protocol, in the constructor or later.
     """
 
-    def __init__(self, plugin: Plugin, options: DetectorOptions) -> None:
+    def __init__(self, plugin: Plugin, settings: DetectorSettings, compute: Compute) -> None:
         self._plugin = plugin
-        self._max_det = options.max_det
-        self._detector: Detector = plugin.make(options, ("name", "classes", "detect"))
+        self._max_det = settings.max_det
+        self._detector: Detector = plugin.make(settings, compute, ("name", "classes", "detect"))
         self.name = self._detector.name
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of all classes that it can report."""
+        """All class names."""
         with self._plugin.blamed():
             return tuple(self._detector.classes)
 
@@ -124,7 +123,8 @@ class PluginDetector:
         """Find objects in a frame of shape (height, width, 3), uint8, BGR; boxes in its pixels."""
         with self._plugin.blamed():
             found = (
-                _plain_detection(detection, image, self._detector.classes) for detection in self._detector.detect(image)
+                _checked_detection(detection, image, self._detector.classes)
+                for detection in self._detector.detect(image)
             )
             return list(islice((detection for detection in found if detection is not None), self._max_det))
 
@@ -142,16 +142,16 @@ class PluginSegmenter:
     """A segmenter of another package.
 
     Raises:
-        StreamsegError: The plug-in failed, in making the segmenter or later, or gave what its protocol does not say.
+        StreamsegError: The plug-in failed or broke its protocol, in the constructor or later.
     """
 
-    def __init__(self, plugin: Plugin, options: SegmenterOptions) -> None:
+    def __init__(self, plugin: Plugin, settings: SegmenterSettings, compute: Compute) -> None:
         self._plugin = plugin
-        self._segmenter: Segmenter[Any] = plugin.make(options, ("name", "encode", "decode", "describe"))
+        self._segmenter: Segmenter[Any] = plugin.make(settings, compute, ("name", "encode", "decode", "describe"))
         self.name = self._segmenter.name
 
     def encode(self, image: Image) -> _Encoded:
-        """Read a frame of shape (height, width, 3), uint8, BGR, once."""
+        """Encode a frame of shape (height, width, 3), uint8, BGR."""
         with self._plugin.blamed():
             return _Encoded(self._segmenter.encode(image), image.shape[0], image.shape[1])
 
@@ -171,10 +171,10 @@ class PluginSegmenter:
             return str(self._segmenter.describe())
 
 
-def _plain_detection(found: object, image: Image, classes: Sequence[str]) -> Detection | None:
-    """A detection in Python's own numbers, which are what travels between processes; None where its box covers nothing of the frame."""
+def _checked_detection(found: object, image: Image, classes: Sequence[str]) -> Detection | None:
+    """Convert to Python's own numbers, which msgspec encodes; None where the box lies outside the frame."""
     if not isinstance(found, Detection):
-        raise StageError(f"detect gave a {type(found).__name__}; expected streamseg.messages.Detection")
+        raise StageError(f"detect returned a {type(found).__name__}; expected streamseg.messages.Detection")
     height, width = image.shape[:2]
     left, top, right, bottom = map(float, found.xyxy)
     if left > right or top > bottom:

@@ -1,111 +1,116 @@
 """Maps a model's name to what makes it: built-in detectors and segmenters, and plug-ins.
 
-Importing this loads no model; `create_detector` and `create_segmenter` import what they make.
+Importing this loads no model; the `create_` functions import what they make.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamseg.errors import SettingsError
-from streamseg.models import Detector, Segmenter, plugins
+from streamseg.models import Detector, Segmenter, StepProgress, plugins
 from streamseg.models.detectors.classes import COCO_CLASSES, MOTION_CLASSES, class_numbers
 from streamseg.models.options import (
     MOBILE_SAM,
     NANO,
     SAM_MODELS,
     YOLOX_MODELS,
-    DetectorOptions,
-    SegmenterOptions,
+    Compute,
+    DetectorSettings,
+    SegmenterSettings,
 )
+from streamseg.settings import check_settings
 
 if TYPE_CHECKING:
     from streamseg.models.segmenters.nano.refiner import Refiner
 
 
-def check_detector(model: str, classes: tuple[str | int, ...] | None, *, official: bool) -> None:
-    """Check a detector's name and classes without loading it. A plug-in checks its classes itself.
-
-    Args:
-        model: As in `DetectorOptions`.
-        classes: The classes to keep, or None.
-        official: Whether the official weights are used, whose classes are known.
+def check_detector(settings: DetectorSettings) -> None:
+    """Check a detector's settings without loading it. A plug-in checks its classes itself.
 
     Raises:
-        SettingsError: The model is unknown, several plug-ins have its name, or it has no such class.
+        SettingsError: A number is out of range, the model is unknown, several plug-ins have its name, or it has no such
+            class.
     """
-    if model in YOLOX_MODELS and official:
-        class_numbers(COCO_CLASSES, classes)
+    check_settings(settings, "detector")
+    model = settings.model
+    if model in YOLOX_MODELS and settings.weights is None:
+        class_numbers(COCO_CLASSES, settings.classes)
     elif model == "motion":
-        class_numbers(MOTION_CLASSES, classes)
+        class_numbers(MOTION_CLASSES, settings.classes)
     elif model not in (*YOLOX_MODELS, "fixed") and not model.endswith(".onnx"):
         _detector_plugin(model)
 
 
-def check_segmenter(model: str) -> None:
-    """Check a segmenter's name without loading it.
+def check_segmenter(settings: SegmenterSettings) -> None:
+    """Check a segmenter's settings without loading it.
 
     Raises:
-        SettingsError: The model is unknown, or several plug-ins have its name.
+        SettingsError: A value is out of range, the model is unknown, or several plug-ins have its name.
     """
-    if model not in (*SAM_MODELS, NANO):
-        _segmenter_plugin(model)
+    check_settings(settings, "segmenter")
+    if settings.model not in (*SAM_MODELS, NANO):
+        _segmenter_plugin(settings.model)
 
 
-def create_detector(options: DetectorOptions) -> Detector:
-    """Make the detector that `options.model` names.
+def create_detector(settings: DetectorSettings, compute: Compute) -> Detector:
+    """Make the detector that `settings.model` names.
 
     Raises:
-        SettingsError: The model or a class is unknown, or a required option is missing.
+        SettingsError: The model or a class is unknown, or a value is out of range.
         WeightsError: The weights are missing, cannot be downloaded, or are not those of a YOLOX model.
         StageError: A plug-in failed.
     """
-    if options.model in YOLOX_MODELS or options.model.endswith(".onnx"):
-        return _create_yolox(options)
-    if options.weights is not None and options.model in ("motion", "fixed"):
+    check_detector(settings)
+    check_settings(compute)
+    if settings.model in YOLOX_MODELS or settings.model.endswith(".onnx"):
+        return _create_yolox(settings, compute)
+    if settings.weights is not None and settings.model in ("motion", "fixed"):
         raise SettingsError(
-            f"detector.weights: {options.model} takes no weights; leave the key out, or choose a yolox model"
+            f"detector.weights: {settings.model} takes no weights; leave the key out, or choose a yolox model"
         )
-    if options.model == "motion":
+    if settings.model == "motion":
         from streamseg.models.detectors.motion import MotionDetector
 
-        return MotionDetector(options)
-    if options.model == "fixed":
+        return MotionDetector(settings)
+    if settings.model == "fixed":
         from streamseg.models.detectors.fixed import FixedDetector
 
-        return FixedDetector(options)
-    return plugins.PluginDetector(_detector_plugin(options.model), options)
+        return FixedDetector(settings)
+    return plugins.PluginDetector(_detector_plugin(settings.model), settings, compute)
 
 
-def create_segmenter(options: SegmenterOptions, exporting: Callable[[int, int], None] | None = None) -> Segmenter[Any]:
-    """Make the segmenter that `options.model` names.
+def create_segmenter(
+    settings: SegmenterSettings, compute: Compute, exporting: StepProgress | None = None
+) -> Segmenter[Any]:
+    """Make the segmenter that `settings.model` names.
 
     Args:
-        options: The model, and where it computes.
-        exporting: Called with the number of MobileSAM's networks exported so far and their total, now and whenever a
-            picture has a new shape.
+        settings: The model, and what runs it.
+        compute: The device and the threads.
+        exporting: Called as MobileSAM's networks are exported, now and whenever a picture has a new shape.
 
     Raises:
-        SettingsError: The model is unknown.
+        SettingsError: The model is unknown, or a value is out of range.
         WeightsError: The weights are missing, cannot be downloaded, or are not those of the model.
         UsageError: PyTorch cannot use the device.
         BackendError: No runtime runs MobileSAM on this machine.
         StageError: A plug-in failed.
     """
-    check_segmenter(options.model)
-    if options.model in SAM_MODELS:
-        return _create_sam(options, exporting)
-    if options.model == NANO:
+    check_segmenter(settings)
+    check_settings(compute)
+    if settings.model in SAM_MODELS:
+        return _create_sam(settings, compute, exporting)
+    if settings.model == NANO:
         from streamseg.models.segmenters.nano.segmenter import Nano
 
-        return Nano(options.weights, options.threads)
-    return plugins.PluginSegmenter(_segmenter_plugin(options.model), options)
+        return Nano(_path(settings.weights), compute.threads)
+    return plugins.PluginSegmenter(_segmenter_plugin(settings.model), settings, compute)
 
 
 def create_refiner(segmenter: str) -> Refiner | None:
-    """Make the network that refines propagated masks of that segmenter; None for nano, which has nothing to add to itself."""
+    """Make the network that refines propagated masks of a segmenter; None for nano, which is that network."""
     if segmenter == NANO:
         return None
     from streamseg.models.segmenters.nano.refiner import Refiner
@@ -113,31 +118,34 @@ def create_refiner(segmenter: str) -> Refiner | None:
     return Refiner()
 
 
-def _create_yolox(options: DetectorOptions) -> Detector:
+def _create_yolox(settings: DetectorSettings, compute: Compute) -> Detector:
     from streamseg.models import weights
     from streamseg.models.detectors.yolox import YoloxDetector
 
-    if options.model in YOLOX_MODELS:
-        return YoloxDetector(options, weights.resolve(options.model, path=options.weights))
-    if options.weights is not None:
+    if settings.model in YOLOX_MODELS:
+        return YoloxDetector(settings, compute, weights.resolve(settings.model, path=_path(settings.weights)))
+    if settings.weights is not None:
         raise SettingsError(
-            f"detector.weights: detector.model already names a file, {options.model}; give one of the two"
+            f"detector.weights: detector.model already names a file, {settings.model}; give one of the two"
         )
-    return YoloxDetector(options, weights.resolve("yolox", path=Path(options.model)))
+    return YoloxDetector(settings, compute, weights.resolve("yolox", path=Path(settings.model)))
 
 
-def _create_sam(options: SegmenterOptions, exporting: Callable[[int, int], None] | None) -> Segmenter[Any]:
+def _create_sam(settings: SegmenterSettings, compute: Compute, exporting: StepProgress | None) -> Segmenter[Any]:
     from streamseg.models import weights
 
-    path = weights.resolve(options.model, path=options.weights)
-    if options.model == MOBILE_SAM:
-        from streamseg.models.runtime.base import Choice
+    path = weights.resolve(settings.model, path=_path(settings.weights))
+    if settings.model == MOBILE_SAM:
         from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 
-        return MobileSam(path, Choice.of(options), options.imgsz, exporting=exporting)
+        return MobileSam(path, settings, compute, exporting=exporting)
     from streamseg.models.segmenters.sam import Sam
 
-    return Sam.load(path, architecture=options.model, device=options.device, threads=options.threads)
+    return Sam.load(path, architecture=settings.model, device=compute.device, threads=compute.threads)
+
+
+def _path(weights: str | None) -> Path | None:
+    return None if weights is None else Path(weights)
 
 
 def _detector_plugin(model: str) -> plugins.Plugin:

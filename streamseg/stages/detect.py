@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
@@ -14,7 +13,7 @@ from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.ipc.links import Receiver, Sender
 from streamseg.messages import Detection, Image
 from streamseg.models import Detector
-from streamseg.models.options import DetectorOptions
+from streamseg.models.options import Compute, DetectorSettings
 from streamseg.models.registry import create_detector
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.recent import Recent
@@ -27,7 +26,7 @@ class DetectStage(Stage):
     """Runs the detector on the frames of all sources in turn."""
 
     def __init__(
-        self, context: StageContext, create_detector: Callable[[DetectorOptions], Detector] = create_detector
+        self, context: StageContext, create_detector: Callable[[DetectorSettings, Compute], Detector] = create_detector
     ) -> None:
         super().__init__(context)
         self._create_detector = create_detector
@@ -35,22 +34,7 @@ class DetectStage(Stage):
 
     def prepare(self) -> Ready:
         """Load the detector and run it once."""
-        settings = self.config.detector
-        weights = self.spec.detector_weights
-        self._detector = self._create_detector(
-            DetectorOptions(
-                model=self.spec.models.detector,
-                weights=None if weights is None else Path(weights),
-                conf=settings.conf,
-                iou=settings.iou,
-                max_det=settings.max_det,
-                imgsz=settings.imgsz,
-                classes=settings.classes,
-                boxes=tuple((box.xyxy, box.name) for box in settings.boxes),
-                device=self.config.device,
-                threads=self.spec.threads,
-            )
-        )
+        self._detector = self._create_detector(self.config.detector, self.spec.compute)
         return Ready(self._detector.name)
 
     def instruct(self, message: ToStage) -> None:

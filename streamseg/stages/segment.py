@@ -6,7 +6,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +16,6 @@ from streamseg.ipc.descriptors import FrameDescriptor, Keyframe, Masks
 from streamseg.ipc.links import Receiver, Sender
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
-from streamseg.models.options import SegmenterOptions
 from streamseg.models.registry import create_refiner, create_segmenter
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.stages.base import Stage, StageContext
@@ -62,19 +60,8 @@ class SegmentStage(Stage):
 
     def prepare(self) -> Ready:
         """Load the segmenter and run it once, which shows the supervisor how long a turn may take."""
-        settings, weights = self.config.segmenter, self.spec.segmenter_weights
         self._segmenter: Segmenter[Any] = create_segmenter(
-            SegmenterOptions(
-                model=self.spec.models.segmenter,
-                weights=None if weights is None else Path(weights),
-                device=self.config.device,
-                threads=self.spec.threads,
-                backend=settings.backend,
-                precision=settings.precision,
-                providers=settings.providers,
-                imgsz=settings.imgsz,
-            ),
-            exporting=_say_exporting,
+            self.config.segmenter, self.spec.compute, exporting=_say_exporting
         )
         refine = self.config.carries_masks and self.config.propagate.refine
         self._refiner = create_refiner(self.spec.models.segmenter) if refine else None

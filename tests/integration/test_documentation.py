@@ -22,9 +22,10 @@ from support.pipeline_runs import Run, free_endpoint
 from streamseg import errors
 from streamseg.cli import app
 from streamseg.client import Subscriber
-from streamseg.config import Config, CurveSettings, FixedBox, SourceSettings
+from streamseg.config import Config, CurveSettings, SourceSettings
 from streamseg.config_file import load_config, parse_override
 from streamseg.models.catalogue import CATALOGUE
+from streamseg.models.options import FixedBox
 from streamseg.sam.info import parameter_table
 
 ROOT = Path(__file__).resolve().parents[2]

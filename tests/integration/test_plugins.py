@@ -173,22 +173,27 @@ def test_check_knows_the_plugins(place: Place, installed: Path, tmp_path: Path) 
             70,
             "failed: ModuleNotFoundError: No module named 'a_module_that_is_not_here'",
         ),
-        ("detector", "def make(options): return object()", 70, "its object has no name and no classes and no detect"),
         (
             "detector",
-            "from streamseg.errors import WeightsError\ndef make(options): raise WeightsError('lost.pt is not here')",
+            "def make(settings, compute): return object()",
+            70,
+            "its object has no name and no classes and no detect",
+        ),
+        (
+            "detector",
+            "from streamseg.errors import WeightsError\ndef make(settings, compute): raise WeightsError('lost.pt is not here')",
             4,
             "the plug-in 'mine' of broken: lost.pt is not here",
         ),
         (
             "segmenter",
-            "def make(options): raise ValueError('two\\nlines')",
+            "def make(settings, compute): raise ValueError('two\\nlines')",
             70,
             "failed: ValueError: two lines; repair it, or choose",
         ),
         (
             "segmenter",
-            "class make:\n  name = 'x'\n  def __init__(self, options): pass\n  def encode(self, image): pass\n"
+            "class make:\n  name = 'x'\n  def __init__(self, settings, compute): pass\n  def encode(self, image): pass\n"
             "  def decode(self, embedding, detections): return []\n  def describe(self): return self.name",
             70,
             "decode returned 0 masks for 1 detections",
@@ -208,7 +213,8 @@ def test_a_plugin_that_cannot_start_ends_the_run_with_one_line(
 
 def test_nonsense_in_the_middle_of_a_run_is_told(place: Place, tmp_path: Path) -> None:
     code = (
-        "from streamseg.messages import Detection\nclass make:\n  name, classes = 'x', ('a',)\n  def __init__(self, options): pass\n"
+        "from streamseg.messages import Detection\nclass make:\n  name, classes = 'x', ('a',)\n"
+        "  def __init__(self, settings, compute): pass\n"
         "  def detect(self, image): return [Detection(xyxy=(9, 0, 5, 9), confidence=1.0, class_id=0, class_name='a')]"
     )
     offer(tmp_path, "detector", "mine", code)
@@ -244,7 +250,8 @@ class Restarts:
 
 def test_a_slow_model_does_not_pass_for_a_hung_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "import time\nfrom streamseg.messages import ObjectMask\nclass make:\n  name = 'slow'\n  def __init__(self, options): pass\n"
+        "import time\nfrom streamseg.messages import ObjectMask\nclass make:\n  name = 'slow'\n"
+        "  def __init__(self, settings, compute): pass\n"
         "  def encode(self, image): time.sleep(3)\n"
         "  def decode(self, embedding, detections): return [ObjectMask(None) for _ in detections]\n"
         "  def describe(self): return self.name"

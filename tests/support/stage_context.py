@@ -219,8 +219,6 @@ def stage_spec(
         key=b"key",
         links=tuple(links),
         models=Models(detector=config.detector.model, segmenter=config.segmenter.model),
-        detector_weights=None,
-        segmenter_weights=None,
         threads=1,
         niceness=0,
         log_level=30,

@@ -69,13 +69,13 @@ def test_models_without_weights_need_no_network() -> None:
         None,
         None,
     )
-    assert (made.detector_weights, made.segmenter_weights) == (None, None)
+    assert (made.config.detector.weights, made.config.segmenter.weights) == (None, None)
 
 
-def test_auto_falls_back_and_says_why_in_one_line() -> None:
+def test_auto_falls_back_with_a_notice_of_one_line() -> None:
     made = planned("auto", "auto")
     assert (made.models.detector, made.models.segmenter) == ("motion", "nano")
-    assert (made.detector_weights, made.segmenter_weights) == (None, None)
+    assert (made.config.detector.weights, made.config.segmenter.weights) == (None, None)
     assert made.notice is not None
     assert made.notice.startswith("the weights of yolox-nano are not available: ")
     assert made.notice.endswith("; using motion + nano")
@@ -87,17 +87,17 @@ def test_only_the_model_without_weights_is_replaced(tmp_path: Path) -> None:
     own = tmp_path / "own.onnx"
     own.touch()
     made = planned("auto", "auto", detector_weights=str(own))
-    assert (made.models.detector, made.detector_weights) == ("yolox-nano", own)
-    assert (made.models.segmenter, made.segmenter_weights) == ("nano", None)
+    assert (made.models.detector, made.config.detector.weights) == ("yolox-nano", str(own))
+    assert (made.models.segmenter, made.config.segmenter.weights) == ("nano", None)
     assert made.notice is not None
     assert made.notice.startswith("the weights of mobilesam are not available: ")
     assert made.models.notice == "no weights for mobilesam"
     made = planned("auto", "auto", segmenter_weights=str(own), backend="torch")
-    assert (made.models.detector, made.detector_weights) == ("motion", None)
-    assert (made.models.segmenter, made.segmenter_weights) == ("mobilesam", own)
+    assert (made.models.detector, made.config.detector.weights) == ("motion", None)
+    assert (made.models.segmenter, made.config.segmenter.weights) == ("mobilesam", str(own))
 
 
-def test_a_network_found_missing_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_only_one_download_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, bool]] = []
 
     def unavailable(name: str, *, offline: bool = False, **_: object) -> Path:
@@ -129,7 +129,7 @@ def test_auto_does_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPat
         *(("motion", f"sam-vit-{size}", f"sam-vit-{size}") for size in "blh"),
     ],
 )
-def test_a_model_asked_for_by_name_is_not_replaced(detector: str, segmenter: str, name: str) -> None:
+def test_a_model_chosen_by_name_is_not_replaced(detector: str, segmenter: str, name: str) -> None:
     with pytest.raises(WeightsUnavailableError, match=f"weights of {name} are not available"):
         planned(detector, segmenter)
 
@@ -177,7 +177,7 @@ def test_a_segmenter_takes_a_checkpoint_of_the_users_own(tmp_path: Path, model: 
     own = tmp_path / "own.pth"
     own.touch()
     made = planned(segmenter=model, segmenter_weights=str(own), backend="torch")
-    assert (made.models.segmenter, made.segmenter_weights) == (model, own)
+    assert (made.models.segmenter, made.config.segmenter.weights) == (model, str(own))
     with pytest.raises(WeightsError, match=rf"gone\.pth .*{model}"):
         planned(segmenter=model, segmenter_weights="gone.pth")
 
@@ -197,19 +197,19 @@ def test_nano_runs_a_network_of_the_users_own(tmp_path: Path) -> None:
     ):
         planned(segmenter_weights=str(own))
     own.touch()
-    assert planned(segmenter_weights=str(own)).segmenter_weights == own
+    assert planned(segmenter_weights=str(own)).config.segmenter.weights == str(own)
 
 
-def test_a_plugin_is_given_its_weights_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugins_weights_are_passed_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     offer(tmp_path, "detector", "yolox-mine", "", package="mine")
     offer(tmp_path, "segmenter", "mine", "", package="mine_too")
     made = planned("yolox-mine", "mine", detector_weights="a/folder", segmenter_weights="org/model")
-    assert (made.models.detector, made.detector_weights) == ("yolox-mine", Path("a/folder"))
-    assert (made.models.segmenter, made.segmenter_weights) == ("mine", Path("org/model"))
+    assert (made.models.detector, made.config.detector.weights) == ("yolox-mine", "a/folder")
+    assert (made.models.segmenter, made.config.segmenter.weights) == ("mine", "org/model")
 
 
-def test_what_a_plugin_may_be_asked_for_is_its_own_affair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugins_classes_are_not_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     offer(tmp_path, "detector", "mine", "")
 
@@ -241,7 +241,7 @@ def test_a_name_that_two_packages_offer_is_refused(tmp_path: Path, monkeypatch: 
         planned(segmenter="mine")
 
 
-def test_what_runs_mobilesam_is_exported_once(tmp_path: Path, mobile_sam: Path) -> None:
+def test_mobilesam_is_exported_once(tmp_path: Path, mobile_sam: Path) -> None:
     told: list[WeightsProgress] = []
 
     def plan_it() -> RunPlan:
@@ -266,12 +266,12 @@ def test_what_runs_mobilesam_is_exported_once(tmp_path: Path, mobile_sam: Path) 
     assert (told, [file.stat().st_mtime_ns for file in files]) == ([], before)
 
 
-def test_what_pytorch_runs_is_not_exported(tmp_path: Path, mobile_sam: Path) -> None:
+def test_pytorch_needs_no_export(tmp_path: Path, mobile_sam: Path) -> None:
     planned(segmenter="mobilesam", segmenter_weights=str(mobile_sam), backend="torch")
     assert not (tmp_path / "cache").exists()
 
 
-def test_pytorch_runs_what_cannot_be_exported(tmp_path: Path, mobile_sam: Path) -> None:
+def test_pytorch_runs_mobilesam_if_the_export_fails(tmp_path: Path, mobile_sam: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "exports").touch()
     made = planned("auto", "mobilesam", segmenter_weights=str(mobile_sam), backend="onnxruntime")
@@ -282,7 +282,7 @@ def test_pytorch_runs_what_cannot_be_exported(tmp_path: Path, mobile_sam: Path) 
     assert "cannot be written" in second and second.endswith("; running mobilesam with PyTorch")
 
 
-def test_a_file_that_is_no_checkpoint_is_told_before_a_process_is_spawned(tmp_path: Path) -> None:
+def test_a_file_that_is_no_checkpoint_fails_before_a_process_starts(tmp_path: Path) -> None:
     (tmp_path / "own.pt").write_bytes(b"not this")
     with pytest.raises(CheckpointError, match=r"own\.pt is not a PyTorch checkpoint"):
         planned(segmenter="mobilesam", segmenter_weights="own.pt", backend="onnxruntime")
@@ -298,18 +298,18 @@ def test_a_file_that_is_no_checkpoint_is_told_before_a_process_is_spawned(tmp_pa
         ({"model": "nano", "imgsz": 512}, "segmenter.imgsz: 512 is for mobilesam alone"),
         (
             {"model": "sam-vit-b", "backend": "onnxruntime"},
-            "segmenter.backend: onnxruntime is for mobilesam alone, and sam-vit-b computes ",
+            "segmenter.backend: onnxruntime is for mobilesam alone, and sam-vit-b runs ",
         ),
         ({"model": "sam-vit-h", "precision": "bf16"}, "segmenter.precision: bf16 is for mobilesam alone"),
         ({"model": "sam-vit-l", "imgsz": 768}, "segmenter.imgsz: 768 is for mobilesam alone"),
         ({"model": "sam-vit-l", "providers": ["CPU", "GPU"]}, "segmenter.providers: CPU, GPU is for mobilesam alone"),
         (
             {"model": "mobilesam", "precision": "fp16"},
-            "segmenter.precision: auto in fp16 cannot be had here; expected auto, or one of ",
+            "segmenter.precision: auto in fp16 is not available on this machine; expected auto, or one of ",
         ),
         (
             {"backend": "onnxruntime", "precision": "fp16"},
-            "segmenter.precision: onnxruntime in fp16 cannot be had here",
+            "segmenter.precision: onnxruntime in fp16 is not available on this machine",
         ),
         (
             {"providers": ["NoSuchProvider"]},
@@ -317,7 +317,7 @@ def test_a_file_that_is_no_checkpoint_is_told_before_a_process_is_spawned(tmp_pa
         ),
     ],
 )
-def test_what_cannot_run_the_segmenter_is_refused_by_key(segmenter: dict[str, object], message: str) -> None:
+def test_a_choice_that_the_segmenter_lacks_is_refused_by_key(segmenter: dict[str, object], message: str) -> None:
     config = check_config(
         {"sources": [{"url": 0}], "detector": {"model": "motion"}, "segmenter": segmenter, "device": "cpu"}
     )
@@ -327,7 +327,7 @@ def test_what_cannot_run_the_segmenter_is_refused_by_key(segmenter: dict[str, ob
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_the_segmenters_own_is_accepted() -> None:
+def test_the_segmenters_own_choices_are_accepted() -> None:
     for segmenter in (
         {"model": "sam-vit-b", "backend": "torch", "precision": "fp32"},
         {"backend": "torch"},

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from streamseg.geometry import Box, box_area, enclosing_box, intersection
 from streamseg.messages import Detection, Image
 from streamseg.models.detectors.classes import MOTION_CLASSES, class_numbers
-from streamseg.models.options import DetectorOptions
+from streamseg.models.options import DetectorSettings
 
 _SIDE = 320
 """Longer side of the reduced picture on which everything is computed; lengths below are in its pixels."""
@@ -70,16 +70,16 @@ class MotionDetector:
     the noise: `m / (m + threshold)` of its mean `m`, 0.5 at the threshold.
 
     Raises:
-        SettingsError: `options.classes` names another class than `moving`.
+        SettingsError: `settings.classes` names another class than `moving`.
     """
 
     name = "motion"
     classes = MOTION_CLASSES
 
-    def __init__(self, options: DetectorOptions) -> None:
-        class_numbers(MOTION_CLASSES, options.classes)
-        self._conf = options.conf
-        self._max_det = options.max_det
+    def __init__(self, settings: DetectorSettings) -> None:
+        class_numbers(MOTION_CLASSES, settings.classes)
+        self._conf = settings.conf
+        self._max_det = settings.max_det
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._past: deque[Grey] = deque(maxlen=max(_LAGS))
         self._background = np.zeros((0, 0, 3), np.float32)

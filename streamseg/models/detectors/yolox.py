@@ -16,8 +16,8 @@ from streamseg.errors import CheckpointError, SettingsError
 from streamseg.messages import Detection, Image
 from streamseg.models.detectors.classes import COCO_CLASSES, class_numbers
 from streamseg.models.detectors.yolox_graph import YoloxGraph, read_yolox_graph
-from streamseg.models.options import DetectorOptions
-from streamseg.models.runtime.onnx_session import ERRORS, open_session
+from streamseg.models.options import Compute, DetectorSettings
+from streamseg.models.runtime.onnx import ERRORS, open_session
 
 _STRIDES = (8, 16, 32)
 _GREY = 114
@@ -33,12 +33,13 @@ Cells = NDArray[np.float32]
 class YoloxDetector:
     """Finds objects of the COCO classes, or of a user's own.
 
-    The input follows the picture: its longer side is `options.imgsz`, its shorter one the next multiple of 32. An export that
+    The input follows the picture: its longer side is `settings.imgsz`, its shorter one the next multiple of 32. An export that
     cannot be given that shape runs at its own. The session for frames of 16:9 is made at once, the one for another shape when
     its first frame comes; buffers are used again for each frame, so a detector sees one frame at a time.
 
     Args:
-        options: Thresholds, classes, threads.
+        settings: Thresholds, classes and input size.
+        compute: The threads.
         weights: A YOLOX export whose outputs are raw (not decoded in the graph).
 
     Raises:
@@ -46,17 +47,17 @@ class YoloxDetector:
         SettingsError: A class is unknown, or `imgsz` is not the side of an export that has a fixed one.
     """
 
-    def __init__(self, options: DetectorOptions, weights: Path) -> None:
-        self.name = Path(options.model).stem if options.model.endswith(".onnx") else options.model
-        self._options = options
+    def __init__(self, settings: DetectorSettings, compute: Compute, weights: Path) -> None:
+        self.name = Path(settings.model).stem if settings.model.endswith(".onnx") else settings.model
+        self._settings, self._threads = settings, compute.threads
         self._graph = read_yolox_graph(weights)
         self.classes = (
             COCO_CLASSES
             if self._graph.class_count == 80
             else tuple(f"class-{i}" for i in range(self._graph.class_count))
         )
-        self._wanted = np.isin(np.arange(len(self.classes)), list(class_numbers(self.classes, options.classes)))
-        self._longest = options.imgsz or max(self._graph.height, self._graph.width) or _OPEN_GRAPH_SIDE
+        self._wanted = np.isin(np.arange(len(self.classes)), list(class_numbers(self.classes, settings.classes)))
+        self._longest = settings.imgsz or max(self._graph.height, self._graph.width) or _OPEN_GRAPH_SIDE
         self._shape = input_shape(*_USUAL_FRAME, self._longest)
         self._runner = self._make_runner(self._shape)
 
@@ -78,11 +79,13 @@ class YoloxDetector:
 
     def postprocess(self, rows: Rows, image: Image) -> list[Detection]:
         """The last step: what the raw outputs say of that frame."""
-        options, runner = self._options, self._runner
-        likely = np.flatnonzero(rows[:, 4] >= options.conf)  # no score, objectness times class, is above its objectness
+        settings, runner = self._settings, self._runner
+        likely = np.flatnonzero(
+            rows[:, 4] >= settings.conf
+        )  # no score, objectness times class, is above its objectness
         class_ids = rows[likely, 5:].argmax(axis=1)
         scores = rows[likely, 4] * rows[likely, 5 + class_ids]
-        chosen = (scores >= options.conf) & self._wanted[class_ids]
+        chosen = (scores >= settings.conf) & self._wanted[class_ids]
         likely, class_ids, scores = likely[chosen], class_ids[chosen], scores[chosen]
         height, width = image.shape[:2]
         columns, lines = fitted_size(height, width, runner.height, runner.width)
@@ -93,13 +96,13 @@ class YoloxDetector:
 
     def _make_runner(self, shape: tuple[int, int]) -> _Runner:
         """A session for inputs of that height and width, or, where the export does not allow it, of the export's own."""
-        graph, threads = self._graph, self._options.threads
+        graph, threads = self._graph, self._threads
         try:
             return _Runner(graph, graph.reshaped(*shape), *shape, threads)
         except CheckpointError:
             if not (graph.height and graph.width):
                 raise
-            if self._options.imgsz not in (None, graph.height, graph.width):
+            if self._settings.imgsz not in (None, graph.height, graph.width):
                 fixed = f"{graph.path.name} only runs at {graph.width}x{graph.height}"
                 raise SettingsError(f"detector.imgsz: {fixed}; leave the key out, or use another export") from None
         return _Runner(graph, graph.model.SerializeToString(), graph.height, graph.width, threads)
@@ -109,9 +112,9 @@ class YoloxDetector:
         if not len(boxes):
             return []
         sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        apart = cv2.dnn.NMSBoxesBatched(sides.tolist(), scores.tolist(), class_ids.tolist(), 0.0, self._options.iou)
+        apart = cv2.dnn.NMSBoxesBatched(sides.tolist(), scores.tolist(), class_ids.tolist(), 0.0, self._settings.iou)
         kept = np.asarray(apart, np.intp).ravel()
-        kept = kept[np.argsort(-scores[kept], kind="stable")][: self._options.max_det]
+        kept = kept[np.argsort(-scores[kept], kind="stable")][: self._settings.max_det]
         return [
             Detection(
                 xyxy=tuple(boxes[i].tolist()),
@@ -130,7 +133,7 @@ class _Runner:
         CheckpointError: The graph does not run at that shape, or its output is not YOLOX's.
     """
 
-    def __init__(self, graph: YoloxGraph, serialised: bytes, height: int, width: int, threads: int) -> None:
+    def __init__(self, graph: YoloxGraph, serialised: bytes, height: int, width: int, threads: int | None) -> None:
         self.height, self.width = height, width
         self.cells = grid_cells(height, width)
         self._path = graph.path

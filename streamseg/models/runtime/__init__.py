@@ -1,1 +1,4 @@
-"""Runs networks: ONNX Runtime, OpenVINO or PyTorch behind one call. Imports none of the three before it is used."""
+"""Runs a network in ONNX Runtime, OpenVINO or PyTorch behind one call. None of the three is imported before its use.
+
+`selection` picks a runtime, `loading` makes a network ready in it.
+"""

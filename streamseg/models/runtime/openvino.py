@@ -1,4 +1,4 @@
-"""Networks run by OpenVINO."""
+"""Runs networks in OpenVINO."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-# It reports to its maker from its import on, where it finds this package.
+# Telemetry starts at import, if this package is found.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
@@ -23,10 +23,10 @@ GELU_BOUND: Final = 4.2
 GELU_COEFFICIENTS: Final = (
     0.39846595, -0.065528326, 0.0092982965, -0.00095067461, 6.6893002e-05, -3.038101e-06, 7.9419794e-08, -9.0185035e-10,
 )  # fmt: skip
-"""Of t, t**3, t**5, ... in a polynomial for the normal distribution's function less 1/2, where t is the argument within the bound.
+"""Of t, t**3, t**5, ... in a polynomial for the normal distribution function minus 1/2, t the argument clamped to the bound.
 
-The product with the argument is GELU within 0.00008 for all that a network holds: a linear programme found the least largest error
-among those that reach 1/2 at the bound.
+The product with the argument is GELU to within 0.00008. A linear programme minimised the largest error among the
+polynomials that reach 1/2 at the bound.
 """
 
 
@@ -34,7 +34,7 @@ class OpenVinoGraph(Graph):
     """An export, compiled for this processor."""
 
     def __init__(self, runtime: Runtime, path: Path) -> None:
-        """Read and compile.
+        """Read and compile it.
 
         Raises:
             BackendError: It cannot be compiled.
@@ -66,7 +66,7 @@ class OpenVinoGraph(Graph):
         outputs = [np.empty(shape, np.float32) for shape in self._shapes]
         try:
             for index, output in enumerate(outputs):
-                # Written in place, and not over the last frame's.
+                # A tensor per frame: outputs stay valid.
                 self._request.set_output_tensor(index, openvino.Tensor(output, shared_memory=True))
             self._request.infer(dict(enumerate(inputs)), share_inputs=True)
         except RuntimeError as error:
@@ -75,9 +75,10 @@ class OpenVinoGraph(Graph):
 
 
 def cheapen_gelu(model: Any) -> None:
-    """Put a polynomial in the place of every GELU of a map: OpenVINO's own takes three times as long, and a tenth of MobileSAM's encoder.
+    """Replace each GELU on a feature map by a polynomial.
 
-    Those of tokens stay: linear layers compute them by the way.
+    OpenVINO's own takes three times as long, and a tenth of the time of MobileSAM's encoder. GELUs on tokens stay: OpenVINO
+    fuses them into the linear layers.
     """
     for operation in model.get_ordered_ops():
         if operation.get_type_name() == "Gelu" and len(operation.get_input_partial_shape(0)) == 4:

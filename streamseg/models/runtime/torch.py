@@ -1,4 +1,4 @@
-"""Networks run by PyTorch: on a processor, or on a GPU as one recorded launch."""
+"""Runs networks in PyTorch: on a processor, or on a GPU as one recorded launch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from streamseg.errors import BackendError
-from streamseg.models.runtime.base import Graph, Precision, Value
+from streamseg.models.runtime.base import Graph, Runtime, Value
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -18,14 +18,14 @@ _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class TorchGraph(Graph):
     """A module on a processor or a GPU."""
 
-    def __init__(self, module: nn.Module, precision: Precision, device: str, threads: int | None) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self._device, self._type = torch.device(device), _TYPES[precision]
+    def __init__(self, module: nn.Module, runtime: Runtime) -> None:
+        if runtime.threads is not None:
+            torch.set_num_threads(runtime.threads)
+        self._device, self._type = torch.device(runtime.device), _TYPES[runtime.precision]
         try:
             self._module = module.to(self._device, self._type)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise BackendError(f"PyTorch cannot use {device}: {str(error).splitlines()[0]}") from error
+            raise BackendError(f"PyTorch cannot use {runtime.device}: {str(error).splitlines()[0]}") from error
 
     def run(self, inputs: Sequence[Value]) -> list[Value]:
         """See `Graph`; outputs stay on the device."""
@@ -51,10 +51,10 @@ class TorchGraph(Graph):
 
 
 class CudaGraph(TorchGraph):
-    """A module whose work on the GPU is recorded once and then launched as a whole, without Python between its parts."""
+    """A module whose work on the GPU is recorded once and then launched as a whole, without Python in between."""
 
-    def __init__(self, module: nn.Module, precision: Precision, device: str, threads: int | None) -> None:
-        super().__init__(module, precision, device, threads)
+    def __init__(self, module: nn.Module, runtime: Runtime) -> None:
+        super().__init__(module, runtime)
         self._recorded: torch.cuda.CUDAGraph | None = None
         self._inputs: list[Tensor] = []
         self._outputs: list[Tensor] = []
@@ -66,7 +66,7 @@ class CudaGraph(TorchGraph):
             buffer.copy_(given)
         assert self._recorded is not None
         self._recorded.replay()
-        # The recording writes to the same place every time.
+        # The recording writes its outputs to the same memory every time.
         return [output.clone() for output in self._outputs]
 
     def _record(self, inputs: list[Tensor]) -> None:
@@ -74,7 +74,7 @@ class CudaGraph(TorchGraph):
         aside: torch.cuda.Stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(aside):
-            # Libraries choose their kernels in the first rounds, which must not be recorded.
+            # Libraries choose their kernels in the first runs, which must not be recorded.
             for _ in range(3):
                 super()._compute(self._inputs)
         torch.cuda.current_stream(self._device).wait_stream(aside)
@@ -85,5 +85,5 @@ class CudaGraph(TorchGraph):
     def _upload(self, given: Value) -> Tensor:
         if isinstance(given, Tensor):
             return given
-        # From pinned memory the copy runs beside the processor's work.
+        # From pinned memory the copy runs in parallel with the processor.
         return torch.from_numpy(given).pin_memory(self._device).to(self._device, self._type, non_blocking=True)

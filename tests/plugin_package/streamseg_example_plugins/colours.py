@@ -7,7 +7,7 @@ import numpy as np
 
 from streamseg.errors import SettingsError
 from streamseg.messages import Detection, Image
-from streamseg.models.options import DetectorOptions
+from streamseg.models.options import Compute, DetectorSettings
 
 HUES = {
     "red": 0,
@@ -25,10 +25,10 @@ class ColourDetector:
 
     name = "colours"
 
-    def __init__(self, options: DetectorOptions) -> None:
-        self.classes = tuple(str(prompt) for prompt in options.classes or ("red",))
+    def __init__(self, settings: DetectorSettings, compute: Compute) -> None:
+        self.classes = tuple(str(prompt) for prompt in settings.classes or ("red",))
         self._hues = [encode_text(prompt) for prompt in self.classes]  # once, not for every frame
-        self._options = options
+        self._conf = settings.conf
 
     def detect(self, image: Image) -> list[Detection]:
         """Find regions in a frame of shape (height, width, 3), uint8, BGR; the confidence is the share of the box that they fill."""
@@ -40,7 +40,7 @@ class ColourDetector:
             _, _, regions, _ = cv2.connectedComponentsWithStats(coloured.astype(np.uint8))
             for left, top, width, height, area in regions[1:]:  # the first is the background
                 box = (left, top, left + width, top + height)
-                if area >= SMALLEST and area / (width * height) >= self._options.conf:
+                if area >= SMALLEST and area / (width * height) >= self._conf:
                     found = Detection(
                         xyxy=box,
                         confidence=area / (width * height),

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models.options import SegmenterOptions
+from streamseg.models.options import Compute, SegmenterSettings
 
 
 class EllipseSegmenter:
@@ -17,8 +17,8 @@ class EllipseSegmenter:
 
     name = "ellipse"
 
-    def __init__(self, options: SegmenterOptions) -> None:
-        """A model would load `options.weights` here, onto `options.device`."""
+    def __init__(self, settings: SegmenterSettings, compute: Compute) -> None:
+        """A model would load `settings.weights` here, onto `compute.device`."""
 
     def encode(self, image: Image) -> tuple[int, int]:
         """Remember all that `decode` needs of a frame: here its height and width."""

@@ -9,25 +9,28 @@ import pytest
 
 from streamseg.annotate.models import detector_hash, segmenter_hash
 from streamseg.errors import WeightsError
-from streamseg.models.options import DetectorOptions, SegmenterOptions
+from streamseg.models.options import DetectorSettings, SegmenterSettings
 
 
 def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
     own = tmp_path / "own.onnx"
     own.write_bytes(b"weights")
     expected = hashlib.sha256(b"weights").hexdigest()
-    assert detector_hash(DetectorOptions(model="yolox-s", weights=own)) == expected
-    assert detector_hash(DetectorOptions(model=str(own))) == expected
-    assert segmenter_hash(SegmenterOptions("mobilesam", own)) == expected
-    assert segmenter_hash(SegmenterOptions("a-plug-in", own)) == expected
-    assert detector_hash(DetectorOptions(model="yolox-s")) is None
+    assert detector_hash(DetectorSettings(model="yolox-s", weights=str(own))) == expected
+    assert detector_hash(DetectorSettings(model=str(own))) == expected
+    assert segmenter_hash(SegmenterSettings(model="mobilesam", weights=str(own))) == expected
+    assert segmenter_hash(SegmenterSettings(model="a-plug-in", weights=str(own))) == expected
+    assert detector_hash(DetectorSettings(model="yolox-s")) is None
 
 
 def test_a_plugin_alone_may_have_weights_that_are_no_file(tmp_path: Path) -> None:
-    seen = {segmenter_hash(SegmenterOptions("a-plug-in", path)) for path in (tmp_path, Path("a-name"), None)}
+    seen = {
+        segmenter_hash(SegmenterSettings(model="a-plug-in", weights=str(path)))
+        for path in (tmp_path, Path("a-name"), None)
+    }
     assert len(seen) == 3
-    assert detector_hash(DetectorOptions(model="a-plug-in", weights=tmp_path)) in seen
+    assert detector_hash(DetectorSettings(model="a-plug-in", weights=str(tmp_path))) in seen
     with pytest.raises(WeightsError, match="is not a file"):
-        segmenter_hash(SegmenterOptions("mobilesam", tmp_path))
+        segmenter_hash(SegmenterSettings(model="mobilesam", weights=str(tmp_path)))
     with pytest.raises(WeightsError, match="is not a file"):
-        detector_hash(DetectorOptions(model="yolox-s", weights=tmp_path))
+        detector_hash(DetectorSettings(model="yolox-s", weights=str(tmp_path)))

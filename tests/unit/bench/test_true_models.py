@@ -10,7 +10,7 @@ from streamseg.bench.true_models import JITTER, LEAST_SHARE, MISSED, TrueBoxes, 
 from streamseg.geometry import box_iou
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models.detectors.yolox import Rows, YoloxDetector
-from streamseg.models.options import DetectorOptions, SegmenterOptions
+from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,9 @@ def test_the_detector_computes_on_every_frame_and_returns_the_truth(
 
     monkeypatch.setattr(YoloxDetector, "infer", record)
     monkeypatch.setattr("streamseg.bench.true_models._PREPARED", 4)
-    detector = TrueBoxes(DetectorOptions(model="true-boxes", weights=shared_data / "yolox_nano.onnx"))
+    detector = TrueBoxes(
+        DetectorSettings(model="true-boxes", weights=str(shared_data / "yolox_nano.onnx")), Compute(threads=1)
+    )
     for number in (3, 4):
         image = scene.render(number)
         assert detector.detect(image) == scene.detections_in(image) != []
@@ -89,12 +91,12 @@ def test_the_segmenter_computes_every_box_and_returns_the_truth(
     network = RecordingSegmenter()
     models: list[str] = []
 
-    def create(options: SegmenterOptions) -> RecordingSegmenter:
-        models.append(options.model)
+    def create(settings: SegmenterSettings, compute: Compute) -> RecordingSegmenter:
+        models.append(settings.model)
         return network
 
     monkeypatch.setattr("streamseg.bench.true_models.create_segmenter", create)
-    segmenter = TrueMasks(SegmenterOptions(model="true-masks", backend="torch", imgsz=512, device="cpu"))
+    segmenter = TrueMasks(SegmenterSettings(model="true-masks", backend="torch", imgsz=512), Compute(device="cpu"))
     objects = scene.objects(0)
     boxes = [Detection(xyxy=item.xyxy, confidence=1.0, class_id=0, class_name="object") for item in objects]
     nowhere = Detection(xyxy=(0.0, 700.0, 2.0, 702.0), confidence=1.0, class_id=0, class_name="object")

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from streamseg.models.options import MOBILE_SAM
-from streamseg.models.runtime.base import Choice, candidates
+from streamseg.models.options import MOBILE_SAM, Backend
+from streamseg.models.runtime.base import Runtime
+from streamseg.models.runtime.loading import load
 from streamseg.models.segmenters.mobile_sam.decoder import BoxDecoder, FrameTerms
 from streamseg.models.segmenters.mobile_sam.input_grid import CELL
 from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU
@@ -141,7 +142,7 @@ class Exported:
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_an_export_chooses_alike(network: SamNetwork, backend: str, tmp_path: Path) -> None:
+def test_an_export_chooses_alike(network: SamNetwork, backend: Backend, tmp_path: Path) -> None:
     features, boxes = picture(32), BOXES * 512
     copied = scored(network, features, boxes)
     decoder, given = BoxDecoder(copied, 32, 18, 32).eval(), (boxes, *FrameTerms(copied, 32)(cells(features)))
@@ -149,9 +150,9 @@ def test_an_export_chooses_alike(network: SamNetwork, backend: str, tmp_path: Pa
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(decoder, given, tmp_path / "decoder.onnx", dynamo=False, opset_version=20)
-    runtime = candidates(Choice(backend, "fp32", "cpu", threads=1))[0]
+    runtime = Runtime(backend, "fp32", threads=1)
     logits, iou = map(
-        torch.from_numpy, runtime.load(Exported(tmp_path / "decoder.onnx")).run([tensor.numpy() for tensor in given])
+        torch.from_numpy, load(Exported(tmp_path / "decoder.onnx"), runtime).run([tensor.numpy() for tensor in given])
     )
     # OpenVINO's GELU is a polynomial here.
     torch.testing.assert_close(logits, expected_logits, rtol=0, atol=1e-3 * float(expected_logits.std()))

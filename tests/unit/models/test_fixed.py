@@ -8,15 +8,19 @@ import pytest
 
 from streamseg.errors import SettingsError
 from streamseg.models.detectors.classes import class_numbers
-from streamseg.models.options import DetectorOptions
+from streamseg.models.options import Compute, DetectorSettings, FixedBox
 from streamseg.models.registry import create_detector
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
 
 
+def box(left: float, top: float, right: float, bottom: float, name: str = "cup") -> FixedBox:
+    return FixedBox(xyxy=(left, top, right, bottom), name=name)
+
+
 def test_returns_the_boxes_clipped_to_the_frame() -> None:
-    boxes = (((4.0, 5.0, 20.0, 30.0), "cup"), ((-3.0, 40.0, 70.0, 60.0), "table"), ((1.0, 1.0, 2.0, 2.0), "cup"))
-    found = create_detector(DetectorOptions(model="fixed", boxes=boxes)).detect(FRAME)
+    boxes = (box(4.0, 5.0, 20.0, 30.0), box(-3.0, 40.0, 70.0, 60.0, name="table"), box(1.0, 1.0, 2.0, 2.0))
+    found = create_detector(DetectorSettings(model="fixed", boxes=boxes), Compute()).detect(FRAME)
     assert [detection.xyxy for detection in found] == [
         (4.0, 5.0, 20.0, 30.0),
         (0.0, 40.0, 64.0, 48.0),
@@ -28,36 +32,42 @@ def test_returns_the_boxes_clipped_to_the_frame() -> None:
 
 def test_drops_a_box_outside_the_frame() -> None:
     detector = create_detector(
-        DetectorOptions(model="fixed", boxes=(((64.0, 0.0, 80.0, 20.0), "cup"), ((0.0, 0.0, 8.0, 8.0), "cup")))
+        DetectorSettings(model="fixed", boxes=(box(64.0, 0.0, 80.0, 20.0), box(0.0, 0.0, 8.0, 8.0))), Compute()
     )
     assert [detection.xyxy for detection in detector.detect(FRAME)] == [(0.0, 0.0, 8.0, 8.0)]
 
 
 def test_keeps_wanted_classes_and_at_most_max_det() -> None:
-    boxes = (((0.0, 0.0, 8.0, 8.0), "cup"), ((8.0, 0.0, 16.0, 8.0), "hand"), ((16.0, 0.0, 24.0, 8.0), "hand"))
-    detector = create_detector(DetectorOptions(model="fixed", boxes=boxes, classes=("hand",), max_det=1))
+    boxes = (box(0.0, 0.0, 8.0, 8.0), box(8.0, 0.0, 16.0, 8.0, name="hand"), box(16.0, 0.0, 24.0, 8.0, name="hand"))
+    detector = create_detector(DetectorSettings(model="fixed", boxes=boxes, classes=("hand",), max_det=1), Compute())
     assert [(detection.class_name, detection.class_id) for detection in detector.detect(FRAME)] == [("hand", 1)]
 
 
 @pytest.mark.parametrize(
-    ("options", "key"),
+    ("settings", "key"),
     [
-        ({"model": "fixed"}, "detector.boxes"),
-        ({"model": "fixed", "boxes": (((5.0, 5.0, 5.0, 9.0), "cup"),)}, "detector.boxes"),
-        ({"model": "fixed", "boxes": (((0.0, 0.0, float("nan"), 9.0), "cup"),)}, "detector.boxes"),
-        ({"model": "fixed", "boxes": (((0.0, 0.0, 5.0, 9.0), "cup"),), "classes": ("hand",)}, "detector.classes"),
+        ({"model": "fixed", "boxes": (box(0.0, 0.0, 5.0, 9.0),), "classes": ("hand",)}, "detector.classes"),
         ({"model": "motion", "classes": ("person",)}, "detector.classes"),
         ({"model": "motion", "conf": float("nan")}, "detector.conf"),
         ({"model": "motion", "iou": 1.5}, "detector.iou"),
         ({"model": "motion", "max_det": 0}, "detector.max_det"),
         ({"model": "motion", "imgsz": 400}, "detector.imgsz"),
-        ({"model": "motion", "threads": 0}, "threads"),
         ({"model": "nonsense"}, "detector.model"),
     ],
 )
-def test_bad_options_name_their_key(options: dict[str, object], key: str) -> None:
+def test_bad_settings_name_their_key(settings: dict[str, object], key: str) -> None:
     with pytest.raises(SettingsError, match=f"^{key}: [^\n]+$"):
-        create_detector(DetectorOptions(**options))  # type: ignore[arg-type]
+        create_detector(DetectorSettings(**settings), Compute())  # type: ignore[arg-type]
+
+
+def test_bad_boxes_and_threads_name_their_key() -> None:
+    with pytest.raises(SettingsError, match=r"^detector\.boxes: .* at least one box"):
+        DetectorSettings(model="fixed")
+    for wrong in ((5.0, 5.0, 5.0, 9.0), (0.0, 0.0, float("nan"), 9.0)):
+        with pytest.raises(SettingsError, match=r"^detector\.boxes: [^\n]+ x1 < x2"):
+            box(*wrong)
+    with pytest.raises(SettingsError, match=r"^threads: "):
+        create_detector(DetectorSettings(model="motion"), Compute(threads=0))
 
 
 def test_classes_by_name_and_number() -> None:
@@ -74,8 +84,9 @@ def test_classes_by_name_and_number() -> None:
 )
 def test_detectors_load_only_what_they_need(model: str, unwanted: tuple[str, ...]) -> None:
     program = (
-        "import sys; from streamseg.models.options import DetectorOptions; from streamseg.models.registry import create_detector; "
-        f"create_detector(DetectorOptions(model={model!r}, boxes=(((0.0, 0.0, 8.0, 8.0), 'cup'),))); "
+        "import sys; from streamseg.models.options import Compute, DetectorSettings, FixedBox; "
+        "from streamseg.models.registry import create_detector; "
+        f"create_detector(DetectorSettings(model={model!r}, boxes=(FixedBox(xyxy=(0.0, 0.0, 8.0, 8.0)),)), Compute()); "
         f"print([name for name in {unwanted!r} if name in sys.modules])"
     )
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,10 @@ from support.oracle import clouds
 
 from streamseg.errors import BackendError, CheckpointError
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models.runtime.base import Choice, OnnxRuntime, TorchRuntime, candidates
+from streamseg.models.options import Backend, Compute, Precision, SegmenterSettings
+from streamseg.models.runtime.base import Graph, Network, Runtime
+from streamseg.models.runtime.loading import load
+from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam import export, segmenter
 from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 from streamseg.models.segmenters.sam import Sam
@@ -24,7 +26,8 @@ pytestmark = pytest.mark.timeout(900)
 
 SIZE = (360, 640)
 BOXES = 72
-OFFERED = [(one.backend, one.precision) for one in candidates(Choice(device="cpu"))] + [
+CPU = Compute(device="cpu")
+OFFERED = [(one.backend, one.precision) for one in candidates(SegmenterSettings(), CPU)] + [
     ("openvino", "fp32"),
     ("torch", "fp32"),
 ]
@@ -98,15 +101,15 @@ def test_one_of_the_files_has_good_masks_for_clear_prompts_and_the_other_poor_on
 @pytest.mark.parametrize("kind", ["noise", "blobs"])
 @pytest.mark.parametrize(("backend", "precision"), OFFERED)
 def test_every_backend_and_precision_agrees_with_the_reference(
-    backend: str,
-    precision: str,
+    backend: Backend,
+    precision: Precision,
     kind: str,
     mobile_sam: Path,
     mobile_sam_blobs: Path,
     expected: dict[Path, list[ObjectMask]],
 ) -> None:
     weights = mobile_sam if kind == "noise" else mobile_sam_blobs
-    model = MobileSam(weights, Choice(backend, precision, "cpu"))
+    model = MobileSam(weights, SegmenterSettings(backend=backend, precision=precision), CPU)
     assert (model.backend, model.precision, model.name) == (backend, precision, "mobilesam")
     assert model.describe() == f"mobilesam ({backend}, {precision})"
     answers = model.decode(model.encode(scene()), boxes(BOXES))
@@ -121,14 +124,14 @@ def test_every_backend_and_precision_agrees_with_the_reference(
 def test_the_whole_input_in_float32_gives_the_references_masks(
     mobile_sam: Path, expected: dict[Path, list[ObjectMask]]
 ) -> None:
-    model = MobileSam(mobile_sam, Choice("torch", "fp32", "cpu"), square=True)
+    model = MobileSam(mobile_sam, SegmenterSettings(backend="torch", precision="fp32"), CPU, square=True)
     found = bitmaps(model.decode(model.encode(scene()), boxes(BOXES)))
     assert (found != bitmaps(expected[mobile_sam])).mean() < 1e-4
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 9])
 def test_any_number_of_boxes_is_answered_as_each_of_them_alone(count: int, mobile_sam: Path) -> None:
-    model = MobileSam(mobile_sam, Choice("onnxruntime", device="cpu"))
+    model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), CPU)
     embedding = model.encode(scene())
     together = bitmaps(model.decode(embedding, boxes(count)))
     alone = np.concatenate([bitmaps(model.decode(embedding, [box])) for box in boxes(count)])
@@ -137,7 +140,7 @@ def test_any_number_of_boxes_is_answered_as_each_of_them_alone(count: int, mobil
 
 
 def test_no_boxes_no_masks_and_an_embedding_outlives_the_next_frame(mobile_sam: Path) -> None:
-    model = MobileSam(mobile_sam, Choice("onnxruntime", device="cpu"))
+    model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), CPU)
     first = model.encode(scene())
     assert model.decode(first, []) == []
     before = bitmaps(model.decode(first, boxes(2)))
@@ -150,11 +153,11 @@ def test_upright_pictures_and_smaller_inputs(mobile_sam: Path) -> None:
     picture, asked = scene(640, 360), boxes(24, 640, 360)
     reference = Sam.load(mobile_sam)
     wanted = bitmaps(reference.decode(reference.encode(picture), asked), 640, 360)
-    model = MobileSam(mobile_sam, Choice("torch", "fp32", "cpu"))
+    model = MobileSam(mobile_sam, SegmenterSettings(backend="torch", precision="fp32"), CPU)
     iou, counted = agreement(bitmaps(model.decode(model.encode(picture), asked), 640, 360), wanted)
     assert counted.any()
     assert iou[counted].mean() >= 0.99
-    small = MobileSam(mobile_sam, Choice("torch", "fp32", "cpu"), imgsz=512)
+    small = MobileSam(mobile_sam, SegmenterSettings(backend="torch", precision="fp32", imgsz=512), CPU)
     found = bitmaps(small.decode(small.encode(picture), asked), 640, 360)
     assert found.any(axis=(1, 2)).any()
 
@@ -162,25 +165,24 @@ def test_upright_pictures_and_smaller_inputs(mobile_sam: Path) -> None:
 def test_a_backend_that_fails_gives_way_with_a_warning(
     mobile_sam: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(runtime: OnnxRuntime, network: object) -> None:
-        raise BackendError("onnxruntime in fp32 failed: no such operator")
+    def fail_in_onnxruntime(network: Network, runtime: Runtime) -> Graph:
+        if runtime.backend == "onnxruntime":
+            raise BackendError("onnxruntime in fp32 failed: no such operator")
+        return load(network, runtime)
 
-    monkeypatch.setattr(OnnxRuntime, "load", fail)
-    monkeypatch.setattr(
-        segmenter,
-        "candidates",
-        lambda choice: [OnnxRuntime("fp32", 1, ("CPUExecutionProvider",)), TorchRuntime("fp32", None, "cpu")],
-    )
+    available = [Runtime("onnxruntime", "fp32", 1), Runtime("torch", "fp32")]
+    monkeypatch.setattr(segmenter, "load", fail_in_onnxruntime)
+    monkeypatch.setattr(segmenter, "candidates", lambda settings, compute: available)
     with caplog.at_level(logging.WARNING):
-        model = MobileSam(mobile_sam, Choice(device="cpu"))
+        model = MobileSam(mobile_sam, SegmenterSettings(), CPU)
     assert model.backend == "torch"
     assert [record.getMessage() for record in caplog.records] == [
-        f"onnxruntime in fp32 failed: no such operator; going on with torch in {model.precision}"
+        f"onnxruntime in fp32 failed: no such operator; using torch in {model.precision} instead"
     ]
     assert bitmaps(model.decode(model.encode(scene()), boxes(1))).any()
-    monkeypatch.setattr(segmenter, "candidates", lambda choice: [OnnxRuntime("fp32", 1, ("CPUExecutionProvider",))])
+    del available[1]
     with pytest.raises(BackendError, match="no such operator"):
-        MobileSam(mobile_sam, Choice(device="cpu"))
+        MobileSam(mobile_sam, SegmenterSettings(), CPU)
 
 
 def test_an_export_is_made_once_and_only_by_another_process(
@@ -188,7 +190,8 @@ def test_an_export_is_made_once_and_only_by_another_process(
 ) -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom streamseg.models.segmenters.mobile_sam.segmenter import MobileSam\n"
-        "from streamseg.models.runtime.base import Choice\nMobileSam(Path(sys.argv[1]), Choice('onnxruntime', device='cpu'))\n"
+        "from streamseg.models.options import Backend, Compute, Precision, SegmenterSettings\n"
+        "MobileSam(Path(sys.argv[1]), SegmenterSettings(backend='onnxruntime'), Compute(device='cpu'))\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run(
@@ -211,19 +214,19 @@ def test_what_is_not_mobilesam_cannot_be_exported(tmp_path: Path) -> None:
     junk = tmp_path / "junk.pt"
     junk.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"^\S*junk\.pt is not a PyTorch checkpoint"):
-        MobileSam(junk, Choice("onnxruntime", device="cpu"))
+        MobileSam(junk, SegmenterSettings(backend="onnxruntime"), CPU)
 
 
 def test_pytorchs_threads_are_those_asked_for(mobile_sam: Path) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        MobileSam(mobile_sam, Choice("torch", "fp32", "cpu", threads=1))
+        MobileSam(mobile_sam, SegmenterSettings(backend="torch", precision="fp32"), Compute(device="cpu", threads=1))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
 
 
 def test_threads_are_those_asked_for(mobile_sam: Path) -> None:
-    model = MobileSam(mobile_sam, replace(Choice("onnxruntime", device="cpu"), threads=1))
+    model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), Compute(device="cpu", threads=1))
     assert bitmaps(model.decode(model.encode(scene()), boxes(1))).any()

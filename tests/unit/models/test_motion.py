@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streamseg.geometry import Box
 from streamseg.messages import Detection, Image
 from streamseg.models.detectors.motion import MotionDetector
-from streamseg.models.options import DetectorOptions
+from streamseg.models.options import DetectorSettings
 from streamseg.models.segmenters.nano.segmenter import Nano
 
 HEIGHT, WIDTH = 360, 480
@@ -60,7 +60,7 @@ def iou(one: Box, other: Box) -> float:
 
 
 def watch(scene: Scene, frames: int) -> list[list[Detection]]:
-    detector = MotionDetector(DetectorOptions(model="motion"))
+    detector = MotionDetector(DetectorSettings(model="motion"))
     return [detector.detect(scene.render(number)[0]) for number in range(frames)]
 
 
@@ -87,7 +87,7 @@ def test_the_place_that_an_object_left_is_no_object() -> None:
 
 def test_an_object_that_rests_before_it_moves_is_found_when_it_moves() -> None:
     rests, moves = Scene(step=0.0), Scene(step=4.0)
-    detector = MotionDetector(DetectorOptions(model="motion"))
+    detector = MotionDetector(DetectorSettings(model="motion"))
     assert [detector.detect(rests.render(number)[0]) for number in range(15)] == [[]] * 15
     seen = [detector.detect(moves.render(number)[0]) for number in range(25)]
     overlaps = [
@@ -99,7 +99,7 @@ def test_an_object_that_rests_before_it_moves_is_found_when_it_moves() -> None:
 
 def test_masks_within_the_boxes() -> None:
     scene, nano = Scene(step=4.0), Nano()
-    detector = MotionDetector(DetectorOptions(model="motion"))
+    detector = MotionDetector(DetectorSettings(model="motion"))
     scores = []
     for number in range(24):
         image, truth = scene.render(number)
@@ -138,7 +138,7 @@ def test_noise_on_a_still_scene_is_no_motion() -> None:
 
 
 def test_a_cut_and_a_new_geometry_begin_anew() -> None:
-    detector = MotionDetector(DetectorOptions(model="motion"))
+    detector = MotionDetector(DetectorSettings(model="motion"))
     scene = Scene(step=4.0)
     for number in range(6):
         detector.detect(scene.render(number)[0])
@@ -160,13 +160,13 @@ def test_the_same_frames_give_the_same_boxes() -> None:
 
 
 def test_conf_leaves_out_weak_motion() -> None:
-    detector = MotionDetector(DetectorOptions(model="motion", conf=1.0))
+    detector = MotionDetector(DetectorSettings(model="motion", conf=1.0))
     assert [detector.detect(Scene(step=4.0).render(number)[0]) for number in range(8)] == [[]] * 8
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (900, 2, 3)])
 def test_tiny_frames(shape: tuple[int, int, int]) -> None:
-    detector = MotionDetector(DetectorOptions(model="motion"))
+    detector = MotionDetector(DetectorSettings(model="motion"))
     for level in (0, 40, 200):
         detector.detect(np.full(shape, level, np.uint8))
 
@@ -174,7 +174,7 @@ def test_tiny_frames(shape: tuple[int, int, int]) -> None:
 def test_real_footage_is_covered(shared_data: object) -> None:
     """In a real clip with a resting camera, nearly every frame that changes has a box over what changes."""
     capture = cv2.VideoCapture(f"{shared_data}/clips/cups.mp4")
-    detector = MotionDetector(DetectorOptions(model="motion"))
+    detector = MotionDetector(DetectorSettings(model="motion"))
     before: NDArray[np.uint8] | None = None
     changed, covered = 0, 0
     for _ in range(60):

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from streamseg.models.runtime.base import Choice, candidates
+from streamseg.models.runtime.base import Runtime
+from streamseg.models.runtime.loading import load
 from streamseg.models.runtime.openvino import cheapen_gelu
 
 
@@ -45,8 +46,8 @@ def gelu(tmp_path_factory: pytest.TempPathFactory) -> Gelu:
 
 
 def test_gelu_is_itself_within_a_ten_thousandth(gelu: Gelu) -> None:
-    runtime = candidates(Choice("openvino", precision="fp32", device="cpu", threads=1))[0]
-    found = runtime.load(gelu).run([ARGUMENTS])[0]
+    runtime = Runtime("openvino", "fp32", threads=1)
+    found = load(gelu, runtime).run([ARGUMENTS])[0]
     expected = nn.functional.gelu(torch.from_numpy(ARGUMENTS)).numpy()
     # Far out it is the bound's rounding that counts.
     assert np.all(np.abs(found - expected) <= 1e-4 + 5e-6 * np.maximum(np.abs(ARGUMENTS) - 12, 0))
@@ -60,12 +61,15 @@ def test_only_the_gelu_of_tokens_is_left_to_openvino(gelu: Gelu, tmp_path: Path)
         assert [operation.get_type_name() for operation in model.get_ops()].count("Gelu") == left
 
 
-@pytest.mark.parametrize("module", ["openvino_graph", "onnx_session"])
+@pytest.mark.parametrize("module", ["openvino", "onnx"])
 def test_no_library_writes_an_identity_of_the_user(module: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name} | {
         "HOME": str(tmp_path)
     }
     subprocess.run(
-        [sys.executable, "-B", "-c", f"import streamseg.models.{module}"], env=environment, check=True, timeout=60
+        [sys.executable, "-B", "-c", f"import streamseg.models.runtime.{module}"],
+        env=environment,
+        check=True,
+        timeout=60,
     )
     assert not list(tmp_path.rglob("*"))

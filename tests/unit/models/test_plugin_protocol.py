@@ -14,7 +14,7 @@ from support.plugin_files import offer
 from streamseg.errors import StageError, WeightsError
 from streamseg.messages import Detection, ObjectMask
 from streamseg.models import Detector, Segmenter
-from streamseg.models.options import DetectorOptions, SegmenterOptions
+from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import create_detector, create_segmenter
 
 FRAME = np.zeros((60, 80, 3), np.uint8)
@@ -32,13 +32,13 @@ def found(xyxy=(1, 2, 3, 4), confidence=0.5, class_id=1, class_name="mug"):
 DETECTOR = """
 class make:
     name, classes = "mine", ["cup", "mug"]
-    def __init__(self, options): self.options = options
+    def __init__(self, settings, compute): self.settings = settings
     def detect(self, image): return {answer}
 """
 SEGMENTER = """
 class make:
     name = "mine"
-    def __init__(self, options): pass
+    def __init__(self, settings, compute): pass
     def encode(self, image): return image.shape
     def decode(self, embedding, detections): return {answer}
     def describe(self): return "mine on paper"
@@ -52,7 +52,7 @@ def detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     def make(answer: str) -> Detector:
         monkeypatch.syspath_prepend(tmp_path)
         offer(tmp_path, "detector", "mine", IMPORTS + DETECTOR.format(answer=answer), package=tmp_path.name)
-        return create_detector(DetectorOptions(model="mine", max_det=3))
+        return create_detector(DetectorSettings(model="mine", max_det=3), Compute())
 
     return make
 
@@ -64,7 +64,7 @@ def segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     def make(answer: str) -> Segmenter[Any]:
         monkeypatch.syspath_prepend(tmp_path)
         offer(tmp_path, "segmenter", "mine", IMPORTS + SEGMENTER.format(answer=answer), package=tmp_path.name)
-        return create_segmenter(SegmenterOptions("mine"))
+        return create_segmenter(SegmenterSettings(model="mine"), Compute())
 
     return make
 
@@ -89,7 +89,7 @@ def test_a_box_that_covers_nothing_of_the_frame_takes_no_place(detector: Callabl
     ("answer", "complaint"),
     [
         ("None", "failed: TypeError: 'NoneType' object is not iterable"),
-        ("[(1, 2, 3, 4)]", "detect gave a tuple; expected"),
+        ("[(1, 2, 3, 4)]", "detect returned a tuple; expected"),
         (
             "[found((9, 0, 5, 9))]",
             r"the box \(9\.0, 0\.0, 5\.0, 9\.0\) ends before it begins; expected left, top, right, bottom",

@@ -9,13 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from streamseg.errors import BackendError, DamagedExportError, SettingsError, UsageError
-from streamseg.models.runtime import base as runtimes
-from streamseg.models.runtime.base import Choice, Runtime, TorchRuntime, candidates
+from streamseg.models.options import Compute, SegmenterSettings
+from streamseg.models.runtime import selection
+from streamseg.models.runtime.base import Runtime
+from streamseg.models.runtime.loading import load
+from streamseg.models.runtime.selection import candidates
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine is said to have."""
+    """A machine to select runtimes for."""
 
     x86: bool = True
     bf16: bool = False
@@ -26,15 +29,16 @@ class Machine:
 @pytest.fixture
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
     given: Machine = request.param
-    monkeypatch.setattr(runtimes, "is_x86", lambda: given.x86)
-    monkeypatch.setattr(runtimes, "has_fast_bf16", lambda: given.bf16)
-    monkeypatch.setattr(runtimes, "cuda_devices", lambda: given.gpus)
-    monkeypatch.setattr(runtimes, "_installed", lambda package: package != "openvino" or given.openvino)
+    monkeypatch.setattr(selection, "is_x86", lambda: given.x86)
+    monkeypatch.setattr(selection, "has_fast_bf16", lambda: given.bf16)
+    monkeypatch.setattr(selection, "cuda_devices", lambda: given.gpus)
+    monkeypatch.setattr(selection, "_installed", lambda package: package != "openvino" or given.openvino)
     return given
 
 
-def names(choice: Choice) -> list[str]:
-    return [f"{one.backend} {one.precision}" for one in candidates(choice)]
+def names(device: str = "auto", **settings: object) -> list[str]:
+    wanted = SegmenterSettings(**settings)  # type: ignore[arg-type]
+    return [f"{one.backend} {one.precision}" for one in candidates(wanted, Compute(device=device))]
 
 
 @pytest.mark.parametrize(
@@ -49,44 +53,45 @@ def names(choice: Choice) -> list[str]:
     ],
     indirect=["machine"],
 )
-def test_auto_takes_the_fastest_and_knows_what_comes_next(machine: Machine, expected: list[str]) -> None:
-    assert names(Choice()) == expected
+def test_auto_takes_the_fastest_and_lists_fallbacks(machine: Machine, expected: list[str]) -> None:
+    assert names() == expected
 
 
 @pytest.mark.parametrize("machine", [Machine(bf16=True)], indirect=True)
-def test_what_is_asked_for_comes_first(machine: Machine) -> None:
-    assert names(Choice(backend="torch"))[0] == "torch bf16"
-    assert names(Choice(precision="fp32"))[0] == "openvino fp32"
+def test_the_chosen_backend_and_precision_come_first(machine: Machine) -> None:
+    assert names(backend="torch")[0] == "torch bf16"
+    assert names(precision="fp32")[0] == "openvino fp32"
     assert (
-        names(Choice(backend="onnxruntime", providers=("AzureExecutionProvider", "CPUExecutionProvider")))[0]
+        names(backend="onnxruntime", providers=("AzureExecutionProvider", "CPUExecutionProvider"))[0]
         == "onnxruntime fp32"
     )
 
 
 @pytest.mark.parametrize("machine", [Machine()], indirect=True)
-def test_whoever_names_execution_providers_means_onnx_runtime(machine: Machine) -> None:
-    assert names(Choice(providers=("AzureExecutionProvider", "CPUExecutionProvider")))[0] == "onnxruntime fp32"
+def test_named_execution_providers_select_onnx_runtime(machine: Machine) -> None:
+    assert names(providers=("AzureExecutionProvider", "CPUExecutionProvider"))[0] == "onnxruntime fp32"
 
 
 @pytest.mark.parametrize("machine", [Machine(openvino=False)], indirect=True)
-def test_what_cannot_be_had_is_refused_with_what_can(machine: Machine) -> None:
+def test_an_unavailable_runtime_is_refused_with_the_available_ones(machine: Machine) -> None:
     with pytest.raises(
         SettingsError, match=r"^segmenter\.backend: OpenVINO is not installed; pip install 'streamseg\[openvino\]'"
     ):
-        candidates(Choice(backend="openvino"))
+        names(backend="openvino")
     with pytest.raises(
-        SettingsError, match=r"auto in bf16 cannot be had here; .* one of onnxruntime in fp32, torch in fp32$"
+        SettingsError,
+        match=r"auto in bf16 is not available on this machine; .* one of onnxruntime in fp32, torch in fp32$",
     ):
-        candidates(Choice(precision="bf16"))
+        names(precision="bf16")
 
 
 @pytest.mark.parametrize("machine", [Machine(gpus=1)], indirect=True)
 def test_a_gpu_is_used_by_its_name(machine: Machine) -> None:
-    assert candidates(Choice(device="cuda:0"))[0] == TorchRuntime("fp16", None, "cuda:0")
-    assert "torch fp16" not in names(Choice(device="cpu"))
+    assert candidates(SegmenterSettings(), Compute(device="cuda:0"))[0] == Runtime("torch", "fp16", None, "cuda:0")
+    assert "torch fp16" not in names(device="cpu")
     for wrong in ("cuda:1", "cuda:x"):
         with pytest.raises(UsageError, match=f"cannot use the device '{wrong}'"):
-            candidates(Choice(device=wrong))
+            names(device=wrong)
 
 
 class Toy(nn.Module):
@@ -120,13 +125,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> ToyNetwork:
 
 
 def every_runtime() -> list[Runtime]:
-    backends = ("torch", "onnxruntime", "openvino")
-    return [candidates(Choice(backend=backend, precision="fp32", device="cpu", threads=1))[0] for backend in backends]
+    return [Runtime(backend, "fp32", threads=1) for backend in ("torch", "onnxruntime", "openvino")]
 
 
 @pytest.mark.parametrize("runtime", every_runtime(), ids=lambda runtime: runtime.backend)
-def test_each_runs_the_same_network_and_keeps_its_answers(runtime: Runtime, toy: ToyNetwork) -> None:
-    graph = runtime.load(toy)
+def test_each_runs_the_same_network_and_its_outputs_stay_valid(runtime: Runtime, toy: ToyNetwork) -> None:
+    graph = load(toy, runtime)
     random = np.random.default_rng(1)
     given, other = random.normal(size=(2, 8)).astype(np.float32), random.normal(size=(2, 4)).astype(np.float32)
     expected = toy.toy(torch.from_numpy(given), torch.from_numpy(other))
@@ -139,15 +143,17 @@ def test_each_runs_the_same_network_and_keeps_its_answers(runtime: Runtime, toy:
 
 
 @pytest.mark.parametrize("runtime", every_runtime()[1:], ids=lambda runtime: runtime.backend)
-def test_a_damaged_export_is_told_from_a_backend_that_fails(runtime: Runtime, toy: ToyNetwork, tmp_path: Path) -> None:
+def test_a_damaged_export_is_not_reported_as_a_failed_backend(
+    runtime: Runtime, toy: ToyNetwork, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(toy.path.read_bytes()[:100])
     with pytest.raises(DamagedExportError, match=r"broken\.onnx is damaged: [^\n]+$"):
-        runtime.load(ToyNetwork(toy.toy, broken))
+        load(ToyNetwork(toy.toy, broken), runtime)
 
 
 @pytest.mark.parametrize("runtime", every_runtime(), ids=lambda runtime: runtime.backend)
 def test_inputs_of_a_wrong_shape_are_an_error(runtime: Runtime, toy: ToyNetwork) -> None:
-    graph = runtime.load(toy)
+    graph = load(toy, runtime)
     with pytest.raises(BackendError, match=r"^[^\n]+$"):
         graph.run([np.zeros((2, 9), np.float32), np.zeros((2, 4), np.float32)])

@@ -14,9 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from streamseg.errors import CheckpointError, SettingsError, WeightsError
 from streamseg.geometry import Box, box_iou
 from streamseg.messages import Detection, Image
+from streamseg.models import Detector
 from streamseg.models.detectors.yolox import YoloxDetector, decode, grid_cells, input_shape
 from streamseg.models.detectors.yolox_graph import read_yolox_graph
-from streamseg.models.options import DetectorOptions
+from streamseg.models.options import Compute, DetectorSettings
 from streamseg.models.registry import create_detector
 
 SIDE = 128
@@ -97,8 +98,12 @@ def frame_with(width: int, height: int, red: tuple[int, int], blue: tuple[int, i
     return image, first, second
 
 
-def detector_for(path: Path, **changes: object) -> DetectorOptions:
-    return DetectorOptions(model=str(path), **{"conf": 0.5, **changes})  # type: ignore[arg-type]
+def create(settings: DetectorSettings, threads: int = 1) -> Detector:
+    return create_detector(settings, Compute(threads=threads))
+
+
+def detector_for(path: Path, **changes: object) -> DetectorSettings:
+    return DetectorSettings(model=str(path), **{"conf": 0.5, **changes})  # type: ignore[arg-type]
 
 
 def by_class(found: list[Detection]) -> dict[str, Box]:
@@ -108,7 +113,7 @@ def by_class(found: list[Detection]) -> dict[str, Box]:
 @pytest.mark.parametrize("pinned", [False, True])
 @pytest.mark.parametrize(("width", "height"), [(128, 128), (256, 144), (333, 187), (187, 333), (1280, 720)])
 def test_each_box_lies_on_its_object_with_its_class(tmp_path: Path, width: int, height: int, pinned: bool) -> None:
-    detector = create_detector(detector_for(export(tmp_path / "mine.onnx", pinned=pinned)))
+    detector = create(detector_for(export(tmp_path / "mine.onnx", pinned=pinned)))
     image, red, blue = frame_with(width, height, red=(2, 2), blue=(6, 7))
     found = by_class(detector.detect(image))
     assert detector.name == "mine"
@@ -135,7 +140,7 @@ def test_the_input_follows_the_picture(tmp_path: Path) -> None:
 
 
 def test_a_new_frame_size_is_followed(tmp_path: Path) -> None:
-    detector = create_detector(detector_for(export(tmp_path / "a.onnx")))
+    detector = create(detector_for(export(tmp_path / "a.onnx")))
     for width, height in ((256, 144), (144, 256), (256, 144)):
         image, red, _ = frame_with(width, height, red=(3, 4), blue=(6, 8))
         assert np.allclose(by_class(detector.detect(image))["class-0"], red, atol=0.05)
@@ -144,33 +149,33 @@ def test_a_new_frame_size_is_followed(tmp_path: Path) -> None:
 def test_imgsz_sets_the_longer_side(tmp_path: Path) -> None:
     image = np.zeros((144, 256, 3), np.uint8)
     image[64:72, 64:72, 2] = 255
-    [detection] = create_detector(detector_for(export(tmp_path / "a.onnx"), imgsz=256)).detect(image)
+    [detection] = create(detector_for(export(tmp_path / "a.onnx"), imgsz=256)).detect(image)
     assert detection.xyxy[2] - detection.xyxy[0] == pytest.approx(
         24, abs=0.1
     )  # the model's 24 pixels are the frame's now
     with pytest.raises(SettingsError, match=r"^detector\.imgsz: [^\n]*128x128"):
-        create_detector(detector_for(export(tmp_path / "b.onnx", pinned=True), imgsz=256)).detect(image)
+        create(detector_for(export(tmp_path / "b.onnx", pinned=True), imgsz=256)).detect(image)
 
 
 def test_classes_conf_and_max_det(tmp_path: Path) -> None:
     path = export(tmp_path / "a.onnx")
     image, _, _ = frame_with(256, 144, red=(2, 2), blue=(6, 7))
-    assert set(by_class(create_detector(detector_for(path, classes=("class-1",))).detect(image))) == {"class-1"}
-    assert set(by_class(create_detector(detector_for(path, classes=(0,))).detect(image))) == {"class-0"}
-    assert len(create_detector(detector_for(path, max_det=1)).detect(image)) == 1
-    assert create_detector(detector_for(path, conf=1.0)).detect(image) == []
+    assert set(by_class(create(detector_for(path, classes=("class-1",))).detect(image))) == {"class-1"}
+    assert set(by_class(create(detector_for(path, classes=(0,))).detect(image))) == {"class-0"}
+    assert len(create(detector_for(path, max_det=1)).detect(image)) == 1
+    assert create(detector_for(path, conf=1.0)).detect(image) == []
     with pytest.raises(SettingsError, match=r"^detector\.classes: "):
-        create_detector(detector_for(path, classes=("person",)))
+        create(detector_for(path, classes=("person",)))
 
 
 def test_neighbours_of_one_class_become_one_box(tmp_path: Path) -> None:
     path = export(tmp_path / "a.onnx")
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     image[32:40, 32:48, 2] = 255  # two cells, whose boxes overlap by half
-    assert len(create_detector(detector_for(path, iou=0.4)).detect(image)) == 1
-    assert len(create_detector(detector_for(path, iou=0.6)).detect(image)) == 2
+    assert len(create(detector_for(path, iou=0.4)).detect(image)) == 1
+    assert len(create(detector_for(path, iou=0.6)).detect(image)) == 2
     image[32:40, 40:48] = (255, 0, 0)  # the second of the other class: both stay
-    assert set(by_class(create_detector(detector_for(path, iou=0.4)).detect(image))) == {"class-0", "class-1"}
+    assert set(by_class(create(detector_for(path, iou=0.4)).detect(image))) == {"class-0", "class-1"}
 
 
 def test_decode_places_cells_row_by_row_stride_by_stride() -> None:
@@ -185,7 +190,7 @@ def test_decode_places_cells_row_by_row_stride_by_stride() -> None:
 
 
 def test_frames_of_16_9_find_the_session_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = create_detector(detector_for(export(tmp_path / "a.onnx")))
+    detector = create(detector_for(export(tmp_path / "a.onnx")))
     made: list[object] = []
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **options: made.append(args))
     for width, height in ((256, 144), (1920, 1080), (640, 360)):
@@ -196,7 +201,7 @@ def test_frames_of_16_9_find_the_session_made(tmp_path: Path, monkeypatch: pytes
 
 def test_nothing_of_a_frame_stays_in_the_next_ones_input(tmp_path: Path) -> None:
     options, weights = detector_for(tmp_path / "a.onnx"), export(tmp_path / "a.onnx")
-    detector = YoloxDetector(options, weights)
+    detector = YoloxDetector(options, Compute(threads=1), weights)
     white = np.full((95, 127, 3), 255, np.uint8)  # both fit into 96 rows of 128 columns
     black = np.zeros((85, 128, 3), np.uint8)
     assert detector.preprocess(white).shape == (1, 3, 96, 128)
@@ -215,7 +220,7 @@ def raw_outputs(cells: int, classes: int, seed: int) -> NDArray[np.float32]:
 
 
 def expected_detections(
-    rows: NDArray[np.float32], shape: tuple[int, int], frame: tuple[int, int], options: DetectorOptions
+    rows: NDArray[np.float32], shape: tuple[int, int], frame: tuple[int, int], options: DetectorSettings
 ) -> list[Detection]:
     """What YOLOX's paper and its demonstration do with raw outputs, cell by cell."""
     (height, width), (frame_height, frame_width) = shape, frame
@@ -254,7 +259,7 @@ def expected_detections(
 @pytest.mark.parametrize("changes", [{}, {"classes": (1,)}, {"max_det": 7}, {"conf": 0.1, "iou": 0.2}, {"conf": 0.0}])
 def test_postprocessing_finds_what_cell_by_cell_is_found(tmp_path: Path, seed: int, changes: dict[str, object]) -> None:
     options, weights = detector_for(tmp_path / "a.onnx", **changes), export(tmp_path / "a.onnx")
-    detector = YoloxDetector(options, weights)
+    detector = YoloxDetector(options, Compute(threads=1), weights)
     frame = np.zeros((144, 256, 3), np.uint8)
     detector.preprocess(frame)
     rows = raw_outputs(len(grid_cells(96, 128)), 2, seed)
@@ -268,7 +273,7 @@ def test_postprocessing_finds_what_cell_by_cell_is_found(tmp_path: Path, seed: i
 
 
 def test_numbers_that_are_none_are_no_objects(tmp_path: Path) -> None:
-    detector = YoloxDetector(detector_for(tmp_path / "a.onnx"), export(tmp_path / "a.onnx"))
+    detector = YoloxDetector(detector_for(tmp_path / "a.onnx"), Compute(threads=1), export(tmp_path / "a.onnx"))
     frame = np.zeros((144, 256, 3), np.uint8)
     detector.preprocess(frame)
     rows = np.zeros((len(grid_cells(96, 128)), 7), np.float32)
@@ -357,7 +362,7 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.onnx"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"^[^\n]+a\.onnx[^\n]+YOLOX[^\n]+$"):
-        create_detector(detector_for(path)).detect(np.zeros((64, 64, 3), np.uint8))
+        create(detector_for(path)).detect(np.zeros((64, 64, 3), np.uint8))
 
 
 def test_a_model_that_is_no_yolox(tmp_path: Path) -> None:
@@ -370,17 +375,17 @@ def test_a_model_that_is_no_yolox(tmp_path: Path) -> None:
     )
     onnx.save(helper.make_model(graph), path)
     with pytest.raises(CheckpointError, match=r"expected a YOLOX export"):
-        create_detector(detector_for(path))
+        create(detector_for(path))
     with pytest.raises(CheckpointError, match=r"expected a YOLOX export"):
-        create_detector(detector_for(export(path, strides=(8, 16)))).detect(np.zeros((64, 64, 3), np.uint8))
+        create(detector_for(export(path, strides=(8, 16)))).detect(np.zeros((64, 64, 3), np.uint8))
 
 
 def test_weights_that_are_missing_or_named_twice(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"none\.onnx"):
-        create_detector(DetectorOptions(model="yolox-nano", weights=tmp_path / "none.onnx"))
+        create(DetectorSettings(model="yolox-nano", weights=str(tmp_path / "none.onnx")))
     path = export(tmp_path / "a.onnx")
     with pytest.raises(SettingsError, match=r"^detector\.weights: "):
-        create_detector(DetectorOptions(model=str(path), weights=path))
+        create(DetectorSettings(model=str(path), weights=str(path)))
 
 
 def fixed_like_the_official(path: Path, target: Path) -> Path:
@@ -406,12 +411,12 @@ def real_pictures(shared_data: Path) -> list[NDArray[np.uint8]]:
 
 def test_real_weights_see_the_same_at_the_pictures_shape_as_in_the_square(shared_data: Path, tmp_path: Path) -> None:
     weights = fixed_like_the_official(shared_data / "yolox_nano.onnx", tmp_path / "official.onnx")
-    options = DetectorOptions(model="yolox-nano", weights=weights, threads=2)
+    options = DetectorSettings(model="yolox-nano", weights=str(weights))
     for picture in real_pictures(shared_data):
         below, beside = (max(picture.shape[:2]) - side for side in picture.shape[:2])
         square = cv2.copyMakeBorder(picture, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=(114, 114, 114))
-        found = create_detector(options).detect(picture)
-        expected = create_detector(options).detect(np.asarray(square, np.uint8))
+        found = create(options, threads=2).detect(picture)
+        expected = create(options, threads=2).detect(np.asarray(square, np.uint8))
         for ours, theirs in ((found, expected), (expected, found)):
             confident = [detection for detection in ours if detection.confidence > 0.6]
             assert confident
@@ -421,8 +426,8 @@ def test_real_weights_see_the_same_at_the_pictures_shape_as_in_the_square(shared
 
 
 def test_real_weights_on_the_dog(shared_data: Path) -> None:
-    options = DetectorOptions(model="yolox-nano", weights=shared_data / "yolox_nano.onnx", conf=0.6)
-    found = by_class(create_detector(options).detect(real_pictures(shared_data)[0]))
+    options = DetectorSettings(model="yolox-nano", weights=str(shared_data / "yolox_nano.onnx"), conf=0.6)
+    found = by_class(create(options).detect(real_pictures(shared_data)[0]))
     assert set(found) == {"dog", "bicycle", "car"}
     assert box_iou(found["dog"], (130.0, 218.0, 312.0, 540.0)) > 0.85
     assert box_iou(found["car"], (468.0, 75.0, 690.0, 170.0)) > 0.85

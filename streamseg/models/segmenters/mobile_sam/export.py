@@ -1,6 +1,6 @@
-"""MobileSAM's networks as ONNX files, kept in the cache beside the weights.
+"""MobileSAM's networks as ONNX files in the cache, beside the weights.
 
-They are made in a process of its own, so that whoever runs them never loads PyTorch.
+A separate process exports them, so that the process that runs them never loads PyTorch.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from pathlib import Path
 from filelock import FileLock
 
 from streamseg.errors import CheckpointError, WeightsError
-from streamseg.models.options import MOBILE_SAM
-from streamseg.models.runtime.base import Choice, candidates
+from streamseg.models import StepProgress
+from streamseg.models.options import MOBILE_SAM, Compute, SegmenterSettings
+from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
 from streamseg.models.segmenters.resizing import Size
 from streamseg.models.weights import WeightsProgress, file_hash, weights_directory
 
 FORMAT = 3
-"""Goes up whenever the networks change, so that no older export is taken for one of them."""
+"""Raise it whenever the networks change, so that older exports are not used."""
 BOX_BATCHES = (1, 4)
-"""For so many boxes there is a decoder; other numbers are made up of these."""
+"""Batch sizes that have a decoder; other numbers of boxes are split into these."""
 
 UNUSABLE = 2
-"""Exit status of the process that exports when the weights are to blame."""
+"""Exit status of the exporting process when the file is no checkpoint of MobileSAM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Part:
 
     Attributes:
         name: `encoder`, `terms` or `decoder-<boxes>`.
-        grid: What it is for.
+        grid: The input grid it is for.
     """
 
     name: str
@@ -45,12 +46,12 @@ class Part:
 
     @property
     def filename(self) -> str:
-        """Of its export."""
+        """File name of its export."""
         return f"{self.name}-{self.grid}.onnx"
 
 
 def parts(grid: InputGrid) -> tuple[Part, ...]:
-    """All networks that a grid needs."""
+    """List the networks that a grid needs."""
     return tuple(Part(name, grid) for name in ("encoder", "terms", *(f"decoder-{boxes}" for boxes in BOX_BATCHES)))
 
 
@@ -60,7 +61,7 @@ class Exports:
 
     Attributes:
         weights: The file.
-        folder: Where they are, which is another one for other weights and other versions.
+        folder: Differs for other weights and other versions.
     """
 
     weights: Path
@@ -68,7 +69,7 @@ class Exports:
 
     @classmethod
     def of(cls, weights: Path) -> Exports:
-        """Find the folder of a file of weights, which may not exist yet.
+        """Find the exports of a file of weights; the folder may not exist yet.
 
         Raises:
             WeightsError: The file cannot be read.
@@ -87,15 +88,15 @@ class Exports:
         return cls(weights, weights_directory() / "exports" / f"mobilesam-{key}")
 
     def path(self, part: Part) -> Path:
-        """Where the export of a part is, or will be."""
+        """Path of a part's export, which may not exist yet."""
         return self.folder / part.filename
 
     def missing(self, grids: Sequence[InputGrid]) -> list[InputGrid]:
-        """The grids that have not been exported, or not in full."""
+        """List the grids that are not exported completely."""
         return [grid for grid in grids if not all(self.path(part).is_file() for part in parts(grid))]
 
     def remove(self, grid: InputGrid) -> None:
-        """Forget what was exported for a grid, so that it is exported anew.
+        """Remove a grid's exports, so that it is exported again.
 
         Raises:
             WeightsError: The cache cannot be written.
@@ -106,12 +107,12 @@ class Exports:
         except OSError as error:
             raise self._not_written(error) from error
 
-    def have(self, grids: Sequence[InputGrid], progress: Callable[[int, int], None] | None = None) -> None:
+    def ensure(self, grids: Sequence[InputGrid], progress: StepProgress | None = None) -> None:
         """Export what is missing. Safe in several processes at once; a file has its name only when it is complete.
 
         Args:
-            grids: What for.
-            progress: Is told how many networks of how many are written.
+            grids: The input grids.
+            progress: Called after each network.
 
         Raises:
             WeightsError: The file is not a checkpoint of MobileSAM, or the cache cannot be written.
@@ -121,7 +122,7 @@ class Exports:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / ".lock"):
-                # Another process may have exported them meanwhile.
+                # Another process may have exported them in the meantime.
                 missing = self.missing(grids)
                 if missing:
                     self._export(missing, progress or (lambda done, total: None))
@@ -133,7 +134,7 @@ class Exports:
             f"{self.folder} cannot be written: {error.strerror or error}; make room, or set STREAMSEG_CACHE"
         )
 
-    def _export(self, grids: Sequence[InputGrid], progress: Callable[[int, int], None]) -> None:
+    def _export(self, grids: Sequence[InputGrid], progress: StepProgress) -> None:
         wanted = [f"{grid.side},{grid.rows},{grid.columns}" for grid in grids]
         total = sum(len(parts(grid)) for grid in grids)
         progress(0, total)
@@ -152,35 +153,35 @@ class Exports:
             try:
                 for done, _ in enumerate(process.stdout, 1):
                     progress(done, total)
-                said = process.stderr.read().strip()
+                errors = process.stderr.read().strip()
             except BaseException:
                 process.kill()
                 raise
         if process.returncode == UNUSABLE:
-            raise CheckpointError(said)
+            raise CheckpointError(errors)
         if process.returncode:
-            last = said.splitlines()[-1] if said else f"exit status {process.returncode}"
+            last = errors.splitlines()[-1] if errors else f"exit status {process.returncode}"
             raise WeightsError(f"{self.weights} could not be exported: {last}; choose --set segmenter.backend=torch")
 
 
 def export_beforehand(
     weights: Path,
-    choice: Choice,
+    settings: SegmenterSettings,
+    compute: Compute,
     sizes: Sequence[Size],
-    imgsz: int,
     progress: Callable[[WeightsProgress], None] | None = None,
 ) -> None:
-    """Have the exports for pictures of these heights and widths, unless what runs MobileSAM here needs none.
+    """Make the exports for pictures of these heights and widths, unless the runtime needs none.
 
     Args:
         weights: The file.
-        choice: The runtime, as the user wants it.
+        settings: Select the runtime and the input's size.
+        compute: The device and the threads.
         sizes: Of pictures, in pixels.
-        imgsz: Side of the network's input.
-        progress: Is told how it goes on.
+        progress: Called after each network.
 
     Raises:
-        SettingsError: The backend is not installed, or has no such precision here.
+        SettingsError: The backend is not installed, or lacks that precision on this machine.
         WeightsError: The file is not a checkpoint of MobileSAM, or the cache cannot be written.
     """
 
@@ -188,6 +189,6 @@ def export_beforehand(
         if progress is not None:
             progress(WeightsProgress(MOBILE_SAM, done, total, activity="exporting"))
 
-    if candidates(choice)[0].reads_exports:
-        grids = list(dict.fromkeys(InputGrid.of_picture(size, imgsz) for size in sizes))
-        Exports.of(weights).have(grids, report)
+    if candidates(settings, compute)[0].reads_exports:
+        grids = list(dict.fromkeys(InputGrid.of_picture(size, settings.imgsz) for size in sizes))
+        Exports.of(weights).ensure(grids, report)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from streamseg.errors import CheckpointError
 from streamseg.models.segmenters.mobile_sam.export import UNUSABLE, parts
 from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
-from streamseg.models.segmenters.mobile_sam.networks import build, load, sample_inputs
+from streamseg.models.segmenters.mobile_sam.networks import build, load_weights, sample_inputs
 
 _OPSET = 20
 
@@ -28,7 +28,7 @@ def export(weights: Path, folder: Path, grids: list[InputGrid]) -> None:
     Raises:
         CheckpointError: The file is not a checkpoint of MobileSAM.
     """
-    network = load(weights)
+    network = load_weights(weights)
     for grid in grids:
         for part in parts(grid):
             _write(build(network, part), sample_inputs(network, part), folder / part.filename)

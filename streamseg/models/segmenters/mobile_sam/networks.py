@@ -15,7 +15,7 @@ from streamseg.models.segmenters.sam import SamNetwork, load_network
 from streamseg.models.segmenters.sam.image_encoder import FEATURE_CHANNELS
 
 
-def load(weights: Path) -> SamNetwork:
+def load_weights(weights: Path) -> SamNetwork:
     """Read MobileSAM's weights.
 
     Raises:

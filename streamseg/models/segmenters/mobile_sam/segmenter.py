@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -17,15 +17,17 @@ from threadpoolctl import ThreadpoolController
 
 from streamseg.errors import BackendError, CheckpointError, DamagedExportError, WeightsError
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models.options import MOBILE_SAM
-from streamseg.models.runtime.base import Choice, Runtime, Value, candidates
+from streamseg.models import StepProgress
+from streamseg.models.options import MOBILE_SAM, Compute, SegmenterSettings
+from streamseg.models.runtime.base import Runtime, Value
+from streamseg.models.runtime.loading import load
+from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam.drawing import MaskDrawing
 from streamseg.models.segmenters.mobile_sam.export import BOX_BATCHES, Exports, Part, parts
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA, InputGrid
 from streamseg.models.segmenters.resizing import (
     PIXEL_MEAN,
     PIXEL_STD,
-    TRAINED_SIDE,
     Size,
     resize_image,
     resize_positions,
@@ -78,34 +80,34 @@ class MobileSam:
     def __init__(
         self,
         weights: Path,
-        choice: Choice,
-        imgsz: int = TRAINED_SIDE,
+        settings: SegmenterSettings,
+        compute: Compute,
         *,
         square: bool = False,
-        exporting: Callable[[int, int], None] | None = None,
+        exporting: StepProgress | None = None,
     ) -> None:
-        """Choose what it runs on, and make it ready for pictures of 16:9.
+        """Select a runtime, and make it ready for pictures of 16:9.
 
         Args:
             weights: A file in the official format.
-            choice: The runtime, as the user wants it.
-            imgsz: Side of the network's input, of `INPUT_SIDES`. Below 1024 it is faster, and the masks are other ones.
-            square: Whether all of the input goes through the encoder, in place of what the picture needs.
-            exporting: Is told how many networks of how many are exported, now and whenever a picture has a new shape.
+            settings: Select the runtime and the side of the network's input.
+            compute: The device and the threads.
+            square: Whether to encode the whole input, instead of the part that the picture needs.
+            exporting: Called as networks are exported, now and whenever a picture has a new shape.
 
         Raises:
             WeightsError: The file is not a checkpoint of MobileSAM.
-            SettingsError: The backend is not installed, or has no such precision here.
+            SettingsError: The backend is not installed, or lacks that precision on this machine.
             BackendError: No backend runs the networks.
         """
-        self._candidates = candidates(choice)
+        self._candidates = candidates(settings, compute)
         self._exports = Exports.of(weights)
         self._exporting = exporting
-        self._imgsz, self._square = imgsz, square
+        self._imgsz, self._square = settings.imgsz, square
         self._graphs: OrderedDict[InputGrid, _Graphs] = OrderedDict()
         self._blas = ThreadpoolController().select(user_api="blas")
         self._drawings: OrderedDict[tuple[Size, Size], MaskDrawing] = OrderedDict()
-        self._ready(self._grid(resized_size(CAMERA, imgsz)))
+        self._ready(self._grid(resized_size(CAMERA, self._imgsz)))
 
     def describe(self) -> str:
         """Return the name, and the backend, precision and threads in use."""
@@ -191,7 +193,7 @@ class MobileSam:
         self._candidates = others
         # Networks of two backends would not understand each other's arrays.
         self._graphs.clear()
-        _log.warning("%s; going on with %s in %s", error, self.backend, self.precision)
+        _log.warning("%s; using %s in %s instead", error, self.backend, self.precision)
 
 
 class _Graphs:
@@ -202,15 +204,15 @@ class _Graphs:
         precise = replace(runtime, precision="fp32")
         self._pixels = np.zeros((1, 3, grid.height, grid.width), np.float32)
         encoder, *others = (_Network(checkpoint, part) for part in parts(grid))
-        loads = [partial(runtime.load, encoder), *(partial(precise.load, other) for other in others)]
+        loads = [partial(load, encoder, runtime), *(partial(load, other, precise) for other in others)]
         if runtime.reads_exports:
-            checkpoint.exports.have([grid], checkpoint.exporting)
+            checkpoint.exports.ensure([grid], checkpoint.exporting)
             # To compile the encoder takes as long as to compile all the others.
             with ThreadPoolExecutor(2) as pool:
-                graphs = [loading.result() for loading in [pool.submit(load) for load in loads]]
+                graphs = [loading.result() for loading in [pool.submit(one) for one in loads]]
         else:
             # PyTorch's number of threads holds for the thread that sets it.
-            graphs = [load() for load in loads]
+            graphs = [one() for one in loads]
         self._encoder, self._terms, *decoders = graphs
         self._decoders = dict(zip(BOX_BATCHES, decoders, strict=True))
         # The first run is slow, and the one that fails if any does.
@@ -251,15 +253,15 @@ def _batches(boxes: Floats) -> list[Floats]:
 class _Checkpoint:
     """The weights, read once for all networks where PyTorch runs them, and not at all elsewhere."""
 
-    def __init__(self, exports: Exports, exporting: Callable[[int, int], None] | None) -> None:
+    def __init__(self, exports: Exports, exporting: StepProgress | None) -> None:
         self.exports = exports
         self.exporting = exporting
 
     @cached_property
     def network(self) -> SamNetwork:
-        from streamseg.models.segmenters.mobile_sam.networks import load
+        from streamseg.models.segmenters.mobile_sam.networks import load_weights
 
-        return load(self.exports.weights)
+        return load_weights(self.exports.weights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.errors import CheckpointError
-from streamseg.models.runtime.onnx_session import ERRORS, open_session
+from streamseg.models.runtime.onnx import ERRORS, open_session
 from streamseg.models.segmenters.nano import SIDE
 
 PICTURES: Final = "pictures"

@@ -1,0 +1,113 @@
+"""Settings structs: the base class, the ranges, and one reader whose errors name the key."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+
+from streamseg.errors import SettingsError
+
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all settings: immutable, keyword only, unknown keys refused."""
+
+
+_Settings = TypeVar("_Settings", bound=Settings)
+
+
+def read_settings(tree: object, kind: type[_Settings], key: str = "") -> _Settings:
+    """Convert a plain tree to a settings struct.
+
+    Args:
+        tree: Dictionaries, lists, texts and numbers, as YAML gives them.
+        kind: The struct.
+        key: The tree's own key, which begins every error; empty for the whole tree.
+
+    Raises:
+        SettingsError: The message has the key, what was wrong and what was expected.
+    """
+    _refuse_non_finite(tree, key)
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_explain(str(error), kind, key)) from error
+
+
+def check_settings(settings: Settings, key: str = "") -> None:
+    """Check the ranges of a struct that was made in Python, where msgspec checks nothing.
+
+    Raises:
+        SettingsError: As `read_settings`.
+    """
+    read_settings(msgspec.to_builtins(settings), type(settings), key)
+
+
+def _refuse_non_finite(node: object, key: str) -> None:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            _refuse_non_finite(value, _join(key, name))
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            _refuse_non_finite(value, _join(key, str(index)))
+    elif isinstance(node, float) and not math.isfinite(node):
+        raise SettingsError(f"{key}: {node} is not a finite number")
+
+
+def _explain(message: str, kind: type[Settings], prefix: str) -> str:
+    text, _, path = message.partition(" - at `$")
+    inner = re.sub(r"\[(\d+)\]", r".\1", path.rstrip("`")).lstrip(".")
+    key = _join(prefix, inner)
+    choice = re.match(r"Invalid enum value (.+)", text)
+    unknown = re.match(r"Object contains unknown field `(.+)`", text)
+    missing = re.match(r"Object missing required field `(.+)`", text)
+    if unknown:
+        known = _known_keys(_annotation(kind, inner))
+        return f"{_join(key, unknown[1])}: unknown key; expected one of {', '.join(known)}"
+    if choice:
+        choices = _choices(_annotation(kind, inner))
+        return f"{key}: {choice[1]} is not a choice; expected one of {', '.join(map(str, choices))}"
+    if missing:
+        return f"{_join(key, missing[1])}: missing; give it a value" + (
+            " (--source, or `sources: [{url: ...}]` in the file)" if missing[1] in ("sources", "url") else ""
+        )
+    return f"{key or 'settings'}: {text[0].lower()}{text[1:]}"
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key and name else key or name
+
+
+def _annotation(kind: object, key: str) -> object:
+    node = kind
+    for name in [part for part in key.split(".") if part and not part.isdecimal()]:
+        settings = _struct_inside(node)
+        node = (
+            next((field.type for field in msgspec.structs.fields(settings) if field.name == name), None)
+            if settings
+            else None
+        )
+    return node
+
+
+def _known_keys(annotation: object) -> tuple[str, ...]:
+    settings = _struct_inside(annotation)
+    return tuple(field.name for field in msgspec.structs.fields(settings)) if settings else ()
+
+
+def _struct_inside(annotation: object) -> type[msgspec.Struct] | None:
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _struct_inside(part)) is not None), None)
+
+
+def _choices(annotation: object) -> tuple[object, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((found for part in get_args(annotation) if (found := _choices(part))), ())
