@@ -6,16 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.errors import BackendError, DamagedExportError
 from streamseg.models.options import DEFAULT_PROVIDERS, Backend, Precision
-
-if TYPE_CHECKING:
-    from torch import nn
 
 Value = Any
 """An array where the runtime keeps it: NumPy's, or a tensor on a GPU. Graphs of one runtime exchange these."""
@@ -48,8 +45,8 @@ class Runtime:
 class Network(Protocol):
     """A network of fixed shapes."""
 
-    def module(self) -> nn.Module:
-        """Return it as a PyTorch module, on the CPU in float32."""
+    def module(self) -> Any:
+        """Return it as PyTorch's `nn.Module`, on the CPU in float32. (Its type would import PyTorch here.)"""
         ...
 
     def exported(self) -> Path:
