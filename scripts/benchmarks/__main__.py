@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+import msgspec
 import typer
 
 from streamseg.cli.bench import bench_pipeline
@@ -14,39 +16,89 @@ from streamseg.errors import StreamsegError
 
 app = typer.Typer(
     name="./scripts/bench",
-    help="Run one benchmark and print its figures.",
+    help="Run one benchmark and print its figures. Each explains itself: `./scripts/bench NAME --help`.",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("pipeline")(bench_pipeline)
-
-
-@app.command("wire")
-def bench_wire(as_json: AsJson = False) -> None:
-    """Time and bytes of ten masks on the wire, and how long the client takes to import."""
-    from benchmarks.report import print_figures
-    from benchmarks.wire import bench_wire as measure
-
-    print_figures(measure(), as_json=as_json)
-
-
-@app.command("overlay")
-def bench_overlay(as_json: AsJson = False) -> None:
-    """How long ten masks with their boxes and labels take to draw on a 720p frame, beside supervision's annotators, on one core."""
-    from benchmarks.overlay import bench_overlay as measure
-    from benchmarks.report import print_figures
-
-    print_figures(measure(), as_json=as_json)
+_Figures = TypeVar("_Figures", bound=msgspec.Struct)
 
 
 @app.command("links")
-def bench_links(as_json: AsJson = False) -> None:
-    """How long a 720p frame takes from process to process, beside a multiprocessing.Queue and ZeroMQ."""
-    from benchmarks.links import bench_links as measure
-    from benchmarks.report import print_figures
+def links(as_json: AsJson = False) -> None:
+    """Latency of frames between processes, beside a multiprocessing.Queue and ZeroMQ."""
+    from benchmarks.links import bench_links
+    from benchmarks.measure import print_fields
 
-    print_figures(measure(), as_json=as_json)
+    _show(bench_links(), print_fields, as_json=as_json)
+
+
+@app.command("wire")
+def wire(as_json: AsJson = False) -> None:
+    """Time and bytes of ten masks on the wire, and the client's import time."""
+    from benchmarks.measure import print_fields
+    from benchmarks.wire import bench_wire
+
+    _show(bench_wire(), print_fields, as_json=as_json)
+
+
+@app.command("overlay")
+def overlay(as_json: AsJson = False) -> None:
+    """Time to draw ten masks with boxes and labels, beside supervision's annotators."""
+    from benchmarks.measure import print_fields
+    from benchmarks.overlay import bench_overlay
+
+    _show(bench_overlay(), print_fields, as_json=as_json)
+
+
+@app.command("propagate")
+def propagate(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FOLDER]...", help="Sequences: NAME/frames, and NAME/masks, one object, white on black."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Quality of masks propagated over 1 to 60 frames, and its cost, beside rivals.
+
+    The true masks of keyframes move over the frames after them in five ways: not at all (frozen), by plain dense flow (flow), with their
+    boxes (box), as in the pipeline (ours), and the same with refinement (ours_refined). Sequences use the boxes of the true masks. Drawn
+    scenes are always measured, with boxes that are 3% off: translation, scale, rotation, two objects that cross, one behind a wall, a
+    fast one, and a shaking camera. The first pictures of the sequences are their backdrops.
+
+    It takes three minutes, and one more for 500 frames of sequences. Run nothing else meanwhile.
+    """
+    from benchmarks.propagate import bench_propagate, print_propagate
+
+    _show(bench_propagate(folders or [], _report), print_propagate, as_json=as_json)
+
+
+@app.command("nano")
+def nano(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FOLDER]...",
+            help="Sequences (NAME/frames, NAME/masks: white on black) or COCO instances (instances.json, images).",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A network of `streamseg train nano` instead of the package's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Quality and speed of the small segmenter, beside GrabCut.
+
+    It measures IoU with the truth from true boxes and from boxes that are 5% off; on sequences also with masks that plain flow
+    propagated over 5 and 15 frames. Photographs that the network was trained on are left out. Without folders it measures speed only.
+    A thousand objects take a minute, most of it GrabCut's.
+    """
+    from benchmarks.nano import bench_nano, print_nano
+
+    _show(bench_nano(folders or [], weights, _report), print_nano, as_json=as_json)
 
 
 @app.command("models")
@@ -98,7 +150,6 @@ def bench_models(
     from benchmarks.model_rows import print_tables
     from benchmarks.models import DEFAULT_COMPARED, ModelsOptions
     from benchmarks.models import bench_models as measure
-    from benchmarks.report import print_figures
     from streamseg.models.options import MOBILE_SAM
     from streamseg.sam.info import as_rich_table, parameter_table
 
@@ -112,84 +163,22 @@ def bench_models(
     )
     figures = measure(options, lambda step: typer.echo(step, err=True))
     if as_json:
-        print_figures(figures, as_json=True)
+        typer.echo(msgspec.json.encode(figures).decode())
         return
     console = Console()
     console.print(as_rich_table(parameter_table()))
     print_tables(figures, console)
 
 
-@app.command("nano")
-def bench_nano(
-    folders: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[DIR]...",
-            help="Sequences (NAME/frames, NAME/masks: white on black), or COCO instances (instances.json, images).",
-            show_default=False,
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A network of `streamseg train nano`, in place of the one of the package.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """The small segmenter beside GrabCut: time a box, and IoU with the truth from true boxes and from boxes that are 5% off.
+def _report(step: str) -> None:
+    typer.echo(step, err=True)
 
-    On sequences also with masks that plain flow carried over 5 and 15 frames; without folders only times and sizes. Photographs that
-    the network was trained on are left out. Allow a minute for a thousand objects; most of it is GrabCut's.
 
-    Example: `./scripts/bench nano sequences instances --json`
-    """
-    from benchmarks.nano import bench_nano as measure
-    from benchmarks.nano_rows import print_nano
-    from benchmarks.report import print_figures
-
-    figures = measure(folders or [], weights, lambda step: typer.echo(step, err=True))
+def _show(figures: _Figures, print_figures: Callable[[_Figures], None], *, as_json: bool) -> None:
     if as_json:
-        print_figures(figures, as_json=True)
+        typer.echo(msgspec.json.encode(figures).decode())
     else:
-        print_nano(figures)
-
-
-@app.command("propagate")
-def bench_propagate(
-    folders: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[DIR]...",
-            help="Sequences (NAME/frames, NAME/masks: one object, white on black).",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """How good masks are after 1, 5, 15, 30 and 60 frames of being carried, beside rivals, and what carrying costs.
-
-    The true masks of keyframes are carried over the frames that follow: left in place (frozen), by plain dense flow (flow), moved and
-    scaled with their boxes (box), as the pipeline does (ours), and the same with the small segmenter (ours_refined). On sequences the
-    boxes are those of the true masks. Drawn scenes are always measured, with boxes that are 3% off: translation, scale, rotation, two
-    objects that cross, one behind a wall, a fast one, and a shaking camera; over the sequences' first pictures, where there are any.
-
-    Printed is the mean IoU with the truth; a lost mask counts as 0. Times are of one core, for five objects on a 720p frame. Allow
-    three minutes, and one more for 500 frames of sequences, on a machine that does nothing else.
-
-    Example: `./scripts/bench propagate sequences --json`
-    """
-    from benchmarks.propagate import bench_propagate as measure
-    from benchmarks.propagate_rows import print_propagate
-    from benchmarks.report import print_figures
-
-    figures = measure(folders or [], lambda step: typer.echo(step, err=True))
-    if as_json:
-        print_figures(figures, as_json=True)
-    else:
-        print_propagate(figures)
+        print_figures(figures)
 
 
 def main() -> None:
@@ -198,7 +187,9 @@ def main() -> None:
         status = app(standalone_mode=False)
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")
-        _fail(message and f"{message}; see ./scripts/bench --help", 2)
+        names = ", ".join(str(command.name) for command in app.registered_commands)
+        # Without a name there is no message: the list has been printed.
+        _fail(message and f"{message}; expected one of {names}, and `--help` explains each", 2)
     except StreamsegError as error:
         _fail(str(error), error.exit_code)
     else:

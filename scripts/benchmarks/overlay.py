@@ -1,16 +1,15 @@
-"""What drawing costs: ten masks with their boxes and labels on a frame, beside supervision's annotators, on one core."""
+"""Cost of drawing ten masks with boxes and labels on a frame, beside supervision's annotators, on one core."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import msgspec
 import numpy as np
 import supervision as sv
 
+from benchmarks.measure import medians_ms
 from benchmarks.ten_masks import ten_masks
 from streamseg.convert import to_detections
 from streamseg.messages import Image, Result
@@ -18,14 +17,14 @@ from streamseg.render import COLOURS, OPACITY, TEXT_COLOURS, Colour, Sizes, colo
 
 
 class OverlayFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Medians of one measurement; every drawing begins with a copy of the frame.
+    """Medians of one run; every drawing starts with a copy of the frame.
 
     Attributes:
-        masks: Masks drawn, each in a rectangle of 200x300 pixels, on a frame of 1280x720.
-        overlay_ms: Ours: masks, boxes, labels and the line at the lower edge.
-        supervision_ms: supervision's masks, boxes and labels; it is given each mask as its rectangle (`CompactMask`).
-        supervision_dense_ms: The same, but it is given each mask as a whole frame.
-        largest_difference: Between the two pictures above the line: grey levels of the channel that differs most.
+        masks: Masks drawn, each of 200x300 pixels, on a frame of 1280x720.
+        overlay_ms: streamseg: masks, boxes, labels and the line at the lower edge.
+        supervision_ms: supervision: masks, boxes and labels, with masks given as rectangles (`CompactMask`).
+        supervision_dense_ms: The same, with masks given as whole frames.
+        largest_difference: Largest difference of a channel between the two pictures above the line, in levels.
     """
 
     masks: int
@@ -36,10 +35,10 @@ class OverlayFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SupervisionOverlay:
-    """The drawing of a result's objects by supervision's annotators at our settings.
+    """Draws a result's objects with supervision's annotators, at streamseg's settings.
 
     Args:
-        result: At least one object, each with a mask; the labels' places are inside the frame.
+        result: At least one object, each with a mask and room for its label.
     """
 
     def __init__(self, result: Result) -> None:
@@ -54,7 +53,7 @@ class SupervisionOverlay:
         self._colours = np.array([colour_index(item) for item in result.objects])
 
     def draw(self, image: Image, detections: sv.Detections) -> Image:
-        """Draw on a copy of the frame; the detections are the result's objects."""
+        """Draw the objects, given as detections, on a copy of the frame."""
         scene = image.copy()
         self._masks.annotate(scene, detections, self._colours)
         self._boxes.annotate(scene, detections, self._colours)
@@ -63,11 +62,7 @@ class SupervisionOverlay:
 
 
 def bench_overlay(rounds: int = 100) -> OverlayFigures:
-    """Measure in rounds, each drawing once a round, with one thread.
-
-    Args:
-        rounds: Times that each drawing is done.
-    """
+    """Time each drawing once a round, with one thread."""
     cv2.setNumThreads(1)
     result = ten_masks()
     image = np.random.default_rng(0).integers(0, 256, (result.height, result.width, 3), np.uint8)
@@ -75,7 +70,7 @@ def bench_overlay(rounds: int = 100) -> OverlayFigures:
     dense.mask = np.stack(
         [item.mask.paste(result.height, result.width) for item in result.objects if item.mask is not None]
     )
-    ours, theirs, theirs_dense = _medians_ms(
+    ours, theirs, theirs_dense = medians_ms(
         [lambda: render(image, result), lambda: rival.draw(image, compact), lambda: rival.draw(image, dense)], rounds
     )
     above = slice(result.height - Sizes.of(result.height, result.width).line_height)
@@ -86,16 +81,6 @@ def bench_overlay(rounds: int = 100) -> OverlayFigures:
         supervision_dense_ms=theirs_dense,
         largest_difference=int(cv2.absdiff(render(image, result)[above], rival.draw(image, compact)[above]).max()),
     )
-
-
-def _medians_ms(drawings: Sequence[Callable[[], Image]], rounds: int) -> list[float]:
-    times: list[list[float]] = [[] for _ in drawings]
-    for _ in range(rounds):
-        for draw, spent in zip(drawings, times, strict=True):
-            start = time.perf_counter()
-            draw()
-            spent.append(time.perf_counter() - start)
-    return [1000 * statistics.median(spent) for spent in times]
 
 
 def _palette(colours: Sequence[Colour]) -> sv.ColorPalette:

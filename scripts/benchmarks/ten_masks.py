@@ -1,4 +1,4 @@
-"""What the wire and the overlay are measured on: a frame with ten masks."""
+"""The result that the wire and overlay benchmarks use: a frame with ten masks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from streamseg.messages import Detection, Dropped, Models, Result, Timings, Trac
 
 
 def ten_masks() -> Result:
-    """Make the result of a frame of 1280x720 with ten blobs of two to five lobes, each in a rectangle of 200x300 pixels.
+    """Make the result of a frame of 1280x720 with ten blobs of two to five lobes, each of 200x300 pixels.
 
-    They are as smooth as a segmenter draws them, and overlap; the uppermost leaves room for its label.
+    The blobs are smooth, as masks of a segmenter are, and overlap; the uppermost has room for its label.
     """
     return Result(
         run_id="bench",

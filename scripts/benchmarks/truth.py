@@ -1,4 +1,4 @@
-"""Pictures whose objects' true masks are known: folders of sequences, and folders of COCO instances."""
+"""Pictures and sequences whose true masks are known: folders of sequences, and folders of COCO instances."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamseg.errors import DataError, SourceError, UsageError
+from streamseg.geometry import Box
 from streamseg.images import image_files, read_image
 from streamseg.masks import Mask
 from streamseg.messages import Image
@@ -15,56 +16,72 @@ from streamseg.models.segmenters.nano.network_file import TrainedOn
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TruePicture:
-    """One picture and the masks of its objects."""
+    """One picture, shape (height, width, 3), uint8, BGR, and the masks of its objects."""
 
     image: Image
     masks: tuple[Mask, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TrueFrame:
+    """One frame of a sequence or drawn scene; objects keep their places in the tuples from frame to frame.
+
+    Attributes:
+        image: Shape (height, width, 3), uint8, BGR.
+        masks: The visible pixels of each object; None for a hidden one.
+        boxes: The detector's box of each object, in pixels; None for a hidden one.
+    """
+
+    image: Image
+    masks: tuple[Mask | None, ...]
+    boxes: tuple[Box | None, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """Frames in order, each with the mask of the one object in it; as many of the one as of the other."""
+    """Files of the frames in order, and as many files of masks, each of the one object in its frame."""
 
     frames: tuple[Path, ...]
     masks: tuple[Path, ...]
 
     def mask(self, place: int) -> Mask | None:
-        """The object of a frame, which is brighter than half; None where it is not in the frame."""
+        """Read the object's mask, the pixels brighter than half; None in a frame without the object."""
         return Mask.crop(read_image(self.masks[place])[..., 0] > 127)
 
     def pictures(self) -> Iterator[TruePicture]:
-        """All frames in which the object is."""
+        """Yield the frames with the object."""
         for place, frame in enumerate(self.frames):
             mask = self.mask(place)
             if mask is not None:
                 yield TruePicture(read_image(frame), (mask,))
 
+    def true_frames(self) -> Iterator[TrueFrame]:
+        """Yield all frames, with the boxes of the true masks.
 
-def is_photographs(folder: Path) -> bool:
-    """Whether a folder holds COCO instances: `instances.json` and `images`."""
+        Raises:
+            DataError: Frames differ in size, or a mask is larger than its frame.
+        """
+        shape: tuple[int, ...] | None = None
+        for place, frame in enumerate(self.frames):
+            image, mask = read_image(frame), self.mask(place)
+            if shape is not None and image.shape != shape:
+                raise DataError(f"{frame} is {_size(image.shape)}; expected {_size(shape)}, as the frames before it")
+            shape = image.shape
+            if mask is not None and not mask.inside(*shape[:2]):
+                raise DataError(f"{self.masks[place]} is larger than {frame}; expected a mask of {_size(shape)}")
+            yield TrueFrame(image, (mask,), (None if mask is None else mask.xyxy,))
+
+
+def is_coco(folder: Path) -> bool:
+    """Return whether a folder holds COCO instances: `instances.json` and `images`."""
     return (folder / "instances.json").is_file()
 
 
-def check_layout(folder: Path) -> None:
-    """Find out whether a folder can be measured on, before anything is.
+def coco_pictures(folder: Path, trained_on: TrainedOn) -> Iterator[TruePicture]:
+    """Yield the photographs of a folder of COCO instances without those that a network was trained on.
 
     Raises:
-        DataError: It holds neither.
-    """
-    if is_photographs(folder):
-        return
-    if not _sequence_folders(folder):
-        raise DataError(
-            f"{folder} holds nothing to measure on; expected NAME/frames and NAME/masks, or instances.json and images"
-        )
-    sequences(folder)
-
-
-def photographs(folder: Path, trained_on: TrainedOn) -> Iterator[TruePicture]:
-    """The photographs of such a folder, but for those that a network has seen.
-
-    Raises:
-        DataError: It is not laid out so.
+        DataError: The folder has another layout.
         UsageError: A package is missing.
     """
     try:
@@ -77,12 +94,12 @@ def photographs(folder: Path, trained_on: TrainedOn) -> Iterator[TruePicture]:
 
 
 def sequences(folder: Path) -> dict[str, Sequence]:
-    """The sequences of a folder by name: `NAME/frames` and `NAME/masks`.
+    """List the sequences of a folder by name: `NAME/frames` and `NAME/masks`.
 
     Raises:
-        DataError: It is not laid out so.
+        DataError: The folder has another layout.
     """
-    places = _sequence_folders(folder)
+    places = sorted(place.parent for place in folder.glob("*/frames") if place.is_dir())
     if not places:
         raise DataError(f"{folder} holds no sequence to measure on; expected NAME/frames and NAME/masks")
     try:
@@ -100,5 +117,5 @@ def sequences(folder: Path) -> dict[str, Sequence]:
     return found
 
 
-def _sequence_folders(folder: Path) -> list[Path]:
-    return [place for place in sorted(folder.iterdir()) if (place / "frames").is_dir()] if folder.is_dir() else []
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"

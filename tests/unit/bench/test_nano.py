@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,17 +15,21 @@ from support.drawn_photographs import (
     HEIGHT,
     WIDTH,
     ellipse_bits,
-    mask_of,
-    photograph,
     write_photographs,
     write_sequence,
 )
+from support.drawn_photographs import (
+    mask_of as true_mask,
+)
 
-from benchmarks import carried, nano, truth
-from benchmarks.nano import bench_nano
-from benchmarks.nano_figures import BoxIoU, NanoFigures, SetFigures
-from benchmarks.nano_rows import print_nano
-from streamseg.errors import CheckpointError, DataError
+from benchmarks import nano, truth
+from benchmarks.flow import FlowFinder, coverage_of, grey, mask_of, warp
+from benchmarks.grabcut import grabcut
+from benchmarks.nano import BoxIoU, NanoFigures, bench_nano, print_nano
+from streamseg.errors import DataError
+from streamseg.geometry import Box
+from streamseg.masks import Bits
+from streamseg.messages import Image
 from streamseg.models.segmenters.nano.network_file import (
     FORMAT,
     FORMAT_KEY,
@@ -61,14 +66,14 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def figures(sequences: Path, photographs: Path) -> NanoFigures:
-    said: list[str] = []
-    figures = bench_nano([sequences, photographs], None, said.append)
-    assert said == ["timing", f"measuring {sequences / 'moving-ellipse'}", f"measuring {photographs}"]
+    steps: list[str] = []
+    figures = bench_nano([sequences, photographs], None, steps.append)
+    assert steps == ["timing", f"measuring {sequences / 'moving-ellipse'}", f"measuring {photographs}"]
     return figures
 
 
-def network_that_saw(path: Path, photographs: list[Path]) -> Path:
-    """The package's network with a note that it was trained on those."""
+def network_trained_on(path: Path, photographs: list[Path]) -> Path:
+    """Save the package's network with a note that it was trained on those."""
     model = onnx.load_model_from_string(shipped_network())
     del model.metadata_props[:]
     trained_on = TrainedOn(frozenset(fingerprint(photograph.read_bytes()) for photograph in photographs))
@@ -92,7 +97,7 @@ def test_sequences_and_photographs_are_measured_in_the_order_given(
     assert (of_photographs.sequences, of_photographs.priors) == ({}, [])
 
 
-def test_ious_lie_between_0_and_1_and_what_is_easy_is_drawn_well(figures: NanoFigures) -> None:
+def test_ious_lie_between_0_and_1_and_easy_objects_score_well(figures: NanoFigures) -> None:
     for one in figures.sets:
         for iou in (one.iou, *one.sequences.values()):
             assert all(0 <= value <= 1 for value in numbers(iou))
@@ -102,7 +107,7 @@ def test_ious_lie_between_0_and_1_and_what_is_easy_is_drawn_well(figures: NanoFi
     assert numbers(sequence) == pytest.approx(numbers(figures.sets[0].iou))
 
 
-def test_confidence_is_measured_on_the_same_masks(figures: NanoFigures) -> None:
+def test_confidence_comes_from_the_same_masks(figures: NanoFigures) -> None:
     for one in figures.sets:
         sure = one.confidence
         assert sure is not None and sure.correlation is not None
@@ -112,7 +117,7 @@ def test_confidence_is_measured_on_the_same_masks(figures: NanoFigures) -> None:
         assert -1 <= sure.correlation <= 1
 
 
-def test_priors_are_means_of_the_sequences_means_and_good_ones_are_counted_by_themselves() -> None:
+def test_priors_average_the_sequences_means_and_good_ones_count_separately() -> None:
     row = nano._PriorRow
     prior = nano._prior(5, [[row(0.5, 0.9, 0.97), row(0.5, 0.5, 0.6), row(0.2, 0.94, 0.95)], [row(0.8, 0.7, 0.9)]])
     assert prior.lag == 5
@@ -122,7 +127,7 @@ def test_priors_are_means_of_the_sequences_means_and_good_ones_are_counted_by_th
     assert (none_good.good_prior, none_good.good_nano) == (None, None)
 
 
-def test_priors_are_carried_over_five_and_fifteen_frames(figures: NanoFigures) -> None:
+def test_priors_are_five_and_fifteen_frames_old(figures: NanoFigures) -> None:
     assert [prior.lag for prior in figures.sets[0].priors] == [5, 15]
     for prior in figures.sets[0].priors:
         assert all(0 <= value <= 1 for value in (prior.without, prior.prior, prior.nano))
@@ -133,7 +138,9 @@ def test_priors_are_carried_over_five_and_fifteen_frames(figures: NanoFigures) -
     assert near.prior >= far.prior - 0.1
 
 
-def test_every_figure_is_finite_and_comes_back_from_json(figures: NanoFigures) -> None:
+def test_every_figure_is_finite_survives_json_and_is_printed(
+    figures: NanoFigures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert figures.file_bytes == len(shipped_network())
     assert all(
         math.isfinite(value) and value > 0
@@ -142,37 +149,33 @@ def test_every_figure_is_finite_and_comes_back_from_json(figures: NanoFigures) -
     encoded = msgspec.json.encode(figures)
     for one in figures.sets:
         priors = [msgspec.structs.replace(prior, good_prior=0.9, good_nano=0.9) for prior in one.priors]
-        # Of good priors there may be none; of all else there is some here.
+        # Only good priors may be missing here.
         assert b"null" not in msgspec.json.encode(msgspec.structs.replace(one, priors=priors))
     assert msgspec.json.decode(encoded, type=NanoFigures) == figures
+    plain = msgspec.json.decode(encoded)
+    assert set(plain) == {
+        "machine", "file_bytes", "load_ms", "one_box_ms", "ten_boxes_ms", "grabcut_one_box_ms", "sets",
+    }  # fmt: skip
+    assert set(plain["sets"][0]) == {
+        "folder", "pictures", "objects", "iou", "confidence", "sequences", "priors",
+    }  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "250")
+    print_nano(figures)
+    printed = capsys.readouterr().out
+    assert "moving-ellipse" in printed and "18 pictures, 18 objects" in printed and "lag 15" in printed
 
 
-def test_the_same_folder_gives_the_same_figures(figures: NanoFigures, photographs: Path) -> None:
-    [again] = bench_nano([photographs], None, lambda line: None).sets
-    assert again == figures.sets[1]
-
-
-def test_photographs_that_the_network_saw_are_left_out(figures: NanoFigures, photographs: Path, tmp_path: Path) -> None:
-    weights = network_that_saw(
+def test_photographs_of_the_training_are_left_out(figures: NanoFigures, photographs: Path, tmp_path: Path) -> None:
+    weights = network_trained_on(
         tmp_path / "saw.onnx", [photographs / "images" / "1.png", photographs / "images" / "2.png"]
     )
     measured = bench_nano([photographs], weights, lambda line: None)
     [one] = measured.sets
     assert (one.pictures, one.objects) == (2, 4)
     assert measured.file_bytes == weights.stat().st_size
-    every = [picture.image for picture in truth.photographs(photographs, TrainedOn(frozenset()))]
-    kept = [picture.image for picture in truth.photographs(photographs, OnnxNetwork(weights, threads=1).trained_on)]
+    every = [picture.image for picture in truth.coco_pictures(photographs, TrainedOn(frozenset()))]
+    kept = [picture.image for picture in truth.coco_pictures(photographs, OnnxNetwork(weights, threads=1).trained_on)]
     assert all(np.array_equal(image, other) for image, other in zip(kept, (every[0], every[3]), strict=True))
-
-
-def test_figures_are_printed(
-    figures: NanoFigures, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
-    print_nano(figures)
-    printed = capsys.readouterr().out
-    assert "moving-ellipse" in printed and "18 pictures, 18 objects" in printed and "4 pictures, 8 objects" in printed
-    assert "carried over 15 frames" in printed and "calibration error" in printed
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -191,26 +194,6 @@ def test_a_sequence_needs_as_many_masks_as_frames(tmp_path: Path) -> None:
         bench_nano([tmp_path], None, lambda line: None)
 
 
-def test_instances_that_are_not_coco_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "instances.json").write_text("{}")
-    with pytest.raises(DataError, match="is not a COCO file of instances"):
-        bench_nano([tmp_path], None, lambda line: None)
-
-
-def test_weights_must_be_nanos(tmp_path: Path, photographs: Path) -> None:
-    (tmp_path / "other.onnx").write_bytes(b"something else")
-    with pytest.raises(CheckpointError, match=r"other\.onnx cannot be read as a network of nano"):
-        bench_nano([photographs], tmp_path / "other.onnx", lambda line: None)
-
-
-def test_photographs_are_given_with_their_masks(photographs: Path) -> None:
-    assert truth.is_photographs(photographs) and not truth.is_photographs(photographs / "images")
-    for number, picture in enumerate(truth.photographs(photographs, TrainedOn(frozenset()))):
-        image, masks = photograph(number)
-        assert np.array_equal(picture.image, image)
-        assert [mask.iou(true) for mask, true in zip(picture.masks, masks, strict=True)] == [1, 1]
-
-
 def test_frames_without_the_object_are_left_out(tmp_path: Path) -> None:
     write_sequence(tmp_path / "one", 4)
     assert cv2.imwrite(str(tmp_path / "one" / "masks" / "00002.png"), np.full((HEIGHT, WIDTH, 3), 127, np.uint8))
@@ -218,51 +201,54 @@ def test_frames_without_the_object_are_left_out(tmp_path: Path) -> None:
     assert [sequence.mask(place) is None for place in range(4)] == [False, False, True, False]
     pictures = list(sequence.pictures())
     assert len(pictures) == 3
-    true = mask_of(ellipse_bits(HEIGHT, WIDTH, (45 + 2.5 * 3, 60), (24, 30)))
+    true = true_mask(ellipse_bits(HEIGHT, WIDTH, (45 + 2.5 * 3, 60), (24, 30)))
     assert pictures[2].masks[0].iou(true) == 1
 
 
-def test_flow_carries_a_mask_along_and_loses_it_for_good(sequences: Path) -> None:
+def test_flow_moves_a_mask_with_its_object_and_loses_it_for_good(sequences: Path) -> None:
     sequence = truth.sequences(sequences)["moving-ellipse"]
-    path = carried.flows(sequence)
-    assert len(path) == FRAMES - 1 and path[0].shape == (HEIGHT, WIDTH, 2)
-    start = sequence.mask(0)
-    assert start is not None
-    later = list(carried.carried(start, path[:5]))
-    true = sequence.mask(5)
-    assert len(later) == 5 and later[4] is not None and true is not None
-    assert later[4].iou(true) > max(0.6, start.iou(true))
-    far_away = np.full((HEIGHT, WIDTH, 2), -1e4, np.float32)
-    assert list(carried.carried(start, [far_away, path[0]])) == [None, None]
+    frames = [grey(frame.image) for frame in itertools.islice(sequence.true_frames(), 6)]
+    finder = FlowFinder(HEIGHT, WIDTH)
+    start, true = sequence.mask(0), sequence.mask(5)
+    assert start is not None and true is not None
+    coverage = coverage_of(start, HEIGHT, WIDTH)
+    for before, after in itertools.pairwise(frames):
+        coverage = warp(coverage, finder.find(before, after))
+    moved = mask_of(coverage)
+    assert moved is not None and moved.iou(true) > max(0.6, start.iou(true))
+    assert mask_of(warp(coverage, np.full((HEIGHT, WIDTH, 2), -1e4, np.float32))) is None
+    still = np.dstack(np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))).astype(np.float32)
+    unmoved = mask_of(warp(coverage, still))
+    assert unmoved is not None and unmoved.iou(moved) == 1
 
 
-def test_a_still_scene_leaves_a_mask_where_it_is() -> None:
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
-    still = np.dstack((columns, rows))
-    mask = mask_of(ellipse_bits(HEIGHT, WIDTH, (70, 50), (30, 20)))
-    for later in carried.carried(mask, [still] * 3):
-        assert later is not None and later.iou(mask) == 1
+def disc(height: int, width: int, x: int, y: int, radius: int) -> tuple[Image, Bits]:
+    """Draw a red disc over a grey-green texture, and return where it is."""
+    random = np.random.default_rng(3)
+    image = np.clip(random.normal((100, 115, 100), 12, (height, width, 3)), 0, 255).astype(np.uint8)
+    inside = np.zeros((height, width), np.uint8)
+    cv2.circle(inside, (x, y), radius, 1, cv2.FILLED)
+    image[inside > 0] = np.clip(random.normal((40, 40, 210), 12, (int(inside.sum()), 3)), 0, 255).astype(np.uint8)
+    return image, inside > 0
 
 
-@pytest.mark.parametrize("frames", [4, 12])
-def test_short_sequences_are_measured_too(tmp_path: Path, frames: int) -> None:
-    write_sequence(tmp_path / "short", frames)
-    [one] = bench_nano([tmp_path], None, lambda line: None).sets
-    assert (one.pictures, one.objects) == (frames, frames)
+@pytest.mark.parametrize(("height", "width", "radius"), [(120, 160, 12), (1080, 1920, 400)])
+def test_grabcut_finds_the_object_in_a_box_of_any_size(height: int, width: int, radius: int) -> None:
+    x, y = width // 2 + 7, height // 2 - 5
+    image, inside = disc(height, width, x, y, radius)
+    box = (x - radius - 3, y - radius - 3, x + radius + 3, y + radius + 3)
+    mask = grabcut(image, box)
+    cv2.setRNGSeed(77)
+    again = grabcut(image, box)
+    assert mask is not None and again is not None and mask.iou(again) == 1
+    found = mask.paste(height, width)
+    assert (found & inside).sum() / (found | inside).sum() > 0.93
 
 
-def test_a_folder_that_the_network_saw_whole_is_no_failure_of_the_program(photographs: Path, tmp_path: Path) -> None:
-    weights = network_that_saw(tmp_path / "saw.onnx", sorted((photographs / "images").iterdir()))
-    try:
-        [one] = bench_nano([photographs], weights, lambda line: None).sets
-    except DataError:
-        return
-    assert isinstance(one, SetFigures) and one.pictures == 0
-
-
-def test_a_sequence_without_masks_is_refused(tmp_path: Path) -> None:
-    write_sequence(tmp_path / "one", 2)
-    for path in (tmp_path / "one" / "masks").iterdir():
-        path.unlink()
-    with pytest.raises(DataError, match="masks"):
-        bench_nano([tmp_path], None, lambda line: None)
+@pytest.mark.parametrize(
+    "box",
+    [(0.0, 0.0, 64.0, 48.0), (-9.0, -9.0, 99.0, 99.0), (70.0, 10.0, 90.0, 20.0), (9.0, 9.0, 3.0, 3.0)],
+)
+def test_grabcut_finds_nothing_in_a_box_without_background_or_object(box: Box) -> None:
+    image, _ = disc(48, 64, 30, 24, 10)
+    assert grabcut(image, box) is None
