@@ -1,10 +1,11 @@
-"""The publishing socket: who asked for what, and sends just that."""
+"""Sinks that publish results to subscribers; pictures are encoded only for a view that has a subscriber."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import cv2
+import msgspec
 import zmq
 
 from streamseg.errors import EndpointInUseError, SettingsError, StageError
@@ -14,20 +15,21 @@ from streamseg.wire.protocol import EncodedResult, ResultView, View, encode_even
 if TYPE_CHECKING:
     from streamseg.config import PublishSettings
     from streamseg.messages import End, Heartbeat, Image, SourceState
+    from streamseg.sinks.sink import Pictures, PublishedResult
 
 _QUEUE = 8
 _KERNEL_BUFFER_BYTES = 1 << 20
-_FAREWELL_MS = 500
+_LINGER_MS = 500
 
 
-class Broadcast:
-    """An XPUB socket: it learns of subscriptions, so that a picture nobody asked for is neither drawn nor encoded."""
+class Network:
+    """An XPUB socket: unlike PUB, it shows which views have a subscriber."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: PublishSettings, source: str) -> None:
         """Bind the endpoint, and connect to the proxy where there is one.
 
         Raises:
-            EndpointInUseError: Somebody else has the endpoint.
+            EndpointInUseError: Another process has the endpoint.
             SettingsError: A key file cannot be used, or the proxy's address cannot exist.
         """
         self.socket = context.socket(zmq.XPUB)
@@ -54,11 +56,11 @@ class Broadcast:
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
-        """What has to be served when it is readable, and closed at the end, in this order."""
+        """The sockets to watch, and to close at the end in this order."""
         return [self.socket] if self._admission is None else [self.socket, self._admission.socket]
 
     def service(self) -> None:
-        """Take in who wants to subscribe, subscriptions and cancellations."""
+        """Process new subscribers, subscriptions and cancellations; call it every turn."""
         if self._admission is not None:
             self._admission.decide()
         while True:
@@ -68,20 +70,21 @@ class Broadcast:
                 return
             if message[:1] == b"\x01":
                 self._subscriptions.add(message[1:])
-            else:
+            elif message[:1] == b"\x00":
                 self._subscriptions.discard(message[1:])
+            # anything else is a message that an XSUB socket sent upstream; streamseg has no use for it
 
     def wants(self, view: View) -> bool:
-        """Whether anybody subscribed to a view."""
+        """Whether a view has a subscriber."""
         return any(requests_view(subscription, self._source, view) for subscription in self._subscriptions)
 
     def send_result(self, encoded: EncodedResult) -> None:
-        """Send a result alone, if somebody subscribed to that."""
+        """Send a result without a picture, if that view has a subscriber."""
         if self.wants("masks"):
             self._send(encoded.parts)
 
     def send_picture(self, encoded: EncodedResult, view: ResultView, image: Image) -> None:
-        """Send a result with its picture, if somebody subscribed to that view."""
+        """Send a result with its picture, if that view has a subscriber."""
         if self.wants(view):
             self._send(encoded.as_view(self._source, view, self._jpeg(image)).parts)
 
@@ -90,16 +93,16 @@ class Broadcast:
         self._send(encode_event(state))
 
     def send_heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Send a sign of life."""
+        """Send a heartbeat."""
         self._send(encode_event(heartbeat))
 
-    def say_goodbye(self, end: End) -> None:
-        """Send the last message; a subscriber then has a moment to take what is under way."""
+    def send_end(self, end: End) -> None:
+        """Send the last message; subscribers then have a moment to receive what is in flight."""
         self._send(encode_event(end))
-        self.socket.linger = _FAREWELL_MS
+        self.socket.linger = _LINGER_MS
 
     def _connect(self, endpoint: str) -> None:
-        # What a proxy subscribed to is forgotten when it goes away; it says it again when it comes back.
+        # A proxy's subscriptions end with its connection; it subscribes again when it is back.
         self.socket.immediate = True
         try:
             self.socket.connect(endpoint)
@@ -116,3 +119,48 @@ class Broadcast:
         if not done:
             raise StageError("the picture could not be encoded as JPEG")
         return data.tobytes()
+
+
+class MaskSink:
+    """Sends results without pictures. It comes before every sink that draws."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def wants(self) -> bool:
+        """This view has no picture."""
+        return False
+
+    def write(self, result: PublishedResult, pictures: Pictures) -> None:
+        """Send a result to the subscribers of `masks`."""
+        self._network.send_result(result.encoded)
+
+    def close(self, end: End) -> None:
+        """The end is for the subscribers of every view; `PictureSink` sends it."""
+
+
+class PictureSink:
+    """Sends results with the clean or the drawn picture, and the end of the results."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def wants(self) -> bool:
+        """Whether a view with a picture has a subscriber."""
+        return self._network.wants("clean") or self._network.wants("overlay")
+
+    def write(self, result: PublishedResult, pictures: Pictures) -> None:
+        """Send a result to the subscribers of `clean` and `overlay`."""
+        if pictures.clean is None:
+            return
+        self._network.send_picture(result.encoded, "clean", pictures.clean)
+        if self._network.wants("overlay") and pictures.overlay is not None:
+            drawn = pictures.overlay
+            timings = msgspec.structs.replace(
+                result.result.timings, rendered=drawn.rendered_ms, published=drawn.rendered_ms
+            )
+            self._network.send_picture(result.encoded.stamped(timings), "overlay", drawn.image)
+
+    def close(self, end: End) -> None:
+        """Send the end to every subscriber."""
+        self._network.send_end(end)
