@@ -133,6 +133,11 @@ class RecordSettings(Settings, frozen=True, kw_only=True):
     jsonl: str | None = None
     view: Literal["overlay", "clean"] = "overlay"
 
+    @property
+    def enabled(self) -> bool:
+        """Whether the run writes any file."""
+        return self.video is not None or self.jsonl is not None
+
 
 class Config(Settings, frozen=True, kw_only=True):
     """All settings of one run.

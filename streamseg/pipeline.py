@@ -1,9 +1,9 @@
 """READ FIRST: the stages, the links between them, and the pipeline that runs them.
 
-           frame                  boxes + ids                masks
-capture ───────────▶ detect ────────────────────▶ segment ───────────▶ publish ──▶ ZeroMQ, recording
-   │                    │                                                ▲  ▲
-   │                    └────────────────── boxes + ids ─────────────────┘  │
+           frame                  boxes + ids                masks             results
+capture ───────────▶ detect ────────────────────▶ segment ───────────▶ publish ───────▶ record (if files are written)
+   │                    │                                                ▲  ▲ │
+   │                    └────────────────── boxes + ids ─────────────────┘  │ └───────▶ subscribers
    └─────────────────────────────── frame ──────────────────────────────────┘
 """
 
@@ -20,8 +20,8 @@ import zmq
 
 from streamseg.config import Config
 from streamseg.errors import UsageError
-from streamseg.ipc.control import Published, Ready
-from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Keyframe, Masks
+from streamseg.ipc.control import Published, Ready, Recorded
+from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult, Keyframe, Masks
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
 from streamseg.messages import Result
@@ -31,6 +31,7 @@ from streamseg.supervisor import Observer, Outcome, Supervisor
 from streamseg.topology import Link, StageEntry, Topology
 from streamseg.wire.protocol import decode
 
+
 TAP = "pipeline"
 """Receiver of the results that a `Pipeline` yields: not a stage, but the process that iterates."""
 
@@ -39,6 +40,7 @@ STAGES = (
     StageEntry("detect", "streamseg.stages.detect", cores=0.5, shared=True, acknowledges=True),
     StageEntry("segment", "streamseg.stages.segment", cores=1, live_cores=0.5, niceness=10, shared=True, replays=True),
     StageEntry("publish", "streamseg.stages.publish", acknowledges=True, announces=True),
+    StageEntry("record", "streamseg.stages.record", niceness=5, acknowledges=True, needed=lambda config: config.record.enabled),
 )
 """The processes."""
 
@@ -48,11 +50,17 @@ LINKS = (
     Link("detect", "segment", (Keyframe,)),
     Link("detect", "publish", (Boxes,), "ordered"),
     Link("segment", "publish", (Masks,), "ordered"),
+    Link("publish", "record", (FrameResult, EndOfStream)),
     Link("publish", TAP, (list[bytes],), "newest"),  # the parts of a result
 )
 """What connects them. Pixels stay in shared memory; links carry descriptors."""
 
 _POLL_MS = 50
+
+
+def stages_of(config: Config) -> tuple[StageEntry, ...]:
+    """The stages that a run with these settings has."""
+    return tuple(entry for entry in STAGES if entry.needed(config))
 
 
 class Pipeline:
@@ -192,7 +200,7 @@ class Pipeline:
     def _supervise(self, observer: Observer, *, tap: bool) -> Supervisor:
         instance = self._exit.enter_context(Instance())
         config = self.plan.config
-        stages = tuple(entry for entry in STAGES if entry.needed(config))
+        stages = stages_of(config)
         ends = {entry.name for entry in stages} | ({TAP} if tap else set())
         links = tuple(link for link in LINKS if {link.sender, link.receiver} <= ends)
         self._supervisor = Supervisor(self.plan, Topology(stages, links), instance, observer)
@@ -220,6 +228,9 @@ class _Silent:
         """Ignore it."""
 
     def published(self, published: Published) -> None:
+        """Ignore it."""
+
+    def recorded(self, recorded: Recorded) -> None:
         """Ignore it."""
 
     def changed(self, stage: str, state: str, detail: str) -> None:

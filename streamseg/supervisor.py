@@ -22,6 +22,7 @@ from streamseg.ipc.control import (
     Progress,
     Published,
     Ready,
+    Recorded,
     Resend,
     RingCreated,
     SourceChanged,
@@ -65,6 +66,9 @@ class Observer(Protocol):
 
     def published(self, published: Published) -> None:
         """A frame is published."""
+
+    def recorded(self, recorded: Recorded) -> None:
+        """A frame is recorded, or is missing in the recording."""
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """The source or a stage changed."""
@@ -154,6 +158,7 @@ class Supervisor:
         self._stepped_s = self._now_s()
         self._stop_reason: str | None = None
         self._killed = False
+        self._last_failure: Failed | None = None
 
     def stop(self, reason: str) -> None:
         """End in an orderly way."""
@@ -179,6 +184,7 @@ class Supervisor:
         finally:
             self._stop_processes(self._stop_reason or "failed")
         self._drain_events()
+        self._raise_last_failure()
         finished = [lane.finished.reason for lane in self._lanes.values() if lane.finished is not None]
         return Outcome(self._stop_reason or next(iter(finished), "failed"))
 
@@ -231,6 +237,9 @@ class Supervisor:
             case Published(source=source, seq=seq):
                 self._lanes[source].note_published(message)
                 self._observer.published(message)
+                self._acknowledge(process.entry, source, seq)
+            case Recorded(source=source, seq=seq):
+                self._observer.recorded(message)
                 self._acknowledge(process.entry, source, seq)
             case Done(source, seq):
                 self._acknowledge(process.entry, source, seq)
@@ -380,21 +389,33 @@ class Supervisor:
             process.handle.wait()
 
     def _wait_for_exit(self, processes: list[_Process], seconds: float) -> None:
+        """Wait until every process has ended; as long as one reports progress, the time does not run out."""
         deadline = self._now_s() + seconds
         while not self._killed and self._now_s() < deadline and any(process.handle.alive for process in processes):
+            if self._drain_events():
+                deadline = self._now_s() + seconds
             self._clock.sleep(_TICK_S / 5)
 
-    def _drain_events(self) -> None:
-        """Handle what the stages published, logged and failed at while they ended."""
-        failure: Failed | None = None
+    def _drain_events(self) -> bool:
+        """Handle what the stages report while they end, and return whether one of them is in the middle of long work."""
+        busy = False
         while not self._events.empty():
             match self._events.get()[2]:
                 case Published() as published:
                     self._observer.published(published)
+                case Recorded() as recorded:
+                    self._observer.recorded(recorded)
                 case LogLine(level, text):
                     self._observer.logged(level, text)
+                case Progress(0):
+                    busy = True
                 case Failed() as failure:
-                    pass
+                    self._last_failure = failure
+        return busy
+
+    def _raise_last_failure(self) -> None:
+        """Raise what a stage failed at while it ended, unless the run was finished before."""
+        failure = self._last_failure
         unfinished = any(lane.finished is None for lane in self._lanes.values())
         if failure is not None and unfinished and not self._killed:
             raise error_from_name(failure.error, failure.message)

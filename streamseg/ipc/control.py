@@ -182,6 +182,20 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     seq: int
 
 
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Record has written a frame, or missed it in live mode. This acknowledges every frame of the source up to `seq`.
+
+    Attributes:
+        replaced: Results that a newer one replaced before record received them, since publish last started.
+        overrun: Frames overwritten in shared memory before record read them, since it last started.
+    """
+
+    source: str
+    seq: int
+    replaced: int
+    overrun: int
+
+
 class PublishedMask(msgspec.Struct, frozen=True, array_like=True):
     """A mask of a published frame: the method that made it, and its age."""
 
@@ -215,7 +229,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """Publish has delivered the source's last frame everywhere."""
+    """The last stage is done with the source's last frame: record where there is one, otherwise publish."""
 
     source: str
     seq: int | None
@@ -223,7 +237,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
 
 ToStage = StageSpec | Start | Stop | Acknowledged | Resend | Announce
-ToSupervisor = Ready | Failed | Progress | LogLine | RingCreated | SourceChanged | Done | Published | Finished
+ToSupervisor = Ready | Failed | Progress | LogLine | RingCreated | SourceChanged | Done | Published | Recorded | Finished
 
 
 class ControlWriter:

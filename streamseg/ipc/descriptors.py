@@ -103,6 +103,19 @@ class Masks(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(packed.detection for packed in self.objects)
 
 
+class FrameResult(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A published result for the recorder.
+
+    Attributes:
+        parts: The result in the wire format, without a picture; its pixels lie in shared memory.
+        replaced: Results that a newer one replaced before record received them.
+    """
+
+    frame: FrameDescriptor
+    parts: list[bytes]
+    replaced: int
+
+
 class EndOfStream(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Capture has no more frames; `seq` was the last, None where there was none."""
 

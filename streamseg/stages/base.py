@@ -48,6 +48,9 @@ _PROGRESS_NS = 500_000_000
 _ORPHAN_GRACE_S = 0.5
 _ORPHANED = 75
 
+SUPERVISOR_GONE = "supervisor gone"
+"""Reason of the end that leaves no time for more than closing files."""
+
 
 class StageContext(Protocol):
     """A stage's surroundings. A test drives a stage without a process by passing a fake one."""
@@ -231,7 +234,7 @@ def run_stage(module: str) -> None:
             inbox.put(message)
             context.wake()
         if turning.is_set():  # there may be something to finish
-            inbox.put(Stop("supervisor gone"))
+            inbox.put(Stop(SUPERVISOR_GONE))
             context.wake()
             time.sleep(_ORPHAN_GRACE_S)
         os._exit(_ORPHANED)

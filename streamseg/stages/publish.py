@@ -1,28 +1,29 @@
-"""Publish: joins frames with boxes and masks, and sends one `Result` to subscribers and recordings."""
+"""Publish: joins frames with boxes and masks, and hands the result of each frame to its sinks."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
+from functools import partial
 
 import msgspec
 
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import Announce, Done, Finished, Published, PublishedMask, Ready, ToStage
+from streamseg.ipc.control import Announce, Done, Finished, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
-from streamseg.messages import Dropped, End, Heartbeat, Result, SourceState, Timings
+from streamseg.messages import Dropped, End, Heartbeat, Image, Result, SourceState, Timings
 from streamseg.render import render
-from streamseg.sinks.recorder import Recorder
+from streamseg.sinks.links import MetricsSink, RecordSink, TapSink
+from streamseg.sinks.network import MaskSink, Network, PictureSink
+from streamseg.sinks.sink import Overlay, Pictures, PublishedResult, Sink
 from streamseg.stages.base import Stage, StageContext
-from streamseg.stages.broadcast import Broadcast
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
 from streamseg.stages.propagation import Propagation
-from streamseg.wire.protocol import EncodedResult, encode_result
+from streamseg.wire.protocol import encode_result
 
 _HEARTBEAT_NS = 1_000_000_000
-_FAREWELL_MS = 500
+_LINGER_MS = 500
 _IN_TIME_MS = 45.0
-"""Age of a frame, when it has been sent, beyond which there is no time to make good masks better."""
+"""Age of a published frame beyond which the frames that follow are too late to refine good masks."""
 
 
 class PublishStage(Stage):
@@ -35,35 +36,46 @@ class PublishStage(Stage):
         self._frames = context.receiver("capture", self._source, FrameDescriptor | EndOfStream)
         self._boxes = context.receiver("detect", self._source, Boxes)
         self._masks = context.receiver("segment", self._source, Masks)
-        tapped = context.has_link_to("pipeline")
-        self._tap = context.sender("pipeline", self._source, linger_ms=_FAREWELL_MS) if tapped else None
-        resume = self.spec.lane.acknowledged
+        self._tap = context.sender("pipeline", self._source, _LINGER_MS) if context.has_link_to("pipeline") else None
+        self._record: RecordSink | None = None
+        if context.has_link_to("record"):
+            sender = context.sender("record", self._source, _LINGER_MS)
+            self._record = RecordSink(sender, context.clock, live=self._live)
+        lane = self.spec.lane
+        self._published_before = -1 if lane.acknowledged is None else lane.acknowledged
+        # What an earlier process published, but nobody recorded, is made again for the recorder alone.
+        resume = lane.acknowledged if self._record is None else lane.resume_after
         last_seq = -1 if resume is None else resume
         max_age_ms = self.config.propagate.max_age_ms
         self._join: NewestJoin | OrderedJoin = NewestJoin(max_age_ms, last_seq) if self._live else OrderedJoin(last_seq)
         self._last_seq = resume
-        self._foreseen_seq = last_seq
+        self._prefetched_seq = last_seq
         self._end: EndOfStream | None = None
         self._finished = False
-        self._unconfirmed: Published | None = None
         self._dropped = Dropped()
         self._overrun = self._masks_limited = 0
         self._heartbeat_ns = 0
 
     def prepare(self) -> Ready:
-        """Bind the endpoint, and make ready to carry masks."""
+        """Bind the endpoint and load what propagation needs."""
         settings = self.config
         self._propagation = Propagation.from_config(settings, self.spec.models.segmenter)
-        self._broadcast = Broadcast(self.context.sockets, settings.publish, self._source)
-        for socket in self._broadcast.sockets:
+        self._network = Network(self.context.sockets, settings.publish, self._source)
+        for socket in self._network.sockets:
             self.context.watch(socket)
-        self._recorder = Recorder(settings.record, resume=self.spec.lane.acknowledged is not None)
+        self._metrics = MetricsSink(self.context.report, confirmed=self._tap is not None and not self._live)
+        self._sinks: list[Sink] = [MaskSink(self._network)]
+        if self._tap is not None:
+            self._sinks.append(TapSink(self._tap))
+        if self._record is not None:
+            self._sinks.append(self._record)
+        self._sinks += [PictureSink(self._network), self._metrics]
         return Ready(settings.publish.bind)
 
     def instruct(self, message: ToStage) -> None:
-        """Put the supervisor's news on the wire."""
+        """Put a change of the source or of a stage on the wire."""
         if isinstance(message, Announce):
-            self._broadcast.send_state(
+            self._network.send_state(
                 SourceState(
                     run_id=self.spec.run_id,
                     source=self._source,
@@ -74,124 +86,101 @@ class PublishStage(Stage):
             )
 
     def turn(self) -> bool:
-        """Take in what has arrived and publish what is complete."""
+        """Take what has arrived and publish what is complete."""
         before = self._last_seq
-        match self._frames.receive():  # first: a frame is the only thing whose time of receipt is recorded
+        match self._frames.receive():  # first: only for frames is the time of receipt recorded
             case FrameDescriptor() as frame:
                 self._receive(frame)
             case EndOfStream() as end:
                 self._end = end
+                if self._finished and self._record is not None:
+                    self._record.repeat_end()
         self._frames.grant()
-        self._broadcast.service()
+        self._network.service()
         if self._tap is not None:
             self._tap.service()
+        if self._record is not None:
+            self._record.service()
         while (boxes := self._boxes.receive()) is not None:
             self._join.add_boxes(boxes)
         while (masks := self._masks.receive()) is not None:
             self._join.add_masks(masks)
             self._propagation.add(masks)
-        while self._outlet_open() and (joined := self._join.take()) is not None:
+        while self._tap_is_ready() and (joined := self._join.take()) is not None:
             self._publish(joined)
-        self._foresee()
-        self._beat()
-        if self._end is not None and not self._finished and self._outlet_open():
+        self._prefetch()
+        self._send_heartbeat()
+        if self._end is not None and not self._finished and self._tap_is_ready():
             self._finish_if_complete(self._end)
         return self._last_seq != before
 
     def close(self, reason: str) -> None:
-        """Finish the recordings and say goodbye."""
+        """Publish the last frame and end every sink."""
         self._publish_held()
         if not self._finished:
-            self._conclude(reason)
+            self._close_sinks(reason)
 
-    def _outlet_open(self) -> bool:
-        """Whether the next result can go everywhere.
+    def _tap_is_ready(self) -> bool:
+        """Whether the loop over a `Pipeline` takes the next result; in live mode, nothing waits for it.
 
-        A parent process that iterates is waited for where nothing may be lost. Its credit says that it has the result before, which
-        only then counts as published: a publish process that takes over would otherwise skip it.
+        Its credit also confirms the result before. Only then does that one count as published: otherwise a publish
+        process that takes over would skip it.
         """
         if self._tap is None or self._live:
             return True
         if not self._tap.credit:
             return False
-        if self._unconfirmed is not None:
-            self.context.report(self._unconfirmed)
-            self._unconfirmed = None
+        self._metrics.confirm()
         return True
 
-    def _receive(self, descriptor: FrameDescriptor) -> None:
-        if not self._join.wants(descriptor):
-            if isinstance(self._join, OrderedJoin) and descriptor.seq <= self._join.last_seq:
-                # The process before this one published it.
-                self.context.report(Done(self._source, descriptor.seq))
-            return
-        try:
-            image = self.context.frames.read(descriptor.ring, descriptor.seq) if self._picture_wanted() else None
-        except FrameOverrunError:
-            self._overrun += 1
-            return
-        self._join.add_frame(ReceivedFrame(descriptor, image, time.monotonic_ns()))
+    def _receive(self, frame: FrameDescriptor) -> None:
+        if self._join.wants(frame):
+            wanted = self.config.carries_masks or any(sink.wants() for sink in self._sinks)
+            try:
+                image = self.context.frames.read(frame.ring, frame.seq) if wanted else None
+            except FrameOverrunError:
+                self._overrun += 1
+                return
+            self._join.add_frame(ReceivedFrame(frame, image, self.context.clock.now_ns()))
+        elif not self._live:  # capture repeats it for a process that is new
+            if frame.seq <= self._published_before:
+                self.context.report(Done(self._source, frame.seq))
+            if self._record is not None:
+                self._record.repeat(frame)
 
-    def _foresee(self) -> None:
-        """Begin a live frame that waits for its boxes."""
+    def _prefetch(self) -> None:
+        """Prepare a live frame while it waits for its boxes."""
         waiting = self._join.waiting if isinstance(self._join, NewestJoin) else None
-        if waiting is not None and waiting.descriptor.seq > self._foreseen_seq:
-            self._foreseen_seq = waiting.descriptor.seq
+        if waiting is not None and waiting.descriptor.seq > self._prefetched_seq:
+            self._prefetched_seq = waiting.descriptor.seq
             self._propagation.prefetch(waiting.descriptor, waiting.image)
-
-    def _picture_wanted(self) -> bool:
-        looked_at = self.config.carries_masks or self._recorder.wants_picture
-        return looked_at or self._broadcast.wants("clean") or self._broadcast.wants("overlay")
 
     def _publish(self, joined: JoinedFrame) -> None:
         frame = joined.frame.descriptor
         result = self._result(joined)
-        age_ms = _since(frame, time.monotonic_ns())
+        age_ms = self._age_ms(frame)
         result = dataclasses.replace(result, timings=msgspec.structs.replace(result.timings, published=age_ms))
         encoded = encode_result(result, "masks")
         self._masks_limited += encoded.masks_limited
-        self._broadcast.send_result(encoded)
-        if self._tap is not None:
-            self._tap.send(encoded.parts)
-        self._show(result, encoded, joined.frame)
+        masks_seq = None if joined.masks is None else joined.masks.seq
+        published = PublishedResult(frame, result, encoded, age_ms, masks_seq)
+        pictures = Pictures(joined.frame.image, partial(self._draw, published))
         self._last_seq = frame.seq
-        named = {item.detection.class_name for item in result.objects}
-        published = Published(
-            source=self._source,
-            seq=frame.seq,
-            pts_ns=frame.pts_ns,
-            age_ms=age_ms,
-            boxes_seq=result.boxes_seq,
-            masks_seq=None if joined.masks is None else joined.masks.seq,
-            objects=len(result.objects),
-            masks=tuple(PublishedMask(item.method, item.age_ms) for item in result.objects if item.mask is not None),
-            classes=tuple(sorted(named)),
-            dropped=result.dropped,
-        )
-        if self._tap is not None and not self._live:
-            self._unconfirmed = published
-        else:
-            self.context.report(published)
-        self._propagation.refine(hurried=self._live and _since(frame, time.monotonic_ns()) > _IN_TIME_MS)
+        if frame.seq > self._published_before:
+            for sink in self._sinks:
+                sink.write(published, pictures)
+        elif self._record is not None:
+            self._record.write(published, pictures)
+            self.context.report(Done(self._source, frame.seq))
+        self._propagation.refine(hurried=self._live and self._age_ms(frame) > _IN_TIME_MS)
 
-    def _show(self, result: Result, encoded: EncodedResult, frame: ReceivedFrame) -> None:
-        """Record a result that has been sent, and send it with its pictures: who wants masks alone does not wait for those."""
-        image = frame.image
-        if image is not None:
-            self._broadcast.send_picture(encoded, "clean", image)
-            if self._recorder.wants_overlay or self._broadcast.wants("overlay"):
-                overlay = render(image, result)
-                drawn = msgspec.structs.replace(result.timings, rendered=_since(frame.descriptor, time.monotonic_ns()))
-                result = dataclasses.replace(result, timings=drawn)
-                ready = msgspec.structs.replace(drawn, published=drawn.rendered)
-                self._broadcast.send_picture(encoded.with_timings(ready), "overlay", overlay)
-                image = overlay if self._recorder.wants_overlay else image
-        self._recorder.write(result, image)
+    def _draw(self, published: PublishedResult, image: Image) -> Overlay:
+        overlay = render(image, published.result)
+        return Overlay(overlay, self._age_ms(published.frame))
 
     def _result(self, joined: JoinedFrame) -> Result:
         frame, boxes, masks = joined.frame.descriptor, joined.boxes, joined.masks
         self._count_dropped(frame, boxes, masks)
-
         own_boxes = boxes if boxes is not None and boxes.seq == frame.seq else None
         own_masks = masks if masks is not None and masks.seq == frame.seq else None
         return Result(
@@ -226,16 +215,16 @@ class PublishStage(Stage):
             masks_limited=self._masks_limited,
         )
 
-    def _beat(self) -> None:
-        now = time.monotonic_ns()
+    def _send_heartbeat(self) -> None:
+        now = self.context.clock.now_ns()
         if now - self._heartbeat_ns >= _HEARTBEAT_NS:
             self._heartbeat_ns = now
-            self._broadcast.send_heartbeat(
+            self._network.send_heartbeat(
                 Heartbeat(
                     run_id=self.spec.run_id,
                     source=self._source,
                     seq=self._last_seq,
-                    t_unix_ns=time.time_ns(),
+                    t_unix_ns=self.context.clock.unix_ns(),
                 )
             )
 
@@ -243,21 +232,25 @@ class PublishStage(Stage):
         self._publish_held()
         if isinstance(self._join, OrderedJoin) and end.seq is not None and self._join.last_seq < end.seq:
             return
-        self._conclude(end.reason)
-        self.context.report(Finished(self._source, self._last_seq, end.reason))
+        self._close_sinks(end.reason)
+        if self._record is None:  # otherwise the recorder, which comes last, reports the end
+            self.context.report(Finished(self._source, self._last_seq, end.reason))
 
     def _publish_held(self) -> None:
-        """In live mode no frame follows any more: publish the one that still waits for it."""
+        """In live mode, publish the frame that waits for the next one."""
         if isinstance(self._join, NewestJoin):
             self._join.flush()
             while (joined := self._join.take()) is not None:
                 self._publish(joined)
 
-    def _conclude(self, reason: str) -> None:
+    def _close_sinks(self, reason: str) -> None:
         self._finished = True
-        self._recorder.finish()
         end = End(run_id=self.spec.run_id, source=self._source, seq=self._last_seq, reason=reason)
-        self._broadcast.say_goodbye(end)
+        for sink in self._sinks:
+            sink.close(end)
+
+    def _age_ms(self, frame: FrameDescriptor) -> float:
+        return _since(frame, self.context.clock.now_ns())
 
 
 def _since(frame: FrameDescriptor, t_ns: int) -> float:

@@ -19,7 +19,7 @@ from streamseg.config import Config, CurveSettings, PublishSettings, SourceSetti
 from streamseg.errors import SettingsError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
 from streamseg.keys import admit_window
 from streamseg.messages import Dropped, Models, Result, Timings
-from streamseg.stages.broadcast import Broadcast
+from streamseg.sinks.network import Network
 from streamseg.wire.curve import Admission, make_key_pair, read_client_keys, read_server_keys
 from streamseg.wire.protocol import encode_result
 
@@ -49,7 +49,7 @@ class Publisher:
 
     def __init__(self, settings: PublishSettings) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._broadcast = Broadcast(self._context, settings, "main")
+        self._broadcast = Network(self._context, settings, "main")
         self._events = self._broadcast.socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._stop = threading.Event()
         self.wanted = False
@@ -190,7 +190,7 @@ def test_nobody_is_let_in_while_nobody_answers(keys: Path) -> None:
 def test_it_ends_while_somebody_waits_for_an_answer(keys: Path) -> None:
     endpoint = free_endpoint()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    broadcast = Broadcast(context, PublishSettings(bind=endpoint, curve=curve(keys)), "main")
+    broadcast = Network(context, PublishSettings(bind=endpoint, curve=curve(keys)), "main")
     with Subscriber(endpoint, secret_key_file=keys / "friend.key", server_key_file=keys / "publisher.pub"):
         (_, questions) = broadcast.sockets
         assert questions.poll(PATIENCE_MS)

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.stage_context import FakeContext, lane_spec, link_to, put_frame, stage_config, stage_spec
+
+from streamseg.ipc.control import Done, Finished, LaneSpec, Published
+from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult
+from streamseg.messages import Detection, Result
+from streamseg.stages.publish import PublishStage
+from streamseg.wire.protocol import decode
+
+
+class Publish:
+    """A publish stage without a process, and what goes in and out of it."""
+
+    def __init__(self, *receivers: str, mode: str = "every-frame", lane: LaneSpec | None = None) -> None:
+        config = stage_config(mode, publish={"bind": "tcp://127.0.0.1:*"})
+        links = [link_to("publish", receiver) for receiver in receivers]
+        self.context = FakeContext(stage_spec("publish", lane or lane_spec(), config=config, links=links))
+        self.stage = PublishStage(self.context)
+        self.stage.prepare()
+
+    def announce(self, seq: int) -> FrameDescriptor:
+        """Have capture announce a frame."""
+        frame = put_frame(self.context, seq)
+        self.context.receiver("capture").waiting.append(frame)
+        return frame
+
+    def detect(self, seq: int) -> None:
+        """Have detect find one object."""
+        found = Detection(xyxy=(1.0, 1.0, 9.0, 9.0), confidence=0.5, class_id=0, class_name="cup")
+        now = self.context.clock.now_ns()
+        self.context.receiver("detect").waiting.append(
+            Boxes(
+                source="main",
+                seq=seq,
+                detections=(found,),
+                keyframe=False,
+                t_detected_ns=now,
+                overrun=0,
+                segment_replaced=0,
+            )
+        )
+
+    def end(self, seq: int | None) -> None:
+        """Have capture announce the end."""
+        self.context.receiver("capture").waiting.append(EndOfStream(source="main", seq=seq, reason="end of file"))
+
+    def turn(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.stage.turn()
+
+    def publish(self, *seqs: int) -> None:
+        for seq in seqs:
+            self.announce(seq)
+            self.detect(seq)
+            self.turn()
+
+    def recorded(self) -> list[int | str]:
+        """What the recorder got since the last call: sequence numbers, and the reason of the end."""
+        messages = self.context.sender("record").take()
+        return [item.frame.seq if isinstance(item, FrameResult) else item.reason for item in messages]
+
+    def reports(self, kind: type[Published] | type[Done]) -> list[int]:
+        return [report.seq for report in self.context.reports if isinstance(report, kind)]
+
+    @property
+    def finished(self) -> bool:
+        return any(isinstance(report, Finished) for report in self.context.reports)
+
+
+@pytest.fixture
+def closing() -> Iterator[list[Publish]]:
+    made: list[Publish] = []
+    yield made
+    for publish in made:
+        publish.context.close()
+
+
+def test_each_result_goes_to_the_recorder_with_the_place_of_its_pixels(closing: list[Publish]) -> None:
+    publish = Publish("record")
+    closing.append(publish)
+    frame = publish.announce(0)
+    publish.turn()
+    assert publish.recorded() == [], "its boxes are missing"
+    publish.detect(0)
+    publish.turn()
+    (item,) = publish.context.sender("record").sent
+    assert item.frame == frame
+    result = decode(item.parts).message
+    assert isinstance(result, Result)
+    assert (result.seq, [item.detection.class_name for item in result.objects]) == (0, ["cup"])
+    assert publish.reports(Published) == [0]
+
+
+def test_a_run_without_a_recorder_finishes_with_the_last_result(closing: list[Publish]) -> None:
+    publish = Publish()
+    closing.append(publish)
+    publish.publish(0, 1)
+    publish.end(2)
+    publish.turn(2)
+    assert not publish.finished
+    publish.publish(2)
+    publish.turn()
+    assert publish.finished
+
+
+def test_a_recorder_gets_the_end_after_the_last_result_and_finishes_the_run_itself(closing: list[Publish]) -> None:
+    publish = Publish("record")
+    closing.append(publish)
+    publish.publish(0, 1)
+    publish.end(1)
+    publish.turn()
+    assert publish.recorded() == [0, 1, "end of file"]
+    assert not publish.finished
+
+
+def test_a_new_recorder_gets_the_results_and_the_end_again_when_capture_repeats_them(closing: list[Publish]) -> None:
+    publish = Publish("record")
+    closing.append(publish)
+    publish.publish(*range(4))
+    publish.end(3)
+    publish.turn()
+    publish.recorded()
+    for seq in (2, 3):
+        publish.announce(seq)
+    publish.end(3)
+    publish.turn(3)
+    assert publish.recorded() == [2, 3, "end of file"]
+    assert publish.reports(Published) == [0, 1, 2, 3], "nobody else gets them again"
+
+
+def test_a_repeated_result_points_to_the_ring_of_the_new_capture_process(closing: list[Publish]) -> None:
+    publish = Publish("record")
+    closing.append(publish)
+    publish.publish(0, 1)
+    publish.recorded()
+    publish.context.frames.rings.clear()
+    frame = put_frame(publish.context, 1)
+    ring = publish.context.frames.create("streamseg-test-main", 7, 48, 64).ring
+    moved = FrameDescriptor(
+        **{name: getattr(frame, name) for name in frame.__struct_fields__ if name != "ring"}, ring=ring
+    )
+    publish.context.receiver("capture").waiting.append(moved)
+    publish.turn()
+    (item,) = publish.context.sender("record").take()
+    assert item.frame.ring.epoch == 7
+
+
+def test_what_a_killed_process_published_but_nobody_recorded_goes_to_the_recorder_alone(
+    closing: list[Publish],
+) -> None:
+    publish = Publish("record", lane=lane_spec(resume_after=3, acknowledged=5))
+    closing.append(publish)
+    publish.publish(4, 5, 6)
+    assert publish.recorded() == [4, 5, 6]
+    assert publish.reports(Done) == [4, 5]
+    assert publish.reports(Published) == [6]
+
+
+def test_without_a_recorder_nothing_is_published_twice(closing: list[Publish]) -> None:
+    publish = Publish(lane=lane_spec(resume_after=3, acknowledged=5))
+    closing.append(publish)
+    publish.publish(4, 5, 6)
+    assert publish.reports(Done) == [4, 5]
+    assert publish.reports(Published) == [6]
+
+
+def test_a_loop_over_a_file_confirms_each_result_with_its_credit(
+    closing: list[Publish], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Publish("pipeline")
+    closing.append(publish)
+    tap = publish.context.sender("pipeline")
+
+    def use_credit(payload: object) -> None:
+        tap.sent.append(payload)
+        tap.credit = False
+
+    monkeypatch.setattr(tap, "send", use_credit)
+    publish.publish(0, 1)
+    assert len(tap.take()) == 1
+    assert publish.reports(Published) == []
+    tap.credit = True
+    publish.turn()
+    assert len(tap.take()) == 1
+    assert publish.reports(Published) == [0]
+
+
+def test_pixels_are_not_read_while_no_sink_wants_them(closing: list[Publish]) -> None:
+    publish = Publish("record")
+    closing.append(publish)
+    publish.announce(0)
+    publish.context.frames.rings.clear()
+    publish.detect(0)
+    publish.turn()
+    assert publish.recorded() == [0]
+
+
+def test_a_live_recorder_gets_the_last_result_before_the_end(closing: list[Publish]) -> None:
+    publish = Publish("record", mode="live")
+    closing.append(publish)
+    publish.announce(0)
+    publish.turn()
+    publish.stage.close("interrupted")
+    assert publish.recorded() == [0, "interrupted"]
+
+
+def test_a_live_recorder_that_is_stuck_does_not_delay_the_end(closing: list[Publish]) -> None:
+    publish = Publish("record", mode="live")
+    closing.append(publish)
+    publish.context.sender("record").credit = False
+    before = publish.context.clock.now_ns()
+    publish.stage.close("interrupted")
+    assert publish.recorded() == ["interrupted"]
+    assert publish.context.clock.now_ns() - before < 0.5e9

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import pytest
+from support.stage_context import FakeContext, lane_spec, put_frame, stage_config, stage_spec
+
+from streamseg.ipc.control import Finished, LaneSpec, Recorded
+from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor, FrameResult
+from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
+from streamseg.stages.base import SUPERVISOR_GONE
+from streamseg.stages.record import RecordStage
+from streamseg.wire.protocol import encode_result
+
+
+def result_of(frame: FrameDescriptor) -> Result:
+    found = Detection(xyxy=(1.0, 1.0, 30.0, 30.0), confidence=0.5, class_id=0, class_name="cup")
+    return Result(
+        run_id="run",
+        epoch=frame.epoch,
+        seq=frame.seq,
+        source="main",
+        width=frame.width,
+        height=frame.height,
+        pts_ns=frame.pts_ns,
+        t_capture_unix_ns=0,
+        timings=Timings(published=20.0),
+        dropped=Dropped(),
+        models=Models(detector="motion", segmenter="nano"),
+        boxes_seq=frame.seq,
+        objects=(TrackedObject(detection=found),),
+    )
+
+
+class Record:
+    """A record stage without a process."""
+
+    def __init__(
+        self, folder: Path, mode: str = "every-frame", lane: LaneSpec | None = None, context: FakeContext | None = None
+    ) -> None:
+        self.video, self.lines = folder / "out.mp4", folder / "out.jsonl"
+        config = stage_config(mode, record={"video": str(self.video), "jsonl": str(self.lines)})
+        spec = stage_spec("record", lane or lane_spec(), config=config)
+        self.context = FakeContext(spec, *(() if context is None else (context.frames, context.clock)))
+        self.stage = RecordStage(self.context)
+        self.stage.prepare()
+
+    def hand(self, *seqs: int, replaced: int = 0) -> None:
+        """Have publish send results, and record them."""
+        for seq in seqs:
+            frame = put_frame(self.context, seq)
+            self.send(frame, replaced)
+            self.stage.turn()
+
+    def send(self, frame: FrameDescriptor, replaced: int = 0) -> None:
+        item = FrameResult(frame=frame, parts=encode_result(result_of(frame), "masks").parts, replaced=replaced)
+        self.context.receiver("publish").waiting.append(item)
+
+    def end(self, seq: int | None) -> None:
+        self.context.receiver("publish").waiting.append(EndOfStream(source="main", seq=seq, reason="end of file"))
+        self.stage.turn()
+
+    def kill(self) -> None:
+        """End the stage without finishing anything."""
+        self.stage.close(SUPERVISOR_GONE)
+
+    def acknowledged(self) -> list[int]:
+        return [report.seq for report in self.context.reports if isinstance(report, Recorded)]
+
+    @property
+    def finished(self) -> list[int | None]:
+        return [report.seq for report in self.context.reports if isinstance(report, Finished)]
+
+
+def pictures(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def seqs(path: Path) -> list[int]:
+    return [int(json.loads(line)["seq"]) for line in path.read_bytes().splitlines()]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_frame_is_in_both_files_when_it_is_acknowledged(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    for seq in range(3):
+        record.hand(seq)
+        assert record.acknowledged() == list(range(seq + 1))
+        assert pictures(record.video) == len(seqs(record.lines)) == seq + 1
+    record.end(2)
+    assert record.finished == [2]
+    assert names(tmp_path) == ["out.jsonl", "out.mp4"]
+    assert b"moof" not in record.video.read_bytes()
+    assert (pictures(record.video), seqs(record.lines)) == (3, [0, 1, 2])
+
+
+def test_the_video_shows_the_objects_and_the_record_says_when_they_were_drawn(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    frame = put_frame(record.context, 0)
+    record.send(frame)
+    record.context.clock.advance(40)
+    record.stage.turn()
+    record.kill()
+    with av.open(str(record.video)) as container:
+        (picture,) = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    assert picture.std() > 5, "the frame itself is grey"
+    timings = json.loads(record.lines.read_bytes())["timings"]
+    assert timings == {"published": 20.0, "rendered": 40.0}
+
+
+def test_a_new_process_begins_a_part_and_the_end_joins_them(tmp_path: Path) -> None:
+    first = Record(tmp_path)
+    first.hand(0, 1, 2)
+    first.kill()
+    second = Record(tmp_path, lane=lane_spec(resume_after=1, acknowledged=1), context=first.context)
+    second.hand(2, 3)
+    assert names(tmp_path) == ["out.jsonl", "out.mp4", "out.part-2.jsonl", "out.part-2.mp4"]
+    second.end(3)
+    assert names(tmp_path) == ["out.jsonl", "out.mp4"]
+    assert (pictures(second.video), seqs(second.lines)) == (4, [0, 1, 2, 3])
+
+
+def test_what_was_recorded_before_is_acknowledged_again_and_not_written_again(tmp_path: Path) -> None:
+    first = Record(tmp_path)
+    first.hand(0, 1, 2)
+    first.kill()
+    record = Record(tmp_path, lane=lane_spec(resume_after=0, acknowledged=2))
+    record.hand(1, 2, 3)
+    assert record.acknowledged() == [1, 2, 3]
+    record.end(3)
+    assert seqs(record.lines) == [0, 1, 2, 3]
+
+
+def test_a_result_that_comes_before_those_that_are_repeated_waits_for_its_own_repetition(tmp_path: Path) -> None:
+    record = Record(tmp_path, lane=lane_spec(resume_after=None))
+    record.hand(2)
+    record.end(2)
+    assert (record.acknowledged(), record.finished) == ([], [])
+    record.hand(0, 1, 2)
+    record.end(2)
+    assert (record.acknowledged(), record.finished) == ([0, 1, 2], [2])
+
+
+def test_a_frame_whose_ring_is_gone_is_recorded_when_it_is_repeated(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    frame = put_frame(record.context, 0)
+    record.context.frames.rings.clear()
+    record.send(frame)
+    record.stage.turn()
+    assert record.acknowledged() == []
+    record.hand(0)
+    assert record.acknowledged() == [0]
+    record.kill()
+
+
+def test_live_frames_that_are_missed_are_counted_and_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = Record(tmp_path, "live")
+    record.hand(0)
+    gone = put_frame(record.context, 3)
+    record.context.frames.rings.clear()
+    record.send(gone, replaced=2)
+    record.stage.turn()
+    record.hand(4, replaced=2)
+    reports = [report for report in record.context.reports if isinstance(report, Recorded)]
+    assert [(report.seq, report.replaced, report.overrun) for report in reports] == [(0, 0, 0), (3, 2, 1), (4, 2, 1)]
+    record.end(4)
+    assert record.finished == [4]
+    assert seqs(record.lines) == [0, 4]
+    assert pictures(record.video) == 2
+    (line,) = caplog.messages
+    assert line.startswith("3 frames are missing in the recording")
+
+
+def test_at_the_end_of_a_live_run_the_results_on_their_way_are_recorded(tmp_path: Path) -> None:
+    record = Record(tmp_path, "live")
+    record.hand(0)
+    for seq in (1, 2):
+        record.send(put_frame(record.context, seq))
+    record.context.receiver("publish").waiting.append(EndOfStream(source="main", seq=2, reason="interrupted"))
+    record.stage.close("interrupted")
+    assert seqs(record.lines) == [0, 1, 2]
+    assert b"moof" not in record.video.read_bytes()
+
+
+def test_a_recorder_whose_publisher_is_gone_waits_only_a_moment(tmp_path: Path) -> None:
+    record = Record(tmp_path, "live")
+    record.hand(0)
+    before = record.context.clock.now_ns()
+    record.stage.close("interrupted")
+    assert record.context.clock.now_ns() - before < 1.5e9
+    assert b"moof" not in record.video.read_bytes()
+
+
+def test_without_a_supervisor_the_parts_stay_as_they_are(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    record.hand(0, 1)
+    record.kill()
+    assert b"moof" in record.video.read_bytes()
+    assert pictures(record.video) == 2
+
+
+def test_a_run_without_frames_leaves_no_file_and_an_old_one_alone(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").write_bytes(b"of an earlier run")
+    record = Record(tmp_path)
+    record.end(None)
+    assert record.finished == [None]
+    assert (tmp_path / "out.mp4").read_bytes() == b"of an earlier run"
+
+
+def test_a_run_of_its_own_does_not_continue_the_parts_of_an_earlier_one(tmp_path: Path) -> None:
+    for name in ("out.mp4", "out.part-2.mp4", "out.part-3.jsonl"):
+        (tmp_path / name).write_bytes(b"of an earlier run")
+    record = Record(tmp_path)
+    record.hand(0)
+    record.end(0)
+    assert names(tmp_path) == ["out.jsonl", "out.mp4"]
+    assert pictures(record.video) == 1
