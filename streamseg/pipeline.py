@@ -31,7 +31,6 @@ from streamseg.supervisor import Observer, Outcome, Supervisor
 from streamseg.topology import Link, StageEntry, Topology
 from streamseg.wire.protocol import decode
 
-
 TAP = "pipeline"
 """Receiver of the results that a `Pipeline` yields: not a stage, but the process that iterates."""
 

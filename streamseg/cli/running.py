@@ -21,7 +21,7 @@ from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.progress import DownloadDisplay
 from streamseg.monitor.prometheus import MetricsServer
 from streamseg.monitor.stats import RunStats
-from streamseg.pipeline import STAGES, Pipeline
+from streamseg.pipeline import Pipeline, stages_of
 
 
 def run_pipeline(
@@ -40,7 +40,7 @@ def run_pipeline(
         SystemExit: A signal ended the run; the status is 128 and the signal's number.
     """
     console = Console(stderr=True)
-    stats = RunStats(entry.name for entry in STAGES)
+    stats = RunStats(entry.name for entry in stages_of(settings))
     with nullcontext() if metrics is None else MetricsServer(metrics, stats) as server:
         with DownloadDisplay(console) as downloads:
             pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)

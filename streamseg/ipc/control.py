@@ -186,14 +186,14 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Record has written a frame, or missed it in live mode. This acknowledges every frame of the source up to `seq`.
 
     Attributes:
-        replaced: Results that a newer one replaced before record received them, since publish last started.
-        overrun: Frames overwritten in shared memory before record read them, since it last started.
+        record_replaced: Results that a newer one replaced before record received them, since publish last started.
+        record_overrun: Frames overwritten in shared memory before record read them, since it last started.
     """
 
     source: str
     seq: int
-    replaced: int
-    overrun: int
+    record_replaced: int
+    record_overrun: int
 
 
 class PublishedMask(msgspec.Struct, frozen=True, array_like=True):

@@ -13,7 +13,7 @@ from streamseg.monitor.texts import counts_text, duration_text, percentiles_text
 
 if TYPE_CHECKING:
     from streamseg.config import Config
-    from streamseg.ipc.control import Published, Ready
+    from streamseg.ipc.control import Published, Ready, Recorded
     from streamseg.messages import Models
     from streamseg.monitor.stats import RunStats
 
@@ -103,6 +103,10 @@ class RunDisplay:
             suggestion = suggest_keyframes(self._config, self._total - stats.frames, stats.rate)
             if suggestion is not None:
                 self._print(suggestion)
+
+    def recorded(self, recorded: Recorded) -> None:
+        """Count what the recording misses."""
+        self._stats.recorded(recorded)
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """Show that the source or a stage changed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -14,7 +14,7 @@ from streamseg.messages import PROPAGATED, REFINED, SEGMENTED, Dropped
 from streamseg.monitor.latency import Histogram
 
 if TYPE_CHECKING:
-    from streamseg.ipc.control import Published, Ready
+    from streamseg.ipc.control import Published, Ready, Recorded
 
 FRAME_AGES_MS: Final = (5.0, 10.0, 20.0, 35.0, 50.0, 100.0, 200.0, 350.0, 500.0, 1000.0, 2000.0, 5000.0)
 """Frame ages at which the histogram is exact."""
@@ -56,7 +56,7 @@ class RunStats:
         self.newest_objects = 0
         self.newest_masks = Counter(dict.fromkeys((SEGMENTED, PROPAGATED, REFINED), 0))
         self.classes: Counter[str] = Counter()
-        self.dropped = Counter(dict.fromkeys(Dropped.__struct_fields__, 0))
+        self.dropped = Counter(dict.fromkeys((*Dropped.__struct_fields__, "record_replaced", "record_overrun"), 0))
         self.frame_age_ms = Histogram(FRAME_AGES_MS)
         self.mask_age_ms = Histogram(MASK_AGES_MS)
         self.connected = False
@@ -81,7 +81,14 @@ class RunStats:
             self.classes.update(published.classes)
             self._count_objects(published)
             self._count_keyframe(published.masks_seq, now_s)
-            self._count_dropped(published.dropped)
+            self._count_dropped(msgspec.structs.asdict(published.dropped))
+
+    def recorded(self, recorded: Recorded) -> None:
+        """Count what the recording misses."""
+        with self.lock:
+            self._count_dropped(
+                {"record_replaced": recorded.record_replaced, "record_overrun": recorded.record_overrun}
+            )
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """Count a restart; note whether the source is connected."""
@@ -138,9 +145,9 @@ class RunStats:
         self._keyframe = seq
         self.keyframes += 1
 
-    def _count_dropped(self, dropped: Dropped) -> None:
+    def _count_dropped(self, counts: Mapping[str, int]) -> None:
         """Add what each cause has risen by; a stage's counts start at 0 again when it restarts."""
-        for cause, count in msgspec.structs.asdict(dropped).items():
+        for cause, count in counts.items():
             before = self._last_dropped[cause]
             self.dropped[cause] += count - before if count >= before else count
             # A restarted publish reports 0 until it has the other stages' counts: a 0 does not mean that they restarted.

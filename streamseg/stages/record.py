@@ -89,7 +89,7 @@ class RecordStage(Stage):
                 self._overrun += 1
             self._last_seq = seq
         self.context.report(
-            Recorded(source=self._source, seq=seq, replaced=self._replaced, overrun=self._overrun)
+            Recorded(source=self._source, seq=seq, record_replaced=self._replaced, record_overrun=self._overrun)
         )
 
     def _draw(self, item: FrameResult) -> tuple[Result, Image | None]:

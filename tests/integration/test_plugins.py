@@ -19,7 +19,7 @@ from support.plugin_files import offer
 
 from streamseg import Pipeline, supervisor
 from streamseg.config import check_config
-from streamseg.ipc.control import Published, Ready
+from streamseg.ipc.control import Published, Ready, Recorded
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "tests" / "plugin_package"
@@ -237,6 +237,9 @@ class Restarts:
         """Not of interest."""
 
     def published(self, published: Published) -> None:
+        """Not of interest."""
+
+    def recorded(self, recorded: Recorded) -> None:
         """Not of interest."""
 
     def changed(self, stage: str, state: str, detail: str) -> None:

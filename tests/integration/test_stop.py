@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import pytest
 from support.leftovers import Place
-from support.pipeline_runs import STAGES, Run, read_records, until
+from support.pipeline_runs import RECORDING_STAGES, Run, read_records, until
 
 from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError
@@ -39,7 +39,7 @@ def wait_for_records(place: Place, run: Run, count: int) -> None:
 
 
 def wait_for_all_stages(run: Run) -> None:
-    wait_for(run, lambda: len(run.stages()) == len(STAGES), "four stages")
+    wait_for(run, lambda: len(run.stages()) == len(RECORDING_STAGES), "every stage")
 
 
 def pictures(path: Path) -> int:
@@ -137,7 +137,7 @@ def test_a_signal_while_weights_are_waited_for(place: Place, number: signal.Sign
 def test_no_stage_outlives_a_killed_supervisor_and_the_next_run_sweeps(place: Place) -> None:
     with place.run(*live()) as run:
         wait_for_records(place, run, 5)
-        assert len(run.stages()) == len(STAGES)
+        assert len(run.stages()) == len(RECORDING_STAGES)
         run.process.kill()
         until(lambda: not place.processes(), ORPHANS_END_WITHIN_S, "the end of the stages")
         run.finish(5)

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 STAGES = ("capture", "detect", "segment", "publish")
+"""Of every run."""
+RECORDING_STAGES = (*STAGES, "record")
+"""Of a run that writes files."""
 
 
 class RecordMask(msgspec.Struct):
@@ -112,7 +115,7 @@ class Run:
             children = psutil.Process(self.process.pid).children()
         except psutil.NoSuchProcess:
             return {}
-        return {name: child for child in children for name in STAGES if _is_stage(child, name)}
+        return {name: child for child in children for name in RECORDING_STAGES if _is_stage(child, name)}
 
     def finish(self, seconds: float) -> tuple[int, str, str]:
         """Wait for its end: exit code, standard output, standard error."""

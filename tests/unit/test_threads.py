@@ -38,10 +38,11 @@ def test_a_containers_share_of_their_time_counts(tmp_path: Path, quota: str, cor
 def test_the_budget_names_every_stage() -> None:
     cores = available_cores()
     assert describe_budget(STAGES, None, live=True) == (
-        f"threads: capture 1, detect {max(1, round(cores / 2))}, segment {max(1, round(cores / 2))} (nice 10), publish 1; {cores} cores"
+        f"threads: capture 1, detect {max(1, round(cores / 2))}, segment {max(1, round(cores / 2))} (nice 10), "
+        f"publish 1, record 1 (nice 5); {cores} cores"
     )
     assert describe_budget(STAGES, 3, live=True).startswith(
-        "threads: capture 1, detect 3, segment 3 (nice 10), publish 1;"
+        "threads: capture 1, detect 3, segment 3 (nice 10), publish 1, record 1 (nice 5);"
     )
 
 

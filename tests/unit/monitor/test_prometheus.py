@@ -52,7 +52,9 @@ def test_before_the_first_event_every_figure_is_there(stats: RunStats) -> None:
         "masks segmented", "masks propagated", "masks refined"
     }  # fmt: skip
     assert {name for name in found if "dropped" in name} == {
-        f"frames_dropped_total {cause}" for cause in Dropped.__struct_fields__ if cause != "masks_limited"
+        f"frames_dropped_total {cause}"
+        for cause in (*Dropped.__struct_fields__, "record_replaced", "record_overrun")
+        if cause != "masks_limited"
     }
     assert {name for name in found if "restarts" in name} == {f"stage_restarts_total {stage}" for stage in STAGES}
 

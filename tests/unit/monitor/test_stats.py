@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 from support.published_frames import published
 
-from streamseg.ipc.control import Published, PublishedMask, Ready
+from streamseg.ipc.control import Published, PublishedMask, Ready, Recorded
 from streamseg.messages import Dropped
 from streamseg.monitor.stats import RunStats
 
@@ -89,6 +89,13 @@ def test_losses_add_up_over_restarts() -> None:
         *(frame(seq, dropped=Dropped(detect_replaced=a, segment_overrun=b)) for seq, (a, b) in enumerate(counts))
     )
     assert +stats.dropped == {"detect_replaced": 8, "segment_overrun": 9}
+
+
+def test_what_a_recording_misses_is_added_up_over_restarts() -> None:
+    stats = RunStats(["record"])
+    for seq, (replaced, overrun) in enumerate([(0, 0), (3, 2), (3, 1), (4, 1)]):
+        stats.recorded(Recorded(source="main", seq=seq, record_replaced=replaced, record_overrun=overrun))
+    assert +stats.dropped == {"record_replaced": 4, "record_overrun": 3}
 
 
 def test_up_and_restarts_follow_the_stages() -> None:
