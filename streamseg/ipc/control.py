@@ -237,7 +237,9 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
 
 ToStage = StageSpec | Start | Stop | Acknowledged | Resend | Announce
-ToSupervisor = Ready | Failed | Progress | LogLine | RingCreated | SourceChanged | Done | Published | Recorded | Finished
+ToSupervisor = (
+    Ready | Failed | Progress | LogLine | RingCreated | SourceChanged | Done | Published | Recorded | Finished
+)
 
 
 class ControlWriter:

@@ -159,7 +159,7 @@ class PictureSink:
             timings = msgspec.structs.replace(
                 result.result.timings, rendered=drawn.rendered_ms, published=drawn.rendered_ms
             )
-            self._network.send_picture(result.encoded.stamped(timings), "overlay", drawn.image)
+            self._network.send_picture(result.encoded.with_timings(timings), "overlay", drawn.image)
 
     def close(self, end: End) -> None:
         """Send the end to every subscriber."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from streamseg.ipc.descriptors import FrameDescriptor
     from streamseg.messages import End, Image, Result
-    from streamseg.wire.protocol import Encoded
+    from streamseg.wire.protocol import EncodedResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class PublishedResult:
 
     frame: FrameDescriptor
     result: Result
-    encoded: Encoded
+    encoded: EncodedResult
     age_ms: float
     masks_seq: int | None
 

@@ -98,7 +98,7 @@ class RecordStage(Stage):
         Raises:
             FrameOverrunError: The picture is no longer in shared memory.
         """
-        result = decode(item.parts).message
+        result = decode(item.parts)
         assert isinstance(result, Result)
         if not self._recorder.wants_picture:
             return result, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from streamseg.ipc.control import Published, Ready, StageSpec, ToStage, ToSupervisor
+from streamseg.ipc.control import Published, Ready, Recorded, StageSpec, ToStage, ToSupervisor
 from streamseg.ipc.launcher import Deliver
 
 Message = TypeVar("Message")
@@ -82,6 +82,7 @@ class RecordingObserver:
     def __init__(self) -> None:
         self.ready: list[str] = []
         self.frames: list[Published] = []
+        self.recorded_frames: list[Recorded] = []
         self.changes: list[tuple[str, str, str]] = []
         self.lines: list[str] = []
 
@@ -90,6 +91,9 @@ class RecordingObserver:
 
     def published(self, published: Published) -> None:
         self.frames.append(published)
+
+    def recorded(self, recorded: Recorded) -> None:
+        self.recorded_frames.append(recorded)
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         self.changes.append((stage, state, detail))

@@ -19,6 +19,7 @@ from streamseg.ipc.control import (
     LogLine,
     Progress,
     Ready,
+    Recorded,
     Resend,
     SourceChanged,
     Start,
@@ -401,6 +402,26 @@ def test_stages_that_are_ready_are_stopped_in_order_and_the_others_at_once(bench
     assert (bench.clock.ns - before) / 1e9 == pytest.approx(3, abs=0.1)
 
 
+def test_a_stage_that_reports_progress_at_its_end_gets_more_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.start()
+    voice, sleep = bench.stages("voice"), bench.clock.sleep
+    for stage in ("eye", "finder", "painter"):
+        bench.stages(stage).die(0)
+    before = bench.clock.ns
+
+    def work(seconds: float) -> None:
+        sleep(seconds)
+        if bench.clock.ns - before > 8e9:
+            voice.die(0)
+        else:
+            voice.say(Progress(0))
+
+    monkeypatch.setattr(bench.clock, "sleep", work)
+    bench.supervisor._stop_processes("interrupted")
+    assert voice.status == 0
+    assert (bench.clock.ns - before) / 1e9 == pytest.approx(8, abs=0.1)
+
+
 def test_after_a_kill_nothing_is_waited_for(bench: Bench) -> None:
     bench.start()
     bench.supervisor.kill()
@@ -413,9 +434,11 @@ def test_after_a_kill_nothing_is_waited_for(bench: Bench) -> None:
 def test_last_frames_and_lines_count_while_stages_end(bench: Bench) -> None:
     bench.start()
     bench.stages("voice").say(published(seq=3))
+    bench.stages("voice").say(Recorded(source="main", seq=3, record_replaced=0, record_overrun=0))
     bench.stages("eye").say(LogLine(20, "eye: closed"))
     bench.supervisor._drain_events()
     assert [frame.seq for frame in bench.observer.frames] == [3]
+    assert [frame.seq for frame in bench.observer.recorded_frames] == [3]
     assert bench.observer.lines == ["eye: closed"]
 
 

@@ -89,7 +89,7 @@ def test_each_result_goes_to_the_recorder_with_the_place_of_its_pixels(closing: 
     publish.turn()
     (item,) = publish.context.sender("record").sent
     assert item.frame == frame
-    result = decode(item.parts).message
+    result = decode(item.parts)
     assert isinstance(result, Result)
     assert (result.seq, [item.detection.class_name for item in result.objects]) == (0, ["cup"])
     assert publish.reports(Published) == [0]

@@ -159,9 +159,7 @@ def test_a_frame_whose_ring_is_gone_is_recorded_when_it_is_repeated(tmp_path: Pa
     record.kill()
 
 
-def test_live_frames_that_are_missed_are_counted_and_reported(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_live_frames_that_are_missed_are_counted_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     record = Record(tmp_path, "live")
     record.hand(0)
     gone = put_frame(record.context, 3)
@@ -170,7 +168,11 @@ def test_live_frames_that_are_missed_are_counted_and_reported(
     record.stage.turn()
     record.hand(4, replaced=2)
     reports = [report for report in record.context.reports if isinstance(report, Recorded)]
-    assert [(report.seq, report.record_replaced, report.record_overrun) for report in reports] == [(0, 0, 0), (3, 2, 1), (4, 2, 1)]
+    assert [(report.seq, report.record_replaced, report.record_overrun) for report in reports] == [
+        (0, 0, 0),
+        (3, 2, 1),
+        (4, 2, 1),
+    ]
     record.end(4)
     assert record.finished == [4]
     assert seqs(record.lines) == [0, 4]
