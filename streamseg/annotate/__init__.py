@@ -1,4 +1,4 @@
-"""Data sets made by a detector and a segmenter: YOLO, COCO, and AnyLabeling's files."""
+"""Makes data sets with a detector and a segmenter, in the formats of YOLO, COCO and AnyLabeling."""
 
 from __future__ import annotations
 

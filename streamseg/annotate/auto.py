@@ -1,4 +1,4 @@
-"""YOLO labels for a folder of pictures by one call."""
+"""Writes YOLO labels for a folder of pictures in one call."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from streamseg.threads import available_cores
 
 
 class LabelFolder:
-    """YOLO's label files alone; a picture whose file is there is labelled."""
+    """A folder of YOLO label files; a picture with a file is labelled."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def has(self, picture: Picture) -> bool:
-        """Whether its file is there."""
+        """Whether the picture's file exists."""
         return self._file(picture.name).exists()
 
     def begin(self, classes: Sequence[str]) -> None:
-        """Make the folder, and remove what an interrupted run left unfinished."""
+        """Create the folder, and remove unfinished files of an interrupted run."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             for path in unfinished_files(self._directory):
@@ -47,7 +47,7 @@ class LabelFolder:
             raise self._not_written(error) from error
 
     def finish(self) -> None:
-        """Nothing: each file stands for itself."""
+        """Nothing: there is no index."""
 
     def _file(self, name: str) -> Path:
         return self._directory / f"{Path(name).stem}.txt"
@@ -68,32 +68,33 @@ def auto_annotate(
     classes: Sequence[str | int] | None = None,
     output_dir: str | Path | None = None,
 ) -> None:
-    """Write YOLO polygons for the pictures of a folder: find the objects, and segment each within its box.
+    """Write YOLO polygons for the pictures of a folder: detect the objects, and segment each within its box.
 
-    For each picture there is then a file `NAME.txt` with a line for each object: the number of its class, and one polygon in shares of
-    the picture's width and height. A picture without objects has an empty file. Pictures that have a file are not looked at again, so
-    an interrupted call goes on where it was when it is repeated. Progress goes to standard error.
+    Each picture gets a file `NAME.txt` with a line for each object: the number of its class, and one polygon in shares of
+    the picture's width and height. The file of a picture without objects is empty. Pictures with a file are skipped, so an
+    interrupted call resumes when it is repeated. Progress goes to standard error.
 
     Args:
-        data: The folder; what lies in its folders is not taken.
-        det_model: Finds the objects: `yolox-nano` to `yolox-x`, a YOLOX export that ends in `.onnx`, or a plug-in.
-        sam_model: Segments them: a checkpoint of MobileSAM or SAM, or a name that is fetched, such as `mobile_sam.pt` or `sam-vit-b`.
-        device: PyTorch's name of the device for `sam_model`, or the number of a GPU; empty takes a GPU where there is one.
-        conf: Objects below this confidence are left out, 0 to 1.
-        iou: Of two boxes of one class that overlap by more than this, the less confident goes, 0 to 1.
-        imgsz: Longer side of the detector's input, a multiple of 32; None takes the detector's own.
-        max_det: At most so many objects a picture.
+        data: The folder; its subfolders are ignored.
+        det_model: Detects the objects: `yolox-nano` to `yolox-x`, a YOLOX export that ends in `.onnx`, or a plug-in.
+        sam_model: Segments them: a checkpoint of MobileSAM or SAM, or a name to download, such as `mobile_sam.pt` or
+            `sam-vit-b`.
+        device: PyTorch's name of the device for `sam_model`, or the number of a GPU; empty uses a GPU if there is one.
+        conf: Least confidence of an object, 0 to 1.
+        iou: Two boxes of one class that overlap by more than this are one object, 0 to 1.
+        imgsz: Longer side of the detector's input, a multiple of 32; None uses the detector's own.
+        max_det: Largest number of objects per picture.
         classes: Names or numbers of the classes to keep; None keeps all.
-        output_dir: Where the files go; None takes `<data>_auto_annotate_labels` beside the folder.
+        output_dir: Folder of the files; None uses `<data>_auto_annotate_labels` beside the folder.
 
     Raises:
-        UsageError: An option has no meaning, or the files cannot be written.
+        UsageError: An option is not valid, or the files cannot be written.
         SourceError: The folder has no pictures; or, after all others were annotated, a picture could not be read.
-        WeightsError: The weights are missing, or are not those of the model.
+        WeightsError: The weights are missing, or belong to another model.
     """
     folder = Path(data)
     if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder; give the folder that holds the pictures")
+        raise SourceError(f"{folder} is no folder; give the folder of the pictures")
     detector = DetectorSettings(
         model=str(det_model),
         conf=conf,

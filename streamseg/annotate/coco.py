@@ -1,4 +1,4 @@
-"""COCO's format: one JSON file for all pictures. Its run-length encoding keeps every mask exactly, with holes and parts."""
+"""COCO's format: one JSON file for all pictures. Its run-length encoding preserves every mask, with holes and parts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Final
 
 import msgspec
 
-from streamseg.annotate.labelling import IMAGES, LabelledObject, LabelledPicture
+from streamseg.annotate.labelling import IMAGES, Format, LabelledObject, LabelledPicture
 from streamseg.atomic import write_atomically
 from streamseg.errors import UsageError
 from streamseg.masks import CocoRle
 
 _INDEX: Final = "annotations.json"
 _PARTS: Final = ".parts"
-"""Holds a file for each picture until all are done."""
+"""Folder with a file for each picture until all are labelled."""
 
 
 class _Image(msgspec.Struct):
@@ -51,7 +51,7 @@ class _Info(msgspec.Struct):
 
 
 class _Part(msgspec.Struct):
-    """One picture with its objects; numbered when all pictures are known."""
+    """One picture with its objects; `finish` numbers them."""
 
     image: _Image
     annotations: list[_Annotation]
@@ -65,8 +65,8 @@ class _File(msgspec.Struct):
     categories: list[_Category]
 
 
-class CocoFormat:
-    """`annotations.json`, of parts that lie in `.parts/` until all pictures are done."""
+class CocoFormat(Format):
+    """`annotations.json`, collected in `.parts/` until all pictures are labelled."""
 
     folder = _PARTS
     suffix = ".json"
@@ -76,25 +76,25 @@ class CocoFormat:
         image = _Image(0, picture.name, picture.width, picture.height)
         return msgspec.json.encode(_Part(image, [_annotation(labelled, picture) for labelled in picture.objects]))
 
-    def finished(self, directory: Path) -> frozenset[str]:
-        """The pictures that `annotations.json` knows."""
+    def indexed(self, directory: Path) -> frozenset[str]:
+        """The pictures in `annotations.json`."""
         index = directory / _INDEX
         return frozenset(image.file_name for image in _read(index).images) if index.exists() else frozenset()
 
     def finish(self, directory: Path, classes: Sequence[str]) -> None:
-        """Number what is in `images/` in the order of its names; write `annotations.json` anew if a picture came or went."""
+        """Number the pictures in `images/` by name, and write `annotations.json` if pictures were added or removed."""
         index, folder = directory / _INDEX, directory / _PARTS
-        before = _taken_apart(_read(index)) if index.exists() else []
+        before = _split(_read(index)) if index.exists() else []
         added = [msgspec.json.decode(path.read_bytes(), type=_Part) for path in folder.glob(f"*{self.suffix}")]
         parts = {part.image.file_name: part for part in (*before, *added)}
         names = sorted(name for name in parts if (directory / IMAGES / name).exists())
         if added or len(names) < len(before) or not index.exists():
-            file = _put_together((parts[name] for name in names), classes)
+            file = _join((parts[name] for name in names), classes)
             write_atomically(index, msgspec.json.encode(file) + b"\n")
         if folder.exists():
             shutil.rmtree(folder)
 
-    def withdraw(self, directory: Path) -> None:
+    def remove_index(self, directory: Path) -> None:
         """Remove `annotations.json`."""
         (directory / _INDEX).unlink(missing_ok=True)
 
@@ -117,17 +117,17 @@ def _read(index: Path) -> _File:
     try:
         return msgspec.json.decode(index.read_bytes(), type=_File)
     except msgspec.MsgspecError as error:
-        raise UsageError(f"{index} is not as it was written here ({error}); name another folder") from error
+        raise UsageError(f"{index} is not as streamseg wrote it ({error}); name another folder") from error
 
 
-def _taken_apart(file: _File) -> list[_Part]:
+def _split(file: _File) -> list[_Part]:
     parts = {image.id: _Part(image, []) for image in file.images}
     for annotation in file.annotations:
         parts[annotation.image_id].annotations.append(annotation)
     return list(parts.values())
 
 
-def _put_together(parts: Iterable[_Part], classes: Sequence[str]) -> _File:
+def _join(parts: Iterable[_Part], classes: Sequence[str]) -> _File:
     categories = [_Category(number, name) for number, name in enumerate(classes, start=1)]
     file = _File(_Info(), [], [], [], categories)
     numbers = count(1)

@@ -1,4 +1,4 @@
-"""`streamseg annotate`: a data set from a folder of pictures or a video."""
+"""`streamseg annotate`: makes a data set from pictures or a video."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from streamseg.settings import check_settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotateOptions:
-    """What to annotate, by what, and where to.
+    """Options of `streamseg annotate`.
 
     Attributes:
         source: A folder of pictures, a picture, or a video.
-        output: The data set's folder; made if absent.
+        output: The data set's folder; created if absent.
         format: One of `FORMATS`.
-        every: For a video: annotate every so many frames.
-        anew: Whether to remove what an earlier run put into `output`, and begin anew.
+        every: For a video: annotate every Nth frame.
+        restart: Whether to remove the results of earlier runs in `output`.
     """
 
     source: Path
@@ -45,18 +45,18 @@ class AnnotateOptions:
     segmenter: SegmenterSettings
     compute: Compute
     every: int = 1
-    anew: bool = False
+    restart: bool = False
 
 
 def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
-    """Make a data set, or go on with one that was interrupted.
+    """Make a data set, or resume an interrupted one.
 
     Args:
-        options: As given by the user.
-        console: For progress.
+        options: The user's.
+        console: Shows progress.
 
     Raises:
-        StreamsegError: Something was wrong with the options, the source, or the weights.
+        StreamsegError: The options, the source, or the weights are not valid.
     """
     detector, segmenter = options.detector, options.segmenter
     create_format(options.format)
@@ -66,7 +66,7 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
     pictures = open_pictures(options.source, every=options.every, detector=detector.model)
     if options.output.resolve() in (options.source.resolve(), *options.source.resolve().parents):
         raise UsageError(
-            f"{options.source} lies in {options.output}, where labels and copies are written; name a folder beside it"
+            f"{options.source} lies in {options.output}, which would mix pictures and labels; name a folder beside it"
         )
     settings = Settings(
         format=options.format,
@@ -84,7 +84,7 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
         classes=None if detector.classes is None else list(detector.classes),
     )
 
-    def say_exporting(done: int, total: int) -> None:
+    def report_export(done: int, total: int) -> None:
         if done == 0:
             console.print(f"exporting {segmenter.model} for pictures of another shape, which takes some seconds once")
 
@@ -92,8 +92,8 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
         with DownloadDisplay(console) as downloads:
             return Labeller(
                 load_detector(detector, options.compute, downloads.update),
-                load_segmenter(segmenter, options.compute, downloads.update, say_exporting),
+                load_segmenter(segmenter, options.compute, downloads.update, report_export),
             )
 
-    with open_dataset(options.output, settings, anew=options.anew) as dataset:
+    with open_dataset(options.output, settings, restart=options.restart) as dataset:
         return annotate_pictures(pictures, dataset, load, console)

@@ -1,4 +1,4 @@
-"""A data set's folder: what is in it, by which settings it was made, and who writes to it."""
+"""A data set's folder: its contents, its settings, and the lock of the process that writes to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOCK: Final = ".annotate.lock"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decides what a data set holds; weights are None where the model's name says which they are."""
+    """Everything that determines the contents of a data set; hashes are None for weights of the catalogue."""
 
     format: str
     source: str
@@ -39,44 +39,44 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     classes: list[str | int] | None
 
     def differences(self, other: Settings) -> list[str]:
-        """What the two do not share, such as `conf 0.25, not 0.4`."""
+        """The differing settings, such as `conf 0.25, not 0.4`."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in self.__struct_fields__)
         return [f"{name} {mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
 
 
 class _Record(msgspec.Struct):
-    """`annotate.json`: how a data set is made, and all classes that its objects may have."""
+    """`annotate.json`: settings and all classes of a data set."""
 
     settings: Settings
     classes: list[str]
 
 
 class Dataset:
-    """A folder with `images/` and their labels; a picture is in `images/` only when its labels are written, and done when it is.
+    """A folder with `images/` and their labels. A picture is placed in `images/` after its labels are written.
 
-    What an interrupted run left is taken up where it was.
+    The work of an interrupted run is kept.
 
     Args:
-        directory: The folder; this process alone writes to it.
-        settings: How it is made.
-        anew: Whether what was made before is to be removed when the first picture comes.
+        directory: The folder; only this process writes to it.
+        settings: Of the run.
+        restart: Whether to remove the results of earlier runs before the first picture is added.
 
     Raises:
-        UsageError: It was begun with other settings, and not to be made anew.
+        UsageError: The data set has other settings, and `restart` is not set.
     """
 
-    def __init__(self, directory: Path, settings: Settings, *, anew: bool) -> None:
+    def __init__(self, directory: Path, settings: Settings, *, restart: bool) -> None:
         self._directory = directory
         self._images = directory / IMAGES
         self._settings = settings
         self._format = create_format(settings.format)
         self._before = _read_record(directory)
-        self._anew = anew
+        self._restart = restart
         self._done: dict[str, Path] = {}
-        if self._before is not None and not anew:
+        if self._before is not None and not restart:
             if differences := self._before.settings.differences(settings):
                 raise UsageError(
-                    f"{directory} was begun with {', '.join(differences)}; name another folder, or begin anew with -y"
+                    f"{directory} was made with {', '.join(differences)}; name another folder, or start over with -y"
                 )
             self._complete_last()
             copies, labels = self._copies(), self._labels()
@@ -86,31 +86,32 @@ class Dataset:
         """Whether a picture is labelled.
 
         Raises:
-            UsageError: Another picture of that name is.
+            UsageError: The data set has another picture of that name.
             SourceError: The picture cannot be read.
         """
         copy = self._done.get(Path(picture.name).stem)
         if copy is None:
             return False
-        if copy.name != picture.name or not picture.is_at(copy):
+        if copy.name != picture.name or not picture.matches(copy):
             raise UsageError(
-                f"{picture.name} is not the picture that {copy} was copied from; name another folder, or begin anew with -y"
+                f"{picture.name} is not the picture that {copy} was copied from;"
+                " name another folder, or start over with -y"
             )
         return True
 
     def begin(self, classes: Sequence[str]) -> None:
-        """Make the folders, write down the settings, and remove what is to be made anew.
+        """Create the folders and the record, after removing earlier results on a restart.
 
         Raises:
-            UsageError: The data set was begun with other classes.
+            UsageError: The data set has other classes.
         """
         with _writing(self._directory):
-            if self._anew and self._before is not None:
+            if self._restart and self._before is not None:
                 self._remove_all(self._before)
                 self._before = None
             if self._before is not None and self._before.classes != list(classes):
                 raise UsageError(
-                    f"{self._directory} was begun with other classes; name another folder, or begin anew with -y"
+                    f"{self._directory} was made with other classes; name another folder, or start over with -y"
                 )
             for folder in (IMAGES, self._format.folder):
                 (self._directory / folder).mkdir(exist_ok=True)
@@ -120,17 +121,17 @@ class Dataset:
                 write_atomically(self._directory / _RECORD, content)
 
     def add(self, picture: Picture, labelled: LabelledPicture) -> None:
-        """Write a picture's labels, and a copy of it."""
+        """Write a picture's labels and a copy of the picture."""
         copy = self._images / picture.name
         with _writing(self._directory):
             picture.save(unfinished(copy))
-            # Once the labels are there, the copy counts as whole.
+            # From the moment the labels exist, the copy counts as complete.
             flush(copy)
             write_atomically(self._label_file(picture.name), self._format.encode(labelled))
             put_in_place(copy)
 
     def finish(self) -> None:
-        """Write what is about all pictures."""
+        """Write the index of all pictures."""
         with _writing(self._directory):
             if self._before is not None:
                 self._format.finish(self._directory, self._before.classes)
@@ -139,7 +140,7 @@ class Dataset:
         return self._directory / self._format.folder / f"{Path(name).stem}{self._format.suffix}"
 
     def _complete_last(self) -> None:
-        """Put the picture in place whose labels were written last, and remove whatever else is unfinished."""
+        """Move the picture whose labels were written last into place, and remove all other unfinished files."""
         for folder in {self._directory, self._images, self._directory / self._format.folder}:
             for path in unfinished_files(folder):
                 if (
@@ -152,24 +153,24 @@ class Dataset:
                     unfinished(path).unlink()
 
     def _copies(self) -> dict[str, Path]:
-        """What is in `images/`, by stem."""
+        """The pictures in `images/` by stem."""
         return {path.stem: path for path in self._images.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES}
 
     def _labels(self) -> set[str]:
-        """The stems of pictures whose labels are written."""
+        """Stems of labelled pictures."""
         labels = (self._directory / self._format.folder).glob(f"*{self._format.suffix}")
         stems = {path.name.removesuffix(self._format.suffix) for path in labels}
-        return stems | {Path(name).stem for name in self._format.finished(self._directory)}
+        return stems | {Path(name).stem for name in self._format.indexed(self._directory)}
 
     def _remove_all(self, before: _Record) -> None:
-        """Remove what was made by the settings before, and nothing else; what is needed to know of it goes last."""
-        earlier = Dataset(self._directory, before.settings, anew=False)
+        """Remove the results of earlier runs and nothing else; the record, which identifies them, goes last."""
+        earlier = Dataset(self._directory, before.settings, restart=False)
         copies = earlier._copies()
         for stem in earlier._labels():
             if stem in copies:
                 copies[stem].unlink()
             earlier._label_file(stem).unlink(missing_ok=True)
-        earlier._format.withdraw(self._directory)
+        earlier._format.remove_index(self._directory)
         for folder in (earlier._format.folder, IMAGES):
             path = self._directory / folder
             if path.exists() and not any(path.iterdir()):
@@ -178,12 +179,12 @@ class Dataset:
 
 
 @contextmanager
-def open_dataset(directory: Path, settings: Settings, *, anew: bool) -> Iterator[Dataset]:
-    """Have a data set for this process alone; where nothing is written, no trace of the attempt is left.
+def open_dataset(directory: Path, settings: Settings, *, restart: bool) -> Iterator[Dataset]:
+    """Lock a data set for this process; if nothing is written, no trace of the attempt is left.
 
     Raises:
         OutputExistsError: The folder holds something else.
-        UsageError: Another process writes to it, it cannot be written, or it was begun with other settings and not to be made anew.
+        UsageError: Another process writes to it, it cannot be written, or it has other settings without `restart`.
     """
     with _writing(directory):
         if directory.exists() and not directory.is_dir():
@@ -193,9 +194,7 @@ def open_dataset(directory: Path, settings: Settings, *, anew: bool) -> Iterator
             and not (directory / _RECORD).exists()
             and any(path.name != _LOCK for path in directory.iterdir())
         ):
-            raise OutputExistsError(
-                f"{directory} holds something, but no data set that was made here; name another folder"
-            )
+            raise OutputExistsError(f"{directory} is not empty and holds no data set of streamseg; name another folder")
     with ExitStack() as stack:
         with _writing(directory):
             made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
@@ -206,25 +205,25 @@ def open_dataset(directory: Path, settings: Settings, *, anew: bool) -> Iterator
                 lock.acquire(timeout=0)
             except Timeout as error:
                 raise UsageError(
-                    f"another process writes to {directory}; wait for its end, or name another folder"
+                    f"another process writes to {directory}; wait until it ends, or name another folder"
                 ) from error
         stack.callback(lock.release)
-        yield Dataset(directory, settings, anew=anew)
+        yield Dataset(directory, settings, restart=restart)
 
 
 @contextmanager
 def _writing(directory: Path) -> Iterator[None]:
-    """Say what to do where the disk does not take what is written."""
+    """Turn a failure to write into an error with a remedy."""
     try:
         yield
     except OSError as error:
         raise UsageError(
-            f"{directory} cannot be written: {error.strerror or error}; what is done is kept, run again to go on"
+            f"{directory} cannot be written: {error.strerror or error}; finished pictures are kept, run again to resume"
         ) from error
 
 
 def _remove_traces(directory: Path, made: list[Path]) -> None:
-    """Where nothing but the lock came to be in the folder, remove that, and the folders that were made for it."""
+    """If the folder holds only the lock, remove it and the folders that were created for it."""
     lock = directory / _LOCK
     if list(directory.iterdir()) == [lock]:
         lock.unlink()
@@ -239,4 +238,4 @@ def _read_record(directory: Path) -> _Record | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Record)
     except msgspec.MsgspecError as error:
-        raise OutputExistsError(f"{path} is not as it was written here ({error}); name another folder") from error
+        raise OutputExistsError(f"{path} is not as streamseg wrote it ({error}); name another folder") from error

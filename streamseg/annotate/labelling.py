@@ -1,24 +1,25 @@
-"""From a picture to its objects, each with its class and its mask."""
+"""Labels a picture: its objects with class and mask, and the base of the formats to write them in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Image
 from streamseg.models import Detector, Segmenter
 
 IMAGES: Final = "images"
-"""The folder of a data set that holds the pictures."""
+"""Folder of a data set with the pictures."""
 SMALLEST_AREA: Final = 9
-"""Pixels below which a mask is taken for a failure of the segmenter."""
+"""Pixels; a smaller mask counts as a failure of the segmenter."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledObject:
-    """One object of a data set: what it is, and where."""
+    """One object of a data set: its class and its mask."""
 
     detection: Detection
     mask: Mask
@@ -26,7 +27,7 @@ class LabelledObject:
 
 @dataclass(frozen=True, slots=True)
 class LabelledPicture:
-    """A picture's file name in the data set, its size in pixels, and its objects, most confident first; it may have none."""
+    """A picture's file name in the data set, its size in pixels, and its objects, most confident first."""
 
     name: str
     width: int
@@ -34,8 +35,34 @@ class LabelledPicture:
     objects: tuple[LabelledObject, ...]
 
 
+class Format(Protocol):
+    """A label format. A picture with a label file is labelled.
+
+    Attributes:
+        folder: Folder of the label files in the data set.
+        suffix: Ending of a label file, in place of the picture's.
+    """
+
+    folder: str
+    suffix: str
+
+    def encode(self, picture: LabelledPicture) -> bytes:
+        """The label file of a picture, with or without objects."""
+        ...
+
+    def indexed(self, directory: Path) -> frozenset[str]:
+        """Names of pictures whose labels are in the index instead of a label file."""
+        return frozenset()
+
+    def finish(self, directory: Path, classes: Sequence[str]) -> None:
+        """Write or update the index of all pictures, if the format has one; called when all of them are labelled."""
+
+    def remove_index(self, directory: Path) -> None:
+        """Remove what `finish` wrote."""
+
+
 class Labeller:
-    """A detector and a segmenter as one."""
+    """Labels pictures with a detector and a segmenter."""
 
     def __init__(self, detector: Detector, segmenter: Segmenter[Any]) -> None:
         self._detector = detector
@@ -43,20 +70,20 @@ class Labeller:
 
     @property
     def classes(self) -> Sequence[str]:
-        """The names of all classes; the `class_id` of an object's detection is a place in here."""
+        """Names of all classes, indexed by the `class_id` of a detection."""
         return self._detector.classes
 
-    def show(self, image: Image) -> None:
-        """Let the detector see a picture that needs no labels, since what it says of later ones may depend on it."""
+    def observe(self, image: Image) -> None:
+        """Pass a picture without labels to the detector, whose state may depend on it."""
         self._detector.detect(image)
 
     def label(self, image: Image) -> tuple[LabelledObject, ...]:
-        """Find the objects of a picture of shape (height, width, 3), uint8, BGR; those without a mask are left out."""
+        """Objects of a picture of shape (height, width, 3), uint8, BGR, without those that have no mask."""
         detections = self._detector.detect(image)
         if not detections:
             return ()
-        answers = self._segmenter.decode(self._segmenter.encode(image), detections)
-        pairs = [(detection, answer.mask) for detection, answer in zip(detections, answers, strict=True)]
+        masks = self._segmenter.decode(self._segmenter.encode(image), detections)
+        pairs = [(detection, found.mask) for detection, found in zip(detections, masks, strict=True)]
         return tuple(
             LabelledObject(detection, mask)
             for detection, mask in pairs

@@ -1,4 +1,4 @@
-"""The models that annotate: by name, or by files of the user's own."""
+"""Loads the models of `annotate`, by name or from the user's files."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from streamseg.models.weights import WeightsProgress
 
 
 def check_detector(detector: DetectorSettings) -> None:
-    """Check what can be known of a detector without loading anything.
+    """Check a detector without loading it.
 
     Raises:
-        UsageError: It does not exist, has no such class, or makes no sense here.
+        UsageError: It does not exist, has no such class, or is useless here.
     """
     if detector.model == "fixed":
-        raise UsageError("fixed says the same of every picture, which makes no data set; choose a yolox detector")
+        raise UsageError("fixed returns the same boxes for every picture; choose a yolox detector")
     registry.check_detector(detector)
 
 
 def detector_hash(detector: DetectorSettings) -> str | None:
-    """The SHA-256 of the user's own weights; None where there are none, and the model's name says everything.
+    """SHA-256 of the user's own weights; None without such weights: then the model's name identifies them.
 
-    Of weights that are no file, which only a plug-in may have, it is that of their name.
+    Weights that are no file, which only a plug-in may have, count by their name.
 
     Raises:
         WeightsError: The file is missing, or cannot be read.
@@ -52,17 +52,17 @@ def detector_hash(detector: DetectorSettings) -> str | None:
 
 
 def segmenter_hash(segmenter: SegmenterSettings) -> str | None:
-    """The same for a segmenter."""
+    """SHA-256 of the user's own weights for a segmenter, as for a detector."""
     return _hash(segmenter.model, segmenter.weights, plugin=segmenter.model not in (*SAM_MODELS, NANO))
 
 
 def load_detector(
     detector: DetectorSettings, compute: Compute, progress: Callable[[WeightsProgress], None]
 ) -> Detector:
-    """Load a detector, fetching its weights where they are missing. OpenCV, too, uses its threads from now on.
+    """Load a detector, and fetch missing weights. OpenCV gets the same number of threads.
 
     Raises:
-        StreamsegError: It cannot be made as asked for, or has no weights.
+        StreamsegError: The model cannot be created, or its weights are not available.
     """
     if compute.threads is not None:
         cv2.setNumThreads(compute.threads)
@@ -78,7 +78,7 @@ def load_segmenter(
     progress: Callable[[WeightsProgress], None],
     exporting: Callable[[int, int], None],
 ) -> Segmenter[Any]:
-    """Load a segmenter, fetching and exporting its weights where that was not done before.
+    """Load a segmenter, and fetch and export its weights if necessary.
 
     Args:
         segmenter: The model, and what runs it.
@@ -87,7 +87,7 @@ def load_segmenter(
         exporting: Called later, as networks are exported for pictures of a new shape.
 
     Raises:
-        StreamsegError: It cannot be made as asked for, or has no weights.
+        StreamsegError: The model cannot be created, or its weights are not available.
     """
     if segmenter.model in SAM_MODELS:
         given = None if segmenter.weights is None else Path(segmenter.weights)
@@ -108,5 +108,5 @@ def _hash(model: str, given: str | None, *, plugin: bool) -> str | None:
         return weights.file_hash(weights.resolve(model, path=path))
     except OSError as error:
         raise WeightsError(
-            f"{path} cannot be read: {error.strerror or error}; give weights of {model} that can be"
+            f"{path} cannot be read: {error.strerror or error}; give readable weights of {model}"
         ) from error

@@ -1,4 +1,4 @@
-"""What is annotated: the pictures of a folder, one picture, or frames of a video."""
+"""Pictures to annotate: the pictures of a folder, one picture, or frames of a video."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Picture(Protocol):
 
     @property
     def name(self) -> str:
-        """Its file name in the data set."""
+        """File name in the data set."""
         ...
 
     @property
     def wanted(self) -> bool:
-        """Whether it is to be annotated; if not, it is only there for the detector to see."""
+        """Whether to annotate it; otherwise only the detector needs it."""
         ...
 
     def read(self) -> Image:
@@ -44,10 +44,10 @@ class Picture(Protocol):
         ...
 
     def save(self, path: Path) -> None:
-        """Write it to a file, in the format of its name."""
+        """Write it to a file, in the format of the file's name."""
         ...
 
-    def is_at(self, path: Path) -> bool:
+    def matches(self, path: Path) -> bool:
         """Whether an existing file is what `save` would write.
 
         Raises:
@@ -61,26 +61,26 @@ class Pictures(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the source, without the folder it lies in."""
+        """Name of the source, without its folder."""
         ...
 
     @property
     def size(self) -> int | None:
-        """The source's size in bytes, where it is one file of many pictures."""
+        """Size of a video file in bytes; None for pictures."""
         ...
 
     @property
     def total(self) -> int | None:
-        """How many pictures are wanted; None where nobody knows."""
+        """Number of wanted pictures; None where unknown."""
         ...
 
     @property
     def consecutive(self) -> bool:
-        """Whether the detector may learn from those before, so that it has to see also what is labelled already."""
+        """Whether a detection may depend on earlier pictures, so that the detector needs those labelled already."""
         ...
 
     def __iter__(self) -> Iterator[Picture]:
-        """Go through them.
+        """Iterate over the pictures.
 
         Raises:
             SourceError: The source cannot be read further.
@@ -89,7 +89,7 @@ class Pictures(Protocol):
 
 
 class PictureFile:
-    """A picture that is a file already, and is copied as it is."""
+    """A picture file, copied unchanged."""
 
     wanted = True
 
@@ -102,13 +102,13 @@ class PictureFile:
         return read_image(self._path)
 
     def save(self, path: Path) -> None:
-        """Copy the file's content, and when it was last changed."""
+        """Copy the file with its modification time."""
         shutil.copyfile(self._path, path)
         found = self._path.stat()
         os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
-    def is_at(self, path: Path) -> bool:
-        """Whether a file has the same size, and the same time of its last change or else the same content."""
+    def matches(self, path: Path) -> bool:
+        """Whether a file has the same size, and the same modification time or content."""
         try:
             return filecmp.cmp(self._path, path)
         except OSError as error:
@@ -116,7 +116,7 @@ class PictureFile:
 
 
 class PictureFiles:
-    """The pictures of a folder, sorted by name, without those of its folders; or a single picture."""
+    """The pictures directly in a folder, sorted by name, or a single picture."""
 
     size = None
     consecutive = False
@@ -126,7 +126,7 @@ class PictureFiles:
 
         Raises:
             SourceError: The folder cannot be read, or holds no picture.
-            UsageError: Two pictures differ in nothing but the ending of their names.
+            UsageError: The names of two pictures differ only in their endings.
         """
         self.name = source.resolve().name
         self._files = image_files(source) if source.is_dir() else [source]
@@ -142,7 +142,7 @@ class PictureFiles:
 
 
 class VideoFrame:
-    """A frame of a video, to be saved as a JPEG."""
+    """A frame of a video, saved as a JPEG."""
 
     def __init__(self, name: str, image: Image, *, wanted: bool) -> None:
         self.name = name
@@ -154,17 +154,17 @@ class VideoFrame:
         return self._image
 
     def save(self, path: Path) -> None:
-        """Compress the frame; the same frame always gives the same bytes."""
+        """Compress the frame; equal frames give equal bytes."""
         _, encoded = cv2.imencode(".jpg", self._image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         path.write_bytes(encoded.tobytes())
 
-    def is_at(self, path: Path) -> bool:
-        """True: a video is known by its own size, and decoding gives the same frames each time."""
+    def matches(self, path: Path) -> bool:
+        """True: the size identifies the video, and decoding always gives the same frames."""
         return True
 
 
 class VideoFrames:
-    """Every so many frames of a video, named after it and their number from 0: `clip_000120.jpg`."""
+    """Every Nth frame of a video, named after it and their number from 0: `clip_000120.jpg`."""
 
     def __init__(self, path: Path, *, every: int, between: bool, consecutive: bool) -> None:
         """Open the video.
@@ -172,8 +172,8 @@ class VideoFrames:
         Args:
             path: Of the file.
             every: 1 for all frames, 2 for every second one, and so on.
-            between: Whether the frames between those are wanted for the detector to see.
-            consecutive: Whether the detector may learn from one frame for the next.
+            between: Whether the detector needs the frames between.
+            consecutive: Whether a detection may depend on earlier frames.
 
         Raises:
             SourceError: The file cannot be played.
@@ -194,15 +194,15 @@ class VideoFrames:
 
 
 def open_pictures(source: Path, *, every: int, detector: str) -> PictureFiles | VideoFrames:
-    """Open what a path names, and see that it suits the detector.
+    """Open a source, and check that it suits the detector.
 
     Args:
         source: A folder, a picture, or a video.
-        every: For a video: annotate every so many frames.
-        detector: Name of the detector; `motion` sees all frames of a video, and needs a video. YOLOX sees each frame by itself.
+        every: For a video: annotate every Nth frame.
+        detector: Name of the detector. `motion` needs all frames of a video; YOLOX handles each frame by itself.
 
     Raises:
-        SourceError: It cannot be read, or holds no picture.
+        SourceError: The source cannot be read, or has no picture.
         UsageError: Two pictures would share one label file, or an option does not suit the source.
     """
     try:
@@ -216,12 +216,10 @@ def open_pictures(source: Path, *, every: int, detector: str) -> PictureFiles | 
     if every < 1:
         raise UsageError(f"--every {every} is not positive; 1 takes every frame of a video, 10 every tenth")
     if not source.is_dir() and source.suffix.lower() not in IMAGE_SUFFIXES:
-        learns = not (detector in YOLOX_MODELS or detector.endswith(".onnx"))
-        return VideoFrames(source, every=every, between=detector == "motion", consecutive=learns)
+        stateful = not (detector in YOLOX_MODELS or detector.endswith(".onnx"))
+        return VideoFrames(source, every=every, between=detector == "motion", consecutive=stateful)
     if every > 1:
         raise UsageError(f"--every is for videos, and {source} is none; leave it out")
     if detector == "motion":
-        raise UsageError(
-            f"motion sees what changes from frame to frame, and {source} is no video; choose a yolox detector"
-        )
+        raise UsageError(f"motion compares frames of a video, and {source} is none; choose a yolox detector")
     return PictureFiles(source)

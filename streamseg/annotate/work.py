@@ -1,4 +1,4 @@
-"""Goes through the pictures of a source and labels those that are not labelled yet."""
+"""Labels the pictures of a source that are not labelled yet."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from streamseg.monitor.progress import WorkDisplay
 
 
 class Destination(Protocol):
-    """Where labels go, and where one can see which are there already."""
+    """Stores labels."""
 
     def has(self, picture: Picture) -> bool:
         """Whether a picture is labelled.
 
         Raises:
-            SourceError: The picture cannot be read, so that nobody knows.
+            SourceError: The picture cannot be read.
         """
         ...
 
     def begin(self, classes: Sequence[str]) -> None:
-        """Called before the first picture of a run is added."""
+        """Prepare for the first picture of a run."""
         ...
 
     def add(self, picture: Picture, labelled: LabelledPicture) -> None:
-        """Keep a picture's labels; whatever happens, they are there in full or not at all."""
+        """Store a picture's labels, completely or not at all."""
         ...
 
     def finish(self) -> None:
-        """Called when all pictures are labelled, also when they were before."""
+        """Complete the labels when all pictures are labelled, in this run or before."""
         ...
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did.
+    """Counts of a run.
 
     Attributes:
-        before: Pictures that were labelled before.
-        pictures: Pictures that were labelled now.
-        objects: How many objects of each class they have.
-        unreadable: How often the source could not be read.
+        before: Pictures labelled by earlier runs.
+        pictures: Pictures labelled by this run.
+        objects: Their objects by class.
+        unreadable: Failed reads of the source.
     """
 
     before: int = 0
@@ -59,15 +59,15 @@ class Summary:
 def annotate_pictures(
     pictures: Pictures, destination: Destination, load: Callable[[], Labeller], console: Console
 ) -> Summary:
-    """Label every picture that is wanted and not labelled yet.
+    """Label every wanted picture that is not labelled yet.
 
-    What cannot be read is left out, said in one line each, and counted.
+    Pictures that cannot be read are skipped, reported in one line each, and counted.
 
     Args:
-        pictures: Gone through at least once, and twice where one is missing.
-        destination: Takes the labels.
-        load: Loads the models; called only when a picture is missing.
-        console: For progress and for what cannot be read.
+        pictures: Iterated once, and twice if labels are missing.
+        destination: Stores the labels.
+        load: Loads the models; called only if labels are missing.
+        console: Shows progress and unreadable pictures.
     """
     summary = Summary()
     if _is_any_missing(pictures, destination, summary, console):
@@ -83,7 +83,7 @@ def annotate_pictures(
 
 
 def _is_any_missing(pictures: Pictures, destination: Destination, summary: Summary, console: Console) -> bool:
-    """Whether a picture is not labelled, or cannot be told; counts those that are, up to the first that is not."""
+    """Whether a picture has no labels or cannot be read; counts those that have, up to the first that has not."""
     for picture in _readable(pictures, summary, console):
         try:
             if picture.wanted and not destination.has(picture):
@@ -95,11 +95,11 @@ def _is_any_missing(pictures: Pictures, destination: Destination, summary: Summa
 
 
 def _readable(pictures: Pictures, summary: Summary, console: Console) -> Iterator[Picture]:
-    """The pictures up to the place from which on the source cannot be read, if there is one."""
+    """The pictures up to the first one that the source cannot read."""
     try:
         yield from pictures
     except SourceError as error:
-        _tell(error, summary, console)
+        _report(error, summary, console)
 
 
 def _annotate(
@@ -115,11 +115,11 @@ def _annotate(
         if not picture.wanted or destination.has(picture):
             summary.before += picture.wanted
             if consecutive:
-                labeller.show(picture.read())
+                labeller.observe(picture.read())
             return
         image = picture.read()
     except SourceError as error:
-        _tell(error, summary, console)
+        _report(error, summary, console)
         return
     labelled = LabelledPicture(picture.name, image.shape[1], image.shape[0], labeller.label(image))
     destination.add(picture, labelled)
@@ -127,6 +127,6 @@ def _annotate(
     summary.objects.update(one.detection.class_name for one in labelled.objects)
 
 
-def _tell(error: SourceError, summary: Summary, console: Console) -> None:
+def _report(error: SourceError, summary: Summary, console: Console) -> None:
     summary.unreadable += 1
-    console.print(f"left out: {error}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"skipped: {error}", markup=False, highlight=False, soft_wrap=True)

@@ -18,60 +18,54 @@ def annotate(
     source: Annotated[Path, typer.Argument(help="A folder of pictures, a picture, or a video.", show_default=False)],
     output: Annotated[
         Path,
-        typer.Option(
-            metavar="DIR", help="The data set's folder; begun before with the same options, it is gone on with."
-        ),
+        typer.Option(metavar="DIR", help="The data set's folder; an earlier run with the same options is resumed."),
     ],
     data_format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="yolo, coco or anylabeling.")],
     detector: Annotated[
         str,
         typer.Option(
-            help="What finds objects: yolox-nano, -tiny, -s, -m, -l, -x, a YOLOX export (F.onnx); in videos also motion."
+            help="Detects objects: yolox-nano, -tiny, -s, -m, -l, -x, a YOLOX export (F.onnx); in videos also motion."
         ),
     ] = "yolox-nano",
     detector_weights: Annotated[
         Path | None,
-        typer.Option(metavar="F.onnx", help="The detector's weights; fetched where not given.", show_default=False),
+        typer.Option(metavar="F.onnx", help="The detector's weights.", show_default="downloaded"),
     ] = None,
-    segmenter: Annotated[
-        str, typer.Option(help="What draws their masks: mobilesam, sam-vit-b, -l, -h, or nano.")
-    ] = "mobilesam",
+    segmenter: Annotated[str, typer.Option(help="Segments them: mobilesam, sam-vit-b, -l, -h, or nano.")] = "mobilesam",
     segmenter_weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The segmenter's weights; fetched where not given.", show_default=False),
+        typer.Option(metavar="FILE", help="The segmenter's weights.", show_default="downloaded"),
     ] = None,
-    conf: Annotated[float, typer.Option(help="Leave out objects below this confidence.")] = 0.25,
+    conf: Annotated[float, typer.Option(help="Least confidence of an object.")] = 0.25,
     iou: Annotated[
-        float, typer.Option(help="Of two boxes of a class that overlap by more than this, keep one.")
+        float, typer.Option(help="Two boxes of a class that overlap by more than this are one object.")
     ] = 0.45,
     imgsz: Annotated[
         int | None,
-        typer.Option(help="Longer side of the detector's input; the model's own where not given.", show_default=False),
+        typer.Option(help="Longer side of the detector's input.", show_default="the model's own"),
     ] = None,
-    max_det: Annotated[int, typer.Option(help="At most so many objects a picture.")] = 300,
+    max_det: Annotated[int, typer.Option(help="Largest number of objects per picture.")] = 300,
     classes: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Keep these classes only, by name or number.", show_default=False),
+        typer.Option(metavar="A,B,...", help="Keep only these classes, by name or number.", show_default="all"),
     ] = None,
     every: Annotated[int, typer.Option(metavar="N", help="Annotate every Nth frame of a video.")] = 1,
-    device: Annotated[str, typer.Option(help="Where the segmenter computes: cpu, cuda, or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device of the segmenter: cpu, cuda, or auto.")] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(help="Threads of the models; as many as the machine has, where not given.", show_default=False),
+        typer.Option(help="Threads of the models.", show_default="all cores"),
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Remove what was annotated in DIR before, and begin anew.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove earlier results in DIR and start over.")] = False,
 ) -> None:
-    """Make a data set: find the objects in pictures, draw their masks, and write both as labels.
+    """Make a data set: detect and segment the objects in pictures, and write them as labels.
 
     DIR holds the pictures (frames of a video as JPEG) in images/, and
 
-      yolo          labels/NAME.txt and data.yaml: one polygon an object
-      coco          annotations.json: masks exactly, as run-length encoding
+      yolo          labels/NAME.txt and data.yaml: one polygon per object
+      coco          annotations.json: exact masks, as run-length encoding
       anylabeling   images/NAME.json beside each picture: polygons to correct
 
-    Interrupted, the same command goes on where it was; with new pictures in the folder, it does those.
+    The same command resumes after an interruption, and annotates pictures that were added to the folder.
 
     \b
     Examples:
@@ -79,7 +73,7 @@ def annotate(
       streamseg annotate clip.mp4 --every 10 --output dataset --format coco
       streamseg annotate photos --output dataset --format anylabeling --classes person,dog --conf 0.4
 
-    Exit codes: 0 done, 2 usage or settings, 3 the source or some of its pictures cannot be read, 4 weights, 130 and 143 ended by a signal.
+    Exit codes: 0 done, 2 usage or settings, 3 source or some pictures unreadable, 4 weights, 130 and 143 signal.
     """
     from rich.console import Console
 
@@ -105,18 +99,18 @@ def annotate(
         ),
         compute=Compute(device=device, threads=threads),
         every=every,
-        anew=yes,
+        restart=yes,
     )
     try:
         summary = annotate_source(options, Console(stderr=True))
     except (KeyboardInterrupt, SystemExit):
-        typer.echo(f"interrupted; what is done is kept in {output}, and the same command goes on from there", err=True)
+        typer.echo(f"interrupted; finished pictures are kept in {output}, and the same command resumes", err=True)
         raise
     for line in _lines(summary, output):
         typer.echo(line)
     if summary.unreadable:
         raise SourceError(
-            f"{_count(summary.unreadable, 'file')} could not be read to the end, see above; put that right and run again"
+            f"{_count(summary.unreadable, 'file')} could not be read completely, see above; repair and run again"
         )
 
 
@@ -126,9 +120,9 @@ def _class(text: str) -> str | int:
 
 
 def _lines(summary: Summary, output: Path) -> list[str]:
-    """What was done, for a person."""
+    """The summary for the user."""
     before = (
-        f", {_count(summary.before, 'picture')} {'was' if summary.before == 1 else 'were'} done before"
+        f", {_count(summary.before, 'picture')} {'was' if summary.before == 1 else 'were'} labelled before"
         if summary.before
         else ""
     )

@@ -34,7 +34,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def stamps(folder: Path) -> Stamps:
-    """What changes when a file is written again, even with the same content."""
+    """Inode and times, which change when a file is written again with the same content."""
     files = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
     return {
         str(path.relative_to(folder)): (found.st_ino, found.st_mtime_ns, found.st_size) for path, found in files.items()
@@ -42,16 +42,16 @@ def stamps(folder: Path) -> Stamps:
 
 
 def succeeds(run: Run) -> str:
-    """Wait for the end of a run that must succeed, in silence but for what it says to be exporting; what it printed."""
+    """Wait for a run that must succeed without messages except about exports; return its output."""
     with run:
         status, output, errors = run.finish(WITHIN_S)
-    said = [line for line in errors.splitlines() if not line.startswith("exporting mobilesam")]
-    assert (status, said) == (0, [])
+    messages = [line for line in errors.splitlines() if not line.startswith("exporting mobilesam")]
+    assert (status, messages) == (0, [])
     return output
 
 
 def fails(run: Run, status: int) -> list[str]:
-    """Wait for the end of a run that must fail so; the lines on standard error."""
+    """Wait for a run that must fail with this status; return the lines on standard error."""
     with run:
         found, _, errors = run.finish(WITHIN_S)
     assert found == status, errors
@@ -67,7 +67,7 @@ def photos(folder: Path) -> Path:
 
 
 def photos_and_frames(folder: Path, shared_data: Path, frames: int) -> Path:
-    """The same, and every 30th frame of a clip."""
+    """These photographs, and every 30th frame of a clip."""
     photos(folder)
     frames_of = VideoFrames(shared_data / "clips" / "cups.mp4", every=30, between=False, consecutive=False)
     for picture, _ in zip(frames_of, range(frames), strict=False):
@@ -136,7 +136,7 @@ def test_mobilesam_on_photographs_opens_in_supervision_and_pycocotools(
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-def test_a_run_that_is_killed_goes_on_and_comes_to_the_same(
+def test_a_killed_run_resumes_with_the_same_result(
     place: Place, shared_data: Path, detector: tuple[str, ...], data_format: str
 ) -> None:
     photos_and_frames(place.folder / "pictures", shared_data, frames=4)
@@ -154,13 +154,13 @@ def test_a_run_that_is_killed_goes_on_and_comes_to_the_same(
         }
         # The last picture may still lack its place.
         assert len(before) >= (len(finished) if data_format == "coco" else 2 * len(finished)) - 1
-    assert "were done before" in succeeds(place.run(*arguments, "--output", "out"))
+    assert "were labelled before" in succeeds(place.run(*arguments, "--output", "out"))
     assert contents(output) == contents(place.folder / "whole")
     assert stamps(output).items() >= before.items()
 
 
 def kill_when(run: Run, output: Path, data_format: str, done: int) -> None:
-    """Kill a run as soon as so many pictures are labelled."""
+    """Kill a run as soon as that many pictures are labelled."""
     with run:
         until(lambda: len(list(output.glob(LABELS[data_format]))) >= done, WITHIN_S, f"{done} label files")
         run.process.kill()
@@ -168,7 +168,7 @@ def kill_when(run: Run, output: Path, data_format: str, done: int) -> None:
     assert run.process.returncode == -signal.SIGKILL
 
 
-def test_motion_in_a_killed_video_comes_to_the_same_since_it_sees_the_frames_again(place: Place) -> None:
+def test_motion_resumes_a_killed_video_with_the_same_result(place: Place) -> None:
     write_moving_clip(place.folder / "ball.mp4")
     arguments = ("annotate", "ball.mp4", "--every", "2", "--format", "yolo", *MOTION)
     output = succeeds(place.run(*arguments, "--output", "whole"))
@@ -190,7 +190,7 @@ def test_motion_in_a_killed_video_comes_to_the_same_since_it_sees_the_frames_aga
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_interrupted_says_so_and_goes_on(place: Place, number: signal.Signals, status: int) -> None:
+def test_an_interrupted_run_reports_it_and_resumes(place: Place, number: signal.Signals, status: int) -> None:
     write_moving_clip(place.folder / "ball.mp4")
     arguments = ("annotate", "ball.mp4", "--format", "coco", "--output", "out", *MOTION)
     with place.run(*arguments) as run:
@@ -198,8 +198,8 @@ def test_a_run_that_is_interrupted_says_so_and_goes_on(place: Place, number: sig
         run.process.send_signal(number)
         found, output, errors = run.finish(WITHIN_S)
     assert (found, output) == (status, "")
-    assert errors == "interrupted; what is done is kept in out, and the same command goes on from there\n"
-    assert "were done before" in succeeds(place.run(*arguments))
+    assert errors == "interrupted; finished pictures are kept in out, and the same command resumes\n"
+    assert "were labelled before" in succeeds(place.run(*arguments))
     assert len(DatasetReader(place.folder / "out", "coco").names) == 14
 
 
@@ -213,7 +213,7 @@ def test_a_finished_data_set_loads_no_model_and_takes_new_pictures(place: Place,
     with place.run(*arguments) as run:
         status, output, imports = run.finish(WITHIN_S)
     del place.environment["PYTHONPROFILEIMPORTTIME"]
-    assert (status, output) == (0, "out: annotated 0 pictures with 0 objects, 2 pictures were done before\n")
+    assert (status, output) == (0, "out: annotated 0 pictures with 0 objects, 2 pictures were labelled before\n")
     assert " cv2" in imports and "onnxruntime" not in imports and "torch" not in imports
     assert stamps(place.folder / "out") == before
     held_back.rename(place.folder / "photos" / "chelsea.png")
@@ -247,12 +247,12 @@ def test_two_at_once_do_not_mix(place: Place) -> None:
     assert "another process writes to out" in line
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_and_said(place: Place, detector: tuple[str, ...]) -> None:
+def test_an_unreadable_picture_is_skipped_and_reported(place: Place, detector: tuple[str, ...]) -> None:
     photos(place.folder / "photos")
     (place.folder / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a JPEG")
     lines = fails(place.run("annotate", "photos", "--output", "out", "--format", "yolo", *detector, *NANO), 3)
     assert len(lines) == 2
-    assert "left out: photos/broken.jpg is not a picture" in lines[0]
+    assert "skipped: photos/broken.jpg is not a picture" in lines[0]
     assert "1 file could not be read" in lines[1]
     assert DatasetReader(place.folder / "out", "yolo").names == sorted(PHOTOS)
     assert sorted(path.stem for path in (place.folder / "out" / "labels").iterdir()) == [
@@ -262,7 +262,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_said(place: Place, detect
     ]
 
 
-def test_a_done_picture_whose_file_is_gone_is_said_and_kept(place: Place, detector: tuple[str, ...]) -> None:
+def test_a_labelled_picture_without_its_file_is_reported_and_kept(place: Place, detector: tuple[str, ...]) -> None:
     folder = photos(place.folder / "photos")
     arguments = ("annotate", "photos", "--output", "out", "--format", "coco", *detector, *NANO)
     succeeds(place.run(*arguments))
@@ -270,7 +270,7 @@ def test_a_done_picture_whose_file_is_gone_is_said_and_kept(place: Place, detect
     (folder / "coffee.png").unlink()
     (folder / "coffee.png").symlink_to("nowhere")
     lines = fails(place.run(*arguments), 3)
-    assert "left out: photos/coffee.png cannot be read" in lines[0]
+    assert "skipped: photos/coffee.png cannot be read" in lines[0]
     assert stamps(place.folder / "out") == before
 
 
@@ -291,7 +291,7 @@ def test_an_output_whose_name_is_too_long_is_one_line(place: Place, detector: tu
     assert "cannot be written: File name too long" in line
 
 
-def test_a_model_that_cannot_be_had_is_not_replaced(place: Place, detector: tuple[str, ...]) -> None:
+def test_an_unavailable_model_is_not_replaced(place: Place, detector: tuple[str, ...]) -> None:
     photos(place.folder / "photos")
     [line] = fails(place.run("annotate", "photos", "--output", "deep/out", "--format", "yolo", *detector), 4)
     assert "mobilesam" in line and "mobile_sam.pt" in line
@@ -317,7 +317,7 @@ def test_a_model_that_cannot_be_had_is_not_replaced(place: Place, detector: tupl
         (("twins", "--format", "yolo"), 2, "twins/a.jpg and twins/a.png would share one label file"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_no_trace(
+def test_an_impossible_request_is_one_line_and_leaves_no_trace(
     place: Place, arguments: tuple[str, ...], status: int, message: str
 ) -> None:
     photos(place.folder / "photos")
@@ -337,9 +337,7 @@ auto_annotate(data=sys.argv[1], det_model=sys.argv[2], sam_model=sys.argv[3], de
 """
 
 
-def test_auto_annotate_writes_label_files_alone_and_goes_on(
-    tmp_path: Path, shared_data: Path, mobile_sam: Path
-) -> None:
+def test_auto_annotate_writes_only_label_files_and_resumes(tmp_path: Path, shared_data: Path, mobile_sam: Path) -> None:
     folder = photos(tmp_path / "photos")
     (folder / "astronaut.png").unlink()
     command = [sys.executable, "-c", CALL, str(folder), str(shared_data / "yolox_nano.onnx"), str(mobile_sam)]

@@ -235,7 +235,7 @@ def test_each_failure_to_open_has_a_reason(rtsp_server: StartRtspServer) -> None
     server = rtsp_server()
     with pytest.raises(SourceError, match=r"no such stream \(404\)"):
         RtspSource(SourceOptions(url=server.url + "-other"))
-    with pytest.raises(SourceError, match=r"host name 'camera\.invalid' is not known"):
+    with pytest.raises(SourceError, match=r"host name 'camera\.invalid' is unknown"):
         RtspSource(SourceOptions(url="rtsp://u:secret@camera.invalid/stream"))
 
 

@@ -1,4 +1,4 @@
-"""What a data set remembers of the models' weights."""
+"""Hashes of weights in the record of a data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamseg.errors import WeightsError
 from streamseg.models.options import DetectorSettings, SegmenterSettings
 
 
-def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
+def test_the_hash_depends_on_the_content_alone(tmp_path: Path) -> None:
     own = tmp_path / "own.onnx"
     own.write_bytes(b"weights")
     expected = hashlib.sha256(b"weights").hexdigest()
@@ -23,7 +23,7 @@ def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
     assert detector_hash(DetectorSettings(model="yolox-s")) is None
 
 
-def test_a_plugin_alone_may_have_weights_that_are_no_file(tmp_path: Path) -> None:
+def test_only_plugins_may_have_weights_that_are_no_file(tmp_path: Path) -> None:
     seen = {
         segmenter_hash(SegmenterSettings(model="a-plug-in", weights=str(path)))
         for path in (tmp_path, Path("a-name"), None)

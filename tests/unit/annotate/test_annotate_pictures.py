@@ -1,4 +1,4 @@
-"""What is annotated: told apart from what was annotated before, and shown to a detector that needs to see it."""
+"""Pictures to annotate: compared with their copies, and passed to a detector that needs them."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from streamseg.errors import SourceError
 HEIGHT, WIDTH = 80, 120
 
 
-def test_a_copy_is_known_by_its_content(tmp_path: Path) -> None:
+def test_a_copy_is_recognized_by_its_content(tmp_path: Path) -> None:
     picture, copy = PictureFile(write_picture(tmp_path / "a.bmp", HEIGHT, WIDTH)), tmp_path / "copy.bmp"
     picture.save(copy)
-    assert picture.is_at(copy)
+    assert picture.matches(copy)
     (tmp_path / "a.bmp").touch()
-    assert picture.is_at(copy)
+    assert picture.matches(copy)
     write_picture(tmp_path / "a.bmp", HEIGHT, WIDTH, seed=1)
-    assert not picture.is_at(copy)
+    assert not picture.matches(copy)
 
 
-def test_what_cannot_be_read_cannot_be_told_apart(tmp_path: Path) -> None:
+def test_an_unreadable_picture_cannot_be_compared(tmp_path: Path) -> None:
     picture, copy = PictureFile(write_picture(tmp_path / "a.bmp", HEIGHT, WIDTH)), tmp_path / "copy.bmp"
     picture.save(copy)
     (tmp_path / "a.bmp").unlink()
     with pytest.raises(SourceError, match=r"a\.bmp cannot be read: No such file"):
-        picture.is_at(copy)
+        picture.matches(copy)
 
 
 @pytest.mark.parametrize(
     ("detector", "consecutive"),
     [("yolox-nano", False), ("my_yolox.onnx", False), ("motion", True), ("a-plug-in", True)],
 )
-def test_frames_that_are_done_are_shown_only_to_what_may_learn_from_them(
+def test_labelled_frames_are_passed_only_to_stateful_detectors(
     shared_data: Path, detector: str, consecutive: bool
 ) -> None:
     assert open_pictures(shared_data / "clips" / "cups.mp4", every=1, detector=detector).consecutive is consecutive

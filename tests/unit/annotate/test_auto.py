@@ -1,4 +1,4 @@
-"""`auto_annotate` without a model: what is labelled already needs none."""
+"""`auto_annotate` of labelled pictures, which needs no model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamseg.errors import SourceError
 
 
 @pytest.mark.parametrize("data", [".", "../photos", "../photos/"])
-def test_labels_lie_beside_the_folder_however_it_is_named(
+def test_labels_lie_beside_the_folder_whatever_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str
 ) -> None:
     monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path / "empty"))

@@ -1,4 +1,4 @@
-"""A data set's folder: taken up where it was, and nobody else's files touched."""
+"""A data set's folder: work is resumed, and the files of others stay."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def source(tmp_path: Path, name: str, seed: int = 0) -> PictureFile:
 
 
 def annotate(
-    tmp_path: Path, settings: Settings, names: Sequence[str], *, anew: bool = False, finish: bool = True
+    tmp_path: Path, settings: Settings, names: Sequence[str], *, restart: bool = False, finish: bool = True
 ) -> list[str]:
-    """Add those of the pictures that are missing, and say which those were."""
+    """Add the missing pictures and return their names."""
     added: list[str] = []
-    with open_dataset(tmp_path / "out", settings, anew=anew) as dataset:
+    with open_dataset(tmp_path / "out", settings, restart=restart) as dataset:
         for name in names:
             picture = source(tmp_path, name)
             if not dataset.has(picture):
@@ -61,7 +61,7 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-def test_what_is_done_is_not_done_again(tmp_path: Path, data_format: str) -> None:
+def test_labelled_pictures_are_not_labelled_again(tmp_path: Path, data_format: str) -> None:
     settings = settings_of(data_format)
     assert annotate(tmp_path, settings, ["a.png", "b.png"]) == ["a.png", "b.png"]
     before = stamps(tmp_path / "out")
@@ -70,7 +70,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, data_format: str) -> Non
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-def test_pictures_that_are_added_later_make_the_same_data_set(tmp_path: Path, data_format: str) -> None:
+def test_pictures_added_later_make_the_same_data_set(tmp_path: Path, data_format: str) -> None:
     at_once, later = tmp_path / "one", tmp_path / "two"
     for folder in (at_once, later):
         folder.mkdir()
@@ -83,7 +83,7 @@ def test_pictures_that_are_added_later_make_the_same_data_set(tmp_path: Path, da
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-def test_a_picture_is_there_only_with_its_labels_wherever_the_process_died(tmp_path: Path, data_format: str) -> None:
+def test_a_picture_appears_only_with_its_labels_wherever_the_process_dies(tmp_path: Path, data_format: str) -> None:
     settings = settings_of(data_format)
     annotate(tmp_path, settings, ["a.png", "b.png", "c.png"])
     whole = contents(tmp_path / "out")
@@ -117,12 +117,12 @@ def test_dying_between_the_index_and_the_removal_of_its_parts_changes_nothing(tm
     assert contents(tmp_path / "out") == whole
 
 
-def test_other_settings_are_named_and_nothing_is_touched(tmp_path: Path) -> None:
+def test_other_settings_are_refused_by_name_and_nothing_changes(tmp_path: Path) -> None:
     annotate(tmp_path, settings_of("yolo"), ["a.png"])
     before = stamps(tmp_path / "out")
     with pytest.raises(
         UsageError,
-        match=r"begun with format yolo, not coco, conf 0\.25, not 0\.4; name another folder, or begin anew with -y",
+        match=r"made with format yolo, not coco, conf 0\.25, not 0\.4; name another folder, or start over with -y",
     ):
         annotate(tmp_path, settings_of("coco", conf=0.4), ["a.png"])
     assert stamps(tmp_path / "out") == before
@@ -130,14 +130,14 @@ def test_other_settings_are_named_and_nothing_is_touched(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("new", FORMATS)
 @pytest.mark.parametrize("old", FORMATS)
-def test_beginning_anew_leaves_nothing_of_before_and_everything_of_others(tmp_path: Path, old: str, new: str) -> None:
+def test_a_restart_removes_earlier_results_and_nothing_else(tmp_path: Path, old: str, new: str) -> None:
     annotate(tmp_path, settings_of(old), ["a.png", "b.png"])
     annotate(tmp_path, settings_of(old), ["c.png"], finish=False)
     out = tmp_path / "out"
     foreign = {"notes.txt": b"mine", "images/readme.md": b"mine", "images/unknown.png": b"mine"}
     for name, content in foreign.items():
         (out / name).write_bytes(content)
-    assert annotate(tmp_path, settings_of(new, conf=0.4), ["b.png", "d.png"], anew=True) == ["b.png", "d.png"]
+    assert annotate(tmp_path, settings_of(new, conf=0.4), ["b.png", "d.png"], restart=True) == ["b.png", "d.png"]
     fresh = tmp_path / "fresh"
     fresh.mkdir()
     annotate(fresh, settings_of(new, conf=0.4), ["b.png", "d.png"])
@@ -147,28 +147,28 @@ def test_beginning_anew_leaves_nothing_of_before_and_everything_of_others(tmp_pa
 def test_nothing_is_removed_before_the_first_new_picture(tmp_path: Path) -> None:
     annotate(tmp_path, settings_of("yolo"), ["a.png"])
     before = contents(tmp_path / "out")
-    with open_dataset(tmp_path / "out", settings_of("yolo", conf=0.9), anew=True) as dataset:
+    with open_dataset(tmp_path / "out", settings_of("yolo", conf=0.9), restart=True) as dataset:
         assert not dataset.has(source(tmp_path, "a.png"))
     assert contents(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize("anew", [False, True])
-def test_a_folder_of_other_things_is_refused(tmp_path: Path, anew: bool) -> None:
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_folder_of_other_things_is_refused(tmp_path: Path, restart: bool) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("all of it")
     with (
-        pytest.raises(OutputExistsError, match="holds something, but no data set"),
-        open_dataset(tmp_path / "out", settings_of("yolo"), anew=anew),
+        pytest.raises(OutputExistsError, match="is not empty and holds no data set"),
+        open_dataset(tmp_path / "out", settings_of("yolo"), restart=restart),
     ):
         raise AssertionError
     assert contents(tmp_path / "out") == {"thesis.tex": b"all of it"}
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with (
         pytest.raises(OutputExistsError, match="is a file"),
-        open_dataset(tmp_path / "out", settings_of("yolo"), anew=True),
+        open_dataset(tmp_path / "out", settings_of("yolo"), restart=True),
     ):
         raise AssertionError
 
@@ -178,7 +178,7 @@ def test_an_attempt_that_writes_nothing_leaves_no_trace(tmp_path: Path, there: b
     if there:
         (tmp_path / "deep" / "out").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ZeroDivisionError), open_dataset(tmp_path / "deep" / "out", settings_of("yolo"), anew=False):
+    with pytest.raises(ZeroDivisionError), open_dataset(tmp_path / "deep" / "out", settings_of("yolo"), restart=False):
         raise ZeroDivisionError
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -186,9 +186,9 @@ def test_an_attempt_that_writes_nothing_leaves_no_trace(tmp_path: Path, there: b
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
     settings = settings_of("yolo")
     with (
-        open_dataset(tmp_path / "out", settings, anew=False) as dataset,
+        open_dataset(tmp_path / "out", settings, restart=False) as dataset,
         pytest.raises(UsageError, match="another process writes"),
-        open_dataset(tmp_path / "out", settings, anew=False),
+        open_dataset(tmp_path / "out", settings, restart=False),
     ):
         raise AssertionError
     assert dataset is not None
@@ -196,7 +196,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-def test_a_picture_that_was_taken_out_is_added_again(tmp_path: Path, data_format: str) -> None:
+def test_a_removed_picture_is_added_again(tmp_path: Path, data_format: str) -> None:
     settings = settings_of(data_format)
     annotate(tmp_path, settings, ["a.png", "b.png"])
     whole = contents(tmp_path / "out")
@@ -205,7 +205,7 @@ def test_a_picture_that_was_taken_out_is_added_again(tmp_path: Path, data_format
     assert contents(tmp_path / "out") == whole
 
 
-def test_the_index_forgets_a_picture_that_was_taken_out(tmp_path: Path) -> None:
+def test_the_index_drops_a_removed_picture(tmp_path: Path) -> None:
     annotate(tmp_path, settings_of("coco"), ["a.png", "b.png"])
     (tmp_path / "out" / "images" / "a.png").unlink()
     assert annotate(tmp_path, settings_of("coco"), ["b.png"]) == []
@@ -215,11 +215,11 @@ def test_the_index_forgets_a_picture_that_was_taken_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", ["a.jpg", "a.png"])
-def test_another_picture_of_the_same_name_is_not_taken_for_done(tmp_path: Path, other: str) -> None:
+def test_another_picture_of_the_same_name_is_refused(tmp_path: Path, other: str) -> None:
     annotate(tmp_path, settings_of("yolo"), ["a.png"])
     changed = PictureFile(write_picture(tmp_path / other, HEIGHT + 1, WIDTH, seed=1))
     with (
-        open_dataset(tmp_path / "out", settings_of("yolo"), anew=False) as dataset,
+        open_dataset(tmp_path / "out", settings_of("yolo"), restart=False) as dataset,
         pytest.raises(UsageError, match=rf"{other} is not the picture that .*a\.png was copied from"),
     ):
         dataset.has(changed)
@@ -228,25 +228,25 @@ def test_another_picture_of_the_same_name_is_not_taken_for_done(tmp_path: Path, 
 def test_other_classes_are_refused(tmp_path: Path) -> None:
     annotate(tmp_path, settings_of("yolo"), ["a.png"])
     with (
-        open_dataset(tmp_path / "out", settings_of("yolo"), anew=False) as dataset,
+        open_dataset(tmp_path / "out", settings_of("yolo"), restart=False) as dataset,
         pytest.raises(UsageError, match="other classes"),
     ):
         dataset.begin(CLASSES[1:])
 
 
-def test_a_record_that_was_tampered_with_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
     annotate(tmp_path, settings_of("yolo"), ["a.png"])
     (tmp_path / "out" / "annotate.json").write_text(json.dumps({"settings": 3}))
     with (
-        pytest.raises(OutputExistsError, match="not as it was written"),
-        open_dataset(tmp_path / "out", settings_of("yolo"), anew=True),
+        pytest.raises(OutputExistsError, match="not as streamseg wrote it"),
+        open_dataset(tmp_path / "out", settings_of("yolo"), restart=True),
     ):
         raise AssertionError
 
 
-def test_a_disk_that_takes_nothing_is_said(tmp_path: Path) -> None:
+def test_a_failure_to_write_is_one_line(tmp_path: Path) -> None:
     annotate(tmp_path, settings_of("yolo"), ["a.png"])
-    with open_dataset(tmp_path / "out", settings_of("yolo"), anew=False) as dataset:
+    with open_dataset(tmp_path / "out", settings_of("yolo"), restart=False) as dataset:
         dataset.begin(CLASSES)
         (tmp_path / "out" / "labels" / "a.txt").unlink()
         (tmp_path / "out" / "labels").rmdir()

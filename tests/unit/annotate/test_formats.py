@@ -1,4 +1,4 @@
-"""What each format says of an object, as its readers understand it."""
+"""The formats as their readers read them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def with_hole() -> Mask:
 def write_dataset(tmp_path: Path, data_format: str, pictures: dict[str, list[tuple[int, Mask]]]) -> Path:
     """A data set of pictures, each with objects of a class."""
     output = tmp_path / "out"
-    with open_dataset(output, settings_of(data_format), anew=False) as dataset:
+    with open_dataset(output, settings_of(data_format), restart=False) as dataset:
         dataset.begin(CLASSES)
         for name, objects in pictures.items():
             source = write_picture(tmp_path / name, HEIGHT, WIDTH)
@@ -79,7 +79,7 @@ def test_supervision_reads_classes_and_masks(tmp_path: Path, data_format: str) -
 
 
 @pytest.mark.parametrize(("data_format", "added"), [("coco", 0), ("anylabeling", 0), ("yolo", 120)])
-def test_parts_are_kept_and_yolo_alone_adds_a_line_between_them(tmp_path: Path, data_format: str, added: int) -> None:
+def test_parts_are_kept_and_only_yolo_adds_a_line_between_them(tmp_path: Path, data_format: str, added: int) -> None:
     mask = with_hole_and_parts()
     output = write_dataset(tmp_path, data_format, {"picture.png": [(2, mask), (2, disc(5, HEIGHT, WIDTH))]})
     (_, bits), (_, other) = DatasetReader(output, data_format).objects("picture.png")
@@ -102,7 +102,7 @@ def test_a_picture_without_objects_is_recorded(tmp_path: Path, data_format: str)
         assert json.loads((output / "images" / "empty.json").read_bytes())["shapes"] == []
 
 
-def test_pycocotools_reads_what_was_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pycocotools_reads_the_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     masks = [with_hole_and_parts(), with_hole()]
     output = write_dataset(tmp_path, "coco", {"b.png": [(0, masks[0]), (5, masks[1])], "a.png": [(3, masks[1])]})
     coco = COCO(str(output / "annotations.json"))

@@ -1,4 +1,4 @@
-"""Objects and masks stay pairs, whatever is left out."""
+"""Each object keeps its mask, even if others have none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OBJECTS = 5
 
 
 class KnownDetector:
-    """Finds what it is told; object k has class k."""
+    """Returns preset detections; object k has class k."""
 
     name = "known"
     classes = CLASSES
@@ -35,7 +35,7 @@ class KnownDetector:
 
 
 class LosingSegmenter:
-    """Draws a disc of another place and size for each object, and says for object `lost` what it is told."""
+    """Draws a disc for each object, of its own place and size, and a preset mask for object `lost`."""
 
     name = "losing"
 
@@ -65,12 +65,12 @@ NOTHING = {
 @pytest.mark.parametrize("answer", NOTHING.values(), ids=NOTHING.keys())
 @pytest.mark.parametrize("lost", range(OBJECTS))
 @pytest.mark.parametrize("data_format", FORMATS)
-def test_a_mask_that_is_left_out_does_not_shift_the_classes_of_the_others(
+def test_a_missing_mask_does_not_shift_the_classes_of_others(
     tmp_path: Path, data_format: str, lost: int, answer: ObjectMask
 ) -> None:
     source = write_picture(tmp_path / "picture.png", HEIGHT, WIDTH)
     objects = Labeller(KnownDetector(OBJECTS), LosingSegmenter(lost, answer)).label(read_image(source))
-    with open_dataset(tmp_path / "out", settings_of(data_format), anew=False) as dataset:
+    with open_dataset(tmp_path / "out", settings_of(data_format), restart=False) as dataset:
         dataset.begin(CLASSES)
         dataset.add(PictureFile(source), LabelledPicture(source.name, WIDTH, HEIGHT, objects))
         dataset.finish()
@@ -81,7 +81,7 @@ def test_a_mask_that_is_left_out_does_not_shift_the_classes_of_the_others(
         assert np.array_equal(bits, disc(number, HEIGHT, WIDTH).paste(HEIGHT, WIDTH))
 
 
-def test_an_answer_too_few_is_an_error_not_a_shift() -> None:
+def test_too_few_masks_are_an_error() -> None:
     class Forgetful(LosingSegmenter):
         def decode(self, embedding: Image, detections: Sequence[Detection]) -> list[ObjectMask]:
             return super().decode(embedding, detections)[1:]

@@ -1,4 +1,4 @@
-"""Polygons that give the mask back when they are filled."""
+"""Filling the polygons restores the mask."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parts_of(bits: Bits) -> list[Bits]:
 
 
 def shortest_bridges(bits: Bits) -> int:
-    """Pixels of the lines that join all parts, each from the nearest part, found by trying all pairs of pixels."""
+    """Pixels of the shortest lines that join all parts, by trying all pairs of pixels."""
     parts = [np.argwhere(part) for part in parts_of(bits)]
     joined, rest = [parts[0]], parts[1:]
     pixels = 0
@@ -81,7 +81,7 @@ def test_filling_the_outline_of_each_part_gives_that_part(bits: Bits) -> None:
 
 @given(blobs(), st.integers(LONGEST_SIDE, 9000))
 @settings(max_examples=100, deadline=None)
-def test_the_place_in_the_pixel_survives_rounding_and_cutting_off(bits: Bits, width: int) -> None:
+def test_corners_survive_rounding_and_truncation(bits: Bits, width: int) -> None:
     mask = Mask.crop(bits)
     assert mask is not None
     polygon = outline(mask)
@@ -135,7 +135,7 @@ def test_two_parts_are_joined_by_the_shortest_line() -> None:
     assert (again & ~bits).any(axis=1).sum() == 1
 
 
-def test_corners_on_a_straight_way_are_left_out() -> None:
+def test_corners_on_a_straight_line_are_dropped() -> None:
     mask = Mask.crop(np.ones((40, 60), np.bool_))
     assert mask is not None
     corners: Corners = outline(mask)
