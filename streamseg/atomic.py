@@ -1,37 +1,59 @@
-"""Files that are there in full or not at all, whenever the process or the machine stops."""
+"""Files that are either complete or absent, whenever the process or the machine stops."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-_UNFINISHED: Final = ".part"
+_SUFFIX: Final = ".part"
+
+
+@contextmanager
+def replacing(path: Path, writer: str = "") -> Iterator[Path]:
+    """Yield a file to write beside `path`. It replaces `path` when the block ends, and is removed when the block raises.
+
+    Args:
+        path: The file to replace.
+        writer: Tells writers apart that may write the same file at the same time, such as `.` and a process's number.
+    """
+    part = unfinished(path.with_name(f"{path.name}{writer}"))
+    try:
+        yield part
+        _sync(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside its place, and move it there when it is on the disk."""
-    unfinished(path).write_bytes(content)
-    flush(path)
-    put_in_place(path)
+    """Write a file, replacing an existing one."""
+    with replacing(path) as part:
+        part.write_bytes(content)
 
 
 def unfinished(path: Path) -> Path:
-    """Where a file is written before it is moved to its place."""
-    return path.with_name(f".{path.name}{_UNFINISHED}")
+    """Where a file is written before it is complete."""
+    return path.with_name(f".{path.name}{_SUFFIX}")
 
 
 def flush(path: Path) -> None:
-    """Wait until what was written to `unfinished(path)` is on the disk."""
-    with unfinished(path).open("rb+") as file:
-        os.fsync(file.fileno())
+    """Block until the content of `unfinished(path)` is on the disk."""
+    _sync(unfinished(path))
 
 
 def put_in_place(path: Path) -> None:
-    """Move `unfinished(path)` to its place."""
+    """Move `unfinished(path)` to `path`."""
     unfinished(path).replace(path)
 
 
 def unfinished_files(folder: Path) -> list[Path]:
-    """The places of files in a folder that were written but not moved to them."""
-    return [folder / path.name[1 : -len(_UNFINISHED)] for path in sorted(folder.glob(f".*{_UNFINISHED}"))]
+    """The targets of the unfinished files in a folder."""
+    return [folder / path.name[1 : -len(_SUFFIX)] for path in sorted(folder.glob(f".*{_SUFFIX}"))]
+
+
+def _sync(part: Path) -> None:
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -1,6 +1,6 @@
-"""The exceptions of streamseg: one tree, each branch with the exit code of its kind.
+"""The exceptions of streamseg: one tree, with an exit code for each kind of error.
 
-A message is one line that says what was wrong, what was expected, and what to do. It never contains a password.
+A message is one line: what is wrong, what was expected, what to do. It never contains a password.
 """
 
 from __future__ import annotations
@@ -9,103 +9,99 @@ from typing import ClassVar
 
 
 class StreamsegError(Exception):
-    """Root of everything that streamseg raises on purpose."""
+    """Base of all errors that streamseg raises on purpose."""
 
     exit_code: ClassVar[int] = 70
 
 
 class UsageError(StreamsegError):
-    """The command line or the call cannot be carried out as it was given."""
+    """The command line or the call is invalid."""
 
     exit_code = 2
 
 
 class SettingsError(UsageError):
-    """A setting is unknown, has the wrong type, or lies outside its range. The message begins with the key."""
+    """A setting is unknown, of the wrong type, or out of range. The message starts with its key."""
 
 
 class EndpointInUseError(UsageError):
-    """Another process already publishes on the address."""
+    """Another process already publishes on the endpoint."""
 
 
 class OutputExistsError(UsageError):
-    """A file that would be written is there already, and overwriting was not asked for."""
+    """An output file already exists, and overwriting it was not allowed."""
 
 
 class DataError(UsageError):
-    """Data to train on, or to measure with, is not what it should be."""
+    """Data for training or for measuring is missing or invalid."""
 
 
 class NoImageError(UsageError, RuntimeError):
-    """A predictor was asked about a picture before it was given one."""
+    """A predictor was called before it had a picture."""
 
 
 class NoDisplayError(UsageError):
-    """A window was asked for on a machine without a display."""
+    """A window needs a display, and this machine has none."""
 
 
 class SourceError(StreamsegError):
-    """A source of frames could not be opened or read."""
+    """A source could not be opened or read."""
 
     exit_code = 3
 
 
 class SourceRefusedError(SourceError):
-    """The source denied access (password, permission). Never retried."""
+    """The source denied access (password, permission). Not retried."""
 
 
 class WeightsError(StreamsegError):
-    """Weights are missing, cannot be fetched, or are not what they claim to be."""
+    """Weights are missing, could not be downloaded, or have the wrong hash."""
 
     exit_code = 4
 
 
 class WeightsUnavailableError(WeightsError):
-    """The network or the server did not deliver the weights; another model may be used in their place."""
+    """The network or the server did not deliver the weights; a model without a download may replace the model."""
 
 
 class CheckpointError(WeightsError):
-    """The file is not a checkpoint of the model."""
+    """The file is not a checkpoint of this model."""
 
 
 class BackendError(StreamsegError):
-    """A library that runs networks failed; another one may do."""
+    """A library that runs networks failed; another one may work."""
 
 
 class DamagedExportError(BackendError):
-    """The file of an exported network cannot be read; exported again, it may be."""
+    """An exported network cannot be read; a new export may help."""
 
 
 class StageError(StreamsegError):
     """A stage failed, or failed too often."""
 
 
-class RivalError(StreamsegError):
-    """An implementation to be compared with could not be installed."""
-
-
 class FrameOverrunError(StreamsegError):
-    """The frame left its slot of the ring before it was read."""
+    """The frame was overwritten in shared memory before it was read."""
 
 
 class MessageError(StreamsegError):
-    """A message does not follow the wire format."""
+    """A message breaks the wire format."""
 
 
 class SubscriptionRefusedError(StreamsegError):
-    """The publisher does not let the subscriber in. Never retried."""
+    """The publisher refused the subscriber's key. Not retried."""
 
     exit_code = 3
 
 
 class SubscriptionTimeoutError(StreamsegError, TimeoutError):
-    """Nothing was received within the time-out."""
+    """Nothing arrived within the time-out."""
 
     exit_code = 3
 
 
 def error_from_name(name: str, message: str) -> StreamsegError:
-    """Rebuild an error that crossed a process boundary; unknown names become `StageError`."""
+    """Rebuild an error of another process from the name of its class; unknown names become `StageError`."""
     branches: list[type[StreamsegError]] = [StreamsegError]
     while branches:
         branch = branches.pop()

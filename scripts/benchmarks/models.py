@@ -31,11 +31,11 @@ from benchmarks.medians import (
 )
 from benchmarks.model_figures import ComparedFigures, ModelsFigures, ParameterFigures, speedups
 from benchmarks.process import AVX2, Measured, Work, measure
-from benchmarks.rivals import PACKAGES, SCRIPT, environment, have_rivals
+from benchmarks.rivals import PACKAGES, SCRIPT, RivalError, environment, have_rivals
 from benchmarks.scene import Scene, draw_scene
 from benchmarks.schedule import Schedule
 from streamseg.bench.machine import memory_gb, this_machine
-from streamseg.errors import RivalError, SourceError, StageError, UsageError, WeightsError
+from streamseg.errors import SourceError, StageError, UsageError, WeightsError
 from streamseg.images import read_image
 from streamseg.messages import Image
 from streamseg.models.options import MOBILE_SAM, BackendChoice, PrecisionChoice

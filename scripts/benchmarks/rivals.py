@@ -20,7 +20,7 @@ from typing import Final
 
 from filelock import FileLock
 
-from streamseg.errors import RivalError
+from streamseg.errors import StreamsegError
 from streamseg.models.weights import weights_directory
 
 PACKAGES: Final = MappingProxyType({"mobilesam-mirror": "1.0.0", "ultralytics": "8.4.190"})
@@ -30,6 +30,10 @@ SCRIPT: Final = Path(__file__).with_name("rival_process.py")
 _SHARED = ("torch", "torchvision", "timm", "numpy", "cv2", "PIL", "yaml", "requests", "matplotlib")
 """What they use of the environment that this runs in: nobody waits for a second PyTorch, and all compute with the same one."""
 _STAMP = "complete"
+
+
+class RivalError(StreamsegError):
+    """An implementation to compare with could not be installed."""
 
 
 def have_rivals(progress: Callable[[str], None], index: str | None = None) -> Path:

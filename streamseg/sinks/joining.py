@@ -17,7 +17,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from streamseg.atomic import put_in_place, unfinished
+from streamseg.atomic import replacing
 from streamseg.errors import StageError
 from streamseg.sinks.video import TIMESCALE
 
@@ -39,12 +39,10 @@ def join_videos(parts: Sequence[Path], target: Path) -> None:
         if all(start is None for start in starts):
             target.unlink(missing_ok=True)
         else:
-            _remux(parts, _ends(starts), unfinished(target))
-            put_in_place(target)
+            with replacing(target) as joined:
+                _remux(parts, _ends(starts), joined)
     except (OSError, av.FFmpegError) as error:
         raise _failed(target, error) from error
-    finally:
-        unfinished(target).unlink(missing_ok=True)
     _remove(parts, target)
 
 
@@ -52,14 +50,11 @@ def join_lines(parts: Sequence[Path], target: Path) -> None:
     """Write the lines of the parts to one file, and remove the parts. See `join_videos`."""
     try:
         starts = [next((seq for seq, _ in _lines(part)), None) for part in parts]
-        with unfinished(target).open("wb") as output:
+        with replacing(target) as joined, joined.open("wb") as output:
             for part, end in zip(parts, _ends(starts), strict=True):
                 output.writelines(line for seq, line in _lines(part) if seq < end)
-        put_in_place(target)
     except OSError as error:
         raise _failed(target, error) from error
-    finally:
-        unfinished(target).unlink(missing_ok=True)
     _remove(parts, target)
 
 

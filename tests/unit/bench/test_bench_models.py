@@ -17,8 +17,9 @@ from benchmarks.model_figures import ModelsFigures
 from benchmarks.model_rows import print_tables
 from benchmarks.models import COMPARED, ModelsOptions, bench_models
 from benchmarks.process import AVX2, Measured, Work, measure
+from benchmarks.rivals import RivalError
 from benchmarks.schedule import Schedule
-from streamseg.errors import RivalError, StageError, UsageError, WeightsError
+from streamseg.errors import StageError, UsageError, WeightsError
 from streamseg.models.segmenters.sam import IMAGE_ENCODERS
 
 _WORK = Work(

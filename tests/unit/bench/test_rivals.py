@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import rivals
-from benchmarks.rivals import PACKAGES, environment, have_rivals
-from streamseg.errors import RivalError
+from benchmarks.rivals import PACKAGES, RivalError, environment, have_rivals
 
 
 @pytest.fixture

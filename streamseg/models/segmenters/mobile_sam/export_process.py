@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from streamseg.atomic import replacing
 from streamseg.errors import CheckpointError
 from streamseg.models.segmenters.mobile_sam.export import UNUSABLE, parts
 from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
@@ -36,18 +36,11 @@ def export(weights: Path, folder: Path, grids: list[InputGrid]) -> None:
 
 
 def _write(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    os.close(descriptor)
-    try:
-        with warnings.catch_warnings():
-            # The other exporter needs one more package, and ten times the time.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(module, inputs, unfinished, opset_version=_OPSET, dynamo=False)
-        with Path(unfinished).open("rb+") as file:
-            os.fsync(file.fileno())
-        Path(unfinished).replace(path)
-    finally:
-        Path(unfinished).unlink(missing_ok=True)
+    # Several processes may export the same file at the same time.
+    with replacing(path, writer=f".{os.getpid()}") as part, warnings.catch_warnings():
+        # The other exporter needs one more package, and ten times the time.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, inputs, str(part), opset_version=_OPSET, dynamo=False)
 
 
 def main() -> int:
