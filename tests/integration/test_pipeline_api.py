@@ -4,6 +4,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.pipeline_runs import STAGES
 
 from streamseg import Config, Pipeline, Subscriber
 from streamseg.config import check_config
@@ -55,10 +56,11 @@ def stage(name: str) -> psutil.Process:
 
 
 def test_a_loop_may_be_left_and_the_pipeline_ends() -> None:
+    before = set(psutil.Process().children())
     with Pipeline(config("synthetic:?size=320x240&frames=0&fps=30")) as pipeline:
-        for result in pipeline:
-            if result.seq >= 5:
-                break
+        assert next(result for result in pipeline if result.seq >= 5).width == 320
+        assert len(set(psutil.Process().children()) - before) >= len(STAGES)
+    assert set(psutil.Process().children()) <= before
 
 
 def test_a_loop_gets_the_newest_live_result_without_waiting_for_another() -> None:

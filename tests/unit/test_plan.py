@@ -327,14 +327,16 @@ def test_a_choice_that_the_segmenter_lacks_is_refused_by_key(segmenter: dict[str
     assert "\n" not in str(caught.value)
 
 
-def test_the_segmenters_own_choices_are_accepted() -> None:
-    for segmenter in (
+@pytest.mark.parametrize(
+    "segmenter",
+    [
         {"model": "sam-vit-b", "backend": "torch", "precision": "fp32"},
         {"backend": "torch"},
         {"precision": "fp32", "imgsz": 768},
-    ):
-        check_models(
-            check_config(
-                {"sources": [{"url": 0}], "detector": {"model": "motion"}, "segmenter": segmenter, "device": "cpu"}
-            )
-        )
+    ],
+)
+def test_settings_that_the_segmenter_has_are_kept(segmenter: dict[str, object]) -> None:
+    sources, detector = [{"url": 0}], {"model": "motion"}
+    config = check_config({"sources": sources, "detector": detector, "segmenter": segmenter, "device": "cpu"})
+    check_models(config)
+    assert {name: getattr(config.segmenter, name) for name in segmenter} == segmenter

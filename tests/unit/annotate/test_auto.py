@@ -22,6 +22,7 @@ def test_labels_lie_beside_the_folder_whatever_its_name(
     (tmp_path / "photos_auto_annotate_labels" / "a.txt").touch()
     monkeypatch.chdir(tmp_path / "photos")
     auto_annotate(data)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "photos_auto_annotate_labels"]
 
 
 def test_a_picture_is_no_folder(tmp_path: Path) -> None:

@@ -167,8 +167,12 @@ def test_conf_leaves_out_weak_motion() -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (900, 2, 3)])
 def test_tiny_frames(shape: tuple[int, int, int]) -> None:
     detector = MotionDetector(DetectorSettings(model="motion"))
+    height, width = shape[:2]
     for level in (0, 40, 200):
-        detector.detect(np.full(shape, level, np.uint8))
+        for box in detector.detect(np.full(shape, level, np.uint8)):
+            left, top, right, bottom = box.xyxy
+            assert 0 <= left < right <= width
+            assert 0 <= top < bottom <= height
 
 
 def test_real_footage_is_covered(shared_data: object) -> None:
