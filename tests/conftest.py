@@ -4,12 +4,35 @@ import os
 from pathlib import Path
 
 import pytest
+from support import selection
+from support.checkpoints import (
+    blob_weights,
+    export_cache,
+    mobile_sam,
+    mobile_sam_blobs,
+    oracle,
+    seeded_weights,
+    shared_files,
+)
 from support.leftovers import place
-from support.oracle import blob_checkpoint, rescore, seeded_checkpoint
 from support.rtsp_fixture import rtsp_available, rtsp_server
+from support.selection import no_process
 from support.virtual_display import display
 
-__all__ = ["display", "place", "rtsp_available", "rtsp_server"]
+__all__ = [
+    "blob_weights",
+    "display",
+    "export_cache",
+    "mobile_sam",
+    "mobile_sam_blobs",
+    "no_process",
+    "oracle",
+    "place",
+    "rtsp_available",
+    "rtsp_server",
+    "seeded_weights",
+    "shared_files",
+]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -28,26 +51,11 @@ def continuous_integration() -> bool:
     return os.environ.get("CI") == "true"
 
 
-@pytest.fixture(scope="session")
-def mobile_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of MobileSAM with random weights, which takes the one mask for clear prompts to be good."""
-    path = tmp_path_factory.mktemp("weights") / "mobile_sam.pt"
-    seeded_checkpoint(path, seed=3)
-    rescore(path, (3, 0, 0, 0))
-    return path
+def pytest_addoption(parser: pytest.Parser) -> None:
+    selection.add_options(parser)
 
 
-@pytest.fixture(scope="session")
-def mobile_sam_blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of MobileSAM whose masks are a few blobs, other ones for other boxes; it takes the one for clear prompts to be poor."""
-    path = tmp_path_factory.mktemp("weights") / "blobs.pt"
-    blob_checkpoint(path, seed=3)
-    # Numbers of less than float32 must not decide which of the three is the best.
-    rescore(path, (0, 0, 1, 0))
-    return path
-
-
-@pytest.fixture(scope="session")
-def export_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder that all tests share, so that a network is exported once."""
-    return tmp_path_factory.mktemp("cache")
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    selection.select(config, items)
+    selection.group(items)
+    selection.slow_first(items)

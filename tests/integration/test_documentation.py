@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import yaml
 from support.clips import write_clip
-from support.oracle import seeded_checkpoint
 from support.pipeline_runs import Run, free_endpoint
 
 from streamseg import errors
@@ -210,10 +209,10 @@ def test_pipeline_program_yields_every_frame(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pictures(tmp_path_factory: pytest.TempPathFactory, seeded_weights: Path) -> Path:
     """A folder with the files that the programs open: a checkpoint, a picture, and a folder of pictures."""
     folder = tmp_path_factory.mktemp("pictures")
-    seeded_checkpoint(folder / "mobile_sam.pt", seed=2)
+    (folder / "mobile_sam.pt").symlink_to(seeded_weights)
     (folder / "photos").mkdir()
     for name in ("dog.jpg", "photos/one.jpg", "photos/two.jpg"):
         assert cv2.imwrite(

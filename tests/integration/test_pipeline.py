@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from support.oracle import OraclePrediction, OraclePrompt, oracle_predict
+from support.oracle import Oracle, OraclePrediction, OraclePrompt
 from support.pipeline_runs import Record, Run, read_records, until
 
 from streamseg.geometry import Box
@@ -103,6 +103,7 @@ def test_masks_of_mobilesam_are_those_of_the_original(
     shared_data: Path,
     tmp_path: Path,
     mobile_sam: Path,
+    oracle: Oracle,
     export_cache: Path,
     mobile_sam_answers: dict[tuple[str, Box], OraclePrediction],
     backend: str,
@@ -136,7 +137,7 @@ def test_masks_of_mobilesam_are_those_of_the_original(
             (frame, [OraclePrompt(box=item.xyxy) for item in record.objects])
             for frame, record in zip(frames, records, strict=True)
         ]
-        for record, answer in zip(records, oracle_predict(mobile_sam, cases), strict=True):
+        for record, answer in zip(records, oracle.predict(mobile_sam, cases), strict=True):
             keys = ((record.seq, item.xyxy) for item in record.objects)
             mobile_sam_answers.update(zip(keys, answer.predictions, strict=True))
     agreement = []

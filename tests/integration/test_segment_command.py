@@ -12,23 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 from support.leftovers import Place
-from support.oracle import OraclePrediction, OraclePrompt, oracle_predict, seeded_checkpoint
+from support.oracle import Oracle, OraclePrediction, OraclePrompt
 
 from streamseg.images import read_image
 from streamseg.segment.result import ImageRecord
 
-SEED = 2
-"""Of the weights: this one's masks are neither empty nor the whole picture."""
 LOGIT_TOLERANCE = 1e-3
 """As a share of the largest magnitude."""
 TIMEOUT_S = 240
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("segment") / "weights.pt"
-    seeded_checkpoint(path, SEED)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -107,27 +98,29 @@ def at(
     return OraclePrompt(points=positions, labels=labels, box=box, mask_input=mask_input, multimask=multimask)
 
 
-def test_boxes_and_points_of_two_objects(place: Place, checkpoint: Path, shared_data: Path) -> None:
+def test_boxes_and_points_of_two_objects(place: Place, seeded_weights: Path, oracle: Oracle, shared_data: Path) -> None:
     dog = shared_data / "images" / "dog.jpg"
     boxes = ("--box", "128,222,310,540", "--box", "460.5,70,690,172")
     points = ("--points", "210,330 600,100,0", "--points", "530,110")
-    output = segment(place, dog, *boxes, *points, "--model", checkpoint, "--output", "out")
+    output = segment(place, dog, *boxes, *points, "--model", seeded_weights, "--output", "out")
     assert output == "dog.jpg: 2 masks in out/dog\n"
     folder = place.folder / "out" / "dog"
     prompts = [at((210, 330, 1), (600, 100, 0), box=(128, 222, 310, 540)), at((530, 110, 1), box=(460.5, 70, 690, 172))]
-    (original,) = oracle_predict(checkpoint, [(read_image(dog), prompts)])
+    (original,) = oracle.predict(seeded_weights, [(read_image(dog), prompts)])
     check_like_the_original(folder, original.predictions)
     assert read_image(folder / "overlay.jpg").shape == (576, 768, 3)
 
 
-def test_all_prompts_at_once_on_several_pictures(place: Place, checkpoint: Path, cat: Path, cup: Path) -> None:
+def test_all_prompts_at_once_on_several_pictures(
+    place: Place, seeded_weights: Path, oracle: Oracle, cat: Path, cup: Path
+) -> None:
     earlier = np.random.default_rng(0).normal(0, 8, (1, 1, 256, 256)).astype(np.float32)
     np.save(place.folder / "logits.npy", earlier)
     asked = ("--box", "100,50,400,300", "--points", "200,150", "--mask-input", "logits.npy", "--multimask")
-    output = segment(place, cat, cup, *asked, "--model", checkpoint, "--output", "out")
+    output = segment(place, cat, cup, *asked, "--model", seeded_weights, "--output", "out")
     assert output == "chelsea.png: 3 masks in out/chelsea\ncoffee.png: 3 masks in out/coffee\n"
     prompt = at((200, 150, 1), box=(100, 50, 400, 300), mask_input=earlier[0], multimask=True)
-    answers = oracle_predict(checkpoint, [(read_image(path), [prompt]) for path in (cat, cup)])
+    answers = oracle.predict(seeded_weights, [(read_image(path), [prompt]) for path in (cat, cup)])
     for path, answer in zip((cat, cup), answers, strict=True):
         folder = place.folder / "out" / path.stem
         check_like_the_original(folder, answer.predictions)
@@ -135,7 +128,7 @@ def test_all_prompts_at_once_on_several_pictures(place: Place, checkpoint: Path,
         assert (said.box, said.points, said.labels, said.mask_input) == ([100, 50, 400, 300], [[200, 150]], [1], True)
 
 
-def test_everything(place: Place, checkpoint: Path, cat: Path) -> None:
+def test_everything(place: Place, seeded_weights: Path, cat: Path) -> None:
     small = place.folder / "cat.png"
     cv2.imwrite(str(small), read_image(cat)[::3, ::3])
     settings = (
@@ -148,7 +141,7 @@ def test_everything(place: Place, checkpoint: Path, cat: Path) -> None:
         "--min-mask-region-area",
         "4",
     )
-    output = segment(place, small, "--everything", *settings, "--model", checkpoint, "--output", "out")
+    output = segment(place, small, "--everything", *settings, "--model", seeded_weights, "--output", "out")
     folder = place.folder / "out" / "cat"
     record = record_of(folder)
     assert len(record.masks) >= 1

@@ -1,29 +1,32 @@
-"""The original MobileSAM and SAM as oracles: what it answers to a prompt, from weights that ours load as well."""
+"""The original MobileSAM and SAM as oracles: their predictions, from weights that our networks load too."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from streamseg.geometry import Box
 from streamseg.messages import Image
-from streamseg.models.segmenters.sam.automatic import AutomaticOptions
+
+if TYPE_CHECKING:
+    # It loads torch, which tests without a model never need.
+    from streamseg.models.segmenters.sam.automatic import AutomaticOptions
 
 Floats = NDArray[np.float32]
 
+Scores = tuple[float, float, float, float]
+NOTHING: Scores = (0, 0, 0, 0)
+
 _SCRIPT = Path(__file__).with_name("oracle_process.py")
-_TIMEOUT_S = 900
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -83,7 +86,7 @@ class OracleMasks:
 
 
 def clouds(height: int, width: int, seed: int) -> Image:
-    """A picture to ask about: coloured clouds with fine noise, so that a wrong resize or a swapped channel shows."""
+    """A picture of coloured clouds with fine noise, so that a wrong resize or a swapped channel shows."""
     random = np.random.default_rng(seed)
     smooth = cv2.resize(
         random.uniform(0, 255, (6, 6, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
@@ -91,68 +94,110 @@ def clouds(height: int, width: int, seed: int) -> Image:
     return np.clip(smooth + random.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
 
 
-def oracle_entries(model: str) -> dict[str, list[int]]:
-    """The names and shapes of the entries of an original's checkpoint."""
-    entries: dict[str, list[int]] = json.loads(_run("entries", model))
-    return entries
+class Oracle:
+    """The process that runs the originals: it starts with the first request and serves all that follow."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
 
-def seeded_checkpoint(path: Path, seed: int, model: str = "vit_t") -> None:
-    """Write a checkpoint of an original with random weights, entries and names those of the official file."""
-    _run("checkpoint", model, str(seed), str(path))
+    def entries(self, model: str) -> dict[str, list[int]]:
+        """The names and shapes of the entries of an original's checkpoint."""
+        entries: dict[str, list[int]] = self._request("entries", model)
+        return entries
 
+    def write_checkpoint(self, path: Path, seed: int, model: str = "vit_t", added: Scores = NOTHING) -> None:
+        """Write a checkpoint with random weights; its entries and their names are those of the official file.
 
-def blob_checkpoint(path: Path, seed: int) -> None:
-    """Write a checkpoint of MobileSAM with random weights whose masks are a few blobs, other ones for other prompts."""
-    _run("blobs", str(seed), str(path))
+        `added` shifts the predicted IoU of the four masks of every prompt; the mask for clear prompts comes first.
+        """
+        self._request("checkpoint", model, seed, str(path), added)
 
+    def write_blob_checkpoint(self, path: Path, seed: int, added: Scores = NOTHING) -> None:
+        """Write a checkpoint of MobileSAM with random weights whose masks are a few blobs that depend on the prompt."""
+        self._request("blobs", seed, str(path), added)
 
-def rescore(checkpoint: Path, added: tuple[float, float, float, float]) -> None:
-    """Change what a checkpoint says of the IoU of its four masks, that of the one for clear prompts first, by so much for every prompt."""
-    state = torch.load(checkpoint, weights_only=True)
-    state["mask_decoder.iou_prediction_head.layers.2.bias"].add_(torch.tensor(added))
-    torch.save(state, checkpoint)
+    def predict(
+        self, checkpoint: Path, cases: Sequence[tuple[Image, Sequence[OraclePrompt]]], model: str = "vit_t"
+    ) -> list[OracleAnswer]:
+        """Run `vit_t` (MobileSAM) or `vit_b` (SAM) on BGR pictures, each with its prompts, one prompt at a time."""
+        given: dict[str, NDArray[np.generic]] = {}
+        for i, (image, prompts) in enumerate(cases):
+            given[f"{i}.image"] = image
+            for j, prompt in enumerate(prompts):
+                given |= {f"{i}.{j}.{name}": value for name, value in _arguments(prompt).items()}
+        answers = self._arrays("predict", model, str(checkpoint), given=given)
+        return [
+            OracleAnswer(
+                answers[f"{i}.features"],
+                [
+                    OraclePrediction(*(answers[f"{i}.{j}.{name}"] for name in ("logits", "iou", "low_res")))
+                    for j in range(len(prompts))
+                ],
+            )
+            for i, (_, prompts) in enumerate(cases)
+        ]
 
+    def generate(
+        self, checkpoint: Path, cases: Sequence[tuple[Image, AutomaticOptions]], model: str = "vit_t"
+    ) -> list[OracleMasks]:
+        """Run the automatic mask generator on BGR pictures, each with its settings."""
+        given: dict[str, NDArray[np.generic]] = {}
+        for i, (image, options) in enumerate(cases):
+            given[f"{i}.image"] = image
+            for name in (
+                field.name for field in fields(options) if field.name not in ("points_per_side", "point_grids")
+            ):
+                given[f"{i}.option.{name}"] = np.array(getattr(options, name))
+            if options.points_per_side is not None:
+                given[f"{i}.option.points_per_side"] = np.array(options.points_per_side)
+            given |= {f"{i}.point_grids.{layer}": grid for layer, grid in enumerate(options.point_grids or ())}
+        answers = self._arrays("generate", model, str(checkpoint), given=given)
+        return [
+            OracleMasks(**{field.name: answers[f"{i}.{field.name}"] for field in fields(OracleMasks)})
+            for i in range(len(cases))
+        ]
 
-def oracle_predict(
-    checkpoint: Path, cases: Sequence[tuple[Image, Sequence[OraclePrompt]]], model: str = "vit_t"
-) -> list[OracleAnswer]:
-    """Ask an original (`vit_t`, MobileSAM, or `vit_b`, SAM) about BGR pictures, each with its prompts, one prompt at a time."""
-    given: dict[str, NDArray[np.generic]] = {}
-    for i, (image, prompts) in enumerate(cases):
-        given[f"{i}.image"] = image
-        for j, prompt in enumerate(prompts):
-            given |= {f"{i}.{j}.{name}": value for name, value in _arguments(prompt).items()}
-    said = _ask("predict", model, checkpoint, given)
-    return [
-        OracleAnswer(
-            said[f"{i}.features"],
-            [
-                OraclePrediction(*(said[f"{i}.{j}.{name}"] for name in ("logits", "iou", "low_res")))
-                for j in range(len(prompts))
-            ],
-        )
-        for i, (_, prompts) in enumerate(cases)
-    ]
+    def run_script(self, script: Path, checkpoint: Path, image: Image) -> dict[str, NDArray[Any]]:
+        """Call `run(checkpoint, image)` of a script that uses the original."""
+        return self._arrays("script", str(script), str(checkpoint), given={"image": image})
 
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
 
-def oracle_generate(
-    checkpoint: Path, cases: Sequence[tuple[Image, AutomaticOptions]], model: str = "vit_t"
-) -> list[OracleMasks]:
-    """Let an original find everything in BGR pictures, each with its settings."""
-    given: dict[str, NDArray[np.generic]] = {}
-    for i, (image, options) in enumerate(cases):
-        given[f"{i}.image"] = image
-        for name in (field.name for field in fields(options) if field.name not in ("points_per_side", "point_grids")):
-            given[f"{i}.option.{name}"] = np.array(getattr(options, name))
-        if options.points_per_side is not None:
-            given[f"{i}.option.points_per_side"] = np.array(options.points_per_side)
-        given |= {f"{i}.point_grids.{layer}": grid for layer, grid in enumerate(options.point_grids or ())}
-    said = _ask("generate", model, checkpoint, given)
-    return [
-        OracleMasks(**{field.name: said[f"{i}.{field.name}"] for field in fields(OracleMasks)})
-        for i in range(len(cases))
-    ]
+    def _arrays(self, *command: str, given: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[Any]]:
+        """Pass arrays by name and return the arrays of the answer by name."""
+        source, output = self._folder / "given.npz", self._folder / "answers.npz"
+        with source.open("wb") as file:
+            np.savez(file, allow_pickle=False, **given)
+        self._request(*command, str(source), str(output))
+        with np.load(output) as answers:
+            found = dict(answers)
+        source.unlink()
+        output.unlink()
+        return found
+
+    def _request(self, *command: object) -> Any:
+        log = self._folder / "oracle.log"
+        if self._process is None or self._process.poll() is not None:
+            with log.open("wb") as output:
+                self._process = subprocess.Popen(
+                    [sys.executable, str(_SCRIPT)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=output,
+                    text=True,
+                )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the original failed: {log.read_text(errors='replace')}")
+        return json.loads(answer)
 
 
 def _arguments(prompt: OraclePrompt) -> dict[str, NDArray[np.generic]]:
@@ -164,25 +209,3 @@ def _arguments(prompt: OraclePrompt) -> dict[str, NDArray[np.generic]]:
     if prompt.mask_input is not None:
         arguments["mask_input"] = prompt.mask_input
     return arguments
-
-
-def _ask(
-    command: str, model: str, checkpoint: Path, given: Mapping[str, NDArray[np.generic]]
-) -> dict[str, NDArray[Any]]:
-    """Give an original's process arrays by name, and have its answers by name."""
-    with tempfile.TemporaryDirectory() as directory:
-        source, output = Path(directory, "given.npz"), Path(directory, "answers.npz")
-        with source.open("wb") as file:
-            np.savez(file, allow_pickle=False, **given)
-        _run(command, model, str(checkpoint), str(source), str(output))
-        with np.load(output) as said:
-            return dict(said)
-
-
-def _run(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(_SCRIPT), *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"the original failed: {done.stderr}")
-    return done.stdout

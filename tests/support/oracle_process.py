@@ -1,24 +1,33 @@
-"""Runs the original MobileSAM or SAM; a process of its own, since importing it replaces timm's TinyViT.
+"""Runs the original MobileSAM and SAM, in a process of its own, since importing them replaces timm's TinyViT.
 
-    python oracle_process.py entries MODEL
-    python oracle_process.py checkpoint MODEL SEED OUTPUT.pt
-    python oracle_process.py blobs SEED OUTPUT.pt
-    python oracle_process.py predict MODEL CHECKPOINT.pt INPUT.npz OUTPUT.npz
-    python oracle_process.py generate MODEL CHECKPOINT.pt INPUT.npz OUTPUT.npz
+Reads requests from standard input, each a line of JSON: a command's name and its arguments. Writes one line of JSON
+for each. A request that fails ends the process, and its traceback is on standard error.
 
-For `predict`, INPUT holds `<i>.image` (BGR) and, for its prompt j, `<i>.<j>.multimask` with any of `<i>.<j>.<argument>`; OUTPUT holds
-`<i>.features` and `<i>.<j>.logits` (over the whole picture), `<i>.<j>.iou`, `<i>.<j>.low_res`.
-For `generate`, INPUT holds `<i>.image` (BGR) and `<i>.option.<name>`, `<i>.point_grids.<layer>`; OUTPUT holds for the n masks found
-`<i>.masks` and `<i>.logits`, shape (n, height, width), `<i>.bbox`, `<i>.predicted_iou`, `<i>.stability_score`, `<i>.point`, `<i>.crop_box`.
+    entries MODEL                                   the answer: names and shapes of a checkpoint's entries
+    checkpoint MODEL SEED OUTPUT.pt ADDED
+    blobs SEED OUTPUT.pt ADDED
+    predict MODEL CHECKPOINT.pt INPUT.npz OUTPUT.npz
+    generate MODEL CHECKPOINT.pt INPUT.npz OUTPUT.npz
+    script SCRIPT.py CHECKPOINT.pt INPUT.npz OUTPUT.npz
+
+For `predict`, INPUT holds `<i>.image` (BGR) and, for its prompt j, `<i>.<j>.multimask` with any of
+`<i>.<j>.<argument>`; OUTPUT holds `<i>.features` and `<i>.<j>.logits` (over the whole picture), `<i>.<j>.iou`,
+`<i>.<j>.low_res`.
+For `generate`, INPUT holds `<i>.image` (BGR) and `<i>.option.<name>`, `<i>.point_grids.<layer>`; OUTPUT holds for the
+n masks found `<i>.masks` and `<i>.logits`, shape (n, height, width), `<i>.bbox`, `<i>.predicted_iou`,
+`<i>.stability_score`, `<i>.point`, `<i>.crop_box`.
+For `script`, INPUT holds `image`; OUTPUT holds what the script's `run(checkpoint, image)` returns.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import runpy
 import sys
 import warnings
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,19 +40,19 @@ with warnings.catch_warnings():
 ARGUMENTS = ("box", "point_coords", "point_labels", "mask_input")
 
 
-def print_entries(name: str) -> None:
-    """Print the names and shapes of a checkpoint's entries as JSON."""
+def entries(name: str) -> dict[str, list[int]]:
+    """The names and shapes of a checkpoint's entries."""
     # SAM's weights are too large to be made for this; MobileSAM cannot be made without them.
     with torch.device("cpu" if name == "vit_t" else "meta"):
         model = sam_model_registry[name]()
-    print(json.dumps({entry: list(tensor.shape) for entry, tensor in model.state_dict().items()}))
+    return {entry: list(tensor.shape) for entry, tensor in model.state_dict().items()}
 
 
-def write_checkpoint(name: str, seed: int, path: Path) -> None:
-    """Save random weights under the official names. Fresh weights would hide errors: many begin as zeros and ones."""
+def seeded_state(name: str, seed: int) -> dict[str, torch.Tensor]:
+    """Random weights under the official names. Fresh weights would hide errors: many begin as zeros and ones."""
     model = sam_model_registry[name]()
     random = torch.Generator().manual_seed(seed)
-    state = model.state_dict()
+    state: dict[str, torch.Tensor] = model.state_dict()
     for name, tensor in state.items():
         if not tensor.is_floating_point():
             continue
@@ -63,13 +72,18 @@ def write_checkpoint(name: str, seed: int, path: Path) -> None:
         if "hypernetworks" in name and "layers.2" in name:
             # Kernels that sum to zero make masks that are neither empty nor the whole picture.
             tensor.sub_(tensor.mean(dim=0))
+    return state
+
+
+def write_checkpoint(state: dict[str, torch.Tensor], path: str, added: list[float]) -> None:
+    """Save weights whose predicted IoU of the four masks is shifted by so much for every prompt."""
+    state["mask_decoder.iou_prediction_head.layers.2.bias"].add_(torch.tensor(added))
     torch.save(state, path)
 
 
-def write_blob_checkpoint(seed: int, path: Path) -> None:
-    """Save random weights of MobileSAM whose masks are a few blobs that depend on the prompt, so that their boxes differ."""
-    write_checkpoint("vit_t", seed, path)
-    state = torch.load(path)
+def blob_state(seed: int) -> dict[str, torch.Tensor]:
+    """Random weights of MobileSAM whose masks are a few blobs that depend on the prompt, so that their boxes differ."""
+    state = seeded_state("vit_t", seed)
     for name, tensor in state.items():
         if name.startswith("image_encoder.neck.3"):
             tensor.mul_(0.05)
@@ -100,10 +114,10 @@ def write_blob_checkpoint(seed: int, path: Path) -> None:
             tensor.sub_(torch.tensordot(mean, mean @ tensor, dims=0)).mul_(10)
             if tensor.ndim == 1:
                 tensor.sub_(5 * mean / means[0].norm())
-    torch.save(state, path)
+    return state
 
 
-def predict(name: str, checkpoint: Path, source: Path, output: Path) -> None:
+def predict(name: str, checkpoint: str, source: str, output: str) -> None:
     model = sam_model_registry[name](checkpoint=checkpoint)
     # The original computes its attention biases when it is told to evaluate, which its loader does before it reads the weights.
     predictor = SamPredictor(model.eval())
@@ -123,7 +137,7 @@ def predict(name: str, checkpoint: Path, source: Path, output: Path) -> None:
     np.savez(output, allow_pickle=False, **answers)
 
 
-def generate(name: str, checkpoint: Path, source: Path, output: Path) -> None:
+def generate(name: str, checkpoint: str, source: str, output: str) -> None:
     model = sam_model_registry[name](checkpoint=checkpoint).eval()
     answers: dict[str, np.ndarray] = {}
     with np.load(source) as given:
@@ -161,14 +175,32 @@ def logits_of(predictor: SamPredictor, image: np.ndarray, records: list[dict[str
     return full
 
 
-if __name__ == "__main__":
+def run_script(script: str, checkpoint: str, source: str, output: str) -> None:
+    with np.load(source) as given, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        answers = runpy.run_path(script, run_name="script")["run"](checkpoint, given["image"])
+    np.savez(output, allow_pickle=False, **answers)
+
+
+COMMANDS: dict[str, Callable[..., object]] = {
+    "entries": entries,
+    "checkpoint": lambda name, seed, path, added: write_checkpoint(seeded_state(name, seed), path, added),
+    "blobs": lambda seed, path, added: write_checkpoint(blob_state(seed), path, added),
+    "predict": predict,
+    "generate": generate,
+    "script": run_script,
+}
+
+
+def main() -> None:
     torch.set_num_threads(2)
-    if sys.argv[1] == "entries":
-        print_entries(sys.argv[2])
-    elif sys.argv[1] == "checkpoint":
-        write_checkpoint(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
-    elif sys.argv[1] == "blobs":
-        write_blob_checkpoint(int(sys.argv[2]), Path(sys.argv[3]))
-    else:
-        answer = {"predict": predict, "generate": generate}[sys.argv[1]]
-        answer(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5]))
+    # What the originals print must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        print(json.dumps(COMMANDS[name](*arguments)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from support.oracle import OracleMasks, blob_checkpoint, clouds, oracle_generate
+from support.oracle import Oracle, OracleMasks, clouds
 from torch import Tensor
 
 from streamseg.errors import UsageError
@@ -21,7 +22,6 @@ from streamseg.models.segmenters.sam.automatic import AutomaticOptions, FoundMas
 
 pytestmark = pytest.mark.timeout(900)
 
-SEED = 2
 LOGIT_TOLERANCE = 1e-3
 
 
@@ -65,11 +65,11 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    checkpoint = tmp_path_factory.mktemp("automatic") / "blobs.pt"
-    blob_checkpoint(checkpoint, SEED)
-    answers = oracle_generate(checkpoint, [(clouds(*SIZES[case], seed=1), options) for case, options in CASES.items()])
-    return Pair(Sam.load(checkpoint, threads=2), dict(zip(CASES, answers, strict=True)))
+def pair(blob_weights: Path, oracle: Oracle) -> Pair:
+    answers = oracle.generate(
+        blob_weights, [(clouds(*SIZES[case], seed=1), options) for case, options in CASES.items()]
+    )
+    return Pair(Sam.load(blob_weights, threads=2), dict(zip(CASES, answers, strict=True)))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.oracle import oracle_entries
+from support.oracle import Oracle
 from torch import Tensor
 
 from streamseg.errors import CheckpointError, UsageError
@@ -55,11 +55,11 @@ def saved(entries: object, path: Path) -> Path:
     ("architecture", "original"),
     [("mobilesam", "vit_t"), ("sam-vit-b", "vit_b"), ("sam-vit-l", "vit_l"), ("sam-vit-h", "vit_h")],
 )
-def test_the_entries_are_those_of_the_originals_checkpoint(architecture: str, original: str) -> None:
+def test_the_entries_are_those_of_the_originals_checkpoint(architecture: str, original: str, oracle: Oracle) -> None:
     with torch.device("meta"):
         network = SamNetwork(architecture)
     ours = {official_name(name): list(tensor.shape) for name, tensor in network.state_dict().items()}
-    theirs = oracle_entries(original)
+    theirs = oracle.entries(original)
     assert {name: shape for name, shape in theirs.items() if not name.startswith(UNUSED)} == ours
     # The constants that SAM was trained with, which no checkpoint holds.
     if original != "vit_t":

@@ -1,13 +1,10 @@
 """The calls of the original repositories' notebooks and of MobileSAM's README, as a user writes them for the original.
 
-    python drop_in_examples.py CHECKPOINT.pt IMAGE.npy OUTPUT.npz
-
-A test runs this file as it is, and once more with nothing but the imports changed, and compares what comes out.
+A test calls `run` as it is, and once more with nothing but the imports changed, and compares the outputs.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -171,8 +168,3 @@ def run(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
         for example in EXAMPLES
         for name, value in example(checkpoint, image).items()
     }
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(2)
-    np.savez(sys.argv[3], allow_pickle=False, **run(sys.argv[1], np.load(sys.argv[2])))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pycocotools import mask as mask_utils
-from support.oracle import blob_checkpoint, clouds
+from support.oracle import Oracle, clouds
 
 from streamseg.errors import CheckpointError, NoImageError, UsageError
 from streamseg.messages import Image
@@ -34,7 +32,6 @@ IMPORTS = {
     "from mobile_sam import": "from streamseg.sam import",
     "from mobile_sam.utils.transforms import": "from streamseg.sam.transforms import",
 }
-SEED = 2
 TOLERANCE = 1e-3
 """Of logits and scores, as a share of the largest magnitude."""
 PIXELS = 1e-4
@@ -45,41 +42,27 @@ Outputs = dict[str, NDArray[Any]]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("drop_in") / "blobs.pt"
-    blob_checkpoint(path, SEED)
-    return path
+def original(blob_weights: Path, oracle: Oracle) -> Outputs:
+    return oracle.run_script(EXAMPLES, blob_weights, clouds(200, 300, seed=1))
 
 
 @pytest.fixture(scope="module")
-def original(checkpoint: Path) -> Outputs:
-    source, output = checkpoint.with_name("image.npy"), checkpoint.with_name("original.npz")
-    np.save(source, clouds(200, 300, seed=1))
-    command = [sys.executable, "-W", "ignore", str(EXAMPLES), str(checkpoint), str(source), str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
-    with np.load(output) as said:
-        return {name: said[name] for name in said.files}
-
-
-@pytest.fixture(scope="module")
-def ours(checkpoint: Path) -> Outputs:
+def ours(blob_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Outputs:
     source = EXAMPLES.read_text(encoding="utf-8")
     for theirs, own in IMPORTS.items():
         assert source.count(theirs) == 1
         source = source.replace(theirs, own)
-    changed = checkpoint.with_name("examples.py")
+    changed = tmp_path_factory.mktemp("drop_in") / "examples.py"
     changed.write_text(source, encoding="utf-8")
-    torch.set_num_threads(2)
     outputs: Outputs = runpy.run_path(str(changed), run_name="examples")["run"](
-        str(checkpoint), clouds(200, 300, seed=1)
+        str(blob_weights), clouds(200, 300, seed=1)
     )
     return outputs
 
 
 @pytest.fixture(scope="module")
-def model(checkpoint: Path) -> SamModel:
-    return sam_model_registry["vit_t"](checkpoint=checkpoint)
+def model(blob_weights: Path) -> SamModel:
+    return sam_model_registry["vit_t"](checkpoint=blob_weights)
 
 
 @pytest.fixture(scope="module")
@@ -153,13 +136,13 @@ def test_a_model_without_a_checkpoint_has_the_originals_attributes() -> None:
     assert model.postprocess_masks(torch.zeros(2, 3, 256, 256), (1024, 700), (512, 350)).shape == (2, 3, 512, 350)
 
 
-def test_another_networks_checkpoint_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+def test_another_networks_checkpoint_is_refused(tmp_path: Path, blob_weights: Path) -> None:
     path = tmp_path / "sam_vit_b.pth"
     torch.save({"image_encoder.pos_embed": torch.zeros(1, 64, 64, 768)}, path)
     with pytest.raises(CheckpointError, match=r"is a checkpoint of sam-vit-b, not of mobilesam"):
         sam_model_registry["vit_t"](checkpoint=str(path))
     with pytest.raises(CheckpointError, match=r"is a checkpoint of mobilesam, not of sam-vit-b"):
-        sam_model_registry["vit_b"](checkpoint=checkpoint)
+        sam_model_registry["vit_b"](checkpoint=blob_weights)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 
 import pytest
 from rich.console import Console
-from support.oracle import oracle_entries
+from support.oracle import Oracle
 
 from streamseg.models.options import MOBILE_SAM
 from streamseg.models.segmenters.sam import SamNetwork
@@ -37,11 +37,11 @@ def test_a_network_with_weights_counts_the_same(table: dict[str, ModelInfo]) -> 
     assert table[MOBILE_SAM].total == sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_the_explanations_add_up(table: dict[str, ModelInfo]) -> None:
+def test_the_explanations_add_up(table: dict[str, ModelInfo], oracle: Oracle) -> None:
     mobile, huge = table["mobilesam"], table["sam-vit-h"]
     classifier = sum(
         math.prod(shape)
-        for name, shape in oracle_entries("vit_t").items()
+        for name, shape in oracle.entries("vit_t").items()
         if name.startswith(("image_encoder.norm_head.", "image_encoder.head."))
     )
     for info in (mobile, huge):

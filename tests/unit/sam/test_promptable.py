@@ -15,7 +15,7 @@ import pytest
 import supervision as sv
 import torch
 from numpy.typing import NDArray
-from support.oracle import OraclePrediction, OraclePrompt, oracle_predict, seeded_checkpoint
+from support.oracle import Oracle, OraclePrediction, OraclePrompt
 
 from streamseg import SAM
 from streamseg.errors import SourceError, UsageError, WeightsError
@@ -26,8 +26,6 @@ from streamseg.models.segmenters.sam.automatic import AutomaticOptions, generate
 from streamseg.sam import promptable
 from streamseg.sam.object_prompts import Loose
 
-SEED = 2
-"""Of the weights: this one's masks are neither empty nor the whole picture."""
 LOGIT_TOLERANCE = 1e-3
 """As a share of the largest magnitude."""
 LEFT, RIGHT = (400.0, 370.0), (900.0, 370.0)
@@ -159,15 +157,8 @@ def data_of(detections: sv.Detections, key: str) -> NDArray[Any]:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("promptable") / "weights.pt"
-    seeded_checkpoint(path, SEED)
-    return path
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint: Path) -> SAM:
-    model = SAM(checkpoint, device="cpu")
+def model(seeded_weights: Path) -> SAM:
+    model = SAM(seeded_weights, device="cpu")
     model.core = Remembering(model.core.network)
     return model
 
@@ -184,9 +175,11 @@ def small(picture: Image) -> Image:
 
 
 @pytest.fixture(scope="module")
-def originals(checkpoint: Path, picture: Image) -> dict[str, list[OraclePrediction]]:
+def originals(seeded_weights: Path, oracle: Oracle, picture: Image) -> dict[str, list[OraclePrediction]]:
     """What the original says to each call, one object at a time."""
-    (answer,) = oracle_predict(checkpoint, [(picture, [prompt for call in CALLS.values() for prompt in call.means])])
+    (answer,) = oracle.predict(
+        seeded_weights, [(picture, [prompt for call in CALLS.values() for prompt in call.means])]
+    )
     predictions = iter(answer.predictions)
     return {name: [next(predictions) for _ in call.means] for name, call in CALLS.items()}
 
@@ -272,8 +265,8 @@ def test_an_answer_is_the_next_calls_mask(model: SAM, picture: Image) -> None:
     assert np.array_equal(data_of(again, "logits"), data_of(second, "logits"))
 
 
-def test_an_object_without_a_mask_shifts_nothing(model: SAM, checkpoint: Path, picture: Image) -> None:
-    blind = SAM(checkpoint, device="cpu")
+def test_an_object_without_a_mask_shifts_nothing(model: SAM, seeded_weights: Path, picture: Image) -> None:
+    blind = SAM(seeded_weights, device="cpu")
     blind.core = Blind(model.core.network)
     for multimask, prompts in ((False, [0, 2]), (True, [0, 0, 0, 2, 2, 2])):
         (seen,) = model(picture, bboxes=[BOX, BOX, OTHER_BOX], multimask_output=multimask)
@@ -390,14 +383,14 @@ def test_the_file_says_which_model_it_is(model: SAM, capsys: pytest.CaptureFixtu
     assert "9,808,452" in capsys.readouterr().out
 
 
-def test_what_cannot_be_loaded_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_loaded_is_refused(seeded_weights: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"absent\.pt does not exist"):
         SAM(tmp_path / "absent.pt")
     (tmp_path / "text.pt").write_text("nothing")
     with pytest.raises(WeightsError, match=r"text\.pt"):
         SAM(tmp_path / "text.pt")
     with pytest.raises(UsageError, match="cannot use the device 'abacus'"):
-        SAM(checkpoint, device="abacus")
+        SAM(seeded_weights, device="abacus")
 
 
 def test_the_name_is_loaded_on_first_use() -> None:

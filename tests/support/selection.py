@@ -1,0 +1,80 @@
+"""Which tests run: options --quick and --full, and what tests of a session with two workers share."""
+
+from __future__ import annotations
+
+import multiprocessing.process
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+NOT_QUICK_FIXTURES = frozenset(
+    {"blob_weights", "display", "export_cache", "mobile_sam", "mobile_sam_blobs", "oracle", "place", "rtsp_available",
+     "rtsp_server", "seeded_weights"}
+)  # fmt: skip
+"""Fixtures that start a process, or need the original SAM."""
+_INTEGRATION = Path(__file__).resolve().parents[1] / "integration"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare --quick and --full."""
+    group = parser.getgroup("streamseg")
+    group.addoption("--quick", action="store_true", help="leave out tests that start processes or take long")
+    group.addoption("--full", action="store_true", help="run the whole matrix of parity with the original SAM")
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Whether a test needs neither a process nor the original SAM nor much time."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return not (
+        _INTEGRATION in item.path.parents
+        or fixtures & NOT_QUICK_FIXTURES
+        or item.get_closest_marker("process")
+        or item.get_closest_marker("slow")
+    )
+
+
+def select(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remove the tests that the options leave out."""
+    quick, full = bool(config.getoption("quick")), bool(config.getoption("full"))
+    left_out = [
+        item for item in items if (quick and not is_quick(item)) or (not full and item.get_closest_marker("full"))
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    dropped = set(left_out)
+    items[:] = [item for item in items if item not in dropped]
+
+
+def group(items: list[pytest.Item]) -> None:
+    """Let one worker run all tests that share a fixture of their module, so that it is made once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and _shares_fixture(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def _shares_fixture(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    known = item._fixtureinfo.name2fixturedefs  # pytest has no public way to a test's fixtures
+    return any(definitions[-1].scope in ("module", "class") for definitions in known.values())
+
+
+def slow_first(items: list[pytest.Item]) -> None:
+    """Move modules with slow tests to the front, so that no worker starts one when the other has nothing left to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With --quick, starting a process fails: a test that needs one says so by its mark."""
+
+    def refuse(*_given: object, **_named: object) -> None:
+        pytest.fail("--quick runs no test that starts a process: mark this one with pytest.mark.process")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("quick"):
+            patch.setattr(subprocess.Popen, "__init__", refuse)
+            patch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+        yield
