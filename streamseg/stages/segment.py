@@ -16,6 +16,7 @@ from streamseg.ipc.descriptors import FrameDescriptor, Keyframe, Masks
 from streamseg.ipc.links import Receiver, Sender
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
+from streamseg.models.options import Compute, SegmenterSettings
 from streamseg.models.registry import create_refiner, create_segmenter
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.stages.base import Stage, StageContext
@@ -32,6 +33,9 @@ _NEW_SHAPE_NS = 6_000_000_000
 _Value = TypeVar("_Value")
 
 _log = logging.getLogger(__name__)
+
+
+CreateSegmenter = Callable[[SegmenterSettings, Compute, Callable[[int, int], None]], Segmenter[Any]]
 
 
 class _SegmentLane:
@@ -53,16 +57,19 @@ class SegmentStage(Stage):
     In every-frame mode it decodes all of them, in live mode those for which there is time.
     """
 
-    def __init__(self, context: StageContext) -> None:
+    def __init__(
+        self,
+        context: StageContext,
+        create_segmenter: CreateSegmenter = create_segmenter,
+    ) -> None:
         super().__init__(context)
+        self._create_segmenter = create_segmenter
         self._lanes = deque(_SegmentLane(context, lane) for lane in self.spec.lanes)
         self._idle_executor = IdleExecutor(context.progress) if self.spec.live else None
 
     def prepare(self) -> Ready:
         """Load the segmenter and run it once, which shows the supervisor how long a turn may take."""
-        self._segmenter: Segmenter[Any] = create_segmenter(
-            self.config.segmenter, self.spec.compute, exporting=_say_exporting
-        )
+        self._segmenter: Segmenter[Any] = self._create_segmenter(self.config.segmenter, self.spec.compute, _log_export)
         refine = self.config.carries_masks and self.config.propagate.refine
         self._refiner = create_refiner(self.spec.models.segmenter) if refine else None
         blank = np.zeros((360, 640, 3), np.uint8)
@@ -173,6 +180,6 @@ class SegmentStage(Stage):
         ]
 
 
-def _say_exporting(done: int, total: int) -> None:
+def _log_export(done: int, total: int) -> None:
     if done == 0:
         _log.warning("exporting the networks for pictures of this shape, which takes some seconds and is kept")

@@ -82,8 +82,9 @@ def _segments() -> set[Path]:
 
 
 def _mapped(segment: Path) -> bool:
-    """Whether a living process has it: then it belongs to another run on this machine."""
-    return any(str(segment) in _maps(process.pid) for process in psutil.process_iter())
+    """Whether a living process maps a segment of its run: then that is another run on this machine."""
+    run = str(segment.parent / "-".join(segment.name.split("-")[:2]))
+    return any(run in _maps(process.pid) for process in psutil.process_iter())
 
 
 def _maps(pid: int) -> str:

@@ -184,9 +184,14 @@ class FakeContext:
             self._sockets.term()
 
 
-def lane_spec(name: str = "main", resume_after: int | None = None, acknowledged: int | None = None) -> LaneSpec:
+def lane_spec(
+    name: str = "main",
+    resume_after: int | None = None,
+    acknowledged: int | None = None,
+    url: str | int = "synthetic:?size=64x48&frames=5",
+) -> LaneSpec:
     return LaneSpec(
-        source=SourceSettings(url="synthetic:", name=name),
+        source=SourceSettings(url=url, name=name),
         ring=f"streamseg-test-{name}",
         epoch=0,
         checkpoint=f"streamseg-test-{name}.stage",

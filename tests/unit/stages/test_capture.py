@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+from support.pipeline_runs import until
+from support.stage_context import FakeContext, lane_spec, stage_config, stage_spec
+
+from streamseg.config import SourceSettings
+from streamseg.errors import SourceError, StageError
+from streamseg.ipc.control import Acknowledged, LaneSpec, Resend, RingCreated, SourceChanged, Start
+from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
+from streamseg.ipc.ring import DEFAULT_SLOTS
+from streamseg.messages import Frame
+from streamseg.sources import SourceChange, SourceInfo
+from streamseg.stages.capture import CaptureStage
+
+WITHIN_S = 10.0
+
+
+def frame(number: int, height: int = 48, width: int = 64) -> Frame:
+    return Frame(np.full((height, width, 3), number, np.uint8), number * 33_000_000, number, number)
+
+
+class Script:
+    """A source that plays frames and changes, skips those before `start`, and fails at the end if it must."""
+
+    info = SourceInfo(description="script", frame_count=7)
+
+    def __init__(self, items: Sequence[Frame | SourceChange], error: SourceError | None = None) -> None:
+        self._items = items
+        self._error = error
+
+    def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceChange]:
+        yield from self._items[start:]
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        pass
+
+
+class Capture:
+    """The stage on a script."""
+
+    def __init__(
+        self,
+        items: Sequence[Frame | SourceChange],
+        mode: str = "every-frame",
+        lane: LaneSpec | None = None,
+        error: SourceError | None = None,
+    ) -> None:
+        config = stage_config(mode)
+        self.context = FakeContext(stage_spec("capture", lane or lane_spec(), config=config))
+        self.opened: list[SourceSettings] = []
+
+        def open_source(settings: SourceSettings, threads: int) -> Script:
+            self.opened.append(settings)
+            return Script(items, error)
+
+        self.stage = CaptureStage(self.context, open_source)
+        self.stage.prepare()
+        self.stage.instruct(Start(time.monotonic_ns(), -1))
+
+    def announced(self, link: str = "publish") -> list[int]:
+        sent = self.context.sender(link).sent
+        return [message.seq for message in sent if isinstance(message, FrameDescriptor)]
+
+    def turn_until_announced(self, count: int) -> None:
+        until(lambda: self.stage.turn() is None or len(self.announced()) >= count, WITHIN_S, f"{count} frames")
+
+    def turn_until_end(self) -> EndOfStream:
+        sent = self.context.sender("publish").sent
+        until(lambda: self.stage.turn() is None or self.ended(), WITHIN_S, "the end")
+        return next(message for message in sent if isinstance(message, EndOfStream))
+
+    def ended(self) -> bool:
+        return any(isinstance(message, EndOfStream) for message in self.context.sender("publish").sent)
+
+    def turn_idle(self) -> None:
+        """Turn for a while, though nothing may come of it."""
+        wait = threading.Event()
+        for _ in range(20):
+            self.stage.turn()
+            wait.wait(0.005)
+
+
+def test_frames_are_announced_to_both_readers_and_lie_in_the_ring() -> None:
+    capture = Capture([frame(number) for number in range(5)])
+    assert capture.turn_until_end() == EndOfStream(source="main", seq=4, reason="end of source")
+    assert capture.announced("detect") == capture.announced("publish") == [0, 1, 2, 3, 4]
+    for descriptor in capture.context.sender("detect").sent:
+        image = capture.context.frames.read(descriptor.ring, descriptor.seq)
+        assert image.shape == (descriptor.height, descriptor.width, 3) == (48, 64, 3)
+        assert (image == descriptor.seq).all()
+        assert descriptor.source == "main"
+
+
+def test_unacknowledged_frames_of_a_file_are_never_overwritten() -> None:
+    capture = Capture([frame(number) for number in range(20)])
+    capture.turn_until_announced(DEFAULT_SLOTS - 1)
+    capture.turn_idle()
+    assert len(capture.announced()) == DEFAULT_SLOTS - 1
+    capture.stage.instruct(Acknowledged("main", 2))
+    capture.turn_until_announced(DEFAULT_SLOTS + 2)
+    capture.turn_idle()
+    assert len(capture.announced()) == DEFAULT_SLOTS + 2
+
+
+def test_a_live_source_waits_for_nobody() -> None:
+    capture = Capture([frame(number) for number in range(20)], "live")
+    assert capture.turn_until_end().seq == 19
+    assert capture.announced() == list(range(20))
+
+
+def test_frames_are_repeated_for_a_new_stage_and_the_end_too() -> None:
+    capture = Capture([frame(number) for number in range(5)])
+    capture.turn_until_end()
+    for link in ("detect", "publish"):
+        capture.context.sender(link).take()
+    capture.stage.instruct(Resend("main", 2))
+    assert capture.announced("detect") == capture.announced("publish") == [3, 4]
+    assert capture.ended()
+
+
+def test_a_live_source_repeats_no_frame() -> None:
+    capture = Capture([frame(0)], "live")
+    capture.turn_until_end()
+    capture.context.sender("publish").take()
+    capture.stage.instruct(Resend("main", -1))
+    assert capture.announced() == []
+    assert capture.ended()
+
+
+def test_frames_of_another_size_wait_for_the_old_ones_and_get_a_new_ring() -> None:
+    capture = Capture([frame(0), frame(1), frame(2, 24, 32), frame(3, 24, 32)])
+    capture.turn_until_announced(2)
+    capture.turn_idle()
+    assert capture.announced() == [0, 1]
+    capture.stage.instruct(Acknowledged("main", 1))
+    assert capture.turn_until_end().seq == 3
+    rings = [report.ring for report in capture.context.reports if isinstance(report, RingCreated)]
+    assert [(ring.epoch, ring.slot_bytes) for ring in rings] == [(0, 48 * 64 * 3), (1, 24 * 32 * 3)]
+    assert capture.context.frames.rings[rings[0].name].closed
+    capture.context.sender("detect").take()
+    capture.stage.instruct(Resend("main", -1))
+    assert capture.announced("detect") == [2, 3], "the old ring is gone"
+
+
+def test_a_file_is_read_on_after_what_is_done() -> None:
+    lane = lane_spec(resume_after=2)
+    capture = Capture([frame(number) for number in range(5)], lane=lane)
+    capture.turn_until_end()
+    assert capture.announced() == [3, 4]
+    assert (capture.context.frames.read(capture.context.sender("detect").sent[0].ring, 3) == 3).all()
+
+
+@pytest.mark.parametrize(("resume_after", "waits"), [(None, False), (7, True)])
+def test_a_camera_that_worked_before_is_waited_for(resume_after: int | None, waits: bool) -> None:
+    capture = Capture([frame(0)], "live", lane_spec(resume_after=resume_after, url=0))
+    capture.turn_until_end()
+    assert [settings.wait for settings in capture.opened] == [waits]
+
+
+def test_changes_of_the_connection_are_reported() -> None:
+    capture = Capture([frame(0), SourceChange("disconnected", "unplugged"), frame(1)], "live")
+    capture.turn_until_end()
+    assert SourceChanged("main", "disconnected", "unplugged") in capture.context.reports
+
+
+def test_an_error_of_a_file_waits_until_the_frames_before_it_are_published() -> None:
+    capture = Capture([frame(0), frame(1)], error=SourceError("the file is cut"))
+    capture.turn_until_announced(2)
+    capture.turn_idle()
+    capture.stage.instruct(Acknowledged("main", 1))
+    with pytest.raises(SourceError, match="the file is cut"):
+        capture.turn_idle()
+
+
+def test_an_empty_frame_is_an_error() -> None:
+    capture = Capture([Frame(np.zeros((0, 64, 3), np.uint8), 0, 0, 0)])
+    with pytest.raises(StageError, match="empty frame"):
+        capture.turn_idle()

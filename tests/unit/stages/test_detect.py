@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import pytest
+from support.stage_context import FakeContext, lane_spec, put_frame, stage_config, stage_spec
+
+from streamseg.ipc.control import Done
+from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
+from streamseg.messages import Detection, Image
+from streamseg.models.options import Compute, DetectorSettings
+from streamseg.stages.detect import DetectStage
+
+
+class GreyBoxes:
+    """Finds two objects per frame, at places that its grey level gives; none in black."""
+
+    name = "grey"
+    classes = ("cup", "plate")
+
+    def __init__(self) -> None:
+        self.frames = 0
+
+    def detect(self, image: Image) -> list[Detection]:
+        self.frames += 1
+        grey = float(image[0, 0, 0])
+        return [box(grey, 0), box(grey + 100, 1)] if grey else []
+
+
+def box(left: float, class_id: int) -> Detection:
+    return Detection(
+        xyxy=(left, 10.0, left + 40.0, 50.0), confidence=0.9, class_id=class_id, class_name=GreyBoxes.classes[class_id]
+    )
+
+
+class Detect:
+    """The stage, and a way to feed it."""
+
+    def __init__(self, context: FakeContext) -> None:
+        self.context = context
+        self.stage = DetectStage(context, self._create)
+        self.stage.prepare()
+
+    def _create(self, settings: DetectorSettings, compute: Compute) -> GreyBoxes:
+        self.detector = GreyBoxes()
+        return self.detector
+
+    def feed(self, *frames: FrameDescriptor) -> None:
+        for frame in frames:
+            self.context.receiver("capture", frame.source).waiting.append(frame)
+        while self.stage.turn():
+            pass
+
+    def boxes(self, source: str = "main") -> list[Boxes]:
+        return self.context.sender("publish", source).take()
+
+    def keyframes(self, source: str = "main") -> list[Keyframe]:
+        return self.context.sender("segment", source).take()
+
+
+def detect(mode: str = "every-frame", sources: Sequence[str] = ("main",), **more: object) -> Detect:
+    lanes = [lane_spec(name) for name in sources]
+    return Detect(FakeContext(stage_spec("detect", *lanes, config=stage_config(mode, **more))))
+
+
+def frames(context: FakeContext, *seqs: int, source: str = "main") -> list[FrameDescriptor]:
+    """Frames 33 ms apart, whose grey level, and so whose boxes, move on by 3."""
+    made = []
+    for seq in seqs:
+        context.clock.advance(33)
+        made.append(put_frame(context, seq, grey(10 + 3 * seq), source))
+    return made
+
+
+def grey(level: int) -> Image:
+    return np.full((48, 64, 3), level, np.uint8)
+
+
+def ids(boxes: Sequence[Boxes]) -> list[list[int | None]]:
+    return [[detection.tracker_id for detection in each.detections] for each in boxes]
+
+
+def test_every_frame_gets_its_boxes_and_ids_and_is_a_keyframe() -> None:
+    stage = detect()
+    stage.feed(*frames(stage.context, 0, 1, 2, 3))
+    boxes = stage.boxes()
+    assert [each.seq for each in boxes] == [0, 1, 2, 3]
+    assert ids(boxes)[1:] == [[1, 2]] * 3
+    assert [each.detections for each in stage.keyframes()] == [each.detections for each in boxes]
+    assert stage.context.reports == [Done("main", seq) for seq in range(4)]
+    assert stage.context.receiver("capture").grants
+
+
+def test_only_every_so_many_frames_are_keyframes_and_never_one_without_objects() -> None:
+    stage = detect(segmenter={"model": "nano", "keyframe_interval": 2})
+    context = stage.context
+    stage.feed(*frames(context, 0, 1), put_frame(context, 2, grey(0)), *frames(context, 3, 4))
+    assert [each.frame.seq for each in stage.keyframes()] == [0, 4]
+    assert [each.keyframe for each in stage.boxes()] == [True, False, False, False, True]
+
+
+def test_frames_out_of_order_are_left_for_later() -> None:
+    stage = detect()
+    stage.feed(*frames(stage.context, 0, 2))
+    assert [each.seq for each in stage.boxes()] == [0]
+    stage.feed(*frames(stage.context, 1, 2))
+    assert [each.seq for each in stage.boxes()] == [1, 2]
+
+
+def test_a_repeated_frame_gets_the_same_boxes_without_another_detection() -> None:
+    stage = detect()
+    stage.feed(*frames(stage.context, 0, 1, 2))
+    first, detections = stage.boxes(), stage.detector.frames
+    stage.keyframes()
+    moved = msgspec.structs.replace(frames(stage.context, 1)[0], t_capture_ns=5)
+    stage.feed(moved)
+    assert stage.boxes() == [first[1]]
+    assert [each.frame for each in stage.keyframes()] == [moved], "the pixels may lie elsewhere now"
+    assert stage.detector.frames == detections
+    assert stage.context.reports[-1] == Done("main", 1)
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 4, 9])
+def test_a_restart_changes_no_result_of_a_file(killed_after: int) -> None:
+    undisturbed = detect()
+    feed_all(undisturbed, range(12))
+    first = detect()
+    feed_all(first, range(killed_after))
+    sent = first.boxes()
+    done = max(-1, killed_after - 4)  # publish was some frames behind
+    again = Detect(first.context.restart(lane_spec(resume_after=None if done < 0 else done)))
+    feed_all(again, range(done + 1, 12))
+    expected = undisturbed.boxes()
+    assert [untimed(each) for each in sent] == [untimed(each) for each in expected[:killed_after]]
+    assert [untimed(each) for each in again.boxes()] == [untimed(each) for each in expected[done + 1 :]]
+    assert again.detector.frames == 12 - killed_after
+
+
+def feed_all(stage: Detect, seqs: range) -> None:
+    for seq in seqs:
+        stage.feed(*frames(stage.context, seq))
+
+
+def untimed(boxes: Boxes) -> Boxes:
+    return msgspec.structs.replace(boxes, t_detected_ns=0)
+
+
+def test_a_live_restart_keeps_ids_and_gives_none_twice() -> None:
+    first = detect("live")
+    first.feed(*frames(first.context, 0, 1, 2))
+    assert ids(first.boxes())[-1] == [1, 2]
+    again = Detect(first.context.restart(lane_spec()))
+    again.context.clock.advance(100)
+    again.feed(*frames(again.context, 3, 4))
+    assert ids(again.boxes()) == [[1, 2]] * 2
+    again.context.clock.advance(60_000)
+    for seq in (5, 6, 7):
+        again.context.clock.advance(33)
+        again.feed(put_frame(again.context, seq, grey(200)))
+    assert ids(again.boxes())[-1] == [3, 4]
+
+
+def test_live_state_is_kept_once_a_second_and_with_each_new_id() -> None:
+    stage = detect("live")
+    checkpoint = stage.context.checkpoint(lane_spec())
+    for seq in range(60):
+        stage.context.clock.advance(33)
+        stage.feed(put_frame(stage.context, seq, grey(10)))
+    assert 2 <= checkpoint.saves <= 4
+
+
+def test_a_live_frame_older_than_the_last_is_skipped_and_an_overwritten_one_counted() -> None:
+    stage = detect("live")
+    old, gone, new = frames(stage.context, 0, 1, 20)
+    stage.feed(new, old)
+    assert [each.seq for each in stage.boxes()] == [20]
+    stage.feed(msgspec.structs.replace(gone, seq=21), *frames(stage.context, 22))
+    assert [(each.seq, each.overrun) for each in stage.boxes()] == [(22, 1)]
+
+
+def test_a_live_keyframe_comes_after_so_many_frames_whatever_their_numbers() -> None:
+    stage = detect("live", segmenter={"model": "nano", "keyframe_interval": 5})
+    stage.feed(*frames(stage.context, 3, 4, 7, 9, 13))
+    assert [each.frame.seq for each in stage.keyframes()] == [3, 9]
+
+
+def test_without_a_tracker_there_are_no_ids() -> None:
+    stage = detect(tracker={"model": "none"})
+    stage.feed(*frames(stage.context, 0, 1, 2))
+    assert ids(stage.boxes()) == [[None, None]] * 3
+
+
+def test_sources_take_turns_and_share_nothing_but_the_detector() -> None:
+    stage = detect(sources=("door", "yard"))
+    door, yard = frames(stage.context, 0, 1, 2, source="door"), frames(stage.context, 0, 1, source="yard")
+    stage.feed(*door, *yard)
+    order = [report.source for report in stage.context.reports if isinstance(report, Done)]
+    assert order == ["door", "yard", "door", "yard", "door"]
+    assert [each.source for each in stage.boxes("door")] == ["door"] * 3
+    assert ids(stage.boxes("yard")) == [[None, None], [1, 2]]
+    assert [each.frame.source for each in stage.keyframes("yard")] == ["yard"] * 2

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+
+import msgspec
+import pytest
+from support.stage_context import stage_config
+
+from streamseg.pipeline import LINKS, STAGES, TAP
+from streamseg.topology import Topology
+
+TABLE = Topology(STAGES, LINKS)
+
+
+def test_every_link_begins_at_a_stage_and_ends_at_one_or_at_the_loop_over_a_pipeline() -> None:
+    names = {entry.name for entry in STAGES}
+    assert {link.sender for link in LINKS} <= names
+    assert {link.receiver for link in LINKS} <= names | {TAP}
+    assert len({(link.sender, link.receiver) for link in LINKS}) == len(LINKS)
+
+
+def test_every_message_of_a_link_can_be_read() -> None:
+    for link in LINKS:
+        msgspec.msgpack.Decoder(reduce(or_, link.payload))
+
+
+@pytest.mark.parametrize(
+    ("stage", "upstream"),
+    [("capture", []), ("detect", ["capture"]), ("publish", ["segment", "detect", "capture"])],
+)
+def test_upstream_are_all_stages_whose_messages_reach_it(stage: str, upstream: list[str]) -> None:
+    assert [entry.name for entry in TABLE.upstream(stage)] == upstream
+
+
+def test_frames_arrive_in_order_unless_the_newest_wins() -> None:
+    by_mode = {(link.sender, link.receiver) for link in LINKS if link.resolve_policy(live=False) == "ordered"}
+    live = {(link.sender, link.receiver) for link in LINKS if link.resolve_policy(live=True) == "ordered"}
+    assert by_mode - live == {("capture", "detect"), ("capture", "publish"), ("detect", "segment")} | (
+        {("publish", "record")} & by_mode
+    )
+
+
+def test_shared_stages_run_once_and_the_others_once_per_source() -> None:
+    keys = [key for entry in STAGES if entry.needed(stage_config()) for key in TABLE.keys(entry, ["door", "yard"])]
+    assert [(key.stage, key.source) for key in keys] == [
+        ("capture", "door"),
+        ("capture", "yard"),
+        ("detect", None),
+        ("segment", None),
+        ("publish", "door"),
+        ("publish", "yard"),
+    ]
