@@ -63,8 +63,8 @@ class RunPlan:
 def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> RunPlan:
     """Check the files, download missing weights and make missing exports.
 
-    If the weights for `auto` are not available, a model that needs no download takes their place. If MobileSAM cannot be
-    exported, it runs in PyTorch.
+    If the weights for `auto` are not available, a model that needs no download takes their place. If MobileSAM cannot
+    be exported, it runs in PyTorch.
 
     Raises:
         OutputExistsError: An output file exists, and `overwrite` is not set.
@@ -101,8 +101,8 @@ def check_models(config: Config) -> None:
     """Check the models' settings without loading anything.
 
     Raises:
-        SettingsError: The detector, one of its classes, or the segmenter does not exist; or nothing on this machine runs the
-            segmenter as configured.
+        SettingsError: The detector, one of its classes, or the segmenter does not exist; or nothing on this machine
+            runs the segmenter as configured.
     """
     detector, segmenter = config.detector, config.segmenter
     if detector.model != "auto":

@@ -1,4 +1,4 @@
-"""Names and settings of the models. A model takes its settings struct as the user wrote it; importing this loads none."""
+"""Names and settings of the models. A model takes its settings struct as the user wrote it."""
 
 from __future__ import annotations
 

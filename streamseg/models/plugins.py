@@ -1,7 +1,7 @@
 """Detectors and segmenters of other packages: found by entry point, made, and checked against their protocol.
 
-A plug-in's numbers may be NumPy's, and its boxes may reach over the frame's edge or lie beyond it. Any other breach of the
-protocol, and any exception, becomes an error that names the plug-in.
+A plug-in's numbers may be NumPy's, and its boxes may reach over the frame's edge or lie beyond it. Any other breach of
+the protocol, and any exception, becomes an error that names the plug-in.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Plugin:
             missing = [member for member in members if not hasattr(made, member)]
             if missing:
                 raise StageError(
-                    f"its {type(made).__name__} has no {' and no '.join(missing)}; a {self.kind} has {', '.join(members)}"
+                    f"its {type(made).__name__} has no {' and no '.join(missing)}; "
+                    f"a {self.kind} has {', '.join(members)}"
                 )
         return made
 

@@ -93,10 +93,10 @@ COCO_CLASSES: tuple[str, ...] = (
 
 
 def class_numbers(names: Sequence[str], wanted: tuple[str | int, ...] | None) -> frozenset[int]:
-    """The numbers of the wanted classes among a model's `names`; all of them where `wanted` is None.
+    """Return the indices of the wanted classes in a model's `names`; all of them if `wanted` is None.
 
     Raises:
-        SettingsError: The model knows no class of that name or number.
+        SettingsError: The model has no class of that name or number.
     """
     if wanted is None:
         return frozenset(range(len(names)))
@@ -109,6 +109,6 @@ def class_numbers(names: Sequence[str], wanted: tuple[str | int, ...] | None) ->
         else:
             known = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
             raise SettingsError(
-                f"detector.classes: the model has no class {item!r}; it knows {len(names)} by name or number: {known}"
+                f"detector.classes: the model has no class {item!r}; it has {len(names)}, by name or number: {known}"
             )
     return frozenset(numbers)

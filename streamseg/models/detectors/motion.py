@@ -1,9 +1,9 @@
-"""Boxes around what moves: no weights, no learning, a few milliseconds a frame.
+"""Finds moving objects without weights, in a few milliseconds a frame.
 
-Two kinds of evidence, each covering the other's weakness. Optical flow tells where something moves against the camera's own
-motion, but its outlines are soft. The difference to a learned background has sharp outlines, but it also shows where an object
-*was* when the background was learned. So a pixel counts where flow says "moves" and the background, where it is known, says
-"changed"; whatever does not move is background at once, so that no such ghost outlives its object.
+It combines two kinds of evidence. Optical flow shows motion against the camera's own motion, but with soft outlines.
+The difference to a background model has sharp outlines, but also shows ghosts: places where an object was when the
+background was sampled. So a pixel is foreground where flow shows motion and, if the background is known, the pixel
+differs from it. What does not move becomes background at once, so a ghost disappears with its object.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from streamseg.models.detectors.classes import MOTION_CLASSES, class_numbers
 from streamseg.models.options import DetectorSettings
 
 _SIDE = 320
-"""Longer side of the reduced picture on which everything is computed; lengths below are in its pixels."""
+"""Longer side of the reduced frame, in pixels. Lengths below are in its pixels."""
 _LAGS = (2, 8)
-"""Frames back to which the picture is compared: the near one follows fast objects, the far one shows slow ones."""
+"""Frames between the two that are compared: the short lag shows fast objects, the long one slow objects."""
 _MOVES = 0.6
-"""Flow against the camera's motion, over a lag, from which a pixel moves."""
+"""Minimum flow of a moving pixel over a lag, relative to the camera's motion."""
 _CAMERA_RESTS = 1.0
-"""Displacement of a corner of the picture over a lag up to which the camera rests."""
+"""Maximum displacement of a frame corner over a lag while the camera counts as still."""
 _CAMERA_SHARE = 0.3
-"""Share of the picture that must follow the camera for its motion to be believed."""
+"""Minimum share of the frame that must fit the estimated camera motion."""
 _CHANGED = 14.0
-"""Grey levels of difference from which a pixel changed."""
+"""Minimum difference of a changed pixel, in grey levels."""
 _CUT = 20.0
-"""Mean error, in grey levels, of the picture predicted by flow from which the scene is another one."""
+"""Mean error of the flow-warped frame, in grey levels, above which the scene was cut."""
 _KNOWN = 5
-"""Frames without motion after which the background of a pixel is known."""
+"""Frames without motion after which a pixel's background is known."""
 _SMALLEST, _SMALLEST_UNKNOWN = 0.0008, 0.004
-"""Share of the picture below which a moving spot is noise, before a known background and before an unknown one."""
+"""Minimum area of a moving region as a share of the frame, with a known and with an unknown background."""
 _PADDING = 1.0
-"""Widening of each side of a box, so that a soft outline lies inside."""
+"""Added to each side of a box, so that a soft outline lies inside."""
 
 Grey = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -48,13 +48,13 @@ Bits = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Motion:
-    """What flow says of a frame, each of shape (height, width).
+    """Motion between two frames; arrays have the shape (height, width).
 
     Attributes:
-        moves: Pixels that move against the camera.
-        certain: Those of them that the motion explains and rest does not.
-        change: Grey levels by which the picture differs from one in which only the camera moved.
-        camera_rests: Whether the camera did not move.
+        moves: Pixels that move relative to the camera.
+        certain: Moving pixels that motion predicts better than the camera's motion alone.
+        change: Difference in grey levels from the frame that the camera's motion alone predicts.
+        camera_rests: Whether the camera is still.
     """
 
     moves: Bits
@@ -64,13 +64,13 @@ class _Motion:
 
 
 class MotionDetector:
-    """Finds what moves in a sequence of frames; `detect` must see them in order.
+    """Finds moving objects in a sequence of frames, given in order.
 
-    The first frame, and the first after a cut or a new geometry, has no boxes. The confidence says how far the change stands above
-    the noise: `m / (m + threshold)` of its mean `m`, 0.5 at the threshold.
+    The first frame, and the first after a cut or a new geometry, has no boxes. The confidence of an object is
+    `m / (m + threshold)` of its mean change `m`: 0.5 at the threshold.
 
     Raises:
-        SettingsError: `settings.classes` names another class than `moving`.
+        SettingsError: `settings.classes` has another class than `moving`.
     """
 
     name = "motion"
@@ -86,7 +86,7 @@ class MotionDetector:
         self._rested = np.zeros((0, 0), np.int32)
 
     def detect(self, image: Image) -> list[Detection]:
-        """Boxes of what moves in the next frame, shape (height, width, 3), uint8, BGR; most confident first."""
+        """Find the objects that move in the next frame, shape (height, width, 3), uint8, BGR; most confident first."""
         small = _reduce(image)
         grey: Grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
         if not self._past or self._past[0].shape != grey.shape:
@@ -108,14 +108,14 @@ class MotionDetector:
         return []
 
     def _separate(self, small: Image, near: _Motion, motions: list[_Motion]) -> tuple[Bits, Plane]:
-        """Tell moving pixels from background, and learn the background where nothing moves."""
+        """Split foreground from background, and update the background where nothing moves."""
         certain = np.logical_or.reduce([motion.certain for motion in motions])
         change = np.maximum.reduce([motion.change for motion in motions])
         if not all(motion.camera_rests for motion in motions):
             self._background = small.astype(np.float32)
             self._rested[:] = 0
             return certain, change
-        moving = _dilate(near.moves | certain, 7)  # over the far lag, what the object uncovered seems to move, too
+        moving = _dilate(near.moves | certain, 7)  # over the long lag, uncovered background seems to move too
         difference = np.abs(small - self._background).max(axis=2)
         known = self._rested >= _KNOWN
         rate = np.where(known, np.where(difference > _CHANGED, 0.3, 0.05), 1.0 / (self._rested + 1))
@@ -159,13 +159,13 @@ def _reduce(image: Image) -> Image:
 
 
 def _motion(flow: cv2.DISOpticalFlow, grey: Grey, earlier: Grey) -> _Motion | None:
-    """Compare a picture of shape (height, width) with an earlier one; None where they do not show the same scene."""
+    """Compare a frame of shape (height, width) with an earlier one; None if they show different scenes."""
     rows, columns = grey.shape
     steps = np.asarray(flow.calc(grey, earlier, np.zeros((rows, columns, 2), np.float32)))
     ys, xs = np.mgrid[0:rows, 0:columns].astype(np.float32)
-    came_x, came_y = xs + steps[..., 0], ys + steps[..., 1]
-    error = cv2.absdiff(grey, _sample(earlier, came_x, came_y)).astype(np.float32)
-    camera = _camera(xs, ys, came_x, came_y)
+    then_x, then_y = xs + steps[..., 0], ys + steps[..., 1]
+    error = cv2.absdiff(grey, _sample(earlier, then_x, then_y)).astype(np.float32)
+    camera = _camera(xs, ys, then_x, then_y)
     if camera is None or error.mean() > _CUT:
         return None
     corners = np.array([[0, 0, 1], [columns, 0, 1], [0, rows, 1], [columns, rows, 1]], np.float32)
@@ -173,23 +173,23 @@ def _motion(flow: cv2.DISOpticalFlow, grey: Grey, earlier: Grey) -> _Motion | No
     still_x, still_y = (xs, ys) if rests else (xs * camera[i, 0] + ys * camera[i, 1] + camera[i, 2] for i in range(2))
     change = cv2.absdiff(grey, _sample(earlier, still_x, still_y)).astype(np.float32)
     seen = (still_x >= 0) & (still_y >= 0) & (still_x <= columns - 1) & (still_y <= rows - 1)
-    speed = np.hypot(came_x - still_x, came_y - still_y)
+    speed = np.hypot(then_x - still_x, then_y - still_y)
     moves = (speed > _MOVES) & seen
     explained = (cv2.blur(change, (3, 3)) > _CHANGED / 2) & (error < np.maximum(_CHANGED / 2, 0.6 * change))
     return _Motion(moves, moves & explained & (speed > _half_speed(moves, speed)), change, rests)
 
 
-def _camera(xs: Plane, ys: Plane, came_x: Plane, came_y: Plane) -> NDArray[np.float32] | None:
-    """The affine map, shape (2, 3), that most of the picture follows from now to then; None where there is none."""
+def _camera(xs: Plane, ys: Plane, then_x: Plane, then_y: Plane) -> NDArray[np.float32] | None:
+    """Estimate the affine map, shape (2, 3), from now to then that most of the frame fits; None if there is none."""
     grid = np.s_[4::8, 4::8]
     now = np.stack([xs[grid].ravel(), ys[grid].ravel()], axis=1)
-    then = np.stack([came_x[grid].ravel(), came_y[grid].ravel()], axis=1)
+    then = np.stack([then_x[grid].ravel(), then_y[grid].ravel()], axis=1)
     affine, followers = cv2.estimateAffine2D(now, then, method=cv2.RANSAC, ransacReprojThreshold=1.0, maxIters=200)
     return np.asarray(affine, np.float32) if affine is not None and followers.mean() >= _CAMERA_SHARE else None
 
 
 def _half_speed(moves: Bits, speed: Plane) -> Plane:
-    """For each moving pixel, half the speed of the spot it belongs to: where the soft outline of flow has its middle."""
+    """Half the speed of each moving pixel's region: the middle of the flow's soft outline."""
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(moves.astype(np.uint8))
     halves = np.zeros(count, np.float32)
     for label in range(1, count):
@@ -218,7 +218,7 @@ def _box(statistics: NDArray[np.int32]) -> Box:
 
 
 def _merge(boxes: list[Box]) -> list[Box]:
-    """Unite boxes of which one covers at least a third of another: parts of one object."""
+    """Unite boxes that overlap by at least a third of the smaller one: parts of one object."""
     united: list[Box] = []
     for box in sorted(boxes, key=box_area, reverse=True):
         for index, other in enumerate(united):

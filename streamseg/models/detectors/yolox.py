@@ -1,6 +1,6 @@
-"""YOLOX by ONNX Runtime.
+"""YOLOX in ONNX Runtime.
 
-Source: Ge et al., "YOLOX: exceeding YOLO series in 2021", and the exports of its official repository: BGR, 0 to 255, fitted into
+Source: Ge et al., "YOLOX: exceeding YOLO series in 2021", and the exports of its official repository: BGR, 0 to 255, at
 the top left of the input on grey 114; raw outputs on grids of strides 8, 16 and 32.
 """
 
@@ -22,9 +22,9 @@ from streamseg.models.runtime.onnx import ERRORS, open_session
 _STRIDES = (8, 16, 32)
 _GREY = 114
 _OPEN_GRAPH_SIDE = 640
-"""Longer side of the input where neither the settings nor the export say one."""
+"""Longer side of the input if neither the settings nor the export sets one."""
 _USUAL_FRAME = (720, 1280)
-"""Height and width of the frames that a detector makes itself ready for; all of 16:9 have the same input."""
+"""Height and width of the frames that the first session is made for; all of 16:9 have the same input."""
 
 Rows = NDArray[np.float32]
 Cells = NDArray[np.float32]
@@ -33,9 +33,9 @@ Cells = NDArray[np.float32]
 class YoloxDetector:
     """Finds objects of the COCO classes, or of a user's own.
 
-    The input follows the picture: its longer side is `settings.imgsz`, its shorter one the next multiple of 32. An export that
-    cannot be given that shape runs at its own. The session for frames of 16:9 is made at once, the one for another shape when
-    its first frame comes; buffers are used again for each frame, so a detector sees one frame at a time.
+    The input has the frame's proportions: its longer side is `settings.imgsz`, its shorter one the next multiple of 32.
+    An export whose shape is fixed runs at its own. The session for 16:9 is made at once, one for another shape at its
+    first frame. Buffers are reused, so a detector processes one frame at a time.
 
     Args:
         settings: Thresholds, classes and input size.
@@ -62,11 +62,11 @@ class YoloxDetector:
         self._runner = self._make_runner(self._shape)
 
     def detect(self, image: Image) -> list[Detection]:
-        """Find objects in a frame of shape (height, width, 3), uint8, BGR; boxes in its pixels, most confident first."""
+        """Find the objects in a frame of shape (height, width, 3), uint8, BGR; most confident first."""
         return self.postprocess(self.infer(self.preprocess(image)), image)
 
     def preprocess(self, image: Image) -> Rows:
-        """The first of the three steps of `detect`: the input for a frame, shape (1, 3, height, width), until the next frame's."""
+        """First step of `detect`: make the input, shape (1, 3, height, width), valid until the next frame."""
         shape = input_shape(image.shape[0], image.shape[1], self._longest)
         if shape != self._shape:
             self._runner = self._make_runner(shape)
@@ -74,15 +74,15 @@ class YoloxDetector:
         return self._runner.letterbox(image)
 
     def infer(self, tensor: Rows) -> Rows:
-        """The second step: the raw outputs, shape (cells, 5 + classes), of what `preprocess` returned."""
+        """Second step: run the network on an input; raw outputs of shape (cells, 5 + classes)."""
         return self._runner.run(tensor)
 
     def postprocess(self, rows: Rows, image: Image) -> list[Detection]:
-        """The last step: what the raw outputs say of that frame."""
+        """Last step: convert raw outputs to detections in the frame."""
         settings, runner = self._settings, self._runner
         likely = np.flatnonzero(
             rows[:, 4] >= settings.conf
-        )  # no score, objectness times class, is above its objectness
+        )  # a score, objectness times class, is at most the objectness
         class_ids = rows[likely, 5:].argmax(axis=1)
         scores = rows[likely, 4] * rows[likely, 5 + class_ids]
         chosen = (scores >= settings.conf) & self._wanted[class_ids]
@@ -91,11 +91,11 @@ class YoloxDetector:
         columns, lines = fitted_size(height, width, runner.height, runner.width)
         boxes = decode(rows[likely], runner.cells[likely]).astype(np.float64) * ((width / columns, height / lines) * 2)
         boxes = boxes.clip(0.0, (width, height, width, height))
-        solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # false for NaN, too
-        return self._most_confident(boxes[solid], scores[solid], class_ids[solid])
+        valid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # false for NaN, too
+        return self._most_confident(boxes[valid], scores[valid], class_ids[valid])
 
     def _make_runner(self, shape: tuple[int, int]) -> _Runner:
-        """A session for inputs of that height and width, or, where the export does not allow it, of the export's own."""
+        """Make a session for that height and width or, if the export does not allow it, for the export's own."""
         graph, threads = self._graph, self._threads
         try:
             return _Runner(graph, graph.reshaped(*shape), *shape, threads)
@@ -108,12 +108,14 @@ class YoloxDetector:
         return _Runner(graph, graph.model.SerializeToString(), graph.height, graph.width, threads)
 
     def _most_confident(self, boxes: NDArray[np.float64], scores: Rows, class_ids: NDArray[np.intp]) -> list[Detection]:
-        """Leave out what overlaps a more confident box of its class, and name the rest."""
+        """Suppress boxes that overlap a more confident one of their class, and return the rest as detections."""
         if not len(boxes):
             return []
         sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        apart = cv2.dnn.NMSBoxesBatched(sides.tolist(), scores.tolist(), class_ids.tolist(), 0.0, self._settings.iou)
-        kept = np.asarray(apart, np.intp).ravel()
+        suppressed = cv2.dnn.NMSBoxesBatched(
+            sides.tolist(), scores.tolist(), class_ids.tolist(), 0.0, self._settings.iou
+        )
+        kept = np.asarray(suppressed, np.intp).ravel()
         kept = kept[np.argsort(-scores[kept], kind="stable")][: self._settings.max_det]
         return [
             Detection(
@@ -127,7 +129,7 @@ class YoloxDetector:
 
 
 class _Runner:
-    """An ONNX Runtime session for one input shape, with what is the same for each frame: the cells, and the input's memory.
+    """An ONNX Runtime session for one input shape, with its grid cells and its input buffer.
 
     Raises:
         CheckpointError: The graph does not run at that shape, or its output is not YOLOX's.
@@ -151,7 +153,7 @@ class _Runner:
             )
 
     def letterbox(self, image: Image) -> Rows:
-        """Fit a frame into the top left of the input, shape (1, 3, height, width), BGR, 0 to 255; valid until the next call."""
+        """Resize a frame into the top left of the input, shape (1, 3, height, width); valid until the next call."""
         columns, rows = fitted_size(image.shape[0], image.shape[1], self.height, self.width)
         self._canvas[rows:] = _GREY
         self._canvas[:rows, columns:] = _GREY
@@ -161,7 +163,7 @@ class _Runner:
         return self._tensor
 
     def run(self, tensor: Rows) -> Rows:
-        """Raw outputs, shape (cells, 5 + classes), of an input of shape (1, 3, height, width)."""
+        """Return raw outputs, shape (cells, 5 + classes), of an input of shape (1, 3, height, width)."""
         try:
             rows: Rows = np.asarray(self._session.run(None, {self._input: tensor})[0][0], np.float32)
         except ERRORS as error:
@@ -170,20 +172,20 @@ class _Runner:
 
 
 def input_shape(height: int, width: int, longest: int) -> tuple[int, int]:
-    """Height and width of the smallest input, in multiples of 32, that holds a frame whose longer side becomes `longest`."""
+    """Height and width, in multiples of 32, of the smallest input for a frame whose longer side becomes `longest`."""
     scale = longest / max(height, width)
     shorter = max(32, -(-round(min(height, width) * scale) // 32) * 32)
     return (shorter, longest) if width >= height else (longest, shorter)
 
 
 def fitted_size(frame_height: int, frame_width: int, height: int, width: int) -> tuple[int, int]:
-    """How many columns and rows of an input of that height and width a frame takes."""
+    """Columns and rows of an input of that height and width that a frame covers."""
     scale = min(height / frame_height, width / frame_width)
     return max(1, round(frame_width * scale)), max(1, round(frame_height * scale))
 
 
 def grid_cells(height: int, width: int) -> Cells:
-    """What each row of the raw outputs stands for: column, row and stride of its cell, shape (cells, 3)."""
+    """Column, row and stride of the cell of each raw output, shape (cells, 3)."""
     grids = []
     for stride in _STRIDES:
         ys, xs = np.mgrid[0 : height // stride, 0 : width // stride]
@@ -192,7 +194,7 @@ def grid_cells(height: int, width: int) -> Cells:
 
 
 def decode(rows: Rows, cells: Cells) -> Rows:
-    """Turn raw outputs of some cells, shape (n, 4 or more), into boxes x1, y1, x2, y2 in pixels of the input, shape (n, 4)."""
+    """Convert raw outputs of cells, shape (n, 4 or more), to boxes x1, y1, x2, y2 in input pixels, shape (n, 4)."""
     strides = cells[:, 2:]
     centres = (rows[:, :2] + cells[:, :2]) * strides
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,10 +1,10 @@
 """A YOLOX export as an ONNX graph whose input can be given another shape.
 
-The official exports are fixed to a square. Their convolutions are not: only the input's dimensions and the three Reshape nodes
-before the output hold the number of cells, and those are rewritten here.
+The official exports have a fixed, square input. Their convolutions allow any size: only the input's dimensions and the
+three Reshape nodes before the output depend on the number of cells, and this module rewrites them.
 
-So is their stem ("Focus"): it takes every other pixel of the image from each of four corners, stacks the four, and convolves
-them by 3x3. One convolution of the image by 6x6 in steps of two is the same sum, and faster.
+It also rewrites their stem ("Focus"), which stacks four subsampled images, one per pixel of a 2x2 block, and convolves
+them by 3x3. One 6x6 convolution of the image with stride two computes the same sum, and faster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from streamseg.errors import CheckpointError
 
 _NO_END = 2**31 - 1
-"""From here on, the end of a Slice is that of the axis."""
+"""A Slice that ends here or later ends at the end of the axis."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,9 +30,9 @@ class YoloxGraph:
     """A YOLOX export, read and checked.
 
     Attributes:
-        path: Where it came from, for messages.
+        path: For error messages.
         model: The export, with its stem as one convolution.
-        height: Of the input it was exported for; 0 where any will do.
+        height: Of its input; 0 if any height will do.
         width: Likewise.
         class_count: Number of classes.
     """
@@ -44,7 +44,7 @@ class YoloxGraph:
     class_count: int
 
     def reshaped(self, height: int, width: int) -> bytes:
-        """The same network for an input of shape (1, 3, height, width), serialised."""
+        """Serialise the network for an input of shape (1, 3, height, width)."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         graph = model.graph
@@ -83,13 +83,13 @@ def read_yolox_graph(path: Path) -> YoloxGraph:
 
 
 def _image_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """What the caller feeds; older exports list their weights among the inputs too."""
+    """The inputs without weights, which older exports list among the inputs."""
     weights = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in weights]
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Dimensions of a tensor; 0 where one is left open."""
+    """Dimensions of a tensor; 0 for an open one."""
     return tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
 
 
@@ -102,20 +102,20 @@ def _set_shape(value: onnx.ValueInfoProto, sizes: tuple[int | str, ...]) -> None
 
 
 def _free_cells(tensor: onnx.TensorProto, channels: int) -> None:
-    """Let a Reshape to (1, channels, cells) find the number of cells by itself."""
+    """Make a Reshape to (1, channels, cells) infer the number of cells."""
     shape = onnx.numpy_helper.to_array(tensor)
     if shape.shape == (3,) and shape[1] == channels:
         tensor.CopyFrom(onnx.numpy_helper.from_array(np.array([1, channels, -1], np.int64), tensor.name))
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """The tensors that are written in the graph, by name."""
+    """The graph's constant tensors, by name."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     return constants | {node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"}
 
 
 def _join_stem(graph: onnx.GraphProto, image: str) -> None:
-    """Replace a Focus stem by one convolution; a graph that begins in any other way stays as it is."""
+    """Replace a Focus stem by one convolution; a graph without one stays as it is."""
     conv = next((node for node in graph.node if node.op_type == "Conv"), None)
     kernel = None if conv is None else _joined_kernel(graph, conv, image)
     if conv is None or kernel is None:
@@ -130,7 +130,7 @@ def _join_stem(graph: onnx.GraphProto, image: str) -> None:
 
 
 def _joined_kernel(graph: onnx.GraphProto, conv: onnx.NodeProto, image: str) -> NDArray[np.float32] | None:
-    """The kernel, shape (channels, 3, 6, 6), that does the same as a Focus stem that ends with `conv`; None where there is none."""
+    """The kernel, shape (channels, 3, 6, 6), equal to a Focus stem that ends with `conv`; None if there is none."""
     makers = {output: node for node in graph.node for output in node.output}
     constants = _constants(graph)
     stack = makers.get(conv.input[0])
@@ -153,7 +153,7 @@ def _joined_kernel(graph: onnx.GraphProto, conv: onnx.NodeProto, image: str) -> 
 def _corner(
     part: str, image: str, makers: dict[str, onnx.NodeProto], constants: dict[str, onnx.TensorProto]
 ) -> tuple[int, int] | None:
-    """The row and the column from which Slices take every other pixel of the image; None where they do anything else."""
+    """The row and column at which Slices start to take every other pixel; None if they do anything else."""
     starts: dict[int, int] = {}
     while part != image:
         node = makers.get(part)

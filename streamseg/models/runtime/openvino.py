@@ -23,7 +23,7 @@ GELU_BOUND: Final = 4.2
 GELU_COEFFICIENTS: Final = (
     0.39846595, -0.065528326, 0.0092982965, -0.00095067461, 6.6893002e-05, -3.038101e-06, 7.9419794e-08, -9.0185035e-10,
 )  # fmt: skip
-"""Of t, t**3, t**5, ... in a polynomial for the normal distribution function minus 1/2, t the argument clamped to the bound.
+"""Of t, t**3, t**5, ... in a polynomial for the normal distribution function minus 1/2; t is clamped to the bound.
 
 The product with the argument is GELU to within 0.00008. A linear programme minimised the largest error among the
 polynomials that reach 1/2 at the bound.
@@ -77,8 +77,8 @@ class OpenVinoGraph(Graph):
 def cheapen_gelu(model: Any) -> None:
     """Replace each GELU on a feature map by a polynomial.
 
-    OpenVINO's own takes three times as long, and a tenth of the time of MobileSAM's encoder. GELUs on tokens stay: OpenVINO
-    fuses them into the linear layers.
+    OpenVINO's own takes three times as long, and a tenth of the time of MobileSAM's encoder. GELUs on tokens stay:
+    OpenVINO fuses them into the linear layers.
     """
     for operation in model.get_ordered_ops():
         if operation.get_type_name() == "Gelu" and len(operation.get_input_partial_shape(0)) == 4:

@@ -1,1 +1,1 @@
-"""Segmenters: prompts in, masks out. Each subpackage is one family; none imports another's runtime."""
+"""Segmenters: a frame and boxes in, masks out. `mobile_sam` may use `sam`; `nano` uses neither, nor PyTorch."""

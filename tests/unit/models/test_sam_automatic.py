@@ -257,9 +257,9 @@ def test_settings_out_of_range_are_named() -> None:
     for name in ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor"):
         assert refusal(**{name: 0}).startswith(name)
     for name in ("stability_score_offset", "crop_n_layers", "min_mask_region_area"):
-        assert refusal(**{name: -1}).startswith(f"{name}: -1 is outside its range; expected a number at least 0")
+        assert refusal(**{name: -1}).startswith(f"{name}: -1 is out of range; expected a number at least 0")
     for name in ("box_nms_thresh", "crop_nms_thresh", "crop_overlap_ratio"):
-        assert refusal(**{name: 1.1}) == f"{name}: 1.1 is outside its range; expected a number from 0 to 1"
+        assert refusal(**{name: 1.1}) == f"{name}: 1.1 is out of range; expected a number from 0 to 1"
     for name in ("pred_iou_thresh", "stability_score_thresh"):
         assert refusal(**{name: math.nan}).startswith(name)
     assert "last layer" in refusal(points_per_side=4, crop_n_layers=3, crop_n_points_downscale_factor=2)

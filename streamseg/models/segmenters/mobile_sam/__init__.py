@@ -1,1 +1,1 @@
-"""MobileSAM for live pictures: the same network, rewritten for speed and run by whichever runtime is fastest here."""
+"""MobileSAM for live pictures: the original network, rewritten for speed, in the fastest runtime of this machine."""

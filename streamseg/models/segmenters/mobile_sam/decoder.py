@@ -1,8 +1,8 @@
-"""SAM's mask decoder for boxes, with the same numbers for less work (arXiv:2304.02643, appendix A).
+"""SAM's mask decoder for boxes: the same function with less work (arXiv:2304.02643, appendix A).
 
-Two things make it cheap. What does not depend on the box is computed once a frame (`FrameTerms`). And a box has seven tokens, the
-image thousands, so that where tokens and image meet, the image's linear projections are moved to the tokens' side: what a
-projection and a product with a token do to every cell of the image, one product with a projected token does as well.
+Two things make it cheap. What does not depend on the box is computed once a frame (`FrameTerms`). And a box has seven
+tokens, the image thousands, so in cross-attention the image's linear projections are applied to the tokens instead:
+projecting each cell and multiplying it by a token equals multiplying each cell by a projected token.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from torch.nn import functional
 
 from streamseg.models.segmenters.mobile_sam.input_grid import CELL
 from streamseg.models.segmenters.sam.image_encoder import FEATURE_CHANNELS
-from streamseg.models.segmenters.sam.mask_decoder import Attention, TwoWayBlock, answering_masks
+from streamseg.models.segmenters.sam.mask_decoder import Attention, TwoWayBlock, select_masks
 from streamseg.models.segmenters.sam.network import SamNetwork
 from streamseg.models.segmenters.sam.prompt_encoder import PositionEncoding
 
 _HEADS = 8
 _OUTPUTS = 5
-"""How many tokens make the answer: the predicted IoU's and four masks'. They are the first."""
+"""Output tokens, which come first: one for the predicted IoU, four for masks."""
 _CORNERS = slice(2, 4)
-"""Which of the prompt encoder's kinds of points a box's corners are."""
+"""Kinds of a box's corners among the prompt encoder's point embeddings."""
 
 
 class FrameTerms(nn.Module):
-    """What the decoder knows of a picture before it knows a box."""
+    """The part of the decoder that does not depend on the box."""
 
     positions: Tensor
 
     def __init__(self, network: SamNetwork, grid: int) -> None:
-        """Take the weights of `network` for features of `grid` cells a side."""
+        """Take the weights of `network`, for features of `grid` x `grid` cells."""
         super().__init__()
         first = cast(TwoWayBlock, network.mask_decoder.transformer.layers[0])
         self.no_mask = network.prompt_encoder.no_mask_embed.weight
@@ -42,11 +42,11 @@ class FrameTerms(nn.Module):
         self.register_buffer("positions", _cell_positions(network.prompt_encoder.pe_layer, grid))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Prepare features of shape (1, cells, 256), the cells row by row, for boxes.
+        """Prepare features of shape (1, cells, 256), row by row, for decoding boxes.
 
         Returns:
-            The image, shape (1, cells, 256), and the first block's projections of it: keys (8, 16, cells), values (8, cells, 16)
-            and queries (8, 16, cells), by head.
+            The image, shape (1, cells, 256), and the first block's projections of it by head: keys (8, 16, cells),
+            values (8, cells, 16) and queries (8, 16, cells).
         """
         image = features + self.no_mask
         located = image + self.positions
@@ -57,7 +57,7 @@ class FrameTerms(nn.Module):
 
 
 class BoxDecoder(nn.Module):
-    """The rest of the decoder, for a batch of boxes: one mask each, that of `answering_masks`."""
+    """The rest of the decoder, for a batch of boxes: one mask each, as `select_masks` chooses it."""
 
     corner_kinds: Tensor
     output_tokens: Tensor
@@ -68,9 +68,9 @@ class BoxDecoder(nn.Module):
 
         Args:
             network: MobileSAM's or SAM's.
-            grid: Cells of the features a side.
-            rows: How many of the cells' rows, from the top, hold the picture; only they are drawn.
-            columns: How many of the columns, from the left.
+            grid: Side of the features in cells.
+            rows: Rows of cells, from the top, that hold the picture; masks are decoded only there.
+            columns: Columns of cells, from the left, that hold the picture.
         """
         super().__init__()
         self.grid, self.rows, self.columns = grid, rows, columns
@@ -90,20 +90,20 @@ class BoxDecoder(nn.Module):
     def forward(
         self, boxes: Tensor, image: Tensor, keys: Tensor, values: Tensor, queries: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Answer boxes.
+        """Decode boxes.
 
         Args:
             boxes: Shape (n, 4): left, top, right, bottom in pixels of the network's input.
-            image: With the other three what `FrameTerms` made.
-            keys: See there.
-            values: See there.
-            queries: See there.
+            image: As `FrameTerms` returns it, like the other three.
+            keys: See `FrameTerms.forward`.
+            values: See `FrameTerms.forward`.
+            queries: See `FrameTerms.forward`.
 
         Returns:
             Logits, shape (n, 4 * rows, 4 * columns), and predicted IoU, shape (n,).
         """
         start = self._tokens(boxes)
-        # The tokens are still their own positions here, and SAM was trained without the residual.
+        # Here the tokens equal their own positions, and SAM was trained without the residual.
         tokens = self.first.norm1(self.first.self_attn(start, start, start))
         tokens = self.first.norm2(tokens + self.first.to_image.attend_projected(tokens + start, keys, values))
         tokens = self.first.norm3(tokens + self.first.mlp(tokens))
@@ -115,15 +115,15 @@ class BoxDecoder(nn.Module):
         tokens = self.second.norm3(tokens + self.second.mlp(tokens))
         image = self.second.norm4(image + self.second.to_tokens(located, tokens + start, tokens))
 
-        # The tokens of the predicted IoU and of the masks: nobody reads the corners' any more.
+        # Only the output tokens are used from here on.
         tokens, start = tokens[:, :_OUTPUTS], start[:, :_OUTPUTS]
         tokens = self.last_norm(tokens + self.last(tokens + start, image + self.positions, image))
         predicted_iou = self.iou(tokens[:, 0])
         kernels = torch.stack([kernel(tokens[:, index]) for index, kernel in enumerate(self.kernels, 1)], dim=1)
-        # Only the mask that answers is drawn.
-        answering = torch.arange(boxes.shape[0], device=boxes.device), answering_masks(predicted_iou)
+        # Only the selected mask is decoded.
+        selected = torch.arange(boxes.shape[0], device=boxes.device), select_masks(predicted_iou)
         shown = torch.unflatten(image, 1, (self.grid, self.grid))[:, : self.rows, : self.columns]
-        return self.drawing(shown, kernels[answering]), predicted_iou[answering]
+        return self.drawing(shown, kernels[selected]), predicted_iou[selected]
 
     def _tokens(self, boxes: Tensor) -> Tensor:
         corners = self.encoding((boxes.view(-1, 2, 2) + 0.5) / (self.grid * CELL)) + self.corner_kinds
@@ -152,25 +152,25 @@ class _TokensToImage(nn.Module):
         super().__init__()
         self.queries, self.output = attention.q_proj, attention.out_proj
         self.scale = 1 / math.sqrt(attention.q_proj.out_features // _HEADS)
-        # The keys' bias moves all of a token's scores alike, which the softmax does not see.
+        # The keys' bias shifts all scores of a token equally, which the softmax cancels.
         self.register_buffer("key_weights", _by_head(attention.k_proj.weight) * self.scale)
         self.register_buffer("value_weights", _by_head(attention.v_proj.weight).transpose(1, 2).contiguous())
         self.register_buffer("value_bias", attention.v_proj.bias)
 
     def forward(self, tokens: Tensor, located: Tensor, image: Tensor) -> Tensor:
-        """Attend to the image with positions, shape (batch, cells, 256), for what the image has there, the same shape."""
+        """Attend to the image with positions, shape (batch, cells, 256); values are the image without, same shape."""
         queries = (_split_heads(self.queries(tokens)) @ self.key_weights).flatten(1, 2)
         scores = queries @ located.transpose(1, 2)
-        # A softmax that divides at the end. OpenVINO puts the plain one and both products into one kernel, which takes half as long again.
+        # A softmax that divides last: OpenVINO fuses the plain one with both products into a kernel 50 % slower.
         weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
         mixed = (weights @ image) / weights.sum(dim=-1, keepdim=True)
         attended = torch.unflatten(mixed, 1, (_HEADS, -1)) @ self.value_weights
-        # A token's weights sum to one, so that the values' bias arrives whole.
+        # A token's weights sum to one, so the values' bias is added unchanged.
         output: Tensor = self.output(_join_heads(attended) + self.value_bias)
         return output
 
     def attend_projected(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """The same from keys, shape (8, channels, cells), and values, (8, cells, channels)."""
+        """Attend with projected keys, shape (8, channels, cells), and values, (8, cells, channels)."""
         weights = ((_split_heads(self.queries(tokens)) * self.scale) @ keys).softmax(dim=-1)
         output: Tensor = self.output(_join_heads(weights @ values))
         return output
@@ -200,21 +200,22 @@ class _ImageToTokens(nn.Module):
         return self._blend(torch.unflatten(scores, 1, (_HEADS, -1)) + projected @ self.query_bias, tokens)
 
     def attend_projected(self, queries: Tensor, keys: Tensor, tokens: Tensor) -> Tensor:
-        """The same from the image's queries, shape (8, channels, cells)."""
+        """Attend from projected queries of the image, shape (8, channels, cells)."""
         return self._blend((_split_heads(self.keys(keys)) * self.scale) @ queries, tokens)
 
     def _blend(self, scores: Tensor, tokens: Tensor) -> Tensor:
-        """From scores of shape (batch, 8, n, cells): along the cells there is no short axis to be slow on."""
+        """Apply scores of shape (batch, 8, n, cells); with the cells last, no runtime works along a short axis."""
         weights = scores.softmax(dim=2).flatten(1, 2)
         values = (_split_heads(self.values(tokens)) @ self.output_weights).flatten(1, 2)
         return weights.transpose(1, 2) @ values + self.output_bias
 
 
 class _Drawing(nn.Module):
-    """Logits at four times the cells' resolution.
+    """Decodes logits at four times the cells' resolution.
 
-    A transposed convolution whose kernel is as large as its stride gives every cell four new ones and knows no neighbours: a linear
-    layer. The new cells stay beside the old one until there is only the mask, so that nothing large is rearranged.
+    A transposed convolution whose kernel equals its stride makes four new cells of each one without its neighbours, so
+    it is a linear layer. The new cells stay beside the old one until only the mask is left, so nothing large is
+    rearranged.
     """
 
     def __init__(self, upscaling: nn.Sequential) -> None:
@@ -228,7 +229,7 @@ class _Drawing(nn.Module):
         self.norm.load_state_dict(norm.state_dict())
 
     def forward(self, image: Tensor, kernel: Tensor) -> Tensor:
-        """Cells of shape (batch, rows, columns, 256) and kernels of shape (batch, 32) to logits, (batch, 4 * rows, 4 * columns)."""
+        """Decode cells, (batch, rows, columns, 256), and kernels, (batch, 32), to (batch, 4 * rows, 4 * columns)."""
         batch, rows, columns = image.shape[:3]
         finer = functional.gelu(self.norm(self.first(image.flatten(1, 2)).view(batch, rows * columns * 4, -1)))
         finest = functional.gelu(self.second(finer)).view(batch, rows * columns * 16, -1)
@@ -237,7 +238,7 @@ class _Drawing(nn.Module):
 
 
 def _as_linear(convolution: nn.ConvTranspose2d) -> nn.Linear:
-    """A transposed convolution with kernel and stride 2; the outputs are the four new cells, row by row, each with its channels."""
+    """Convert a transposed convolution with kernel and stride 2; outputs are four cells' channels, row by row."""
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
     linear = nn.Linear(weight.shape[1], weight.shape[0])
     linear.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
@@ -246,7 +247,7 @@ def _as_linear(convolution: nn.ConvTranspose2d) -> nn.Linear:
 
 
 def _cell_positions(encoding: PositionEncoding, grid: int) -> Tensor:
-    """The encoded position of each cell, shape (1, cells, 256)."""
+    """Encode the position of each cell, shape (1, cells, 256)."""
     centres = (torch.arange(grid) + 0.5) / grid
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     positions: Tensor = encoding(torch.stack((x, y), dim=-1))

@@ -1,7 +1,7 @@
-"""From the decoder's logits to a mask of the frame, worked out only where the mask can be.
+"""From the decoder's logits to a mask of the frame, computed only where the mask can be.
 
-SAM enlarges its logits to the network's input, cuts off the padding and resizes to the frame, both bilinear. Each axis of that is one
-matrix with a narrow band, so that any rectangle of the frame can be had from the few logits under it.
+SAM enlarges its logits to the network's input, crops the padding and resizes to the frame, both bilinear. Per axis that
+is one narrow band matrix, so a rectangle of the frame depends only on the few logits under it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _STABILITY_OFFSET = 1.0
-"""As far from the threshold are the two masks that a mask's stability compares, in logits."""
+"""Stability compares the masks at this distance above and below the threshold, in logits."""
 _ENLARGEMENT = 4
-"""Pixels of the network's input a logit covers, a side."""
+"""Side of a logit in pixels of the network's input."""
 _BLOCK = 128
-"""Pixels of the frame that are interpolated by one product: a longer one multiplies more zeros, shorter ones are more calls."""
+"""Pixels interpolated by one product: longer blocks multiply more zeros, shorter ones need more calls."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Axis:
-    """How pixels along one side of the frame mix logits.
+    """Interpolation along one side of the frame.
 
     Attributes:
         weights: Shape (pixels, logits); rows sum to one.
-        first: Shape (pixels,): the first logit that a pixel sees; never falls from one pixel to the next.
+        first: Shape (pixels,): the first logit with a weight in each pixel; does not decrease along the side.
         last: Shape (pixels,): the last one.
     """
 
@@ -43,20 +43,20 @@ class _Axis:
 
     @classmethod
     def between(cls, logits: int, resized: int, pixels: int) -> Self:
-        """Make the axis of a frame with that many pixels, of the picture's resized length, from that many logits."""
+        """Build the axis from the number of logits, the resized picture's length, and the frame's number of pixels."""
         enlarged = _sample(np.eye(logits), _centres(resized, 1 / _ENLARGEMENT))
         weights = _sample(enlarged, _centres(pixels, resized / pixels))
         seen = weights > 0
         return cls(weights.astype(np.float32), seen.argmax(axis=1), logits - 1 - seen[:, ::-1].argmax(axis=1))
 
     def reach(self, wanted: Integers) -> slice:
-        """The pixels that see one of these logits, given in rising order and at least one, or lie between such pixels."""
+        """The range of pixels that depend on any of these logits, which are in rising order and not empty."""
         return slice(
             int(np.searchsorted(self.last, wanted[0])), int(np.searchsorted(self.first, wanted[-1], side="right"))
         )
 
     def blocks(self, pixels: slice) -> list[tuple[slice, slice, Floats]]:
-        """The pixels in blocks: where in the answer a block lies, the logits that it sees, and its weights."""
+        """Split pixels into blocks: the block's place in the result, its logits, and its weights."""
         found = []
         for start in range(pixels.start, pixels.stop, _BLOCK):
             stop = min(start + _BLOCK, pixels.stop)
@@ -67,30 +67,30 @@ class _Axis:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskDrawing:
-    """Draws masks for one size of frame; make it once and keep it."""
+    """Draws masks for one frame size; reuse it for all frames of that size."""
 
     rows: _Axis
     columns: _Axis
 
     @classmethod
     def between(cls, low: Size, resized: Size, original: Size) -> Self:
-        """Make it for frames of the size `original`.
+        """Prepare for frames of the size `original`.
 
         Args:
-            low: Of the logits: those over the network's input, or as many of its first rows and columns as cover the picture. The last row
-                and column stand for what would follow them.
-            resized: The picture's as the network saw it, in pixels of the network's input.
-            original: The frame's.
+            low: Size of the logits: those of the whole input, or of its first rows and columns that cover the picture.
+                The last row and column are repeated beyond the end.
+            resized: Size of the resized picture, in pixels of the network's input.
+            original: Size of the frame.
         """
         return cls(*(_Axis.between(*lengths) for lengths in zip(low, resized, original, strict=True)))
 
     def draw(self, logits: Floats) -> tuple[Mask, float] | None:
-        """Turn logits of shape `low` into the mask of the frame and its stability: the IoU of the masks at logits 1 and -1.
+        """Convert logits of shape `low` to a mask and its stability: the IoU of the masks at logits 1 and -1.
 
         Returns:
-            None where no pixel belongs to the mask.
+            None if the mask is empty.
         """
-        # A pixel is between the logits that it sees: where they are too low to count for anything, nothing is worked out.
+        # Interpolation stays between its logits: where all are too low to count, nothing is computed.
         counts = logits > -_STABILITY_OFFSET
         if not counts.any():
             return None
@@ -102,7 +102,7 @@ class MaskDrawing:
         mask = Mask.crop(pixels > 0, columns.start, rows.start)
         if mask is None:
             return None
-        # NumPy's own numbers are no floats to msgspec.
+        # msgspec does not encode NumPy's numbers.
         return mask, float(np.count_nonzero(pixels > _STABILITY_OFFSET) / np.count_nonzero(pixels > -_STABILITY_OFFSET))
 
     def _interpolate(self, logits: Floats, rows: slice, columns: slice) -> Floats:
@@ -116,12 +116,12 @@ class MaskDrawing:
 
 
 def _centres(count: int, step: float) -> Doubles:
-    """Where the centres of `count` new samples lie, each `step` old ones long."""
+    """Centres of `count` new samples, each `step` old samples long."""
     return (np.arange(count, dtype=np.float64) + 0.5) * step - 0.5
 
 
 def _sample(table: Doubles, positions: Doubles) -> Doubles:
-    """Interpolate between the table's rows, whose centres lie at 0, 1, ...; beyond the ends the last row holds."""
+    """Interpolate between the table's rows, centred at 0, 1, ...; beyond the ends the outermost row is repeated."""
     inside = positions.clip(0, len(table) - 1)
     before = np.floor(inside).astype(np.int64)
     share = (inside - before)[:, None]

@@ -1,13 +1,13 @@
 """MobileSAM's image encoder, rewritten for speed: the same function of the same weights.
 
-On the whole input it is the reference of `streamseg.models.segmenters.sam` up to rounding. Batch norms are folded into their convolutions;
-queries, keys and values have projections of their own, with the attention's scale in the queries'; windows at the border are filled
-up after the projections instead of before.
+On the whole input it equals the reference in `streamseg.models.segmenters.sam` up to rounding. Batch norms are folded
+into their convolutions; queries, keys and values have separate projections, with the attention's scale in the queries';
+windows at the border are padded after the projections instead of before.
 
-On a part of the input, the rest is taken to be padding that the picture does not change, so that all of it is constant: its features,
-and what convolutions and windows at the border see of it in every layer. With the border nine cells from the picture, the picture's
-features come out the same within 0.001 % of their spread, with random weights, and the padding's within 2 %. If the border's layers saw
-zeros instead, the picture's would be off by 3 %.
+On a part of the input, the rest is treated as padding that does not depend on the picture. So it is constant: its
+features, and what convolutions and windows at the border read of it in each layer. With the border nine cells from the
+picture, the picture's features are the same within 0.001 % of their spread, with random weights, and the padding's
+within 2 %. With zeros beyond the border, the picture's features would be off by 3 %.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class WindowAttention(nn.Module):
         self.heads = attention.num_heads
         self.norm, self.output = attention.norm, attention.proj
         channels = attention.qkv.in_features
-        # Each head's rows of the joint projection are its queries', then its keys', then its values'.
+        # The joint projection's rows are, for each head, its queries, keys and values.
         weights, biases = (
             attention.qkv.weight.view(self.heads, 3, -1, channels),
             attention.qkv.bias.view(self.heads, 3, -1),
@@ -58,17 +58,17 @@ class WindowAttention(nn.Module):
             for part, scale in enumerate(scales)
         )
         self.register_buffer("bias", attention.attention_biases[:, attention.attention_bias_idxs].detach())
-        # Beyond the input, a token is 0 before the norm.
+        # Tokens beyond the input are 0 before the norm.
         self._fill(torch.zeros(1, self.rows * self.window, self.columns * self.window, channels))
 
     def surround(self, whole: Tensor) -> None:
-        """Fill the windows at the border with the tokens on the whole map, shape (1, channels, height, width), as far as it goes."""
+        """Fill windows at the border from the whole map, shape (1, channels, height, width), where it reaches."""
         beyond = functional.pad(whole, (0, self.columns * self.window, 0, self.rows * self.window)).permute(0, 2, 3, 1)
         self._fill(beyond[:, : self.rows * self.window, : self.columns * self.window])
 
     @torch.no_grad()
     def _fill(self, tokens: Tensor) -> None:
-        """Take what lies right of the map and below it from tokens of shape (1, filled height, filled width, channels)."""
+        """Take the tokens right of the map and below it, from shape (1, filled height, filled width, channels)."""
         projected = torch.cat([projection(self.norm(tokens)) for projection in self.projections])
         self.register_buffer("right", projected[:, : self.height, self.width :].contiguous())
         self.register_buffer("below", projected[:, self.height :].contiguous())
@@ -101,7 +101,7 @@ class WindowAttention(nn.Module):
 
 
 class HaloConvolution(nn.Module):
-    """A 3x3 convolution of tokens that lie on a map, with what is beyond the map's lower or right border as a constant."""
+    """A 3x3 convolution of tokens on a map; values beyond its lower or right border are constant."""
 
     halo: Tensor | None
 
@@ -113,7 +113,7 @@ class HaloConvolution(nn.Module):
         self.register_buffer("halo", None)
 
     def surround(self, whole: Tensor) -> None:
-        """Take the halo from the values on the whole map, shape (1, channels, height, width); none where this is the whole."""
+        """Take the halo from the whole map, shape (1, channels, height, width); none if this map is the whole."""
         height, width = whole.shape[2:]
         self.below = self.height < height
         if self.below:
@@ -134,7 +134,7 @@ class HaloConvolution(nn.Module):
 
 
 class WindowBlock(nn.Module):
-    """One of TinyViT's transformer blocks: attention in windows, a depth-wise convolution, a perceptron."""
+    """A transformer block of TinyViT: window attention, a depth-wise convolution, a perceptron."""
 
     def __init__(self, block: Any, size: _Size) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class WindowBlock(nn.Module):
 
 
 class Halving(nn.Module):
-    """The reduction to half the rows and columns, between two stages."""
+    """Halves rows and columns between two stages."""
 
     def __init__(self, reduction: Any, size: _Size) -> None:
         """Take timm's `PatchMerging` for a map of `size` (height, width) tokens."""
@@ -165,7 +165,7 @@ class Halving(nn.Module):
 
 
 class Widening(nn.Module):
-    """The same without the reduction, as SAM's encoder wants it before its last stage: more channels, no fewer tokens."""
+    """Adds channels but keeps all tokens, before the last stage of SAM's encoder."""
 
     def __init__(self, reduction: Any, size: _Size) -> None:
         super().__init__()
@@ -197,12 +197,12 @@ class Neck(nn.Module):
 
 
 class FrameEncoder(nn.Module):
-    """A picture on the input, or on the part of it that is computed, to the features of the whole input."""
+    """Encodes the computed part of the input to the features of the whole input."""
 
     beyond: Tensor | None
 
     def __init__(self, network: SamNetwork, grid: InputGrid) -> None:
-        """Take the weights of MobileSAM, which stays as it is, for one grid. On the CPU, in float32."""
+        """Copy the weights of MobileSAM for one grid, on the CPU in float32."""
         super().__init__()
         encoder: Any = copy.deepcopy(network.image_encoder)
         self.grid = grid
@@ -223,8 +223,8 @@ class FrameEncoder(nn.Module):
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised RGB, shape (1, 3, grid.height, grid.width), to features of shape (1, grid.side * grid.side, 256)."""
-        # What was read for the convolutions' sake only is dropped.
+        """Encode normalised RGB, (1, 3, grid.height, grid.width), to features, (1, grid.side * grid.side, 256)."""
+        # Drop what only the convolutions needed.
         fine = self.convolutions(pixels)[:, :, : 2 * self.grid.rows, : 2 * self.grid.columns]
         features: Tensor = self.neck(self.transformer(_tokens(fine)))
         if self.beyond is None:
@@ -236,10 +236,10 @@ class FrameEncoder(nn.Module):
 
     @torch.no_grad()
     def _surround(self, network: SamNetwork) -> None:
-        """Find out what an input without a picture has where this encoder does not look."""
+        """Compute the features of a blank input beyond this encoder's grid."""
         side, rows, columns = self.grid.side, self.grid.rows, self.grid.columns
         whole = FrameEncoder(network, InputGrid(side, side, side))
-        inner, outer = self._looking_around(), whole._looking_around()
+        inner, outer = self._border_modules(), whole._border_modules()
         for ours, theirs in zip(inner, outer, strict=True):
             theirs.register_forward_pre_hook(
                 lambda module, given, ours=ours: ours.surround(_map(given[0], (module.height, module.width)))
@@ -247,14 +247,14 @@ class FrameEncoder(nn.Module):
         blank = whole(torch.zeros(1, 3, whole.grid.height, whole.grid.width)).view(1, side, side, -1)
         self.beyond = blank[:, rows:].flatten(1, 2) if columns == side else blank[:, :, columns:]
 
-    def _looking_around(self) -> Sequence[HaloConvolution | WindowAttention]:
-        """What reads beyond the border."""
+    def _border_modules(self) -> Sequence[HaloConvolution | WindowAttention]:
+        """The modules that read beyond the border."""
         return [module for module in self.modules() if isinstance(module, HaloConvolution | WindowAttention)]
 
 
 def _tokens(features: Tensor) -> Tensor:
     """Shape (1, channels, height, width) to (1, height * width, channels)."""
-    # In this order of steps the runtimes see that nothing has to be moved; as flatten, then transpose, they move it.
+    # In this order of steps the runtimes move no data; with flatten before transpose, they do.
     return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
@@ -264,7 +264,7 @@ def _map(tokens: Tensor, size: _Size) -> Tensor:
 
 
 def _folded(module: Any) -> nn.Module:
-    """A module of timm's with each batch norm folded into its convolution."""
+    """Fold each batch norm of a timm module into its convolution."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if hasattr(child, "fuse"):
@@ -287,7 +287,7 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def _last_axis(norm: Any) -> nn.LayerNorm:
-    """A norm over the channels of a map as one over those of tokens."""
+    """Convert a norm over a map's channels to one over tokens' channels."""
     plain = nn.LayerNorm(FEATURE_CHANNELS, eps=norm.eps)
     plain.weight, plain.bias = norm.weight, norm.bias
     return plain

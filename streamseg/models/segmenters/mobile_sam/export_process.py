@@ -1,4 +1,4 @@
-"""Exports MobileSAM's networks; prints the name of each file when it is written.
+"""Exports MobileSAM's networks, and prints the name of each file after writing it.
 
 python -m streamseg.models.segmenters.mobile_sam.export_process WEIGHTS FOLDER SIDE,ROWS,COLUMNS ...
 """
@@ -23,7 +23,7 @@ _OPSET = 20
 
 
 def export(weights: Path, folder: Path, grids: list[InputGrid]) -> None:
-    """Write what `parts` names for each grid into a folder.
+    """Write the export of each part of each grid into a folder.
 
     Raises:
         CheckpointError: The file is not a checkpoint of MobileSAM.
@@ -32,24 +32,24 @@ def export(weights: Path, folder: Path, grids: list[InputGrid]) -> None:
     for grid in grids:
         for part in parts(grid):
             _write(build(network, part), sample_inputs(network, part), folder / part.filename)
-            print(part.filename, flush=True)  # noqa: T201 - read by the process that waits
+            print(part.filename, flush=True)  # noqa: T201 - read by the parent process
 
 
 def _write(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
     # Several processes may export the same file at the same time.
     with replacing(path, writer=f".{os.getpid()}") as part, warnings.catch_warnings():
-        # The other exporter needs one more package, and ten times the time.
+        # The other exporter needs another package and ten times as long.
         warnings.simplefilter("ignore")
         torch.onnx.export(module, inputs, str(part), opset_version=_OPSET, dynamo=False)
 
 
 def main() -> int:
-    """Do what the command line says."""
+    """Run the command line."""
     weights, folder, *wanted = sys.argv[1:]
     try:
         export(Path(weights), Path(folder), [InputGrid(*map(int, grid.split(","))) for grid in wanted])
     except CheckpointError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - read by the process that waits
+        print(error, file=sys.stderr)  # noqa: T201 - read by the parent process
         return UNUSABLE
     return 0
 

@@ -1,4 +1,4 @@
-"""Which part of the network's square input goes through the image encoder."""
+"""The part of the network's square input that the image encoder computes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Self
 from streamseg.models.segmenters.resizing import Size, resized_size
 
 CELL = 16
-"""Pixels of the input, along each side, that become one feature."""
+"""Side of the square of input pixels that becomes one feature."""
 
 CAMERA: Size = (720, 1280)
-"""Height and width of the picture for which everything is made ready beforehand: most cameras' shape."""
+"""Height and width that exports are made for in advance: most cameras' shape."""
 
 _MARGIN = 9
-"""Cells of padding that are still computed below or beside the picture, at least: the picture changes what is next to it."""
+"""Minimum cells of padding to compute below or beside the picture, which influences its neighbourhood."""
 _STEP = 8
-"""Rows or columns are computed in multiples of so many cells, so that pictures of all shapes come to a few grids."""
+"""Rows and columns are rounded up to multiples of this many cells, so that all picture shapes share a few grids."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputGrid:
-    """The cells of the input, side by side from its top left, that are computed; the rest is padding, whose features are known.
+    """The cells of the input that are computed, from its top left. The rest is padding, whose features are constant.
 
     Attributes:
         side: Cells along each side of the whole input.
-        rows: Rows of cells that are computed.
-        columns: Columns of them; never fewer than the whole where `rows` are.
+        rows: Computed rows of cells.
+        columns: Computed columns of cells; all of them if `rows` are fewer than `side`.
     """
 
     side: int
@@ -35,38 +35,38 @@ class InputGrid:
 
     @classmethod
     def whole(cls, imgsz: int) -> Self:
-        """All of an input of `imgsz` by `imgsz` pixels."""
+        """Cover a whole input of `imgsz` by `imgsz` pixels."""
         return cls(imgsz // CELL, imgsz // CELL, imgsz // CELL)
 
     @classmethod
     def around(cls, resized_height: int, resized_width: int) -> Self:
-        """As little as a picture needs that was resized to these sides, the longer of which is the input's."""
+        """Cover what a picture of this size needs after resizing; its longer side is the input's."""
         side = max(resized_height, resized_width) // CELL
         return cls(side, _computed(resized_height, side), _computed(resized_width, side))
 
     @classmethod
     def of_picture(cls, size: Size, imgsz: int) -> Self:
-        """The same before resizing: of a picture of any size, for an input of `imgsz` by `imgsz` pixels."""
+        """Cover what a picture of any size needs in an input of `imgsz` by `imgsz` pixels."""
         return cls.around(*resized_size(size, imgsz))
 
     @property
     def drawn_rows(self) -> int:
-        """Rows of cells, from the top, that masks are drawn from."""
+        """Rows of cells, from the top, that masks are decoded on."""
         return _drawn(self.rows, self.side)
 
     @property
     def drawn_columns(self) -> int:
-        """Columns of cells, from the left, that masks are drawn from."""
+        """Columns of cells, from the left, that masks are decoded on."""
         return _drawn(self.columns, self.side)
 
     @property
     def height(self) -> int:
-        """Rows of pixels that are read: the convolutions before the first windows look past the last cell."""
+        """Rows of pixels to read: the convolutions before the first windows reach past the last cell."""
         return CELL * min(self.rows + 1, self.side)
 
     @property
     def width(self) -> int:
-        """Columns of pixels that are read."""
+        """Columns of pixels to read."""
         return CELL * min(self.columns + 1, self.side)
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ class InputGrid:
 
 
 def _computed(length: int, side: int) -> int:
-    # A mask is interpolated: its last line is between the picture's last cell and the next.
+    # Masks are interpolated: the last line lies between the picture's last cell and the next.
     needed = -(-(length + 2) // CELL) + _MARGIN
     return min(-(-needed // _STEP) * _STEP, side)
 

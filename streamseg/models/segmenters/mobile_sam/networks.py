@@ -1,4 +1,4 @@
-"""MobileSAM's networks in PyTorch, each for fixed shapes: what the other runtimes are given as exports."""
+"""MobileSAM's networks in PyTorch, each with fixed shapes; the other runtimes read their exports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamseg.models.segmenters.sam.image_encoder import FEATURE_CHANNELS
 
 
 def load_weights(weights: Path) -> SamNetwork:
-    """Read MobileSAM's weights.
+    """Load MobileSAM's weights.
 
     Raises:
         CheckpointError: The file is not a checkpoint of MobileSAM.
@@ -25,7 +25,7 @@ def load_weights(weights: Path) -> SamNetwork:
 
 
 def build(network: SamNetwork, part: Part) -> nn.Module:
-    """Make one of the networks, on the CPU in float32, with weights that nothing else uses."""
+    """Build one of the networks on the CPU in float32; it shares no weights."""
     grid = part.grid
     if part.name == "encoder":
         return FrameEncoder(network, grid)
@@ -35,7 +35,7 @@ def build(network: SamNetwork, part: Part) -> nn.Module:
 
 
 def sample_inputs(network: SamNetwork, part: Part) -> tuple[Tensor, ...]:
-    """Inputs of the shapes that a part takes, for tracing it."""
+    """Make inputs of a part's shapes, to trace it with."""
     grid = part.grid
     if part.name == "encoder":
         return (torch.zeros(1, 3, grid.height, grid.width),)

@@ -1,4 +1,4 @@
-"""MobileSAM for live pictures: as close to the original as numbers allow, as fast as this machine can."""
+"""MobileSAM for live pictures: the original's masks up to rounding, in the fastest runtime of this machine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from streamseg.models.segmenters.sam import SamNetwork
 
 _GRIDS_KEPT = 3
-"""Pictures of so many shapes are met without making anything ready again."""
+"""Number of picture shapes whose networks stay loaded."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,13 +51,13 @@ _Kept = TypeVar("_Kept")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameEmbedding:
-    """What the network remembers of one picture.
+    """An encoded picture.
 
     Attributes:
-        terms: As the runtime keeps them.
-        graphs: What made them, and answers boxes from them.
-        original_size: The picture's.
-        resized_size: The picture's as the network saw it.
+        terms: The decoder's inputs, where the runtime keeps them.
+        graphs: The networks that made them, and that decode boxes from them.
+        original_size: Height and width of the picture.
+        resized_size: Height and width of the resized picture.
     """
 
     terms: tuple[Value, ...]
@@ -67,9 +67,9 @@ class FrameEmbedding:
 
 
 class MobileSam:
-    """Draws the masks of the objects in boxes. Keeps nothing of one picture for the next.
+    """Draws the masks of the objects in boxes; no state passes from one picture to the next.
 
-    Pictures of a new shape take seconds the first time, when their networks are exported, and less than two afterwards.
+    A picture of a new shape takes seconds the first time, to export its networks, and later up to two, to load them.
 
     Attributes:
         name: `mobilesam`.
@@ -117,26 +117,26 @@ class MobileSam:
 
     @property
     def backend(self) -> str:
-        """Which library it runs on."""
+        """The library in use."""
         return self._candidates[0].backend
 
     @property
     def precision(self) -> str:
-        """What the encoder computes in; the decoder computes in float32."""
+        """The encoder's precision; the decoder computes in float32."""
         return self._candidates[0].precision
 
     def encode(self, image: Image) -> FrameEmbedding:
-        """Read a frame of shape (height, width, 3), uint8, BGR, once; any number of boxes is answered from what comes back."""
+        """Encode a frame of shape (height, width, 3), uint8, BGR, to decode any number of boxes from."""
         resized = resize_image(image, self._imgsz)
         size = (resized.shape[0], resized.shape[1])
         graphs = self._ready(self._grid(size))
         return FrameEmbedding(graphs.encode(resized), graphs, (image.shape[0], image.shape[1]), size)
 
     def decode(self, embedding: FrameEmbedding, detections: Sequence[Detection]) -> list[ObjectMask]:
-        """Draw one mask for each detection's box, in the order given, chosen as `mask_decoder.answering_masks` does.
+        """Draw one mask for each detection's box, in the order given, chosen by `select_masks`.
 
         Args:
-            embedding: What `encode` gave for the frame.
+            embedding: Of the frame, from `encode`.
             detections: Boxes in pixels of the frame.
         """
         if not detections:
@@ -144,7 +144,7 @@ class MobileSam:
         boxes = resize_positions([detection.xyxy for detection in detections], embedding.original_size, self._imgsz)
         logits, scores = embedding.graphs.decode(embedding.terms, boxes.astype(np.float32))
         drawing = self._drawing(embedding, (logits.shape[1], logits.shape[2]))
-        # The products are too small for threads, which would only wait for each other.
+        # The products are too small to gain from threads.
         with self._blas.limit(limits=1):
             return [self._mask(drawing, low, score) for low, score in zip(logits, scores.tolist(), strict=True)]
 
@@ -165,7 +165,7 @@ class MobileSam:
         return InputGrid.whole(self._imgsz) if self._square else InputGrid.around(*resized)
 
     def _ready(self, grid: InputGrid) -> _Graphs:
-        """The networks for a grid, which have run once; by the next backend where one fails."""
+        """Return the networks of a grid, warmed up; a backend that fails is replaced by the next."""
         if grid not in self._graphs:
             self._graphs[grid] = self._make_ready(grid)
         return _used(self._graphs, grid)
@@ -186,12 +186,12 @@ class MobileSam:
                     self._fall_back(error)
 
     def _fall_back(self, error: BackendError | WeightsError) -> None:
-        """Take the next backend, or raise where there is none. What cannot be exported only PyTorch runs."""
+        """Switch to the next backend, or raise if there is none; if the export failed, only PyTorch is left."""
         others = [one for one in self._candidates[1:] if isinstance(error, BackendError) or not one.reads_exports]
         if not others:
             raise error
         self._candidates = others
-        # Networks of two backends would not understand each other's arrays.
+        # Networks of two backends cannot exchange arrays.
         self._graphs.clear()
         _log.warning("%s; using %s in %s instead", error, self.backend, self.precision)
 
@@ -200,28 +200,28 @@ class _Graphs:
     """The networks of one grid, ready to run."""
 
     def __init__(self, runtime: Runtime, checkpoint: _Checkpoint, grid: InputGrid) -> None:
-        # What is between the encoder and a mask's border is small beside the encoder, and bfloat16 moves the border.
+        # After the encoder there is little to save, and bfloat16 would move the masks' borders.
         precise = replace(runtime, precision="fp32")
         self._pixels = np.zeros((1, 3, grid.height, grid.width), np.float32)
         encoder, *others = (_Network(checkpoint, part) for part in parts(grid))
         loads = [partial(load, encoder, runtime), *(partial(load, other, precise) for other in others)]
         if runtime.reads_exports:
             checkpoint.exports.ensure([grid], checkpoint.exporting)
-            # To compile the encoder takes as long as to compile all the others.
+            # The encoder takes as long to compile as all the others.
             with ThreadPoolExecutor(2) as pool:
                 graphs = [loading.result() for loading in [pool.submit(one) for one in loads]]
         else:
-            # PyTorch's number of threads holds for the thread that sets it.
+            # PyTorch's number of threads applies only to the thread that sets it.
             graphs = [one() for one in loads]
         self._encoder, self._terms, *decoders = graphs
         self._decoders = dict(zip(BOX_BATCHES, decoders, strict=True))
-        # The first run is slow, and the one that fails if any does.
+        # Warm up: the first run is slow, and fails if any run does.
         terms = self._terms.run(self._encoder.run([self._pixels]))
         for boxes, decoder in self._decoders.items():
             decoder.to_numpy(decoder.run([np.zeros((boxes, 4), np.float32), *terms])[0])
 
     def encode(self, resized: Image) -> tuple[Value, ...]:
-        """What a picture gives the decoder, from its resized pixels: shape (height, width, 3), uint8, BGR."""
+        """Encode resized pixels, shape (height, width, 3), uint8, BGR, to the decoder's inputs."""
         height, width = resized.shape[:2]
         self._pixels[:, :, height:] = 0
         self._pixels[:, :, :, width:] = 0
@@ -231,18 +231,18 @@ class _Graphs:
         return tuple(self._terms.run(self._encoder.run([self._pixels])))
 
     def decode(self, terms: tuple[Value, ...], boxes: Floats) -> tuple[Floats, Floats]:
-        """Answer boxes, shape (n, 4), in pixels of the input: logits of shape (n, height, width) and predicted IoU of shape (n,)."""
-        answers: list[tuple[Floats, Floats]] = []
+        """Decode boxes, shape (n, 4), in pixels of the input: logits (n, height, width) and predicted IoU (n,)."""
+        outputs: list[tuple[Floats, Floats]] = []
         for batch in _batches(boxes):
             decoder = self._decoders[len(batch)]
             logits, scores = decoder.run([batch, *terms])
-            answers.append((decoder.to_numpy(logits), decoder.to_numpy(scores)))
-        logits, scores = map(np.concatenate, zip(*answers, strict=True))
+            outputs.append((decoder.to_numpy(logits), decoder.to_numpy(scores)))
+        logits, scores = map(np.concatenate, zip(*outputs, strict=True))
         return logits, scores
 
 
 def _batches(boxes: Floats) -> list[Floats]:
-    """Boxes in batches that there are decoders for."""
+    """Split boxes into batches of sizes that have a decoder."""
     found, largest = [], max(BOX_BATCHES)
     for start in range(0, len(boxes), largest):
         rest = boxes[start : start + largest]
@@ -251,7 +251,7 @@ def _batches(boxes: Floats) -> list[Floats]:
 
 
 class _Checkpoint:
-    """The weights, read once for all networks where PyTorch runs them, and not at all elsewhere."""
+    """The weights, loaded once for all of PyTorch's networks, and not at all for other runtimes."""
 
     def __init__(self, exports: Exports, exporting: StepProgress | None) -> None:
         self.exports = exports
@@ -266,7 +266,7 @@ class _Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Network:
-    """One of MobileSAM's networks, for a runtime to load."""
+    """One of MobileSAM's networks, before loading."""
 
     checkpoint: _Checkpoint
     part: Part
@@ -281,7 +281,7 @@ class _Network:
 
 
 def _used(kept: OrderedDict[_Key, _Kept], key: _Key) -> _Kept:
-    """The entry of a key, after those that were used longest ago are dropped."""
+    """Return the entry of a key, and drop the least recently used ones."""
     kept.move_to_end(key)
     while len(kept) > _GRIDS_KEPT:
         kept.popitem(last=False)

@@ -1,8 +1,8 @@
-"""The small segmenter of our own: box in, mask out, its weights inside the package."""
+"""Nano, a small segmenter: box in, mask out. Its weights are part of the package."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SIDE: Final = 96
-"""Pixels of the network's square."""
+"""Side of the network's input in pixels."""

@@ -1,4 +1,4 @@
-"""The file of a trained network: ONNX, weights in half precision, with a note of what it was trained on.
+"""The file of a trained network: ONNX, weights in half precision, with fingerprints of its training data.
 
 `streamseg train nano` writes such files; one is part of the package.
 """
@@ -29,21 +29,21 @@ FORMAT: Final = "1"
 _FINGERPRINT_BYTES = 5
 _REMEDY = "expected a file that `streamseg train nano` wrote"
 
-Planes = NDArray[np.float32]
+Batch = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedOn:
-    """Fingerprints of the photographs that a network has seen, so that nothing is measured on them."""
+    """Fingerprints of the photographs that a network was trained on, to exclude them from measurements."""
 
     fingerprints: frozenset[bytes]
 
     def saw(self, photograph: bytes) -> bool:
-        """Whether a file with that content was among them."""
+        """Whether a photograph with that content is among them."""
         return fingerprint(photograph) in self.fingerprints
 
     def encode(self) -> str:
-        """As it stands in the file."""
+        """Encode for the file."""
         return base64.b85encode(b"".join(sorted(self.fingerprints))).decode()
 
     @classmethod
@@ -56,28 +56,28 @@ class TrainedOn:
 
 
 def fingerprint(photograph: bytes) -> bytes:
-    """The first bytes of the SHA-256 of a file's content."""
+    """Return the first bytes of the SHA-256 of a file's content."""
     return hashlib.sha256(photograph).digest()[:_FINGERPRINT_BYTES]
 
 
 def shipped_network() -> bytes:
-    """The content of the file that is part of the package."""
+    """Return the content of the packaged file."""
     return files("streamseg.models.segmenters.nano").joinpath("nano.onnx").read_bytes()
 
 
 class OnnxNetwork:
-    """A trained network, run by ONNX Runtime.
+    """A trained network in ONNX Runtime.
 
     Args:
-        path: A file; None takes the one of the package.
-        threads: How many it uses; None leaves that to ONNX Runtime.
+        path: A file; None takes the packaged one.
+        threads: Number of threads; None leaves it to ONNX Runtime.
 
     Raises:
-        CheckpointError: The file cannot be read, or is none of these.
+        CheckpointError: The file cannot be read, or is not a network of nano.
     """
 
     def __init__(self, path: Path | None = None, threads: int | None = None) -> None:
-        named = "the network of the package" if path is None else str(path)
+        named = "the packaged network" if path is None else str(path)
         self._session = _open(named, shipped_network() if path is None else _read(path), threads)
         notes = self._session.get_modelmeta().custom_metadata_map
         if notes.get(FORMAT_KEY) != FORMAT:
@@ -87,12 +87,12 @@ class OnnxNetwork:
         except ValueError as error:
             raise CheckpointError(f"{named} is damaged: {error}; {_REMEDY}") from error
 
-    def __call__(self, pictures: Planes, hints: Planes) -> tuple[Planes, Planes]:
-        """Logits of shape (n, SIDE, SIDE), above zero on the object, and predicted IoU of shape (n,), 0 to 1.
+    def __call__(self, pictures: Batch, hints: Batch) -> tuple[Batch, Batch]:
+        """Return logits of shape (n, SIDE, SIDE), above zero on the object, and predicted IoU of shape (n,), 0 to 1.
 
         Args:
             pictures: Shape (n, 3, SIDE, SIDE), BGR, about -1 to 1.
-            hints: Shape (n, 3, SIDE, SIDE): the box and the prior, 0 to 1, and ones where there is a prior.
+            hints: Shape (n, 3, SIDE, SIDE): the box and the prior, 0 to 1, and ones if there is a prior.
         """
         logits, qualities = self._session.run((LOGITS, QUALITY), {PICTURES: pictures, HINTS: hints})
         return logits, qualities
@@ -109,11 +109,11 @@ def _open(named: str, content: bytes, threads: int | None) -> Any:
     try:
         session = open_session(content, threads)
         blank = np.zeros((1, 3, SIDE, SIDE), np.float32)
-        shapes = [answer.shape for answer in session.run((LOGITS, QUALITY), {PICTURES: blank, HINTS: blank})]
+        shapes = [output.shape for output in session.run((LOGITS, QUALITY), {PICTURES: blank, HINTS: blank})]
     except (*ERRORS, ValueError) as error:
         raise CheckpointError(
-            f"{named} cannot be read as a network of nano: it is damaged, or something else; {_REMEDY}"
+            f"{named} cannot be read as a network of nano: it is damaged, or another kind of file; {_REMEDY}"
         ) from error
     if shapes != [(1, SIDE, SIDE), (1,)]:
-        raise CheckpointError(f"{named} answers in other shapes than a network of nano; {_REMEDY}")
+        raise CheckpointError(f"{named} has other output shapes than a network of nano; {_REMEDY}")
     return session

@@ -21,7 +21,7 @@ class Refiner:
         self._network = OnnxNetwork(None, threads=1)
 
     def __call__(self, image: Image, boxes: Sequence[Box]) -> list[Plane]:
-        """Return each box's logits, scaled by their predicted IoU: shape (SIDE, SIDE), zeros where it leaves the frame."""
+        """Return logits scaled by predicted IoU for each box, shape (SIDE, SIDE); zeros for a box outside the frame."""
         odds = [np.zeros((SIDE, SIDE), np.float32)] * len(boxes)
         for output in run_network(self._network, image, boxes, [None] * len(boxes)):
             odds[output.place] = output.logits * np.float32(output.predicted_iou)

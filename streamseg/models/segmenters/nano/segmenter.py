@@ -23,8 +23,8 @@ class Nano:
     """Draws the mask of the object in each box; the same frame and box always give the same mask.
 
     Args:
-        weights: A file of the user's own; None takes the one of the package.
-        threads: How many it uses; None leaves that to ONNX Runtime.
+        weights: A file of the user's; None takes the packaged one.
+        threads: Number of threads; None leaves it to ONNX Runtime.
 
     Raises:
         CheckpointError: The file is not a network of nano.
@@ -36,7 +36,7 @@ class Nano:
         self._network = OnnxNetwork(weights, threads)
 
     def encode(self, image: Image) -> NanoEmbedding:
-        """Keep a frame of shape (height, width, 3), uint8, BGR. It is not copied and must not change before `decode`."""
+        """Keep a frame of shape (height, width, 3), uint8, BGR, uncopied: it must not change before `decode`."""
         return NanoEmbedding(image)
 
     def decode(self, embedding: NanoEmbedding, detections: Sequence[Detection]) -> list[ObjectMask]:

@@ -1,4 +1,4 @@
-"""The SAM family: MobileSAM (TinyViT-5M) and the original SAM (ViT-B, -L, -H), with SAM's prompt encoder and mask decoder."""
+"""The SAM family in PyTorch: MobileSAM (TinyViT-5M) and the original SAM (ViT-B, -L, -H)."""
 
 from __future__ import annotations
 

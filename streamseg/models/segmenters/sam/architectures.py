@@ -1,4 +1,4 @@
-"""Which networks of the SAM family there are; they differ in their image encoder only."""
+"""The networks of the SAM family; they differ only in their image encoder."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ IMAGE_ENCODERS: Final = MappingProxyType[str, Callable[[], ImageEncoder]](
         "sam-vit-h": partial(VitEncoder, samvit_huge_patch16),
     }
 )
-"""For each architecture, by its name in `segmenter.model`, what makes its image encoder."""
+"""Makes the image encoder of each architecture, by its name in `segmenter.model`."""

@@ -1,9 +1,9 @@
-"""Everything mode: masks of all objects of a picture, asked for by a grid of points (arXiv:2304.02643, appendix B)."""
+"""Everything mode: masks of all objects of a picture, prompted by a grid of points (arXiv:2304.02643, appendix B)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -16,6 +16,7 @@ from torchvision.ops import batched_nms
 from streamseg.errors import UsageError
 from streamseg.masks import Bits, Mask
 from streamseg.messages import Image
+from streamseg.models import StepProgress
 from streamseg.models.segmenters.resizing import Size
 from streamseg.models.segmenters.sam.embedding import ImageEmbedding
 from streamseg.models.segmenters.sam.network import Prediction
@@ -24,34 +25,35 @@ from streamseg.models.segmenters.sam.predictor import Sam, stability
 Points = NDArray[np.float64]
 Rectangle = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels of the picture."""
-Progress = Callable[[int, int], None]
-"""Told how many of the grids' points are answered, and how many there are."""
 
 _EDGE_WIDTH = 20
-"""A mask this near to a crop's edge, in pixels, is taken for one that the edge cuts off."""
+"""A mask this near to a crop's edge, in pixels, counts as cut off by it."""
 _RESTORED_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AutomaticOptions:
-    """What everything mode looks for and what it keeps; names and defaults are those of the original.
+    """Settings of everything mode, with the original's names and defaults.
 
     Attributes:
-        points_per_side: Points along each side of the grid that is laid over the picture; None where `point_grids` are given.
-        points_per_batch: How many points are answered before their masks are sifted.
-        pred_iou_thresh: A mask is kept if the model's estimate of its IoU is greater; 0 and less keep every mask.
-        stability_score_thresh: A mask is kept if its stability is not less; 0 and less keep every mask.
-        stability_score_offset: How far from the threshold the two masks are that the stability compares, in logits.
-        box_nms_thresh: Of two masks of one crop whose boxes have a greater IoU, the one with the greater predicted IoU is kept.
-        crop_n_layers: How many times the picture is cut into crops that are searched as well, layer i into 2^i x 2^i.
-        crop_nms_thresh: Of two masks whose boxes have a greater IoU, the one of the smaller crop is kept.
-        crop_overlap_ratio: How far the first layer's crops overlap, as a share of the picture's shorter side; halved with each layer.
-        crop_n_points_downscale_factor: A layer's grid has so many times fewer points along a side than that of the layer before.
-        point_grids: In place of `points_per_side`: for the picture and each layer, points of shape (n, 2), x and y from 0 to 1.
-        min_mask_region_area: Holes and separate parts of a mask that have fewer pixels are removed; 0 leaves masks as they are.
+        points_per_side: Points along each side of the grid over the picture; None if `point_grids` are given.
+        points_per_batch: Number of points decoded at once.
+        pred_iou_thresh: Masks with a predicted IoU up to this are dropped; 0 and less keep all.
+        stability_score_thresh: Masks with a stability below this are dropped; 0 and less keep all.
+        stability_score_offset: Stability compares masks at this distance from the threshold, in logits.
+        box_nms_thresh: Of two masks of a crop whose boxes have a greater IoU, the one with the lower predicted IoU is
+            dropped.
+        crop_n_layers: Number of layers of crops to search too; layer i has 2^i x 2^i crops.
+        crop_nms_thresh: Of two masks whose boxes have a greater IoU, the one of the larger crop is dropped.
+        crop_overlap_ratio: Overlap of the first layer's crops as a share of the picture's shorter side; halves with
+            each layer.
+        crop_n_points_downscale_factor: Divides the points per side from one layer to the next.
+        point_grids: Replaces `points_per_side`: for the picture and each layer, points (n, 2), x and y from 0 to 1.
+        min_mask_region_area: Fills holes and removes parts of a mask that have fewer pixels; 0 leaves masks as they
+            are.
 
     Raises:
-        UsageError: A number lies outside its range, or the grids are not one for each layer.
+        UsageError: A number is out of range, or there is not one grid per layer.
     """
 
     points_per_side: int | None = 32
@@ -85,7 +87,7 @@ class AutomaticOptions:
             _check_grids(self.point_grids, self.crop_n_layers + 1)
 
     def grid(self, layer: int) -> Points:
-        """The points of a layer, shape (n, 2): x and y as shares of a crop's sides, row by row."""
+        """Return the points of a layer, shape (n, 2): x and y as shares of a crop's sides, row by row."""
         if self.point_grids is not None:
             return np.asarray(self.point_grids[layer], dtype=np.float64)
         assert self.points_per_side is not None
@@ -101,9 +103,9 @@ class FoundMask:
     Attributes:
         mask: Its pixels in the picture.
         predicted_iou: The model's own estimate of the mask's quality.
-        stability: How little the mask changes with the threshold, 0 to 1.
-        point: The x and y in pixels of the picture that the mask is the answer to.
-        crop_box: The part of the picture in which it was found; right and bottom exclusive.
+        stability: Stability of the mask against the threshold, 0 to 1.
+        point: The prompt: x and y in pixels of the picture.
+        crop_box: The crop in which it was found; right and bottom exclusive.
     """
 
     mask: Mask
@@ -114,7 +116,7 @@ class FoundMask:
 
     @property
     def box(self) -> Rectangle:
-        """The mask's first column and row and its last ones, which belong to it: a side is one less than the mask has pixels."""
+        """The mask's first and last column and row, inclusive: a side is one less than its number of pixels."""
         return self.mask.x, self.mask.y, self.mask.x + self.mask.width - 1, self.mask.y + self.mask.height - 1
 
 
@@ -124,16 +126,18 @@ class _Crop:
     box: Rectangle
 
 
-def generate(model: Sam, image: Image, options: AutomaticOptions, progress: Progress | None = None) -> list[FoundMask]:
-    """Find the masks of everything in a picture: those of the original's `SamAutomaticMaskGenerator`, in its order.
+def generate(
+    model: Sam, image: Image, options: AutomaticOptions, progress: StepProgress | None = None
+) -> list[FoundMask]:
+    """Find the masks of everything in a picture, as the original's `SamAutomaticMaskGenerator`, in its order.
 
-    An empty mask, which the original lists where a threshold of stability of 0 or less lets it pass, is none here.
+    Empty masks, which the original lists if a stability threshold of 0 or less lets them pass, are left out.
 
     Args:
-        model: Answers the points.
+        model: Decodes the points.
         image: Shape (height, width, 3), uint8, BGR.
-        options: What to look for and what to keep.
-        progress: Called before the first points are answered and after each batch of them.
+        options: The settings.
+        progress: Called with the number of points before the first batch and after each one.
 
     Raises:
         UsageError: The image has another shape or type.
@@ -161,7 +165,7 @@ def generate(model: Sam, image: Image, options: AutomaticOptions, progress: Prog
 
 
 def _crops(size: Size, options: AutomaticOptions) -> Iterator[_Crop]:
-    """The picture itself, then each layer's crops, column by column; without those that a small picture leaves no pixel for."""
+    """The picture itself, then each layer's crops, column by column, without empty ones."""
     height, width = size
     yield _Crop(0, (0, 0, width, height))
     for layer in range(1, options.crop_n_layers + 1):
@@ -175,7 +179,7 @@ def _crops(size: Size, options: AutomaticOptions) -> Iterator[_Crop]:
 
 
 def _search(model: Sam, image: Image, crop: _Crop, options: AutomaticOptions) -> Iterator[tuple[int, list[FoundMask]]]:
-    """Answer a crop's grid, batch by batch: how many points, and the masks of them that pass the filters."""
+    """Decode a crop's grid batch by batch; yield the number of points and the masks that pass the filters."""
     left, top, right, bottom = crop.box
     embedding = model.encode(image[top:bottom, left:right])
     points = options.grid(crop.layer) * (right - left, bottom - top)
@@ -183,19 +187,19 @@ def _search(model: Sam, image: Image, crop: _Crop, options: AutomaticOptions) ->
         batch = points[start : start + options.points_per_batch]
         prompts = embedding.prompts(points=batch[:, None], labels=np.ones((len(batch), 1)))
         prediction = model.predict(embedding, prompts, multimask=True)
-        kept = _sift(embedding, prediction, batch, crop, options)
+        kept = _filter(embedding, prediction, batch, crop, options)
         yield len(batch), [found for found in kept if not _is_cut_off(found, image)]
 
 
-def _sift(
+def _filter(
     embedding: ImageEmbedding, prediction: Prediction, points: Points, crop: _Crop, options: AutomaticOptions
 ) -> Iterator[FoundMask]:
-    """The masks in a batch's answers that the model trusts and that are stable."""
+    """Keep a batch's masks whose predicted IoU and stability pass the thresholds."""
     left, top, _, _ = crop.box
     candidates = prediction.predicted_iou.shape[1]
     logits = prediction.logits.flatten(0, 1)
     predicted: list[float] = prediction.predicted_iou.flatten().tolist()
-    # Bringing a mask to the picture's size is what costs, so those that go by this number go before.
+    # Resizing masks to the picture is what costs, so filter by predicted IoU first.
     trusted = [
         index
         for index, score in enumerate(predicted)
@@ -206,7 +210,7 @@ def _sift(
         restored = embedding.restore(logits[indices, None])[:, 0]
         steadiness = stability(restored, options.stability_score_offset).tolist()
         for index, full, steady in zip(indices, restored, steadiness, strict=True):
-            # Stability is not a number where all logits are low.
+            # Stability is NaN if all logits are low.
             if options.stability_score_thresh > 0 and not steady >= options.stability_score_thresh:
                 continue
             mask = Mask.crop((full > 0).numpy(force=True), left, top)
@@ -216,7 +220,7 @@ def _sift(
 
 
 def _is_cut_off(found: FoundMask, image: Image) -> bool:
-    """Whether the mask ends at an edge of its crop that is not also the picture's."""
+    """Whether the mask ends at an edge of its crop that is not the picture's."""
     picture = (0, 0, image.shape[1], image.shape[0])
     return any(
         abs(side - edge) <= _EDGE_WIDTH < abs(side - outermost)
@@ -225,7 +229,7 @@ def _is_cut_off(found: FoundMask, image: Image) -> bool:
 
 
 def _without_duplicates(found: list[FoundMask], scores: list[float], threshold: float) -> list[FoundMask]:
-    """Of masks whose boxes overlap by more than the threshold the one with the best score, best first."""
+    """Suppress masks whose boxes overlap a better-scored one by more than the threshold; best first."""
     boxes = torch.tensor([mask.box for mask in found], dtype=torch.float32).reshape(-1, 4)
     kept = batched_nms(
         boxes, torch.tensor(scores, dtype=torch.float32), torch.zeros(len(found), dtype=torch.int64), threshold
@@ -234,7 +238,7 @@ def _without_duplicates(found: list[FoundMask], scores: list[float], threshold: 
 
 
 def _without_small_regions(found: list[FoundMask], size: Size, options: AutomaticOptions) -> list[FoundMask]:
-    """The masks without small holes and parts; of those that have become duplicates, one that needed no change is preferred."""
+    """Remove small holes and parts; of masks that become duplicates, prefer an unchanged one."""
     cleaned, scores = [], []
     for one in found:
         bits, changed = _clean(one.mask.paste(*size), options.min_mask_region_area)
@@ -246,7 +250,7 @@ def _without_small_regions(found: list[FoundMask], size: Size, options: Automati
 
 
 def _clean(bits: Bits, smallest: int) -> tuple[Bits, bool]:
-    """Fill the holes and remove the parts that have fewer pixels, but not the last part; and whether there were any."""
+    """Fill smaller holes and remove smaller parts, but keep the largest part; also return whether anything changed."""
     labels, areas = _regions(~bits)
     kept = areas < smallest
     holes = bool(kept[1:].any())
@@ -261,7 +265,7 @@ def _clean(bits: Bits, smallest: int) -> tuple[Bits, bool]:
 
 
 def _regions(bits: Bits) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Which region each pixel belongs to, neighbours by a corner too, 0 where no bit is set; and each region's number of pixels."""
+    """Label 8-connected regions, 0 where no bit is set; also return each region's number of pixels."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(bits.view(np.uint8), connectivity=8)
     return np.asarray(labels, np.int32), np.asarray(statistics[:, cv2.CC_STAT_AREA], np.int32)
 
@@ -273,13 +277,13 @@ def _area(box: Rectangle) -> int:
 def _check(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most or math.isnan(value):
         expected = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-        raise UsageError(f"{name}: {value} is outside its range; expected a number {expected}")
+        raise UsageError(f"{name}: {value} is out of range; expected a number {expected}")
 
 
 def _check_grids(grids: Sequence[Points], layers: int) -> None:
     if len(grids) < layers:
         raise UsageError(
-            f"point_grids: {len(grids)} given; expected one for the picture and one for each layer of crops, {layers} in all"
+            f"point_grids: {len(grids)} given; expected one for the picture and one per layer of crops, {layers} in all"
         )
     for grid in map(np.asarray, grids):
         if grid.ndim != 2 or grid.shape[1] != 2 or not ((grid >= 0) & (grid <= 1)).all():

@@ -19,7 +19,7 @@ from streamseg.models.options import MOBILE_SAM
 from streamseg.models.segmenters.sam.network import SamNetwork
 
 _UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
-"""The classifier that TinyViT was trained with; it takes no part in segmentation."""
+"""TinyViT's classifier, which segmentation does not use."""
 _VIT_CHANNELS: Final = MappingProxyType({768: "sam-vit-b", 1024: "sam-vit-l", 1280: "sam-vit-h"})
 _PROBLEMS_NAMED = 3
 _Network = TypeVar("_Network", bound=SamNetwork)
@@ -27,20 +27,20 @@ _ADVICE = "give an official file, such as mobile_sam.pt or sam_vit_b_01ec64.pth"
 
 
 def load_network(path: Path, architecture: str | None = None) -> SamNetwork:
-    """Build a network with the weights of a file in the official format, on the CPU, ready to answer.
+    """Build a network from a file in the official format, on the CPU, ready for inference.
 
     Args:
         path: The file.
-        architecture: What the file must hold, one of `IMAGE_ENCODERS`; None takes what it holds.
+        architecture: Expected architecture, one of `IMAGE_ENCODERS`; None accepts any.
 
     Raises:
-        CheckpointError: The file cannot be read, is no checkpoint, or is one of another model; the message names the entries.
+        CheckpointError: The file cannot be read, or is not a checkpoint of that model; the message names entries.
     """
     return load_network_as(SamNetwork, path, architecture)
 
 
 def load_network_as(kind: type[_Network], path: Path, architecture: str | None = None) -> _Network:
-    """The same as an instance of `kind`, which adds no weights."""
+    """As `load_network`, for a subclass that adds no weights."""
     found = {name: entry for name, entry in _read(path).items() if not str(name).startswith(_UNUSED)}
     held = _architecture(found)
     if architecture is not None and held not in (None, architecture):
@@ -60,7 +60,7 @@ def load_network_as(kind: type[_Network], path: Path, architecture: str | None =
 
 def _read(path: Path) -> Mapping[object, object]:
     try:
-        # PyTorch warns of files that it then refuses, and the refusal says enough.
+        # PyTorch warns about files that it then refuses; its error is enough.
         with warnings.catch_warnings(action="ignore"):
             state: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -82,7 +82,7 @@ def _read(path: Path) -> Mapping[object, object]:
 
 
 def _architecture(found: Mapping[object, object]) -> str | None:
-    """Which network the entries look like, by their names and the width of the encoder."""
+    """Recognise the architecture by the entries' names and the encoder's width."""
     if any(str(name).startswith("image_encoder.layers.") for name in found):
         return MOBILE_SAM
     positions = found.get("image_encoder.pos_embed")
@@ -91,15 +91,15 @@ def _architecture(found: Mapping[object, object]) -> str | None:
 
 def _empty_network(kind: type[_Network], architecture: str) -> _Network:
     if architecture == MOBILE_SAM:
-        # TinyViT works out tables as it is made, so it is made in memory.
+        # TinyViT computes tables in its constructor, which needs real memory.
         return kind(architecture)
-    # The others hold weights only, up to 2.5 GB; they are not made twice.
+    # The others are all weights, up to 2.5 GB; do not allocate them twice.
     with torch.device("meta"):
         return kind(architecture)
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[object, object]) -> list[str]:
-    """What keeps the entries of a file from being the expected ones, in the file's names."""
+    """List the differences between a file's entries and the expected ones, by the file's names."""
     problems = [f"{name} is missing" for name in expected if name not in found]
     for name, entry in found.items():
         wanted = expected.get(name) if isinstance(name, str) else None
@@ -113,7 +113,7 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[object, object])
 
 
 def _weights(network: SamNetwork, found: Mapping[object, object]) -> dict[str, Tensor]:
-    """The file's entries under our names, in the precision that we compute in."""
+    """Rename the file's entries to ours, and convert them to our precision."""
     weights = {}
     for name, tensor in network.state_dict().items():
         entry = found[official_name(name)]
@@ -127,7 +127,7 @@ def _kind(tensor: Tensor) -> str:
 
 
 def official_name(name: str) -> str:
-    """The official checkpoints' name of one of our entries; only the encoders' differ, which are timm's here."""
+    """Translate one of our entries' names to the official one; only encoders, whose names are timm's, differ."""
     if name.startswith("image_encoder.blocks."):
         return name.replace(".mlp.fc", ".mlp.lin")
     if not name.startswith(("image_encoder.patch_embed.conv", "image_encoder.stages.")):
@@ -137,6 +137,6 @@ def official_name(name: str) -> str:
         .replace("patch_embed.conv1.", "patch_embed.seq.0.")
         .replace("patch_embed.conv2.", "patch_embed.seq.2.")
     )
-    # There a stage ends with the reduction for the next one; in timm the next one begins with it.
+    # Officially a stage ends with the reduction; in timm the next stage begins with it.
     name = re.sub(r"stages\.(\d)\.downsample", lambda match: f"layers.{int(match[1]) - 1}.downsample", name)
     return name.replace("stages.", "layers.")

@@ -1,7 +1,7 @@
-"""One picture as a network of the SAM family sees it, and the way between its pixels and the network's.
+"""An encoded picture, and the conversion between its pixels and the network's.
 
-The network's input is the picture, resized so that its longer side is 1024 and padded at the right and at the bottom. Positions
-there are pixels of the resized picture; a position's fraction of the picture stays what it was.
+The network's input is the picture, resized so that its longer side is 1024, and padded on the right and at the bottom.
+Positions in it are pixels of the resized picture.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from streamseg.models.segmenters.sam.prompt_encoder import Prompts
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageEmbedding:
-    """What the network remembers of one picture.
+    """An encoded picture.
 
     Attributes:
         features: Shape (1, 256, 64, 64), on the model's device.
-        original_size: The picture's.
-        resized_size: The picture's as the model saw it: longer side 1024, at the top left of the padded input.
+        original_size: Height and width of the picture.
+        resized_size: Height and width of the resized picture, at the top left of the padded input.
     """
 
     features: Tensor
@@ -41,16 +41,16 @@ class ImageEmbedding:
         labels: ArrayLike | None = None,
         masks: ArrayLike | None = None,
     ) -> Prompts:
-        """Prompts in pixels of the picture as the tensors that the network takes.
+        """Convert prompts in pixels of the picture to the network's tensors.
 
         Args:
             boxes: Shape (objects, 4): left, top, right, bottom.
             points: Shape (objects, points, 2): x, y.
-            labels: Shape (objects, points): 1 for a point on the object, 0 for one off it, -1 for one that only fills up.
-            masks: Shape (objects, 1, 256, 256): logits of an earlier answer, which are in the network's pixels already.
+            labels: Shape (objects, points): 1 on the object, 0 off it, -1 for padding.
+            masks: Shape (objects, 1, 256, 256): logits of an earlier prediction, in the network's pixels.
 
         Raises:
-            ValueError: The shapes do not fit together.
+            ValueError: The shapes do not match.
         """
         return Prompts(
             boxes=None if boxes is None else self._tensor(resize_positions(boxes, self.original_size).reshape(-1, 4)),
@@ -60,7 +60,7 @@ class ImageEmbedding:
         )
 
     def restore(self, logits: Tensor) -> Tensor:
-        """Logits over the padded input, shape (batch, masks, 256, 256), as logits over the picture: (batch, masks, height, width)."""
+        """Resize logits of the padded input, (batch, masks, 256, 256), to the picture, (batch, masks, height, width)."""
         return restore(logits, self.resized_size, self.original_size)
 
     def _tensor(self, values: ArrayLike, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -68,7 +68,7 @@ class ImageEmbedding:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Resized RGB pictures, shape (..., 3, height, width), levels 0 to 255, as the encoder's input: (..., 3, 1024, 1024), float32."""
+    """Normalise and pad resized RGB, (..., 3, height, width), levels 0 to 255, to (..., 3, 1024, 1024), float32."""
     mean = torch.tensor(PIXEL_MEAN, device=pixels.device).view(3, 1, 1)
     std = torch.tensor(PIXEL_STD, device=pixels.device).view(3, 1, 1)
     height, width = pixels.shape[-2:]
@@ -76,7 +76,7 @@ def normalise(pixels: Tensor) -> Tensor:
 
 
 def restore(logits: Tensor, resized: Size, original: Size) -> Tensor:
-    """Logits over the padded input, shape (batch, masks, 256, 256), over the picture, in the two steps that SAM takes."""
+    """Resize logits over the padded input, shape (batch, masks, 256, 256), to the picture, in SAM's two steps."""
     padded = functional.interpolate(logits, (INPUT_SIZE, INPUT_SIZE), mode="bilinear", align_corners=False)
     return functional.interpolate(
         padded[..., : resized[0], : resized[1]], original, mode="bilinear", align_corners=False

@@ -1,4 +1,4 @@
-"""What SAM's image encoders have in common: the size of what they read, and the neck that makes their features alike."""
+"""Common base of SAM's image encoders: the sizes, and the neck."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FEATURE_CHANNELS = 256
 
 
 class ImageEncoder(nn.Module, ABC):
-    """Reads one picture into the features from which any number of prompts is answered."""
+    """Encodes a picture to features, from which any number of prompts is decoded."""
 
     img_size = INPUT_SIZE
 
@@ -30,7 +30,7 @@ class ImageEncoder(nn.Module, ABC):
 
     @abstractmethod
     def trunk(self, pixels: Tensor) -> Tensor:
-        """The features before the neck: shape (batch, trunk channels, 64, 64)."""
+        """Return features before the neck, shape (batch, trunk channels, 64, 64)."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode normalised RGB pictures of shape (batch, 3, 1024, 1024) to features of shape (batch, 256, 64, 64)."""

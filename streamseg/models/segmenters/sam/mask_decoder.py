@@ -15,22 +15,23 @@ _DEPTH = 2
 _HEADS = 8
 _MLP_CHANNELS = 2048
 _MASK_TOKENS = 4
-"""One answer for clear prompts, then three for ambiguous ones."""
+"""One mask for clear prompts, then three for ambiguous ones."""
 _MASK_CHANNELS = FEATURE_CHANNELS // 8
 POOR_IOU = 0.7
-"""Predicted IoU below which the one mask for a clear prompt is poor.
+"""Predicted IoU below which the mask for a clear prompt is poor.
 
-The decoder is trained to predict each mask's IoU with the object: of what a poor mask and the object cover together, it expects three
-tenths or more to be wrong, so that the prompt was hardly clear. A threshold as high as good masks score (the everything mode keeps those
-above 0.88) would change masks for differences within the prediction's own error, of which the highest of several makes the most.
+The decoder is trained to predict each mask's IoU with the object, so a mask below this is expected to be wrong on at
+least three tenths of their union: the prompt was hardly clear. A threshold as high as good masks score (everything mode
+keeps those above 0.88) would switch masks for differences within the prediction's own error, which the best of several
+scores overstates.
 """
 
 
-def answering_masks(predicted_iou: Tensor) -> Tensor:
-    """Which of the decoder's masks answers each prompt: the one for clear prompts, or, where that is poor, the best-scored of all.
+def select_masks(predicted_iou: Tensor) -> Tensor:
+    """Select a mask for each prompt: the one for clear prompts or, if that is poor, the best-scored of all.
 
     Args:
-        predicted_iou: Shape (batch, 4), that of the one mask first.
+        predicted_iou: Shape (batch, 4), that of the mask for clear prompts first.
 
     Returns:
         Indices from 0 to 3, shape (batch,).
@@ -49,7 +50,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(channels, FEATURE_CHANNELS)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend from `q`, shape (batch, n, 256), to `k` and `v`, shape (batch, m, 256); a batch of 1 serves all of the other's."""
+        """Attend from `q`, shape (batch, n, 256), to `k` and `v`, shape (batch, m, 256); a batch of 1 is broadcast."""
         query, key, value = _split_heads(self.q_proj(q)), _split_heads(self.k_proj(k)), _split_heads(self.v_proj(v))
         weights = (query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])).softmax(dim=-1)
         attended: Tensor = self.out_proj((weights @ value).transpose(1, 2).flatten(2))
@@ -101,7 +102,7 @@ class TwoWayBlock(nn.Module):
             image_positions: Shape (1, 4096, 256).
         """
         if self.first:
-            # The tokens are still their own positions here, and SAM was trained without the residual.
+            # Here the tokens equal their own positions, and SAM was trained without the residual.
             tokens = self.norm1(self.self_attn(tokens, tokens, tokens))
         else:
             located = tokens + token_positions
@@ -114,7 +115,7 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """The blocks, and a last look of the tokens at the image."""
+    """The blocks, and a last attention from tokens to image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +124,7 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(FEATURE_CHANNELS)
 
     def forward(self, tokens: Tensor, image: Tensor, image_positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Shapes as in `TwoWayBlock`; the image comes back for the whole batch."""
+        """Shapes as in `TwoWayBlock`; the returned image has the whole batch."""
         token_positions = tokens
         for block in self.layers:
             tokens, image = block(tokens, image, token_positions, image_positions)
@@ -148,7 +149,7 @@ class Mlp(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Draws masks from image features and embedded prompts, and says how good it believes each to be."""
+    """Decodes masks and their predicted IoU from image features and embedded prompts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,21 +169,21 @@ class MaskDecoder(nn.Module):
     def forward(
         self, features: Tensor, positions: Tensor, tokens: Tensor, prompt_map: Tensor, *, multimask: bool
     ) -> tuple[Tensor, Tensor]:
-        """Answer a batch of prompts on one image.
+        """Decode a batch of prompts on one image.
 
         Args:
             features: The image's, shape (1, 256, 64, 64).
             positions: The encoded positions of the features, shape (1, 256, 64, 64).
             tokens: The prompts', shape (batch, tokens, 256).
-            prompt_map: What the prompts add to the features, broadcastable to (batch, 256, 64, 64).
-            multimask: Whether to give the three answers for ambiguous prompts in place of the one for clear ones.
+            prompt_map: Added to the features, broadcastable to (batch, 256, 64, 64).
+            multimask: Whether to return the three masks for ambiguous prompts instead of the one for clear prompts.
 
         Returns:
             Logits of shape (batch, 1 or 3, 256, 256) over the padded input, and predicted IoU of shape (batch, 1 or 3).
         """
         wanted = slice(1, None) if multimask else slice(0, 1)
         outputs = torch.cat((self.iou_token.weight, self.mask_tokens.weight)).expand(len(tokens), -1, -1)
-        # The image enters as a batch of one: until the tokens first change it, it is the same for every prompt.
+        # The image enters as a batch of one: it is the same for every prompt until the tokens first change it.
         image = (features + prompt_map).flatten(2).transpose(1, 2)
         tokens, image = self.transformer(
             torch.cat((outputs, tokens), dim=1), image, positions.flatten(2).transpose(1, 2)

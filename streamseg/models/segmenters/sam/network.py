@@ -1,4 +1,4 @@
-"""A network of the SAM family, of tensors only: no images, no files, no state."""
+"""A network of the SAM family: tensors in, tensors out."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from streamseg.models.segmenters.sam.prompt_encoder import PromptEncoder, Prompt
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """The answers to a batch of prompts.
+    """Masks for a batch of prompts.
 
     Attributes:
-        logits: Shape (batch, masks, 256, 256) over the padded input; above 0 belongs to the object.
+        logits: Shape (batch, masks, 256, 256) over the padded input; above 0 on the object.
         predicted_iou: Shape (batch, masks).
     """
 
@@ -27,7 +27,7 @@ class Prediction:
 
 
 class SamNetwork(nn.Module):
-    """The three parts, named as in the official checkpoints."""
+    """Image encoder, prompt encoder and mask decoder, named as in the official checkpoints."""
 
     def __init__(self, architecture: str) -> None:
         """Build one of `IMAGE_ENCODERS` by its name, with random weights."""
@@ -38,18 +38,18 @@ class SamNetwork(nn.Module):
         self.mask_decoder = MaskDecoder()
 
     def ready(self) -> Self:
-        """Make the network answer, not learn, as fast as it can with the same numbers."""
-        # A fifth faster on a CPU.
+        """Prepare the network for inference, in the memory format that is fastest."""
+        # 20 % faster on a CPU.
         self.image_encoder.to(memory_format=torch.channels_last)
         return self.eval().requires_grad_(False)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Normalised RGB pictures of shape (batch, 3, 1024, 1024) to features of shape (batch, 256, 64, 64)."""
+        """Encode normalised RGB pictures, shape (batch, 3, 1024, 1024), to features, shape (batch, 256, 64, 64)."""
         features: Tensor = self.image_encoder(pixels)
         return features
 
     def predict(self, features: Tensor, prompts: Prompts, *, multimask: bool) -> Prediction:
-        """Answer prompts on the features of one picture, shape (1, 256, 64, 64): one mask each, or three with `multimask`."""
+        """Decode prompts on a picture's features, shape (1, 256, 64, 64): one mask each, or three with `multimask`."""
         tokens, prompt_map = self.prompt_encoder(prompts)
         positions = self.prompt_encoder.image_positions()
         return Prediction(*self.mask_decoder(features, positions, tokens, prompt_map, multimask=multimask))

@@ -1,4 +1,4 @@
-"""The SAM family on frames: pictures and prompts in pixels of the frame in, masks in pixels of the frame out."""
+"""The SAM family on frames: pictures, prompts and masks are in pixels of the frame."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models.segmenters.resizing import resize_image, resized_size
 from streamseg.models.segmenters.sam.checkpoint import load_network
 from streamseg.models.segmenters.sam.embedding import ImageEmbedding, normalise
-from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU, answering_masks
+from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU, select_masks
 from streamseg.models.segmenters.sam.network import Prediction, SamNetwork
 from streamseg.models.segmenters.sam.prompt_encoder import Prompts
 
 STABILITY_OFFSET = 1.0
-"""How far from the threshold the two masks are that a mask's stability compares, in logits."""
+"""Stability compares the masks at this distance above and below the threshold, in logits."""
 _PROMPTS_AT_ONCE = 8
 
 
 class Sam:
-    """Draws the masks of prompted objects, exactly as the original does from the same weights. Keeps nothing between two calls.
+    """Draws the masks of prompted objects, exactly as the original does from the same weights. Calls share no state.
 
-    Only `decode` chooses for itself among the masks that the original offers.
+    Only `decode` differs: it selects among the masks that the original returns.
     """
 
     def __init__(self, network: SamNetwork) -> None:
-        """Use a network as it is, on the device where it is."""
+        """Wrap a network, on the device where it is."""
         self.network = network
         self.name = network.architecture
 
@@ -41,13 +41,13 @@ class Sam:
     def load(
         cls, path: Path, *, architecture: str | None = None, device: str = "cpu", threads: int | None = None
     ) -> Self:
-        """Read a checkpoint in the official format.
+        """Load a checkpoint in the official format.
 
         Args:
             path: An official file such as `mobile_sam.pt`, or one with the same entries.
-            architecture: The name of what the file must hold; None takes what it holds.
+            architecture: Expected architecture; None accepts any.
             device: As in `to`.
-            threads: How many threads PyTorch uses in this process from now on; None leaves that as it is.
+            threads: Threads of PyTorch in this process from now on; None leaves them as they are.
 
         Raises:
             CheckpointError: The file is not a checkpoint of that architecture.
@@ -62,7 +62,7 @@ class Sam:
         """Move the network.
 
         Args:
-            device: PyTorch's name of the device, such as `cpu` or `cuda:0`; `auto` takes a GPU where there is one.
+            device: PyTorch's name of the device, such as `cpu` or `cuda:0`; `auto` takes a GPU if there is one.
 
         Raises:
             UsageError: PyTorch cannot use the device.
@@ -73,17 +73,17 @@ class Sam:
             self.network.to(device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise UsageError(
-                f"PyTorch cannot use the device {device!r}; give one that it has here, such as 'cpu'"
+                f"PyTorch cannot use the device {device!r}; choose one that this machine has, such as 'cpu'"
             ) from error
         return self
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The network's device."""
         return next(self.network.parameters()).device
 
     def encode(self, image: Image) -> ImageEmbedding:
-        """Read a frame of shape (height, width, 3), uint8, BGR, once; any number of prompts is answered from what comes back."""
+        """Encode a frame of shape (height, width, 3), uint8, BGR, to decode any number of prompts from."""
         size = (image.shape[0], image.shape[1])
         pixels = torch.from_numpy(np.ascontiguousarray(resize_image(image)[..., ::-1])).permute(2, 0, 1)
         with torch.no_grad():
@@ -91,10 +91,10 @@ class Sam:
         return ImageEmbedding(features, size, resized_size(size))
 
     def predict(self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool) -> Prediction:
-        """Answer any number of prompts, as `ImageEmbedding.prompts` makes them: one mask each, or three with `multimask`.
+        """Decode prompts, as `ImageEmbedding.prompts` makes them: one mask each, or three with `multimask`.
 
         Returns:
-            Logits of shape (prompts, 1 or 3, 256, 256), over the network's padded input, and predicted IoU, (prompts, 1 or 3).
+            Logits over the padded input, shape (prompts, 1 or 3, 256, 256), and predicted IoU, (prompts, 1 or 3).
         """
         with torch.no_grad():
             parts = [
@@ -104,13 +104,13 @@ class Sam:
         return Prediction(torch.cat([part.logits for part in parts]), torch.cat([part.predicted_iou for part in parts]))
 
     def masks(self, embedding: ImageEmbedding, prediction: Prediction) -> list[list[ObjectMask]]:
-        """The masks of what `predict` gave, in pixels of the frame: for each prompt its one or three candidates.
+        """Convert a prediction to masks of the frame: for each prompt its one or three candidates.
 
         Each has its predicted IoU and its stability: the IoU of the masks at logits 1 and -1.
         """
         scores = prediction.predicted_iou.tolist()
         return [
-            # Masks of the whole frame are large: one exists at a time.
+            # Logits of the whole frame are large: one mask at a time.
             [
                 self._mask(embedding.restore(low[None, None])[0, 0], score)
                 for low, score in zip(candidates, row, strict=True)
@@ -119,23 +119,23 @@ class Sam:
         ]
 
     def decode(self, embedding: ImageEmbedding, detections: Sequence[Detection]) -> list[ObjectMask]:
-        """Draw one mask for each detection's box, in the order given: that of `answering_masks`.
+        """Draw one mask for each detection's box, in the order given, chosen by `select_masks`.
 
         Args:
-            embedding: What `encode` gave for the frame.
+            embedding: Of the frame, from `encode`.
             detections: Boxes in pixels of the frame.
         """
         if not detections:
             return []
         boxes = np.array([detection.xyxy for detection in detections])
-        return [mask for (mask,) in self.masks(embedding, self._answers(embedding, boxes))]
+        return [mask for (mask,) in self.masks(embedding, self._predict_boxes(embedding, boxes))]
 
     def describe(self) -> str:
         """Return the name."""
         return self.name
 
-    def _answers(self, embedding: ImageEmbedding, boxes: NDArray[np.float64]) -> Prediction:
-        """One mask for each box, shape (n, 4). The three for ambiguous prompts are drawn only where the one for clear prompts is poor."""
+    def _predict_boxes(self, embedding: ImageEmbedding, boxes: NDArray[np.float64]) -> Prediction:
+        """Predict one mask for each box, shape (n, 4); decode the three for ambiguous prompts if the first is poor."""
         one = self.predict(embedding, embedding.prompts(boxes=boxes), multimask=False)
         poor = (one.predicted_iou[:, 0] < POOR_IOU).nonzero()[:, 0]
         if not len(poor):
@@ -143,8 +143,8 @@ class Sam:
         three = self.predict(embedding, embedding.prompts(boxes=boxes[poor.numpy(force=True)]), multimask=True)
         logits = torch.cat((one.logits[poor], three.logits), dim=1)
         predicted_iou = torch.cat((one.predicted_iou[poor], three.predicted_iou), dim=1)
-        answering = torch.arange(len(poor), device=poor.device), answering_masks(predicted_iou)
-        one.logits[poor, 0], one.predicted_iou[poor, 0] = logits[answering], predicted_iou[answering]
+        selected = torch.arange(len(poor), device=poor.device), select_masks(predicted_iou)
+        one.logits[poor, 0], one.predicted_iou[poor, 0] = logits[selected], predicted_iou[selected]
         return one
 
     def _mask(self, logits: Tensor, predicted_iou: float) -> ObjectMask:
@@ -155,13 +155,13 @@ class Sam:
 
 
 def stability(logits: Tensor, offset: float = STABILITY_OFFSET) -> Tensor:
-    """How little a mask changes with the threshold: the IoU of the masks at logits `offset` and -`offset`.
+    """Stability of masks against the threshold: the IoU of the masks at logits `offset` and -`offset`.
 
     Args:
         logits: Shape (..., height, width).
         offset: In logits.
 
     Returns:
-        Shape (...), 0 to 1; not a number where no logit is above -`offset`.
+        Shape (...), 0 to 1; NaN if no logit is above -`offset`.
     """
     return (logits > offset).sum(dim=(-2, -1)) / (logits > -offset).sum(dim=(-2, -1))

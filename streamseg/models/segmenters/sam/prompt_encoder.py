@@ -1,4 +1,4 @@
-"""SAM's prompt encoder (arXiv:2304.02643, appendix A): boxes, points and earlier masks become embeddings."""
+"""SAM's prompt encoder (arXiv:2304.02643, appendix A): embeds boxes, points and masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streamseg.models.segmenters.sam.image_encoder import FEATURE_CHANNELS, FEAT
 BACKGROUND_POINT = 0
 FOREGROUND_POINT = 1
 NO_POINT = -1
-"""Label of a point that only fills up a batch."""
+"""Label of a padding point."""
 
 _TOP_LEFT_CORNER = 2
 _BOTTOM_RIGHT_CORNER = 3
@@ -24,13 +24,13 @@ _MASK_CHANNELS = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompts:
-    """What a batch of objects is asked for by; coordinates are pixels of the resized picture (longer side 1024).
+    """Prompts for a batch of objects; coordinates are pixels of the resized picture (longer side 1024).
 
     Attributes:
         boxes: Shape (batch, 4): left, top, right, bottom.
         points: Shape (batch, points, 2): x, y.
         labels: Shape (batch, points): `FOREGROUND_POINT`, `BACKGROUND_POINT` or `NO_POINT` for each point.
-        masks: Shape (batch, 1, 256, 256): logits of an earlier answer.
+        masks: Shape (batch, 1, 256, 256): logits of an earlier prediction.
     """
 
     boxes: Tensor | None = None
@@ -49,11 +49,11 @@ class Prompts:
 
     @property
     def batch(self) -> int:
-        """Number of objects asked for; one where nothing says."""
+        """Number of objects; one without prompts."""
         return next((tensor.shape[0] for tensor in (self.boxes, self.points, self.masks) if tensor is not None), 1)
 
     def split(self, size: int) -> Iterator[Prompts]:
-        """The same prompts in order, in batches of at most `size` objects."""
+        """Split into batches of at most `size` objects, in order."""
         for start in range(0, self.batch, size):
             boxes, points, labels, masks = (
                 None if tensor is None else tensor[start : start + size]
@@ -63,7 +63,7 @@ class Prompts:
 
 
 class PositionEncoding(nn.Module):
-    """Random Fourier features of a position, sines first."""
+    """Random Fourier features of positions, sines first."""
 
     positional_encoding_gaussian_matrix: Tensor
 
@@ -78,7 +78,7 @@ class PositionEncoding(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Turns prompts into tokens (boxes, points) and into a map that is added to the image's features (masks)."""
+    """Embeds boxes and points as tokens, and masks as a map that is added to the image's features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,15 +100,15 @@ class PromptEncoder(nn.Module):
         """Embed prompts.
 
         Returns:
-            Tokens of shape (batch, tokens, 256), the points' before the boxes'; and the map, of shape (batch, 256, 64, 64) from
-            masks, (1, 256, 1, 1) without.
+            Tokens of shape (batch, tokens, 256), the points' before the boxes'; and the map, of shape (batch, 256, 64,
+            64) with masks, (1, 256, 1, 1) without.
         """
         if prompts.masks is None:
             return self._tokens(prompts), self.no_mask_embed.weight.view(1, FEATURE_CHANNELS, 1, 1)
         return self._tokens(prompts), self.mask_downscaling(prompts.masks)
 
     def image_positions(self) -> Tensor:
-        """The encoded position of each feature of the image, shape (1, 256, 64, 64)."""
+        """Encode the position of each feature of the image, shape (1, 256, 64, 64)."""
         centres = (torch.arange(FEATURE_SIZE, device=self.no_mask_embed.weight.device) + 0.5) / FEATURE_SIZE
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         positions: Tensor = self.pe_layer(torch.stack((x, y), dim=-1))
@@ -122,13 +122,13 @@ class PromptEncoder(nn.Module):
 
 
 def _as_points(prompts: Prompts, device: torch.device) -> tuple[Tensor, Tensor]:
-    """All prompts but masks as points, shape (batch, n, 2), and their labels, (batch, n): a box is two labelled corners."""
+    """Convert boxes and points to points, (batch, n, 2), and labels, (batch, n): a box is two labelled corners."""
     points = torch.zeros(prompts.batch, 0, 2, device=device) if prompts.points is None else prompts.points
     labels = points.new_zeros(points.shape[:2]) if prompts.labels is None else prompts.labels
     if prompts.boxes is not None:
         last_points, last_labels = prompts.boxes.reshape(-1, 2, 2), [_TOP_LEFT_CORNER, _BOTTOM_RIGHT_CORNER]
     elif prompts.points is not None:
-        # SAM was trained with a filling point wherever there is no box.
+        # SAM was trained with a padding point if there is no box.
         last_points, last_labels = points.new_zeros(prompts.batch, 1, 2), [NO_POINT]
     else:
         return points, labels.long()

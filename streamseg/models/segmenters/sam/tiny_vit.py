@@ -13,18 +13,18 @@ _TRUNK_CHANNELS = 320
 
 
 class TinyVitEncoder(ImageEncoder):
-    """Reads a picture in the time that MobileSAM is named for."""
+    """TinyViT-5M without its classifier, and with stride 1 before its last stage."""
 
     def __init__(self) -> None:
         super().__init__(_TRUNK_CHANNELS)
-        # Not by name: the original's code, where it is imported too, gives that name in timm to a class of its own.
+        # Not through timm's registry: the original's code, if imported too, registers its own class under that name.
         trunk: Any = tiny_vit_5m_224(pretrained=False)
-        # SAM's decoder wants one feature per 16 pixels, where the classifier's last stage would make one per 32.
+        # SAM's decoder needs one feature per 16 pixels; the classifier's last stage makes one per 32.
         trunk.stages[-1].downsample.conv2.conv.stride = (1, 1)
         self.patch_embed = trunk.patch_embed
         self.stages = trunk.stages
 
     def trunk(self, pixels: Tensor) -> Tensor:
-        """The picture's features before the neck, shape (batch, 320, 64, 64)."""
+        """Return features before the neck, shape (batch, 320, 64, 64)."""
         features: Tensor = self.stages(self.patch_embed(pixels))
         return features

@@ -12,11 +12,11 @@ from streamseg.models.segmenters.sam.image_encoder import ImageEncoder
 
 
 class VitEncoder(ImageEncoder):
-    """Reads a picture as SAM does, in ten to a hundred times the work of TinyViT."""
+    """A ViT of timm with SAM's neck; ten to a hundred times the work of TinyViT."""
 
     def __init__(self, make_trunk: Callable[..., nn.Module]) -> None:
         """Build the encoder around the ViT that `make_trunk` makes: one of timm's `samvit_*`."""
-        # SAM was trained with this epsilon, which is not timm's default.
+        # SAM was trained with this epsilon, not timm's default.
         trunk: Any = make_trunk(pretrained=False, norm_layer=partial(nn.LayerNorm, eps=1e-6))
         super().__init__(trunk.embed_dim)
         self.patch_embed = trunk.patch_embed
@@ -24,6 +24,6 @@ class VitEncoder(ImageEncoder):
         self.blocks = trunk.blocks
 
     def trunk(self, pixels: Tensor) -> Tensor:
-        """The picture's features before the neck, shape (batch, channels, 64, 64)."""
+        """Return features before the neck, shape (batch, channels, 64, 64)."""
         features: Tensor = self.blocks(self.patch_embed(pixels) + self.pos_embed)
         return features.permute(0, 3, 1, 2)
