@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import secrets
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -28,25 +27,17 @@ from streamseg.ipc.control import (
     SourceChanged,
     StageSpec,
     Start,
-    Stop,
     ToStage,
     ToSupervisor,
 )
 from streamseg.ipc.instance import Instance
-from streamseg.ipc.launcher import Launcher, ProcessLauncher, StageHandle
+from streamseg.ipc.launcher import Launcher, ProcessLauncher
 from streamseg.ipc.links import LinkAddress, link_address
 from streamseg.lane import Lane
 from streamseg.plan import RunPlan
+from streamseg.processes import Place, Process, stop_processes
 from streamseg.topology import StageEntry, StageKey, Topology, describe_budget
 
-_READY_S = 90.0
-_HUNG_S = 10.0
-_HUNG_TURNS = 20
-_RESTARTS = 5
-_RESTARTS_WITHIN_S = 60.0
-_FIRST_BACK_OFF_S = 0.1
-_STOP_S = 2.0
-_TERMINATE_S = 1.0
 _TICK_S = 0.05
 _PAUSED_S = 1.0
 
@@ -75,40 +66,6 @@ class Observer(Protocol):
 
     def logged(self, level: int, text: str) -> None:
         """A stage wrote a log line."""
-
-
-@dataclass(eq=False)
-class _Process:
-    """A started stage, and what the supervisor knows about it; times in seconds on the monotonic clock."""
-
-    entry: StageEntry
-    handle: StageHandle
-    lanes: list[Lane]
-    spawned_s: float
-    progress_s: float
-    turn_s: float = 0.0
-    ready: bool = False
-    hung: bool = False
-    failure: Failed | None = None
-
-    def cause_of_death(self, status: int) -> str:
-        if self.failure is not None:
-            return f"failed: {self.failure.message}"
-        if self.hung:
-            return "hung"
-        return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
-
-
-@dataclass
-class _Place:
-    """Where a process of the topology runs, and its restarts; `launch` counts its processes."""
-
-    key: StageKey
-    entry: StageEntry
-    launch: int = 0
-    process: _Process | None = None
-    due_s: float | None = None
-    restarted_s: deque[float] = field(default_factory=deque)
 
 
 class Supervisor:
@@ -152,7 +109,7 @@ class Supervisor:
         self._run_id = secrets.token_hex(8)
         self._events: queue.SimpleQueue[tuple[StageKey, int, ToSupervisor | None]] = queue.SimpleQueue()
         self._places = {
-            key: _Place(key, entry) for entry in topology.stages for key in topology.keys(entry, list(self._lanes))
+            key: Place(key, entry) for entry in topology.stages for key in topology.keys(entry, list(self._lanes))
         }
         self._origin_ns: int | None = None
         self._stepped_s = self._now_s()
@@ -182,7 +139,7 @@ class Supervisor:
             while not self.over:
                 self.step()
         finally:
-            self._stop_processes(self._stop_reason or "failed")
+            self.end()
         self._drain_events()
         self._raise_last_failure()
         finished = [lane.finished.reason for lane in self._lanes.values() if lane.finished is not None]
@@ -218,12 +175,22 @@ class Supervisor:
                 place.due_s = None
                 self._spawn(place)
         for process in self._processes():
-            self._check_alive(process, now)
+            process.kill_if_stuck(now)
         duration, origin_ns = self._config.duration, self._origin_ns
         if duration is not None and origin_ns is not None and self._clock.now_ns() - origin_ns >= duration * 1e9:
             self.stop("duration is over")
 
-    def _handle(self, place: _Place, process: _Process, message: ToSupervisor | None) -> None:
+    def end(self) -> None:
+        """End every process."""
+        stop_processes(
+            self._processes(),
+            self._stop_reason or "failed",
+            self._clock,
+            busy=self._drain_events,
+            killed=lambda: self._killed,
+        )
+
+    def _handle(self, place: Place, process: Process, message: ToSupervisor | None) -> None:
         match message:
             case None:
                 self._handle_death(place, process)
@@ -231,9 +198,8 @@ class Supervisor:
                 self._handle_ready(process, message)
             case Failed():
                 process.failure = message
-            case Progress(turn_ns):
-                process.progress_s = self._now_s()
-                process.turn_s = turn_ns / 1e9 if turn_ns else process.turn_s
+            case Progress():
+                process.note_progress(message, self._now_s())
             case Published(source=source, seq=seq):
                 self._lanes[source].note_published(message)
                 self._observer.published(message)
@@ -252,7 +218,7 @@ class Supervisor:
             case Finished(source=source):
                 self._lanes[source].finished = message
 
-    def _handle_ready(self, process: _Process, ready: Ready) -> None:
+    def _handle_ready(self, process: Process, ready: Ready) -> None:
         process.ready, process.progress_s = True, self._now_s()
         self._observer.prepared(process.entry.name, ready)
         if self._origin_ns is not None:
@@ -264,18 +230,18 @@ class Supervisor:
             for other in self._processes():
                 self._send_start(other)
 
-    def _send_start(self, process: _Process) -> None:
+    def _send_start(self, process: Process) -> None:
         assert self._origin_ns is not None
         process.handle.send(Start(self._origin_ns, min(lane.published_pts_ns for lane in process.lanes)))
 
-    def _request_replays(self, process: _Process) -> None:
+    def _request_replays(self, process: Process) -> None:
         """Make the stages upstream of a new process repeat what it has missed."""
         for entry in self._topology.upstream(process.entry.name):
             if entry.replays:
                 for lane in process.lanes:
                     self._send(entry, lane, Resend(lane.name, lane.done))
 
-    def _handle_death(self, place: _Place, process: _Process) -> None:
+    def _handle_death(self, place: Place, process: Process) -> None:
         status = process.handle.wait()
         place.process = None
         if process.failure is not None:
@@ -285,34 +251,8 @@ class Supervisor:
         cause = process.cause_of_death(status)
         if self._origin_ns is None:
             raise StageError(f"{place.entry.name} {cause} before it was ready; run with --verbose to see why")
-        self._schedule_restart(place, process.lanes, cause)
-
-    def _schedule_restart(self, place: _Place, lanes: list[Lane], cause: str) -> None:
-        now, restarts, name = self._now_s(), place.restarted_s, place.entry.name
-        while restarts and now - restarts[0] > _RESTARTS_WITHIN_S:
-            restarts.popleft()
-        if len(restarts) >= _RESTARTS:
-            raise StageError(
-                f"{name} {cause}, after {_RESTARTS} restarts within {_RESTARTS_WITHIN_S:.0f} s; "
-                "run with --verbose to see why"
-            )
-        place.due_s = now + _FIRST_BACK_OFF_S * 2 ** len(restarts)
-        restarts.append(now)
-        self._announce(name, lanes, "restarting", cause)
-
-    def _check_alive(self, process: _Process, now: float) -> None:
-        if process.ready:
-            if not process.hung and now - process.progress_s > max(_HUNG_S, _HUNG_TURNS * process.turn_s):
-                process.hung = True
-                process.handle.kill()
-            return
-        sources = [lane.source for lane in process.lanes]
-        if process.entry.reads_source and any(source.wait for source in sources):
-            return
-        if now - process.spawned_s > _READY_S + max(source.start_timeout for source in sources):
-            text = f"{process.entry.name} was not ready after {_READY_S:.0f} s; run with --verbose to see why"
-            process.failure = Failed("StageError", text)
-            process.handle.kill()
+        place.schedule_restart(cause, self._now_s())
+        self._announce(place.entry.name, process.lanes, "restarting", cause)
 
     def _acknowledge(self, entry: StageEntry, source: str, seq: int) -> None:
         """Note that a stage is done with a frame, and tell capture when all of them are."""
@@ -337,18 +277,18 @@ class Supervisor:
         if process is not None and (process.ready or not ready):
             process.handle.send(message)
 
-    def _spawn(self, place: _Place) -> None:
+    def _spawn(self, place: Place) -> None:
         place.launch += 1
         lanes = [lane for lane in self._lanes.values() if place.key.serves(lane.name)]
         deliver = partial(self._deliver, place.key, place.launch)
         handle = self._launcher.launch(place.entry.module, self._spec(place, lanes), deliver)
         now = self._now_s()
-        place.process = _Process(place.entry, handle, lanes, spawned_s=now, progress_s=now)
+        place.process = Process(place.entry, handle, lanes, spawned_s=now, progress_s=now)
 
     def _deliver(self, key: StageKey, launch: int, message: ToSupervisor | None) -> None:
         self._events.put((key, launch, message))
 
-    def _spec(self, place: _Place, lanes: list[Lane]) -> StageSpec:
+    def _spec(self, place: Place, lanes: list[Lane]) -> StageSpec:
         entry = place.entry
         return StageSpec(
             stage=entry.name,
@@ -367,34 +307,11 @@ class Supervisor:
             log_level=logging.getLogger("streamseg").getEffectiveLevel(),
         )
 
-    def _processes(self) -> list[_Process]:
+    def _processes(self) -> list[Process]:
         return [place.process for place in self._places.values() if place.process is not None]
 
     def _now_s(self) -> float:
         return self._clock.now_ns() / 1e9
-
-    def _stop_processes(self, reason: str) -> None:
-        processes = self._processes()
-        for process in processes:
-            if process.ready:
-                process.handle.send(Stop(reason))
-            else:
-                process.handle.terminate()
-        self._wait_for_exit(processes, _STOP_S)
-        for process in processes:
-            process.handle.terminate()
-        self._wait_for_exit(processes, _TERMINATE_S)
-        for process in processes:
-            process.handle.kill()
-            process.handle.wait()
-
-    def _wait_for_exit(self, processes: list[_Process], seconds: float) -> None:
-        """Wait until every process has ended; as long as one reports progress, the time does not run out."""
-        deadline = self._now_s() + seconds
-        while not self._killed and self._now_s() < deadline and any(process.handle.alive for process in processes):
-            if self._drain_events():
-                deadline = self._now_s() + seconds
-            self._clock.sleep(_TICK_S / 5)
 
     def _drain_events(self) -> bool:
         """Handle what the stages report while they end, and return whether one of them is in the middle of long work."""

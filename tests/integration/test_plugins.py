@@ -17,7 +17,7 @@ from support.leftovers import Place
 from support.pipeline_runs import Run, read_records
 from support.plugin_files import offer
 
-from streamseg import Pipeline, supervisor
+from streamseg import Pipeline
 from streamseg.config import check_config
 from streamseg.ipc.control import Published, Ready, Recorded
 
@@ -262,7 +262,7 @@ def test_a_slow_model_does_not_pass_for_a_hung_one(tmp_path: Path, monkeypatch: 
     offer(tmp_path, "segmenter", "slow", code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(supervisor, "_HUNG_S", 1.5)
+    monkeypatch.setattr(processes, "_HUNG_S", 1.5)
     detector = {"model": "fixed", "boxes": [{"xyxy": [20, 20, 120, 120]}]}
     settings: dict[str, object] = {
         "sources": [{"url": "synthetic:?frames=1&size=320x240"}],

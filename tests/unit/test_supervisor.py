@@ -395,7 +395,7 @@ def test_stages_that_are_ready_are_stopped_in_order_and_the_others_at_once(bench
     bench.stages("eye").ignores_terminate = True
     bench.supervisor.stop("interrupted")
     before = bench.clock.ns
-    bench.supervisor._stop_processes("interrupted")
+    bench.supervisor.end()
     assert bench.stages("eye").got(Stop) == [Stop("interrupted")]
     assert bench.stages("eye").status == -9
     assert all(stage.status == -15 for stage in bench.stages.started if stage.spec.stage != "eye")
@@ -417,7 +417,7 @@ def test_a_stage_that_reports_progress_at_its_end_gets_more_time(bench: Bench, m
             voice.say(Progress(0))
 
     monkeypatch.setattr(bench.clock, "sleep", work)
-    bench.supervisor._stop_processes("interrupted")
+    bench.supervisor.end()
     assert voice.status == 0
     assert (bench.clock.ns - before) / 1e9 == pytest.approx(8, abs=0.1)
 
@@ -426,7 +426,7 @@ def test_after_a_kill_nothing_is_waited_for(bench: Bench) -> None:
     bench.start()
     bench.supervisor.kill()
     before = bench.clock.ns
-    bench.supervisor._stop_processes("killed")
+    bench.supervisor.end()
     assert bench.clock.ns == before
     assert not any(stage.alive for stage in bench.stages.started)
 

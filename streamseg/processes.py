@@ -1,0 +1,147 @@
+"""The processes of a run as the supervisor watches them: progress, deadlines and restarts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from streamseg.errors import StageError
+from streamseg.ipc.clock import Clock
+from streamseg.ipc.control import Failed, Progress, Stop
+from streamseg.ipc.launcher import StageHandle
+from streamseg.lane import Lane
+from streamseg.topology import StageEntry, StageKey
+
+_READY_S = 90.0
+_HUNG_S = 10.0
+_HUNG_TURNS = 20
+_RESTARTS = 5
+_RESTARTS_WITHIN_S = 60.0
+_FIRST_BACK_OFF_S = 0.1
+_STOP_S = 2.0
+_TERMINATE_S = 1.0
+_POLL_S = 0.01
+
+
+@dataclass(eq=False)
+class Process:
+    """A started stage. Times are seconds on the monotonic clock.
+
+    Attributes:
+        lanes: The sources it serves.
+        progress_s: When it last reported progress.
+        turn_s: Median length of its turns.
+        ready: Whether it is prepared.
+        failure: The error it reported before it ended.
+    """
+
+    entry: StageEntry
+    handle: StageHandle
+    lanes: list[Lane]
+    spawned_s: float
+    progress_s: float
+    turn_s: float = 0.0
+    ready: bool = False
+    hung: bool = False
+    failure: Failed | None = None
+
+    def note_progress(self, progress: Progress, now_s: float) -> None:
+        """Note that its loop turns."""
+        self.progress_s = now_s
+        if progress.turn_ns:
+            self.turn_s = progress.turn_ns / 1e9
+
+    def kill_if_stuck(self, now_s: float) -> None:
+        """Kill it where it makes no progress, or is not ready in time."""
+        if self.ready:
+            if not self.hung and now_s - self.progress_s > max(_HUNG_S, _HUNG_TURNS * self.turn_s):
+                self.hung = True
+                self.handle.kill()
+        elif now_s - self.spawned_s > self._ready_within_s():
+            text = f"{self.entry.name} was not ready after {_READY_S:.0f} s; run with --verbose to see why"
+            self.failure = Failed("StageError", text)
+            self.handle.kill()
+
+    def cause_of_death(self, status: int) -> str:
+        """Why it ended, for people."""
+        if self.failure is not None:
+            return f"failed: {self.failure.message}"
+        if self.hung:
+            return "hung"
+        return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+
+    def _ready_within_s(self) -> float:
+        sources = [lane.source for lane in self.lanes]
+        if self.entry.reads_source and any(source.wait for source in sources):
+            return float("inf")
+        return _READY_S + max(source.start_timeout for source in sources)
+
+
+@dataclass
+class Place:
+    """Where a process of the topology runs, and its restarts.
+
+    Attributes:
+        launch: Counts the processes that ran here; a message from an earlier one no longer counts.
+        process: The present one; None while a restart is due.
+        due_s: When to restart, on the monotonic clock.
+    """
+
+    key: StageKey
+    entry: StageEntry
+    launch: int = 0
+    process: Process | None = None
+    due_s: float | None = None
+    _restarts_s: deque[float] = field(default_factory=deque)
+
+    def schedule_restart(self, cause: str, now_s: float) -> None:
+        """Make a restart due, each within a minute later than the one before.
+
+        Raises:
+            StageError: There were too many restarts lately.
+        """
+        restarts = self._restarts_s
+        while restarts and now_s - restarts[0] > _RESTARTS_WITHIN_S:
+            restarts.popleft()
+        if len(restarts) >= _RESTARTS:
+            raise StageError(
+                f"{self.entry.name} {cause}, after {_RESTARTS} restarts within {_RESTARTS_WITHIN_S:.0f} s; "
+                "run with --verbose to see why"
+            )
+        self.due_s = now_s + _FIRST_BACK_OFF_S * 2 ** len(restarts)
+        restarts.append(now_s)
+
+
+def stop_processes(
+    processes: Sequence[Process], reason: str, clock: Clock, *, busy: Callable[[], bool], killed: Callable[[], bool]
+) -> None:
+    """End processes: those that are ready in an orderly way, the others at once, those that do not end by force.
+
+    Args:
+        processes: To end; none is left alive.
+        reason: Goes on the wire.
+        clock: To wait by.
+        busy: Whether one of them reported long work since the last call; it gets more time.
+        killed: Whether to wait no longer.
+    """
+
+    def wait_for_exit(seconds: float) -> None:
+        deadline_ns = clock.now_ns() + seconds * 1e9
+        while not killed() and clock.now_ns() < deadline_ns and any(process.handle.alive for process in processes):
+            if busy():
+                deadline_ns = clock.now_ns() + seconds * 1e9
+            clock.sleep(_POLL_S)
+
+    for process in processes:
+        if process.ready:
+            process.handle.send(Stop(reason))
+        else:
+            process.handle.terminate()
+    wait_for_exit(_STOP_S)
+    for process in processes:
+        process.handle.terminate()
+    wait_for_exit(_TERMINATE_S)
+    for process in processes:
+        process.handle.kill()
+        process.handle.wait()
