@@ -17,7 +17,7 @@ from support.leftovers import Place
 from support.pipeline_runs import Run, read_records
 from support.plugin_files import offer
 
-from streamseg import Pipeline
+from streamseg import Pipeline, processes
 from streamseg.config import check_config
 from streamseg.ipc.control import Published, Ready, Recorded
 
