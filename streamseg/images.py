@@ -1,4 +1,4 @@
-"""Reads pictures from files."""
+"""Reads pictures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from streamseg.errors import SourceError
 from streamseg.messages import Image
 
 IMAGE_SUFFIXES: Final = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-"""What the names of pictures end in, in lower case."""
+"""File name suffixes of pictures, in lower case."""
 
 
 def read_image(path: Path) -> Image:
-    """Read a picture as an array of shape (height, width, 3), uint8, BGR, as `cv2.imread` does.
+    """Read a picture as `cv2.imread` does: an array of shape (height, width, 3), uint8, BGR.
 
-    It is turned upright where the camera noted how it was held; grey becomes BGR, transparency is dropped, 16 bits become 8.
+    Applies the EXIF orientation, converts grey to BGR and 16 bits to 8, and drops transparency.
 
     Raises:
-        SourceError: The file cannot be read, or is no complete picture in a format that OpenCV reads.
+        SourceError: The file cannot be read, or is not a complete picture in a format of OpenCV.
     """
     try:
         content = path.read_bytes()
@@ -30,16 +30,16 @@ def read_image(path: Path) -> Image:
     image = _decode(content)
     if image is None:
         raise SourceError(
-            f"{path} is not a picture that can be read; expected a complete JPEG, PNG, WebP, TIFF or BMP file"
+            f"{path} is not a picture that OpenCV can read; expected a complete JPEG, PNG, WebP, TIFF or BMP file"
         )
     return image
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The pictures that lie in a folder, by `IMAGE_SUFFIXES`, in the order of their names; hidden files are none.
+    """The pictures of a folder, sorted by name, without hidden files.
 
     Raises:
-        SourceError: The folder cannot be read, or holds no picture.
+        SourceError: The folder cannot be read, or has no pictures.
     """
     try:
         files = sorted(
@@ -50,12 +50,12 @@ def image_files(folder: Path) -> list[Path]:
             f"{folder} cannot be read: {error.strerror or error}; expected a folder of pictures"
         ) from error
     if not files:
-        raise SourceError(f"{folder} holds no picture; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise SourceError(f"{folder} has no pictures; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}")
     return files
 
 
 def _decode(content: bytes) -> Image | None:
-    # OpenCV writes of each file that it cannot read on standard error, and the error that is raised says enough.
+    # OpenCV would also print each unreadable file on standard error.
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 
 def redact(text: str) -> str:
-    """Replace the password of every `scheme://user:password@host` in a text by asterisks."""
+    """Replace the password in every `scheme://user:password@host` of a text with asterisks."""
     return re.sub(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s/]*@", r"\1:***@", text)
 
 
 class ForwardingHandler(logging.Handler):
-    """Hands each record to a function as level and redacted text."""
+    """Passes each log record to a function, as level and redacted text."""
 
     def __init__(self, forward: Callable[[int, str], None]) -> None:
         super().__init__()

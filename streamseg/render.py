@@ -1,7 +1,4 @@
-"""Draws a result on its frame, as supervision's `MaskAnnotator`, `BoxAnnotator` and `LabelAnnotator` do, in less time.
-
-Pure: the frame given is left as it is.
-"""
+"""Draws a result like supervision's `MaskAnnotator`, `BoxAnnotator` and `LabelAnnotator`, but faster. Pure."""
 
 from __future__ import annotations
 
@@ -47,29 +44,29 @@ def _text_colour(colour: Colour) -> Colour:
 
 
 def _tint(colour: Colour) -> NDArray[np.float32]:
-    """The mixture with a colour as a map from the channels of a pixel, and 1, to those of the result: shape (3, 4)."""
+    """The blend with a colour as an affine map of a pixel's channels: shape (3, 4)."""
     return np.hstack([(1 - OPACITY) * np.eye(3), OPACITY * np.array([colour]).T]).astype(np.float32)
 
 
 OPACITY: Final = 0.45
-"""Of a mask."""
+"""Opacity of a mask."""
 COLOURS: Final = tuple(map(_from_hex, _HEX))
-"""Of masks, boxes and labels, in BGR; objects take them in turn."""
+"""Colours of objects in BGR."""
 TEXT_COLOURS: Final = tuple(map(_text_colour, COLOURS))
-"""Of the text on each of them."""
+"""Text colour on each of `COLOURS`."""
 _TINTS: Final = tuple(map(_tint, COLOURS))
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How large things are drawn, in pixels.
+    """Sizes of what is drawn, in pixels.
 
     Attributes:
-        thickness: Of a box's sides.
-        text_scale: Of the font; no pixels but OpenCV's scale.
-        padding: Around a label's text.
-        line_height: Of the line at the frame's lower edge.
-        line_margin: Around that line's text.
+        thickness: Of the lines of a box.
+        text_scale: Of the font, in OpenCV's unit.
+        padding: Around the text of a label.
+        line_height: Of the status line at the bottom.
+        line_margin: Around the text of the status line.
     """
 
     thickness: int
@@ -80,7 +77,7 @@ class Sizes:
 
     @classmethod
     def of(cls, height: int, width: int) -> Self:
-        """The sizes for a frame; they grow with its shorter side."""
+        """Sizes for a frame, proportional to its shorter side."""
         scale = max(min(width, height) / 720, 0.5)
         return cls(
             thickness=max(round(2 * scale), 1),
@@ -92,24 +89,23 @@ class Sizes:
 
 
 def render(image: Image, result: Result) -> Image:
-    """Draw every object's mask, box and label, and a line that names the models.
+    """Draw the mask, box and label of every object, and a status line with the names of the models.
 
-    An object keeps its colour as long as it keeps its `tracker_id`; without one, the colour is that of its class. An object
-    without a mask is drawn as a box. Where masks overlap, the smallest is seen. Where a mask is older than 100 ms the line says how
-    old the oldest one is.
+    The colour follows the `tracker_id`, or the class of an object without one. Where masks overlap, the smallest is on
+    top. The status line gives the age of the oldest mask if it is above 100 ms.
 
     Args:
-        image: The frame that the result is of: shape (height, width, 3), uint8, BGR.
-        result: Boxes and masks in pixels of that frame; what lies outside it is not drawn.
+        image: The frame of the result: shape (height, width, 3), uint8, BGR. It is not changed.
+        result: Boxes and masks in pixels of that frame; parts outside it are not drawn.
 
     Returns:
         A new image of the same shape.
 
     Raises:
-        ValueError: The image has not the result's size.
+        ValueError: The image and the result have different sizes.
     """
     if image.shape[:2] != (result.height, result.width):
-        raise ValueError(f"the result is of a {result.width}x{result.height} frame, not of one of shape {image.shape}")
+        raise ValueError(f"the result is of a {result.width}x{result.height} frame, the image has shape {image.shape}")
     scene = image.copy()
     sizes = Sizes.of(result.height, result.width)
     _draw_masks(scene, image, result.objects)
@@ -118,18 +114,18 @@ def render(image: Image, result: Result) -> Image:
         cv2.rectangle(scene, upper_left, lower_right, COLOURS[colour_index(item)], sizes.thickness)
     for item, upper_left, _ in boxes:
         _draw_label(scene, item, upper_left, sizes)
-    _draw_line(scene, _line(result), sizes)
+    _draw_status(scene, _status(result), sizes)
     return scene
 
 
 def colour_index(item: TrackedObject) -> int:
-    """The object's place in `COLOURS`."""
+    """Index of the object's colour in `COLOURS`."""
     detection = item.detection
     return (detection.class_id if detection.tracker_id is None else detection.tracker_id) % len(COLOURS)
 
 
 def _draw_masks(scene: Image, image: Image, objects: Sequence[TrackedObject]) -> None:
-    """Mix each mask with the frame as it was, the largest first: where masks overlap, the last one replaces the others."""
+    """Blend each mask with the original frame, the largest first, so that a smaller mask replaces it where they overlap."""
     masked = [(item.mask, _TINTS[colour_index(item)]) for item in objects if item.mask is not None]
     for mask, tint in sorted(masked, key=lambda pair: pair[0].area, reverse=True):
         rectangle = np.s_[mask.y : mask.y + mask.height, mask.x : mask.x + mask.width]
@@ -140,7 +136,7 @@ def _draw_masks(scene: Image, image: Image, objects: Sequence[TrackedObject]) ->
 
 
 def _corners(item: TrackedObject, result: Result) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The box's upper left and lower right pixel, inside the frame."""
+    """The top left and bottom right pixel of the box, inside the frame."""
     left, top, right, bottom = item.detection.xyxy
     x_limit, y_limit = result.width - 1, result.height - 1
     return (_between(left, x_limit), _between(top, y_limit)), (_between(right, x_limit), _between(bottom, y_limit))
@@ -151,7 +147,7 @@ def _between(value: float, limit: int) -> int:
 
 
 def _draw_label(scene: Image, item: TrackedObject, corner: tuple[int, int], sizes: Sizes) -> None:
-    """Draw the label on its box's upper left corner, or beside it so that the whole label is in the frame."""
+    """Draw the label above the top left corner of the box, moved if necessary to lie inside the frame."""
     text, colour = label_text(item), colour_index(item)
     (text_width, text_height), _ = cv2.getTextSize(text, _FONT, sizes.text_scale, 1)
     width, height = text_width + 2 * sizes.padding, text_height + 2 * sizes.padding
@@ -162,13 +158,13 @@ def _draw_label(scene: Image, item: TrackedObject, corner: tuple[int, int], size
 
 
 def label_text(item: TrackedObject) -> str:
-    """What an object's label says: class, track and confidence."""
+    """The label of an object: class, track and confidence."""
     detection = item.detection
     track = "" if detection.tracker_id is None else f" #{detection.tracker_id}"
     return f"{_printable(detection.class_name)}{track} {detection.confidence:.0%}"
 
 
-def _line(result: Result) -> str:
+def _status(result: Result) -> str:
     models = result.models
     oldest = max((item.age_ms for item in result.objects if item.mask is not None), default=0.0)
     parts = [f"{models.detector} + {models.segmenter}"]
@@ -180,11 +176,11 @@ def _line(result: Result) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text on one line; OpenCV 5 crashes on what is not Unicode."""
+    """The text on one line without control characters; OpenCV 5 crashes on text that is not Unicode."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
-def _draw_line(scene: Image, text: str, sizes: Sizes) -> None:
+def _draw_status(scene: Image, text: str, sizes: Sizes) -> None:
     height, width = scene.shape[:2]
     size, margin = sizes.text_scale, sizes.line_margin
     text_width = cv2.getTextSize(text, _FONT, size, 1)[0][0]

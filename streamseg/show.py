@@ -1,6 +1,6 @@
 """The window: a subscriber that shows the overlay.
 
-It runs in a process that does not load PyAV, since OpenCV's window and PyAV can hang together.
+Its process must not load PyAV: with both loaded, OpenCV's window can hang.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from streamseg.errors import NoDisplayError, SubscriptionTimeoutError
 from streamseg.messages import Image
 
 _KEYS_THAT_END = frozenset(map(ord, "qQ\x1b"))
-_SILENCE_S = 2.0
+_IDLE_S = 2.0
 _POLL_S = 0.03
 _LARGEST = (1280, 720)
 _PROBE = "import cv2; cv2.namedWindow('streamseg'); cv2.destroyAllWindows()"
@@ -34,20 +34,20 @@ def show(
     secret_key_file: Path | None = None,
     server_key_file: Path | None = None,
 ) -> None:
-    """Show what a pipeline publishes until q, Esc, the window's closing or the end of the run.
+    """Show the results of a pipeline until the user presses q or Esc or closes the window, or the run ends.
 
-    Until the first picture, and when none came for two seconds, the window says what it waits for.
+    Before the first picture, and after two seconds without one, the window shows what it waits for.
 
     Args:
         endpoint: ZeroMQ address of the publisher.
-        source: Name of the source; None for whichever the endpoint has.
+        source: Name of the source; None for any source of the endpoint.
         title: Of the window.
-        secret_key_file: For a publisher that only lets in certain keys: a file with the window's secret key.
-        server_key_file: A file with that publisher's public key.
+        secret_key_file: File with the window's secret key, for a publisher that admits certain keys only.
+        server_key_file: File with that publisher's public key.
 
     Raises:
-        NoDisplayError: No window can be opened here.
-        UsageError: The endpoint, the source's name or a key file is not one.
+        NoDisplayError: This machine cannot open a window.
+        UsageError: The endpoint, the source name or a key file is invalid.
     """
     require_display()
     with Subscriber(
@@ -60,12 +60,12 @@ def show(
                 f"OpenCV cannot open a window: {error.err}; install opencv-python, not opencv-python-headless"
             ) from error
         try:
-            _follow(subscriber, title, f"waiting for {endpoint}" + (f", source {source}" if source else ""))
+            _show_results(subscriber, title, f"waiting for {endpoint}" + (f", source {source}" if source else ""))
         finally:
             cv2.destroyAllWindows()
 
 
-def _follow(subscriber: Subscriber, title: str, waiting: str) -> None:
+def _show_results(subscriber: Subscriber, title: str, waiting: str) -> None:
     picture: Image = np.full((360, 640, 3), 32, np.uint8)
     cv2.resizeWindow(title, 640, 360)
     cv2.imshow(title, _with_text(picture, waiting))
@@ -74,7 +74,7 @@ def _follow(subscriber: Subscriber, title: str, waiting: str) -> None:
         try:
             result = subscriber.latest(_POLL_S)
         except SubscriptionTimeoutError:
-            if time.monotonic() - arrived > _SILENCE_S:
+            if time.monotonic() - arrived > _IDLE_S:
                 cv2.imshow(title, _with_text(picture, waiting))
             continue
         if result is None:
@@ -95,7 +95,7 @@ def _ended_by_user(title: str) -> bool:
         return True
     try:
         return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1
-    except cv2.error:  # the answer of OpenCV 5 with Qt once its only window is closed
+    except cv2.error:  # OpenCV 5 with Qt raises once its only window is closed
         return True
 
 
@@ -108,10 +108,10 @@ def _with_text(picture: Image, text: str) -> Image:
 
 
 def require_display() -> None:
-    """Try a window in a process of its own: where Linux has no usable display, Qt does not raise but aborts.
+    """Check that this machine can open a window.
 
     Raises:
-        NoDisplayError: There is none.
+        NoDisplayError: It has no usable display.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -119,6 +119,7 @@ def require_display() -> None:
     remedy = "record with --record, or watch from a machine with a display"
     if not display:
         raise NoDisplayError(f"there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); {remedy}")
+    # In a process of its own: without a usable display Qt does not raise, it aborts.
     try:
         probe = subprocess.run(
             [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False
@@ -126,8 +127,8 @@ def require_display() -> None:
     except subprocess.TimeoutExpired as error:
         raise NoDisplayError(f"display {display} did not answer within {_PROBE_TIMEOUT_S:g} s; {remedy}") from error
     if probe.returncode:
-        said = next(
+        reason = next(
             (line.strip() for line in probe.stderr.splitlines() if "display" in line or "rror" in line),
             "the window system refused",
         )
-        raise NoDisplayError(f"no window can be opened on display {display} ({said}); {remedy}")
+        raise NoDisplayError(f"no window can be opened on display {display} ({reason}); {remedy}")

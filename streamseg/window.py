@@ -1,7 +1,7 @@
-"""The square in which an object is looked at, and the way back from it to the frame.
+"""The square window around an object: cropping it from a frame, and pasting masks back.
 
-A pixel is the unit square around its centre: column `i` spans `i` to `i + 1`, as in boxes. Windows have whole-pixel edges, so that
-resizing between a window and its square is exact: the point `x` of the frame lies at `(x - left) / width * side`.
+Column `i` of pixels spans `i` to `i + 1`, as in boxes. A window has whole-pixel edges and is resized to a square of `side`
+pixels, so a point `x` of the frame lies exactly at `(x - left) / width * side` of the square.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from streamseg.masks import Mask
 from streamseg.messages import Image
 
 MARGIN: Final = 0.2
-"""Share of the box's sides that is shown around it on each side."""
+"""Margin on each side of the box, as a share of the box's side."""
 _LONGEST_RATIO = 2.0
-"""A box longer than this is given more surroundings rather than being stretched further."""
+"""Aspect ratio up to which a window is stretched to a square; a longer box gets a larger margin."""
 _SMALLEST_SIDE = 8
-"""Of a window, in pixels."""
+"""Smallest side of a window, in pixels."""
 _LARGEST_STEP = 2.4
-"""Of a reduction that looks at neighbouring pixels only."""
+"""Largest reduction by linear interpolation that still averages nearly every pixel."""
 _GREY = 127
-"""What lies outside the frame."""
+"""Value of pixels outside the frame."""
 
 Plane = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of whole pixels, right and bottom exclusive; it may leave the frame."""
+    """A rectangle of whole pixels, right and bottom exclusive. It may extend beyond the frame."""
 
     left: int
     top: int
@@ -52,18 +52,18 @@ class Window:
         return self.bottom - self.top
 
     def within(self, width: int, height: int) -> Window:
-        """The part of it that lies in a frame of that size."""
+        """The part inside a frame of that size."""
         return Window(max(self.left, 0), max(self.top, 0), min(self.right, width), min(self.bottom, height))
 
     def share_of(self, box: Box, width: int, height: int) -> float:
-        """How much of it the box covers, of the part of the box that lies in a frame of that size: 0 to 1."""
+        """Share of the window that the box covers inside a frame of that size, 0 to 1."""
         shown = self.within(width, height)
         edges = (float(shown.left), float(shown.top), float(shown.right), float(shown.bottom))
         return box_area(intersection(box, edges)) / (self.width * self.height)
 
 
 def window_around(box: Box, width: int, height: int) -> Window | None:
-    """The window of a box, of the part of it that lies in a frame of that size; None for a box that lies outside."""
+    """The window around the part of a box inside a frame of that size; None for a box outside it."""
     clipped = clip_box(box, width, height)
     if clipped is None:
         return None
@@ -80,7 +80,13 @@ def window_around(box: Box, width: int, height: int) -> Window | None:
 
 
 def crop(image: Image, window: Window, side: int) -> Image:
-    """What a window shows of a frame of shape (height, width, channels), or (height, width): `side` x `side`, grey outside."""
+    """Crop a window and resize it to `side` x `side`; grey outside the frame.
+
+    Args:
+        image: Shape (height, width, channels) or (height, width), uint8.
+        window: Of that image.
+        side: Of the square, in pixels.
+    """
     height, width = image.shape[:2]
     shown = window.within(width, height)
     inside = image[shown.top : shown.bottom, shown.left : shown.right]
@@ -96,30 +102,30 @@ def crop(image: Image, window: Window, side: int) -> Image:
         )
     between = side << _halvings(window, side)
     if between > side:
-        # By way of a multiple of the square, which takes a third of the time and averages nearly every pixel too.
+        # Reduce in two steps: a third of the time, and nearly every pixel still counts.
         inside = np.asarray(cv2.resize(inside, (between, between), interpolation=cv2.INTER_LINEAR), np.uint8)
     return np.asarray(_resize(inside, side), np.uint8)
 
 
 def box_plane(box: Box, window: Window, side: int) -> Plane:
-    """How much of each pixel of the square the box covers: shape (side, side), 0 to 1."""
+    """Share of each pixel of the square that the box covers: shape (side, side), 0 to 1."""
     columns = _covered((box[0] - window.left) / window.width, (box[2] - window.left) / window.width, side)
     rows = _covered((box[1] - window.top) / window.height, (box[3] - window.top) / window.height, side)
     return rows[:, None] * columns[None, :]
 
 
 def mask_plane(mask: Mask, window: Window, side: int) -> Plane:
-    """How much of each pixel of the square a mask of the frame covers: shape (side, side), 0 to 1."""
+    """Share of each pixel of the square that the mask covers: shape (side, side), 0 to 1."""
     return seen_plane(mask.bits, mask.x, mask.y, window, side)
 
 
 def seen_plane(shares: NDArray[np.generic], x: int, y: int, window: Window, side: int) -> Plane:
-    """What a window shows of a plane that begins at a pixel of the frame and is zero all around: shape (side, side).
+    """Crop a window from a plane that starts at a pixel of the frame and is zero beyond its edges: shape (side, side).
 
     Args:
         shares: Shape (height, width), 0 to 1.
-        x: Its first column.
-        y: Its first row.
+        x: Column of the frame at which it starts.
+        y: Row of the frame at which it starts.
         window: Of the frame.
         side: Of the square, in pixels.
     """
@@ -134,7 +140,7 @@ def seen_plane(shares: NDArray[np.generic], x: int, y: int, window: Window, side
 
 
 def paste(logits: Plane, window: Window, width: int, height: int) -> Mask | None:
-    """The mask in a frame of that size where an answer of shape (side, side) is above zero; None where it is nowhere."""
+    """The mask of a frame of that size where the logits, of shape (side, side), are positive; None if none are."""
     full = cv2.resize(logits, (window.width, window.height), interpolation=cv2.INTER_LINEAR) > 0
     left, top = max(window.left, 0), max(window.top, 0)
     inside = full[top - window.top : max(height - window.top, 0), left - window.left : max(width - window.left, 0)]
@@ -142,7 +148,7 @@ def paste(logits: Plane, window: Window, width: int, height: int) -> Mask | None
 
 
 def _halvings(window: Window, side: int) -> int:
-    """How often the square can be doubled before a window is reduced to it, none of its sides by much more than half."""
+    """How often to double the square as an intermediate size, so that the first reduction is not much more than by half."""
     longer, shorter = max(window.width, window.height) / side, min(window.width, window.height) / side
     return (
         0 if shorter < 1 else min(math.floor(math.log2(shorter)), max(math.ceil(math.log2(longer / _LARGEST_STEP)), 0))
@@ -155,7 +161,7 @@ def _resize(pixels: NDArray[np.uint8] | Plane, side: int) -> NDArray[np.integer[
 
 
 def _covered(first: float, last: float, side: int) -> Plane:
-    """The share of each of `side` equal parts of 0 to 1 that the interval covers."""
+    """Share of each of `side` equal parts of 0 to 1 that the interval covers."""
     edges = np.arange(side + 1, dtype=np.float64)
     covered = np.minimum(edges[1:], last * side) - np.maximum(edges[:-1], first * side)
     return np.asarray(np.maximum(covered, 0), np.float32)

@@ -302,7 +302,7 @@ def test_an_unavailable_model_is_not_replaced(place: Place, detector: tuple[str,
     ("arguments", "status", "message"),
     [
         (("missing", "--format", "yolo"), 3, "missing: no such file"),
-        (("empty", "--format", "yolo"), 3, "empty holds no picture"),
+        (("empty", "--format", "yolo"), 3, "empty has no pictures"),
         (("photos", "--format", "voc"), 2, "voc is unknown"),
         (("photos", "--format", "yolo", "--detector", "motion"), 2, "photos is no video"),
         (("photos", "--format", "yolo", "--detector", "fixed"), 2, "fixed says the same"),

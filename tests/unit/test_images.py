@@ -23,13 +23,13 @@ def picture() -> Image:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".ppm"])
-def test_reads_what_was_written(picture: Image, suffix: str, tmp_path: Path) -> None:
+def test_a_written_picture_is_read_back(picture: Image, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"püctüre{suffix}"
     path.write_bytes(cv2.imencode(suffix, picture)[1].tobytes())
     assert np.array_equal(read_image(path), picture)
 
 
-def test_turns_a_picture_upright_as_opencv_does(picture: Image, tmp_path: Path) -> None:
+def test_a_picture_is_turned_upright_like_in_opencv(picture: Image, tmp_path: Path) -> None:
     path = tmp_path / "held.jpg"
     exif = PilImage.Exif()
     exif[0x0112] = TURNED_RIGHT
@@ -50,7 +50,7 @@ def test_other_depths_and_channels_become_bgr(picture: Image, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0 nor this"])
-def test_what_is_no_picture_is_refused_by_name(
+def test_a_file_that_is_no_picture_is_an_error_with_its_name(
     content: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "wrong.jpg"
@@ -60,7 +60,7 @@ def test_what_is_no_picture_is_refused_by_name(
     assert capfd.readouterr().err == ""
 
 
-def test_half_a_picture_is_refused(picture: Image, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_half_a_picture_is_an_error(picture: Image, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "half.jpg"
     content = cv2.imencode(".jpg", picture)[1].tobytes()
     path.write_bytes(content[: len(content) // 2])
@@ -69,21 +69,21 @@ def test_half_a_picture_is_refused(picture: Image, tmp_path: Path, capfd: pytest
     assert capfd.readouterr().err == ""
 
 
-def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_or_a_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"absent\.jpg cannot be read: No such file"):
         read_image(tmp_path / "absent.jpg")
     with pytest.raises(SourceError, match="directory"):
         read_image(tmp_path)
 
 
-def test_a_folder_gives_its_pictures_in_order(tmp_path: Path) -> None:
+def test_the_pictures_of_a_folder_are_sorted(tmp_path: Path) -> None:
     for name in ("b.PNG", "a.jpg", "c.webp", ".hidden.jpg", "notes.txt"):
         (tmp_path / name).touch()
     assert [path.name for path in image_files(tmp_path)] == ["a.jpg", "b.PNG", "c.webp"]
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="holds no picture"):
+def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="has no pictures"):
         image_files(tmp_path)
     with pytest.raises(SourceError, match=r"absent cannot be read"):
         image_files(tmp_path / "absent")

@@ -42,7 +42,7 @@ def coco_counts(full: Bits) -> str:
 
 @given(frames())
 @settings(max_examples=300, deadline=None)
-def test_rle_is_what_pycocotools_writes(full: Bits) -> None:
+def test_rle_equals_that_of_pycocotools(full: Bits) -> None:
     assert cropped(full).rle(*full.shape)["counts"] == coco_counts(full)
 
 
@@ -58,7 +58,7 @@ def test_rle_of_the_largest_frame() -> None:
     assert cropped(full).rle(8192, 8192)["counts"] == coco_counts(full)
 
 
-def test_rle_cuts_off_what_lies_outside_the_frame() -> None:
+def test_rle_cuts_off_pixels_outside_the_frame() -> None:
     mask = Mask(3, 2, np.ones((4, 4), dtype=np.bool_))
     assert mask.rle(4, 5)["counts"] == coco_counts(mask.paste(4, 5))
     assert mask.rle(2, 3)["counts"] == coco_counts(np.zeros((2, 3), dtype=np.bool_))
@@ -78,7 +78,7 @@ def test_crop_is_tight_and_paste_undoes_it(full: Bits) -> None:
     assert mask.bits[0].any() and mask.bits[-1].any() and mask.bits[:, 0].any() and mask.bits[:, -1].any()
 
 
-def test_crop_of_nothing_is_none() -> None:
+def test_an_empty_mask_crops_to_none() -> None:
     assert Mask.crop(np.zeros((3, 4), dtype=np.uint8)) is None
 
 
@@ -99,7 +99,7 @@ def test_pack_puts_the_first_pixel_into_the_most_significant_bit_and_pads_each_r
 
 
 @pytest.mark.parametrize(("width", "height", "size"), [(9, 2, 3), (9, 2, 5), (0, 2, 0), (8, -1, 1)])
-def test_unpack_refuses_another_number_of_bytes(width: int, height: int, size: int) -> None:
+def test_unpack_rejects_a_wrong_number_of_bytes(width: int, height: int, size: int) -> None:
     with pytest.raises(ValueError, match="do not hold a mask"):
         Mask.unpack(0, 0, width, height, bytes(size))
 
@@ -114,7 +114,7 @@ def test_iou_equals_that_of_whole_frames(first: Bits, second: Bits) -> None:
     assert one.iou(two) == pytest.approx(expected)
 
 
-def test_polygons_are_in_frame_coordinates_one_for_each_part() -> None:
+def test_polygons_are_in_frame_coordinates_one_per_part() -> None:
     full = np.zeros((20, 30), dtype=np.bool_)
     full[2:6, 3:9] = True
     full[10:15, 20:28] = True

@@ -60,7 +60,7 @@ def centre(image: Image) -> tuple[int, ...]:
     return tuple(int(value) for value in image[110, 140])
 
 
-def test_the_frame_given_is_left_as_it_is() -> None:
+def test_the_given_frame_does_not_change() -> None:
     image = grey()
     drawn = render(image, result(thing(mask=square())))
     assert np.array_equal(image, grey())
@@ -94,7 +94,7 @@ def test_the_colour_follows_the_track_and_then_the_class() -> None:
     assert centre(render(grey(), result(others, thing(track=3, mask=square())))) == colour(track=3, class_id=0)
 
 
-def test_the_smaller_mask_is_seen() -> None:
+def test_the_smaller_mask_is_on_top() -> None:
     large, small = thing(track=1, mask=square(60, 60, 120)), thing(track=2, mask=square(130, 100, 20))
     alone = centre(render(grey(), result(small)))
     assert alone != centre(render(grey(), result(large)))
@@ -107,7 +107,7 @@ def disc(x: int, y: int, diameter: int) -> Mask:
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (640, 480), (1280, 720), (1080, 1920)])
-def test_the_picture_is_that_of_supervisions_annotators(width: int, height: int) -> None:
+def test_the_picture_equals_that_of_supervisions_annotators(width: int, height: int) -> None:
     objects = result(
         thing((40.9, 40.2, 100.5, 99.8), track=1, mask=disc(40, 40, 60)),
         thing((60.0, 60.0, 190.0, 190.0), track=2, name="dining table", mask=disc(60, 60, 130)),
@@ -118,14 +118,14 @@ def test_the_picture_is_that_of_supervisions_annotators(width: int, height: int)
         height=height,
     )
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    above_the_line = slice(height - Sizes.of(height, width).line_height)
-    expected = SupervisionOverlay(objects).draw(image, to_detections(objects))[above_the_line]
-    drawn = render(image, objects)[above_the_line]
-    assert (expected != image[above_the_line]).any(axis=2).sum() > 15_000
+    above_the_status = slice(height - Sizes.of(height, width).line_height)
+    expected = SupervisionOverlay(objects).draw(image, to_detections(objects))[above_the_status]
+    drawn = render(image, objects)[above_the_status]
+    assert (expected != image[above_the_status]).any(axis=2).sum() > 15_000
     assert np.abs(drawn.astype(int) - expected).max() <= 1
 
 
-def test_the_line_says_the_age_of_an_old_mask_and_the_notice() -> None:
+def test_the_status_line_gives_the_age_of_an_old_mask_and_the_notice() -> None:
     def line(*objects: TrackedObject, notice: str | None = None) -> int:
         return int(changed(render(grey(), result(*objects, notice=notice)))[HEIGHT - 6].sum())
 
@@ -180,6 +180,6 @@ def test_any_size_is_drawn(width: int, height: int) -> None:
     assert drawn.shape == (height, width, 3)
 
 
-def test_a_result_of_another_size_is_refused() -> None:
+def test_a_result_of_another_size_is_an_error() -> None:
     with pytest.raises(ValueError, match="320x240 frame"):
         render(grey(WIDTH, HEIGHT + 1), result())

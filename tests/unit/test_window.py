@@ -46,7 +46,7 @@ def rectangles(draw: st.DrawFn) -> tuple[int, int, tuple[int, int, int, int]]:
 
 @given(rectangles())
 @settings(max_examples=150, deadline=None)
-def test_the_edges_of_a_rectangle_come_back_within_half_a_pixel(
+def test_crop_and_paste_keep_the_edges_of_a_rectangle_within_half_a_pixel(
     scene: tuple[int, int, tuple[int, int, int, int]],
 ) -> None:
     width, height, box = scene
@@ -62,7 +62,7 @@ def test_the_edges_of_a_rectangle_come_back_within_half_a_pixel(
 
 
 @pytest.mark.parametrize("side", [16, 40, 66, 96, 140, 260])
-def test_the_edges_of_a_rectangle_come_back_exactly(side: int) -> None:
+def test_crop_and_paste_keep_the_edges_of_a_rectangle_on_the_grid(side: int) -> None:
     box = (41, 53, 41 + side, 53 + side + 3)
     mask = there_and_back(rectangle_bits(400, 380, *box), around(box, 380, 400))
     assert mask.xyxy == box
@@ -70,7 +70,7 @@ def test_the_edges_of_a_rectangle_come_back_exactly(side: int) -> None:
 
 @pytest.mark.parametrize("radius", [12, 30, 46, 90, 170])
 @pytest.mark.parametrize("centre", [(200.0, 180.0), (201.3, 177.6)])
-def test_an_ellipse_comes_back_but_for_pixels_on_its_border(radius: int, centre: tuple[float, float]) -> None:
+def test_crop_and_paste_keep_an_ellipse_except_for_its_border(radius: int, centre: tuple[float, float]) -> None:
     bits = ellipse_bits(380, 400, centre, (radius, 0.8 * radius))
     again = there_and_back(bits, around(mask_of(bits).xyxy, 400, 380)).paste(380, 400)
     kernel = np.ones((3, 3), np.uint8)
@@ -82,7 +82,7 @@ def test_an_ellipse_comes_back_but_for_pixels_on_its_border(radius: int, centre:
 @pytest.mark.parametrize(
     "window", [Window(10, 5, 40, 29), Window(7, 9, 103, 105), Window(3, 2, 150, 118), Window(20, 4, 80, 112)]
 )
-def test_a_point_of_the_frame_lies_where_the_documented_mapping_says(window: Window) -> None:
+def test_a_point_of_the_frame_follows_the_documented_mapping(window: Window) -> None:
     x, y = np.arange(160) + 0.5, np.arange(120) + 0.5
     for slope_x, slope_y in ((1.5, 0.0), (0.0, 2.0), (0.8, 0.9)):
         ramp = np.repeat((slope_y * y[:, None] + slope_x * x)[..., None], 3, axis=2).round().astype(np.uint8)
@@ -98,7 +98,7 @@ def test_a_point_of_the_frame_lies_where_the_documented_mapping_says(window: Win
         assert abs(wrong.mean()) < 0.2
 
 
-def test_what_lies_outside_the_frame_is_grey() -> None:
+def test_pixels_outside_the_frame_are_grey() -> None:
     window = Window(-20, -10, 28, 38)
     seen = crop(np.full((30, 40, 3), 250, np.uint8), window, SIDE)
     assert (seen[:18] == 127).all() and (seen[:, :38] == 127).all() and (seen[82:] == 127).all()
@@ -111,7 +111,7 @@ def test_a_grey_frame_can_be_cropped_too() -> None:
     assert np.array_equal(crop(frame, window, SIDE), crop(np.repeat(frame[..., None], 3, axis=2), window, SIDE)[..., 0])
 
 
-def test_a_box_is_shown_with_its_margin_around_its_centre() -> None:
+def test_a_window_has_a_margin_around_its_box() -> None:
     window = around((100.0, 200.0, 180.0, 260.0), 1000, 1000)
     assert MARGIN == 0.2
     assert (window.left, window.top, window.right, window.bottom) == pytest.approx((84, 188, 196, 272), abs=1)
@@ -124,7 +124,7 @@ def test_a_box_is_shown_with_its_margin_around_its_centre() -> None:
     st.integers(1, 400),
 )
 @settings(deadline=None)
-def test_a_window_holds_the_margins_is_not_too_long_nor_too_small_and_no_larger_than_that(
+def test_a_window_is_the_smallest_with_margins_and_within_the_limits(
     corner: tuple[float, float], size: tuple[float, float], width: int, height: int
 ) -> None:
     box = (corner[0], corner[1], corner[0] + size[0], corner[1] + size[1])
@@ -148,7 +148,7 @@ def test_a_window_holds_the_margins_is_not_too_long_nor_too_small_and_no_larger_
     assert window == window_around((left, top, right, bottom), width, height)
 
 
-def test_a_long_box_is_given_surroundings_rather_than_being_stretched() -> None:
+def test_a_long_box_gets_a_larger_margin_instead_of_being_stretched() -> None:
     window = around((100.0, 300.0, 400.0, 310.0), 1000, 1000)
     assert (window.left, window.top, window.right, window.bottom) == pytest.approx((40, 200, 460, 410), abs=1)
     window = around((300.0, 100.0, 310.0, 400.0), 1000, 1000)
@@ -177,7 +177,7 @@ def test_a_box_outside_the_frame_or_of_no_area_has_no_window(box: Box) -> None:
     assert window_around(box, 100, 80) is None
 
 
-def test_of_a_box_that_leaves_the_frame_only_the_part_inside_counts() -> None:
+def test_only_the_part_of_a_box_inside_the_frame_counts() -> None:
     window = around((-1e9, 10.0, 50.0, 1e9), 100, 80)
     assert window == around((0.0, 10.0, 50.0, 80.0), 100, 80)
     assert window.left < 0 and window.bottom > 80
@@ -192,7 +192,7 @@ def boxes_of(side: float) -> st.SearchStrategy[Box]:
 
 @given(boxes_of(40), st.integers(8, 300), st.integers(8, 300))
 @settings(deadline=None)
-def test_the_plane_of_a_box_sums_up_to_its_area(box: Box, width: int, height: int) -> None:
+def test_a_box_plane_sums_to_the_area_of_the_box(box: Box, width: int, height: int) -> None:
     window = Window(-7, 3, -7 + width, 3 + height)
     inside_x = max(0.0, min(box[2], window.right) - max(box[0], window.left)) / width * SIDE
     inside_y = max(0.0, min(box[3], window.bottom) - max(box[1], window.top)) / height * SIDE
@@ -202,7 +202,7 @@ def test_the_plane_of_a_box_sums_up_to_its_area(box: Box, width: int, height: in
     assert plane.sum(dtype=np.float64) == pytest.approx(inside_x * inside_y, abs=0.01)
 
 
-def test_edges_of_a_box_between_pixels_cover_them_in_part() -> None:
+def test_box_edges_between_pixels_cover_them_in_part() -> None:
     plane = box_plane((10.25, 20.5, 30.75, 40.0), Window(0, 0, SIDE, SIDE), SIDE)
     assert plane[30, 9:12].tolist() == [0, 0.75, 1]
     assert plane[30, 29:32].tolist() == [1, 0.75, 0]
@@ -212,7 +212,7 @@ def test_edges_of_a_box_between_pixels_cover_them_in_part() -> None:
     assert box_plane((10.25, 20.0, 10.5, 40.0), Window(0, 0, SIDE, SIDE), SIDE)[30, 9:12].tolist() == [0, 0.25, 0]
 
 
-def test_a_box_around_the_window_covers_it_and_one_beside_it_or_of_no_area_covers_nothing() -> None:
+def test_a_box_around_the_window_covers_all_of_it_and_one_beside_it_none() -> None:
     window = Window(20, 20, 60, 60)
     assert (box_plane((-1e9, -1e9, 1e9, 1e9), window, SIDE) == 1).all()
     for box in ((70.0, 20.0, 90.0, 60.0), (0.0, 20.0, 20.0, 60.0), (50.0, 30.0, 30.0, 50.0)):
@@ -221,7 +221,7 @@ def test_a_box_around_the_window_covers_it_and_one_beside_it_or_of_no_area_cover
 
 @given(rectangles())
 @settings(max_examples=80, deadline=None)
-def test_the_plane_of_a_rectangular_mask_is_that_of_its_box(scene: tuple[int, int, tuple[int, int, int, int]]) -> None:
+def test_a_rectangular_mask_has_the_plane_of_its_box(scene: tuple[int, int, tuple[int, int, int, int]]) -> None:
     width, height, box = scene
     window = around(box, width, height)
     plane, of_box = mask_plane(mask_of(rectangle_bits(height, width, *box)), window, SIDE), box_plane(box, window, SIDE)
@@ -238,7 +238,7 @@ def centre_of(plane: Plane) -> NDArray[np.float64]:
     return np.array((np.average(x, weights=plane), np.average(y, weights=plane)))
 
 
-def test_of_a_mask_only_the_part_inside_the_window_is_shown() -> None:
+def test_a_mask_plane_covers_only_the_window() -> None:
     mask = mask_of(rectangle_bits(300, 300, 50, 60, 250, 260))
     inside = mask_plane(mask, Window(100, 100, 200, 200), SIDE)
     assert np.allclose(inside, 1)
@@ -253,7 +253,7 @@ def test_of_a_mask_only_the_part_inside_the_window_is_shown() -> None:
         assert not mask_plane(mask, beside, SIDE).any()
 
 
-def test_a_mask_is_pasted_into_the_frame_only() -> None:
+def test_paste_cuts_a_mask_at_the_frame() -> None:
     everywhere = np.ones((SIDE, SIDE), np.float32)
     for window, box in (
         (Window(-30, -20, 130, 100), (0, 0, 100, 80)),
@@ -267,7 +267,7 @@ def test_a_mask_is_pasted_into_the_frame_only() -> None:
         assert mask.xyxy == box
 
 
-def test_nothing_is_pasted_as_none() -> None:
+def test_pasting_negative_logits_gives_none() -> None:
     nowhere = np.full((SIDE, SIDE), -3.0, np.float32)
     assert paste(nowhere, Window(10, 10, 50, 50), 100, 80) is None
     assert paste(np.zeros((SIDE, SIDE), np.float32), Window(10, 10, 50, 50), 100, 80) is None
