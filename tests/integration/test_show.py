@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 import zmq
 from support.pipeline_runs import Run, until
+from support.results import EMPTY_RESULT
 from support.virtual_display import Display
 
 from streamseg.errors import NoDisplayError
-from streamseg.messages import Dropped, End, Models, Result, Timings
+from streamseg.messages import End
 from streamseg.show import show
 from streamseg.wire.protocol import encode_event, encode_result
 
@@ -57,22 +58,7 @@ class Publisher:
 
     def _run(self) -> None:
         _, jpeg = cv2.imencode(".jpg", np.full((240, 320, 3), (40, 180, 60), np.uint8))
-        first = Result(
-            run_id="run",
-            epoch=0,
-            seq=0,
-            source="cam",
-            width=320,
-            height=240,
-            pts_ns=0,
-            t_capture_unix_ns=0,
-            timings=Timings(),
-            dropped=Dropped(),
-            models=Models(detector="motion", segmenter="nano"),
-            boxes_seq=None,
-            objects=(),
-            jpeg=jpeg.tobytes(),
-        )
+        first = replace(EMPTY_RESULT, width=320, height=240, jpeg=jpeg.tobytes())
         seq = 0
         while not self._stop.wait(0.03):
             while self._socket.poll(0):

@@ -7,15 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import zmq
+from support.results import EMPTY_RESULT
 
 from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError, UsageError
-from streamseg.messages import Dropped, End, Heartbeat, Models, Result, SourceState, Timings
+from streamseg.messages import End, Heartbeat, Result, SourceState
 from streamseg.wire.limits import PART_BYTES
 from streamseg.wire.protocol import ResultView, encode_event, encode_result
 
@@ -68,19 +70,7 @@ CAM = (b"streamseg/1/cam/masks", b"streamseg/1/cam/state")
 
 
 def result(seq: int, *, run_id: str = "a", source: str = "cam", **changes: Any) -> Result:
-    values: dict[str, Any] = {
-        "epoch": 1,
-        "width": 64,
-        "height": 48,
-        "pts_ns": 0,
-        "t_capture_unix_ns": 0,
-        "timings": Timings(),
-        "dropped": Dropped(),
-        "models": Models(detector="d", segmenter="s"),
-        "boxes_seq": None,
-        "objects": (),
-    }
-    return Result(run_id=run_id, seq=seq, source=source, **(values | changes))
+    return replace(EMPTY_RESULT, run_id=run_id, epoch=1, seq=seq, source=source, **changes)
 
 
 def sent(seq: int, *, view: ResultView = "masks", **changes: Any) -> list[bytes]:

@@ -1,31 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import supervision
+from support.results import EMPTY_RESULT
 
 from streamseg.convert import to_coco, to_detections, to_polygons
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
+from streamseg.messages import Detection, Result, TrackedObject
 
 
 def result(seq: int, *objects: TrackedObject) -> Result:
-    return Result(
-        run_id="a",
-        epoch=1,
-        seq=seq,
-        source="cam",
-        width=64,
-        height=48,
-        pts_ns=0,
-        t_capture_unix_ns=0,
-        timings=Timings(),
-        dropped=Dropped(),
-        models=Models(detector="d", segmenter="s"),
-        boxes_seq=None,
-        objects=objects,
-    )
+    return replace(EMPTY_RESULT, run_id="a", epoch=1, seq=seq, objects=objects)
 
 
 def tracked(mask: Mask | None, tracker_id: int | None, name: str) -> TrackedObject:

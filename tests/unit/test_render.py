@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from support.results import EMPTY_RESULT
 
 from benchmarks.overlay import SupervisionOverlay
 from streamseg.convert import to_detections
 from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Image, Models, Result, Timings, TrackedObject
+from streamseg.messages import Detection, Image, Result, TrackedObject
 from streamseg.render import Sizes, render
 
 WIDTH, HEIGHT = 320, 240
@@ -27,21 +30,8 @@ def thing(
 
 
 def result(*objects: TrackedObject, notice: str | None = None, width: int = WIDTH, height: int = HEIGHT) -> Result:
-    return Result(
-        run_id="run",
-        epoch=0,
-        seq=0,
-        source="cam",
-        width=width,
-        height=height,
-        pts_ns=0,
-        t_capture_unix_ns=0,
-        timings=Timings(),
-        dropped=Dropped(),
-        models=Models(detector="motion", segmenter="nano", notice=notice),
-        boxes_seq=0,
-        objects=objects,
-    )
+    models = replace(EMPTY_RESULT.models, notice=notice)
+    return replace(EMPTY_RESULT, width=width, height=height, models=models, boxes_seq=0, objects=objects)
 
 
 def grey(width: int = WIDTH, height: int = HEIGHT) -> Image:

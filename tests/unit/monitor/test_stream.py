@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from support.results import EMPTY_RESULT
 
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
+from streamseg.messages import Detection, Result, Timings, TrackedObject
 from streamseg.monitor.latency import Percentiles
 from streamseg.monitor.stream import TIMING_POINTS, WINDOW_FRAMES, RecentResults, StreamFigures
 
@@ -25,18 +28,11 @@ def result(
     boxes_seq: int | None = None,
     timings: Timings | None = None,
 ) -> Result:
-    return Result(
+    return replace(
+        EMPTY_RESULT,
         run_id=run_id,
-        epoch=0,
         seq=seq,
-        source="cam",
-        width=16,
-        height=12,
-        pts_ns=0,
-        t_capture_unix_ns=0,
-        timings=timings or Timings(),
-        dropped=Dropped(),
-        models=Models(detector="motion", segmenter="nano"),
+        timings=timings or EMPTY_RESULT.timings,
         boxes_seq=boxes_seq,
         objects=objects,
         gap=gap,

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
+from support.results import EMPTY_RESULT
 
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
+from streamseg.messages import Detection, Dropped, TrackedObject
 from streamseg.monitor.latency import Percentiles
 from streamseg.monitor.stream import TIMING_POINTS, StreamFigures
 from streamseg.monitor.table import draw
@@ -15,18 +16,12 @@ from streamseg.monitor.table import draw
 
 def figures() -> StreamFigures:
     cup = Detection(xyxy=(0.0, 0.0, 4.0, 3.0), confidence=1.0, class_id=0, class_name="cup", tracker_id=2)
-    newest = Result(
-        run_id="run",
-        epoch=0,
+    newest = replace(
+        EMPTY_RESULT,
         seq=41,
-        source="cam",
         width=16,
         height=12,
-        pts_ns=0,
-        t_capture_unix_ns=0,
-        timings=Timings(),
         dropped=Dropped(segment_replaced=7),
-        models=Models(detector="motion", segmenter="nano"),
         boxes_seq=41,
         objects=(
             TrackedObject(detection=cup, mask=Mask(0, 0, np.ones((3, 4), np.bool_)), method="segmented"),

@@ -7,18 +7,20 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import zmq
 from support.pipeline_runs import free_endpoint, until
+from support.results import EMPTY_RESULT
 from zmq.utils.monitor import recv_monitor_message
 
 from streamseg.client import Subscriber
 from streamseg.config import Config, CurveSettings, PublishSettings, SourceSettings
 from streamseg.errors import SettingsError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
 from streamseg.keys import admit_window
-from streamseg.messages import Dropped, Models, Result, Timings
+from streamseg.messages import Result
 from streamseg.sinks.network import Network
 from streamseg.wire.curve import Admission, make_key_pair, read_client_keys, read_server_keys
 from streamseg.wire.protocol import encode_result
@@ -89,10 +91,7 @@ def publisher(settings: PublishSettings) -> Iterator[Publisher]:
 
 
 def result(seq: int) -> Result:
-    return Result(
-        run_id="a", epoch=0, seq=seq, source="main", width=64, height=48, pts_ns=0, t_capture_unix_ns=0, timings=Timings(),
-        dropped=Dropped(), models=Models(detector="motion", segmenter="nano"), boxes_seq=None, objects=(),
-    )  # fmt: skip
+    return replace(EMPTY_RESULT, run_id="a", seq=seq, source="main")
 
 
 def check_shut_out(shut_out: Subscriber, friend: Subscriber, made: Publisher) -> bool:

@@ -4,32 +4,20 @@ import json
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.results import EMPTY_RESULT
 
 from streamseg.errors import StageError, UsageError
-from streamseg.messages import Dropped, Models, Result, Timings
+from streamseg.messages import Result
 from streamseg.sinks.jsonl import LinesWriter
 from streamseg.wire.protocol import json_line
 
 
 def result(seq: int) -> Result:
-    return Result(
-        run_id="run",
-        epoch=0,
-        seq=seq,
-        source="cam",
-        width=64,
-        height=48,
-        pts_ns=seq,
-        t_capture_unix_ns=0,
-        timings=Timings(),
-        dropped=Dropped(),
-        models=Models(detector="motion", segmenter="nano"),
-        boxes_seq=None,
-        objects=(),
-    )
+    return replace(EMPTY_RESULT, seq=seq, pts_ns=seq)
 
 
 def write(path: Path, numbers: range) -> None:
@@ -59,20 +47,21 @@ def test_one_line_a_result_at_once(tmp_path: Path) -> None:
 
 KILLED = """
     import sys
+    from dataclasses import replace
     from pathlib import Path
     from streamseg.sinks.jsonl import LinesWriter
     sys.path.insert(0, {tests!r})
-    from test_jsonl import result
+    from support.results import EMPTY_RESULT
     writer = LinesWriter(Path({path!r}))
     for seq in range(1_000_000):
-        writer.write(result(seq))
+        writer.write(replace(EMPTY_RESULT, seq=seq))
         print(seq, flush=True)
 """
 
 
 def test_a_killed_process_loses_no_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    script = textwrap.dedent(KILLED).format(path=str(path), tests=str(Path(__file__).parent))
+    script = textwrap.dedent(KILLED).format(path=str(path), tests=str(Path(__file__).parents[2]))
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         for line in child.stdout:

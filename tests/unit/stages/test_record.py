@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import pytest
+from support.results import EMPTY_RESULT
 from support.stage_context import FakeContext, lane_spec, put_frame, stage_config, stage_spec
 
 from streamseg.ipc.control import Finished, LaneSpec, Recorded
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor, FrameResult
-from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
+from streamseg.messages import Detection, Result, Timings, TrackedObject
 from streamseg.stages.base import SUPERVISOR_GONE
 from streamseg.stages.record import RecordStage
 from streamseg.wire.protocol import encode_result
@@ -17,18 +19,15 @@ from streamseg.wire.protocol import encode_result
 
 def result_of(frame: FrameDescriptor) -> Result:
     found = Detection(xyxy=(1.0, 1.0, 30.0, 30.0), confidence=0.5, class_id=0, class_name="cup")
-    return Result(
-        run_id="run",
+    return replace(
+        EMPTY_RESULT,
         epoch=frame.epoch,
         seq=frame.seq,
         source="main",
         width=frame.width,
         height=frame.height,
         pts_ns=frame.pts_ns,
-        t_capture_unix_ns=0,
         timings=Timings(published=20.0),
-        dropped=Dropped(),
-        models=Models(detector="motion", segmenter="nano"),
         boxes_seq=frame.seq,
         objects=(TrackedObject(detection=found),),
     )
