@@ -4,70 +4,17 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from streamseg.errors import SettingsError
 from streamseg.models.options import DetectorSettings, SegmenterSettings
 from streamseg.settings import Count, Positive, Settings, read_settings
+from streamseg.sources import SourceSettings
 
 Mode = Literal["live", "every-frame"]
-SourceKind = Literal["webcam", "rtsp", "file", "synthetic"]
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-
-
-class SourceSettings(Settings, frozen=True, kw_only=True):
-    """Where frames come from.
-
-    Attributes:
-        url: A path, `rtsp://…`, a camera's number or device, or `synthetic:…`.
-        name: Names the source on the wire.
-        rotate: Degrees clockwise.
-        timeout: Seconds without a frame after which a live source counts as disconnected.
-        start_timeout: Seconds within which the source must open.
-        wait: Wait for a live source that is absent at the start, without end.
-        password_file: A file whose first line is the password.
-    """
-
-    url: str | int
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")] = "main"
-    width: Count | None = None
-    height: Count | None = None
-    fps: Positive | None = None
-    rotate: Literal[0, 90, 180, 270] = 0
-    mirror: bool = False
-    transport: Literal["tcp", "udp"] = "tcp"
-    timeout: Positive = 3.0
-    start_timeout: Positive = 10.0
-    wait: bool = False
-    username: str | None = None
-    password_file: str | None = None
-
-    @property
-    def address(self) -> str:
-        """The URL as text; YAML reads a camera's number as a number."""
-        return str(self.url)
-
-    @property
-    def kind(self) -> SourceKind:
-        """Which kind of source the URL names."""
-        scheme = self.address.split(":", 1)[0].lower()
-        if scheme in ("rtsp", "rtsps"):
-            return "rtsp"
-        if scheme == "synthetic":
-            return "synthetic"
-        if self.address.isdecimal() or re.match(r"/dev/video\d+$", self.address) or scheme in ("video", "webcam"):
-            return "webcam"
-        return "file"
-
-    @property
-    def live(self) -> bool:
-        """Whether frames come at their own pace and without an end."""
-        if self.kind == "synthetic":
-            return parse_qs(urlsplit(self.address).query).get("frames", ["0"])[-1] == "0"
-        return self.kind in ("webcam", "rtsp")
 
 
 class TrackerSettings(Settings, frozen=True, kw_only=True):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streamseg.config import SourceSettings
 from streamseg.ipc.control import Finished, LaneSpec, Published
 from streamseg.ipc.ring import RingName, last_sequence, remove_segments
+from streamseg.sources import SourceSettings
 from streamseg.topology import StageEntry
 
 _NONE = -1

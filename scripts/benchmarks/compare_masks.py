@@ -29,7 +29,7 @@ from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyf
 from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.render import render
 from streamseg.sinks.video import VideoWriter
-from streamseg.sources import SourceOptions
+from streamseg.sources import SourceSettings
 from streamseg.sources.file import FileSource
 from streamseg.stages.tracking import Tracker
 
@@ -136,7 +136,7 @@ def main(
     latency: Annotated[int, typer.Option(metavar="N", min=0, help="Frames after which its answer is there.")] = 25,
 ) -> None:
     """Compare masks that stay where they were with masks that are carried to every frame."""
-    source = FileSource(SourceOptions(url=str(clip)))
+    source = FileSource(SourceSettings(url=str(clip)))
     fps = source.info.fps or 30.0
     frames = round(seconds * fps)
     finding = "motion" if detector_weights is None else str(detector_weights)

@@ -16,7 +16,7 @@ from streamseg.errors import SourceError, UsageError
 from streamseg.images import IMAGE_SUFFIXES, image_files, read_image
 from streamseg.messages import Image
 from streamseg.models.options import YOLOX_MODELS
-from streamseg.sources import SourceOptions
+from streamseg.sources import SourceSettings
 from streamseg.sources.file import FileSource
 
 JPEG_QUALITY: Final = 95
@@ -178,7 +178,7 @@ class VideoFrames:
         Raises:
             SourceError: The file cannot be played.
         """
-        self._source = FileSource(SourceOptions(url=str(path)))
+        self._source = FileSource(SourceSettings(url=str(path)))
         self._stem, self._every, self._between = path.stem, every, between
         count = self._source.info.frame_count
         self.name = path.name

@@ -12,11 +12,12 @@ from typing import IO
 
 import msgspec
 
-from streamseg.config import Config, SourceSettings
+from streamseg.config import Config
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import RingName
 from streamseg.messages import Dropped, Models
 from streamseg.models.options import Compute
+from streamseg.sources import SourceSettings
 
 _LENGTH = struct.Struct("<I")
 

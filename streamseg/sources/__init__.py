@@ -2,47 +2,99 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+from urllib.parse import parse_qs, urlsplit
 
+import msgspec
+
+from streamseg.errors import SettingsError
 from streamseg.messages import Frame
+from streamseg.settings import Count, Positive, Settings
+
+SourceKind = Literal["webcam", "rtsp", "file", "synthetic"]
+Rotation = Literal[0, 90, 180, 270]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceOptions:
-    """How to open a source.
+class SourceSettings(Settings, frozen=True, kw_only=True):
+    """Settings of a source.
 
     Attributes:
         url: A path, `rtsp://…`, a camera's number or device, or `synthetic:…`. An RTSP URL may hold `user:password@`.
-        width: Wanted width in pixels (webcams), or None for what the source offers.
-        height: Wanted height in pixels (webcams).
-        fps: Wanted frames a second (webcams).
-        rotate: Clockwise rotation in degrees: 0, 90, 180 or 270.
-        mirror: Whether left and right change places, after the rotation.
-        transport: RTSP transport, `tcp` or `udp`.
+        name: Name of the source on the wire.
+        width: Requested width of a webcam in pixels; None leaves it to the camera.
+        height: Requested height of a webcam in pixels.
+        fps: Requested frames per second of a webcam.
+        rotate: Clockwise rotation in degrees.
+        mirror: Whether to swap left and right, after the rotation.
+        transport: RTSP transport.
         timeout: Seconds without a decoded frame after which a live source counts as disconnected.
-        start_timeout: Seconds within which the first frame must come.
-        wait: Whether a live source that is absent at the start is waited for.
-        username: For RTSP; takes precedence over the URL's.
-        password: For RTSP; never logged.
-        threads: How many decode a file; None leaves that to FFmpeg. A live stream has one.
+        start_timeout: Seconds within which the first frame must arrive.
+        wait: Whether to wait, without limit, for a live source that is absent at the start.
+        username: For RTSP; overrides the URL's.
+        password_file: File whose first line is the password for RTSP; overrides the URL's.
     """
 
-    url: str = field(repr=False)
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
-    rotate: int = 0
+    url: str | int
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")] = "main"
+    width: Count | None = None
+    height: Count | None = None
+    fps: Positive | None = None
+    rotate: Rotation = 0
     mirror: bool = False
-    transport: str = "tcp"
-    timeout: float = 3.0
-    start_timeout: float = 10.0
+    transport: Literal["tcp", "udp"] = "tcp"
+    timeout: Positive = 3.0
+    start_timeout: Positive = 10.0
     wait: bool = False
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    threads: int | None = None
+    password_file: str | None = None
+
+    def __repr__(self) -> str:
+        """Name and kind alone: the URL may hold a password."""
+        return f"SourceSettings(name={self.name!r}, kind={self.kind!r})"
+
+    @property
+    def address(self) -> str:
+        """The URL as text; YAML reads a camera's number as a number."""
+        return str(self.url)
+
+    @property
+    def kind(self) -> SourceKind:
+        """The kind of source that the URL names."""
+        scheme = self.address.split(":", 1)[0].lower()
+        if scheme in ("rtsp", "rtsps"):
+            return "rtsp"
+        if scheme == "synthetic":
+            return "synthetic"
+        if self.address.isdecimal() or re.match(r"/dev/video\d+$", self.address) or scheme in ("video", "webcam"):
+            return "webcam"
+        return "file"
+
+    @property
+    def live(self) -> bool:
+        """Whether frames arrive at their own pace, without an end."""
+        if self.kind == "synthetic":
+            return parse_qs(urlsplit(self.address).query).get("frames", ["0"])[-1] == "0"
+        return self.kind in ("webcam", "rtsp")
+
+    def read_password(self) -> str | None:
+        """The password in `password_file`; None without a file.
+
+        Raises:
+            SettingsError: The file has no readable first line.
+        """
+        if self.password_file is None:
+            return None
+        try:
+            return Path(self.password_file).read_text(encoding="utf-8").splitlines()[0]
+        except (OSError, UnicodeDecodeError, IndexError) as error:
+            raise SettingsError(
+                f"sources.0.password_file: {self.password_file} has no readable first line; write the password there"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

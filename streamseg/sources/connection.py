@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from streamseg.errors import SourceError
-from streamseg.sources import SourceInfo, SourceOptions
+from streamseg.sources import SourceInfo, SourceSettings
 
 PATIENCE_INTERVALS = 5
 """Intervals between pictures after which a silent stream is lost, but never before the time-out."""
@@ -47,13 +47,13 @@ class Connection:
         lost: Why `reads` ended.
     """
 
-    def __init__(self, opened: Opened, options: SourceOptions) -> None:
+    def __init__(self, opened: Opened, settings: SourceSettings) -> None:
         self.info = opened.info
         self.lost = ""
         self.start = time.monotonic()
         self._container = opened.container
-        self._timeout = options.timeout
-        self._patience = options.start_timeout
+        self._timeout = settings.timeout
+        self._patience = settings.start_timeout
         self._interval: float | None = None
         self._last: float | None = None
         self.reads: Iterator[DecodedPicture | None] = self._read(opened.container.streams.video[0])
@@ -125,7 +125,7 @@ class Started:
     first: DecodedPicture
 
 
-def start(connect: Callable[[], Opened], options: SourceOptions, stop: threading.Event, name: str) -> Started:
+def start(connect: Callable[[], Opened], settings: SourceSettings, stop: threading.Event, name: str) -> Started:
     """Open a stream and decode its first picture, within `start_timeout`.
 
     A thread does the work, because name look-up and devices cannot be interrupted. If it takes too long, it closes
@@ -135,8 +135,8 @@ def start(connect: Callable[[], Opened], options: SourceOptions, stop: threading
         SourceError: The stream cannot be opened, no picture arrived in time, or `stop` was set.
     """
     opening: concurrent.futures.Future[Started] = concurrent.futures.Future()
-    threading.Thread(target=_run, args=(opening, connect, options), name="source-opening", daemon=True).start()
-    deadline = time.monotonic() + options.start_timeout
+    threading.Thread(target=_run, args=(opening, connect, settings), name="source-opening", daemon=True).start()
+    deadline = time.monotonic() + settings.start_timeout
     while not stop.is_set() and time.monotonic() < deadline:
         try:
             return opening.result(STOP_POLL_S)
@@ -144,14 +144,14 @@ def start(connect: Callable[[], Opened], options: SourceOptions, stop: threading
             continue
     opening.add_done_callback(_discard)
     raise SourceError(
-        f"{name} gave no picture within {options.start_timeout:g} s;"
+        f"{name} gave no picture within {settings.start_timeout:g} s;"
         " check the address, and that the camera is on and free"
     )
 
 
-def _run(opening: concurrent.futures.Future[Started], connect: Callable[[], Opened], options: SourceOptions) -> None:
+def _run(opening: concurrent.futures.Future[Started], connect: Callable[[], Opened], settings: SourceSettings) -> None:
     try:
-        opening.set_result(_first_picture(Connection(connect(), options)))
+        opening.set_result(_first_picture(Connection(connect(), settings)))
     except Exception as error:  # noqa: BLE001 - `start` raises it
         opening.set_exception(error)
 

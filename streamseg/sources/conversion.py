@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from streamseg.errors import SourceError
 from streamseg.messages import Image
+from streamseg.sources import Rotation
 
 if TYPE_CHECKING:
     import av
@@ -19,9 +19,7 @@ _CLOCKWISE = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_
 class Orientation:
     """Rotates images clockwise by `rotate` degrees, then swaps left and right if `mirror` is set."""
 
-    def __init__(self, rotate: int, mirror: bool) -> None:
-        if rotate not in (0, 90, 180, 270):
-            raise SourceError(f"a source can be rotated by 0, 90, 180 or 270 degrees, not by {rotate}")
+    def __init__(self, rotate: Rotation, mirror: bool) -> None:
         self._rotate = rotate
         self._mirror = mirror
 

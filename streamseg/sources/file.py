@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from streamseg.errors import SourceError
 from streamseg.messages import Frame
-from streamseg.sources import SourceInfo, SourceOptions
+from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.conversion import BgrConverter, Orientation
 from streamseg.sources.timeline import FileTimeline, interval_ns, timestamp_ns
 
@@ -28,12 +28,16 @@ class FileSource:
     """Every frame of a video file, in order; an image file has one frame.
 
     The constructor decodes the first frame, so that a file that cannot be played fails there.
+
+    Args:
+        settings: Of the source.
+        threads: Decoding threads; None leaves the number to FFmpeg.
     """
 
-    def __init__(self, options: SourceOptions) -> None:
-        self._path = Path(options.url)
-        self._threads = options.threads
-        self._converter = BgrConverter(Orientation(options.rotate, options.mirror))
+    def __init__(self, settings: SourceSettings, threads: int | None = None) -> None:
+        self._path = Path(settings.address)
+        self._threads = threads
+        self._converter = BgrConverter(Orientation(settings.rotate, settings.mirror))
         with self._open() as container:
             stream = self._video(container)
             rate = stream.average_rate or stream.guessed_rate

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
-from streamseg.sources import SourceChange, SourceInfo, SourceOptions
+from streamseg.sources import SourceChange, SourceInfo, SourceSettings
 from streamseg.sources.connection import Connection, DecodedPicture, Opened, Started, start
 from streamseg.sources.conversion import BgrConverter, Orientation
 from streamseg.sources.timeline import LiveTimeline, timestamp_ns
@@ -50,16 +50,16 @@ class LiveSource(ABC):
         info: Properties of the current connection.
     """
 
-    def __init__(self, options: SourceOptions, description: str) -> None:
+    def __init__(self, settings: SourceSettings, description: str) -> None:
         self.info = SourceInfo(description=description)
         self._name = description
-        self._options = options
-        self._converter = BgrConverter(Orientation(options.rotate, options.mirror))
+        self._settings = settings
+        self._converter = BgrConverter(Orientation(settings.rotate, settings.mirror))
         self._timeline = LiveTimeline()
         self._backoff = Backoff(random.Random())
         self._connection: Connection | None = None
         self._started: Started | None = None
-        if not options.wait:
+        if not settings.wait:
             self._started = self._start(threading.Event())
 
     @abstractmethod
@@ -105,7 +105,7 @@ class LiveSource(ABC):
         self._started = None
 
     def _start(self, stop: threading.Event) -> Started:
-        started = start(self.connect, self._options, stop, self._name)
+        started = start(self.connect, self._settings, stop, self._name)
         self._connection = started.connection
         self._timeline.reconnected()
         self.info = started.connection.info

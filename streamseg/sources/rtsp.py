@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer
 
 from streamseg.errors import SourceError, SourceRefusedError
-from streamseg.sources import SourceInfo, SourceOptions
+from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.connection import Opened
 from streamseg.sources.live import LiveSource
 
@@ -39,13 +39,13 @@ class RtspAddress:
     url: str = field(repr=False)
 
     @classmethod
-    def parse(cls, options: SourceOptions) -> Self:
-        """Parse the URL; `username` and `password` of the options override those in it.
+    def parse(cls, url: str, username: str | None = None, password: str | None = None) -> Self:
+        """Parse a URL; `username` and `password` override those in it.
 
         Raises:
             SourceError: It is no RTSP URL, or the end of the credentials is ambiguous. The message does not repeat it.
         """
-        scheme, _, rest = options.url.partition("://")
+        scheme, _, rest = url.partition("://")
         scheme = scheme.lower()
         authority, tail = _split_authority(rest)
         login, _, place = authority.rpartition("@")
@@ -54,10 +54,10 @@ class RtspAddress:
             raise SourceError(
                 "bad RTSP URL; expected rtsp://HOST[:PORT]/PATH, with percent-encoding for / ? # @ in a password"
             )
-        user, _, password = login.partition(":")
-        user = unquote(user) if options.username is None else options.username
-        password = unquote(password) if options.password is None else options.password
-        credentials = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
+        url_user, _, url_password = login.partition(":")
+        user = unquote(url_user) if username is None else username
+        secret = unquote(url_password) if password is None else password
+        credentials = f"{quote(user, safe='')}:{quote(secret, safe='')}@" if user else ""
         path = re.split(r"[?#]", tail)[0]
         return cls(
             shown=f"{scheme}://{place}{'/...' if _SECRET_IN_PATH.search(path) else path}",
@@ -75,11 +75,9 @@ def _split_authority(rest: str) -> tuple[str, str]:
 class RtspSource(LiveSource):
     """The pictures of an RTSP camera; `LiveSource` describes opening, waiting and reconnecting."""
 
-    def __init__(self, options: SourceOptions) -> None:
-        if options.transport not in ("tcp", "udp"):
-            raise SourceError(f"an RTSP camera is read over tcp or udp, not over {options.transport!r}")
-        self._address = RtspAddress.parse(options)
-        super().__init__(options, self._address.shown)
+    def __init__(self, settings: SourceSettings) -> None:
+        self._address = RtspAddress.parse(settings.address, settings.username, settings.read_password())
+        super().__init__(settings, self._address.shown)
 
     def connect(self) -> Opened:
         """Open the camera's stream."""
@@ -94,7 +92,7 @@ class RtspSource(LiveSource):
         context = stream.codec_context
         rate = stream.average_rate or stream.guessed_rate
         description = (
-            f"{self._address.shown} ({context.name} {context.width}x{context.height} over {self._options.transport})"
+            f"{self._address.shown} ({context.name} {context.width}x{context.height} over {self._settings.transport})"
         )
         return Opened(container, SourceInfo(description=description, fps=float(rate) if rate else None))
 
@@ -109,14 +107,14 @@ class RtspSource(LiveSource):
 
     def _open(self) -> InputContainer | SourceError:
         """Returns the error: one raised here would chain FFmpeg's, which quotes the password."""
-        microseconds = str(round(self._options.start_timeout * 1e6))
+        microseconds = str(round(self._settings.start_timeout * 1e6))
         start = time.monotonic()
         try:
             return av.open(
                 self._address.url,
-                timeout=(self._options.start_timeout, self._options.timeout),
+                timeout=(self._settings.start_timeout, self._settings.timeout),
                 options={
-                    "rtsp_transport": self._options.transport,
+                    "rtsp_transport": self._settings.transport,
                     "timeout": microseconds,
                     "fflags": "discardcorrupt",
                     "flags": "low_delay",
@@ -131,9 +129,9 @@ class RtspSource(LiveSource):
     def _explain(self, error: av.FFmpegError, after_s: float) -> SourceError:
         shown = self._address.shown
         # FFmpeg reports a missing answer as invalid data.
-        if after_s >= 0.9 * self._options.start_timeout:
+        if after_s >= 0.9 * self._settings.start_timeout:
             return SourceError(
-                f"{shown} did not answer within {self._options.start_timeout:g} s; check the address and the network"
+                f"{shown} did not answer within {self._settings.start_timeout:g} s; check the address and the network"
             )
         match error:
             case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():

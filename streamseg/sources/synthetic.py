@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Frame, Image
-from streamseg.sources import SourceInfo, SourceOptions
+from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.conversion import Orientation
 from streamseg.sources.crossing import CrossingScene
 from streamseg.sources.scene import BackAndForth, PlacedObject, Scene, SceneOptions, TruthObject, draw, owners, visible
@@ -164,9 +164,9 @@ class SyntheticSource:
         scene: Has the truth of each frame; frame `seq` has `pts_ns` = seq / fps.
     """
 
-    def __init__(self, options: SourceOptions) -> None:
-        self.scene = open_scene(SceneOptions.parse(options.url))
-        self._orientation = Orientation(options.rotate, options.mirror)
+    def __init__(self, settings: SourceSettings) -> None:
+        self.scene = open_scene(SceneOptions.parse(settings.address))
+        self._orientation = Orientation(settings.rotate, settings.mirror)
         scene = self.scene.options
         self.info = SourceInfo(
             description=f"synthetic scene ({scene.width}x{scene.height}, {scene.objects} objects, seed {scene.seed})",

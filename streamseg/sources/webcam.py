@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer
 
 from streamseg.errors import SourceError, SourceRefusedError
-from streamseg.sources import SourceInfo, SourceOptions
+from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.connection import Opened
 from streamseg.sources.devices import CameraDevice, list_devices
 from streamseg.sources.live import LiveSource
@@ -84,7 +84,7 @@ class WebcamSource(LiveSource):
 
     def __init__(
         self,
-        options: SourceOptions,
+        settings: SourceSettings,
         platform: str = sys.platform,
         opener: OpenDevice = open_device,
         cameras: Callable[[], list[CameraDevice]] = list_devices,
@@ -92,8 +92,8 @@ class WebcamSource(LiveSource):
         self._system = camera_system(platform)
         self._opener = opener
         self._cameras = cameras
-        self._camera = re.sub(r"^(webcam|video):", "", options.url)
-        super().__init__(options, f"camera {self._camera}")
+        self._camera = re.sub(r"^(webcam|video):", "", settings.address)
+        super().__init__(settings, f"camera {self._camera}")
 
     def connect(self) -> Opened:
         """Open the camera with the best options that it accepts."""
@@ -105,7 +105,7 @@ class WebcamSource(LiveSource):
                     device,
                     self._system.input_format,
                     dict(choice),
-                    (self._options.start_timeout, self._options.timeout),
+                    (self._settings.start_timeout, self._settings.timeout),
                 )
             except av.FFmpegError as error:
                 refusal = refusal or SourceError(
@@ -144,7 +144,7 @@ class WebcamSource(LiveSource):
 
     def _choices(self) -> Iterator[Choice]:
         """Options to try, from all wishes to none; the rate goes before the size."""
-        wanted = self._options
+        wanted = self._settings
         size: Choice = (("video_size", f"{wanted.width}x{wanted.height}"),) if wanted.width and wanted.height else ()
         rates = ((("framerate", f"{wanted.fps:g}"),), *self._system.rates) if wanted.fps else self._system.rates
         seen: set[Choice] = set()
@@ -170,7 +170,7 @@ class WebcamSource(LiveSource):
 
     def _describe(self, device: str, container: InputContainer) -> SourceInfo:
         stream = container.streams.video[0]
-        context, wanted = stream.codec_context, self._options
+        context, wanted = stream.codec_context, self._settings
         fps = float(stream.average_rate) if stream.average_rate else None
         pixels = context.pix_fmt if context.name == "rawvideo" else context.name
         text = f"camera {device} ({pixels} {context.width}x{context.height}" + (f" at {fps:g} fps)" if fps else ")")

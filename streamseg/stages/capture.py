@@ -4,64 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from streamseg.errors import SettingsError, StageError, StreamsegError
+from streamseg.errors import StageError, StreamsegError
 from streamseg.ipc.control import Acknowledged, Ready, Resend, RingCreated, SourceChanged, Start, ToStage
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
 from streamseg.ipc.links import Sender
 from streamseg.ipc.ring import DEFAULT_SLOTS, FrameWriter
 from streamseg.messages import Frame
-from streamseg.sources import Source, SourceChange, SourceOptions
+from streamseg.sources import Source, SourceChange, SourceSettings
+from streamseg.sources.opening import open_source
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.intake import Intake
-
-if TYPE_CHECKING:
-    from streamseg.config import SourceSettings
-
-
-def open_source(settings: SourceSettings, threads: int) -> Source:
-    """Open the source that the settings name; `threads` decode a file.
-
-    Raises:
-        SourceError: It could not be opened.
-        SettingsError: The password file cannot be read.
-    """
-    options = SourceOptions(
-        url=settings.address,
-        width=settings.width,
-        height=settings.height,
-        fps=settings.fps,
-        rotate=settings.rotate,
-        mirror=settings.mirror,
-        transport=settings.transport,
-        timeout=settings.timeout,
-        start_timeout=settings.start_timeout,
-        wait=settings.wait,
-        username=settings.username,
-        password=_read_password(settings.password_file),
-        threads=threads,
-    )
-    match settings.kind:
-        case "file":
-            from streamseg.sources.file import FileSource
-
-            return FileSource(options)
-        case "rtsp":
-            from streamseg.sources.rtsp import RtspSource
-
-            return RtspSource(options)
-        case "webcam":
-            from streamseg.sources.webcam import WebcamSource
-
-            return WebcamSource(options)
-        case "synthetic":
-            from streamseg.sources.synthetic import SyntheticSource
-
-            return SyntheticSource(options)
 
 
 class CaptureStage(Stage):
@@ -191,14 +146,3 @@ class CaptureStage(Stage):
                 self._to_detect.send(descriptor)
         if self._end is not None:
             self._to_publish.send(self._end)
-
-
-def _read_password(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()[0]
-    except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise SettingsError(
-            f"sources.0.password_file: {path} holds no readable first line; write the password there"
-        ) from error

@@ -21,11 +21,12 @@ from support.pipeline_runs import Run, free_endpoint
 from streamseg import errors
 from streamseg.cli import app
 from streamseg.client import Subscriber
-from streamseg.config import Config, CurveSettings, SourceSettings
+from streamseg.config import Config, CurveSettings
 from streamseg.config_file import load_config, parse_override
 from streamseg.models.catalogue import CATALOGUE
 from streamseg.models.options import FixedBox
 from streamseg.sam.info import parameter_table
+from streamseg.sources import SourceSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {

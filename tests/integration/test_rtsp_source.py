@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from support.clips import number_of, write_clip
@@ -15,7 +16,7 @@ from support.tcp_proxy import TcpProxy
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
-from streamseg.sources import SourceChange, SourceOptions
+from streamseg.sources import SourceChange, SourceSettings
 from streamseg.sources.rtsp import RtspSource
 
 PASSWORD = "p@s:s/w#rd%41"
@@ -25,7 +26,7 @@ WITHIN_S = 30.0
 class Watch:
     """Reads a source in the test's own thread and records its items."""
 
-    def __init__(self, options: SourceOptions) -> None:
+    def __init__(self, options: SourceSettings) -> None:
         self.source = RtspSource(options)
         self.stop = threading.Event()
         self.items: list[Frame | SourceChange] = []
@@ -62,11 +63,11 @@ class Watch:
 
 
 @pytest.fixture
-def watch() -> Iterator[Callable[[SourceOptions], Watch]]:
+def watch() -> Iterator[Callable[[SourceSettings], Watch]]:
     """Opens sources and closes them with the test."""
     watches: list[Watch] = []
 
-    def open_source(options: SourceOptions) -> Watch:
+    def open_source(options: SourceSettings) -> Watch:
         watches.append(Watch(options))
         return watches[-1]
 
@@ -75,16 +76,16 @@ def watch() -> Iterator[Callable[[SourceOptions], Watch]]:
         opened.source.close()
 
 
-OpenWatch = Callable[[SourceOptions], Watch]
+OpenWatch = Callable[[SourceSettings], Watch]
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_every_picture_of_a_clip_arrives(
-    rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path, transport: str
+    rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path, transport: Literal["tcp", "udp"]
 ) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=30, width=320, height=240, fps=15)
     server = rtsp_server(clip)
-    camera = watch(SourceOptions(url=server.url, transport=transport))
+    camera = watch(SourceSettings(url=server.url, transport=transport))
     assert camera.source.info.description == f"{server.url} (h264 320x240 over {transport})"
     assert camera.source.info.fps == 15
 
@@ -99,23 +100,28 @@ def test_every_picture_of_a_clip_arrives(
 
 
 def test_stop_ends_the_frames(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
-    camera = watch(SourceOptions(url=rtsp_server().url))
+    camera = watch(SourceSettings(url=rtsp_server().url))
     camera.frames(5)
     camera.stop.set()
     with pytest.raises(AssertionError, match="the source ended"):
         camera.frames(1)
 
 
-def test_credentials_are_required_encoded_and_never_shown(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
+def test_credentials_are_required_encoded_and_never_shown(
+    rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path
+) -> None:
+    right_file, wrong_file = tmp_path / "right", tmp_path / "wrong"
+    right_file.write_text(PASSWORD)
+    wrong_file.write_text("secret-two")
     server = rtsp_server(user="us@er", password=PASSWORD)
-    camera = watch(SourceOptions(url=server.url, username="us@er", password=PASSWORD))
+    camera = watch(SourceSettings(url=server.url, username="us@er", password_file=str(right_file)))
     camera.frames(3)
     assert PASSWORD not in repr(camera.source.info)
 
     wrong = server.url.replace("//", "//us%40er:secret-one@")
     for options in (
-        SourceOptions(url=wrong),
-        SourceOptions(url=server.url, username="us@er", password="secret-two", wait=True),
+        SourceSettings(url=wrong),
+        SourceSettings(url=server.url, username="us@er", password_file=str(wrong_file), wait=True),
     ):
         began = time.monotonic()
         with pytest.raises(SourceRefusedError, match="password_file") as raised:
@@ -126,7 +132,7 @@ def test_credentials_are_required_encoded_and_never_shown(rtsp_server: StartRtsp
 
 def test_a_resolution_may_change(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     server = rtsp_server(width=320, height=240)
-    camera = watch(SourceOptions(url=server.url))
+    camera = watch(SourceSettings(url=server.url))
     assert camera.frames(1)[0].width == 320
     server.set_size(160, 120)
     changed = camera.until(lambda item: isinstance(item, Frame) and item.width == 160)
@@ -136,7 +142,7 @@ def test_a_resolution_may_change(rtsp_server: StartRtspServer, watch: OpenWatch)
 
 def test_stall_cut_and_refusal_are_announced_and_survived(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     with TcpProxy(rtsp_server().port) as proxy:
-        camera = watch(SourceOptions(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=1.0))
+        camera = watch(SourceSettings(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=1.0))
         camera.frames(15)
 
         proxy.stall()
@@ -163,7 +169,7 @@ def test_stall_cut_and_refusal_are_announced_and_survived(rtsp_server: StartRtsp
 
 def test_a_short_pause_is_no_disconnection(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     with TcpProxy(rtsp_server().port) as proxy:
-        camera = watch(SourceOptions(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=3.0))
+        camera = watch(SourceSettings(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=3.0))
         camera.frames(15)
         proxy.stall()
         timer = threading.Timer(1.0, proxy.resume)
@@ -176,7 +182,7 @@ def test_a_short_pause_is_no_disconnection(rtsp_server: StartRtspServer, watch: 
 
 def test_a_killed_server_is_awaited(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     server = rtsp_server()
-    camera = watch(SourceOptions(url=server.url, timeout=1.0))
+    camera = watch(SourceSettings(url=server.url, timeout=1.0))
     camera.frames(10)
     server.kill()
     camera.state("disconnected")
@@ -197,7 +203,7 @@ def test_the_end_of_a_live_stream_is_a_disconnection(
     rtsp_server: StartRtspServer, watch: OpenWatch, tmp_path: Path
 ) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=30, width=320, height=240, fps=15)
-    camera = watch(SourceOptions(url=rtsp_server(clip, once=True).url, timeout=1.0))
+    camera = watch(SourceSettings(url=rtsp_server(clip, once=True).url, timeout=1.0))
     camera.state("disconnected")
     # The shared pipeline of the server begins anew.
     camera.state("running")
@@ -206,7 +212,7 @@ def test_the_end_of_a_live_stream_is_a_disconnection(
 
 def test_stop_works_without_frames(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     with TcpProxy(rtsp_server().port) as proxy:
-        camera = watch(SourceOptions(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=2.0))
+        camera = watch(SourceSettings(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=2.0))
         camera.frames(5)
         proxy.stall()
         timer = threading.Timer(0.3, camera.stop.set)
@@ -223,8 +229,8 @@ def test_an_absent_camera_is_awaited_with_wait(rtsp_server: StartRtspServer, wat
         proxy.refuse()
         url = f"rtsp://127.0.0.1:{proxy.port}/stream"
         with pytest.raises(SourceError, match="refused the connection"):
-            RtspSource(SourceOptions(url=url))
-        camera = watch(SourceOptions(url=url, wait=True))
+            RtspSource(SourceSettings(url=url))
+        camera = watch(SourceSettings(url=url, wait=True))
         assert "refused the connection" in camera.state("disconnected").detail
         proxy.accept()
         camera.state("running")
@@ -234,14 +240,14 @@ def test_an_absent_camera_is_awaited_with_wait(rtsp_server: StartRtspServer, wat
 def test_each_failure_to_open_has_a_reason(rtsp_server: StartRtspServer) -> None:
     server = rtsp_server()
     with pytest.raises(SourceError, match=r"no such stream \(404\)"):
-        RtspSource(SourceOptions(url=server.url + "-other"))
+        RtspSource(SourceSettings(url=server.url + "-other"))
     with pytest.raises(SourceError, match=r"host name 'camera\.invalid' is unknown"):
-        RtspSource(SourceOptions(url="rtsp://u:secret@camera.invalid/stream"))
+        RtspSource(SourceSettings(url="rtsp://u:secret@camera.invalid/stream"))
 
 
 def test_a_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        options = SourceOptions(url=f"rtsp://u:secret@127.0.0.1:{silent.getsockname()[1]}/stream", start_timeout=1.0)
+        options = SourceSettings(url=f"rtsp://u:secret@127.0.0.1:{silent.getsockname()[1]}/stream", start_timeout=1.0)
         began = time.monotonic()
         with pytest.raises(SourceError, match="within 1 s") as raised:
             RtspSource(options)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import zmq
 
-from streamseg.config import Config, SourceSettings, check_config
+from streamseg.config import Config, check_config
 from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import LaneSpec, StageSpec, ToSupervisor
 from streamseg.ipc.descriptors import FrameDescriptor
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import DEFAULT_SLOTS, RingName
 from streamseg.messages import Image, Models
+from streamseg.sources import SourceSettings
 
 PERIOD_NS = 33_000_000
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamseg.config import SourceSettings
 from streamseg.ipc import ring
 from streamseg.ipc.checkpoint import SharedCheckpoint
 from streamseg.ipc.ring import RingWriter
 from streamseg.lane import Lane
+from streamseg.sources import SourceSettings
 from streamseg.topology import StageEntry
 
 CAPTURE = StageEntry("capture", "capture", reads_source=True, replays=True)

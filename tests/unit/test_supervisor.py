@@ -8,7 +8,7 @@ from support.published_frames import published
 from support.stage_context import FakeClock, stage_config
 from support.stage_handles import FakeLauncher, FakeStage, RecordingObserver
 
-from streamseg.config import Config, SourceSettings
+from streamseg.config import Config
 from streamseg.errors import SourceError, StageError
 from streamseg.ipc.control import (
     Acknowledged,
@@ -28,6 +28,7 @@ from streamseg.ipc.control import (
 from streamseg.ipc.instance import Instance
 from streamseg.messages import Models
 from streamseg.plan import RunPlan
+from streamseg.sources import SourceSettings
 from streamseg.supervisor import Supervisor
 from streamseg.topology import Link, StageEntry, Topology
 

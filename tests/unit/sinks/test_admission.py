@@ -17,11 +17,12 @@ from support.results import EMPTY_RESULT
 from zmq.utils.monitor import recv_monitor_message
 
 from streamseg.client import Subscriber
-from streamseg.config import Config, CurveSettings, PublishSettings, SourceSettings
+from streamseg.config import Config, CurveSettings, PublishSettings
 from streamseg.errors import SettingsError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
 from streamseg.keys import admit_window
 from streamseg.messages import Result
 from streamseg.sinks.network import Network
+from streamseg.sources import SourceSettings
 from streamseg.wire.curve import Admission, make_key_pair, read_client_keys, read_server_keys
 from streamseg.wire.protocol import encode_result
 

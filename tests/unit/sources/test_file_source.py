@@ -13,12 +13,12 @@ from support.clips import number_of, write_clip
 
 from streamseg.errors import SourceError
 from streamseg.messages import Frame
-from streamseg.sources import SourceOptions
+from streamseg.sources import Rotation, SourceSettings
 from streamseg.sources.file import FileSource
 
 
-def play(path: Path, start: int = 0, rotate: int = 0, mirror: bool = False) -> list[Frame]:
-    source = FileSource(SourceOptions(url=str(path), rotate=rotate, mirror=mirror))
+def play(path: Path, start: int = 0, rotate: Rotation = 0, mirror: bool = False) -> list[Frame]:
+    source = FileSource(SourceSettings(url=str(path), rotate=rotate, mirror=mirror))
     frames = list(source.frames(start, threading.Event()))
     source.close()
     return frames
@@ -48,7 +48,7 @@ def turn_clockwise(path: Path) -> Path:
 
 def test_every_frame_is_read_once_in_order_with_the_time_of_the_file(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=30, fps=25)
-    source = FileSource(SourceOptions(url=str(clip)))
+    source = FileSource(SourceSettings(url=str(clip)))
     assert (source.info.fps, source.info.frame_count) == (25.0, 30)
 
     frames = list(source.frames(0, threading.Event()))
@@ -85,7 +85,7 @@ def test_start_beyond_the_end_gives_nothing(tmp_path: Path) -> None:
 def test_stop_ends_the_frames(tmp_path: Path) -> None:
     stop = threading.Event()
     taken = 0
-    for _ in FileSource(SourceOptions(url=str(write_clip(tmp_path / "clip.mp4")))).frames(0, stop):
+    for _ in FileSource(SourceSettings(url=str(write_clip(tmp_path / "clip.mp4")))).frames(0, stop):
         taken += 1
         stop.set()
     assert taken == 1
@@ -216,13 +216,13 @@ def test_a_file_that_is_no_video_is_one_line(tmp_path: Path, name: str, write: o
     if callable(write):
         write(path)
     with pytest.raises(SourceError, match=message) as raised:
-        FileSource(SourceOptions(url=str(path)))
+        FileSource(SourceSettings(url=str(path)))
     assert name in str(raised.value) and "\n" not in str(raised.value)
     assert raised.value.exit_code == 3
 
 
 def test_real_footage(shared_data: Path) -> None:
-    source = FileSource(SourceOptions(url=str(shared_data / "clips" / "coffee.mp4")))
+    source = FileSource(SourceSettings(url=str(shared_data / "clips" / "coffee.mp4")))
     assert source.info.frame_count == 287
     times = [frame.pts_ns for frame in source.frames(0, threading.Event())]
     assert len(times) == 287
@@ -233,8 +233,8 @@ def test_real_footage(shared_data: Path) -> None:
 def test_decoding_uses_the_given_number_of_threads(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", frames=30)
 
-    def threads_while_decoding(asked: int) -> int:
-        frames = FileSource(SourceOptions(url=str(clip), threads=asked)).frames(0, threading.Event())
+    def threads_while_decoding(threads: int) -> int:
+        frames = FileSource(SourceSettings(url=str(clip)), threads).frames(0, threading.Event())
         next(frames)
         try:
             return len(list(Path("/proc/self/task").iterdir()))

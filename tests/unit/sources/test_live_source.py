@@ -12,7 +12,7 @@ from support.clips import number_of, write_clip
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
-from streamseg.sources import SourceChange, SourceInfo, SourceOptions
+from streamseg.sources import SourceChange, SourceInfo, SourceSettings
 from streamseg.sources.connection import Opened
 from streamseg.sources.live import LONGEST_RETRY_S, Backoff, LiveSource
 
@@ -32,7 +32,7 @@ class Impatient(threading.Event):
 class Camera(LiveSource):
     """A live source that connects with a list of functions, one after another; the last one repeats."""
 
-    def __init__(self, options: SourceOptions, *answers: Callable[[], Opened]) -> None:
+    def __init__(self, options: SourceSettings, *answers: Callable[[], Opened]) -> None:
         self.answers = list(answers)
         self.attempts = 0
         super().__init__(options, "the camera")
@@ -60,7 +60,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_lost_stream_is_announced_once_and_reconnects(clip: Path) -> None:
-    camera = Camera(SourceOptions(url="x"), playing(clip), absent, absent, playing(clip))
+    camera = Camera(SourceSettings(url="x"), playing(clip), absent, absent, playing(clip))
     assert camera.info.description == "the camera (playing)"
     stop = Impatient()
     items: list[Frame | SourceChange] = []
@@ -87,11 +87,11 @@ def test_a_lost_stream_is_announced_once_and_reconnects(clip: Path) -> None:
 
 def test_without_wait_an_absent_source_fails_at_once() -> None:
     with pytest.raises(SourceError, match="absent"):
-        Camera(SourceOptions(url="x"), absent)
+        Camera(SourceSettings(url="x"), absent)
 
 
 def test_with_wait_an_absent_source_is_awaited(clip: Path) -> None:
-    camera = Camera(SourceOptions(url="x", wait=True), absent, absent, playing(clip))
+    camera = Camera(SourceSettings(url="x", wait=True), absent, absent, playing(clip))
     assert camera.attempts == 0
     items = camera.frames(0, Impatient())
     assert next(items) == SourceChange("disconnected", "the camera is absent")
@@ -101,11 +101,11 @@ def test_with_wait_an_absent_source_is_awaited(clip: Path) -> None:
 
 
 def test_a_refusal_ends_the_source_without_a_retry(clip: Path) -> None:
-    camera = Camera(SourceOptions(url="x"), playing(clip), refusing)
+    camera = Camera(SourceSettings(url="x"), playing(clip), refusing)
     with pytest.raises(SourceRefusedError):
         list(camera.frames(0, Impatient()))
     assert camera.attempts == 2
-    waiting = Camera(SourceOptions(url="x", wait=True), refusing)
+    waiting = Camera(SourceSettings(url="x", wait=True), refusing)
     with pytest.raises(SourceRefusedError):
         list(waiting.frames(0, Impatient()))
     assert waiting.attempts == 1
@@ -122,7 +122,7 @@ def test_a_hanging_open_times_out_and_closes_later(clip: Path) -> None:
 
     began = time.monotonic()
     with pytest.raises(SourceError, match=r"no picture within 0\.3 s"):
-        Camera(SourceOptions(url="x", start_timeout=0.3), late)
+        Camera(SourceSettings(url="x", start_timeout=0.3), late)
     assert time.monotonic() - began < 2
     answer.set()
     deadline = time.monotonic() + 10
@@ -141,7 +141,7 @@ def test_stop_ends_a_hanging_open(clip: Path) -> None:
         return playing(clip)()
 
     began = time.monotonic()
-    assert list(Camera(SourceOptions(url="x", wait=True), hang).frames(0, stop)) == []
+    assert list(Camera(SourceSettings(url="x", wait=True), hang).frames(0, stop)) == []
     assert time.monotonic() - began < 2
     hanging.set()
 
@@ -152,7 +152,7 @@ def test_a_stream_without_pictures_fails(tmp_path: Path) -> None:
     start, end = content.find(b"mdat") + 4, content.find(b"moov") - 4
     clip.write_bytes(content[:start] + bytes(end - start) + content[end:])
     with pytest.raises(SourceError, match="gave no picture: the stream ended"):
-        Camera(SourceOptions(url="x"), playing(clip))
+        Camera(SourceSettings(url="x"), playing(clip))
 
 
 def test_waits_double_up_to_a_limit_and_restart_after_a_healthy_connection() -> None:

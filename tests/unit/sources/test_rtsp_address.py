@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from streamseg.errors import SourceError
-from streamseg.sources import SourceOptions
-from streamseg.sources.rtsp import RtspAddress, RtspSource
+from streamseg.errors import SettingsError, SourceError
+from streamseg.sources import SourceSettings
+from streamseg.sources.rtsp import RtspAddress
 
 
 def parse(url: str, username: str | None = None, password: str | None = None) -> RtspAddress:
-    return RtspAddress.parse(SourceOptions(url=url, username=username, password=password))
+    return RtspAddress.parse(url, username, password)
 
 
 @pytest.mark.parametrize(
@@ -65,10 +67,15 @@ def test_the_error_for_a_bad_url_does_not_repeat_it(url: str) -> None:
 
 
 def test_settings_do_not_show_secrets() -> None:
-    text = repr(SourceOptions(url="rtsp://u:secret@cam", password="hidden"))
-    assert "secret" not in text and "hidden" not in text
+    assert "secret" not in repr(SourceSettings(url="rtsp://u:secret@cam"))
+    assert "secret" not in repr(RtspAddress.parse("rtsp://u:secret@cam", "u", "secret-two"))
 
 
-def test_an_unknown_transport_is_named() -> None:
-    with pytest.raises(SourceError, match="tcp or udp, not over 'http'"):
-        RtspSource(SourceOptions(url="rtsp://127.0.0.1:1/x", transport="http"))
+def test_the_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    settings = SourceSettings(url="rtsp://cam", password_file=str(file))
+    with pytest.raises(SettingsError, match=r"^sources\.0\.password_file: .* has no readable first line"):
+        settings.read_password()
+    file.write_text("secret\nnote\n")
+    assert settings.read_password() == "secret"
+    assert SourceSettings(url="rtsp://cam").read_password() is None

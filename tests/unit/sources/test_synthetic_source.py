@@ -7,9 +7,10 @@ import time
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from streamseg.errors import SourceError
-from streamseg.sources import SourceOptions
+from streamseg.sources import SourceSettings
 from streamseg.sources.scene import SceneOptions
 from streamseg.sources.synthetic import CLASS_NAMES, SyntheticScene, SyntheticSource
 
@@ -38,7 +39,7 @@ def test_the_url_sets_the_options_of_the_scene() -> None:
 )
 def test_an_error_names_the_wrong_part_of_the_url(url: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
-        SyntheticSource(SourceOptions(url=url))
+        SyntheticSource(SourceSettings(url=url))
 
 
 def test_a_frame_depends_on_its_number_and_the_seed_alone() -> None:
@@ -89,7 +90,7 @@ def test_two_objects_of_the_default_scene_never_hide_each_other() -> None:
 
 
 def test_a_scene_with_an_end_has_all_frames_without_delay() -> None:
-    source = SyntheticSource(SourceOptions(url="synthetic:?size=160x120&fps=10&frames=30"))
+    source = SyntheticSource(SourceSettings(url="synthetic:?size=160x120&fps=10&frames=30"))
     assert (source.info.fps, source.info.frame_count) == (10.0, 30)
     began = time.monotonic()
     frames = list(source.frames(0, threading.Event()))
@@ -101,7 +102,7 @@ def test_a_scene_with_an_end_has_all_frames_without_delay() -> None:
 
 
 def test_an_endless_scene_keeps_its_rate_until_stopped() -> None:
-    source = SyntheticSource(SourceOptions(url="synthetic:?size=160x120&fps=50"))
+    source = SyntheticSource(SourceSettings(url="synthetic:?size=160x120&fps=50"))
     stop = threading.Event()
     began = time.monotonic()
     times = []
@@ -116,7 +117,7 @@ def test_an_endless_scene_keeps_its_rate_until_stopped() -> None:
 
 def test_late_frames_are_skipped() -> None:
     stop = threading.Event()
-    frames = SyntheticSource(SourceOptions(url="synthetic:?size=64x64&fps=100")).frames(0, stop)
+    frames = SyntheticSource(SourceSettings(url="synthetic:?size=64x64&fps=100")).frames(0, stop)
     assert next(frames).pts_ns == 0
     began = time.monotonic()
     while time.monotonic() - began < 0.2:
@@ -125,13 +126,10 @@ def test_late_frames_are_skipped() -> None:
 
 
 def test_rotation_and_mirror() -> None:
+    still = SourceSettings(url="synthetic:?size=160x120&frames=1")
     plain, turned, mirrored = (
-        next(
-            SyntheticSource(SourceOptions(url="synthetic:?size=160x120&frames=1", rotate=rotate, mirror=mirror)).frames(
-                0, threading.Event()
-            )
-        ).image
-        for rotate, mirror in ((0, False), (90, False), (0, True))
+        next(SyntheticSource(settings).frames(0, threading.Event())).image
+        for settings in (still, replace(still, rotate=90), replace(still, mirror=True))
     )
     np.testing.assert_array_equal(turned, np.rot90(plain, -1))
     np.testing.assert_array_equal(mirrored, plain[:, ::-1])

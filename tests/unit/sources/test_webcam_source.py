@@ -11,7 +11,7 @@ from av.container import InputContainer
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
-from streamseg.sources import SourceChange, SourceOptions
+from streamseg.sources import Rotation, SourceChange, SourceSettings
 from streamseg.sources.devices import CameraDevice
 from streamseg.sources.webcam import WebcamSource
 
@@ -60,7 +60,7 @@ def open_camera(
     cameras: Callable[[], list[CameraDevice]] | None = None,
     **wanted: int,
 ) -> WebcamSource:
-    options = SourceOptions(url=url, width=wanted.get("width"), height=wanted.get("height"), fps=wanted.get("fps"))
+    options = SourceSettings(url=url, width=wanted.get("width"), height=wanted.get("height"), fps=wanted.get("fps"))
     source = WebcamSource(options, platform, devices.open, cameras or (lambda: CAMERAS[platform]))
     source.close()
     return source
@@ -158,8 +158,10 @@ def test_busy_and_denied_do_not_try_other_formats() -> None:
 
 
 def test_frames_are_turned_and_mirrored() -> None:
-    def first(rotate: int, mirror: bool) -> Frame:
-        source = WebcamSource(SourceOptions(url="0", rotate=rotate, mirror=mirror), "linux", Devices().open, lambda: [])
+    def first(rotate: Rotation, mirror: bool) -> Frame:
+        source = WebcamSource(
+            SourceSettings(url="0", rotate=rotate, mirror=mirror), "linux", Devices().open, lambda: []
+        )
         frame = next(source.frames(0, threading.Event()))
         source.close()
         assert isinstance(frame, Frame)
@@ -173,7 +175,7 @@ def test_frames_are_turned_and_mirrored() -> None:
 
 def test_an_unplugged_camera_is_reopened() -> None:
     devices = Devices(seconds=0.2)
-    source = WebcamSource(SourceOptions(url="0"), "linux", devices.open, lambda: [])
+    source = WebcamSource(SourceSettings(url="0"), "linux", devices.open, lambda: [])
     stop = threading.Event()
     items = list(itertools.islice(source.frames(0, stop), 9))
     source.close()

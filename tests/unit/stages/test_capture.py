@@ -9,13 +9,12 @@ import pytest
 from support.pipeline_runs import until
 from support.stage_context import FakeContext, lane_spec, stage_config, stage_spec
 
-from streamseg.config import SourceSettings
 from streamseg.errors import SourceError, StageError
 from streamseg.ipc.control import Acknowledged, LaneSpec, Resend, RingCreated, SourceChanged, Start
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
 from streamseg.ipc.ring import DEFAULT_SLOTS
 from streamseg.messages import Frame
-from streamseg.sources import SourceChange, SourceInfo
+from streamseg.sources import SourceChange, SourceInfo, SourceSettings
 from streamseg.stages.capture import CaptureStage
 
 WITHIN_S = 10.0
