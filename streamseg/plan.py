@@ -34,6 +34,7 @@ from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam.export import export_beforehand
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
 from streamseg.models.weights import WeightsProgress, resolve
+from streamseg.sinks.parts import later_parts
 from streamseg.wire.curve import read_server_keys
 
 AUTO_DETECTOR = "yolox-nano"
@@ -215,3 +216,7 @@ def _check_output(path: Path, source: Path | None, *, overwrite: bool) -> None:
         raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; make it, or name another")
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists; name another file, or allow overwriting with -y")
+    for part in () if overwrite else later_parts(path):
+        raise OutputExistsError(
+            f"{part} is part of an interrupted recording; move it, name another file, or allow overwriting with -y"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import msgspec
 
 from streamseg.ipc.control import Published, PublishedMask
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor, FrameResult
-from streamseg.ipc.ring import DEFAULT_SLOTS
+from streamseg.ipc.recent import Recent
 
 if TYPE_CHECKING:
     from streamseg.ipc.clock import Clock
@@ -32,7 +31,7 @@ class RecordSink:
         self._sender = sender
         self._clock = clock
         self._live = live
-        self._recent: OrderedDict[int, FrameResult] = OrderedDict()
+        self._recent: Recent[FrameResult] = Recent()
         self._end: EndOfStream | None = None
 
     def wants(self) -> bool:
@@ -42,9 +41,7 @@ class RecordSink:
     def write(self, result: PublishedResult, pictures: Pictures) -> None:
         """Send a result, and keep it for a new record process."""
         item = FrameResult(frame=result.frame, parts=result.encoded.parts, replaced=self._sender.replaced)
-        self._recent[result.frame.seq] = item
-        while len(self._recent) > DEFAULT_SLOTS:
-            self._recent.popitem(last=False)
+        self._recent.add(result.frame.seq, item)
         self._sender.send(item)
 
     def service(self) -> None:

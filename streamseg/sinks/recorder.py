@@ -31,6 +31,11 @@ class Recorder:
                 for part in later_parts(target):
                     part.unlink()
 
+    @property
+    def begun(self) -> bool:
+        """Whether a part of this recording exists. Before, an existing file is of an earlier run."""
+        return self._resume or self._video is not None or self._lines is not None
+
     def write(self, result: Result, image: Image | None) -> None:
         """Append a result and its picture, of shape (height, width, 3), where there is a video.
 
@@ -59,18 +64,14 @@ class Recorder:
             StageError: A file could not be finished; all its parts are kept.
         """
         self.close()
-        if self._video_path is not None and (parts := existing_parts(self._video_path)) and self._started(self._video):
+        if self._video_path is not None and self.begun and (parts := existing_parts(self._video_path)):
             from streamseg.sinks.joining import join_videos
 
             join_videos(parts, self._video_path)
-        if self._lines_path is not None and len(parts := existing_parts(self._lines_path)) > 1:
+        if self._lines_path is not None and self.begun and len(parts := existing_parts(self._lines_path)) > 1:
             from streamseg.sinks.joining import join_lines
 
             join_lines(parts, self._lines_path)
-
-    def _started(self, writer: object | None) -> bool:
-        """Whether the existing files are this recording's; one without any result leaves those before it alone."""
-        return writer is not None or self._resume
 
     def _open_video(self, target: Path) -> VideoWriter:
         from streamseg.sinks.joining import video_size

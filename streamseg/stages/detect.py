@@ -11,12 +11,12 @@ from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import Done, LaneSpec, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.ipc.links import Receiver, Sender
+from streamseg.ipc.recent import Recent
 from streamseg.messages import Detection, Image
 from streamseg.models import Detector
 from streamseg.models.options import Compute, DetectorSettings
 from streamseg.models.registry import create_detector
 from streamseg.stages.base import Stage, StageContext
-from streamseg.stages.recent import Recent
 from streamseg.stages.tracking import Tracker
 
 _SAVE_NS = 1_000_000_000

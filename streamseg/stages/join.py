@@ -1,4 +1,4 @@
-"""The join: puts together what capture, detect and segment have said of a frame (pure)."""
+"""The join: matches the frames of a source with their boxes and masks. Pure: no clock, no link."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks
 from streamseg.messages import Image
 
 _KEPT_BOXES = 64
-"""Answers of detect that are kept for frames which publish has not read yet: when it is late, those of later frames are here before it."""
+"""Boxes kept for frames that publish has not read yet. When publish is late, boxes of later frames arrive first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFrame:
-    """A frame that publish has: its descriptor, its pixels (height, width, 3) where somebody wants to see them, and since when."""
+    """A frame and the monotonic time of its receipt; `image` of shape (height, width, 3), uint8, where it was read."""
 
     descriptor: FrameDescriptor
     image: Image | None
@@ -23,7 +23,7 @@ class ReceivedFrame:
 
 @dataclass(frozen=True, slots=True)
 class JoinedFrame:
-    """A frame with the boxes and masks that are known when it is published."""
+    """A frame with the newest boxes and masks at the time of its publishing."""
 
     frame: ReceivedFrame
     boxes: Boxes | None
@@ -31,13 +31,13 @@ class JoinedFrame:
 
 
 class NewestJoin:
-    """For live sources: a frame waits for its boxes, but never longer than until the next frame is here.
+    """For live sources: a frame waits for its boxes, but no longer than until the next frame arrives.
 
-    It never gets boxes of a later frame, even where those are here already.
+    It never gets boxes of a later frame, even where those have arrived already.
     """
 
     def __init__(self, max_age_ms: float, last_seq: int) -> None:
-        """Begin after `last_seq`; boxes older than `max_age_ms` are better not shown any more."""
+        """Start after frame `last_seq`; boxes older than `max_age_ms` are stale and not used."""
         self._max_age_ns = int(max_age_ms * 1e6)
         self._last_seq = last_seq
         self._held: ReceivedFrame | None = None
@@ -45,35 +45,35 @@ class NewestJoin:
         self._boxes: deque[Boxes] = deque(maxlen=_KEPT_BOXES)
         self._masks: Masks | None = None
 
-    def wants(self, descriptor: FrameDescriptor) -> bool:
-        """Whether the frame has not been published yet."""
+    def needs(self, descriptor: FrameDescriptor) -> bool:
+        """Whether the frame is still to be published."""
         return descriptor.seq > self._last_seq
 
     def add_frame(self, frame: ReceivedFrame) -> None:
-        """Take in a frame; the one held until now becomes due."""
+        """Add a frame; the frame held until now is due."""
         self._due, self._held = self._held, frame
 
     def add_boxes(self, boxes: Boxes) -> None:
-        """Take in detect's newest answer."""
+        """Add the newest boxes."""
         self._boxes.append(boxes)
 
     def add_masks(self, masks: Masks) -> None:
-        """Take in segment's newest answer."""
+        """Add the newest masks."""
         self._masks = masks
 
     @property
     def waiting(self) -> ReceivedFrame | None:
-        """The frame that waits for its boxes, if it is the next to be published, and boxes have been coming lately."""
+        """The frame that waits for its boxes, if it is the next to be published and the newest boxes are not stale."""
         if self._due is not None or self._held is None or self._boxes_for(self._held) is None:
             return None
         return self._held
 
     def flush(self) -> None:
-        """No frame follows: the held one is due."""
+        """Make the held frame due, because no other one follows."""
         self._due, self._held = self._due or self._held, None
 
     def take(self) -> JoinedFrame | None:
-        """The next frame to publish, or None where it still waits."""
+        """The next frame to publish, or None while it waits."""
         frame = self._due
         self._due = None
         if (
@@ -90,7 +90,7 @@ class NewestJoin:
         return JoinedFrame(frame, boxes, None if boxes is None else self._masks)
 
     def _boxes_for(self, frame: ReceivedFrame) -> Boxes | None:
-        """The newest boxes that were not found on a later frame, unless they are too old."""
+        """The newest boxes of this frame or an earlier one, unless they are stale."""
         boxes = next((each for each in reversed(self._boxes) if each.seq <= frame.descriptor.seq), None)
         if boxes is None or frame.descriptor.t_capture_ns - boxes.t_detected_ns > self._max_age_ns:
             return None
@@ -105,7 +105,7 @@ class _Slot:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing. A detect process that takes over may see other objects: masks count for the boxes they belong to."""
+        """Whether nothing is missing. A new detect process may find other objects: masks must match the boxes."""
         if self.frame is None or self.boxes is None:
             return False
         return not self.boxes.keyframe or (self.masks is not None and self.masks.detections == self.boxes.detections)
@@ -113,33 +113,37 @@ class _Slot:
 
 @dataclass
 class OrderedJoin:
-    """For files: every frame, in order, each with the answers to that very frame. Repeated messages change nothing."""
+    """For files: every frame in order, with the boxes and masks of that very frame. Repeated messages change nothing.
+
+    Attributes:
+        last_seq: The frame taken last.
+    """
 
     last_seq: int
     _slots: dict[int, _Slot] = field(default_factory=dict)
 
-    def wants(self, descriptor: FrameDescriptor) -> bool:
-        """Whether the frame is neither published nor here already."""
+    def needs(self, descriptor: FrameDescriptor) -> bool:
+        """Whether the frame is still to be published, and has not arrived yet."""
         return descriptor.seq > self.last_seq and self._slots.get(descriptor.seq, _Slot()).frame is None
 
     def add_frame(self, frame: ReceivedFrame) -> None:
-        """Take in a frame."""
+        """Add a frame."""
         self._slot(frame.descriptor.seq).frame = frame
 
     def add_boxes(self, boxes: Boxes) -> None:
-        """Take in detect's answer."""
+        """Add the boxes of a frame."""
         slot = self._slot(boxes.seq)
         if not slot.complete:
             slot.boxes = boxes
 
     def add_masks(self, masks: Masks) -> None:
-        """Take in segment's answer."""
+        """Add the masks of a keyframe."""
         slot = self._slot(masks.seq)
         if not slot.complete:
             slot.masks = masks
 
     def take(self) -> JoinedFrame | None:
-        """The next frame to publish, or None while an answer is missing."""
+        """The next frame to publish, or None while its boxes or masks are missing."""
         slot = self._slots.get(self.last_seq + 1)
         if slot is None or slot.frame is None or slot.boxes is None or not slot.complete:
             return None

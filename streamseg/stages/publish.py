@@ -43,7 +43,7 @@ class PublishStage(Stage):
             self._record = RecordSink(sender, context.clock, live=self._live)
         lane = self.spec.lane
         self._published_before = -1 if lane.acknowledged is None else lane.acknowledged
-        # What an earlier process published, but nobody recorded, is made again for the recorder alone.
+        # Results that an earlier process published, but that are not recorded, are made again for the recorder alone.
         resume = lane.acknowledged if self._record is None else lane.resume_after
         last_seq = -1 if resume is None else resume
         max_age_ms = self.config.propagate.max_age_ms
@@ -134,7 +134,7 @@ class PublishStage(Stage):
         return True
 
     def _receive(self, frame: FrameDescriptor) -> None:
-        if self._join.wants(frame):
+        if self._join.needs(frame):
             wanted = self.config.carries_masks or any(sink.wants() for sink in self._sinks)
             try:
                 image = self.context.frames.read(frame.ring, frame.seq) if wanted else None

@@ -88,9 +88,10 @@ class RecordStage(Stage):
                     return
                 self._overrun += 1
             self._last_seq = seq
-        self.context.report(
-            Recorded(source=self._source, seq=seq, record_replaced=self._replaced, record_overrun=self._overrun)
-        )
+        if self._recorder.begun:  # a process that takes over continues the recording only after it has begun
+            self.context.report(
+                Recorded(source=self._source, seq=seq, record_replaced=self._replaced, record_overrun=self._overrun)
+            )
 
     def _draw(self, item: FrameResult) -> tuple[Result, Image | None]:
         """The result, and its picture if there is a video.

@@ -14,6 +14,7 @@ from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import LaneSpec, Progress, Ready, Resend, ToStage
 from streamseg.ipc.descriptors import FrameDescriptor, Keyframe, Masks
 from streamseg.ipc.links import Receiver, Sender
+from streamseg.ipc.recent import Recent
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
 from streamseg.models.options import Compute, SegmenterSettings
@@ -23,7 +24,6 @@ from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.idle_executor import IdleExecutor
 from streamseg.stages.keyframe_masks import pack_keyframe_mask
 from streamseg.stages.priority import Priority, decoding_time_ns
-from streamseg.stages.recent import Recent
 
 _BATCH = 8
 """Boxes decoded between two reports of progress."""

@@ -144,6 +144,13 @@ def test_an_output_must_be_free_unless_it_may_be_overwritten(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4"]
 
 
+def test_parts_of_an_interrupted_recording_are_kept_unless_they_may_be_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "out.part-2.mp4").touch()
+    with pytest.raises(OutputExistsError, match=r"^out\.part-2\.mp4 is part of an interrupted recording; .* -y$"):
+        planned(video="out.mp4")
+    planned(video="out.mp4", overwrite=True)
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_output_that_cannot_be_written(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "folder").mkdir()

@@ -54,7 +54,7 @@ def boxes(seq: int, *detections: Detection, keyframe: bool = True) -> Boxes:
 
 
 def drawn(item: Detection) -> Mask:
-    """A mask that shows by its shape whose it is: one row a track, one column a class."""
+    """A mask whose shape identifies its object: one row per track number, one column per class."""
     left, top = int(item.xyxy[0]) + 5, int(item.xyxy[1]) + 5
     return Mask(left, top, np.ones((item.tracker_id or 20, item.class_id + 1), np.bool_))
 
@@ -78,14 +78,14 @@ def masks(seq: int, *detections: Detection, empty: bool = False) -> Masks:
 
 @dataclass(frozen=True)
 class Film:
-    """What capture, detect and segment say of each frame of a file."""
+    """The messages of capture, detect and segment for each frame of a file."""
 
     frames: list[ReceivedFrame]
     boxes: list[Boxes]
     masks: list[Masks]
 
 
-Said = ReceivedFrame | Boxes | Masks
+Message = ReceivedFrame | Boxes | Masks
 
 
 @st.composite
@@ -99,19 +99,18 @@ def films(draw: st.DrawFn) -> Film:
         untracked = draw(st.booleans())
         found = [detection(number, classes[number - 1], 50.0 * number + seq) for number in present]
         found += [detection(None, 1, 5.0)] if untracked else []
-        answer = boxes(seq, *found, keyframe=seq % interval == 0)
-        all_boxes.append(answer)
-        if answer.keyframe:
+        all_boxes.append(boxes(seq, *found, keyframe=seq % interval == 0))
+        if all_boxes[-1].keyframe:
             all_masks.append(masks(seq, *found))
     return Film([received(seq) for seq in range(length)], all_boxes, all_masks)
 
 
 @st.composite
-def told(draw: st.DrawFn) -> tuple[Film, list[Said]]:
+def stories(draw: st.DrawFn) -> tuple[Film, list[Message]]:
     """A film, and its messages in any order, each at least once."""
     film = draw(films())
-    said: list[Said] = [*film.frames, *film.boxes, *film.masks]
-    return film, draw(st.permutations(said + draw(st.lists(st.sampled_from(said), max_size=12))))
+    messages: list[Message] = [*film.frames, *film.boxes, *film.masks]
+    return film, draw(st.permutations(messages + draw(st.lists(st.sampled_from(messages), max_size=12))))
 
 
 def take_all(join: OrderedJoin | NewestJoin) -> list[JoinedFrame]:
@@ -121,11 +120,11 @@ def take_all(join: OrderedJoin | NewestJoin) -> list[JoinedFrame]:
     return taken
 
 
-def tell(join: OrderedJoin | NewestJoin, message: Said) -> list[JoinedFrame]:
-    """Give a message to a join as publish does; what is due then."""
+def add(join: OrderedJoin | NewestJoin, message: Message) -> list[JoinedFrame]:
+    """Add a message to a join as publish does, and take what is due."""
     match message:
         case ReceivedFrame(descriptor=descriptor):
-            if join.wants(descriptor):
+            if join.needs(descriptor):
                 join.add_frame(message)
         case Boxes():
             join.add_boxes(message)
@@ -147,64 +146,66 @@ def seqs(joined: list[JoinedFrame]) -> list[int]:
 
 
 @settings(deadline=None)
-@given(told())
-def test_every_frame_of_a_file_comes_once_in_order_with_its_own_answers(story: tuple[Film, list[Said]]) -> None:
+@given(stories())
+def test_every_frame_of_a_file_is_taken_once_in_order_with_its_own_boxes_and_masks(
+    story: tuple[Film, list[Message]],
+) -> None:
     film, messages = story
     join = ordered()
-    joined = [item for message in messages for item in tell(join, message)]
+    joined = [item for message in messages for item in add(join, message)]
     assert seqs(joined) == list(range(len(film.frames)))
-    own_masks = {answer.seq: answer for answer in film.masks}
-    for item, answer in zip(joined, film.boxes, strict=True):
-        assert item.boxes == answer
-        assert item.masks == own_masks.get(answer.seq)
+    own_masks = {each.seq: each for each in film.masks}
+    for item, own_boxes in zip(joined, film.boxes, strict=True):
+        assert item.boxes == own_boxes
+        assert item.masks == own_masks.get(own_boxes.seq)
     assert join._slots == {}
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
-def test_a_frame_of_a_file_waits_for_every_answer(missing: int) -> None:
+def test_a_frame_of_a_file_waits_for_its_boxes_and_its_masks(missing: int) -> None:
     join, found = ordered(), detection(1)
-    messages: list[Said] = [received(0), boxes(0, found), masks(0, found)]
+    messages: list[Message] = [received(0), boxes(0, found), masks(0, found)]
     last = messages.pop(missing)
-    assert [tell(join, message) for message in messages] == [[], []]
-    assert seqs(tell(join, last)) == [0]
+    assert [add(join, message) for message in messages] == [[], []]
+    assert seqs(add(join, last)) == [0]
 
 
-def test_without_a_keyframe_no_mask_is_waited_for() -> None:
+def test_a_frame_that_is_no_keyframe_does_not_wait_for_masks() -> None:
     join = ordered()
-    assert tell(join, received(0)) == []
-    assert seqs(tell(join, boxes(0))) == [0]
-    tell(join, received(1))
-    (joined,) = tell(join, boxes(1, detection(1), keyframe=False))
+    assert add(join, received(0)) == []
+    assert seqs(add(join, boxes(0))) == [0]
+    add(join, received(1))
+    (joined,) = add(join, boxes(1, detection(1), keyframe=False))
     assert joined.masks is None
 
 
-def test_a_publish_that_takes_over_begins_behind_what_was_published() -> None:
+def test_a_new_process_starts_after_the_frames_that_are_done() -> None:
     join = ordered(last_seq=4)
-    assert not join.wants(received(4).descriptor)
-    assert tell(join, boxes(4)) == []
-    assert join.wants(received(5).descriptor)
-    tell(join, received(5))
-    assert not join.wants(received(5).descriptor)
-    assert seqs(tell(join, boxes(5))) == [5]
+    assert not join.needs(received(4).descriptor)
+    assert add(join, boxes(4)) == []
+    assert join.needs(received(5).descriptor)
+    add(join, received(5))
+    assert not join.needs(received(5).descriptor)
+    assert seqs(add(join, boxes(5))) == [5]
 
 
-def test_a_live_frame_goes_with_its_own_boxes_as_soon_as_they_come() -> None:
+def test_a_live_frame_is_taken_as_soon_as_its_boxes_arrive() -> None:
     join = newest()
-    assert tell(join, received(0)) == []
-    (joined,) = tell(join, boxes(0, detection(1)))
+    assert add(join, received(0)) == []
+    (joined,) = add(join, boxes(0, detection(1)))
     assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([0], 0)
 
 
-def test_a_live_frame_waits_no_longer_than_until_the_next() -> None:
+def test_a_live_frame_does_not_wait_longer_than_until_the_next_one() -> None:
     join = newest()
-    assert tell(join, received(0)) == []
-    (joined,) = tell(join, received(1))
+    assert add(join, received(0)) == []
+    (joined,) = add(join, received(1))
     assert seqs([joined]) == [0]
     assert joined.boxes is None
-    (joined,) = tell(join, boxes(1, detection(1)))
+    (joined,) = add(join, boxes(1, detection(1)))
     assert seqs([joined]) == [1]
-    tell(join, received(2))
-    (joined,) = tell(join, received(3))
+    add(join, received(2))
+    (joined,) = add(join, received(3))
     assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([2], 1)
     join.flush()
     (joined,) = take_all(join)
@@ -212,13 +213,13 @@ def test_a_live_frame_waits_no_longer_than_until_the_next() -> None:
     assert take_all(join) == []
 
 
-def test_boxes_of_a_later_frame_free_a_live_one_too() -> None:
+def test_boxes_of_a_later_frame_end_the_wait_of_a_live_one() -> None:
     join = newest()
-    tell(join, received(3))
-    assert tell(join, boxes(2, detection(1))) == []
-    (joined,) = tell(join, boxes(4, detection(1)))
-    assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([3], 2), "but they are not its own"
-    (joined,) = tell(join, received(4))
+    add(join, received(3))
+    assert add(join, boxes(2, detection(1))) == []
+    (joined,) = add(join, boxes(4, detection(1)))
+    assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([3], 2), "newest boxes that are not of a later frame"
+    (joined,) = add(join, received(4))
     assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([4], 4)
 
 
@@ -226,34 +227,32 @@ def test_live_frames_that_are_read_late_get_their_own_boxes() -> None:
     join = newest()
     for seq in range(4):
         join.add_boxes(boxes(seq, detection(1)))
-    joined = [item for seq in range(1, 4) for item in tell(join, received(seq))]
+    joined = [item for seq in range(1, 4) for item in add(join, received(seq))]
     assert [(item.frame.descriptor.seq, item.boxes and item.boxes.seq) for item in joined] == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_a_published_live_frame_is_not_taken_again() -> None:
     join = newest(last_seq=6)
-    assert not join.wants(received(6).descriptor)
-    tell(join, received(7))
-    tell(join, boxes(7))
-    assert not join.wants(received(7).descriptor)
-    assert join.wants(received(8).descriptor)
+    assert not join.needs(received(6).descriptor)
+    add(join, received(7))
+    add(join, boxes(7))
+    assert not join.needs(received(7).descriptor)
+    assert join.needs(received(8).descriptor)
 
 
 @settings(deadline=None)
 @given(films(), st.data())
-def test_every_live_frame_is_shown_once_with_answers_that_were_there(film: Film, data: st.DataObject) -> None:
+def test_every_live_frame_is_taken_once_with_boxes_and_masks_that_had_arrived(film: Film, data: st.DataObject) -> None:
     join = newest()
     shown: list[JoinedFrame] = []
-    late: list[Said] = []
+    late: list[Message] = []
     for seq, frame in enumerate(film.frames):
-        late += [
-            film.boxes[seq],
-            *(answer for answer in film.masks if answer.seq == seq),
-        ]  # in their order, but any time later
+        # In their order, but at any later time.
+        late += [film.boxes[seq], *(each for each in film.masks if each.seq == seq)]
         arrived = data.draw(st.integers(0, len(late)))
         pending, late = [frame, *late[:arrived]], late[arrived:]
         for message in pending:
-            shown += tell(join, message)
+            shown += add(join, message)
     join.flush()
     shown += take_all(join)
     assert seqs(shown) == list(range(len(film.frames)))
@@ -264,32 +263,32 @@ def test_every_live_frame_is_shown_once_with_answers_that_were_there(film: Film,
     assert all(item.masks is None or item.masks in film.masks for item in shown)
 
 
-def test_boxes_of_a_detector_that_fell_silent_are_not_shown_for_ever() -> None:
+def test_stale_boxes_are_not_used() -> None:
     join = newest(2.5 * INTERVAL_MS)
-    tell(join, received(0))
-    tell(join, boxes(0, detection(1)))
-    tell(join, received(1))
-    assert [joined.boxes is not None for joined in tell(join, received(2))] == [True]
-    tell(join, received(9))
-    assert [joined.boxes is not None for joined in tell(join, received(10))] == [False]
+    add(join, received(0))
+    add(join, boxes(0, detection(1)))
+    add(join, received(1))
+    assert [joined.boxes is not None for joined in add(join, received(2))] == [True]
+    add(join, received(9))
+    assert [joined.boxes is not None for joined in add(join, received(10))] == [False]
 
 
 def waiting_seq(join: NewestJoin) -> int | None:
     return None if join.waiting is None else join.waiting.descriptor.seq
 
 
-def test_the_frame_that_is_next_waits_for_its_boxes_as_long_as_boxes_have_been_coming() -> None:
+def test_a_frame_waits_for_its_boxes_only_while_the_newest_boxes_are_not_stale() -> None:
     join = newest(max_age_ms=5 * INTERVAL_MS)
     join.add_frame(received(0))
-    assert waiting_seq(join) is None, "there are no boxes yet"
+    assert waiting_seq(join) is None, "no boxes yet"
     join.add_boxes(boxes(0, detection(1)))
     take_all(join)
     join.add_frame(received(1))
     assert waiting_seq(join) == 1
     join.add_frame(received(2))
-    assert waiting_seq(join) is None, "another is published first"
+    assert waiting_seq(join) is None, "another frame is published first"
     take_all(join)
     assert waiting_seq(join) == 2
     join.add_frame(received(9))
     take_all(join)
-    assert waiting_seq(join) is None, "the newest boxes are too old"
+    assert waiting_seq(join) is None, "the newest boxes are stale"

@@ -180,6 +180,21 @@ def test_live_frames_that_are_missed_are_counted_and_reported(tmp_path: Path, ca
     assert line.startswith("3 frames are missing in the recording")
 
 
+def test_a_recording_that_has_not_begun_is_never_joined_with_an_older_file(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").write_bytes(b"of an earlier run")
+    record = Record(tmp_path, "live")
+    gone = put_frame(record.context, 0)
+    record.context.frames.rings.clear()
+    record.send(gone)
+    record.stage.turn()
+    assert record.acknowledged() == []
+    record.hand(1)
+    assert record.acknowledged() == [1]
+    record.end(1)
+    assert names(tmp_path) == ["out.jsonl", "out.mp4"]
+    assert pictures(record.video) == 1
+
+
 def test_at_the_end_of_a_live_run_the_results_on_their_way_are_recorded(tmp_path: Path) -> None:
     record = Record(tmp_path, "live")
     record.hand(0)

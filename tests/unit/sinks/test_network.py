@@ -1,0 +1,130 @@
+"""The publishing socket and its sinks, with real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import zmq
+from support.pipeline_runs import free_endpoint, until
+from support.stage_context import FakeContext, put_frame, stage_spec
+
+from streamseg.config import PublishSettings
+from streamseg.messages import Dropped, End, Image, Models, Result, Timings
+from streamseg.sinks.network import MaskSink, Network, PictureSink
+from streamseg.sinks.sink import Overlay, Pictures, PublishedResult
+from streamseg.wire.protocol import View, decode, encode_result, topic
+
+PATIENCE_MS = 20_000
+
+
+@dataclass
+class Wire:
+    """A publishing socket and a subscriber that subscribes by hand."""
+
+    network: Network
+    subscriber: zmq.Socket[bytes]
+    drawn: int = 0
+
+    def subscribe(self, view: View, *, cancel: bool = False) -> None:
+        self.subscriber.send((b"\x00" if cancel else b"\x01") + topic("main", view))
+        self.serve_until(view, wanted=not cancel)
+
+    def serve_until(self, view: View, *, wanted: bool) -> None:
+        def served() -> bool:
+            self.network.service()
+            return self.network.wants(view) == wanted
+
+        until(served, PATIENCE_MS / 1000, f"{view}: {wanted}")
+
+    def received(self) -> tuple[bytes, Result]:
+        assert self.subscriber.poll(PATIENCE_MS)
+        parts = self.subscriber.recv_multipart()
+        message = decode(parts)
+        assert isinstance(message, Result)
+        return parts[0], message
+
+    def pictures(self) -> Pictures:
+        def draw(image: Image) -> Overlay:
+            self.drawn += 1
+            return Overlay(255 - image, 31.0)
+
+        return Pictures(np.zeros((48, 64, 3), np.uint8), draw)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    endpoint = free_endpoint()
+    with zmq.Context() as context, context.socket(zmq.XSUB) as subscriber:
+        network = Network(context, PublishSettings(bind=endpoint), "main")
+        subscriber.linger = 0
+        subscriber.connect(endpoint)
+        yield Wire(network, subscriber)
+        for socket in network.sockets:
+            socket.close(0)
+
+
+@pytest.fixture
+def published() -> PublishedResult:
+    result = Result(
+        run_id="a", epoch=0, seq=7, source="main", width=64, height=48, pts_ns=0, t_capture_unix_ns=0,
+        timings=Timings(published=20.0), dropped=Dropped(), models=Models(detector="motion", segmenter="nano"),
+        boxes_seq=None, objects=(),
+    )  # fmt: skip
+    frame = put_frame(FakeContext(stage_spec("publish")), 7)
+    return PublishedResult(frame, result, encode_result(result, "masks"), 20.0, None)
+
+
+def test_only_a_message_that_cancels_ends_a_subscription(wire: Wire) -> None:
+    wire.subscribe("masks")
+    wire.subscriber.send(b"\x02" + topic("main", "masks"))
+    wire.subscriber.send(topic("main", "masks"))
+    wire.subscribe("state")  # arrives behind the two others
+    assert wire.network.wants("masks")
+    wire.subscribe("masks", cancel=True)
+
+
+def test_a_view_without_a_subscriber_costs_nothing(wire: Wire, published: PublishedResult) -> None:
+    wire.subscribe("masks")
+    masks, pictures = MaskSink(wire.network), PictureSink(wire.network)
+    assert not pictures.wants()
+    shown = wire.pictures()
+    for sink in (masks, pictures):
+        sink.write(published, shown)
+    first, result = wire.received()
+    assert (first, result.seq, result.jpeg) == (topic("main", "masks"), 7, None)
+    assert wire.drawn == 0
+    assert not wire.subscriber.poll(50)
+
+
+def test_masks_are_sent_before_the_overlay_is_drawn_once_for_every_sink(wire: Wire, published: PublishedResult) -> None:
+    wire.subscribe("masks")
+    wire.subscribe("overlay")
+    masks, pictures = MaskSink(wire.network), PictureSink(wire.network)
+    assert pictures.wants()
+    shown = wire.pictures()
+    masks.write(published, shown)
+    assert wire.received()[1].timings == Timings(published=20.0)
+    assert wire.drawn == 0
+    pictures.write(published, shown)
+    first, result = wire.received()
+    assert first == topic("main", "overlay")
+    assert result.timings == Timings(rendered=31.0, published=31.0)
+    assert result.jpeg is not None
+    assert shown.overlay is not None
+    assert wire.drawn == 1
+
+
+def test_pictures_that_were_not_read_are_not_sent(wire: Wire, published: PublishedResult) -> None:
+    wire.subscribe("clean")
+    PictureSink(wire.network).write(published, Pictures(None, lambda image: Overlay(image, 0.0)))
+    assert not wire.subscriber.poll(50)
+
+
+def test_every_subscriber_gets_the_end(wire: Wire) -> None:
+    wire.subscribe("state")
+    PictureSink(wire.network).close(End(run_id="a", source="main", seq=7, reason="end of file"))
+    assert wire.subscriber.poll(PATIENCE_MS)
+    assert isinstance(decode(wire.subscriber.recv_multipart()), End)
