@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("pipeline")(bench_pipeline)
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 _Figures = TypeVar("_Figures", bound=msgspec.Struct)
 
 
@@ -102,72 +103,59 @@ def nano(
 
 
 @app.command("models")
-def bench_models(
+def models(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Models to time besides: fastsam-s, fastsam-x, sam-vit-b, sam-vit-l, sam-vit-h; only mobilesam, for none.",
+            help="Models to time besides: fastsam-s, fastsam-x, sam-vit-b, sam-vit-l, sam-vit-h; mobilesam alone for none.",
             show_default="fastsam-s sam-vit-b sam-vit-h",
         ),
     ] = None,
-    rounds: Annotated[
-        int, typer.Option(min=1, help="Times that each thing is done in each of two passes; slow ones less often.")
-    ] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each of two passes; slow programs do fewer.")] = 10,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of each program.", show_default="as many as there are cores")
+        int | None, typer.Option(min=1, help="Threads of each program.", show_default="one on each core")
     ] = None,
     weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="mobile_sam.pt", help="A checkpoint of MobileSAM, in place of seeded weights.", show_default=False
-        ),
+        Path | None, typer.Option(metavar="mobile_sam.pt", help="A checkpoint of MobileSAM instead of seeded weights.")
     ] = None,
-    image: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A picture, in place of a drawn one.", show_default=False)
-    ] = None,
+    image: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture instead of a drawn one.")] = None,
     detector_weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="yolox_nano.onnx", help="YOLOX-Nano's weights, in place of the official file.", show_default=False
-        ),
+        Path | None, typer.Option(metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """MobileSAM here beside the original and Ultralytics' SAM, and the parameters of all models of the family.
+    """Speed and masks of MobileSAM, beside the original and Ultralytics' SAM.
 
-    One run measures all with the same weights, picture, boxes and threads, each program in a process of its own, in turn; then each
-    of them held to the AVX2 instruction set, which is what most laptops have. It says how alike the masks are as well. Allow a
-    quarter of an hour, on a machine that does nothing else.
+    All programs use the same weights, picture, boxes and threads, each in a process of its own, in turn; then each again limited to the
+    AVX2 instruction set, as on most laptops. The agreement of the masks and the numbers of parameters are printed too. It takes a
+    quarter of an hour; run nothing else meanwhile.
 
-    The other programs are installed into an environment of their own in the cache on first use (40 MB); they share the PyTorch that is
-    here. Ultralytics is licensed under the AGPL and is only run, as another program. Without a network their columns stay empty.
-
-    Examples: `./scripts/bench models`, `./scripts/bench models mobilesam --rounds 3`,
-    `./scripts/bench models --json > figures.json` for scripts/benchmarks/performance_table.py.
+    The first run installs the other programs into an environment of their own in the cache (40 MB); they share PyTorch with this one.
+    Ultralytics is licensed under the AGPL and only runs as another program. Without a network their columns stay empty.
     """
-    from rich.console import Console
-
-    from benchmarks.model_rows import print_tables
-    from benchmarks.models import DEFAULT_COMPARED, ModelsOptions
-    from benchmarks.models import bench_models as measure
-    from streamseg.models.options import MOBILE_SAM
-    from streamseg.sam.info import as_rich_table, parameter_table
+    from benchmarks.model_table import print_models
+    from benchmarks.models import DEFAULT_COMPARED, ModelsOptions, bench_models
 
     options = ModelsOptions(
-        compared=DEFAULT_COMPARED if names is None else tuple(name for name in names if name != MOBILE_SAM),
+        compared=DEFAULT_COMPARED if names is None else tuple(name for name in names if name != "mobilesam"),
         rounds=rounds,
         threads=threads,
         weights=weights,
         image=image,
         detector_weights=detector_weights,
     )
-    figures = measure(options, lambda step: typer.echo(step, err=True))
-    if as_json:
-        typer.echo(msgspec.json.encode(figures).decode())
-        return
-    console = Console()
-    console.print(as_rich_table(parameter_table()))
-    print_tables(figures, console)
+    _show(bench_models(options, _report), print_models, as_json=as_json)
+
+
+@app.command("table")
+def table(
+    figures: Annotated[Path, typer.Argument(help="What `./scripts/bench models --json` printed.")],
+    document: Annotated[Path, typer.Argument(help="The document with the table.")] = DOCUMENT,
+) -> None:
+    """Update the table in docs/performance.md from figures of `models`."""
+    from benchmarks.model_table import update_document
+
+    update_document(figures, document)
 
 
 def _report(step: str) -> None:

@@ -1,4 +1,4 @@
-"""What the detector costs: YOLOX-Nano on frames of 1280x720 with one thread, in a process of its own."""
+"""Cost of the detector: YOLOX-Nano on frames of 1280x720 with one thread, in a process of its own."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 _MODEL = "yolox-nano"
 _CONF = 0.1
-"""At this confidence as many cells of the drawn frames are candidates as of filmed ones at the usual 0.25: some twenty."""
+"""With it, drawn frames have as many candidates as filmed ones with the usual 0.25: some twenty."""
 _FRAMES = 8
 
 
 class DetectorFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Medians over the frames, and what came before the first of them.
+    """Medians over the frames, start-up and memory.
 
     Attributes:
-        preprocess_ms: A frame of 1280x720 to the network's input.
-        network_ms: The input to the raw outputs.
-        postprocess_ms: The raw outputs to boxes, overlaps removed.
-        frame_ms: The three together.
-        import_ms: Importing the detector's libraries, ONNX and ONNX Runtime among them.
-        load_ms: Making the detector: reading the weights, making the session, running it once.
+        preprocess_ms: From a frame to the network's input.
+        network_ms: From the input to the raw outputs.
+        postprocess_ms: From the raw outputs to boxes, with overlaps removed.
+        frame_ms: All three.
+        import_ms: Importing the detector's libraries.
+        load_ms: Loading the detector, with one run of the network.
         first_result_ms: The first frame after that.
-        libraries_mb: Memory, in 10^6 bytes, that the libraries add to the process; None where the system does not say.
-        rss_mb: Memory that the detector adds to that; None likewise.
+        libraries_mb: Memory of the libraries, in 10^6 bytes; None without `/proc`.
+        rss_mb: Memory of the detector besides; None likewise.
     """
 
     preprocess_ms: float
@@ -60,11 +60,11 @@ def bench_detector(weights: Path | None = None, rounds: int = 200) -> DetectorFi
     """Measure YOLOX-Nano on a moving scene, in a fresh process with one thread.
 
     Args:
-        weights: A file of the user's own; None takes the official one from the cache, or downloads it.
-        rounds: Frames that are timed, the first one not among them.
+        weights: A file of weights; None takes the official one from the cache, or downloads it.
+        rounds: Frames timed, after the first one.
 
     Raises:
-        WeightsError: The weights are missing, cannot be fetched, or are not those of a YOLOX model.
+        WeightsError: The weights are missing, or are not those of a YOLOX model.
         StageError: The process died.
     """
     path = resolve(_MODEL, path=weights)
@@ -73,7 +73,7 @@ def bench_detector(weights: Path | None = None, rounds: int = 200) -> DetectorFi
             return fresh_process.submit(_measure, path, rounds).result()
         except BrokenProcessPool as error:
             raise StageError(
-                f"the process that measures the detector died ({error}); see whether the machine ran out of memory"
+                f"measuring the detector failed: {error}; check that the machine has enough memory"
             ) from error
 
 
@@ -105,7 +105,7 @@ def _measure(weights: Path, rounds: int) -> DetectorFigures:
 
 
 def _draw() -> list[Image]:
-    """Frames far enough from each other that everything has moved."""
+    """Draw frames far enough apart that everything moves between them."""
     scene = SyntheticScene(SceneOptions(width=1280, height=720, objects=4))
     return [scene.render(20 * index) for index in range(_FRAMES)]
 

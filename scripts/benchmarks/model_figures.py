@@ -1,16 +1,33 @@
-"""The figures of `streamseg bench models`; the names here are the keys of its JSON. Times are medians, in milliseconds."""
+"""Figures of the benchmark `models`: medians over all passes, their ratios, and the agreement of masks.
+
+The names are the keys of its JSON. Times are medians in milliseconds; None where something was not measured.
+"""
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
 import msgspec
+import numpy as np
 
 from benchmarks.detector import DetectorFigures
+from benchmarks.model_process import Measured
 from streamseg.bench.machine import Machine
 from streamseg.sam.info import PublishedCounts
 
+ORIGINAL, ULTRALYTICS, OURS, OURS_SQUARE = "original", "ultralytics", "ours", "ours-square"
+ULTRALYTICS_OWN_THREADS = "ultralytics-own-threads"
+LIMITED = "avx2-"
+"""Prefix of runs limited to AVX2."""
+COUNTS = (1, 5, 20)
+"""Numbers of boxes for which decoding is timed."""
+
 
 class EncoderMs(msgspec.Struct, frozen=True, kw_only=True):
-    """A frame to its embedding, resizing included: the original, ours on its square input, and ours on the picture's part of that."""
+    """From a frame to its embedding, resizing included: the original, ours on square input, ours on the picture alone."""
 
     original: float | None
     ours: float | None
@@ -18,14 +35,14 @@ class EncoderMs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecoderMs(msgspec.Struct, frozen=True, kw_only=True):
-    """So many boxes of one frame to masks in pixels of the frame."""
+    """From boxes to masks in pixels of the frame."""
 
     original: float | None
     ours: float | None
 
 
 class DecoderRows(msgspec.Struct, frozen=True, kw_only=True):
-    """By the number of boxes."""
+    """By number of boxes."""
 
     one: DecoderMs = msgspec.field(name="1")
     five: DecoderMs = msgspec.field(name="5")
@@ -40,14 +57,16 @@ class FrameMs(msgspec.Struct, frozen=True, kw_only=True):
     ours: float | None
 
 
-class OwnThreads(msgspec.Struct, frozen=True, kw_only=True):
-    """Ultralytics as its users have it: with as many threads as it sets itself.
+class RoundFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Number of whole frames behind the medians."""
 
-    Attributes:
-        threads: How many.
-        frame_ms: A whole frame with five boxes.
-        speedup: How many times as fast ours is, with the threads of all other rows.
-    """
+    original: int
+    ultralytics: int
+    ours: int
+
+
+class OwnThreads(msgspec.Struct, frozen=True, kw_only=True):
+    """Ultralytics with the number of threads that it sets itself; `speedup` compares ours with the threads of all rows."""
 
     threads: int
     frame_ms: float
@@ -55,7 +74,7 @@ class OwnThreads(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Speedups(msgspec.Struct, frozen=True, kw_only=True):
-    """How many times as fast ours is; against the original but for the last."""
+    """Time of the original, in the last row of Ultralytics, divided by ours."""
 
     encoder: float | None
     encoder_rect: float | None
@@ -66,14 +85,17 @@ class Speedups(msgspec.Struct, frozen=True, kw_only=True):
     frame_ultralytics: float | None
 
 
-class Agreement(msgspec.Struct, frozen=True, kw_only=True):
-    """How alike two programs' masks of the same boxes are.
+class Slowdowns(msgspec.Struct, frozen=True, kw_only=True):
+    """Our time limited to AVX2, divided by our time without the limit."""
 
-    Attributes:
-        mean: Mean IoU.
-        min: The least.
-        predicted_iou: The largest difference of the predicted IoU.
-    """
+    encoder: float | None
+    encoder_rect: float | None
+    decoder_20: float | None
+    frame: float | None
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean and least IoU of two programs' masks of the same boxes, and the largest difference of their predicted IoU."""
 
     mean: float
     min: float
@@ -81,13 +103,13 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IoU(msgspec.Struct, frozen=True, kw_only=True):
-    """Our masks beside others'. The others draw the one mask for clear prompts; with weights that take it to be poor, ours is another one.
+    """Agreement over all twenty boxes.
 
     Attributes:
-        original: The original's, for all twenty boxes.
-        ultralytics: Ultralytics', for all twenty boxes.
-        original_ultralytics: Those two beside each other: Ultralytics resizes by another method and pads with grey.
-        square: The original's beside ours on the square input.
+        original: Ours with the original.
+        ultralytics: Ours with Ultralytics.
+        original_ultralytics: The two others; Ultralytics resizes by another method and pads with grey.
+        square: Ours on square input with the original.
     """
 
     original: Agreement | None
@@ -97,26 +119,14 @@ class IoU(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """The smallest and the largest part of the picture that one of our masks covers, 0 to 1."""
+    """The smallest and the largest share of the picture that one of our masks covers."""
 
     min: float
     max: float
 
 
 class Avx2Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """The same with the instruction set held to AVX2, as on most laptops.
-
-    Attributes:
-        backend: What ours ran on.
-        precision: What its encoder computed in.
-        note: What is to be known of the choice.
-        encoder_ms: As above.
-        decoder_ms: As above.
-        frame_ms: As above.
-        iou: Our masks beside the original's, both held.
-        speedup: Ours beside the others, all held.
-        slowdown: How many times as long ours takes as without being held.
-    """
+    """The same with the instruction set limited to AVX2, as on most laptops; `note` explains the choice of `backend`."""
 
     backend: str
     precision: str
@@ -129,24 +139,15 @@ class Avx2Figures(msgspec.Struct, frozen=True, kw_only=True):
     slowdown: Slowdowns
 
 
-class Slowdowns(msgspec.Struct, frozen=True, kw_only=True):
-    """Ours held to AVX2 beside ours as it is."""
-
-    encoder: float | None
-    encoder_rect: float | None
-    decoder_20: float | None
-    frame: float | None
-
-
 class SegmenterFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What ours needs before and besides its work.
+    """Start-up and memory of ours.
 
     Attributes:
-        load_ms: Making it ready, its libraries included, where its networks were exported before.
+        load_ms: Loading, libraries included, with networks exported before.
         first_result_ms: The first frame with five boxes after that.
-        rss_mb: Memory of its process, in 10^6 bytes; None where the system does not say.
+        rss_mb: Memory of its process, in 10^6 bytes; None without `/proc`.
         original_rss_mb: The same of the original.
-        export_s: Exporting its networks, which happens once.
+        export_s: Exporting the networks, once.
     """
 
     load_ms: float
@@ -157,17 +158,7 @@ class SegmenterFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ComparedFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Another model with random weights, which cost what trained ones do.
-
-    Attributes:
-        model: Its name.
-        encoder_ms: A frame to its embedding; None where the model has no such step.
-        decoder_1_ms: One box; likewise.
-        decoder_5_ms: Five boxes; likewise.
-        frame_ms: A whole frame with five boxes.
-        rounds: Times that it was done.
-        skipped: Why nothing was measured; None where it was.
-    """
+    """Another model with random weights; `skipped` is the reason where it was not measured."""
 
     model: str
     encoder_ms: float | None = None
@@ -179,7 +170,7 @@ class ComparedFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParameterFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """How many parameters a model has in each of its parts, and what was published of it (None where nothing was)."""
+    """Numbers of parameters of a model's parts, and the published ones."""
 
     model: str
     image_encoder: int
@@ -193,20 +184,14 @@ class ModelsFigures(msgspec.Struct, frozen=True, kw_only=True):
     """All of one run.
 
     Attributes:
-        date: The day of it.
-        machine: Where.
-        threads: How many each program had.
+        date: Day of the run.
+        threads: Threads of each program.
         picture: Width and height of the frame.
-        weights: Whose: `seeded`, or the name of the file.
-        versions: Of the packages at work.
-        rounds: Times that a frame was done by each; the slow ones fewer.
-        backend: What ours ran on.
-        precision: What its encoder computed in.
-        encoder_ms: See there, as the rest.
-        speedup: Ratios of the medians.
-        ultralytics_own_threads: None where it was not measured.
-        missing: Why there are no figures of some; empty where all is here.
-        detector: None where it could not be measured.
+        weights: `seeded`, or the name of the file.
+        versions: Of the packages that compute.
+        backend: Library that ran ours.
+        precision: Number format of its encoder.
+        missing: Why figures are missing.
     """
 
     date: str
@@ -233,27 +218,132 @@ class ModelsFigures(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...]
 
 
-class RoundFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a frame was done."""
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """All passes by the name of the run; `folder` holds the masks of each run as `NAME.npz`."""
 
-    original: int
-    ultralytics: int
-    ours: int
+    by_name: Mapping[str, list[Measured]]
+    folder: Path
+
+    def rounds(self) -> RoundFigures:
+        """Count the frames behind the medians."""
+        return RoundFigures(**{name: len(self._frames_ms(name)) for name in RoundFigures.__struct_fields__})
+
+    def medians(self, prefix: str = "") -> tuple[EncoderMs, DecoderRows, FrameMs]:
+        """Compute the medians of the runs with this prefix."""
+        return (
+            EncoderMs(
+                original=self._encoder_ms(prefix + ORIGINAL),
+                ours=self._encoder_ms(prefix + OURS_SQUARE),
+                ours_rect=self._encoder_ms(prefix + OURS),
+            ),
+            DecoderRows(**{field: self._decoder(prefix, count) for field, count in zip(_ROWS, COUNTS, strict=True)}),
+            FrameMs(**{name: median(self._frames_ms(prefix + name)) for name in FrameMs.__struct_fields__}),
+        )
+
+    def ultralytics_own_threads(self) -> OwnThreads | None:
+        """Compare with Ultralytics as its users run it."""
+        passes = self.by_name.get(ULTRALYTICS_OWN_THREADS)
+        if not passes:
+            return None
+        theirs = statistics.median(self._frames_ms(ULTRALYTICS_OWN_THREADS))
+        speedup = theirs / statistics.median(self._frames_ms(OURS))
+        return OwnThreads(threads=passes[0].threads, frame_ms=theirs, speedup=speedup)
+
+    def avx2(self, note: str) -> Avx2Figures:
+        """Compute the figures of the runs limited to AVX2."""
+        encoder, decoder, frame = self.medians(LIMITED)
+        free_encoder, free_decoder, free_frame = self.medians()
+        ours = self.by_name[LIMITED + OURS][0]
+        return Avx2Figures(
+            backend=ours.backend,
+            precision=ours.precision,
+            note=note,
+            encoder_ms=encoder,
+            decoder_ms=decoder,
+            frame_ms=frame,
+            iou=self._agreement(LIMITED + ORIGINAL, LIMITED + OURS),
+            speedup=speedups(encoder, decoder, frame),
+            slowdown=Slowdowns(
+                encoder=_ratio(encoder.ours, free_encoder.ours),
+                encoder_rect=_ratio(encoder.ours_rect, free_encoder.ours_rect),
+                decoder_20=_ratio(decoder.twenty.ours, free_decoder.twenty.ours),
+                frame=_ratio(frame.ours, free_frame.ours),
+            ),
+        )
+
+    def iou(self) -> IoU:
+        """Compute the agreement of the masks."""
+        return IoU(
+            original=self._agreement(ORIGINAL, OURS),
+            ultralytics=self._agreement(ULTRALYTICS, OURS),
+            original_ultralytics=self._agreement(ORIGINAL, ULTRALYTICS),
+            square=self._agreement(ORIGINAL, OURS_SQUARE),
+        )
+
+    def coverage(self) -> Coverage:
+        """Compute the share of the picture that our masks cover."""
+        with np.load(self.folder / f"{OURS}.npz") as drawn:
+            covered = drawn["masks"].mean(axis=(1, 2))
+        return Coverage(min=float(covered.min()), max=float(covered.max()))
+
+    def segmenter(self, exporting: Measured) -> SegmenterFigures:
+        """Compute start-up and memory; `exporting` is the pass that exported the networks."""
+        ours, original = self.by_name[OURS], self.by_name.get(ORIGINAL)
+        load_ms = statistics.median(one.load_ms for one in ours)
+        return SegmenterFigures(
+            load_ms=load_ms,
+            first_result_ms=statistics.median(one.first_ms for one in ours),
+            rss_mb=ours[0].rss_mb,
+            original_rss_mb=original[0].rss_mb if original else None,
+            export_s=(exporting.load_ms - load_ms) / 1000,
+        )
+
+    def _encoder_ms(self, name: str) -> float | None:
+        return median([time for one in self.by_name.get(name, []) for time in one.encoder_ms])
+
+    def _decoder(self, prefix: str, count: int) -> DecoderMs:
+        original, ours = (
+            median([time for one in self.by_name.get(prefix + name, []) for time in one.decoder_ms[str(count)]])
+            for name in (ORIGINAL, OURS)
+        )
+        return DecoderMs(original=original, ours=ours)
+
+    def _frames_ms(self, name: str) -> list[float]:
+        return [time for one in self.by_name.get(name, []) for time in one.frame_ms]
+
+    def _agreement(self, first: str, second: str) -> Agreement | None:
+        paths = [self.folder / f"{name}.npz" for name in (first, second)]
+        if not all(path.is_file() for path in paths):
+            return None
+        with np.load(paths[0]) as one, np.load(paths[1]) as other:
+            common = (one["masks"] & other["masks"]).sum(axis=(1, 2))
+            either = (one["masks"] | other["masks"]).sum(axis=(1, 2))
+            scores = float(np.abs(one["scores"] - other["scores"]).max())
+        iou = np.where(either == 0, 1.0, common / np.maximum(either, 1))  # two empty masks agree
+        return Agreement(mean=float(iou.mean()), min=float(iou.min()), predicted_iou=scores)
 
 
-def ratio(slow: float | None, fast: float | None) -> float | None:
-    """How many times as long the first takes; None where one was not measured."""
-    return None if slow is None or fast is None else slow / fast
+_ROWS = ("one", "five", "twenty")
 
 
 def speedups(encoder: EncoderMs, decoder: DecoderRows, frame: FrameMs) -> Speedups:
-    """Ours beside the others."""
+    """Divide the others' medians by ours."""
     return Speedups(
-        encoder=ratio(encoder.original, encoder.ours),
-        encoder_rect=ratio(encoder.original, encoder.ours_rect),
-        decoder_1=ratio(decoder.one.original, decoder.one.ours),
-        decoder_5=ratio(decoder.five.original, decoder.five.ours),
-        decoder_20=ratio(decoder.twenty.original, decoder.twenty.ours),
-        frame=ratio(frame.original, frame.ours),
-        frame_ultralytics=ratio(frame.ultralytics, frame.ours),
+        encoder=_ratio(encoder.original, encoder.ours),
+        encoder_rect=_ratio(encoder.original, encoder.ours_rect),
+        decoder_1=_ratio(decoder.one.original, decoder.one.ours),
+        decoder_5=_ratio(decoder.five.original, decoder.five.ours),
+        decoder_20=_ratio(decoder.twenty.original, decoder.twenty.ours),
+        frame=_ratio(frame.original, frame.ours),
+        frame_ultralytics=_ratio(frame.ultralytics, frame.ours),
     )
+
+
+def median(times: list[float]) -> float | None:
+    """Return the median; None without times."""
+    return statistics.median(times) if times else None
+
+
+def _ratio(slow: float | None, fast: float | None) -> float | None:
+    return None if slow is None or fast is None else slow / fast

@@ -1,4 +1,7 @@
-"""MobileSAM here beside the original, Ultralytics' and other models: one run, the same weights, picture, boxes and threads."""
+"""Speed and masks of MobileSAM here, beside the original, Ultralytics' and other models.
+
+One run measures all with the same weights, picture, boxes and threads.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,84 +20,69 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.detector import DetectorFigures, bench_detector
-from benchmarks.medians import (
+from benchmarks.detector import bench_detector
+from benchmarks.measure import Report
+from benchmarks.model_figures import (
     COUNTS,
-    HELD,
+    LIMITED,
     ORIGINAL,
     OURS,
     OURS_SQUARE,
     ULTRALYTICS,
     ULTRALYTICS_OWN_THREADS,
-    Measurements,
+    ComparedFigures,
+    ModelsFigures,
+    ParameterFigures,
+    Passes,
     median,
+    speedups,
 )
-from benchmarks.model_figures import ComparedFigures, ModelsFigures, ParameterFigures, speedups
-from benchmarks.process import AVX2, Measured, Work, measure
-from benchmarks.rivals import PACKAGES, SCRIPT, RivalError, environment, have_rivals
-from benchmarks.scene import Scene, draw_scene
-from benchmarks.schedule import Schedule
+from benchmarks.model_process import AVX2, Measured, Work, run_work
+from benchmarks.rivals import PACKAGES, RivalError, rival_environment, rival_python
+from benchmarks.seeded_weights import Scene, draw_scene, write_seeded_checkpoint
 from streamseg.bench.machine import memory_gb, this_machine
 from streamseg.errors import SourceError, StageError, UsageError, WeightsError
 from streamseg.images import read_image
-from streamseg.messages import Image
 from streamseg.models.options import MOBILE_SAM, BackendChoice, PrecisionChoice
-from streamseg.sam.info import ModelInfo, parameter_table
+from streamseg.sam.info import parameter_table
 
-FRAME_BOXES = 5
+_FRAME_BOXES = 5
 _PASSES = 2
-"""Everything is measured so many times, in turn, so that a disturbance of the machine meets all alike."""
-_AVX2_NOTE = "ONNX Runtime, which `auto` prefers to this backend where there is no bfloat16, cannot be held to AVX2"
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A model to measure beside MobileSAM.
-
-    Attributes:
-        rival: Whether it runs in the rivals' environment.
-        memory_gb: What it needs, in 10^9 bytes.
-        expected_s: About how long measuring it takes on two cores.
-    """
-
-    rival: bool
-    memory_gb: float
-    expected_s: float
-
-
-COMPARED: Final = MappingProxyType(
-    {
-        "fastsam-s": Compared(rival=True, memory_gb=2, expected_s=15),
-        "fastsam-x": Compared(rival=True, memory_gb=3, expected_s=40),
-        "sam-vit-b": Compared(rival=False, memory_gb=3, expected_s=50),
-        "sam-vit-l": Compared(rival=False, memory_gb=5, expected_s=120),
-        "sam-vit-h": Compared(rival=False, memory_gb=9, expected_s=220),
-    }
-)
-DEFAULT_COMPARED: Final = ("fastsam-s", "sam-vit-b", "sam-vit-h")
+"""Every run has two passes, in turn with the others, so that a disturbance of the machine affects all alike."""
+_BUDGET_S = 15.0
+"""No round of a pass starts later; slow programs do fewer rounds."""
 _COMPARED_ROUNDS = 2
+_NOTE = "ONNX Runtime, which `auto` prefers to this backend without bfloat16, cannot be limited to AVX2"
+_RIVAL_PROCESS = Path(__file__).with_name("rival_process.py")
+_COMPUTING = ("streamseg", "torch", "torchvision", "timm", "numpy", "onnxruntime", "openvino")
+
+COMPARED: Final[Mapping[str, float]] = MappingProxyType(
+    {"fastsam-s": 2, "fastsam-x": 3, "sam-vit-b": 3, "sam-vit-l": 5, "sam-vit-h": 9}
+)
+"""Other models, and the memory that each needs in 10^9 bytes."""
+DEFAULT_COMPARED: Final = ("fastsam-s", "sam-vit-b", "sam-vit-h")
+_OF_RIVALS = (ORIGINAL, ULTRALYTICS, "fastsam-s", "fastsam-x")
+"""Subjects measured in the rivals' environment."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelsOptions:
-    """What is measured, and how long.
+    """What is measured, and how often.
 
     Attributes:
-        compared: Which models besides MobileSAM, of `COMPARED`.
-        rounds: Times that each thing is done in each pass, at most; slow ones are done less often, but twice.
-        budget_s: No further round of a pass begins after so many seconds.
-        threads: How many each program uses; None takes as many as there are cores.
+        compared: Models besides MobileSAM, of `COMPARED`.
+        rounds: Rounds of each pass, at most.
+        threads: Threads of each program; None for one on each core.
         weights: A checkpoint of MobileSAM; None makes seeded weights.
         image: A picture; None draws one.
         detector_weights: YOLOX-Nano's; None takes the official file from the cache, or downloads it.
 
     Raises:
-        UsageError: There is no model of such a name, or a number is not positive.
+        UsageError: A model is unknown, or a number is not positive.
     """
 
     compared: tuple[str, ...] = DEFAULT_COMPARED
     rounds: int = 10
-    budget_s: float = 15.0
     threads: int | None = None
     weights: Path | None = None
     image: Path | None = None
@@ -103,26 +91,21 @@ class ModelsOptions:
     def __post_init__(self) -> None:
         for name in self.compared:
             if name not in COMPARED:
-                raise UsageError(f"no model is known as {name!r}; expected some of {', '.join(COMPARED)}")
+                raise UsageError(f"unknown model {name!r}; expected some of {', '.join(COMPARED)}")
         if self.rounds < 1 or (self.threads is not None and self.threads < 1):
             raise UsageError("rounds and threads must be positive")
+
+    @property
+    def thread_count(self) -> int:
+        """Threads of each program."""
+        return self.threads or os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One program under one instruction set.
-
-    Attributes:
-        name: Unique.
-        label: For people.
-        expected_s: About how long one pass takes on two cores.
-        subject: As in `Work`.
-        backend: Likewise, as the rest.
-    """
+    """One program under one instruction set; attributes as in `Work`."""
 
     name: str
-    label: str
-    expected_s: float
     subject: str
     backend: BackendChoice = "auto"
     precision: PrecisionChoice = "auto"
@@ -134,181 +117,163 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Room:
-    """What all runs share.
-
-    Attributes:
-        folder: Where files are exchanged.
-        options: What the user wants.
-        rivals: Python of the rivals' environment; None where there is none.
-    """
+class _Bench:
+    """What all runs share; `python` is that of the rivals' environment, None without one."""
 
     folder: Path
     options: ModelsOptions
-    rivals: Path | None
+    python: Path | None
 
-    def measure(self, run: _Run, rounds: int | None = None, *, masks: bool = True) -> Measured:
+    def measure(self, run: _Run, rounds: int, *, masks: bool) -> Measured:
         """Do one pass of a run."""
-        options = self.options
-        ours = run.subject not in (ORIGINAL, ULTRALYTICS) and not (
-            run.subject in COMPARED and COMPARED[run.subject].rival
-        )
         work = Work(
-            subject=run.subject, weights=str(self.folder / "mobile_sam.pt"), picture=str(self.folder / "picture.npy"),
-            boxes=str(self.folder / "boxes.npy"), counts=run.counts, frame_boxes=FRAME_BOXES, threads=_threads(options),
-            rounds=options.rounds if rounds is None else rounds, budget_s=options.budget_s,
-            masks=str(self.folder / f"{run.name}.npz") if masks else None, backend=run.backend, precision=run.precision, square=run.square,
+            subject=run.subject,
+            weights=str(self.folder / "mobile_sam.pt"),
+            picture=str(self.folder / "picture.npy"),
+            boxes=str(self.folder / "boxes.npy"),
+            counts=run.counts,
+            frame_boxes=_FRAME_BOXES,
+            threads=self.options.thread_count,
+            rounds=rounds,
+            budget_s=_BUDGET_S,
+            masks=str(self.folder / f"{run.name}.npz") if masks else None,
+            backend=run.backend,
+            precision=run.precision,
+            square=run.square,
             own_threads=run.own_threads,
-        )  # fmt: skip
-        command = [sys.executable, "-m", "benchmarks.own_process"] if ours else [str(self.rivals), str(SCRIPT)]
-        held = AVX2 if run.avx2 else {}
-        # What is exported for seeded weights is of no use afterwards.
-        return measure(
-            command, work, {"STREAMSEG_CACHE": str(self.folder), **environment(self.folder), **held}, self.folder
         )
+        command = [sys.executable, "-m", "benchmarks.model_process"]
+        if run.subject in _OF_RIVALS:
+            command = [str(self.python), str(_RIVAL_PROCESS)]
+        # The networks exported for seeded weights vanish with the folder.
+        environment = {"STREAMSEG_CACHE": str(self.folder), **rival_environment(self.folder)}
+        return run_work(command, work, environment | (AVX2 if run.avx2 else {}), self.folder)
 
 
-def bench_models(options: ModelsOptions, progress: Callable[[str], None] | None = None) -> ModelsFigures:
+def bench_models(options: ModelsOptions, report: Report) -> ModelsFigures:
     """Measure everything, one program after the other.
-
-    Args:
-        options: What, and how long.
-        progress: Is told what is done next, and about how long the rest takes.
 
     Raises:
         StageError: Ours or the original failed.
         UsageError: The picture cannot be read.
         WeightsError: The weights cannot be read, or are not those of MobileSAM.
     """
-    tell = progress or (lambda step: None)
     scene = draw_scene(None if options.image is None else _read(options.image))
     missing: list[str] = []
+    python = None
     try:
-        rivals = have_rivals(tell)
+        python = rival_python(report)
     except RivalError as error:
-        rivals = None
         missing.append(f"the original, Ultralytics and FastSAM: {error}")
-        tell(f"left out: {missing[-1]}")
     with tempfile.TemporaryDirectory(prefix="streamseg-bench-") as folder:
-        room = _Room(Path(folder), options, rivals)
-        _furnish(room, scene, tell)
-        runs = _runs(with_rivals=rivals is not None)
-        schedule = Schedule(
-            [run.expected_s for run in runs for _ in range(run.passes)]
-            + [COMPARED[name].expected_s for name in options.compared],
-            tell,
+        bench = _Bench(Path(folder), options, python)
+        _write_inputs(bench, scene, report)
+        runs = _runs(with_rivals=python is not None)
+        report("exporting MobileSAM's networks")
+        exporting, _ = (bench.measure(run, 0, masks=False) for run in runs if run.name in (OURS, OURS_SQUARE))
+        passes = Passes(_all_passes(bench, runs, report), bench.folder)
+        compared = tuple(_compare(bench, name, report) for name in options.compared)
+        report("measuring the detector")
+        detector = None
+        try:
+            detector = bench_detector(options.detector_weights)
+        except (WeightsError, StageError) as error:
+            missing.append(f"the detector: {error}")
+        encoder, decoder, frame = passes.medians()
+        height, width = scene.image.shape[:2]
+        ours = passes.by_name[OURS][0]
+        return ModelsFigures(
+            date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+            machine=this_machine(),
+            threads=options.thread_count,
+            picture=f"{width}x{height}",
+            weights="seeded" if options.weights is None else options.weights.name,
+            versions=_versions() | (dict(PACKAGES) if python is not None else {}),
+            rounds=passes.rounds(),
+            backend=ours.backend,
+            precision=ours.precision,
+            encoder_ms=encoder,
+            decoder_ms=decoder,
+            frame_ms=frame,
+            speedup=speedups(encoder, decoder, frame),
+            ultralytics_own_threads=passes.ultralytics_own_threads(),
+            iou=passes.iou(),
+            coverage=passes.coverage(),
+            avx2=passes.avx2(_NOTE),
+            segmenter=passes.segmenter(exporting),
+            detector=detector,
+            compared=compared,
+            parameters=_parameters(),
+            missing=tuple(missing),
         )
-        tell("exporting MobileSAM's networks")
-        exported = [room.measure(run, 0, masks=False) for run in runs if run.name in (OURS, OURS_SQUARE)]
-        measured = Measurements(_all_passes(room, runs, schedule), room.folder)
-        compared = tuple(_compared(room, name, schedule) for name in options.compared)
-        tell("measuring the detector")
-        detector = _detector(options.detector_weights, missing)
-        return _figures(room, scene, measured, exported[0], compared, detector, missing)
 
 
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """The versions of those of the packages that are installed."""
-    found = {}
-    for package in packages:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def _threads(options: ModelsOptions) -> int:
-    return options.threads or os.cpu_count() or 1
-
-
-def _read(path: Path) -> Image:
+def _read(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     try:
         return read_image(path)
     except SourceError as error:
         raise UsageError(f"{path} cannot be read as a picture; give a JPEG or PNG file") from error
 
 
-def _furnish(room: _Room, scene: Scene, tell: Callable[[str], None]) -> None:
-    """Put down what all are given. Ultralytics knows its network by the name of the file."""
-    np.save(room.folder / "picture.npy", scene.image)
-    np.save(room.folder / "boxes.npy", scene.boxes)
-    weights = room.folder / "mobile_sam.pt"
-    if room.options.weights is None:
-        from benchmarks.seeded_weights import write_seeded_checkpoint
-
-        tell("making seeded weights")
+def _write_inputs(bench: _Bench, scene: Scene, report: Report) -> None:
+    """Write what all programs read. Ultralytics recognises the network by the name of its file."""
+    np.save(bench.folder / "picture.npy", scene.image)
+    np.save(bench.folder / "boxes.npy", scene.boxes)
+    weights, given = bench.folder / "mobile_sam.pt", bench.options.weights
+    if given is None:
+        report("making seeded weights")
         write_seeded_checkpoint(weights, scene)
         return
     try:
-        shutil.copyfile(room.options.weights, weights)
+        shutil.copyfile(given, weights)
     except OSError as error:
-        raise WeightsError(
-            f"{room.options.weights} cannot be read: {error.strerror or error}; give a checkpoint of MobileSAM"
-        ) from error
+        reason = error.strerror or error
+        raise WeightsError(f"{given} cannot be read: {reason}; give a checkpoint of MobileSAM") from error
 
 
 def _runs(*, with_rivals: bool) -> list[_Run]:
-    held: BackendChoice = "openvino" if "openvino" in versions(("openvino",)) else "torch"
-    precision: PrecisionChoice = "fp32"
+    limited: BackendChoice = "openvino" if "openvino" in _versions() else "torch"
     ours = [
-        _Run(OURS, "ours", 15, MOBILE_SAM),
-        _Run(OURS_SQUARE, "ours, square input", 15, MOBILE_SAM, square=True, counts=()),
-        _Run(HELD + OURS, "ours, held to AVX2", 20, MOBILE_SAM, held, precision, avx2=True),
-        _Run(
-            HELD + OURS_SQUARE,
-            "ours, square input, held to AVX2",
-            20,
-            MOBILE_SAM,
-            held,
-            precision,
-            square=True,
-            avx2=True,
-            counts=(),
-        ),
+        _Run(OURS, MOBILE_SAM),
+        _Run(OURS_SQUARE, MOBILE_SAM, square=True, counts=()),
+        _Run(LIMITED + OURS, MOBILE_SAM, limited, "fp32", avx2=True),
+        _Run(LIMITED + OURS_SQUARE, MOBILE_SAM, limited, "fp32", square=True, avx2=True, counts=()),
     ]
     if not with_rivals:
         return ours
     return [
-        _Run(ORIGINAL, "the original", 35, ORIGINAL),
-        _Run(ULTRALYTICS, "Ultralytics' SAM", 30, ULTRALYTICS),
-        _Run(
-            ULTRALYTICS_OWN_THREADS,
-            "Ultralytics' SAM with its own number of threads",
-            45,
-            ULTRALYTICS,
-            own_threads=True,
-            passes=1,
-        ),
+        _Run(ORIGINAL, ORIGINAL),
+        _Run(ULTRALYTICS, ULTRALYTICS),
+        _Run(ULTRALYTICS_OWN_THREADS, ULTRALYTICS, own_threads=True, passes=1),
         *ours,
-        _Run(HELD + ORIGINAL, "the original, held to AVX2", 35, ORIGINAL, avx2=True, passes=1),
-        _Run(HELD + ULTRALYTICS, "Ultralytics' SAM, held to AVX2", 30, ULTRALYTICS, avx2=True, passes=1),
+        _Run(LIMITED + ORIGINAL, ORIGINAL, avx2=True, passes=1),
+        _Run(LIMITED + ULTRALYTICS, ULTRALYTICS, avx2=True, passes=1),
     ]
 
 
-def _all_passes(room: _Room, runs: list[_Run], schedule: Schedule) -> dict[str, list[Measured]]:
-    """Each run's passes, in turn, every second time in the other order."""
+def _all_passes(bench: _Bench, runs: list[_Run], report: Report) -> dict[str, list[Measured]]:
+    """Do the passes of all runs in turn, every second time in reverse order."""
     found: dict[str, list[Measured]] = {run.name: [] for run in runs}
     for number in range(_PASSES):
-        for run in runs if number % 2 == 0 else reversed(runs):
-            if number < run.passes:
-                with schedule.step(run.label, run.expected_s):
-                    found[run.name].append(room.measure(run, masks=number == 0))
+        turn = [run for run in runs if number < run.passes]
+        for place, run in enumerate(turn if number % 2 == 0 else reversed(turn), 1):
+            report(f"measuring {run.name} (pass {number + 1} of {_PASSES}, {place} of {len(turn)})")
+            found[run.name].append(bench.measure(run, bench.options.rounds, masks=number == 0))
     return found
 
 
-def _compared(room: _Room, name: str, schedule: Schedule) -> ComparedFigures:
-    model, free = COMPARED[name], memory_gb("MemAvailable")
-    with schedule.step(name, model.expected_s):
-        if model.rival and room.rivals is None:
-            return ComparedFigures(model=name, skipped="Ultralytics could not be installed")
-        if free is not None and free < model.memory_gb:
-            return ComparedFigures(
-                model=name, skipped=f"needs {model.memory_gb:g} GB of memory, and {free:.1f} GB are free"
-            )
-        run = _Run(name, name, model.expected_s, name, counts=(1, FRAME_BOXES))
-        try:
-            measured = room.measure(run, min(_COMPARED_ROUNDS, room.options.rounds), masks=False)
-        except StageError as error:
-            return ComparedFigures(model=name, skipped=str(error))
+def _compare(bench: _Bench, name: str, report: Report) -> ComparedFigures:
+    report(f"measuring {name}")
+    needed, free = COMPARED[name], memory_gb("MemAvailable")
+    if name in _OF_RIVALS and bench.python is None:
+        return ComparedFigures(model=name, skipped="Ultralytics could not be installed")
+    if free is not None and free < needed:
+        return ComparedFigures(model=name, skipped=f"needs {needed:g} GB of memory, and {free:.1f} GB are free")
+    run = _Run(name, name, counts=(1, _FRAME_BOXES))
+    try:
+        measured = bench.measure(run, min(_COMPARED_ROUNDS, bench.options.rounds), masks=False)
+    except StageError as error:
+        return ComparedFigures(model=name, skipped=str(error))
     return ComparedFigures(
         model=name,
         encoder_ms=median(measured.encoder_ms),
@@ -319,59 +284,23 @@ def _compared(room: _Room, name: str, schedule: Schedule) -> ComparedFigures:
     )
 
 
-def _detector(weights: Path | None, missing: list[str]) -> DetectorFigures | None:
-    try:
-        return bench_detector(weights)
-    except (WeightsError, StageError) as error:
-        missing.append(f"the detector: {error}")
-        return None
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _COMPUTING:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
-def _figures(
-    room: _Room,
-    scene: Scene,
-    measured: Measurements,
-    exporting: Measured,
-    compared: tuple[ComparedFigures, ...],
-    detector: DetectorFigures | None,
-    missing: list[str],
-) -> ModelsFigures:
-    encoder, decoder, frame = measured.rows()
-    height, width = scene.image.shape[:2]
-    installed = versions(("streamseg", "torch", "torchvision", "timm", "numpy", "onnxruntime", "openvino"))
-    ours = measured.passes[OURS][0]
-    return ModelsFigures(
-        date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        machine=this_machine(),
-        threads=_threads(room.options),
-        picture=f"{width}x{height}",
-        weights="seeded" if room.options.weights is None else room.options.weights.name,
-        versions=installed | (dict(PACKAGES) if room.rivals is not None else {}),
-        rounds=measured.rounds(),
-        backend=ours.backend,
-        precision=ours.precision,
-        encoder_ms=encoder,
-        decoder_ms=decoder,
-        frame_ms=frame,
-        speedup=speedups(encoder, decoder, frame),
-        ultralytics_own_threads=measured.ultralytics_own_threads(),
-        iou=measured.iou(),
-        coverage=measured.coverage(),
-        avx2=measured.avx2(_AVX2_NOTE),
-        segmenter=measured.segmenter(exporting),
-        detector=detector,
-        compared=compared,
-        parameters=tuple(map(_parameters, parameter_table())),
-        missing=tuple(missing),
-    )
-
-
-def _parameters(info: ModelInfo) -> ParameterFigures:
-    return ParameterFigures(
-        model=info.architecture,
-        image_encoder=info.encoder,
-        prompt_encoder=info.prompt_encoder,
-        mask_decoder=info.decoder,
-        total=info.total,
-        published=info.published,
+def _parameters() -> tuple[ParameterFigures, ...]:
+    return tuple(
+        ParameterFigures(
+            model=info.architecture,
+            image_encoder=info.encoder,
+            prompt_encoder=info.prompt_encoder,
+            mask_decoder=info.decoder,
+            total=info.total,
+            published=info.published,
+        )
+        for info in parameter_table()
     )

@@ -1,4 +1,4 @@
-"""Measures another implementation: python rival_process.py WORK.json MEASURED.json, as in `benchmarks.process`.
+"""Measures another implementation: `python rival_process.py WORK.json MEASURED.json`, as `model_process.py` does.
 
 It runs in the rivals' environment and imports nothing of streamseg.
 """
@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +30,32 @@ class Original:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from mobile_sam import SamPredictor, sam_model_registry
-        # It works out its attention's tables when it is told to evaluate, which its loader does before it reads the weights.
+        # `eval` computes the tables of its attention; the loader calls it before it reads the weights.
         self.predictor = SamPredictor(sam_model_registry["vit_t"](checkpoint=weights).eval())
 
     def encode(self, image: np.ndarray) -> None:
-        """A BGR frame."""
+        """Embed a BGR frame."""
         self.predictor.set_image(image, image_format="BGR")
 
     def decode(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Masks over the frame and their predicted IoU."""
+        """Return masks over the frame and their predicted IoU."""
         frame = self.predictor.original_size
         prompts = self.predictor.transform.apply_boxes_torch(torch.from_numpy(boxes), frame)
         masks, scores, _ = self.predictor.predict_torch(None, None, boxes=prompts, multimask_output=False)
         return masks[:, 0].numpy(), scores[:, 0].numpy()
 
     def segment(self, image: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Both."""
+        """Encode and decode."""
         self.encode(image)
         return self.decode(boxes)
 
 
 class Ultralytics:
-    """Ultralytics' `SAM`, or its YOLOv8 with random weights in the place of FastSAM."""
+    """Ultralytics' `SAM`, or its YOLOv8 with random weights instead of FastSAM."""
 
     def __init__(self, subject: str, weights: str) -> None:
         import ultralytics  # type: ignore[import-not-found, unused-ignore]
 
-        # Nothing is sent, and nothing is fetched.
         ultralytics.settings.update(sync=False)
         if subject in _FASTSAM:
             self.model: Any = ultralytics.YOLO(_FASTSAM[subject], task="segment")
@@ -64,7 +64,10 @@ class Ultralytics:
         self.prompted = subject not in _FASTSAM
 
     def segment(self, image: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Masks over the frame and their scores. FastSAM finds everything, and then chooses by the boxes, which costs next to nothing."""
+        """Return masks over the frame and their scores.
+
+        FastSAM segments everything; choosing by boxes afterwards takes next to no time.
+        """
         options: dict[str, Any] = {"bboxes": boxes.tolist(), "conf": 0.0} if self.prompted else {"retina_masks": True}
         (result,) = self.model.predict(image, imgsz=IMGSZ, device="cpu", verbose=False, **options)
         if result.masks is None:
@@ -73,7 +76,7 @@ class Ultralytics:
 
 
 def measure(work: dict[str, Any]) -> dict[str, Any]:
-    """Make the model, run everything once, and then time it."""
+    """Load the model, run everything once, then time it."""
     image, boxes = np.load(work["picture"]), np.load(work["boxes"])
     start = time.perf_counter()
     model = (
@@ -84,7 +87,7 @@ def measure(work: dict[str, Any]) -> dict[str, Any]:
     few = boxes[: work["frame_boxes"]]
     first_ms = _timed(lambda: model.segment(image, few))
     if not work["own_threads"]:
-        # Ultralytics sets another number when it first predicts.
+        # Ultralytics changes the number with its first prediction.
         torch.set_num_threads(work["threads"])
     if work["masks"] is not None:
         masks, scores = model.segment(image, boxes)
@@ -97,7 +100,7 @@ def measure(work: dict[str, Any]) -> dict[str, Any]:
         if isinstance(model, Original):
             encoder.append(_timed(lambda: model.encode(image)))
             for count in work["counts"]:
-                decoder.setdefault(str(count), []).append(_timed(_decoding(model, boxes[:count])))
+                decoder.setdefault(str(count), []).append(_timed(partial(model.decode, boxes[:count])))
         frame.append(_timed(lambda: model.segment(image, few)))
     return {
         "encoder_ms": encoder,
@@ -108,10 +111,6 @@ def measure(work: dict[str, Any]) -> dict[str, Any]:
         "rss_mb": _resident_mb(),
         "threads": torch.get_num_threads(),
     }
-
-
-def _decoding(model: Original, boxes: np.ndarray) -> Callable[[], object]:
-    return lambda: model.decode(boxes)
 
 
 def _timed(work: Callable[[], object]) -> float:

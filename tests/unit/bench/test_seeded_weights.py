@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.scene import draw_scene
-from benchmarks.seeded_weights import write_seeded_checkpoint
+from benchmarks.seeded_weights import draw_scene, write_seeded_checkpoint
 from streamseg.geometry import box_iou
 from streamseg.messages import Detection, ObjectMask
 from streamseg.models.segmenters.sam import Sam
@@ -23,7 +22,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[ObjectMask]:
     embedding = model.encode(scene.image)
     clear = model.predict(embedding, embedding.prompts(boxes=scene.boxes), multimask=False)
     assert clear.predicted_iou.min() > POOR_IOU, (
-        "other programs always draw the mask for clear prompts, and ours must be the same"
+        "ours must return the mask for unambiguous prompts, as other programs do"
     )
     return model.decode(
         embedding,
@@ -34,7 +33,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[ObjectMask]:
     )
 
 
-def test_masks_cover_a_part_of_the_picture_each_its_own(drawn: list[ObjectMask]) -> None:
+def test_each_mask_covers_its_own_part_of_the_picture(drawn: list[ObjectMask]) -> None:
     masks = [one.mask for one in drawn if one.mask is not None]
     assert len(masks) == 20
     covered = [mask.area / (1280 * 720) for mask in masks]
@@ -44,14 +43,14 @@ def test_masks_cover_a_part_of_the_picture_each_its_own(drawn: list[ObjectMask])
     assert all(one.predicted_iou is not None and 0.5 < one.predicted_iou < 1 for one in drawn)
 
 
-def test_masks_lie_roughly_on_their_objects(drawn: list[ObjectMask]) -> None:
+def test_masks_roughly_cover_their_objects(drawn: list[ObjectMask]) -> None:
     objects = draw_scene().objects
     right = [one.mask.paste(720, 1280) for one in drawn if one.mask is not None]
     iou = [(mask & shape).sum() / (mask | shape).sum() for mask, shape in zip(right, objects, strict=True)]
     assert np.mean(iou) > 0.4
 
 
-def test_a_scene_is_the_same_every_time_and_its_boxes_fit_any_picture() -> None:
+def test_the_scene_is_reproducible_and_its_boxes_fit_any_picture() -> None:
     scene = draw_scene()
     assert np.array_equal(scene.image, draw_scene().image) and not np.array_equal(scene.image, draw_scene(seed=1).image)
     assert scene.image.shape == (720, 1280, 3) and scene.objects.shape == (20, 720, 1280)
