@@ -20,19 +20,14 @@ _INTEGRATION = Path(__file__).resolve().parents[1] / "integration"
 def add_options(parser: pytest.Parser) -> None:
     """Declare --quick and --full."""
     group = parser.getgroup("streamseg")
-    group.addoption("--quick", action="store_true", help="leave out tests that start processes or take long")
+    group.addoption("--quick", action="store_true", help="leave out tests that start a process or take long")
     group.addoption("--full", action="store_true", help="run the whole matrix of parity with the original SAM")
 
 
 def is_quick(item: pytest.Item) -> bool:
-    """Whether a test needs neither a process nor the original SAM nor much time."""
+    """Whether a test needs neither whole runs nor the original SAM nor much time; `no_process` skips some of these."""
     fixtures = set(getattr(item, "fixturenames", ()))
-    return not (
-        _INTEGRATION in item.path.parents
-        or fixtures & NOT_QUICK_FIXTURES
-        or item.get_closest_marker("process")
-        or item.get_closest_marker("slow")
-    )
+    return not (_INTEGRATION in item.path.parents or fixtures & NOT_QUICK_FIXTURES or item.get_closest_marker("slow"))
 
 
 def select(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -68,10 +63,10 @@ def slow_first(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_process(request: pytest.FixtureRequest) -> Iterator[None]:
-    """With --quick, starting a process fails: a test that needs one says so by its mark."""
+    """With --quick, a test that starts a process is skipped where it does so."""
 
     def refuse(*_given: object, **_named: object) -> None:
-        pytest.fail("--quick runs no test that starts a process: mark this one with pytest.mark.process")
+        pytest.skip("starts a process, which --quick leaves out")
 
     with pytest.MonkeyPatch.context() as patch:
         if request.config.getoption("quick"):
