@@ -71,7 +71,7 @@ class Lane:
         self._ring = ring
 
     def begin(self, entry: StageEntry, *, live: bool) -> LaneSpec:
-        """Describe the lane to a new process of a stage, and set the stage's acknowledgements back to where it resumes."""
+        """Describe the lane to a new process of a stage, and reset the stage's acknowledgements to where it resumes."""
         highest = self._highest.get(entry.name, _NONE)
         resume = self._resume_live(entry) if live else self.done
         if entry.reads_source:
@@ -90,7 +90,7 @@ class Lane:
         )
 
     def _resume_live(self, entry: StageEntry) -> int:
-        """Where a live stage continues: after the newest frame it acknowledged, and capture after the newest it wrote."""
+        """A live stage continues after the newest frame it acknowledged; capture, after the newest it wrote."""
         if not entry.reads_source:
             return self._highest.get(entry.name, _NONE)
         written = None if self._ring is None else last_sequence(self._ring)

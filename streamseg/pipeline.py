@@ -65,7 +65,7 @@ def stages_of(config: Config) -> tuple[StageEntry, ...]:
 
 
 class Pipeline:
-    """Segments a source, in four processes of its own.
+    """Segments a source, in child processes.
 
     As a context manager it runs in the background and yields its results::
 
@@ -73,22 +73,22 @@ class Pipeline:
             for result in pipeline:
                 ...
 
-    In every-frame mode the pipeline waits for the loop and no result is lost; in live mode the loop gets the newest one.
+    In every-frame mode the pipeline waits for the loop, which gets every result; in live mode it gets the newest one.
     """
 
     def __init__(
         self, config: Config, *, overwrite: bool = False, progress: Callable[[WeightsProgress], None] | None = None
     ) -> None:
-        """Check everything and have the weights, before any process is spawned.
+        """Check the settings and fetch the weights, before any process starts.
 
         Args:
             config: The settings.
             overwrite: Whether recordings may replace files that exist.
-            progress: Is told how a download goes.
+            progress: Called during a download.
 
         Raises:
-            UsageError: A setting or an output cannot be used.
-            WeightsError: Weights cannot be had.
+            UsageError: A setting or an output is unusable.
+            WeightsError: Weights are not available.
         """
         self._exit = ExitStack()
         self._endpoint = Endpoint(config.publish.bind)
@@ -108,7 +108,7 @@ class Pipeline:
 
     @property
     def endpoint(self) -> str:
-        """Where subscribers connect to."""
+        """Address for subscribers."""
         return self._endpoint.address
 
     def run(self, observer: Observer | None = None) -> Outcome:
@@ -121,13 +121,13 @@ class Pipeline:
             return self._supervise(observer or _Silent(), tap=False).run()
 
     def stop(self, reason: str = "stopped") -> None:
-        """Ask for an orderly end, from any thread or signal handler."""
+        """End in an orderly way; callable from any thread or signal handler."""
         self._stop_reason = reason
         if self._supervisor is not None:
             self._supervisor.stop(reason)
 
     def kill(self) -> None:
-        """End at once, from any thread or signal handler."""
+        """End at once; callable from any thread or signal handler."""
         self.stop("killed")
         if self._supervisor is not None:
             self._supervisor.kill()
@@ -159,7 +159,7 @@ class Pipeline:
         """Yield results until the pipeline ends.
 
         Raises:
-            UsageError: The pipeline was not entered with `with`.
+            UsageError: This is not inside `with Pipeline(…)`.
             StreamsegError: The pipeline failed.
         """
         if self._supervisor is None or self._thread is None:
@@ -216,14 +216,14 @@ class Pipeline:
             self._error = error
 
     def _raise_error(self) -> None:
-        """Raise, once, what ended the pipeline."""
+        """Raise what ended the pipeline, once."""
         error, self._error = self._error, None
         if error is not None:
             raise error
 
 
 class _Silent:
-    """An observer for which nothing has to be shown."""
+    """An observer that shows nothing."""
 
     def prepared(self, stage: str, ready: Ready) -> None:
         """Ignore it."""

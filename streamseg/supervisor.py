@@ -314,7 +314,7 @@ class Supervisor:
         return self._clock.now_ns() / 1e9
 
     def _drain_events(self) -> bool:
-        """Handle what the stages report while they end, and return whether one of them is in the middle of long work."""
+        """Handle what the stages report while they end; whether one of them is busy with long work."""
         busy = False
         while not self._events.empty():
             match self._events.get()[2]:

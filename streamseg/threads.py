@@ -1,4 +1,4 @@
-"""How many cores there are for this process."""
+"""Cores for this process."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The cores that this process may run on, or, where a container may use less of their time than that, as many as it may use whole.
+    """The cores that this process may run on; in a container with less processor time, as many as that time fills.
 
     Args:
-        quota: Where Linux's control groups (version 2) say how many microseconds of work are allowed, in how many.
+        quota: File of Linux's control groups (version 2) with the microseconds of work allowed, and per how many.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

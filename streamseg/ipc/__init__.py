@@ -1,1 +1,4 @@
-"""Between processes on this machine: frames in shared memory, descriptors over links, control over pipes."""
+"""Communication between the processes of one machine: frames in shared memory, links, control pipes.
+
+May use messages, config and errors; imports no model, no wire format and no picture library.
+"""

@@ -31,7 +31,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
         checkpoint: Name of the file in which this stage keeps its state across restarts.
         resume_after: Every acknowledging stage is done with the frames up to this one; None at the first start.
         acknowledged: Highest frame that earlier processes of this stage acknowledged; None without one. Frames between
-            `resume_after` and this one arrive again: answer them, but publish or record none of them twice.
+            `resume_after` and this one arrive again: handle them, but publish or record none twice.
     """
 
     source: SourceSettings

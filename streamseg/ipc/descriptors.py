@@ -1,4 +1,4 @@
-"""What travels over the links: small descriptors; pixels stay in the ring."""
+"""Messages on the links: small descriptors; pixels stay in the ring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves on the machine while it lives: a private folder, shared segments, and its endpoint; and their removal."""
+"""What a run occupies on the machine: a private folder, shared segments and its endpoint; and their removal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_FOLDER = 60  # leaves room for the names of the run and of its sockets
 
 
 def runtime_directory() -> Path:
-    """The user's private folder for sockets and locks, made if absent.
+    """The user's private folder for sockets and locks, made where it is missing.
 
     Raises:
         StageError: Another user made a folder of that name.
@@ -39,13 +39,13 @@ def runtime_directory() -> Path:
     if hasattr(os, "getuid"):
         found = folder.lstat()
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-            raise StageError(f"{folder} belongs to another user; have it removed, or set TMPDIR")
+            raise StageError(f"{folder} belongs to another user; remove it, or set TMPDIR")
         folder.chmod(0o700)
     return folder
 
 
 class Instance:
-    """One run's folder, marked as alive by a lock. On entry what dead runs left behind is removed; on exit our own is."""
+    """One run's folder; a lock marks it as alive. Entering removes what dead runs left; leaving removes its own."""
 
     def __init__(self) -> None:
         self.name = f"{_PREFIX}{secrets.token_hex(6)}"
@@ -69,14 +69,14 @@ class Instance:
 
 
 class Endpoint:
-    """A publishing address that this run alone has."""
+    """A publishing address, reserved for this run."""
 
     def __init__(self, bind: str) -> None:
-        """Claim an address and find out what `*` comes to.
+        """Reserve an address and resolve its `*`.
 
         Raises:
-            EndpointInUseError: Another run or program has it.
-            SettingsError: The address cannot exist on this machine.
+            EndpointInUseError: Another run or program uses it.
+            SettingsError: This machine has no such address.
         """
         self.address = _try_to_bind(bind)
         digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
@@ -96,7 +96,7 @@ class Endpoint:
 
 
 def _sweeping() -> FileLock:
-    """Held while locks and folders appear or vanish, so that none vanishes between being made and being locked."""
+    """The lock to hold while making or removing locks and folders: none is removed before its maker locks it."""
     return FileLock(runtime_directory() / "sweep.lock")
 
 
@@ -115,7 +115,7 @@ def _remove(lock: FileLock) -> None:
 
 def _in_use(address: str) -> EndpointInUseError:
     return EndpointInUseError(
-        f"{address} is in use; end the program that publishes there, or choose another with --set publish.bind=…"
+        f"{address} is in use; stop the program that publishes there, or choose another with --set publish.bind=…"
     )
 
 
@@ -130,13 +130,13 @@ def _try_to_bind(bind: str) -> str:
             if error.errno == zmq.EADDRINUSE:
                 raise _in_use(bind) from error
             raise SettingsError(
-                f"publish.bind: {bind} cannot be bound ({error.strerror}); expected an address of this machine"
+                f"publish.bind: cannot bind {bind} ({error.strerror}); expected an address of this machine"
             ) from error
         return probe.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
 
 def _check_socket_path(bind: str) -> None:
-    """Refuse what binding would silently destroy: a file, or a socket that somebody listens on."""
+    """Refuse what binding would silently destroy: a file, or a socket in use."""
     path = Path(bind.removeprefix("ipc://"))
     if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
         raise SettingsError(f"publish.bind: {path} is longer than {_LONGEST_SOCKET_PATH} bytes; name a shorter path")

@@ -70,7 +70,7 @@ class Receiver(Protocol[_Received]):
     """What a stage receives messages with."""
 
     def grant(self) -> None:
-        """Allow the sender one message. Call it before waiting, every turn; otherwise the sender never sends."""
+        """Allow the sender one message. Call it every turn, before waiting, or the sender never sends."""
         ...
 
     def receive(self) -> _Received | None:
@@ -79,7 +79,7 @@ class Receiver(Protocol[_Received]):
 
 
 def link_address(directory: Path, name: str) -> str:
-    """The address of a link: a socket in the run's private folder, or loopback TCP where the system has no such sockets."""
+    """The address of a link: a socket in the run's private folder, or loopback TCP without Unix sockets."""
     if zmq.has("ipc") and hasattr(os, "getuid"):
         return f"ipc://{directory / name}"
     with zmq.Context() as context, context.socket(zmq.PULL) as probe:

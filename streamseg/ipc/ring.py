@@ -1,8 +1,8 @@
 """Frames in shared memory: a ring of slots that one process writes and any number read.
 
-The ring is a window, not a pool: frame `seq` lies in slot `seq mod slots` until the frame `slots` later takes its place.
-Nobody holds a slot. A reader copies first and checks afterwards that the slot still held its frame (a sequence lock), so a
-reader's death leaks nothing and a slow reader gets an error, never a torn picture.
+The ring is a window, not a pool: frame `seq` lies in slot `seq mod slots` until frame `seq + slots` overwrites it.
+Nothing locks a slot. A reader copies first and then checks that the slot still holds its frame (a sequence lock), so a
+reader's death leaks nothing, and a slow reader gets an error, never a torn picture.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _GENERATION, _SEQ, _EPOCH, _HEIGHT, _WIDTH = range(_FIELDS)
 
 
 class RingName(msgspec.Struct, frozen=True):
-    """Where a ring lies: the segment's name, its epoch, and its geometry."""
+    """Names a ring: its segment, its epoch, and its geometry."""
 
     name: str
     epoch: int
@@ -47,19 +47,19 @@ class _Segment(NamedTuple):
 
 
 def segment_directory() -> Path:
-    """Where segments lie: shared memory where the system shows it as a folder, else temporary files that it caches."""
+    """The folder of segments: shared memory where the system mounts it, otherwise temporary files."""
     shared_memory = Path("/dev/shm")
     return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
 
 
 def remove_segments(prefix: str) -> None:
-    """Unlink every segment whose name begins with `prefix`; processes that still map one keep it until they end."""
+    """Unlink every segment whose name begins with `prefix`; a process that maps one keeps it until it ends."""
     for path in segment_directory().glob(f"{prefix}*"):
         path.unlink(missing_ok=True)
 
 
 def ring_bytes(height: int, width: int, slots: int = DEFAULT_SLOTS) -> int:
-    """What a ring of frames of that size takes of shared memory."""
+    """Bytes of shared memory that a ring of frames of that size takes."""
     return _segment_bytes(slots, _slot_bytes(height, width))
 
 
@@ -76,7 +76,7 @@ class RingWriter:
         self._segment = _create(self.ring)
 
     def write(self, seq: int, image: Image) -> None:
-        """Put frame `seq` (height, width, 3), uint8, into its slot, over the frame that lay there."""
+        """Put frame `seq`, shape (height, width, 3), uint8, into its slot, over the frame before it."""
         slot = seq % self.ring.slots
         header, pixels = self._segment.headers[slot], self._segment.pixels[slot]
         height, width = image.shape[:2]
@@ -151,7 +151,7 @@ class SharedFrames:
 
 
 class RingReader:
-    """Copies frames out of the ring that a descriptor names, mapping each new segment on first use."""
+    """Copies frames out of one source's rings, mapping each new segment on first use."""
 
     def __init__(self) -> None:
         self._ring: RingName | None = None
@@ -206,7 +206,7 @@ class RingReader:
 
 
 def last_sequence(ring: RingName) -> int | None:
-    """The highest sequence number in a ring whose writer may be dead; None where nothing was written or the ring is gone."""
+    """The highest sequence number in a ring, whose writer may be dead; None without any frame or ring."""
     reader = RingReader()
     try:
         segment = reader._map(ring)
@@ -233,19 +233,20 @@ def _create(ring: RingName) -> _Segment:
     free = shutil.disk_usage(path.parent).free
     if free < size:
         raise StageError(
-            f"{path.parent} has {free >> 20} MiB free and the frames need {size >> 20}; free some, or give a container more with --shm-size"
+            f"{path.parent} has {free >> 20} MiB free and the frames need {size >> 20}; free some, "
+            "or give a container more with --shm-size"
         )
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise StageError(f"{path} cannot be made ({error.strerror}); see that {path.parent} can be written") from error
+        raise StageError(f"cannot make {path} ({error.strerror}); make {path.parent} writable") from error
     try:
         _reserve(descriptor, size)
         memory = mmap.mmap(descriptor, size)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise StageError(
-            f"{path.parent} could not hold {size >> 20} MiB of frames ({error.strerror}); free some"
+            f"{path.parent} has no room for {size >> 20} MiB of frames ({error.strerror}); free some"
         ) from error
     finally:
         os.close(descriptor)
@@ -254,7 +255,7 @@ def _create(ring: RingName) -> _Segment:
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Claim the memory now: touching a page that a full file system cannot give would kill the process with SIGBUS."""
+    """Allocate the memory now: touching a page that a full file system lacks would kill the process with SIGBUS."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
     else:

@@ -1,4 +1,4 @@
-"""Runs one stage: `python -m streamseg.stages MODULE`. The module is imported only once the supervisor is listened to."""
+"""Runs one stage: `python -m streamseg.stages MODULE`. It imports the module when the control pipe is open."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ class Stage(ABC):
 
     @abstractmethod
     def close(self, reason: str) -> None:
-        """Finish in an orderly way; `reason` says why the run ends."""
+        """Finish in an orderly way; `reason` goes on the wire."""
 
 
 def run_stage(module: str) -> None:

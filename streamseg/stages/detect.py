@@ -78,7 +78,7 @@ class _DetectState(msgspec.Struct, frozen=True):
 class _DetectLane:
     """Detect's part of one source: its links, its tracker, and the boxes sent last.
 
-    In every-frame mode it answers frames strictly in order, and a repeated frame with the same boxes as before.
+    In every-frame mode it handles frames strictly in order, and sends the same boxes again for a repeated frame.
     """
 
     def __init__(self, context: StageContext, lane: LaneSpec) -> None:

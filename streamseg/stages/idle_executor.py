@@ -1,7 +1,7 @@
 """Runs long work at idle priority, so that it delays no other process.
 
-A thread of Linux's class SCHED_IDLE gives up its core at once when anything else wakes; a nice one may keep it until the
-next tick. A core that runs only such a thread counts as free. But it gets no time at all where others leave none.
+A thread of Linux's class SCHED_IDLE gives up its core at once when anything else wakes; a nice one may keep it until
+the next tick. A core that runs only such a thread counts as free. But it gets no time at all where others leave none.
 Source: sched(7).
 """
 
@@ -17,7 +17,7 @@ from typing import TypeVar
 _ENOUGH = 0.35
 """Share of a core that work got at normal priority, above which it moves to idle priority."""
 _TOO_LITTLE = 0.25
-"""Share of a core that work got at idle priority, below which it moves back: below `_ENOUGH`, so as not to alternate."""
+"""Share at idle priority below which work moves back: less than `_ENOUGH`, so as not to alternate."""
 _LONGEST_UNMEASURED_S = 0.2
 """Work shorter than this does not show its share of a core."""
 _STALLED = 0.005

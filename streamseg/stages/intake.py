@@ -1,4 +1,4 @@
-"""The thread of capture that waits for the source, so that capture's loop never does."""
+"""Capture's thread that waits for the source, so that capture's loop never does."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Intake:
         """Prepare to read.
 
         Args:
-            source: An open source; it is closed at its end.
+            source: An open source. The intake closes it at its end.
             start: Frames to skip, where the source can.
-            max_frames: Number of the frame, from the source's beginning, before which to end.
-            live: Frames before `release` are read and forgotten; other sources are not read before.
-            paced: Frames are held back until their presentation time.
+            max_frames: Frames from the beginning of the source after which it ends.
+            live: Drop frames that arrive before `release`; other sources are not read before it.
+            paced: Hold each frame until its presentation time.
         """
         self._source = source
         self._start = start
@@ -47,22 +47,27 @@ class Intake:
         self._items: queue.Queue[Item] = queue.Queue(maxsize=2)
         self._returned: Frame | None = None
 
-    def start(self, bell: Callable[[], None]) -> None:
-        """Begin to read; `bell` is rung for every item."""
-        threading.Thread(target=self._read, args=(bell,), name="intake", daemon=True).start()
+    def start(self, wake: Callable[[], None]) -> None:
+        """Start the thread; it calls `wake` for every item."""
+        threading.Thread(target=self._read, args=(wake,), name="intake", daemon=True).start()
 
     def release(self, origin_ns: int | None, after_pts_ns: int = -1) -> None:
-        """Let frames through. With an origin, their times count from that moment of the monotonic clock, and follow `after_pts_ns`."""
+        """Let frames through.
+
+        Args:
+            origin_ns: Where given, presentation times count from this moment of the monotonic clock.
+            after_pts_ns: The first presentation time is later than this one, in nanoseconds.
+        """
         self._origin_ns = origin_ns
         self._after_pts_ns = after_pts_ns
         self._released.set()
 
     def stop(self) -> None:
-        """Ask the thread to end; a blocked read is not waited for."""
+        """End the thread, without waiting for a blocked read."""
         self._stop.set()
 
     def take(self) -> Item | None:
-        """The next item, or None where nothing has come."""
+        """The next item, or None where there is none yet."""
         if self._returned is not None:
             frame, self._returned = self._returned, None
             return frame
@@ -71,22 +76,22 @@ class Intake:
         return None
 
     def put_back(self, frame: Frame) -> None:
-        """Return a frame, to be taken again first."""
+        """Return a frame; the next `take` gives it again."""
         self._returned = frame
 
-    def _read(self, bell: Callable[[], None]) -> None:
+    def _read(self, wake: Callable[[], None]) -> None:
         last: Item = "end of source"
         try:
-            self._read_frames(bell)
+            self._read_frames(wake)
         except StreamsegError as error:
             last = error
-        except Exception as error:  # noqa: BLE001 - whatever a driver throws has to reach the loop
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises must reach the loop
             last = StageError(f"the source failed: {type(error).__name__}: {error}")
         finally:
             self._source.close()
-        self._put(last, bell)
+        self._put(last, wake)
 
-    def _read_frames(self, bell: Callable[[], None]) -> None:
+    def _read_frames(self, wake: Callable[[], None]) -> None:
         while not self._live and not self._released.wait(_PUT_S):
             if self._stop.is_set():
                 return
@@ -95,27 +100,28 @@ class Intake:
             return
         for item in self._source.frames(self._start, self._stop):
             if isinstance(item, SourceChange):
-                self._put(item, bell)
+                self._put(item, wake)
                 continue
             if not self._released.is_set():
                 continue
             if self._origin_ns is not None and shift_ns is None:
                 shift_ns = max(self._after_pts_ns + 1, time.monotonic_ns() - self._origin_ns) - item.pts_ns
-            self._put(self._timed(item, shift_ns or 0), bell)
+            self._put(self._timed(item, shift_ns or 0), wake)
             count += 1
             if self._limit is not None and count >= self._limit:
                 return
 
     def _timed(self, frame: Frame, shift_ns: int) -> Frame:
+        """Shift a frame's presentation time; a paced frame waits for it and is captured then."""
         frame = dataclasses.replace(frame, pts_ns=frame.pts_ns + shift_ns)
         if not self._paced or self._origin_ns is None:
             return frame
         self._stop.wait(max(0, self._origin_ns + frame.pts_ns - time.monotonic_ns()) / 1e9)
         return dataclasses.replace(frame, t_capture_ns=time.monotonic_ns(), t_capture_unix_ns=time.time_ns())
 
-    def _put(self, item: Item, bell: Callable[[], None]) -> None:
+    def _put(self, item: Item, wake: Callable[[], None]) -> None:
         while not self._stop.is_set():
             with contextlib.suppress(queue.Full):
                 self._items.put(item, timeout=_PUT_S)
-                bell()
+                wake()
                 return

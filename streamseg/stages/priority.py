@@ -43,10 +43,10 @@ class _LastMask:
 
 
 class Priority:
-    """Orders the objects of each keyframe: new ones first, then the most moved, then those with the least certain mask."""
+    """Orders the objects of each keyframe: new ones, then the most moved, then those with the least certain mask."""
 
     def __init__(self, max_age_ms: float) -> None:
-        """Begin without any mask. A mask is confirmed at half of `max_age_ms`, the age at which propagation drops it."""
+        """A mask is decoded again at half of `max_age_ms`, the age at which propagation drops it."""
         self._max_age_ns = int(max_age_ms * 1e6)
         self._last: dict[int, _LastMask] = {}
         self._thumbnail: NDArray[np.uint8] | None = None
@@ -102,7 +102,7 @@ def certainty(mask: ObjectMask, box: Box) -> float:
 
 
 def decoding_time_ns(encoding_ns: int) -> int:
-    """Longest time for decoding after encoding a picture: half as long as that took, so that the next one is not late."""
+    """Longest time for decoding a picture: half as long as encoding took, so that the next one is not late."""
     return max(encoding_ns // 2, _MIN_DECODING_NS)
 
 

@@ -16,21 +16,27 @@ from streamseg.messages import Detection
 
 @dataclass
 class _Tracks:
-    """The state of tracking: a tracker for each class, and the ids given so far."""
+    """The state of tracking.
+
+    Attributes:
+        trackers: By class.
+        ids: Of living tracks, by class and the tracker's own number.
+        highest: The highest id given so far.
+    """
 
     trackers: dict[int, ByteTrackTracker] = field(default_factory=dict)
-    numbers: dict[tuple[int, int], int] = field(default_factory=dict)
+    ids: dict[tuple[int, int], int] = field(default_factory=dict)
     highest: int = 0
 
 
 class Tracker:
-    """ByteTrack, once for each class, so that an object never takes over the track of another class.
+    """One ByteTrack per class, so that an object never takes over the track of another class.
 
     ByteTrack: Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", ECCV 2022.
     """
 
     def __init__(self, activation: float) -> None:
-        """Track detections of at least the confidence `activation`."""
+        """Track detections with a confidence of at least `activation`."""
         self._activation = activation
         self._tracks = _Tracks()
 
@@ -41,15 +47,15 @@ class Tracker:
             detections: Of one frame.
             t_ns: Time of the frame; must rise from call to call.
         """
-        numbers: list[int | None] = [None] * len(detections)
+        ids: list[int | None] = [None] * len(detections)
         for class_id in sorted({*self._tracks.trackers, *(detection.class_id for detection in detections)}):
             chosen = [index for index, detection in enumerate(detections) if detection.class_id == class_id]
             for index, local in self._associate(class_id, [detections[index] for index in chosen], t_ns):
-                numbers[chosen[index]] = self._number(class_id, local)
+                ids[chosen[index]] = self._id(class_id, local)
         self._forget_ended()
         return tuple(
-            msgspec.structs.replace(detection, tracker_id=number)
-            for detection, number in zip(detections, numbers, strict=True)
+            msgspec.structs.replace(detection, tracker_id=track_id)
+            for detection, track_id in zip(detections, ids, strict=True)
         )
 
     @property
@@ -58,7 +64,10 @@ class Tracker:
         return self._tracks.highest
 
     def state(self) -> bytes:
-        """The whole state, for `restore` in a process that takes over. It stays on this machine."""
+        """The whole state, for `restore` in a process that takes over.
+
+        It is pickled, as ByteTrack offers nothing else: restore only what a process of the same run wrote.
+        """
         return pickle.dumps(self._tracks, pickle.HIGHEST_PROTOCOL)
 
     def restore(self, state: bytes) -> None:
@@ -89,11 +98,11 @@ class Tracker:
         trackers = {class_id: tracker for class_id, tracker in self._tracks.trackers.items() if tracker.tracks}
         alive = {(class_id, track.tracker_id) for class_id, tracker in trackers.items() for track in tracker.tracks}
         self._tracks.trackers = trackers
-        self._tracks.numbers = {key: number for key, number in self._tracks.numbers.items() if key in alive}
+        self._tracks.ids = {key: track_id for key, track_id in self._tracks.ids.items() if key in alive}
 
-    def _number(self, class_id: int, local: int) -> int:
+    def _id(self, class_id: int, local: int) -> int:
         key = (class_id, local)
-        if key not in self._tracks.numbers:
+        if key not in self._tracks.ids:
             self._tracks.highest += 1
-            self._tracks.numbers[key] = self._tracks.highest
-        return self._tracks.numbers[key]
+            self._tracks.ids[key] = self._tracks.highest
+        return self._tracks.ids[key]

@@ -141,8 +141,8 @@ def test_a_new_sender_gets_the_credit_that_the_old_one_took_with_it(ends: Ends) 
     assert receive(successor, receiver) == 5
 
 
-def test_a_new_receiver_is_served_after_the_old_one_died(ends: Ends) -> None:
-    """What was on its way to the old one is lost, as it is to a killed process; what is sent later arrives."""
+def test_a_new_receiver_gets_messages_after_the_old_one_died(ends: Ends) -> None:
+    """Messages in flight to the old one are lost, as with a killed process; later ones arrive."""
     sender, receiver = ends.both("newest")
     sender.send(1)
     assert receive(sender, receiver) == 1
@@ -187,7 +187,7 @@ def test_a_foreign_key_is_ignored(ends: Ends) -> None:
     assert receive(sender, receiver) == 1
 
 
-def test_a_lost_credit_is_named_anew(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_credit_gets_a_new_number(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "_RENEW_NS", 20_000_000)
     sender, receiver = ends.both("newest")
     receive_credit(sender, receiver)

@@ -64,7 +64,7 @@ def test_a_new_epoch_is_mapped_and_the_old_one_refused(prefix: str) -> None:
 
 
 def test_a_frame_that_changes_under_the_reader_is_never_returned(prefix: str) -> None:
-    """A writer in another process goes round as fast as it can; every picture that is returned is whole."""
+    """Another process writes round the ring as fast as it can; every picture returned is whole."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     here, there = context.Pipe()
@@ -118,7 +118,7 @@ def _read_and_die(ring: RingName) -> None:
     multiprocessing.current_process().kill()
 
 
-def test_too_little_shared_memory_is_said_before_it_is_touched(prefix: str) -> None:
+def test_too_little_shared_memory_is_an_error_before_it_is_used(prefix: str) -> None:
     with pytest.raises(StageError, match="free"):
         RingWriter(prefix, 0, 8192, 8192, slots=100_000)
     assert not list(segment_directory().glob(f"{prefix}*"))

@@ -45,23 +45,23 @@ class Scene:
 
 
 class Reader:
-    """An intake that runs, and what its bell has to say."""
+    """A running intake; `woken` counts its wake-ups."""
 
     def __init__(
         self, scene: Scene, start: int = 0, limit: int | None = None, *, live: bool = False, paced: bool = False
     ) -> None:
         self.intake = Intake(scene, start, limit, live=live, paced=paced)
-        self.rung = threading.Semaphore(0)
-        self.intake.start(self.rung.release)
+        self.woken = threading.Semaphore(0)
+        self.intake.start(self.woken.release)
 
     def next(self) -> Item:
-        assert self.rung.acquire(timeout=WITHIN_S)
+        assert self.woken.acquire(timeout=WITHIN_S)
         item = self.intake.take()
         assert item is not None
         return item
 
     def rest(self) -> list[Item]:
-        """Every item, to the one that says why there are no more."""
+        """Every item up to the last, the reason of the end."""
         items = [self.next()]
         while isinstance(items[-1], Frame | SourceChange):
             items.append(self.next())
@@ -108,42 +108,42 @@ def test_the_limit_counts_from_the_sources_beginning(start: int, limit: int | No
 def test_a_file_is_not_read_before_the_start_and_never_far_ahead() -> None:
     scene = Scene(10)
     reader = Reader(scene)
-    assert not reader.rung.acquire(timeout=0.2)
+    assert not reader.woken.acquire(timeout=0.2)
     assert scene.given == 0
     reader.intake.release(None)
     reader.next()
-    assert scene.given <= 4  # one taken, two waiting, one in the reader's hand
+    assert scene.given <= 4  # one taken, two waiting, one in the thread's hand
     assert numbers(reader.rest()) == list(range(1, 10))
 
 
 class Camera(Scene):
-    """A live scene that gives a frame when it is told to."""
+    """A live scene that gives a frame at each `shoot`."""
 
     def __init__(self) -> None:
         super().__init__(100)
         self.trigger = threading.Semaphore(0)
-        self.asked = threading.Semaphore(0)
+        self.wanted = threading.Semaphore(0)
 
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceChange]:
         for frame in super().frames(0, stop):
-            self.asked.release()
+            self.wanted.release()
             while not self.trigger.acquire(timeout=0.05):
                 if stop.is_set():
                     return
             yield frame
 
     def shoot(self) -> None:
-        """Give one frame, and return when the intake has dealt with the one before."""
-        assert self.asked.acquire(timeout=WITHIN_S)
+        """Give one frame, once the intake is done with the one before."""
+        assert self.wanted.acquire(timeout=WITHIN_S)
         self.trigger.release()
 
 
-def test_a_cameras_frames_before_the_start_are_forgotten() -> None:
+def test_a_cameras_frames_before_the_start_are_dropped() -> None:
     camera = Camera()
     reader = Reader(camera, live=True)
     for _ in range(3):
         camera.shoot()
-    assert camera.asked.acquire(timeout=WITHIN_S)  # the third one is dealt with
+    assert camera.wanted.acquire(timeout=WITHIN_S)  # the intake is done with the third one
     before = time.monotonic_ns()
     reader.intake.release(before)
     camera.trigger.release()
@@ -173,7 +173,7 @@ def test_a_paced_file_keeps_to_its_presentation_times() -> None:
     assert [later - due[0] for later in due] == [number * INTERVAL_NS for number in range(5)]
 
 
-def test_a_frame_that_is_put_back_comes_first() -> None:
+def test_a_frame_put_back_comes_first() -> None:
     reader = Reader(Scene(3))
     reader.intake.release(None)
     frame = reader.next()
@@ -188,7 +188,7 @@ def test_stop_ends_a_reader_that_waits_for_room() -> None:
     reader = Reader(scene)
     reader.intake.release(None)
     for _ in range(2):
-        assert reader.rung.acquire(timeout=WITHIN_S)
+        assert reader.woken.acquire(timeout=WITHIN_S)
     reader.intake.stop()
     assert scene.closed.wait(WITHIN_S)
     assert scene.given < 10
@@ -211,7 +211,7 @@ def test_stop_ends_a_paced_reader_between_two_frames() -> None:
     assert scene.closed.wait(WITHIN_S)
 
 
-def test_changes_of_the_connection_are_passed_on_in_their_place() -> None:
+def test_changes_of_the_connection_keep_their_place_between_frames() -> None:
     reader = Reader(Scene(4, change_before=2))
     reader.intake.release(None)
     items = reader.rest()

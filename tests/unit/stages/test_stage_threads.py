@@ -1,4 +1,4 @@
-"""A stage has the threads and the urgency that it was given, whatever the machine or the environment would give it."""
+"""A stage has the threads and the niceness of its spec, whatever the environment sets."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ import threadpoolctl
 from streamseg.ipc.control import Ready
 from streamseg.stages.base import Stage
 
-class Telling(Stage):
+class Described(Stage):
     def prepare(self):
         import torch
         pools = {pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
         threads = f"{cv2.getNumThreads()} {torch.get_num_threads()} {pools}"
-        return Ready(f"{threads}; nice {os.nice(0)}, session {os.getsid(0)}, keys of its own: {os.getpgrp() == os.getpid()}")
+        own = os.getpgrp() == os.getpid()
+        return Ready(f"{threads}; nice {os.nice(0)}, session {os.getsid(0)}, keys of its own: {own}")
 
     def turn(self): ...
     def instruct(self, message): ...
@@ -45,26 +46,26 @@ def test_opencv_blas_and_pytorch_have_the_threads_of_the_budget(
 ) -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, str(3 - threads))
-    assert told(tmp_path, monkeypatch, threads).startswith(f"{threads} {threads} {{{threads}}}; ")
+    assert describe(tmp_path, monkeypatch, threads).startswith(f"{threads} {threads} {{{threads}}}; ")
 
 
 def test_niceness_counts_between_stages_as_they_share_a_session_and_keys_pressed_reach_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert told(tmp_path, monkeypatch, 1).endswith(
+    assert describe(tmp_path, monkeypatch, 1).endswith(
         f"; nice {os.nice(0) + 4}, session {os.getsid(0)}, keys of its own: True"
     )
 
 
-def told(folder: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> str:
-    """What a stage with so many threads, nicer by 4, says of itself."""
-    (folder / "telling.py").write_text(STAGE, encoding="utf-8")
+def describe(folder: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> str:
+    """How a stage with so many threads and a niceness of 4 describes itself."""
+    (folder / "described.py").write_text(STAGE, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", f"{folder}:{Path(__file__).parents[3]}")
-    said: queue.SimpleQueue[ToSupervisor | None] = queue.SimpleQueue()
-    spec = msgspec.structs.replace(stage_spec("telling"), threads=threads, niceness=4)
-    child = ProcessLauncher().launch("telling", spec, said.put)
+    messages: queue.SimpleQueue[ToSupervisor | None] = queue.SimpleQueue()
+    spec = msgspec.structs.replace(stage_spec("described"), threads=threads, niceness=4)
+    child = ProcessLauncher().launch("described", spec, messages.put)
     try:
-        message = said.get(timeout=60)
+        message = messages.get(timeout=60)
     finally:
         child.kill()
         child.wait()

@@ -17,7 +17,7 @@ def found(left: float, top: float = 50.0, class_id: int = 0, confidence: float =
     return Detection(xyxy=box, confidence=confidence, class_id=class_id, class_name=f"class {class_id}")
 
 
-def numbers(detections: Sequence[Detection]) -> list[int | None]:
+def ids(detections: Sequence[Detection]) -> list[int | None]:
     return [detection.tracker_id for detection in detections]
 
 
@@ -41,13 +41,13 @@ def scenes(draw: st.DrawFn) -> list[list[Detection]]:
     return frames
 
 
-def test_numbers_begin_at_one_and_stay_with_their_objects() -> None:
+def test_ids_begin_at_one_and_stay_with_their_objects() -> None:
     tracker = Tracker(CONF)
-    assert numbers(tracker.update([found(0), found(300)], 0)) == [None, None]
+    assert ids(tracker.update([found(0), found(300)], 0)) == [None, None]
     for step in range(1, 60):
         moved = [found(5.0 * step), found(300.0 - 2 * step, top=200.0 if step > 30 else 50.0 + 5 * step)]
         tracked = tracker.update(moved, step * FRAME_NS)
-        assert numbers(tracked) == [1, 2]
+        assert ids(tracked) == [1, 2]
         assert [detection.xyxy for detection in tracked] == [detection.xyxy for detection in moved]
 
 
@@ -55,55 +55,55 @@ def test_the_order_of_detections_does_not_matter() -> None:
     tracker = Tracker(CONF)
     for step in range(4):
         tracker.update([found(0), found(300)], step * FRAME_NS)
-    assert numbers(tracker.update([found(300), found(0)], 4 * FRAME_NS)) == [2, 1]
+    assert ids(tracker.update([found(300), found(0)], 4 * FRAME_NS)) == [2, 1]
 
 
 def test_an_object_never_takes_over_the_track_of_another_class() -> None:
     tracker = Tracker(CONF)
     for step in range(4):
         tracked = tracker.update([found(100), found(100, class_id=1)], step * FRAME_NS)
-    assert numbers(tracked) == [1, 2]
+    assert ids(tracked) == [1, 2]
     tracked = tracker.update([found(100, class_id=1)], 4 * FRAME_NS)
-    assert numbers(tracked) == [2]
+    assert ids(tracked) == [2]
     tracked = tracker.update([found(100, class_id=2)], 5 * FRAME_NS)
-    assert numbers(tracked) == [None]
-    assert numbers(tracker.update([found(100, class_id=2)], 6 * FRAME_NS)) == [3]
+    assert ids(tracked) == [None]
+    assert ids(tracker.update([found(100, class_id=2)], 6 * FRAME_NS)) == [3]
 
 
-def test_an_object_that_hides_for_a_moment_keeps_its_number() -> None:
+def test_an_object_that_hides_for_a_moment_keeps_its_id() -> None:
     tracker = Tracker(CONF)
     for step in range(4):
         tracker.update([found(100)], step * FRAME_NS)
     for step in range(4, 14):
         assert tracker.update([], step * FRAME_NS) == ()
-    assert numbers(tracker.update([found(100)], 14 * FRAME_NS)) == [1]
+    assert ids(tracker.update([found(100)], 14 * FRAME_NS)) == [1]
 
 
-def test_a_number_is_never_given_twice() -> None:
+def test_no_id_is_given_twice() -> None:
     tracker = Tracker(CONF)
-    given_out = []
+    all_ids = []
     for visit in range(5):
         start = visit * 10_000_000_000
         for step in range(3):
             tracked = tracker.update([found(100)], start + step * FRAME_NS)
-        given_out += numbers(tracked)
+        all_ids += ids(tracked)
         tracker.update([], start + 5_000_000_000)
-    assert given_out == [1, 2, 3, 4, 5]
+    assert all_ids == [1, 2, 3, 4, 5]
 
 
 @settings(max_examples=40, deadline=None)
 @given(scenes(), st.data())
-def test_a_tracker_that_takes_over_goes_on_exactly(scene: list[list[Detection]], data: st.DataObject) -> None:
-    handed_over = data.draw(st.integers(0, len(scene)))
+def test_a_restored_tracker_continues_exactly(scene: list[list[Detection]], data: st.DataObject) -> None:
+    restored_at = data.draw(st.integers(0, len(scene)))
     undisturbed, first, second = Tracker(CONF), Tracker(CONF), Tracker(CONF)
     expected = [undisturbed.update(frame, step * FRAME_NS) for step, frame in enumerate(scene)]
-    got = [first.update(frame, step * FRAME_NS) for step, frame in enumerate(scene[:handed_over])]
+    got = [first.update(frame, step * FRAME_NS) for step, frame in enumerate(scene[:restored_at])]
     second.restore(first.state())
-    got += [second.update(frame, step * FRAME_NS) for step, frame in enumerate(scene[handed_over:], start=handed_over)]
+    got += [second.update(frame, step * FRAME_NS) for step, frame in enumerate(scene[restored_at:], start=restored_at)]
     assert got == expected
 
 
-def test_what_is_remembered_does_not_grow() -> None:
+def test_the_state_does_not_grow() -> None:
     tracker = Tracker(CONF)
     sizes = []
     for step in range(2000):
