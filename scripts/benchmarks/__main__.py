@@ -158,6 +158,40 @@ def table(
     update_document(figures, document)
 
 
+@app.command("compare")
+def compare(
+    clip: Annotated[Path, typer.Argument(help="A video file.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT.mp4", help="The video to write; it is overwritten.")],
+    start: Annotated[float, typer.Option(metavar="S", help="First second of the clip.")] = 0.0,
+    seconds: Annotated[float, typer.Option(metavar="S", help="Seconds of the clip.")] = 10.0,
+    stills: Annotated[
+        list[int] | None, typer.Option("--still", metavar="N", help="Also write frame N as OUTPUT-N.jpg. Repeatable.")
+    ] = None,
+    detector: Annotated[str, typer.Option(metavar="NAME", help="The detector, or a YOLOX export (.onnx).")] = "motion",
+    segmenter: Annotated[str, typer.Option(metavar="NAME", help="The segmenter.")] = "nano",
+    segmenter_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights of the segmenter.")] = None,
+    interval: Annotated[int, typer.Option(metavar="N", min=1, help="Frames between keyframes.")] = 30,
+    latency: Annotated[int, typer.Option(metavar="N", min=0, help="Frames until the masks arrive.")] = 25,
+) -> None:
+    """A video of a clip with frozen masks on the left and propagated masks on the right."""
+    from benchmarks.compare import CompareOptions
+    from benchmarks.compare import compare as write_video
+
+    write_video(
+        CompareOptions(
+            clip, output, start, seconds, tuple(stills or ()), detector, segmenter, segmenter_weights, interval, latency
+        )
+    )
+
+
+@app.command("card")
+def card() -> None:
+    """The picture of nano's model card, streamseg/models/segmenters/nano/card.jpg."""
+    from benchmarks.card import draw_card
+
+    draw_card()
+
+
 def _report(step: str) -> None:
     typer.echo(step, err=True)
 

@@ -1,4 +1,4 @@
-"""Draws the pictures of nano's model card from photographs that scikit-image ships: `python scripts/benchmarks/nano_pictures.py`."""
+"""Draws the picture of nano's model card from photographs that scikit-image ships."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamseg.messages import Image
 from streamseg.models.segmenters.nano.drawing import draw_masks
 from streamseg.models.segmenters.nano.network_file import OnnxNetwork
 
-FOLDER = Path(__file__).parents[2] / "streamseg" / "models" / "nano"
+FOLDER = Path(__file__).parents[2] / "streamseg" / "models" / "segmenters" / "nano"
 TILE = 320
 CASES: tuple[tuple[str, Box], ...] = (
     ("chelsea", (5, 5, 450, 299)),
@@ -25,10 +25,10 @@ CASES: tuple[tuple[str, Box], ...] = (
     ("coffee", (232, 225, 385, 330)),
     ("motorcycle", (60, 40, 690, 480)),
 )
-"""Four that come out well, then four that do not."""
+"""Four good masks, then four bad ones."""
 
 
-def main() -> None:
+def draw_card() -> None:
     """Write one picture with a tile for each case."""
     network = OnnxNetwork()
     tiles = [_tile(_photograph(name), box, network) for name, box in CASES]
@@ -44,10 +44,10 @@ def _photograph(name: str) -> Image:
 
 
 def _tile(image: Image, box: Box, network: OnnxNetwork) -> Image:
-    (answer,) = draw_masks(network, image, [box])
+    (drawn,) = draw_masks(network, image, [box])
     shown = image.copy()
-    if answer.mask is not None:
-        covered = answer.mask.paste(*image.shape[:2])
+    if drawn.mask is not None:
+        covered = drawn.mask.paste(*image.shape[:2])
         shown[covered] = (shown[covered] * 0.5 + np.array((0, 80, 255)) * 0.5).astype(np.uint8)
     left, top, right, bottom = (round(edge) for edge in box)
     cv2.rectangle(shown, (left, top), (right, bottom), (255, 255, 255), 2)
@@ -55,9 +55,5 @@ def _tile(image: Image, box: Box, network: OnnxNetwork) -> Image:
     small = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     tile = np.full((TILE, TILE, 3), 255, np.uint8)
     tile[: small.shape[0], : small.shape[1]] = small
-    cv2.putText(tile, f"{answer.predicted_iou:.2f}", (8, TILE - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 2)
+    cv2.putText(tile, f"{drawn.predicted_iou:.2f}", (8, TILE - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 2)
     return tile
-
-
-if __name__ == "__main__":
-    main()
