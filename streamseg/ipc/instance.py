@@ -115,7 +115,7 @@ def _remove(lock: FileLock) -> None:
 
 def _in_use(address: str) -> EndpointInUseError:
     return EndpointInUseError(
-        f"{address} is in use; stop the program that publishes there, or choose another with --set publish.bind=…"
+        f"{address} is in use; end the program that publishes there, or choose another with --set publish.bind=…"
     )
 
 

@@ -77,5 +77,5 @@ def test_a_foreign_programs_endpoint_is_in_use(tmp_path: Path) -> None:
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"publish\.bind: tcp://192\.0\.2\.1:5555"):
+    with pytest.raises(SettingsError, match=r"publish\.bind: cannot bind tcp://192\.0\.2\.1:5555"):
         Endpoint("tcp://192.0.2.1:5555")
