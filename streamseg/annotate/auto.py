@@ -70,9 +70,9 @@ def auto_annotate(
 ) -> None:
     """Write YOLO polygons for the pictures of a folder: detect the objects, and segment each within its box.
 
-    Each picture gets a file `NAME.txt` with a line for each object: the number of its class, and one polygon in shares of
-    the picture's width and height. The file of a picture without objects is empty. Pictures with a file are skipped, so an
-    interrupted call resumes when it is repeated. Progress goes to standard error.
+    Each picture gets a file `NAME.txt` with a line for each object: the number of its class, and one polygon in shares
+    of the picture's width and height. The file of a picture without objects is empty. Pictures with a file are skipped,
+    so an interrupted call resumes when it is repeated. Progress goes to standard error.
 
     Args:
         data: The folder; its subfolders are ignored.

@@ -1,8 +1,8 @@
 """Masks as polygons, for formats that have nothing else.
 
-A corner is a pixel: the polygon runs through the outermost pixels of the mask, and filling it by the even-odd rule with its
-edge, as `cv2.fillPoly` does, restores the mask. A polygon has neither holes nor several parts, so bridges lead to them:
-there and back along one line, which the even-odd rule ignores.
+A corner is a pixel: the polygon runs through the outermost pixels of the mask, and filling it by the even-odd rule with
+its edge, as `cv2.fillPoly` does, restores the mask. A polygon has neither holes nor several parts, so bridges lead to
+them: there and back along one line, which the even-odd rule ignores.
 
 - A hole is reached from its topmost pixel straight upwards. All pixels on that line belong to the mask, so nothing is
   added to it, and since each hole is joined to an outline that reaches higher, all of them end at the outer one.
@@ -27,7 +27,7 @@ Corners = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
 
 WITHIN_PIXEL: Final = 0.49
-"""Position of a written corner in its pixel: just before the middle, so that rounding and truncating readers find it."""
+"""Position of a written corner in its pixel: just before the middle, for readers that round or truncate."""
 _FEWEST_CORNERS = 3
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 

@@ -1,4 +1,4 @@
-"""`streamseg train`: networks for a user's own objects."""
+"""`streamseg train`: trains networks on the user's own objects."""
 
 from __future__ import annotations
 
@@ -31,27 +31,25 @@ def train_nano(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="An earlier training to go on from, or `imagenet` to begin at the beginning.",
+            help="Network to start from, or `imagenet` to start from ImageNet features.",
             show_default="the network of the package",
         ),
     ] = None,
     passes: Annotated[
-        float, typer.Option(min=0.01, help="How often each object is shown on average; from imagenet, 30 or more.")
+        float, typer.Option(min=0.01, help="Average number of samples of each object; from imagenet, 30 or more.")
     ] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same network, on the same processor.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU where there is one.")] = "auto",
-    workers: Annotated[
-        int, typer.Option(min=0, help="Processes that prepare samples; a GPU wants one for each core.")
-    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same network on the same processor.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto uses a GPU if there is one.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples; with a GPU, one per core.")] = 1,
     overwrite: Overwrite = False,
 ) -> None:
     """Train the small segmenter `nano` on your own outlines; needs `pip install 'streamseg\\[train]'`.
 
-    It begins with the network of the package, holds out every fifth photograph, measures on those, and writes one file, which
-    `--segmenter nano --set segmenter.weights=FILE` runs. `streamseg annotate` makes such outlines to begin with.
+    The training starts from the network of the package, holds out every fifth photograph for measuring, and writes one
+    file for `--segmenter nano --set segmenter.weights=FILE`. `streamseg annotate` makes outlines to start with.
 
-    Stop it at any time: the same command goes on where it was (FILE.checkpoint). On two cores it learns from 70 to 80 objects a second,
-    about a thousand on a GPU with 16 cores beside it.
+    Stop it at any time: the same command resumes (FILE.checkpoint). Two cores train on 70 to 80 objects per second,
+    a GPU with 16 cores on about a thousand.
 
     Example: `streamseg train nano --data instances.json --images photos --output mine.onnx`
     """
@@ -79,12 +77,14 @@ def train_nano(
         with WorkDisplay("training", None) as display:
             training = train(options, display.update, lambda line: typer.echo(line, err=True))
     except (KeyboardInterrupt, SystemExit):
-        typer.echo("interrupted; what was learnt is kept, and the same command goes on from there", err=True)
+        typer.echo("interrupted; the progress is kept, and the same command resumes", err=True)
         raise
     if training.held_out:
         typer.echo(
-            f"mean IoU of {training.held_out} objects that were held out: {training.iou:.3f}, {training.iou_jittered:.3f} with boxes 5% off"
+            f"mean IoU of {training.held_out} held-out objects: {training.iou:.3f},"
+            f" {training.iou_jittered:.3f} with boxes 5% off"
         )
     typer.echo(
-        f"{output}: trained on {training.objects} objects; run it with --segmenter nano --set segmenter.weights={output}"
+        f"{output}: trained on {training.objects} objects;"
+        f" run it with --segmenter nano --set segmenter.weights={output}"
     )

@@ -1,7 +1,7 @@
 """Downloads one file over HTTP and resumes where a broken download stopped.
 
-pooch would start every attempt at the first byte and leave a temporary file behind when it is killed, but downloads of up
-to 2.6 GB are promised to resume. Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
+pooch would start every attempt at the first byte and leave a temporary file behind when it is killed, but downloads of
+up to 2.6 GB are promised to resume. Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _get(url: str, offset: int) -> requests.Response:
             pending.set_result(requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S))
         except requests.RequestException as error:
             pending.set_exception(error)
-        except Exception:  # noqa: BLE001 - a malformed proxy address raises anything, and the text may hold its password
+        except Exception:  # noqa: BLE001 - a bad proxy address raises anything, and the text may hold its password
             pending.set_exception(requests.exceptions.InvalidProxyURL())
 
     threading.Thread(target=get, name="weights-request", daemon=True).start()

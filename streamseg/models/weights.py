@@ -125,7 +125,7 @@ def resolve(
 
     Raises:
         WeightsUnavailableError: The file is not in the cache, and the network or the server did not deliver it.
-        WeightsError: The name is unknown, the user's file is missing, the hash is wrong, or the cache cannot be written.
+        WeightsError: The name is unknown, the user's file is missing, the hash is wrong, or writing failed.
     """
     if path is not None:
         if not _is_file(path):

@@ -1,1 +1,1 @@
-"""Training of the small segmenter."""
+"""Trains the small segmenter `nano`."""

@@ -1,4 +1,4 @@
-"""Random changes to training samples: boxes a little off, what cameras do to a picture, and masks that are out of date."""
+"""Random changes of training samples: inaccurate boxes, effects of cameras, and stale masks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from streamseg.geometry import Box
 from streamseg.messages import Image
 
 DETECTOR_SPREAD: Final = 0.05
-"""Of the edges that a fair detector finds, as a share of the box's sides."""
+"""Standard deviation of a fair detector's edges, as a share of the box's sides."""
 
 
 def jittered(box: Box, spread: float, rng: np.random.Generator) -> Box:
-    """A box each of whose edges is off by chance; `spread` is the standard deviation, as a share of the box's sides."""
+    """Move each edge of a box at random; `spread` is the standard deviation, as a share of the box's sides."""
     width, height = box[2] - box[0], box[3] - box[1]
     left, top, right, bottom = np.array(box) + rng.normal(0, spread, 4) * (width, height, width, height)
     return float(left), float(top), float(right), float(bottom)
 
 
 def as_filmed(image: Image, rng: np.random.Generator) -> Image:
-    """A picture of shape (height, width, 3), uint8, BGR, as one camera or another might have shown it."""
+    """Apply random effects of cameras to a picture of shape (height, width, 3), uint8, BGR."""
     image = _lit(image, rng)
     if rng.random() < 0.07:
         image = _coarse(image, rng)
@@ -37,7 +37,7 @@ def as_filmed(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _lit(image: Image, rng: np.random.Generator) -> Image:
-    """Other light: gain, colour, gamma, saturation; now and then near darkness, or no colour at all."""
+    """Change gain, colour, gamma and saturation; rarely to near darkness or to grey."""
     dark = rng.random() < 0.03
     gain = rng.uniform(0.15, 0.4) if dark else rng.uniform(0.7, 1.3)
     gains = gain * rng.uniform(0.9, 1.1, 3)
@@ -50,7 +50,7 @@ def _lit(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _coarse(image: Image, rng: np.random.Generator) -> Image:
-    """As if the object had been small in the frame."""
+    """Lose detail, like a small object in the frame."""
     height, width = image.shape[:2]
     scale = rng.uniform(0.25, 0.8)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -58,7 +58,7 @@ def _coarse(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _moved(image: Image, rng: np.random.Generator) -> Image:
-    """Motion blur along a line, or a lens that is out of focus."""
+    """Blur along a line by motion, or evenly by lack of focus."""
     if rng.random() < 0.4:
         return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
     length = int(rng.integers(3, 12))
@@ -85,16 +85,16 @@ Plane = NDArray[np.float32]
 
 
 def stale(mask: Plane, rng: np.random.Generator) -> Plane:
-    """A true mask as it might arrive after some frames: moved, bent, grown or shrunk, with parts lost and parts too many.
+    """Turn a true mask into a stale one: moved, bent, grown or shrunk, with missing and superfluous parts.
 
     Args:
         mask: Shape (side, side), 0 to 1.
-        rng: Where chance comes from.
+        rng: Random generator.
 
     Returns:
         The same shape, 0 or 1.
     """
-    # Many are good, as they are after a few frames: those have to be left as they are.
+    # Many propagated masks are good; the network must leave those unchanged.
     severity = rng.uniform(0, 0.1) if rng.random() < 0.35 else rng.beta(0.8, 2.2)
     prior = _bent(mask, rng, severity)
     if rng.random() < 0.5:
@@ -105,7 +105,7 @@ def stale(mask: Plane, rng: np.random.Generator) -> Plane:
 
 
 def _bent(mask: Plane, rng: np.random.Generator, severity: float) -> Plane:
-    """Moved and turned as a whole, and by a smooth random flow."""
+    """Move and turn the whole mask, and bend it by a smooth random flow."""
     side = mask.shape[0]
     turn, scale = rng.normal(0, 0.25) * severity, np.exp(rng.normal(0, 0.18, 2) * severity)
     shift = rng.normal(0, 0.12, 2) * severity * side
@@ -134,7 +134,7 @@ def _grown(mask: Plane, rng: np.random.Generator, severity: float) -> Plane:
 
 
 def _patched(mask: Plane, rng: np.random.Generator, severity: float) -> Plane:
-    """Ellipses that were lost, and others that stuck to the background."""
+    """Remove ellipses, and add others."""
     patched = mask.copy()
     side = mask.shape[0]
     for _ in range(int(rng.integers(1, 4))):

@@ -1,4 +1,4 @@
-"""Where a training stands, on disk, so that it goes on after a stop."""
+"""Checkpoints: the state of a training on disk, from which it resumes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamseg.errors import UsageError
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Replace a file at once and whole.
+    """Replace a file atomically.
 
     Raises:
         UsageError: It cannot be written.
@@ -24,21 +24,21 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror or error}; "
-            "make room, and give the same command again: it goes on from the last checkpoint"
+            "make room and run the same command again: it resumes from the last checkpoint"
         ) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything that a training needs to go on as if it had never stopped.
+    """The complete state of a training: resumed, it has the same result as without a stop.
 
     Attributes:
-        settings: What the training was asked for, as one line; another training does not go on from here.
-        step: Batches done.
+        settings: The training's settings in one line; a training with others does not resume from here.
+        step: Finished batches.
         network: State of the network.
         average: State of its running average.
         optimiser: State of the optimiser.
-        schedule: State of the learning rate's schedule.
+        schedule: State of the learning rate schedule.
     """
 
     settings: str
@@ -49,7 +49,7 @@ class Checkpoint:
     schedule: Any
 
     def write(self, path: Path) -> None:
-        """Replace the file at once and whole.
+        """Replace the file atomically.
 
         Raises:
             UsageError: It cannot be written.
@@ -60,18 +60,18 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path, settings: str) -> Checkpoint | None:
-        """The checkpoint of a training that was stopped, or None where there is none.
+        """Read the checkpoint of a stopped training; None without one.
 
         Raises:
-            UsageError: The file is damaged, or belongs to a training that was asked for something else.
+            UsageError: The file is damaged, or belongs to a training with other settings.
         """
         if not path.exists():
             return None
-        remedy = "give the same options to go on, delete the file to begin anew, or choose another --output"
+        remedy = "give the same options to resume, delete the file to start over, or choose another --output"
         try:
             checkpoint = cls(**torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:
-            raise UsageError(f"{path} cannot be read as a training that was stopped; {remedy}") from error
+            raise UsageError(f"{path} is not a checkpoint of a stopped training; {remedy}") from error
         if checkpoint.settings != settings:
             raise UsageError(f"{path} belongs to another training ({checkpoint.settings}); {remedy}")
         return checkpoint

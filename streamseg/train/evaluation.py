@@ -1,4 +1,4 @@
-"""Measures a network on photographs that it has not seen, and sets its expectation right by what comes of it."""
+"""Measures a network on held-out photographs, and calibrates its predicted IoU."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Planes = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One mask: the logit of its expected IoU, its IoU, and whether its box was true or a little off."""
+class MeasuredMask:
+    """One mask: the logit of its predicted IoU, its true IoU, and whether its box was true or jittered."""
 
-    expected: float
+    predicted: float
     iou: float
     true_box: bool
 
 
-def judge(network: NanoNetwork, photographs: Sequence[Photograph]) -> list[Judged]:
-    """Draw every object of some photographs from its true box, and from one that is a little off; always the same ones."""
+def measure(network: NanoNetwork, photographs: Sequence[Photograph]) -> list[MeasuredMask]:
+    """Segment every object from its true box and from a jittered one, the same in every call."""
     network.eval()
 
     def run(pictures: Planes, hints: Planes) -> tuple[Planes, Planes]:
@@ -39,27 +39,27 @@ def judge(network: NanoNetwork, photographs: Sequence[Photograph]) -> list[Judge
         return logits.numpy(), quality.numpy()
 
     rng = np.random.default_rng(0)
-    judged = []
+    measured = []
     for photograph in photographs:
         image = photograph.read()
         boxes = [mask.xyxy for mask in photograph.masks]
         boxes += [jittered(box, DETECTOR_SPREAD, rng) for box in boxes]
-        answers = draw_masks(run, image, boxes)
-        for place, (answer, true) in enumerate(zip(answers, photograph.masks * 2, strict=True)):
-            iou = 0.0 if answer.mask is None else answer.mask.iou(true)
-            judged.append(Judged(answer.predicted_iou, iou, place < len(photograph.masks)))
-    return judged
+        masks = draw_masks(run, image, boxes)
+        for place, (found, true) in enumerate(zip(masks, photograph.masks * 2, strict=True)):
+            iou = 0.0 if found.mask is None else found.mask.iou(true)
+            measured.append(MeasuredMask(found.predicted_iou, iou, place < len(photograph.masks)))
+    return measured
 
 
-def calibrate(network: NanoNetwork, judged: Sequence[Judged]) -> None:
-    """Scale and shift the network's expectation so that it fits what was measured (Platt, 1999, with IoU in place of yes and no)."""
-    expected = torch.tensor([one.expected for one in judged])
-    actual = torch.tensor([one.iou for one in judged])
+def calibrate(network: NanoNetwork, measured: Sequence[MeasuredMask]) -> None:
+    """Scale and shift the network's predicted IoU to fit the measured one (Platt scaling with IoUs)."""
+    predicted = torch.tensor([one.predicted for one in measured])
+    actual = torch.tensor([one.iou for one in measured])
     scale, shift = torch.ones(1, requires_grad=True), torch.zeros(1, requires_grad=True)
     optimiser = torch.optim.Adam((scale, shift), lr=0.05)
     for _ in range(_STEPS):
         optimiser.zero_grad()
-        torch.autograd.backward(functional.binary_cross_entropy_with_logits(expected * scale + shift, actual))
+        torch.autograd.backward(functional.binary_cross_entropy_with_logits(predicted * scale + shift, actual))
         optimiser.step()
     with torch.no_grad():
         network.judge.weight.mul_(scale)

@@ -1,4 +1,4 @@
-"""Between the network of PyTorch and its file."""
+"""Writes the network of PyTorch as an ONNX file, and reads it back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OPSET = 17
 
 
 class _Probability(nn.Module):
-    """The network with its expected IoU from 0 to 1."""
+    """The network with its predicted IoU from 0 to 1."""
 
     def __init__(self, network: NanoNetwork) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class _Probability(nn.Module):
 
 
 def write_network(network: NanoNetwork, trained_on: TrainedOn, path: Path) -> None:
-    """Write a network whose normalisations are folded; the file appears at once, and whole.
+    """Write a network with folded normalisations atomically.
 
     Raises:
         UsageError: It cannot be written.
@@ -60,10 +60,10 @@ def write_network(network: NanoNetwork, trained_on: TrainedOn, path: Path) -> No
 
 
 def read_network(content: bytes, named: str) -> NanoNetwork:
-    """The network of such a file, without normalisations, to train on.
+    """Read the network of such a file, without normalisations, for further training.
 
     Raises:
-        CheckpointError: It is a file of another network.
+        CheckpointError: The file has another network.
     """
     network = NanoNetwork()
     try:
@@ -75,13 +75,13 @@ def read_network(content: bytes, named: str) -> NanoNetwork:
         network.load_state_dict(state)
     except (DecodeError, KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"{named} holds another network than nano's; expected a file that `streamseg train nano` wrote"
+            f"{named} is not a network of nano; expected a file that `streamseg train nano` wrote"
         ) from error
     return network
 
 
 _HALF = ".half"
-"""Ending of a stored tensor's name; without it, its name is that of the computed one."""
+"""Ending of the name of a stored tensor; the widened one has the name without it."""
 
 
 def _onnx(network: NanoNetwork) -> onnx.ModelProto:
@@ -89,7 +89,7 @@ def _onnx(network: NanoNetwork) -> onnx.ModelProto:
     sample = torch.zeros(2, 3, SIDE, SIDE)
     names = (PICTURES, HINTS, LOGITS, QUALITY)
     with warnings.catch_warnings():
-        # The other exporter needs one more package, and ten times the time.
+        # The other exporter needs another package and ten times the time.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _Probability(network.cpu().float().eval()),
@@ -105,7 +105,7 @@ def _onnx(network: NanoNetwork) -> onnx.ModelProto:
 
 
 def _complete(graph: onnx.GraphProto, network: NanoNetwork) -> None:
-    """Store each tensor by itself: of equal ones, the exporter keeps one, and names it anew for the others."""
+    """Store each tensor separately: of equal ones, the exporter stores only one."""
     stored = {tensor.name for tensor in graph.initializer}
     missing = {
         f"network.{name}": tensor for name, tensor in network.state_dict().items() if f"network.{name}" not in stored
@@ -117,7 +117,7 @@ def _complete(graph: onnx.GraphProto, network: NanoNetwork) -> None:
 
 
 def _halve(graph: onnx.GraphProto) -> None:
-    """Store the weights in half precision; ONNX Runtime widens them once, when it loads them."""
+    """Store the weights in half precision; ONNX Runtime widens them when it loads them."""
     casts = []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)

@@ -11,15 +11,15 @@ from streamseg.errors import UsageError
 from streamseg.train.network import Convolution, NanoNetwork
 
 _EPSILON = 1e-3
-"""Of the batch normalisations in that file, which is TensorFlow's."""
+"""TensorFlow's, of the batch normalisations in the file."""
 _BLOCKS = (1, 2, 2, 3, 3, 4, 1)
-"""Of each stage of that network; of some stages nano has the first ones only."""
+"""Blocks in each stage of that network; nano has only the first ones of some stages."""
 
 
 def load_imagenet(network: NanoNetwork) -> None:
-    """Give the encoder its ImageNet weights; box and prior count for nothing in it yet.
+    """Load ImageNet weights into the encoder; box and prior have no effect in it yet.
 
-    The file holds, in the order of the layers, a convolution and its normalisation (weight, bias, mean, variance).
+    The file has, layer by layer, a convolution and its normalisation (weight, bias, mean, variance).
 
     Raises:
         UsageError: The package is not installed.
@@ -35,7 +35,7 @@ def load_imagenet(network: NanoNetwork) -> None:
     )
     layers = _folded([tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")])
     kernel, bias = next(layers)
-    # The file's network sees red first.
+    # The file's network takes RGB.
     _load(network.encoder.stem, kernel.flip(1), bias)
     for stage, number in zip(network.encoder.stages, _BLOCKS, strict=False):
         blocks = [
@@ -53,7 +53,7 @@ def _load(convolution: Convolution, kernel: Tensor, bias: Tensor) -> None:
 
 
 def _folded(tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Kernel and bias of each layer, its normalisation folded into them."""
+    """Kernel and bias of each layer, with its normalisation folded in."""
     for place in range(0, len(tensors) - 4, 5):
         kernel, weight, bias, mean, variance = tensors[place : place + 5]
         scale = weight / torch.sqrt(variance + _EPSILON)

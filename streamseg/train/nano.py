@@ -1,4 +1,4 @@
-"""Trains the small segmenter."""
+"""Trains the small segmenter `nano`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from streamseg.errors import OutputExistsError, StreamsegError, UsageError
 from streamseg.models.segmenters.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
 from streamseg.train.checkpoint import Checkpoint
-from streamseg.train.evaluation import Judged, calibrate, judge
+from streamseg.train.evaluation import MeasuredMask, calibrate, measure
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
 from streamseg.train.network import NanoNetwork
@@ -25,7 +25,7 @@ from streamseg.train.samples import Samples
 from streamseg.train.trainer import BATCH, Trainer, batches
 
 IMAGENET = "imagenet"
-"""Where a training from the beginning starts."""
+"""Start of a training from ImageNet features."""
 _RATE_FROM_IMAGENET = 2e-3
 _RATE_FROM_NETWORK = 3e-4
 _STEPS_BETWEEN_CHECKPOINTS = 100
@@ -33,18 +33,18 @@ _STEPS_BETWEEN_CHECKPOINTS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """What to train on, and how.
+    """Options of a training.
 
     Attributes:
         data: A COCO file of instances.
         images: The folder of its photographs.
         output: The file to write.
-        start: `IMAGENET`, a file of an earlier training, or None for the network of the package.
-        passes: How often each object is shown, on average.
-        seed: Of all chance.
-        device: PyTorch's name of the device; `auto` takes a GPU where there is one.
-        workers: Processes that make samples.
-        overwrite: Whether `output` may exist.
+        start: `IMAGENET`, the file of an earlier training, or None for the network of the package.
+        passes: Average number of samples of each object.
+        seed: Of all random numbers.
+        device: PyTorch's name of the device; `auto` uses a GPU if there is one.
+        workers: Processes that prepare samples.
+        overwrite: Whether to overwrite `output`.
     """
 
     data: Path
@@ -60,13 +60,13 @@ class TrainingOptions:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What came of a training.
+    """Result of a training.
 
     Attributes:
-        objects: How many it was trained on.
-        held_out: How many it was measured on; the two figures are NaN where there are none.
+        objects: Number of objects for training.
+        held_out: Number of objects for measuring; without any, the two figures are NaN.
         iou: Mean over those, with true boxes.
-        iou_jittered: The same with boxes whose edges are 5% off.
+        iou_jittered: Mean over those, with boxes whose edges are 5% off.
     """
 
     objects: int
@@ -75,21 +75,23 @@ class Training:
     iou_jittered: float
 
 
-def train_nano(options: TrainingOptions, progress: Callable[[int, int], None], say: Callable[[str], None]) -> Training:
-    """Train, measure on every fifth photograph, which is held out, and write the file.
+def train_nano(
+    options: TrainingOptions, progress: Callable[[int, int], None], report: Callable[[str], None]
+) -> Training:
+    """Train, measure on the held-out photographs, which are every fifth, and write the file.
 
-    A training that is stopped, by whatever, goes on when it is called again with the same options.
+    A stopped or killed training resumes when it is called again with the same options.
 
     Args:
-        options: What to train on, and how.
-        progress: Is told how many batches are done, of how many.
-        say: Is told what happens, in lines for people.
+        options: Of the training.
+        progress: Receives the number of finished batches and of all.
+        report: Receives lines for the user.
 
     Raises:
         DataError: The data cannot be trained on.
         SourceError: A photograph cannot be read.
-        UsageError: A file is in the way or cannot be written, an option cannot be carried out, or a package is missing.
-        CheckpointError: The file to start from is not a network of nano.
+        UsageError: A file exists or cannot be written, an option is not valid, or a package is missing.
+        CheckpointError: The file in `start` is not a network of nano.
     """
     checkpoint_path = options.output.with_name(f"{options.output.name}.checkpoint")
     _check_output(options)
@@ -99,7 +101,7 @@ def train_nano(options: TrainingOptions, progress: Callable[[int, int], None], s
     torch.manual_seed(options.seed)
     start = _start(options)
     prints = frozenset(fingerprint(photograph.path.read_bytes()) for photograph in seen)
-    # What an earlier training has learnt by heart is no measure.
+    # Photographs of an earlier training would flatter the network.
     held_out = [photograph for photograph in held_out if not start.trained_on.saw(photograph.path.read_bytes())]
     steps = max(20, round(options.passes * len(samples) / BATCH))
     trainer = Trainer(start.network, start.rate, steps, device)
@@ -109,9 +111,10 @@ def train_nano(options: TrainingOptions, progress: Callable[[int, int], None], s
     if checkpoint is not None:
         trainer.resume(checkpoint)
         first = checkpoint.step
-        say(f"going on with batch {first + 1} of {steps}, from {checkpoint_path}")
-    say(
-        f"training on {len(samples)} objects of {len(seen)} photographs, on {device}; {len(held_out)} photographs are held out"
+        report(f"resuming with batch {first + 1} of {steps}, from {checkpoint_path}")
+    report(
+        f"training on {len(samples)} objects of {len(seen)} photographs, on {device};"
+        f" {len(held_out)} photographs are held out"
     )
     done = first
     try:
@@ -122,12 +125,12 @@ def train_nano(options: TrainingOptions, progress: Callable[[int, int], None], s
             progress(done, steps)
             if done % _STEPS_BETWEEN_CHECKPOINTS == 0:
                 trainer.checkpoint(settings, done).write(checkpoint_path)
-        say("measuring")
+        report("measuring")
         trained = _finished(copy.deepcopy(trainer.average))
         training = _measure(trained, len(samples), held_out)
         write_network(trained, TrainedOn(start.trained_on.fingerprints | prints), options.output)
     except BaseException as error:
-        # A stop, too: what is learnt is kept. But data that have to be repaired will be other data.
+        # Also after a stop. Not after an error in the data: repaired data are other data.
         if done > first and not isinstance(error, StreamsegError):
             trainer.checkpoint(settings, done).write(checkpoint_path)
         raise
@@ -163,13 +166,13 @@ def _finished(network: Any) -> NanoNetwork:
 def _measure(network: NanoNetwork, objects: int, held_out: Sequence[Photograph]) -> Training:
     if not held_out:
         return Training(objects, 0, math.nan, math.nan)
-    judged = judge(network, held_out)
-    calibrate(network, judged)
-    return Training(objects, len(judged) // 2, _mean(judged, true_box=True), _mean(judged, true_box=False))
+    measured = measure(network, held_out)
+    calibrate(network, measured)
+    return Training(objects, len(measured) // 2, _mean(measured, true_box=True), _mean(measured, true_box=False))
 
 
-def _mean(judged: Sequence[Judged], *, true_box: bool) -> float:
-    return statistics.fmean(one.iou for one in judged if one.true_box == true_box)
+def _mean(measured: Sequence[MeasuredMask], *, true_box: bool) -> float:
+    return statistics.fmean(one.iou for one in measured if one.true_box == true_box)
 
 
 def _check_output(options: TrainingOptions) -> None:

@@ -1,10 +1,10 @@
-"""The network: ImageNet features, and a decoder that draws the mask of the object in a box.
+"""The network: ImageNet features, and a decoder that segments the object in a box.
 
-The encoder is that of EfficientNet-Lite0 (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019;
-the Lite variants are Google's, 2020), with its normalisations folded into its convolutions, up to its first block at stride 32. Up to
-stride 4 it stays as ImageNet made it: what would be learnt there is learnt as well behind it, and sooner. Box and prior enter as planes at
-that place, and once more at each level of the decoder; and the prior once more at the end, where the network says pixel by pixel how far
-it is to be trusted.
+The encoder is that of EfficientNet-Lite0 (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
+Networks", 2019; the Lite variants are Google's, 2020) up to its first block at stride 32, with its normalisations
+folded into its convolutions. Up to stride 4 it keeps the ImageNet weights: later layers learn the same, sooner. Box and prior
+enter as planes at that stride and again at each level of the decoder; the prior enters once more at the end, where the
+network weighs it pixel by pixel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HINT_CHANNELS = 3
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """Inverted residual blocks (Sandler et al., "MobileNetV2", 2018); the first of them has the stride."""
+    """Inverted residual blocks (Sandler et al., "MobileNetV2", 2018); the first block has the stride."""
 
     channels: int
     kernel: int
@@ -42,18 +42,18 @@ _STAGES = (
     _Stage(192, 5, 2, 6, 1),
 )
 _FIXED = 2
-"""Stages that do not learn."""
+"""Stages with fixed weights."""
 _FIXED_HALVINGS = 1 + sum(stage.stride == 2 for stage in _STAGES[:_FIXED])
-"""Of the picture, by the stem and those stages."""
+"""Halvings of the picture by the stem and those stages."""
 _LEVELS = (0, 1, 2, 4, 5)
-"""The stages that the decoder reads: strides 2, 4, 8, 16 and 32."""
+"""Stages that feed the decoder: strides 2, 4, 8, 16 and 32."""
 _WIDTHS = (16, 64, 96, 160, 160)
-"""Of the decoder at each of those levels."""
+"""Channels of the decoder at each of those levels."""
 _KERNELS = (3, 3, 5, 5, 5)
 
 
 class Convolution(nn.Module):
-    """A convolution that keeps the size or halves it, perhaps normalised, perhaps clipped to 0 to 6 as in the Lite networks."""
+    """A convolution of stride 1 or 2, optionally with batch normalisation, optionally clipped to 0 to 6 (ReLU6)."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Convolution(nn.Module):
         return functional.relu6(x) if self._clipped else x
 
     def fold(self) -> None:
-        """Fold the normalisation into the convolution, for good."""
+        """Fold the normalisation into the convolution."""
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = nn.utils.fusion.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
             self.norm = nn.Identity()
@@ -113,7 +113,7 @@ class _Encoder(nn.Module):
             fixed.requires_grad_(False)
 
     def forward(self, pictures: Tensor, hints: Tensor) -> list[Tensor]:
-        """From pictures, and hints of the resolution at which learning begins, to the features of each stage."""
+        """Features of each stage, from pictures and from hints in the resolution of the first trained stage."""
         x = self.stem(pictures)
         features = []
         for place, stage in enumerate(self.stages):
@@ -135,14 +135,14 @@ class _Separable(nn.Module):
 
 
 class _Level(nn.Module):
-    """Joins what comes from below with the encoder's features and the hints of its own resolution."""
+    """Joins the coarser level with the encoder's features and the hints of this resolution."""
 
     def __init__(
         self, features: int, width: int, kernel: int, *, finest: bool, below: int | None, normalised: bool
     ) -> None:
         super().__init__()
         self.features = Convolution(features, width, normalised=normalised)
-        # The finest level reads the hints themselves, at twice its resolution; so the prior's outline arrives whole.
+        # The finest level reads the hints at twice its resolution, which preserves the prior's outline.
         self.hints = nn.Conv2d(HINT_CHANNELS, width, 2 if finest else 1, 2 if finest else 1, bias=False)
         self.below = None if below is None else Convolution(below, width, normalised=normalised)
         self.mix = _Separable(width, kernel, normalised=normalised)
@@ -156,11 +156,11 @@ class _Level(nn.Module):
 
 
 class NanoNetwork(nn.Module):
-    """Draws one mask for each window.
+    """Predicts one mask for each window.
 
     Args:
-        normalised: Whether the decoder has batch normalisation, which training from ImageNet needs; it is folded in the end, and
-            training that goes on from a finished network does without.
+        normalised: Whether the decoder has batch normalisation, which training from ImageNet needs. It is folded at the
+            end; training from a finished network has none.
     """
 
     def __init__(self, *, normalised: bool = False) -> None:
@@ -187,18 +187,18 @@ class NanoNetwork(nn.Module):
         self.judge = nn.Linear(_WIDTHS[0] + _WIDTHS[-1] + 2, 1)
 
     def forward(self, pictures: Tensor, hints: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw and judge.
+        """Predict masks and their IoU.
 
         Args:
             pictures: Shape (n, 3, SIDE, SIDE), float32, BGR, from -1 to 1.
             hints: Shape (n, 3, SIDE, SIDE), float32: the box and the prior, 0 to 1, and ones where there is a prior.
 
         Returns:
-            Logits of shape (n, SIDE, SIDE), above zero on the object, and logits of the expected IoU, shape (n,).
+            Logits of shape (n, SIDE, SIDE), above zero on the object, and logits of the predicted IoU, shape (n,).
         """
         scaled = _halvings(hints, len(_LEVELS))
         features = self.encoder(pictures, scaled[_FIXED_HALVINGS])
-        # Each level of the decoder reads the hints in its own resolution, the finest in that of the picture.
+        # Each level reads the hints in its own resolution, the finest one in the picture's.
         of_level = [hints, *scaled[2:]]
         x: Tensor | None = None
         deepest: Tensor | None = None
@@ -206,33 +206,33 @@ class NanoNetwork(nn.Module):
             x = self.levels[place](features[_LEVELS[place]], of_level[place], x)
             deepest = x if deepest is None else deepest
         assert x is not None and deepest is not None
-        logits = functional.pixel_shuffle(self.draw(x) + self.trust(x) * _told(hints), 2)
+        logits = functional.pixel_shuffle(self.draw(x) + self.trust(x) * _prior_planes(hints), 2)
         evidence = torch.cat((x.mean((2, 3)), deepest.mean((2, 3)), _certainty(logits)), 1)
         return logits[:, 0], self.judge(evidence)[:, 0]
 
     def convolutions(self) -> Iterator[Convolution]:
-        """All that may be normalised."""
+        """All convolutions that may have a normalisation."""
         return (module for module in self.modules() if isinstance(module, Convolution))
 
 
 def _halvings(planes: Tensor, number: int) -> list[Tensor]:
-    """The planes themselves, halved, halved again, and so on."""
+    """The planes in full, half, quarter resolution and so on."""
     halved = [planes]
     for _ in range(number):
         halved.append(functional.avg_pool2d(halved[-1], 2))
     return halved
 
 
-def _told(hints: Tensor) -> Tensor:
-    """What the prior says of each pixel, -1 to 1, or 0 without a prior, as `pixel_shuffle` reads it: (n, 4, height / 2, width / 2)."""
+def _prior_planes(hints: Tensor) -> Tensor:
+    """The prior from -1 to 1, 0 without a prior, in the layout of `pixel_shuffle`: (n, 4, height / 2, width / 2)."""
     prior, there = hints[:, 1:2], hints[:, 2:3]
-    # Each of four pixels to a channel of its own: `pixel_unshuffle`, which ONNX Runtime would do in ten times the time.
+    # One channel for each of four pixels: `pixel_unshuffle`, which takes ONNX Runtime ten times as long.
     apart = torch.eye(4, device=hints.device).reshape(4, 1, 2, 2)
     return functional.conv2d((2 * prior - 1) * there, apart, stride=2)
 
 
 def _certainty(logits: Tensor) -> Tensor:
-    """What the probabilities say of the mask themselves: the IoU to be expected, if each pixel were right, and the mask's size."""
+    """Two hints of the mask's quality from its probabilities: the IoU if they were right, and its size."""
     probabilities = logits.detach().sigmoid()
     chosen = (logits.detach() > 0).float()
     both = (probabilities * chosen).sum((2, 3))

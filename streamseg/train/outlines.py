@@ -1,4 +1,4 @@
-"""Reads outlines of objects: a COCO file and its photographs."""
+"""Reads outlines of objects from a COCO file, and its photographs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from streamseg.masks import Mask
 from streamseg.messages import Image
 
 _SMALLEST_SIDE = 12
-"""Of an object, in pixels; smaller outlines are too coarse to learn from."""
+"""Of an object, in pixels; smaller outlines are too coarse for training."""
 _FARTHEST = 2
-"""A polygon's corner may lie outside the picture by as many times its longer side; pycocotools takes memory for each pixel between."""
+"""Largest coordinate of a corner, in longer sides of the picture: pycocotools needs memory for each pixel up to it."""
 _HELD_OUT = 5
-"""Every fifth photograph is kept for measuring."""
+"""Every fifth photograph is held out for measuring."""
 
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """A file, its size in pixels, and the masks of the objects in it."""
+    """A file, its size in pixels, and the masks of its objects."""
 
     path: Path
     width: int
@@ -37,12 +37,13 @@ class Photograph:
 
         Raises:
             SourceError: The file is no picture.
-            DataError: It has another size, so that its outlines would lie elsewhere.
+            DataError: Its size differs from the COCO file's.
         """
         image = read_image(self.path)
         if image.shape[:2] != (self.height, self.width):
             raise DataError(
-                f"{self.path} has {image.shape[1]}x{image.shape[0]} pixels, but its outlines were drawn on {self.width}x{self.height}; "
+                f"{self.path} has {image.shape[1]}x{image.shape[0]} pixels,"
+                f" but its outlines were drawn on {self.width}x{self.height}; "
                 "give the photographs that belong to the COCO file"
             )
         return image
@@ -67,14 +68,14 @@ class _Coco(msgspec.Struct):
 
 
 def read_outlines(annotations: Path, images: Path) -> list[Photograph]:
-    """Read all photographs with at least one usable outline, in the order of their numbers; crowds are left out.
+    """Read all photographs with a usable outline, in the order of their ids; crowds are skipped.
 
     Args:
         annotations: In COCO's format for instances: polygons or run lengths.
-        images: The folder that its file names are relative to.
+        images: The folder of the photographs.
 
     Raises:
-        DataError: The file is not COCO's, names a photograph that is not there, or has no outlines.
+        DataError: The file is not COCO's, names a missing photograph, or has no outlines.
     """
     try:
         coco = msgspec.json.decode(annotations.read_bytes(), type=_Coco)
@@ -101,7 +102,7 @@ def read_outlines(annotations: Path, images: Path) -> list[Photograph]:
 
 
 def hold_out(photographs: list[Photograph]) -> tuple[list[Photograph], list[Photograph]]:
-    """Those to train on, and every fifth, on which to measure."""
+    """Photographs for training, and every fifth one for measuring."""
     held_out = photographs[_HELD_OUT - 1 :: _HELD_OUT]
     return [photograph for place, photograph in enumerate(photographs) if place % _HELD_OUT != _HELD_OUT - 1], held_out
 
@@ -119,21 +120,21 @@ def _mask(annotation: _Annotation, picture: _Picture, file: Path) -> Mask | None
 
 
 def _runs(segmentation: Any, height: int, width: int) -> Any:
-    """What pycocotools decodes, from polygons or run lengths; raises anything."""
+    """Polygons or run lengths as pycocotools decodes them; raises any exception for bad ones."""
     if isinstance(segmentation, list):
         if max(abs(number) for polygon in segmentation for number in polygon) > _FARTHEST * max(height, width):
             raise ValueError("a corner lies far outside the picture")
         return coco_masks.merge(coco_masks.frPyObjects(segmentation, height, width))
     counts = segmentation["counts"]
     lengths = counts if isinstance(counts, list) else _lengths(counts.encode())
-    # It decodes run lengths that end early into whatever memory held before.
+    # pycocotools decodes run lengths that end early to uninitialised memory.
     if min(lengths) < 0 or sum(lengths) != height * width or list(segmentation["size"]) != [height, width]:
         raise ValueError(f"run lengths that do not fill {width}x{height} pixels")
     return coco_masks.frPyObjects({"counts": lengths, "size": [height, width]}, height, width)
 
 
 def _lengths(counts: bytes) -> list[int]:
-    """Run lengths from COCO's text: five bits a character, low ones first, each from the third on less the one two before it."""
+    """Run lengths from COCO's text: five bits per character, low ones first, as differences to the one two before."""
     lengths: list[int] = []
     value = shift = 0
     for character in counts:

@@ -1,4 +1,4 @@
-"""Training samples: an object, turned, filmed and boxed anew each time."""
+"""Training samples: an object with random rotation, camera effects, box and prior."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from streamseg.train.outlines import Photograph
 from streamseg.window import box_plane, crop, seen_plane, window_around
 
 _SURROUNDINGS = 0.8
-"""Share of the object's longer side that is kept around it on each side, so that it can be turned and moved."""
+"""Width of the surroundings on each side, as a share of the object's longer side: room to turn and move it."""
 _LONGEST_SIDE = 320
-"""Of a patch in pixels; larger ones are reduced."""
+"""Pixels; larger patches are reduced."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """A square around one object.
+    """A square cut out around one object.
 
     Attributes:
-        image: Shape (side, side, 3), uint8, BGR; grey outside of the photograph.
+        image: Shape (side, side, 3), uint8, BGR; grey outside the photograph.
         mask: Shape (side, side), uint8, 255 on the object.
-        object_side: The longer side of the object's rectangle, in pixels of the patch.
+        object_side: Longer side of the object's rectangle, in pixels of the patch.
     """
 
     image: Image
@@ -46,7 +46,7 @@ def read_patch(photograph: Photograph, mask: Mask) -> Patch:
 
     Raises:
         SourceError: The file is no picture.
-        DataError: It is not the one that the outline was drawn on.
+        DataError: Its size does not match the outline.
     """
     image = photograph.read()
     longer = max(mask.width, mask.height)
@@ -69,22 +69,22 @@ def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 _CANVAS = 224
-"""Pixels of the square in which objects are turned, before the window is cut out of it."""
+"""Side in pixels of the square in which objects are turned before the window is cut out."""
 _OBJECT = (80.0, 130.0)
-"""Range of the longer side of the object in it."""
+"""Range of the object's longer side in that square, in pixels."""
 _TRIES = 100
 _PATCHES_KEPT = 2500
-"""At most 410 KB each, in each process that makes samples."""
+"""In each process that prepares samples; at most 410 KB each."""
 _GREY = 127
 _SMALL_OBJECT = 96.0
-"""Pixels of the longer side below which an object is shown less often: outlines of small ones are coarse."""
+"""Longer side in pixels below which an object is drawn less often: outlines of small ones are coarse."""
 
 Planes = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """What the network is shown, and what it should answer.
+    """Inputs of the network and the mask that it should predict.
 
     Attributes:
         picture: Shape (3, SIDE, SIDE); see `NanoNetwork.forward`.
@@ -98,7 +98,7 @@ class Sample:
 
 
 class Samples:
-    """Draws samples; the same seed and number always give the same one."""
+    """Random samples, determined by the seed and their number."""
 
     def __init__(self, photographs: Sequence[Photograph], seed: int) -> None:
         self._objects = [(photograph, mask) for photograph in photographs for mask in photograph.masks]
@@ -108,14 +108,14 @@ class Samples:
         self._patches: dict[int, Patch] = {}
 
     def __len__(self) -> int:
-        """How many objects there are."""
+        """The number of objects."""
         return len(self._objects)
 
     def draw(self, number: int) -> Sample:
-        """The sample of that number.
+        """The sample with that number.
 
         Raises:
-            DataError: A photograph cannot be read, or does not fit its outline.
+            DataError: A photograph cannot be read, or does not match its outlines.
         """
         rng = np.random.default_rng((self._seed, number))
         for _ in range(_TRIES):
@@ -127,7 +127,7 @@ class Samples:
             true = Mask.crop(scene.mask > 127)
             if true is not None and min(true.width, true.height) >= 8:
                 return _framed(scene, true, rng)
-        raise DataError(f"{_TRIES} objects in turn were too thin to learn from; leave such outlines out")
+        raise DataError(f"{_TRIES} objects in a row were too thin to train on; remove such outlines")
 
     def _pick(self, rng: np.random.Generator) -> Patch:
         place = int(np.searchsorted(self._shares, rng.random()))
@@ -143,13 +143,13 @@ class Samples:
 
 
 def _share(mask: Mask) -> float:
-    """How often an object is shown: less often where its outline is coarse, more often where its box holds much else."""
+    """Relative frequency of an object: low if its outline is coarse, high if it fills little of its box."""
     filled = mask.area / (mask.width * mask.height)
     return min(max(max(mask.width, mask.height) / _SMALL_OBJECT, 0.35), 1.0) * (1.5 - filled)
 
 
 def _turned(patch: Patch, rng: np.random.Generator) -> Patch:
-    """The object in the middle of the canvas, mirrored, turned and stretched by chance."""
+    """The object in the middle of the canvas, mirrored, turned and stretched at random."""
     side = patch.image.shape[0]
     size = rng.uniform(*_OBJECT)
     scale = size / patch.object_side
@@ -163,7 +163,7 @@ def _turned(patch: Patch, rng: np.random.Generator) -> Patch:
     middle = np.array((_CANVAS / 2 - 0.5, _CANVAS / 2 - 0.5)) - turn @ np.array((side / 2 - 0.5, side / 2 - 0.5))
     matrix = np.hstack((turn, middle[:, None]))
     if scale < 0.7:
-        # Averaging first, as windows of large objects are.
+        # Average first, as for windows of large objects.
         blur = 0.5 / scale - 0.3
         image, mask = _blurred(image, blur), _blurred(mask, blur)
     return Patch(_warped(image, matrix, _GREY), _warped(mask, matrix, 0), size)
@@ -182,12 +182,12 @@ def _warped(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], outside: int
 
 
 def _on_other_background(scene: Patch, other: Patch) -> Patch:
-    """The object alone, with soft edges, where another one is."""
+    """The object alone, with soft edges, in front of another one's patch."""
     return Patch(_blend(other.image, scene.image, scene.mask), scene.mask, scene.object_side)
 
 
 def _occluded(scene: Patch, other: Patch, rng: np.random.Generator) -> Patch:
-    """Another object over a part of this one."""
+    """The object with another one in front of a part of it."""
     shift = rng.uniform(0.3, 0.6, 2) * rng.choice((-1, 1), 2) * scene.object_side
     matrix = np.array(((1, 0, shift[0]), (0, 1, shift[1])))
     image, mask = _warped(other.image, matrix, _GREY), _warped(other.mask, matrix, 0)
@@ -201,7 +201,7 @@ def _blend(below: Image, above: Image, mask: NDArray[np.uint8]) -> Image:
 
 
 def _framed(scene: Patch, true: Mask, rng: np.random.Generator) -> Sample:
-    """The window of a box that is more or less right, with or without a prior."""
+    """The window of a more or less accurate box, with or without a prior."""
     box = _jittered(true.xyxy, rng)
     window = window_around(box, _CANVAS, _CANVAS)
     assert window is not None
@@ -216,7 +216,7 @@ def _framed(scene: Patch, true: Mask, rng: np.random.Generator) -> Sample:
 
 
 def _jittered(box: Box, rng: np.random.Generator) -> Box:
-    """Edges off by chance: mostly as a good detector's are, now and then as a bad one's."""
+    """A box with random edges: mostly as accurate as a good detector's, sometimes as a bad one's."""
     width, height = box[2] - box[0], box[3] - box[1]
     spread = float(rng.choice((0.0, 0.03, 0.06, 0.1), p=(0.3, 0.3, 0.28, 0.12)))
     moves = np.clip(rng.normal(0, spread, 4), -0.25, 0.25) * (width, height, width, height)

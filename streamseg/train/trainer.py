@@ -1,4 +1,4 @@
-"""One training: the batches, the network that learns from them, and its running average."""
+"""Training step by step: batches, loss, optimiser, and the running average of the network."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from streamseg.train.checkpoint import Checkpoint
 from streamseg.train.network import NanoNetwork
 from streamseg.train.samples import Samples
 
-_JUDGEMENT_SHARE = 0.1
+_IOU_WEIGHT = 0.1
+"""Of the predicted IoU in the loss."""
 
 
 def loss(logits: Tensor, quality: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy and Dice (Milletari et al., "V-Net", 2016) of the masks, and cross-entropy of the expected IoU with the actual.
+    """Cross-entropy and Dice (Milletari et al., "V-Net", 2016) of the masks, and cross-entropy of the predicted IoU.
 
     Args:
         logits: Shape (n, side, side).
-        quality: Logits of the expected IoU, shape (n,).
+        quality: Logits of the predicted IoU, shape (n,).
         targets: Shape (n, side, side), 0 to 1.
     """
     probabilities = logits.sigmoid()
     shared = (probabilities * targets).sum((1, 2))
     dice = 1 - (2 * shared + 1) / (probabilities.sum((1, 2)) + targets.sum((1, 2)) + 1)
-    judgement = functional.binary_cross_entropy_with_logits(quality, ious(logits, targets))
-    return functional.binary_cross_entropy_with_logits(logits, targets) + dice.mean() + _JUDGEMENT_SHARE * judgement
+    iou_loss = functional.binary_cross_entropy_with_logits(quality, ious(logits, targets))
+    return functional.binary_cross_entropy_with_logits(logits, targets) + dice.mean() + _IOU_WEIGHT * iou_loss
 
 
 @torch.no_grad()
@@ -46,25 +47,25 @@ def ious(logits: Tensor, targets: Tensor) -> Tensor:
 
 BATCH = 32
 _ENCODER_SHARE = 0.25
-"""Of the learning rate, for features that are good already."""
+"""Of the learning rate, for the pretrained features."""
 _WARM_UP = 0.1
 _WEIGHT_DECAY = 0.02
 _LARGEST_GRADIENT = 1.0
 _AVERAGED = 0.998
-"""Share of the running average that stays in each step."""
+"""Share of the running average that each step keeps."""
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Pictures, hints and targets."""
 
 
 def batches(samples: Samples, first: int, last: int, workers: int) -> Iterator[Batch]:
-    """The batches from number `first` up to `last`, made by so many other processes.
+    """The batches from number `first` up to `last`, prepared by `workers` other processes.
 
     Raises:
-        DataError: A photograph does not fit its outline.
+        DataError: A photograph does not match its outlines.
         SourceError: A photograph cannot be read.
     """
-    # OpenCV's own threads would fight with those of the network; a process that was forked keeps this.
+    # OpenCV's threads would compete with the network's; forked workers inherit the setting.
     cv2.setNumThreads(1)
     for batch in DataLoader(
         _Batches(samples, first, last), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
@@ -75,7 +76,7 @@ def batches(samples: Samples, first: int, last: int, workers: int) -> Iterator[B
 
 
 class _Batches(Dataset[Batch | StreamsegError]):
-    """The batches that are left. An error is handed on as it is: raised in another process, it would become its traceback."""
+    """The remaining batches. Errors are returned: an error raised in a worker arrives as a traceback."""
 
     def __init__(self, samples: Samples, first: int, last: int) -> None:
         self._samples, self._first, self._last = samples, first, last
@@ -96,13 +97,13 @@ class _Batches(Dataset[Batch | StreamsegError]):
 
 
 class Trainer:
-    """The network, its running average, and what moves them.
+    """The network, its running average, the optimiser, and its schedule.
 
     Args:
-        network: Where it begins.
+        network: The network at the start.
         rate: The highest learning rate.
-        steps: Batches until the end.
-        device: Where it computes.
+        steps: Number of batches.
+        device: Device of the computation.
     """
 
     def __init__(self, network: NanoNetwork, rate: float, steps: int, device: torch.device) -> None:
@@ -124,7 +125,7 @@ class Trainer:
         self._device = device
 
     def step(self, batch: Batch, number: int) -> None:
-        """Learn from one batch."""
+        """Train on one batch."""
         pictures, hints, targets = (part.to(self._device) for part in batch)
         logits, quality = self.network(pictures.contiguous(memory_format=torch.channels_last), hints)
         self.optimiser.zero_grad()
@@ -132,25 +133,25 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
         self.optimiser.step()
         self.schedule.step()
-        self._follow(min(_AVERAGED, (1 + number) / (10 + number)))
+        self._update_average(min(_AVERAGED, (1 + number) / (10 + number)))
 
     @torch.no_grad()
-    def _follow(self, stays: float) -> None:
+    def _update_average(self, kept: float) -> None:
         for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
             if mean.dtype.is_floating_point:
-                mean.lerp_(value, 1 - stays)
+                mean.lerp_(value, 1 - kept)
             else:
                 mean.copy_(value)
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from there."""
+        """Load the state of a checkpoint."""
         self.network.load_state_dict(checkpoint.network)
         self.average.load_state_dict(checkpoint.average)
         self.optimiser.load_state_dict(checkpoint.optimiser)
         self.schedule.load_state_dict(checkpoint.schedule)
 
     def checkpoint(self, settings: str, step: int) -> Checkpoint:
-        """Where it stands."""
+        """The current state."""
         return Checkpoint(
             settings,
             step,

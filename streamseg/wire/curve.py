@@ -65,7 +65,7 @@ def read_client_keys(secret_key_file: str | Path, server_key_file: str | Path) -
 
 
 def make_key_pair(stem: Path) -> tuple[Path, Path]:
-    """Make a pair and write `stem.key`, the secret key that only this user can read, and `stem.pub`; return their paths.
+    """Make a pair and write `stem.key`, a secret key that only this user can read, and `stem.pub`; return both.
 
     Raises:
         OutputExistsError: A file exists; keys are never overwritten.

@@ -30,7 +30,7 @@ def ious(mask: Plane, count: int) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("mask", masks())
-def test_a_stale_mask_is_0_or_1_and_the_true_one_stays_as_it_is(mask: Plane) -> None:
+def test_a_stale_mask_is_0_or_1_and_the_true_one_is_unchanged(mask: Plane) -> None:
     before = mask.copy()
     for number in range(50):
         prior = stale(mask, np.random.default_rng(number))
@@ -39,7 +39,7 @@ def test_a_stale_mask_is_0_or_1_and_the_true_one_stays_as_it_is(mask: Plane) -> 
     assert np.array_equal(mask, before)
 
 
-def test_the_same_chance_gives_the_same_stale_mask_and_another_chance_another() -> None:
+def test_stale_masks_depend_on_the_seed_alone() -> None:
     mask = masks()[0]
     first, again = (stale(mask, np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(first, again)
@@ -54,7 +54,7 @@ def test_stale_masks_agree_with_the_true_one_in_part(mask: Plane) -> None:
     assert found.max() > 0.9 and found.min() < 0.5
 
 
-def test_nothing_is_stale_too() -> None:
+def test_an_empty_mask_stays_valid() -> None:
     for number in range(30):
         prior = stale(np.zeros((SIDE, SIDE), np.float32), np.random.default_rng(number))
         assert prior.mean() < 0.5

