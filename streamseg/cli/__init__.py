@@ -1,4 +1,4 @@
-"""The commands. Everything heavy is imported by the command that needs it."""
+"""The command line. Each command imports its heavy modules itself, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import typer
 from streamseg.cli.annotate import annotate
 from streamseg.cli.bench import bench_app
 from streamseg.cli.doctor import doctor
-from streamseg.cli.pipeline import check, demo, devices, init, keys, run, show, subscribe
+from streamseg.cli.pipeline import demo, run
+from streamseg.cli.prepare import check, devices, init, keys
 from streamseg.cli.segment import segment
 from streamseg.cli.train import train_app
+from streamseg.cli.watch import show, subscribe
 from streamseg.cli.weights import weights_app
 from streamseg.errors import StreamsegError
 
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="streamseg",
     help=(
-        "Segments live video: every object of a webcam, RTSP camera or file gets a mask, on screen, in a recording, and as messages."
-        "\n\nBegin with `streamseg demo`, then `streamseg run --source 0 --show`. Each command explains itself with --help."
+        "Segments live video: a mask for every object of a webcam, RTSP camera or file, on screen, recorded, and as messages."
+        "\n\nStart with `streamseg demo`, then `streamseg run --source 0 --show`. Every command has --help."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -38,13 +40,13 @@ app.add_typer(train_app, name="train")
 
 
 def main() -> None:
-    """Run a command; errors become one line and their exit code."""
+    """Run a command. An error prints one line and sets the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         status = app(standalone_mode=False)
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")
-        # Without a message there was no command, and the help has been printed.
+        # Without a command there is no message: the help was printed.
         _fail(message and f"{message}; see streamseg --help", 2)
     except StreamsegError as error:
         _fail(str(error), error.exit_code)
@@ -53,7 +55,7 @@ def main() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """Unwind on SIGTERM as on Ctrl-C, so that locks and unfinished files are cleared away."""
+    """Exit on SIGTERM as on Ctrl-C, so that locks and unfinished files are removed."""
     sys.exit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""Runs the commands: `python -m streamseg.cli`."""
+"""The command line as `python -m streamseg.cli`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamseg doctor`: what works here."""
+"""`streamseg doctor`: what works on this machine."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Annotated
 
 import typer
 
-from streamseg.cli.options import AsJson
-from streamseg.cli.pipeline import DEFAULT_ENDPOINT
+from streamseg.cli.options import DEFAULT_ENDPOINT, AsJson
 
 
 def doctor(
-    endpoint: Annotated[str, typer.Argument(help="Where a pipeline is to publish.")] = DEFAULT_ENDPOINT,
+    endpoint: Annotated[str, typer.Argument(help="Endpoint for a pipeline to publish on.")] = DEFAULT_ENDPOINT,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what works on this machine, and what to do about what does not. Nothing is downloaded, and no pipeline is started.
+    """Check what works on this machine and how to fix what does not. Downloads and starts nothing.
 
-    Each line begins with `ok`, with `missing`, or, where no pipeline can run without it, with `needed`. Without weights, a camera or a
-    display a pipeline still runs, with other models, from another source, or without a window.
+    Each line starts with `ok`, `missing` or `needed`. Without something `needed`, no pipeline runs.
 
-    Exit codes: 0 a pipeline can run here, 2 none can.
+    Without weights it runs with other models, without a camera from another source, without a display without a window.
+
+    Exit codes: 0 a pipeline can run on this machine, 2 none can.
     """
     import msgspec
 

@@ -1,17 +1,25 @@
-"""Arguments and options that several commands have."""
+"""Arguments and options of several commands."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from streamseg.config import Config
+    from streamseg.config_file import Override
+
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
+
 Endpoint = Annotated[str, typer.Argument(help="Where the pipeline publishes; `streamseg run` prints it.")]
-Settings = Annotated[
+SettingsFile = Annotated[
     Path | None,
     typer.Argument(
-        help="A settings file (YAML); `streamseg init` writes one. Options win over it.", show_default=False
+        help="Settings file (YAML); `streamseg init` writes one. Options override it.",
+        metavar="CONFIG",
+        show_default=False,
     ),
 ]
 Assignments = Annotated[
@@ -20,19 +28,51 @@ Assignments = Annotated[
         "--set", metavar="KEY=VALUE", help="Any setting by its key, such as detector.conf=0.4. May be repeated."
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite output files that exist.")]
+Overwrite = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite existing output files.")]
 SourceName = Annotated[
-    str | None, typer.Option(help="Only the source of this name (sources.0.name in its settings).", show_default=False)
+    str | None,
+    typer.Option(help="Only the source with this name (sources.0.name in its settings).", show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SecretKeyFile = Annotated[
     Path | None,
     typer.Option(
         metavar="F.key",
-        help="This side's secret key, for a pipeline that lets in certain keys only.",
+        help="This side's secret key, for a pipeline that admits certain keys only.",
         show_default=False,
     ),
 ]
 ServerKeyFile = Annotated[
-    Path | None, typer.Option(metavar="F.pub", help="That pipeline's public key.", show_default=False)
+    Path | None, typer.Option(metavar="F.pub", help="Public key of that pipeline.", show_default=False)
 ]
+
+
+def load_settings(path: Path | None, assignments: list[str] | None, overrides: list[Override]) -> Config:
+    """Read a settings file; `--set` overrides it, and `overrides` override both.
+
+    Raises:
+        SettingsError: A file, key or value is invalid.
+    """
+    import os
+
+    from streamseg.config_file import load_config, parse_override
+
+    return load_config(path, [*map(parse_override, assignments or []), *overrides], os.environ)
+
+
+def example_file(name: str) -> Path:
+    """An example settings file of the package.
+
+    Raises:
+        UsageError: There is no such example.
+    """
+    from streamseg.errors import UsageError
+
+    package = Path(__file__).parents[1]
+    for folder in (package / "configs", package.parent / "configs"):
+        if folder.is_dir():
+            known = sorted(path.stem for path in folder.glob("*.yaml"))
+            if name not in known:
+                raise UsageError(f"{name!r} is not an example; expected one of {', '.join(known)}")
+            return folder / f"{name}.yaml"
+    raise UsageError("the example settings are not installed; reinstall streamseg")

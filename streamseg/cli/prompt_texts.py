@@ -1,4 +1,4 @@
-"""Reads what `streamseg segment` is asked for from the texts of its options."""
+"""Parses the prompts of `streamseg segment`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from streamseg.sam.object_prompts import ObjectPrompts
 
 
 def read_prompts(boxes: Sequence[str], points: Sequence[str], mask_input: Path | None) -> tuple[ObjectPrompts, ...]:
-    """What each object is asked for by; nothing where nothing is given.
+    """Parse the prompts of each object; empty without prompts.
 
     Args:
         boxes: `left,top,right,bottom` of each object.
         points: `x,y[,label] ...` of each object.
-        mask_input: A `logits.npy` of an earlier call, with one mask for each object.
+        mask_input: A `logits.npy` of an earlier call, with one mask per object.
 
     Raises:
-        UsageError: A text or the file is not of that form, or the options are not for the same number of objects.
+        UsageError: A text or the file is malformed, or the options prompt different numbers of objects.
     """
     masks = None if mask_input is None else _read_masks(mask_input)
     counts = {
@@ -34,7 +34,7 @@ def read_prompts(boxes: Sequence[str], points: Sequence[str], mask_input: Path |
     given = [f"{count} {name}" for name, count in counts.items() if count]
     if len({count for count in counts.values() if count}) > 1:
         raise UsageError(
-            f"{' and '.join(given)} do not pair up; the first of each are for one object, and so on: give as many of each"
+            f"{' and '.join(given)} do not pair up; the first of each prompt one object, and so on: give as many of each"
         )
     return tuple(
         _one_object(
@@ -75,7 +75,7 @@ def _read_points(text: str) -> list[tuple[float, float, int]]:
 
 
 def _numbers(text: str) -> list[float]:
-    """The numbers between commas; none where something else is among them."""
+    """The numbers between commas; empty if one is malformed."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -95,7 +95,7 @@ def _read_masks(path: Path) -> NDArray[np.float32]:
     except OSError as error:
         raise UsageError(f"--mask-input {path}: {error.strerror or error}; {expected}") from error
     except (ValueError, EOFError) as error:
-        raise UsageError(f"--mask-input {path}: it is no array of NumPy; {expected}") from error
+        raise UsageError(f"--mask-input {path}: not a NumPy array; {expected}") from error
     if prompts is None or prompts.masks is None:
-        raise UsageError(f"--mask-input {path}: it holds no array of masks; {expected}")
+        raise UsageError(f"--mask-input {path}: no array of masks; {expected}")
     return prompts.masks[:, 0]

@@ -1,4 +1,4 @@
-"""The command that segments pictures from files."""
+"""`streamseg segment`: pictures from files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _T = TypeVar("_T")
 
 def segment(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Pictures; all are asked the same.", show_default=False)
+        list[Path], typer.Argument(metavar="IMAGE...", help="Pictures; all get the same prompts.", show_default=False)
     ],
     output: Annotated[
         Path,
         typer.Option(
-            metavar="DIR", help="Where to; each picture gets a folder of its own name there.", show_default=False
+            metavar="DIR", help="Output folder; each picture gets a folder of its own name in it.", show_default=False
         ),
     ],
     boxes: Annotated[
@@ -32,7 +32,7 @@ def segment(
         typer.Option(
             "--box",
             metavar="X1,Y1,X2,Y2",
-            help="The box of one object: left, top, right, bottom in pixels. May be repeated.",
+            help="Box of one object: left, top, right, bottom in pixels. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -40,7 +40,7 @@ def segment(
         list[str] | None,
         typer.Option(
             metavar="'X,Y[,LABEL] ...'",
-            help="The points of one object, in pixels; label 1 (where none is given) is on it, 0 off it. May be repeated.",
+            help="Points of one object, in pixels; label 1 (the default) is on the object, 0 is not. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -48,39 +48,40 @@ def segment(
         Path | None,
         typer.Option(
             metavar="F.npy",
-            help="Earlier masks to go on from, one for each object: the logits.npy of a call.",
+            help="Earlier masks to improve, one per object: the logits.npy of an earlier call.",
             show_default=False,
         ),
     ] = None,
     multimask: Annotated[
-        bool, typer.Option("--multimask", help="Draw three masks of each object, where one point says too little.")
+        bool,
+        typer.Option("--multimask", help="Make three masks per object, for ambiguous prompts such as a single point."),
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--everything", help="Look for everything, instead of what boxes and points say.")
+        bool, typer.Option("--everything", help="Segment everything, without boxes and points.")
     ] = False,
     points_per_side: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Everything: ask at N x N points; 32 where not given.", show_default=False),
+        typer.Option(metavar="N", help="Everything: a grid of N x N points; default 32.", show_default=False),
     ] = None,
     pred_iou_thresh: Annotated[
         float | None,
         typer.Option(
             metavar="X",
-            help="Everything: keep masks that the model rates above X; 0.88 where not given.",
+            help="Everything: keep masks with a predicted IoU above X; default 0.88.",
             show_default=False,
         ),
     ] = None,
     stability_score_thresh: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help="Everything: keep masks of that stability; 0.95 where not given.", show_default=False
+            metavar="X", help="Everything: keep masks with a stability of at least X; default 0.95.", show_default=False
         ),
     ] = None,
     crop_n_layers: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Everything: look again in 4, 16, ... parts of the picture; 0 where not given.",
+            help="Everything: also segment 4, 16, ... crops of the picture; default 0 layers.",
             show_default=False,
         ),
     ] = None,
@@ -88,23 +89,24 @@ def segment(
         int | None,
         typer.Option(
             metavar="N",
-            help="Everything: remove holes and parts below N pixels; 0 where not given.",
+            help="Everything: remove holes and parts below N pixels; default 0.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="mobile_sam.pt, sam-vit-b, -l, -h (downloaded on first use), or a checkpoint's path.")
+        str,
+        typer.Option(help="mobile_sam.pt, sam-vit-b, -l, -h (downloaded on first use), or the path of a checkpoint."),
     ] = "mobile_sam.pt",
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda, or auto.")] = "auto",
     yes: Overwrite = False,
 ) -> None:
     """Segment pictures: the objects in boxes, the objects at points, or everything.
 
-    Each --box and each --points asks for one object; with as many of both, the first of each are for one object, and so on.
+    Each --box and each --points prompts one object. With as many of both, the first of each prompt one object together.
 
-    The folder of a picture holds overlay.jpg, to look at, and mask_000.png and so on, 255 where the mask is.
+    The folder of a picture gets overlay.jpg to look at, and mask_000.png and so on, 255 where the mask is.
 
-    It also holds masks.json, with each mask's box, scores and COCO run-length encoding, and logits.npy, for a later --mask-input.
+    It also gets masks.json, with each mask's box, scores and COCO RLE, and logits.npy for a later --mask-input.
 
     \b
     Examples:
@@ -126,7 +128,7 @@ def segment(
     if everything:
         if prompts or multimask:
             raise UsageError(
-                "--everything goes with no --box, --points, --mask-input or --multimask; leave it out, or those"
+                "--everything excludes --box, --points, --mask-input and --multimask; leave out one or the other"
             )
         usual = AutomaticOptions()
         wanted: tuple[ObjectPrompts, ...] | AutomaticOptions = AutomaticOptions(
@@ -139,10 +141,10 @@ def segment(
     else:
         if any(value is not None for value in tuning):
             raise UsageError(
-                "an option of everything mode was given without --everything; add it, or leave the option out"
+                "an option of --everything was given without it; add --everything, or leave the option out"
             )
         if not prompts:
-            raise UsageError("nothing is asked for; give --box X1,Y1,X2,Y2, --points X,Y or --everything")
+            raise UsageError("no prompt; give --box X1,Y1,X2,Y2, --points X,Y or --everything")
         wanted = prompts
     job = SegmentJob(images=tuple(images), wanted=wanted, output=output, multimask=multimask, overwrite=yes)
     check_job(job)
@@ -152,7 +154,7 @@ def segment(
         with WorkDisplay("segmenting", len(images) * len(prompts) or None) as display:
             finished.extend(segment_images(job, core, display.update))
     finally:
-        # A line that is printed while the bar is on the terminal would end up beside it.
+        # Printed while the bar is on the terminal, a line would end up beside it.
         for done in finished:
             typer.echo(_summary(done))
 

@@ -121,7 +121,7 @@ def test_keys_are_made_by_a_command(place: Place) -> None:
     with place.run("keys", "door") as run:
         assert run.finish(PATIENCE) == (
             0,
-            "wrote door.key, which stays here and secret, and door.pub, which the other side needs\n",
+            "wrote door.key, the secret key of this side, and door.pub, the public key for the other side\n",
             "",
         )
     before = (place.folder / "door.key").read_bytes()

@@ -158,7 +158,7 @@ def test_everything(place: Place, seeded_weights: Path, cat: Path) -> None:
 
 def test_nothing_asked_for(place: Place, cat: Path) -> None:
     assert (
-        refuse(place, 2, cat) == "streamseg: nothing is asked for; give --box X1,Y1,X2,Y2, --points X,Y or --everything"
+        refuse(place, 2, cat) == "streamseg: no prompt; give --box X1,Y1,X2,Y2, --points X,Y or --everything"
     )
 
 

@@ -1,0 +1,75 @@
+"""Commands that prepare a run: `streamseg check`, `init`, `keys` and `devices`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamseg.cli.options import Assignments, Overwrite, example_file, load_settings
+from streamseg.errors import OutputExistsError, UsageError
+
+
+def check(
+    config: Annotated[Path, typer.Argument(help="Settings file (YAML).")],
+    assignments: Assignments = None,
+) -> None:
+    """Check a settings file without starting anything. An error names the key that is wrong."""
+    from streamseg.plan import check_models
+
+    settings = load_settings(config, assignments, [])
+    check_models(settings)
+    typer.echo(f"{config}: valid; {settings.source.kind} source, mode {settings.resolved_mode}")
+
+
+def init(
+    name: Annotated[str, typer.Argument(help="Example: webcam, rtsp, file or demo.")],
+    yes: Overwrite = False,
+) -> None:
+    """Write a commented example settings file, such as webcam.yaml, to this folder."""
+    target = Path(f"{name}.yaml")
+    text = example_file(name).read_text(encoding="utf-8")
+    if target.exists() and not yes:
+        raise OutputExistsError(f"{target} exists; rename it, or overwrite it with -y")
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}; change to another folder") from error
+    typer.echo(f"wrote {target}; edit it, then run: streamseg run {target}")
+
+
+def keys(
+    name: Annotated[
+        Path, typer.Argument(help="Name of the files: NAME.key and NAME.pub.", metavar="NAME", show_default=False)
+    ],
+) -> None:
+    """Make a key pair. Remote subscribers authenticate with keys; each side needs a pair of its own.
+
+    \b
+    Examples:
+      streamseg keys camera
+      streamseg keys viewer
+      streamseg run --source 0 --set publish.bind=tcp://0.0.0.0:5555 \\
+        --set publish.curve.secret_key_file=camera.key \\
+        --set publish.curve.allow=viewer.pub
+      streamseg subscribe tcp://HOST:5555 \\
+        --secret-key-file viewer.key --server-key-file camera.pub
+    """
+    from streamseg.wire.curve import make_key_pair
+
+    secret, public = make_key_pair(name)
+    typer.echo(f"wrote {secret}, the secret key of this side, and {public}, the public key for the other side")
+
+
+def devices() -> None:
+    """List the cameras of this machine: number for --source, device, name and formats."""
+    from streamseg.sources.devices import list_devices
+
+    cameras = list_devices()
+    if not cameras:
+        typer.echo("no camera found; connect one, or check that this user may open it")
+    for camera in cameras:
+        typer.echo(f"{camera.index}  {camera.device}  {camera.name}")
+        for offered in camera.formats:
+            typer.echo(f"     {offered}")

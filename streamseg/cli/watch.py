@@ -1,0 +1,73 @@
+"""`streamseg show` and `streamseg subscribe`: what a running pipeline publishes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Annotated
+
+import typer
+
+from streamseg.cli.options import DEFAULT_ENDPOINT, AsJson, Endpoint, SecretKeyFile, ServerKeyFile, SourceName
+
+
+def show(
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    source: SourceName = None,
+    secret_key_file: SecretKeyFile = None,
+    server_key_file: ServerKeyFile = None,
+    until_input_ends: Annotated[bool, typer.Option("--until-input-ends", hidden=True)] = False,
+) -> None:
+    """Watch a running pipeline in a window. q, Esc or closing it ends the window, not the pipeline."""
+    from streamseg.show import show as show_window
+
+    if until_input_ends:
+        threading.Thread(target=_exit_when_input_ends, name="input", daemon=True).start()
+    show_window(endpoint, source=source, secret_key_file=secret_key_file, server_key_file=server_key_file)
+
+
+def subscribe(
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    source: SourceName = None,
+    secret_key_file: SecretKeyFile = None,
+    server_key_file: ServerKeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the results of a running pipeline until it ends.
+
+    On a terminal: a live table of frames, masks, ages, losses, and the time from capture to each point.
+
+    Elsewhere: one line per frame with its source and number, and each object's class, track and mask area in pixels.
+    """
+    from rich.console import Console
+
+    from streamseg.client import Subscriber
+    from streamseg.monitor.table import REFRESH_S, show_table
+    from streamseg.monitor.texts import objects_text
+    from streamseg.wire.protocol import json_line
+
+    console = Console()
+    live = not as_json and sys.stdout.isatty() and console.is_interactive
+    with Subscriber(
+        endpoint,
+        source=source,
+        timeout=REFRESH_S if live else None,
+        secret_key_file=secret_key_file,
+        server_key_file=server_key_file,
+    ) as subscriber:
+        if live:
+            show_table(subscriber, endpoint, console)
+            return
+        for result in subscriber:
+            if as_json:
+                typer.echo(json_line(result).decode())
+                continue
+            lost = f" (+{result.gap} missed)" if result.gap else ""
+            typer.echo(f"{result.source} {result.seq}{lost}: {objects_text(result.objects)}")
+
+
+def _exit_when_input_ends() -> None:
+    """Exit when standard input ends, so that a window does not outlive the run that opened it."""
+    sys.stdin.buffer.read()
+    os._exit(0)
