@@ -153,10 +153,10 @@ def test_a_wrong_mask_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--mask-input .*masks\.npy: No such file"):
         read_prompts([], [], path)
     path.write_bytes(b"not an array")
-    with pytest.raises(UsageError, match=r"masks\.npy: it is no array"):
+    with pytest.raises(UsageError, match=r"masks\.npy: not a NumPy array"):
         read_prompts([], [], path)
     np.save(path, np.array([{}], dtype=object))
-    with pytest.raises(UsageError, match=r"masks\.npy: it is no array"):
+    with pytest.raises(UsageError, match=r"masks\.npy: not a NumPy array"):
         read_prompts([], [], path)
     with path.open("wb") as file:
         np.savez(file, logits=np.zeros((1, 256, 256)))
