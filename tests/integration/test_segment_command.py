@@ -157,9 +157,7 @@ def test_everything(place: Place, seeded_weights: Path, cat: Path) -> None:
 
 
 def test_nothing_asked_for(place: Place, cat: Path) -> None:
-    assert (
-        refuse(place, 2, cat) == "streamseg: no prompt; give --box X1,Y1,X2,Y2, --points X,Y or --everything"
-    )
+    assert refuse(place, 2, cat) == "streamseg: no prompt; give --box X1,Y1,X2,Y2, --points X,Y or --everything"
 
 
 def test_a_picture_that_cannot_be_read(place: Place, cat: Path) -> None:
