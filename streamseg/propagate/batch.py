@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,16 +12,21 @@ from streamseg.masks import Mask
 from streamseg.messages import Image
 from streamseg.propagate.crop import FlowFinder, ObjectCrop, crop_objects, thinned
 from streamseg.propagate.keyframe_mask import FrameTime
-from streamseg.propagate.overlaps import DrawnMask, draw, expected_ious, remove_overlaps
+from streamseg.propagate.overlaps import draw, expected_ious, remove_overlaps
 from streamseg.propagate.track import Observation, Track
 from streamseg.propagate.warp import WarpedMask, WarpedMasks, locate, object_flows
 from streamseg.window import Plane, window_around
 
 _STEPS_PER_FRAME = 8
+"""Steps of late masks per frame: a mask three seconds old arrives after about half a second."""
 _SHARED_MISTAKES = 0.1
+"""Share of the expected IoU that a warped mask loses: neighbouring pixels are wrong together. Chosen by hand."""
 _SHARED_FRAMES = 15
+"""Frames after which it has lost that. Both calibrate `predicted_iou`, which the propagation benchmark checks."""
 _LEAST_EXPECTED_IOU = 0.5
+"""A mask below that is not shown. Chosen by hand."""
 _LEAST_FILLED = 0.3
+"""How much of its box a mask must fill, as a share of what it filled on its keyframe. Chosen by hand."""
 
 
 def observe(
@@ -40,30 +45,25 @@ def observe(
     observations: list[Observation | None] = [None] * len(tracks)
     moving: list[tuple[int, ObjectCrop, ObjectCrop]] = []
     for place, (track, crop) in enumerate(zip(tracks, crop_objects(image, boxes, side), strict=True)):
-        if crop is not None:
+        if crop is not None and track.crop is not None:
+            moving.append((place, track.crop, crop))
+        elif crop is not None:
             observations[place] = Observation(crop, None, track.mask_without_flow())
-            if track.crop is not None:
-                moving.append((place, track.crop, crop))
     flows = finder.between(
         [before for _, before, _ in moving],
         [after for _, _, after in moving],
         [tracks[place].path.motion_to(seq) for place, _, _ in moving],
     )
-    rows, masks = [], []
-    for row, (place, _, _) in enumerate(moving):
-        if (mask := tracks[place].mask) is not None:
-            rows.append(row)
-            masks.append(mask)
-    warped: list[WarpedMask | None] = [None] * len(moving)
+    masks = {row: mask for row, (place, _, _) in enumerate(moving) if (mask := tracks[place].mask) is not None}
+    rows = list(masks)
     if rows:
-        batch = WarpedMasks.stack(masks)
+        batch = WarpedMasks.stack(list(masks.values()))
         shares = batch.shares_after(flows[rows])
         flows[rows] = object_flows(flows[rows], shares)
         batch = batch.warped(flows[rows], shares)
-        for index, row in enumerate(rows):
-            warped[row] = batch[index]
+        masks = {row: batch[index] for index, row in enumerate(rows)}
     for row, (place, _, crop) in enumerate(moving):
-        observations[place] = Observation(crop, flows[row, None], warped[row])
+        observations[place] = Observation(crop, flows[row, None], masks.get(row))
     return observations
 
 
@@ -96,13 +96,13 @@ class Located:
     """
 
     warped: WarpedMask | None
-    mask: Mask | None = None
-    expected_iou: float = 0.0
+    mask: Mask | None
+    expected_iou: float
 
 
 def locate_tracks(tracks: Sequence[Track], width: int, height: int) -> list[Located]:
     """Locate all objects in their newest crops, and draw those masks that can be trusted in a frame of that size."""
-    located = [Located(track.mask) for track in tracks]
+    warped = [track.mask for track in tracks]
     odds = [track.refined_odds for track in tracks]
     places: list[int] = []
     masks: list[WarpedMask] = []
@@ -117,18 +117,15 @@ def locate_tracks(tracks: Sequence[Track], width: int, height: int) -> list[Loca
         refined = [None if refinement is None else refinement.odds for refinement in refinements]
         batch, combined = locate(WarpedMasks.stack(masks), crops, refined)
         for row, place in enumerate(places):
-            located[place], odds[place] = Located(batch[row]), combined[row]
-    shown: list[int] = []
-    drawn: list[DrawnMask] = []
-    for place, expected_iou in enumerate(_expected_ious(tracks, odds)):
-        plane, crop = odds[place], tracks[place].crop
-        if expected_iou and plane is not None and crop is not None:
-            located[place] = replace(located[place], expected_iou=expected_iou)
-            shown.append(place)
-            drawn.append(draw(plane, crop.window, width, height))
-    for place, mask in zip(shown, remove_overlaps(drawn), strict=True):
-        located[place] = replace(located[place], mask=mask)
-    return located
+            warped[place], odds[place] = batch[row], combined[row]
+    expected = _expected_ious(tracks, odds)
+    drawn = {
+        place: draw(plane, track.crop.window, width, height)
+        for place, (track, plane) in enumerate(zip(tracks, odds, strict=True))
+        if expected[place] and plane is not None and track.crop is not None
+    }
+    shown = dict(zip(drawn, remove_overlaps(list(drawn.values())), strict=True))
+    return [Located(warped[place], shown.get(place), expected[place]) for place in range(len(tracks))]
 
 
 def _expected_ious(tracks: Sequence[Track], odds: Sequence[Plane | None]) -> list[float]:

@@ -23,19 +23,19 @@ from streamseg.messages import Image
 from streamseg.window import Plane, Window, crop, window_around
 
 FLOW_SIDE: Final = 40
-"""Cells along a side of the square in which flow is kept. Sides of crops are multiples of it."""
+"""Cells along a side of the square in which flow is kept: as few as cost no IoU. Sides of crops are multiples of it."""
 CELL_CENTRES: Final[Plane] = (np.arange(FLOW_SIDE, dtype=np.float32) + np.float32(0.5)) / np.float32(FLOW_SIDE)
 """Centres of the cells along a side, as shares of the side."""
 _SEARCHED = 5 / 6
-"""Side of the square in which flow is searched, as a share of the crop's."""
+"""Side of the square in which flow is searched, as a share of the crop's: it saves time and costs no IoU."""
 _SIMILAR = 0.1
-"""Distance of the edges of two similar windows, as a share of their sides: below the margin around a box."""
+"""Distance of the edges of similar windows, as a share of their sides: less than the margin around a box."""
 
 Motion = tuple[float, float]
 """To the right and down, in pixels of the frame."""
 Flow = NDArray[np.float32]
-"""Shape (n, FLOW_SIDE, FLOW_SIDE, 2): where the content of each cell was in the earlier of two crops, as its displacement
-along x and y, as a share of the side."""
+"""Shape (n, FLOW_SIDE, FLOW_SIDE, 2): the displacement along x and y, as a share of the side, from each cell of a crop to
+where its content was in the crop before."""
 
 _Pixels = TypeVar("_Pixels", Plane, NDArray[np.uint8])
 

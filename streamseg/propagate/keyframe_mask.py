@@ -19,15 +19,15 @@ from streamseg.propagate.crop import FLOW_SIDE, blurred, resized
 from streamseg.window import Plane, crop, mask_plane, window_around
 
 TEMPLATE_SIDE: Final = 192
-"""Side of a template, in pixels."""
+"""Side of a template, in pixels. Crops are at most a little larger (`_SIDES` of `propagator`)."""
 _SOFTEST = 3 / 128
-"""Blur of the softest outline: standard deviation, as a share of the side."""
+"""Blur of the least certain outline: standard deviation, as a share of the side. ΔIoU ≤ 0.001."""
 _DOUBT = 3
-"""Power of the share of right pixels nearby: how strongly evidence that was wrong about the mask is mistrusted."""
+"""Power of the share of right pixels nearby: how strongly evidence that was wrong is mistrusted. ΔIoU ≤ 0.007."""
 _UNKNOWN = 0.4
-"""Trust in the refinement network where it was not run on the keyframe."""
+"""Trust in the refinement network where it did not run on the keyframe, 0 to 1. Chosen by hand."""
 _NEARBY = 1 / 32
-"""What counts as nearby: standard deviation, as a share of the side."""
+"""What counts as nearby: standard deviation, as a share of the side. ΔIoU ≤ 0.003."""
 
 Refine = Callable[[Image, Sequence[Box]], Sequence[Plane]]
 """The refinement network: from a frame and boxes to the log-odds of each pixel of each box's square

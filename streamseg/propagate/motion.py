@@ -16,6 +16,7 @@ from streamseg.propagate.crop import CELL_CENTRES, FLOW_SIDE, Flow, Motion
 from streamseg.window import Plane, Window, box_plane
 
 _LONGEST_PATH = 150
+"""Frames over which motion is kept, for late masks: five seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,19 @@ from streamseg.propagate.motion import Measured, Position, Predicted
 from streamseg.propagate.track import Observation, Track
 
 _SAME_OBJECT_IOU = 0.5
+"""Overlap of boxes of one object: as most trackers and benchmarks have it."""
 _PATIENCE = 3
+"""How many times longer an object is kept that the detector missed only once: enough for one run in eight frames."""
 _SIDES = (5 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE)
+"""Sides of crops, in pixels."""
 _PIXELS_PER_FRAME = 3 * 120**2
+"""Pixels of all crops of a frame: what one core processes in 5 to 7 ms. More than six objects take longer."""
 _REFINED_PER_FRAME = 1
+"""Objects refined per frame: each takes about 3 ms."""
 _UNREFINED_PENALTY = 0.05
+"""Expected IoU that each frame without refinement counts, when objects are chosen. Chosen by hand."""
 _RETRY_FRAMES = 5
+"""Frames before an object without a mask is refined again. Chosen by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +48,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prefetched:
-    """Observations of the next frame, made around predicted boxes: of frame `seq`, in crops of that side."""
+    """Observations of frame `seq` around predicted boxes, in crops of that side."""
 
     seq: int
     side: int
     observations: dict[Track, Observation | None]
-
-    def fits(self, seq: int, side: int) -> bool:
-        """Whether they are of that frame and of that side."""
-        return (self.seq, self.side) == (seq, side)
 
 
 class Propagator:
@@ -127,10 +130,7 @@ class Propagator:
         advance_pending(self._tracks, frame)
         for track in self._tracks:
             track.expire(frame.pts_ns - self._budget.max_age_ns)
-        located = locate_tracks(self._tracks, image.shape[1], image.shape[0])
-        for track, now in zip(self._tracks, located, strict=True):
-            track.correct(now.warped, now.expected_iou)
-        objects = [_object(track, frame, now.mask) for track, now in zip(self._tracks, located, strict=True)]
+        objects = self._locate(frame, image)
         return (*objects[: len(found)], *(each for each in objects[len(found) :] if each.mask is not None))
 
     def refine(self, *, hurried: bool = False) -> None:
@@ -156,12 +156,19 @@ class Propagator:
             for track, odds in zip(chosen, refined, strict=True):
                 track.refine(frame, odds)
 
+    def _locate(self, frame: FrameTime, image: Image) -> list[TrackedObject]:
+        """One object for each track, with its mask where one can be trusted."""
+        located = locate_tracks(self._tracks, image.shape[1], image.shape[0])
+        for track, found in zip(self._tracks, located, strict=True):
+            track.correct(found.warped, found.expected_iou)
+        return [_object(track, frame, found.mask) for track, found in zip(self._tracks, located, strict=True)]
+
     def _observe(self, seq: int, image: Image, boxes: Sequence[Box]) -> list[Observation | None]:
         """Observe each track around its predicted box where its box is close to that, else around its box."""
         height, width = image.shape[:2]
         side = _crop_side(len(boxes))
-        prefetched, self._prefetched = self._prefetched, None
-        known = prefetched.observations if prefetched is not None and prefetched.fits(seq, side) else {}
+        early, self._prefetched = self._prefetched, None
+        known = {} if early is None or (early.seq, early.side) != (seq, side) else early.observations
         observations: list[Observation | None] = [None] * len(boxes)
         places, around = [], []
         for place, (track, box) in enumerate(zip(self._tracks, boxes, strict=True)):
@@ -203,7 +210,7 @@ class Propagator:
     def _missed_positions(
         self, lost: Sequence[Track], newest: int, seq: int, found: Sequence[Position]
     ) -> dict[Track, Position]:
-        """The positions of the missed tracks that are kept: no detection explains them."""
+        """The positions of the missed tracks that are kept: those where no other object was found."""
         missed: dict[Track, Position] = {}
         for track in lost:
             position = track.predict(seq, track.detection, newest)
@@ -211,8 +218,8 @@ class Propagator:
             known = isinstance(position, Predicted) if track.mask else track.path.motion_to(seq) is not None
             frames = self._budget.missed_frames * (_PATIENCE if track.missed_answers < 2 else 1)
             box = position.detection.xyxy
-            hidden = any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found)
-            if known and track.missed <= frames and not hidden:
+            taken = any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found)
+            if known and track.missed <= frames and not taken:
                 missed[track] = position
         return missed
 

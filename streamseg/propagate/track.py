@@ -18,9 +18,13 @@ from streamseg.propagate.warp import WarpedMask
 from streamseg.window import Plane, window_around
 
 _LONGEST_HISTORY = 150
+"""Frames whose detections are kept, for late masks: five seconds."""
 _REFINEMENT_FRAMES = 10
+"""Frames after which a refinement is dropped. Chosen by hand."""
 _FRESH_FRAMES = 3
+"""Frames for which a mask is as good as the segmenter made it. Chosen by hand."""
 _RECOGNISED = 0.65
+"""Overlap of colour histograms from which on an object is recognised. Its surroundings reached 0.56 at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +43,7 @@ class Observation:
 
     def with_box(self, box: Box) -> Observation:
         """The same observation, for another box of the object."""
-        return replace(self, crop=self.crop.with_box(box))
+        return self if box == self.crop.box else replace(self, crop=self.crop.with_box(box))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.stages.keyframe_masks import unpack_keyframe_masks
 
 _MISSED_FRAMES = 5
-"""For how many frames a live object stays that the detector misses. The objects of a file are exactly those that it finds."""
+"""For how many frames a live object is kept that the detector misses. In a file, objects are what the detector finds."""
 
 
 class Propagation:
