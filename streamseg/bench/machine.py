@@ -18,10 +18,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         cpu: Name of the processor and, in brackets, its fastest instruction set for floating point.
-        cores: Logical cores.
         memory_gb: In 10^9 bytes; None without `/proc`.
-        system: Operating system and its release.
-        python: Version of Python.
     """
 
     cpu: str

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from streamseg.bench.machine import Machine, this_machine
 from streamseg.bench.run import PipelineRun, run_pipeline
-from streamseg.bench.true_models import DETECTOR, SCENE_URL, TrueScene, match
+from streamseg.bench.true_models import DETECTOR, FPS, SCENE_URL, TrueScene, match
 from streamseg.config_file import load_config, parse_override
 from streamseg.errors import StageError
 from streamseg.messages import Dropped
@@ -33,6 +33,8 @@ _RECORDED_SHARE, _LEAST_RECORDED_S = 1 / 3, 2.0
 """Duration of the run with a recording, as a share of the run without, and at least."""
 _ALONE_FRAMES, _ALONE_S = 30, 20.0
 """The segmenter alone is timed on so many frames, or for so long."""
+_UNCOUNTED_S = 20
+"""A run may last so much longer than it is counted before the boxes prepared for it end."""
 _AVERAGED_S = 10
 """Memory at the start and at the end is the mean of so many seconds."""
 
@@ -64,7 +66,6 @@ class PipelineFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         seconds: Duration of the count.
-        frames: Frames published.
         overlays: Drawn pictures that reached their subscriber.
         backend: Library that ran MobileSAM.
         precision: Number format of its encoder.
@@ -77,7 +78,6 @@ class PipelineFigures(msgspec.Struct, frozen=True, kw_only=True):
         masked_share: Share of them with a published mask.
         mask_iou: Mean IoU of those masks with the true ones of the same frame; None without masks.
         dropped: Frames lost during the count, by cause.
-        rss_mb: Memory.
         recording: The same with a recording.
     """
 
@@ -133,6 +133,7 @@ def bench_pipeline(
         weights = folder / "mobile_sam.pt"
         report("exporting MobileSAM with random weights, and timing it alone")
         alone = _time_alone(folder, weights, segmenter, min(_ALONE_S, seconds))
+        TrueScene().write_boxes(folder, round((seconds + _UNCOUNTED_S) * FPS))
         every = ("device=cpu", f"detector.weights={detector}", f"segmenter.weights={weights}", *settings)
         report(f"measuring the pipeline for {seconds:g} s")
         run = run_pipeline(folder, every, seconds)

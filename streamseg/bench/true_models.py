@@ -7,8 +7,10 @@ weights of MobileSAM are needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 
@@ -16,6 +18,7 @@ from streamseg.geometry import box_iou
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models.options import MOBILE_SAM, Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import create_detector, create_segmenter
+from streamseg.models.weights import weights_directory
 from streamseg.sources.crossing import CLASS_NAME, CrossingScene, read_number
 from streamseg.sources.scene import SceneOptions, TruthObject
 from streamseg.train.augmentation import jittered
@@ -29,18 +32,17 @@ MISSED: Final = 0.05
 """Share of the boxes that the detector misses."""
 LEAST_SHARE: Final = 0.1
 """An object counts as hidden when less of it is visible: it has no box, and no mask is expected."""
-_CONFIDENCE = 0.9
-_PREPARED = 100 * FPS
-"""Frames whose boxes are computed in advance, so that the truth costs the pipeline no time."""
+_BOXES = "true-boxes.msgpack"
+"""File in the cache with boxes computed in advance, so that the truth costs the pipeline no time."""
 
 
 class TrueScene:
     """The frames of `SCENE_URL` and what is visible in them."""
 
-    def __init__(self, prepared: int = 0) -> None:
-        """Compute the boxes of the first `prepared` frames in advance."""
+    def __init__(self, prepared: Sequence[list[Detection]] = ()) -> None:
+        """Use the boxes `prepared` for the first frames; compute others when they are needed."""
         self._scene = CrossingScene(SceneOptions.parse(SCENE_URL))
-        self._prepared = [self._detect(number) for number in range(prepared)]
+        self._prepared = prepared
 
     def render(self, number: int) -> Image:
         """Draw a frame: shape (720, 1280, 3), uint8, BGR."""
@@ -62,12 +64,14 @@ class TrueScene:
             return []
         return self._prepared[number] if number < len(self._prepared) else self._detect(number)
 
+    def write_boxes(self, cache: Path, frames: int) -> None:
+        """Compute the boxes of the first frames, and write them for `TrueBoxes`."""
+        (cache / _BOXES).write_bytes(msgspec.msgpack.encode([self._detect(number) for number in range(frames)]))
+
     def _detect(self, number: int) -> list[Detection]:
         random = np.random.default_rng(number)
         return [
-            Detection(
-                xyxy=jittered(item.xyxy, JITTER, random), confidence=_CONFIDENCE, class_id=0, class_name=CLASS_NAME
-            )
+            Detection(xyxy=jittered(item.xyxy, JITTER, random), confidence=0.9, class_id=0, class_name=CLASS_NAME)
             for item in self.objects(number)
             if random.random() >= MISSED
         ]
@@ -81,7 +85,8 @@ class TrueBoxes:
 
     def __init__(self, settings: DetectorSettings, compute: Compute) -> None:
         self._network = create_detector(replace(settings, model=DETECTOR), compute)
-        self._scene = TrueScene(_PREPARED)
+        boxes = (weights_directory() / _BOXES).read_bytes()
+        self._scene = TrueScene(msgspec.msgpack.decode(boxes, type=list[list[Detection]]))
 
     def detect(self, image: Image) -> list[Detection]:
         """Return the boxes of a frame of the scene, shape (height, width, 3), uint8, BGR; none for other pictures."""

@@ -40,13 +40,15 @@ def test_boxes_are_off_and_missed_as_documented(scene: TrueScene) -> None:
 def test_the_same_frame_has_the_same_boxes_and_another_picture_none(scene: TrueScene) -> None:
     image = scene.render(42)
     assert scene.detections_in(image) == TrueScene().detections_in(image.copy())
-    assert scene.detections_in(image) == TrueScene(prepared=43).detections_in(image)
+    prepared: list[list[Detection]] = [[]] * 42 + [scene.detections_in(image)[:1]]
+    assert TrueScene(prepared).detections_in(image) == prepared[42]
+    assert TrueScene(prepared[:42]).detections_in(image) == scene.detections_in(image)
     assert scene.detections_in(image) != scene.detections_in(scene.render(43))
     assert scene.detections_in(np.zeros((360, 640, 3), np.uint8)) == []
 
 
 def test_the_detector_computes_on_every_frame_and_returns_the_truth(
-    scene: TrueScene, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+    scene: TrueScene, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[tuple[int, ...]] = []
     infer = YoloxDetector.infer
@@ -56,7 +58,8 @@ def test_the_detector_computes_on_every_frame_and_returns_the_truth(
         return infer(self, tensor)
 
     monkeypatch.setattr(YoloxDetector, "infer", record)
-    monkeypatch.setattr("streamseg.bench.true_models._PREPARED", 4)
+    monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path))
+    scene.write_boxes(tmp_path, 4)
     detector = TrueBoxes(
         DetectorSettings(model="true-boxes", weights=str(shared_data / "yolox_nano.onnx")), Compute(threads=1)
     )
