@@ -12,15 +12,15 @@ from support.pipeline_runs import Record, Run, read_records, until
 
 from streamseg.geometry import Box
 
-FRAMES = 287
+FRAMES = 150
 
 
-def arguments(shared_data: Path, output: Path, *more: str) -> list[str]:
+def arguments(shared_data: Path, output: Path, *more: str, frames: int = FRAMES) -> list[str]:
     return [
         "run", "--source", str(shared_data / "clips" / "coffee.mp4"),
         "--detector", "yolox-nano", "--set", f"detector.weights={shared_data / 'yolox_nano.onnx'}",
         "--set", "mode=every-frame", "--set", "publish.bind=tcp://127.0.0.1:*",
-        "--record", str(output / "out.mp4"), "--jsonl", str(output / "out.jsonl"), *more,
+        "--record", str(output / "out.mp4"), "--jsonl", str(output / "out.jsonl"), "--max-frames", str(frames), *more,
     ]  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_killed_stages_come_back_and_change_nothing(shared_data: Path, undisturb
 
     with Run(*arguments(shared_data, tmp_path, "--segmenter", "nano")) as run:
         for place, names in enumerate(KILLED):
-            wanted = 20 + place * 50
+            wanted = 15 + place * 22
             until(partial(written, wanted), 120, f"{wanted} records")
             victims = {name: run.stages()[name] for name in names}
             for victim in victims.values():
@@ -119,7 +119,7 @@ def test_masks_of_mobilesam_are_those_of_the_original(
         f"segmenter.backend={backend}",
     )
     with Run(
-        *arguments(shared_data, tmp_path, *model, "--max-frames", "3"),
+        *arguments(shared_data, tmp_path, *model, frames=3),
         environment={"STREAMSEG_CACHE": str(export_cache)},
     ) as run:
         status, _, errors = run.finish(240)

@@ -12,7 +12,7 @@ from streamseg.messages import PROPAGATED, SEGMENTED
 from streamseg.sources.scene import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene
 
-FRAMES, INTERVAL = 150, 5
+FRAMES, INTERVAL = 90, 5
 URL = f"synthetic:?size=640x480&fps=30&frames={FRAMES}&seed=1"
 
 

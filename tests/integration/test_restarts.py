@@ -31,23 +31,3 @@ def test_a_stage_that_hangs_is_replaced_and_frames_go_on(place: Place) -> None:
         status, _, errors = run.finish(20)
     assert status == 143
     assert "publish: restarting (hung)" in errors
-
-
-def test_a_stage_that_fails_too_often_ends_the_run(place: Place) -> None:
-    records = place.folder / "out.jsonl"
-    killed: set[int] = set()
-    with place.run("run", *LIVE, "--jsonl", str(records), "--set", "publish.bind=tcp://127.0.0.1:*") as run:
-        until(lambda: records.exists() and last_seq(records.read_bytes()) > 5, 60, "frames")
-
-        def gave_up() -> bool:
-            detect = run.stages().get("detect")
-            if detect is not None and detect.pid not in killed:
-                killed.add(detect.pid)
-                detect.kill()
-            return run.process.poll() is not None
-
-        until(gave_up, 90, "the end of the run")
-        status, _, errors = run.finish(20)
-    assert status == 70
-    assert len(killed) == 6
-    assert errors.splitlines()[-1].startswith("streamseg: detect ended by signal 9, after 5 restarts within 60 s")

@@ -11,8 +11,8 @@ from streamseg.sources.scene import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene
 
 SCENES = (
-    "synthetic:?size=640x480&fps=30&frames=90&seed=1",
-    "synthetic:?size=960x540&fps=25&frames=75&seed=7&objects=3",
+    "synthetic:?size=640x480&fps=30&frames=45&seed=1",
+    "synthetic:?size=960x540&fps=25&frames=40&seed=7&objects=3",
 )
 
 
