@@ -133,5 +133,5 @@ def _lines(summary: Summary, output: Path) -> list[str]:
     return [f"{output}: annotated {_count(summary.pictures, 'picture')} with {objects}{before}", *counts]
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 weights_app = typer.Typer(
     help=(
         "List, fetch, verify and export the files that the models need (their weights)."
-        "\n\nModels fetch missing weights on first use. Fetch them here beforehand for a machine without a network."
+        "\n\nModels fetch missing weights on first use. For a machine without a network, fetch them beforehand."
         " They are kept in the user's cache folder, or in the folder that STREAMSEG_CACHE names."
     ),
     no_args_is_help=True,
@@ -28,7 +28,7 @@ weights_app = typer.Typer(
 
 @weights_app.command("list")
 def weights_list() -> None:
-    """List the weights that streamseg knows by name: file, size, licence, and whether they are on this machine."""
+    """List the weights with a name: file, size, licence, and whether they are on this machine."""
     from streamseg.models.catalogue import CATALOGUE
     from streamseg.models.weights import weights_directory
 

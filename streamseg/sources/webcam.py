@@ -143,7 +143,7 @@ class WebcamSource(LiveSource):
         return any(url in (str(camera.index), camera.name, camera.device) for camera in self._cameras())
 
     def _choices(self) -> Iterator[Choice]:
-        """Options to try, from all wishes to none; the rate goes before the size."""
+        """Options to try, from all requested ones to none; the rate is dropped before the size."""
         wanted = self._settings
         size: Choice = (("video_size", f"{wanted.width}x{wanted.height}"),) if wanted.width and wanted.height else ()
         rates = ((("framerate", f"{wanted.fps:g}"),), *self._system.rates) if wanted.fps else self._system.rates
@@ -166,7 +166,7 @@ class WebcamSource(LiveSource):
 
     def _absent(self) -> SourceError:
         known = ", ".join(f"{camera.index} ({camera.name})" for camera in self._cameras()) or "none"
-        return SourceError(f"there is no camera {self._camera}; cameras here: {known}; {LISTING}")
+        return SourceError(f"there is no camera {self._camera}; cameras of this machine: {known}; {LISTING}")
 
     def _describe(self, device: str, container: InputContainer) -> SourceInfo:
         stream = container.streams.video[0]

@@ -189,9 +189,7 @@ def _device(name: str) -> torch.device:
         )
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"--device {name}: PyTorch cannot use it here ({str(error).splitlines()[0]}); try cpu"
-        ) from error
+        raise UsageError(f"--device {name}: PyTorch cannot use it ({str(error).splitlines()[0]}); try cpu") from error
     return device
 
 

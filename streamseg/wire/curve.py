@@ -119,7 +119,7 @@ class Admission:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def decide(self) -> None:
-        """Admit or refuse everybody who tried to connect since the last call."""
+        """Admit or refuse all subscribers that tried to connect since the last call."""
         while True:
             try:
                 request = self.socket.recv_multipart(zmq.NOBLOCK)

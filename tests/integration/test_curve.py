@@ -1,4 +1,4 @@
-"""A pipeline that only certain keys may watch."""
+"""A pipeline that admits only subscribers with an allowed key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ("publisher", "friend", "stranger")
 
 @pytest.fixture
 def keys(place: Place) -> Path:
-    """The run's folder, with the pairs of the publisher, of somebody who is allowed, and of somebody who is not."""
+    """The run's folder, with the key pairs of the publisher, an allowed subscriber, and a stranger."""
     for name in NAMES:
         make_key_pair(place.folder / name)
     return place.folder
@@ -40,12 +40,12 @@ def subscriber(endpoint: str, keys: Path, own: str, server: str) -> Subscriber:
     return Subscriber(endpoint, timeout=PATIENCE, secret_key_file=keys / own, server_key_file=keys / server)
 
 
-def check_hears_nothing(other: Subscriber) -> None:
+def check_receives_nothing(other: Subscriber) -> None:
     with pytest.raises(SubscriptionTimeoutError):
         other.receive(0)
 
 
-def test_only_who_is_allowed_receives_also_from_a_publisher_that_came_back(place: Place, keys: Path) -> None:
+def test_only_an_allowed_subscriber_receives_also_from_a_restarted_publisher(place: Place, keys: Path) -> None:
     endpoint = free_endpoint()
     with (
         guarded(place, endpoint) as run,
@@ -59,17 +59,17 @@ def test_only_who_is_allowed_receives_also_from_a_publisher_that_came_back(place
         assert (status, output) == (3, "")
         assert errors.startswith(f"streamseg: {endpoint} refused this key")
         assert len(errors.splitlines()) == 1
-        check_hears_nothing(misled)
+        check_receives_nothing(misled)
 
         victim = run.stages()["publish"]
         victim.kill()
         until(lambda: (new := run.stages().get("publish")) and new.pid != victim.pid, PATIENCE, "a new publish")
-        friend.latest()  # and with it what the old one had sent
+        friend.latest()  # skips the results of the old one
         after = [next(iter(friend)) for _ in range(30)]
         assert {result.run_id for result in before + after} == {before[0].run_id}
         with place.run("subscribe", endpoint, *pair) as stranger:
             assert stranger.finish(PATIENCE)[0] == 3
-        check_hears_nothing(misled)
+        check_receives_nothing(misled)
 
         commands = [word for process in place.processes() for word in process.cmdline()]
         run.process.send_signal(signal.SIGINT)
@@ -105,7 +105,7 @@ def test_a_bad_key_file_is_named_and_nothing_starts(place: Place, keys: Path, se
     assert not (keys / "out.jsonl").exists()
 
 
-def test_insecure_is_said_in_so_many_words(place: Place) -> None:
+def test_publishing_without_keys_requires_insecure(place: Place) -> None:
     outside = (*SCENE, "--max-frames", "3", "--set", "publish.bind=tcp://0.0.0.0:*")
     with place.run(*outside) as run:
         status, _, errors = run.finish(PATIENCE)
@@ -117,7 +117,7 @@ def test_insecure_is_said_in_so_many_words(place: Place) -> None:
     assert status == 0, errors
 
 
-def test_keys_are_made_by_a_command(place: Place) -> None:
+def test_a_command_makes_keys(place: Place) -> None:
     with place.run("keys", "door") as run:
         assert run.finish(PATIENCE) == (
             0,

@@ -1,4 +1,4 @@
-"""`streamseg weights export`, and runs on the exports: those that are there, those that are missing, and those that are damaged."""
+"""`streamseg weights export`, and runs with existing, missing and damaged exports."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def weights(place: Place, mobile_sam: Path) -> Path:
 
 
 @pytest.mark.usefixtures("weights")
-def test_the_export_is_made_once_and_listed(place: Place) -> None:
+def test_an_export_is_made_once_and_listed(place: Place) -> None:
     command = ("weights", "export", "mobile_sam.pt", *SMALL)
     output, errors = done(place.run(*command, "--size", "640x360"))
     assert errors == "exporting mobile_sam.pt for 640x360\n"
@@ -65,7 +65,7 @@ def test_the_export_is_made_once_and_listed(place: Place) -> None:
         (("junk.pt",), 4, "junk.pt is not a PyTorch checkpoint"),
     ],
 )
-def test_what_cannot_be_exported_is_said_in_a_line(
+def test_an_impossible_export_is_one_line(
     place: Place, arguments: tuple[str, ...], status: int, complaint: str
 ) -> None:
     (place.folder / "junk.pt").write_bytes(b"junk")
@@ -75,16 +75,16 @@ def test_what_cannot_be_exported_is_said_in_a_line(
     assert len(lines) == 1 and lines[0].startswith(f"streamseg: {complaint}")
 
 
-def test_help_teaches(place: Place) -> None:
+def test_help_names_the_arguments(place: Place) -> None:
     output, _ = done(place.run("weights", "export", "--help"))
     assert "streamseg weights export --size 1280x720 --size 640x480" in output
 
 
-def test_a_run_exports_what_it_meets_and_mends_what_is_damaged(place: Place, weights: Path) -> None:
+def test_a_run_exports_new_shapes_and_repairs_damaged_exports(place: Place, weights: Path) -> None:
     place.environment["COLUMNS"] = "400"
 
     def run_clip() -> list[str]:
-        """What a run of upright pictures says of exports; MobileSAM makes itself ready for cameras' 16:9 as well."""
+        """Messages about exports of a run on upright pictures; MobileSAM also exports for 16:9 cameras."""
         records = place.folder / "out.jsonl"
         arguments = (
             "--source",
@@ -118,7 +118,7 @@ def settings(**values: str) -> Iterator[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="which libraries a process has loaded is only known on Linux")
 @pytest.mark.parametrize(("backend", "library"), [("onnxruntime", "onnxruntime"), ("openvino", "libopenvino")])
-def test_no_stage_loads_torch_where_another_backend_runs(
+def test_no_stage_loads_torch_with_another_backend(
     place: Place, mobile_sam: Path, export_cache: Path, backend: str, library: str
 ) -> None:
     if importlib.util.find_spec(backend) is None:

@@ -193,7 +193,7 @@ def test_a_killed_server_is_awaited(rtsp_server: StartRtspServer, watch: OpenWat
     times = [frame.pts_ns for frame in frames]
     assert times == sorted(set(times))
     assert [(later - earlier) / 1e9 for earlier, later in pairwise(times[-5:])] == pytest.approx([1 / 15] * 4, abs=0.01)
-    # The time without pictures counts, though the new connection's timestamps begin anew.
+    # The time without pictures counts, although the new connection's timestamps restart.
     assert (times[-1] - times[0]) / 1e9 == pytest.approx(
         (frames[-1].t_capture_ns - frames[0].t_capture_ns) / 1e9, abs=0.8
     )
@@ -205,7 +205,7 @@ def test_the_end_of_a_live_stream_is_a_disconnection(
     clip = write_clip(tmp_path / "clip.mp4", frames=30, width=320, height=240, fps=15)
     camera = watch(SourceSettings(url=rtsp_server(clip, once=True).url, timeout=1.0))
     camera.state("disconnected")
-    # The shared pipeline of the server begins anew.
+    # The shared pipeline of the server restarts.
     camera.state("running")
     assert len(camera.times()) > 10
 

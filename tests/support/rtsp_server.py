@@ -22,7 +22,7 @@ ROLE = "viewer"
 
 @dataclass(frozen=True)
 class Picture:
-    """What is served: a clip, or a moving ball without one."""
+    """A served stream: a clip, or a moving ball without one."""
 
     clip: Path | None
     loop: bool
@@ -91,7 +91,7 @@ class Stream:
         self.factory.connect("media-configure", self.configure)
 
     def configure(self, _factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
-        """Prepare the pipeline that a first client asked for."""
+        """Prepare the pipeline for the first client."""
         pipeline = media.get_element()
         self.filter = pipeline.get_by_name("size")
         self.resize(*self.size)

@@ -173,9 +173,9 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         raise AssertionError
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_an_attempt_that_writes_nothing_leaves_no_trace(tmp_path: Path, there: bool) -> None:
-    if there:
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_attempt_that_writes_nothing_leaves_no_trace(tmp_path: Path, exists: bool) -> None:
+    if exists:
         (tmp_path / "deep" / "out").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ZeroDivisionError), open_dataset(tmp_path / "deep" / "out", settings_of("yolo"), restart=False):

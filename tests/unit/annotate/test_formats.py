@@ -74,7 +74,7 @@ def test_supervision_reads_classes_and_masks(tmp_path: Path, data_format: str) -
     assert [name for name, _ in found] == [CLASSES[number] for number, _ in objects]
     for (_, bits), (_, mask) in zip(found, objects, strict=True):
         assert np.array_equal(bits, over_frame(mask))
-    # LabelMe's format knows only the classes that occur.
+    # LabelMe's format has only the classes of its objects.
     assert reader.classes == (["bee", "eel"] if data_format == "anylabeling" else list(CLASSES))
 
 

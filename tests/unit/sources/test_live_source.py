@@ -51,7 +51,7 @@ def absent() -> Opened:
 
 
 def refusing() -> Opened:
-    raise SourceRefusedError("the camera wants a password")
+    raise SourceRefusedError("the camera requires a password")
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ class Devices:
         self.size = size
         self.rate = rate
         self.seconds = seconds
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.formats: list[str] = []
 
     def open(
@@ -45,7 +45,7 @@ class Devices:
     ) -> InputContainer:
         assert timeout == (10.0, 3.0)
         request = " ".join([device, *(f"{name}={value}" for name, value in options.items())])
-        self.asked.append(request)
+        self.requests.append(request)
         self.formats.append(input_format)
         if any(part in request for part in self.refused):
             av.error.err_check(-self.error, device)
@@ -82,7 +82,7 @@ def open_camera(
 def test_number_or_name_to_device_on_each_platform(platform: str, url: str, device: str, input_format: str) -> None:
     devices = Devices()
     open_camera(devices, platform, url)
-    assert devices.asked[0].startswith(device)
+    assert devices.requests[0].startswith(device)
     assert devices.formats == [input_format]
 
 
@@ -90,21 +90,21 @@ def test_mjpeg_is_requested_first() -> None:
     for platform, first in (("linux", "input_format=mjpeg"), ("win32", "vcodec=mjpeg"), ("darwin", "framerate=30")):
         devices = Devices()
         open_camera(devices, platform)
-        (asked,) = devices.asked
+        (asked,) = devices.requests
         assert asked.endswith(first)
 
 
 def test_a_refused_format_falls_back_to_raw_and_then_to_the_cameras_own() -> None:
     devices = Devices("input_format")
     open_camera(devices)
-    assert devices.asked == ["/dev/video0 input_format=mjpeg", "/dev/video0 input_format=yuyv422", "/dev/video0"]
+    assert devices.requests == ["/dev/video0 input_format=mjpeg", "/dev/video0 input_format=yuyv422", "/dev/video0"]
 
 
 def test_a_refused_rate_keeps_the_size_and_is_reported() -> None:
     devices = Devices("framerate=60")
     source = open_camera(devices, width=320, height=240, fps=60)
-    assert devices.asked[0] == "/dev/video0 input_format=mjpeg video_size=320x240 framerate=60"
-    assert devices.asked[-1] == "/dev/video0 input_format=mjpeg video_size=320x240"
+    assert devices.requests[0] == "/dev/video0 input_format=mjpeg video_size=320x240 framerate=60"
+    assert devices.requests[-1] == "/dev/video0 input_format=mjpeg video_size=320x240"
     assert source.info.description == "camera /dev/video0 (wrapped_avframe 320x240 at 30 fps); 60 fps is not offered"
     assert source.info.fps == 30
 
@@ -112,7 +112,7 @@ def test_a_refused_rate_keeps_the_size_and_is_reported() -> None:
 def test_a_refused_size_keeps_the_rate_and_is_reported() -> None:
     devices = Devices("video_size")
     source = open_camera(devices, width=1920, height=1080, fps=15)
-    assert devices.asked[-1] == "/dev/video0 input_format=mjpeg framerate=15"
+    assert devices.requests[-1] == "/dev/video0 input_format=mjpeg framerate=15"
     assert source.info.description == "camera /dev/video0 (wrapped_avframe 160x120 at 15 fps); 1920x1080 is not offered"
 
 
@@ -123,7 +123,7 @@ def test_a_refused_size_keeps_the_rate_and_is_reported() -> None:
             "linux",
             errno.ENOENT,
             SourceError,
-            r"there is no camera 0; cameras here: 0 \(Integrated\), 2 \(USB Camera\); `streamseg devices`",
+            r"there is no camera 0; cameras of this machine: 0 \(Integrated\), 2 \(USB Camera\); `streamseg devices`",
         ),
         ("linux", errno.ENODEV, SourceError, "there is no camera 0"),
         ("linux", errno.EBUSY, SourceError, "in use by another program; close"),
@@ -143,9 +143,9 @@ def test_each_failure_has_its_own_message(platform: str, code: int, kind: type[S
 def test_an_absent_camera_on_platforms_with_unspecific_errors() -> None:
     # AVFoundation and DirectShow report a missing camera as an input/output error.
     for platform, url in (("darwin", "7"), ("win32", "7"), ("win32", "Nameless"), ("linux", "Nameless")):
-        with pytest.raises(SourceError, match=f"there is no camera {url}; cameras here: 0"):
+        with pytest.raises(SourceError, match=f"there is no camera {url}; cameras of this machine: 0"):
             open_camera(Devices("", error=errno.EIO), platform, url)
-    with pytest.raises(SourceError, match="cameras here: none"):
+    with pytest.raises(SourceError, match="cameras of this machine: none"):
         open_camera(Devices("", error=errno.EIO), "darwin", "0", cameras=lambda: [])
 
 
@@ -154,7 +154,7 @@ def test_busy_and_denied_do_not_try_other_formats() -> None:
         devices = Devices("", error=code)
         with pytest.raises(SourceError):
             open_camera(devices, width=320, height=240, fps=60)
-        assert len(devices.asked) == 1
+        assert len(devices.requests) == 1
 
 
 def test_frames_are_turned_and_mirrored() -> None:
@@ -182,4 +182,4 @@ def test_an_unplugged_camera_is_reopened() -> None:
     kinds = ["change" if isinstance(item, SourceChange) else "frame" for item in items]
     assert kinds == ["frame"] * 6 + ["change"] * 2 + ["frame"]
     assert [item.state for item in items if isinstance(item, SourceChange)] == ["disconnected", "running"]
-    assert len(devices.asked) == 2
+    assert len(devices.requests) == 2

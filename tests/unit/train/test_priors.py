@@ -13,7 +13,7 @@ Plane = NDArray[np.float32]
 
 
 def masks() -> list[Plane]:
-    """What training samples have as targets: objects in the middle of the window, with soft edges."""
+    """Targets like those of training samples: objects in the middle of the window, with soft edges."""
     round_one = ellipse_bits(SIDE, SIDE, (48, 48), (34, 30))
     long_one = ellipse_bits(SIDE, SIDE, (50, 46), (15, 33))
     with_a_hole = round_one & ~ellipse_bits(SIDE, SIDE, (52, 50), (12, 10))

@@ -71,7 +71,7 @@ def options(data: Path, tmp_path: Path) -> TrainingOptions:
 
 
 def ignore(done: int, total: int) -> None:
-    """Progress that nobody looks at."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_training(options: T
 
 def test_the_device_must_exist(options: TrainingOptions) -> None:
     for device in ("cuda:99", "toaster"):
-        with pytest.raises(UsageError, match=f"^--device {device}: PyTorch cannot use it here") as caught:
+        with pytest.raises(UsageError, match=f"^--device {device}: PyTorch cannot use it") as caught:
             train_nano(replace(options, device=device), ignore, lambda line: None)
         assert "\n" not in str(caught.value)
 
@@ -551,5 +551,5 @@ def test_a_full_disk_is_reported(options: TrainingOptions, monkeypatch: pytest.M
 
 
 def test_help_names_the_extra_that_training_needs() -> None:
-    """Brackets are markup to what draws the help."""
+    """The help interprets brackets as markup."""
     assert "'streamseg[train]'" in CliRunner().invoke(train_app, ["nano", "--help"]).output
