@@ -146,7 +146,7 @@ def segment(
         if not prompts:
             raise UsageError("no prompt; give --box X1,Y1,X2,Y2, --points X,Y or --everything")
         wanted = prompts
-    job = SegmentJob(images=tuple(images), wanted=wanted, output=output, multimask=multimask, overwrite=yes)
+    job = SegmentJob(images=tuple(images), prompts=wanted, output=output, multimask=multimask, overwrite=yes)
     check_job(job)
     core = SAM(model, device).core
     finished: list[Segmented] = []

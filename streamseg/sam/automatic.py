@@ -20,23 +20,23 @@ OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 
 
 class UncompressedRle(TypedDict):
-    """A mask as COCO's run lengths, down the columns, zeros first; `size` is the picture's height and width."""
+    """COCO's uncompressed run lengths, down the columns, zeros first; `size` is the picture's height and width."""
 
     size: list[int]
     counts: list[int]
 
 
-class MaskRecord(TypedDict):
+class GeneratedMask(TypedDict):
     """One mask.
 
     Keys:
-        segmentation: Shape (height, width), bool; or run lengths, as `output_mode` says.
-        area: How many pixels it has.
+        segmentation: Shape (height, width), bool; or run lengths, by `output_mode`.
+        area: Number of pixels.
         bbox: Left, top, width and height, each side one less than the mask has pixels, as in the original.
         predicted_iou: The model's own estimate of the mask's quality.
-        point_coords: The point that it is the answer to: [[x, y]] in pixels of the picture.
-        stability_score: How little it changes with the threshold, 0 to 1.
-        crop_box: Left, top, width and height of the part of the picture in which it was found.
+        point_coords: The prompt: [[x, y]] in pixels of the picture.
+        stability_score: Stability against the threshold, 0 to 1.
+        crop_box: Left, top, width and height of the crop in which it was found.
     """
 
     segmentation: Bits | UncompressedRle | CocoRle
@@ -68,14 +68,14 @@ class SamAutomaticMaskGenerator:
         min_mask_region_area: int = 0,
         output_mode: OutputMode = "binary_mask",
     ) -> None:
-        """Use a network with the settings that `AutomaticOptions` describes.
+        """Use a network with the settings of `AutomaticOptions`.
 
         Args:
             model: One of `sam_model_registry`.
-            output_mode: What a record holds as its `segmentation`.
+            output_mode: Form of each `segmentation`.
 
         Raises:
-            UsageError: A number lies outside its range, the grids are not one for each layer, or the output mode is unknown.
+            UsageError: A number is out of range, there is not one grid per layer, or the output mode is unknown.
         """
         if output_mode not in ("binary_mask", "uncompressed_rle", "coco_rle"):
             raise UsageError(
@@ -98,8 +98,8 @@ class SamAutomaticMaskGenerator:
             min_mask_region_area=min_mask_region_area,
         )
 
-    def generate(self, image: Image) -> list[MaskRecord]:
-        """Find the masks of everything in a picture of shape (height, width, 3), uint8, RGB; a bar on a terminal shows how far it is.
+    def generate(self, image: Image) -> list[GeneratedMask]:
+        """Find the masks of everything in a picture of shape (height, width, 3), uint8, RGB; a terminal shows progress.
 
         Raises:
             UsageError: The image has another shape or type.
@@ -108,7 +108,7 @@ class SamAutomaticMaskGenerator:
             found = generate(self._sam, image[..., ::-1], self._options, display.update)
         return [self._record(one, (image.shape[0], image.shape[1])) for one in found]
 
-    def _record(self, found: FoundMask, size: tuple[int, int]) -> MaskRecord:
+    def _record(self, found: FoundMask, size: tuple[int, int]) -> GeneratedMask:
         return {
             "segmentation": _segmentation(found.mask, size, self._output_mode),
             "area": found.mask.area,

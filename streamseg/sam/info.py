@@ -1,4 +1,4 @@
-"""How many parameters the models of the SAM family have, beside what was published."""
+"""Parameter counts of the SAM family, beside the published ones."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from streamseg.models.segmenters.sam import IMAGE_ENCODERS, SamNetwork
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedCounts:
-    """The parameter counts of MobileSAM's documentation, as they are written there, and why they are not ours.
+    """Parameter counts as MobileSAM's documentation writes them, and why they differ from ours.
 
     Attributes:
         encoder: Of the image encoder.
         decoder: Of the prompt encoder and the mask decoder together.
         total: Of the whole model.
-        explanation: How each figure comes about.
+        explanation: How each figure was computed.
     """
 
     encoder: str
@@ -32,14 +32,14 @@ class PublishedCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """How many parameters one model has in each of its parts; fixed tables, such as running means, are none.
+    """Parameter counts of a model's parts; fixed tables, such as running means, are not counted.
 
     Attributes:
         architecture: One of `streamseg.models.segmenters.sam.IMAGE_ENCODERS`.
         encoder: Of the image encoder, its neck included.
-        prompt_encoder: Of what reads boxes, points and earlier masks.
+        prompt_encoder: Of the prompt encoder.
         decoder: Of the mask decoder.
-        published: What MobileSAM's documentation says; None where it says nothing.
+        published: The counts in MobileSAM's documentation, if any.
     """
 
     architecture: str
@@ -62,8 +62,8 @@ _PUBLISHED: Final = MappingProxyType(
             decoder="3.876M",
             total="9.66M",
             explanation=(
-                f"{_DECODER} 9.66M is (9,808,452 + 321,640) / 2^20: it counts the classifier that TinyViT was trained with, which takes "
-                "no part in segmentation and is not loaded. 5M is the name of the encoder, TinyViT-5M, not its count."
+                f"{_DECODER} 9.66M is (9,808,452 + 321,640) / 2^20: it includes TinyViT's classifier, "
+                "which segmentation does not use and which is not loaded. 5M is from the encoder's name, TinyViT-5M, not its count."
             ),
         ),
         "sam-vit-h": PublishedCounts(
@@ -71,8 +71,8 @@ _PUBLISHED: Final = MappingProxyType(
             decoder="3.876M",
             total="615M",
             explanation=(
-                f"{_DECODER} 611M is 641,090,608 / 2^20, which is the whole model already, so 615M counts the decoder twice; the encoder "
-                "alone is 607.5M."
+                f"{_DECODER} 611M is 641,090,608 / 2^20, already the whole model, so 615M counts the decoder twice; "
+                "the encoder alone is 607.5M."
             ),
         ),
     }
@@ -80,7 +80,7 @@ _PUBLISHED: Final = MappingProxyType(
 
 
 def model_info(network: SamNetwork) -> ModelInfo:
-    """Count the parameters of a network; its weights need not be there (`torch.device("meta")`)."""
+    """Count the parameters of a network, also without weights (`torch.device("meta")`)."""
     return ModelInfo(
         architecture=network.architecture,
         encoder=_count(network.image_encoder),
@@ -91,13 +91,13 @@ def model_info(network: SamNetwork) -> ModelInfo:
 
 
 def parameter_table() -> tuple[ModelInfo, ...]:
-    """The counts of all models of the family, the smallest first. No weights are loaded."""
+    """Count the parameters of all models of the family, the smallest first, without weights."""
     with torch.device("meta"):
         return tuple(model_info(SamNetwork(architecture)) for architecture in IMAGE_ENCODERS)
 
 
 def as_rich_table(models: tuple[ModelInfo, ...]) -> Table:
-    """The counts as a table for a terminal, below each model's what was published of it, and at the end why that differs."""
+    """Format the counts for a terminal, with the published ones below each model and explanations at the end."""
     explained = [
         f"{model.architecture}: {model.published.explanation}" for model in models if model.published is not None
     ]

@@ -1,4 +1,4 @@
-"""The networks of the SAM family as the original code hands them out: built by name, called with a list of pictures."""
+"""The networks of the SAM family with the original's interface: built by name, called with a list of pictures."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class PromptedImage(TypedDict):
     """One picture and its prompts, in pixels of the resized picture (`ResizeLongestSide`).
 
     Keys:
-        image: Shape (3, height, width), RGB, levels 0 to 255; the picture resized.
-        original_size: The picture's height and width before that.
+        image: The resized picture, shape (3, height, width), RGB, levels 0 to 255.
+        original_size: Height and width before resizing.
         point_coords: Shape (batch, points, 2): x, y.
-        point_labels: Shape (batch, points): 1 on the object, 0 off it, -1 for a point that only fills up.
+        point_labels: Shape (batch, points): 1 on the object, 0 off it, -1 for padding.
         boxes: Shape (batch, 4): left, top, right, bottom.
-        mask_inputs: Shape (batch, 1, 256, 256): logits of an earlier answer.
+        mask_inputs: Shape (batch, 1, 256, 256): logits of an earlier prediction.
     """
 
     image: Tensor
@@ -42,7 +42,7 @@ class PromptedImage(TypedDict):
 
 
 class ImageMasks(TypedDict):
-    """The answers to the prompts of one picture.
+    """The masks for the prompts of one picture.
 
     Keys:
         masks: Shape (batch, 1 or 3, height, width), bool, in pixels of the picture.
@@ -56,44 +56,44 @@ class ImageMasks(TypedDict):
 
 
 class SamModel(SamNetwork):
-    """A network of the SAM family with the attributes and calls of the original's model; it answers, and is not for training."""
+    """A network of the SAM family with the attributes and calls of the original's model, for inference only."""
 
     mask_threshold: Final = 0.0
     image_format: Final = "RGB"
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The network's device."""
         return next(self.parameters()).device
 
     @torch.no_grad()
     def forward(self, batched_input: Sequence[PromptedImage], multimask_output: bool) -> list[ImageMasks]:
-        """Answer the prompts of several pictures at once, one mask for each or three with `multimask_output`.
+        """Decode the prompts of several pictures at once, one mask each or three with `multimask_output`.
 
         Raises:
             UsageError: A picture or its prompts have the wrong shapes.
         """
         features = self.encode(torch.stack([self.preprocess(given["image"]) for given in batched_input]))
         return [
-            self._answer(given, own[None], multimask=multimask_output)
+            self._decode(given, own[None], multimask=multimask_output)
             for given, own in zip(batched_input, features, strict=True)
         ]
 
     def preprocess(self, x: Tensor) -> Tensor:
-        """Resized RGB pictures, shape (..., 3, height, width), levels 0 to 255, normalised and padded to (..., 3, 1024, 1024).
+        """Normalise and pad resized RGB pictures, (..., 3, height, width), levels 0 to 255, to (..., 3, 1024, 1024).
 
         Raises:
             UsageError: The pictures have another shape.
         """
         if x.ndim < 3 or x.shape[-3] != 3 or max(x.shape[-2:]) > INPUT_SIZE:
             raise UsageError(
-                f"an image must have the shape (..., 3, height, width) and a longer side of {INPUT_SIZE}, not {tuple(x.shape)};"
-                " resize it with ResizeLongestSide"
+                f"an image must have the shape (..., 3, height, width) and a longer side of {INPUT_SIZE}, "
+                f"not {tuple(x.shape)}; resize it with ResizeLongestSide"
             )
         return normalise(x)
 
     def postprocess_masks(self, masks: Tensor, input_size: Size, original_size: Size) -> Tensor:
-        """Logits over the padded input, shape (batch, masks, 256, 256), over the picture: (batch, masks, height, width).
+        """Resize logits of the padded input, (batch, masks, 256, 256), to the picture, (batch, masks, height, width).
 
         Args:
             masks: The logits.
@@ -102,7 +102,7 @@ class SamModel(SamNetwork):
         """
         return restore(masks, (input_size[0], input_size[1]), (original_size[0], original_size[1]))
 
-    def _answer(self, given: PromptedImage, features: Tensor, *, multimask: bool) -> ImageMasks:
+    def _decode(self, given: PromptedImage, features: Tensor, *, multimask: bool) -> ImageMasks:
         prompts = prompts_of(
             given.get("point_coords"),
             given.get("point_labels"),
@@ -123,23 +123,25 @@ class SamModel(SamNetwork):
 def prompts_of(
     points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, masks: Tensor | None, device: torch.device
 ) -> Prompts:
-    """Prompts in pixels of the resized picture, shapes as in `PromptedImage`; one earlier mask serves any number of objects.
+    """Check prompts in pixels of the resized picture, shapes as in `PromptedImage`; one mask is broadcast.
 
     Raises:
-        UsageError: The shapes do not fit together, points lack labels, or a label is unknown.
+        UsageError: The shapes do not match, points lack labels, or a label is unknown.
     """
     if (points is None) != (labels is None):
         raise UsageError("point_coords and point_labels must be given together: one label, 1 or 0, for each point")
     if points is not None and labels is not None and (points.ndim != 3 or points.shape != (*labels.shape, 2)):
         raise UsageError(
-            f"points must have the shape (batch, points, 2) and labels (batch, points), not {tuple(points.shape)} and {tuple(labels.shape)}"
+            "points must have the shape (batch, points, 2) and labels (batch, points), "
+            f"not {tuple(points.shape)} and {tuple(labels.shape)}"
         )
     if (
         labels is not None
         and not torch.isin(labels, torch.tensor([NO_POINT, BACKGROUND_POINT, FOREGROUND_POINT]).to(labels)).all()
     ):
         raise UsageError(
-            f"labels must be 1 (on the object), 0 (off it) or -1 (no point), not {sorted(set(labels.flatten().tolist()))}"
+            "labels must be 1 (on the object), 0 (off it) or -1 (no point), "
+            f"not {sorted(set(labels.flatten().tolist()))}"
         )
     if boxes is not None and (boxes.ndim < 2 or boxes.shape[-1] != 4):
         raise UsageError(f"boxes must have the shape (batch, 4), not {tuple(boxes.shape)}")
@@ -159,15 +161,15 @@ def prompts_of(
 
 
 class Builder(Protocol):
-    """Makes a network."""
+    """Builds a network."""
 
     def __call__(self, checkpoint: str | PathLike[str] | None = None) -> SamModel:
-        """With the weights of an official file, or without one with random weights; on the CPU, ready to answer."""
+        """Load an official file, or take random weights; on the CPU, ready for inference."""
         ...
 
 
 def build_sam_vit_h(checkpoint: str | PathLike[str] | None = None) -> SamModel:
-    """SAM with a ViT-H: with the weights of `sam_vit_h_4b8939.pth`, or random ones.
+    """Build SAM with a ViT-H, with the weights of `sam_vit_h_4b8939.pth` or random ones.
 
     Raises:
         CheckpointError: The file is not a checkpoint of that network.
@@ -176,7 +178,7 @@ def build_sam_vit_h(checkpoint: str | PathLike[str] | None = None) -> SamModel:
 
 
 def build_sam_vit_l(checkpoint: str | PathLike[str] | None = None) -> SamModel:
-    """SAM with a ViT-L: with the weights of `sam_vit_l_0b3195.pth`, or random ones.
+    """Build SAM with a ViT-L, with the weights of `sam_vit_l_0b3195.pth` or random ones.
 
     Raises:
         CheckpointError: The file is not a checkpoint of that network.
@@ -185,7 +187,7 @@ def build_sam_vit_l(checkpoint: str | PathLike[str] | None = None) -> SamModel:
 
 
 def build_sam_vit_b(checkpoint: str | PathLike[str] | None = None) -> SamModel:
-    """SAM with a ViT-B: with the weights of `sam_vit_b_01ec64.pth`, or random ones.
+    """Build SAM with a ViT-B, with the weights of `sam_vit_b_01ec64.pth` or random ones.
 
     Raises:
         CheckpointError: The file is not a checkpoint of that network.
@@ -194,7 +196,7 @@ def build_sam_vit_b(checkpoint: str | PathLike[str] | None = None) -> SamModel:
 
 
 def build_sam_vit_t(checkpoint: str | PathLike[str] | None = None) -> SamModel:
-    """MobileSAM: with the weights of `mobile_sam.pt`, or random ones.
+    """Build MobileSAM, with the weights of `mobile_sam.pt` or random ones.
 
     Raises:
         CheckpointError: The file is not a checkpoint of that network.
@@ -213,7 +215,7 @@ sam_model_registry: Final[Mapping[str, Builder]] = MappingProxyType(
         "vit_t": build_sam_vit_t,
     }
 )
-"""What makes each network, by the original's name of it."""
+"""The builders, by the original's names."""
 
 
 def _build(architecture: str, checkpoint: str | PathLike[str] | None) -> SamModel:

@@ -1,4 +1,4 @@
-"""What objects are asked for by, as people write it: plain numbers, lists, arrays or tensors."""
+"""Prompts for objects, from plain numbers, lists, arrays or tensors."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from streamseg.errors import UsageError
 from streamseg.models.segmenters.resizing import Size
 from streamseg.models.segmenters.sam import ImageEmbedding, Prompts
 
-Loose = ArrayLike | Tensor
-"""Numbers in whatever holds them."""
+Numbers = ArrayLike | Tensor
 LOGITS_SIZE = (256, 256)
-"""Height and width of the network's answers."""
+"""Height and width of the network's logits."""
 _LABELS = (-1, 0, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ObjectPrompts:
-    """What each of n objects is asked for by, in pixels of the picture; at least one field is given.
+    """Prompts for n objects, in pixels of the picture; at least one field is given.
 
     Attributes:
         boxes: Shape (n, 4), float64: left, top, right, bottom.
         points: Shape (n, points, 2), float64: x, y.
-        labels: Shape (n, points), int64: 1 on the object, 0 off it, -1 for a point that only fills up.
-        masks: Shape (n, 1, 256, 256), float32: logits of an earlier answer.
+        labels: Shape (n, points), int64: 1 on the object, 0 off it, -1 for padding.
+        masks: Shape (n, 1, 256, 256), float32: logits of an earlier prediction.
     """
 
     boxes: NDArray[np.float64] | None = None
@@ -40,27 +39,27 @@ class ObjectPrompts:
         given = {"boxes": self.boxes, "sets of points": self.points, "masks": self.masks}
         counts = {f"{len(array)} {name}": len(array) for name, array in given.items() if array is not None}
         if len(set(counts.values())) > 1:
-            raise UsageError(f"{' and '.join(counts)} do not pair up; give one of each for each object")
+            raise UsageError(f"{' and '.join(counts)} do not pair up; give one of each per object")
 
     @classmethod
     def read(
         cls,
         *,
-        points: Loose | None = None,
-        labels: Loose | None = None,
-        bboxes: Loose | None = None,
-        masks: Loose | None = None,
+        points: Numbers | None = None,
+        labels: Numbers | None = None,
+        bboxes: Numbers | None = None,
+        masks: Numbers | None = None,
     ) -> Self | None:
-        """Understand prompts as Ultralytics documents them; None where nothing is asked for.
+        """Read prompts as Ultralytics documents them; None without prompts.
 
         Args:
-            points: One point (2,), one point for each object (n, 2), or several for each (n, points, 2).
-            labels: One for each point: (), (1,), (n,) or (n, points); all 1 where not given.
-            bboxes: One box (4,), or one for each object (n, 4).
-            masks: Logits of an earlier answer: (256, 256), (n, 256, 256) or (n, 1, 256, 256).
+            points: One point (2,), one point per object (n, 2), or several per object (n, points, 2).
+            labels: One per point: (), (1,), (n,) or (n, points); all 1 if absent.
+            bboxes: One box (4,), or one per object (n, 4).
+            masks: Logits of an earlier prediction: (256, 256), (n, 256, 256) or (n, 1, 256, 256).
 
         Raises:
-            UsageError: Something is no array of finite numbers of such a shape, or they do not fit together.
+            UsageError: A prompt is not an array of finite numbers of such a shape, or the shapes do not match.
         """
         if labels is not None and points is None:
             raise UsageError("labels were given without points; give one point for each label")
@@ -76,31 +75,33 @@ class ObjectPrompts:
 
     @property
     def count(self) -> int:
-        """How many objects are asked for."""
+        """Number of objects."""
         return next(len(array) for array in (self.boxes, self.points, self.masks) if array is not None)
 
     def check_inside(self, size: Size) -> None:
-        """See that each box has a part in a picture of that height and width, and that each point lies in it.
+        """Check that each box overlaps a picture of that height and width, and each point lies in it.
 
         Raises:
-            UsageError: One does not; the message says which.
+            UsageError: The message names the first one that does not.
         """
         limits = np.array((size[1], size[0]))
         for box in () if self.boxes is None else self.boxes:
             if not ((box[:2] < limits) & (box[2:] > 0)).all():
                 raise UsageError(
-                    f"the box {_text(box)} lies outside the picture, {size[1]}x{size[0]}; expected pixels of the picture"
+                    f"the box {_text(box)} lies outside the picture, {size[1]}x{size[0]}; "
+                    "expected pixels of the picture"
                 )
         if self.points is None or self.labels is None:
             return
         for point in self.points[self.labels >= 0]:
             if not ((point >= 0) & (point <= limits)).all():
                 raise UsageError(
-                    f"the point {_text(point)} lies outside the picture, {size[1]}x{size[0]}; expected pixels of the picture"
+                    f"the point {_text(point)} lies outside the picture, {size[1]}x{size[0]}; "
+                    "expected pixels of the picture"
                 )
 
     def on(self, embedding: ImageEmbedding) -> Prompts:
-        """The same for the network, on the picture that was encoded."""
+        """Convert to the network's prompts on an encoded picture."""
         return embedding.prompts(boxes=self.boxes, points=self.points, labels=self.labels, masks=self.masks)
 
 
@@ -116,7 +117,7 @@ def _points(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return points
 
 
-def _labels(given: Loose | None, points: NDArray[np.float64]) -> NDArray[np.int64]:
+def _labels(given: Numbers | None, points: NDArray[np.float64]) -> NDArray[np.int64]:
     if given is None:
         return np.ones(points.shape[:2], np.int64)
     labels = _numbers("labels", given)
@@ -128,9 +129,9 @@ def _labels(given: Loose | None, points: NDArray[np.float64]) -> NDArray[np.int6
     )
     if not fits:
         expected = f"({objects}, {each})" if each > 1 else f"({objects},)"
-        raise UsageError(f"labels must have the shape {expected}, one for each point, not {labels.shape}")
+        raise UsageError(f"labels must have the shape {expected}, one per point, not {labels.shape}")
     if not np.isin(labels, _LABELS).all():
-        raise UsageError("labels must be 1 (on the object) or 0 (off it); -1 for a point that only fills up")
+        raise UsageError("labels must be 1 (on the object), 0 (off it) or -1 (padding)")
     return labels.reshape(objects, each).astype(np.int64)
 
 
@@ -146,7 +147,8 @@ def _boxes(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     for box in boxes:
         if not (box[:2] < box[2:]).all():
             raise UsageError(
-                f"the box {_text(box)} has no area; expected left, top, right, bottom with left < right and top < bottom"
+                f"the box {_text(box)} has no area; "
+                "expected left, top, right, bottom with left < right and top < bottom"
             )
     return boxes
 
@@ -158,17 +160,18 @@ def _masks(masks: NDArray[np.float64]) -> NDArray[np.float32]:
         masks = masks[:, None]
     if masks.ndim != 4 or masks.shape[1:] != (1, *LOGITS_SIZE):
         raise UsageError(
-            f"masks must be the logits of an earlier answer, one (256, 256) for each object, not {masks.shape}"
+            f"masks must be the logits of an earlier prediction, one (256, 256) per object, not {masks.shape}"
         )
     return masks.astype(np.float32)
 
 
-def _numbers(name: str, given: Loose) -> NDArray[np.float64]:
+def _numbers(name: str, given: Numbers) -> NDArray[np.float64]:
     try:
         array = np.asarray(_plain(given), dtype=np.float64)
     except (ValueError, TypeError) as error:
         raise UsageError(
-            f"{name} must be numbers in lists of equal length, an array or a tensor, not {type(given).__name__}: {error}"
+            f"{name} must be numbers in lists of equal length, an array or a tensor, "
+            f"not {type(given).__name__}: {error}"
         ) from error
     if not np.isfinite(array).all():
         raise UsageError(f"{name} must be finite numbers")
@@ -176,7 +179,7 @@ def _numbers(name: str, given: Loose) -> NDArray[np.float64]:
 
 
 def _plain(given: Any) -> Any:
-    """Tensors as arrays, wherever they are and whatever they are in."""
+    """Convert tensors to arrays, on any device and in nested lists."""
     if isinstance(given, Tensor):
         return given.numpy(force=True)
     return [_plain(item) for item in given] if isinstance(given, list | tuple) else given

@@ -1,4 +1,4 @@
-"""Pictures in whatever form people have them: files, folders, arrays, Pillow's."""
+"""Reads pictures from files, folders, arrays and Pillow images."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from streamseg.errors import SourceError
 from streamseg.images import image_files, read_image
 from streamseg.messages import Image
 
-Picture = str | Path | NDArray[Any] | PilImage.Image
-"""A file, a folder of files, an array in OpenCV's order of channels, or a picture of Pillow's."""
+PictureSource = str | Path | NDArray[Any] | PilImage.Image
+"""A file, a folder of files, an array in OpenCV's order of channels, or a Pillow image."""
 
 
-def pictures(source: Picture | Sequence[Picture]) -> Iterator[Image]:
-    """Each picture as an array of shape (height, width, 3), uint8, BGR, one at a time.
+def read_pictures(source: PictureSource | Sequence[PictureSource]) -> Iterator[Image]:
+    """Yield each picture as an array of shape (height, width, 3), uint8, BGR.
 
     Args:
-        source: One or more of: a file, turned upright as the camera noted; a folder, of which every picture is read, in the order
-            of their names; an array of shape (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) grey, uint8; a
-            picture of Pillow's, taken as it is. Transparency is dropped.
+        source: One or more of: a file, rotated by its Exif orientation; a folder, all of whose pictures are read in the
+            order of their names; an array of shape (height, width, 3) BGR, (height, width, 4) BGRA or (height, width)
+            grey, uint8; a Pillow image, as it is. Transparency is dropped.
 
     Raises:
-        SourceError: Something is none of these, or cannot be read.
+        SourceError: A source is none of these, or cannot be read.
     """
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
@@ -39,27 +39,27 @@ def pictures(source: Picture | Sequence[Picture]) -> Iterator[Image]:
         yield _from_pillow(source)
     elif isinstance(source, Sequence):
         for one in source:
-            yield from pictures(one)
+            yield from read_pictures(one)
     else:
-        raise SourceError(
-            f"{type(source).__name__} is no kind of picture; give a path, an array, a picture of Pillow's or a list"
-        )
+        raise SourceError(f"{type(source).__name__} is not a picture; give a path, an array, a Pillow image or a list")
 
 
 def _from_array(array: NDArray[Any]) -> Image:
     grey = array.ndim == 2
     if array.dtype != np.uint8 or array.size == 0 or not (grey or (array.ndim == 3 and array.shape[2] in (3, 4))):
         expected = "(height, width, 3) BGR, (height, width, 4) BGRA or (height, width) grey"
-        raise SourceError(f"an array of {array.dtype}{array.shape} is no picture; expected uint8 of shape {expected}")
+        raise SourceError(
+            f"an array of {array.dtype}{array.shape} is not a picture; expected uint8 of shape {expected}"
+        )
     return (
         np.asarray(cv2.cvtColor(array, cv2.COLOR_GRAY2BGR), np.uint8) if grey else np.ascontiguousarray(array[..., :3])
     )
 
 
 def _from_pillow(image: PilImage.Image) -> Image:
-    # Pillow cuts these off at 255 instead of scaling them.
+    # Pillow clips these at 255 instead of scaling them.
     if image.mode.startswith(("I", "F")):
         raise SourceError(
-            f"a picture of Pillow's in mode {image.mode!r} has more than 8 bits; convert it to 'RGB' or 'L' first"
+            f"a Pillow image in mode {image.mode!r} has more than 8 bits; convert it to 'RGB' or 'L' first"
         )
     return np.ascontiguousarray(np.asarray(image.convert("RGB"), np.uint8)[..., ::-1])

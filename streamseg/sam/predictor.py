@@ -1,4 +1,4 @@
-"""One picture, any number of prompts, under the original's names."""
+"""Prompts on one picture, under the original's names."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Masks = NDArray[np.bool_] | NDArray[np.float32]
 
 
 class SamPredictor:
-    """Reads a picture once and answers prompts on it until another is set.
+    """Encodes a picture once, and decodes prompts on it until another is set.
 
     Attributes:
         model: The network.
-        transform: The way from the picture's pixels to the network's.
+        transform: Converts the picture's pixels to the network's.
         is_image_set: Whether there is a picture.
-        features: What the network remembers of it, shape (1, 256, 64, 64).
-        original_size: The picture's height and width.
-        input_size: Those of the picture as the network saw it.
+        features: The encoded picture, shape (1, 256, 64, 64).
+        original_size: Height and width of the picture.
+        input_size: Height and width of the resized picture.
     """
 
     is_image_set: bool
@@ -37,18 +37,18 @@ class SamPredictor:
     input_size: Size | None
 
     def __init__(self, sam_model: SamModel) -> None:
-        """Use a network, such as one of `sam_model_registry`, on the device where it is."""
+        """Use a network, such as one of `sam_model_registry`, on its device."""
         self.model = sam_model
         self.transform = ResizeLongestSide(sam_model.image_encoder.img_size)
         self.reset_image()
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The network's device."""
         return self.model.device
 
     def set_image(self, image: Image, image_format: Literal["RGB", "BGR"] = "RGB") -> None:
-        """Read a picture of shape (height, width, 3), uint8, its channels in the order `image_format`.
+        """Encode a picture of shape (height, width, 3), uint8, its channels in the order `image_format`.
 
         Raises:
             UsageError: The image has another shape or type, or the format is unknown.
@@ -63,11 +63,11 @@ class SamPredictor:
 
     @torch.no_grad()
     def set_torch_image(self, transformed_image: Tensor, original_image_size: Size) -> None:
-        """Read a picture that `transform` has resized.
+        """Encode a picture that `transform` has resized.
 
         Args:
             transformed_image: Shape (1, 3, height, width), RGB, levels 0 to 255, the longer side 1024.
-            original_image_size: The picture's height and width before that.
+            original_image_size: Height and width before resizing.
 
         Raises:
             UsageError: The image has another shape.
@@ -99,13 +99,13 @@ class SamPredictor:
             point_coords: Shape (points, 2): x, y, in pixels of the picture.
             point_labels: Shape (points,): 1 on the object, 0 off it.
             box: Shape (4,) or (1, 4): left, top, right, bottom, in pixels of the picture.
-            mask_input: Shape (1, 256, 256): low-resolution logits of an earlier answer.
-            multimask_output: Whether to give the three candidates for an ambiguous prompt in place of one mask.
-            return_logits: Whether to give the masks' logits.
+            mask_input: Shape (1, 256, 256): low-resolution logits of an earlier prediction.
+            multimask_output: Whether to return three candidates, for an ambiguous prompt, instead of one mask.
+            return_logits: Whether to return the masks' logits.
 
         Returns:
-            The masks, shape (1 or 3, height, width), bool, or their logits, float32; their predicted IoU, shape (1 or 3,); and their
-            low-resolution logits, shape (1 or 3, 256, 256), to give as `mask_input` to the next call.
+            The masks, shape (1 or 3, height, width), bool, or their logits, float32; their predicted IoU, shape (1 or
+            3,); and their low-resolution logits, shape (1 or 3, 256, 256), a `mask_input` for a later call.
 
         Raises:
             NoImageError: There is no picture.
@@ -135,15 +135,15 @@ class SamPredictor:
         multimask_output: bool = True,
         return_logits: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw the masks of several objects, from prompts in pixels of the resized picture, as `transform` makes them.
+        """Draw the masks of several objects, from prompts in pixels of the resized picture.
 
         Args:
             point_coords: Shape (batch, points, 2): x, y.
-            point_labels: Shape (batch, points): 1 on the object, 0 off it, -1 for a point that only fills up.
+            point_labels: Shape (batch, points): 1 on the object, 0 off it, -1 for padding.
             boxes: Shape (batch, 4): left, top, right, bottom.
-            mask_input: Shape (batch or 1, 1, 256, 256): low-resolution logits of an earlier answer.
-            multimask_output: Whether to give three candidates for each ambiguous prompt in place of one mask.
-            return_logits: Whether to give the masks' logits.
+            mask_input: Shape (batch or 1, 1, 256, 256): low-resolution logits of an earlier prediction.
+            multimask_output: Whether to return three candidates per prompt instead of one mask.
+            return_logits: Whether to return the masks' logits.
 
         Returns:
             The masks, shape (batch, 1 or 3, height, width), bool, or their logits, float32; their predicted IoU, shape
@@ -164,7 +164,7 @@ class SamPredictor:
         )
 
     def get_image_embedding(self) -> Tensor:
-        """What the network remembers of the picture, shape (1, 256, 64, 64).
+        """Return the encoded picture, shape (1, 256, 64, 64).
 
         Raises:
             NoImageError: There is no picture.
@@ -172,7 +172,7 @@ class SamPredictor:
         return self._embedding().features
 
     def reset_image(self) -> None:
-        """Forget the picture."""
+        """Remove the picture."""
         self.is_image_set = False
         self.features = None
         self.original_size = None

@@ -1,4 +1,4 @@
-"""`from streamseg import SAM`: a model that is asked for objects in pictures, called as Ultralytics documents its own `SAM`."""
+"""`from streamseg import SAM`: prompts objects in pictures, with the calls that Ultralytics documents for its `SAM`."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from streamseg.models.segmenters.sam.automatic import AutomaticOptions, generate
 from streamseg.models.weights import locate
 from streamseg.monitor.progress import DownloadDisplay, WorkDisplay
 from streamseg.sam.info import ModelInfo, as_rich_table, model_info
-from streamseg.sam.object_prompts import LOGITS_SIZE, Loose, ObjectPrompts
-from streamseg.sam.pictures import Picture, pictures
+from streamseg.sam.object_prompts import LOGITS_SIZE, Numbers, ObjectPrompts
+from streamseg.sam.pictures import PictureSource, read_pictures
 
 
 class SAM:
-    """MobileSAM or the original SAM, by points, boxes, earlier masks, or for everything in a picture.
+    """MobileSAM or the original SAM, prompted by points, boxes or earlier masks, or for everything in a picture.
 
         model = SAM("mobile_sam.pt")
         (detections,) = model("dog.jpg", bboxes=[439, 437, 524, 709])
 
     Attributes:
-        core: The model itself, which knows arrays and tensors only.
+        core: The model on arrays and tensors.
     """
 
     def __init__(self, model: str | Path = "mobile_sam.pt", device: str = "auto") -> None:
-        """Load a model; which one it is, its file says.
+        """Load a model; the file determines its architecture.
 
         Args:
-            model: A file in the official format, or the name of one, which is downloaded on first use: `mobile_sam.pt`,
-                `sam_vit_b_01ec64.pth`, `sam_b.pt` and so on; `streamseg weights list` knows all.
-            device: PyTorch's name of the device, such as `cpu` or `cuda:0`; `auto` takes a GPU where there is one.
+            model: A file in the official format, or the name of one to download on first use: `mobile_sam.pt`,
+                `sam_vit_b_01ec64.pth`, `sam_b.pt` and so on; `streamseg weights list` lists them.
+            device: PyTorch's name of the device, such as `cpu` or `cuda:0`; `auto` takes a GPU if there is one.
 
         Raises:
-            WeightsError: The file is not there, cannot be fetched, or is not a checkpoint of a known model.
+            WeightsError: The file is missing, cannot be downloaded, or is not a checkpoint of a known model.
             UsageError: PyTorch cannot use the device.
         """
         with DownloadDisplay() as display:
@@ -52,16 +52,16 @@ class SAM:
 
     @property
     def name(self) -> str:
-        """Which model it is: `mobilesam`, `sam-vit-b`, `sam-vit-l` or `sam-vit-h`."""
+        """The architecture: `mobilesam`, `sam-vit-b`, `sam-vit-l` or `sam-vit-h`."""
         return self.core.name
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device it computes on."""
         return self.core.device
 
     def to(self, device: str) -> Self:
-        """Compute on another device from now on, named as for the constructor.
+        """Move to another device, named as for the constructor.
 
         Raises:
             UsageError: PyTorch cannot use the device.
@@ -70,7 +70,7 @@ class SAM:
         return self
 
     def info(self, verbose: bool = True) -> ModelInfo:
-        """How many parameters the model's parts have, and what was published of them; printed as a table if `verbose`."""
+        """Count the parameters of the model's parts, beside the published counts; `verbose` prints a table."""
         info = model_info(self.core.network)
         if verbose:
             Console().print(as_rich_table((info,)))
@@ -78,49 +78,53 @@ class SAM:
 
     def predict(
         self,
-        source: Picture | Sequence[Picture],
+        source: PictureSource | Sequence[PictureSource],
         *,
-        points: Loose | None = None,
-        labels: Loose | None = None,
-        bboxes: Loose | None = None,
-        masks: Loose | None = None,
+        points: Numbers | None = None,
+        labels: Numbers | None = None,
+        bboxes: Numbers | None = None,
+        masks: Numbers | None = None,
         multimask_output: bool = False,
     ) -> list[sv.Detections]:
-        """Draw the masks of the objects that are asked for, or of everything where nothing is; also as `model(source, ...)`.
+        """Draw the masks of prompted objects, or of everything without prompts; also `model(source, ...)`.
 
-        Prompts are in pixels of the picture, in lists, arrays or tensors; points, boxes and masks together ask for the same objects
-        in order. Each picture is asked the same.
+        Prompts are in pixels of the picture, in lists, arrays or tensors; points, boxes and masks together describe the
+        same objects, in order. The same prompts apply to each picture.
 
         Args:
-            source: A file (turned upright as the camera noted), a folder of files (in the order of their names), an array of shape
-                (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) grey, uint8, a picture of Pillow's, or a list of these.
+            source: A file (rotated by its Exif orientation), a folder of files (in the order of their names), an array
+                of shape (height, width, 3) BGR, (height, width, 4) BGRA or (height, width) grey, uint8, a Pillow image,
+                or a list of these.
             points: x, y. `[900, 370]` is one point, `[[400, 370], [900, 370]]` one point for each of two objects,
-                `[[[400, 370], [900, 370]]]` two points for one object. Objects with fewer points are filled up with any point.
-            labels: 1 for a point on the object, 0 for one off it, -1 for one that only fills up; shaped as the points. All 1 where
-                not given.
-            bboxes: left, top, right, bottom: `[439, 437, 524, 709]`, or a list of such. An empty list asks for nothing.
-            masks: Logits of an earlier answer, `data["logits"]`: shape (256, 256) or (objects, 256, 256).
-            multimask_output: Whether each object gets three masks to choose from, which a single point often needs.
+                `[[[400, 370], [900, 370]]]` two points for one object. Pad objects with fewer points with any point.
+            labels: 1 for a point on the object, 0 for one off it, -1 for padding; shaped as the points. All 1 if
+                absent.
+            bboxes: left, top, right, bottom: `[439, 437, 524, 709]`, or a list of such. An empty list has no objects.
+            masks: Logits of an earlier prediction, `data["logits"]`: shape (256, 256) or (objects, 256, 256).
+            multimask_output: Whether to return three candidates per object, for ambiguous prompts such as a single
+                point.
 
         Returns:
-            For each picture, in order, the masks found: `mask` (n, height, width) bool; `xyxy` the tight boxes of the masks, right
-            and bottom exclusive; `confidence` the model's own estimate of each mask's IoU, which may leave 0 to 1 a little. No
-            `class_id`: annotators need `color_lookup=sv.ColorLookup.INDEX`. `data` holds `stability`, how little the mask changes
-            with the threshold, and
+            For each picture, in order, the masks found: `mask` (n, height, width) bool; `xyxy` the tight boxes of the
+            masks, right and bottom exclusive; `confidence` the predicted IoU of each mask, which may lie slightly
+            outside 0 to 1. There is no `class_id`: annotators need `color_lookup=sv.ColorLookup.INDEX`. `data` holds
+            `stability`, the mask's stability against the threshold, and
 
-            - for prompts: `prompt`, the place of the object asked for, and `logits`, (n, 256, 256), the mask as a later prompt. Rows
-              are in the order of the prompts; an empty mask has no row.
-            - for everything: `point`, (n, 2), the x and y that the mask answers; the best mask first. The settings are the
-              defaults of `AutomaticOptions`.
+            - for prompts: `prompt`, the object's index, and `logits`, (n, 256, 256), the mask as a later prompt. Rows
+            are in the
+              order of the prompts; an empty mask has no row.
+            - for everything: `point`, (n, 2), x and y of the prompt; the best mask comes first. The settings are the
+            defaults of
+              `AutomaticOptions`.
 
         Raises:
-            SourceError: Something in `source` cannot be read.
-            UsageError: The prompts have a wrong shape, or do not fit together. Where in the picture they lie is not checked.
+            SourceError: A picture in `source` cannot be read.
+            UsageError: The prompts have a wrong shape, or do not match. Their positions in the picture are not checked.
         """
         prompts = ObjectPrompts.read(points=points, labels=labels, bboxes=bboxes, masks=masks)
         if prompts is None:
-            return [self._everything(image) for image in pictures(source)]
-        return [self._prompted(image, prompts, multimask_output) for image in pictures(source)]
+            return [self._everything(image) for image in read_pictures(source)]
+        return [self._prompted(image, prompts, multimask_output) for image in read_pictures(source)]
 
     __call__ = predict
 
@@ -136,16 +140,16 @@ class SAM:
 
     def _prompted(self, image: Image, prompts: ObjectPrompts, multimask: bool) -> sv.Detections:
         rows: list[_Row] = []
-        # A detector that found nothing leaves nothing to ask.
+        # A detector may have found nothing.
         if prompts.count > 0:
             embedding = self.core.encode(image)
             prediction = self.core.predict(embedding, prompts.on(embedding), multimask=multimask)
             scores, logits = prediction.predicted_iou.numpy(force=True), prediction.logits.numpy(force=True)
             rows = [
-                _Row(prompt, answer.mask, float(scores[prompt, place]), float(answer.stability), logits[prompt, place])
+                _Row(prompt, one.mask, float(scores[prompt, place]), float(one.stability), logits[prompt, place])
                 for prompt, candidates in enumerate(self.core.masks(embedding, prediction))
-                for place, answer in enumerate(candidates)
-                if answer.mask is not None and answer.stability is not None
+                for place, one in enumerate(candidates)
+                if one.mask is not None and one.stability is not None
             ]
         detections = _detections(image, [row.mask for row in rows], [row.predicted_iou for row in rows])
         detections.data = {
@@ -158,7 +162,7 @@ class SAM:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Row:
-    """One mask of an object that was asked for."""
+    """One mask of a prompted object."""
 
     prompt: int
     mask: Mask

@@ -1,4 +1,4 @@
-"""The way into the network's pixels and back, under the original's names."""
+"""Resizing to the network's input, under the original's names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamseg.models.segmenters.resizing import Size, resize_image, resize_posi
 
 
 class ResizeLongestSide:
-    """Resizes pictures so that their longer side has a given length, and moves coordinates along."""
+    """Resizes pictures so that their longer side has a given length, and scales coordinates to match."""
 
     def __init__(self, target_length: int) -> None:
         """Resize to a longer side of `target_length` pixels."""
@@ -28,11 +28,11 @@ class ResizeLongestSide:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise UsageError(f"an image must be a (height, width, 3) uint8 array, not {image.dtype}{image.shape}")
-        # What Pillow gives cannot be written to, of which PyTorch warns.
+        # Pillow's array is read-only, which makes PyTorch warn.
         return resize_image(image, self.target_length).copy()
 
     def apply_coords(self, coords: ArrayLike, original_size: Size) -> NDArray[np.float64]:
-        """Positions in a picture of that height and width, x and y in the last axis, in the resized one.
+        """Convert points of a picture of that height and width, x and y in the last axis, to the resized one.
 
         Raises:
             UsageError: The last axis has another length.
@@ -41,7 +41,7 @@ class ResizeLongestSide:
         return resize_positions(coords, (original_size[0], original_size[1]), self.target_length)
 
     def apply_boxes(self, boxes: ArrayLike, original_size: Size) -> NDArray[np.float64]:
-        """Boxes, shape (boxes, 4): left, top, right, bottom, in the resized picture; one box comes back as shape (1, 4).
+        """Convert boxes, shape (boxes, 4) or (4,): left, top, right, bottom, to the resized picture, shape (boxes, 4).
 
         Raises:
             UsageError: The last axis has another length.
@@ -50,12 +50,12 @@ class ResizeLongestSide:
         return self.apply_coords(np.reshape(boxes, (-1, 2, 2)), original_size).reshape(-1, 4)
 
     def apply_image_torch(self, image: Tensor) -> Tensor:
-        """Resize pictures of shape (batch, channels, height, width), floats; close to `apply_image`, which is what SAM expects."""
+        """Resize float pictures, shape (batch, channels, height, width); close to `apply_image`, which SAM expects."""
         size = resized_size((image.shape[2], image.shape[3]), self.target_length)
         return functional.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
 
     def apply_coords_torch(self, coords: Tensor, original_size: Size) -> Tensor:
-        """As `apply_coords`, of a tensor; float32."""
+        """As `apply_coords`, for a tensor; float32."""
         _check_last_axis(tuple(coords.shape), 2, "points")
         height, width = resized_size((original_size[0], original_size[1]), self.target_length)
         scale = torch.tensor(
@@ -64,13 +64,13 @@ class ResizeLongestSide:
         return coords.to(torch.float32) * scale
 
     def apply_boxes_torch(self, boxes: Tensor, original_size: Size) -> Tensor:
-        """As `apply_boxes`, of a tensor; float32."""
+        """As `apply_boxes`, for a tensor; float32."""
         _check_last_axis(tuple(boxes.shape), 4, "boxes")
         return self.apply_coords_torch(boxes.reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
     @staticmethod
     def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> Size:
-        """Height and width of a picture of that height and width after resizing to that longer side."""
+        """Height and width after resizing to that longer side."""
         return resized_size((oldh, oldw), long_side_length)
 
 

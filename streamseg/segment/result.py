@@ -1,4 +1,4 @@
-"""The folder that holds what was found in one picture."""
+"""The result of one picture, and the folder that holds it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ OVERLAY: Final = "overlay.jpg"
 
 _OPACITY = 0.5
 _ON, _OFF, _RIM = (80, 220, 60), (60, 60, 240), (255, 255, 255)
-"""Colours in BGR of a point on the object, of one off it, and of the line round both."""
+"""BGR colours of a point on the object, of one off it, and of their outline."""
 
 
 class PromptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an object was asked for by, in pixels of the picture: left, top, right, bottom; x and y of points, and their labels."""
+    """An object's prompt, in pixels of the picture: left, top, right, bottom; x and y of points, and their labels."""
 
     box: list[float] | None = None
     points: list[list[float]] | None = None
@@ -40,13 +40,13 @@ class MaskRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         file: The mask as a picture of the full size, 255 where the mask is, 0 elsewhere.
-        object: Place in the record's `prompts`.
-        candidate: Which of the object's masks, from 0; `logits.npy` holds it at [object, candidate].
+        object: Index into the record's `prompts`.
+        candidate: Index among the object's masks; `logits.npy` holds it at [object, candidate].
         xyxy: The tight box, right and bottom exclusive.
         area: In pixels.
         predicted_iou: The model's own estimate of the mask's quality.
-        stability: How little the mask changes with the threshold, 0 to 1.
-        segmentation: The mask for COCO's tools.
+        stability: Stability of the mask against the threshold, 0 to 1.
+        segmentation: COCO's compressed run lengths.
     """
 
     file: str
@@ -60,15 +60,15 @@ class MaskRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What `masks.json` holds.
+    """The content of `masks.json`.
 
     Attributes:
         image: The picture's file name.
         width: In pixels.
         height: In pixels.
-        model: Which one made the masks.
-        prompts: What each object was asked for by; where everything was looked for, the point that found it.
-        masks: In the order of the objects; an object for which no mask was found has none.
+        model: Name of the model.
+        prompts: One per object; in everything mode the point that found it.
+        masks: In the order of the objects; an object may have none.
     """
 
     image: str
@@ -80,8 +80,8 @@ class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FoundObject:
-    """One mask of the object at that place among the prompts."""
+class CandidateMask:
+    """One mask of the object with that index among the prompts."""
 
     object: int
     candidate: int
@@ -91,59 +91,59 @@ class FoundObject:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What a model found in one picture.
+class PictureResult:
+    """The masks that a model found in one picture.
 
     Attributes:
-        model: Its name.
-        prompts: What each object was asked for by.
-        found: The masks that are not empty.
-        logits: Shape (objects, candidates, 256, 256), all of them; None where everything was looked for.
+        model: Name of the model.
+        prompts: One per object.
+        masks: Without empty ones.
+        logits: Shape (objects, candidates, 256, 256), of all masks; None in everything mode.
     """
 
     model: str
     prompts: list[PromptRecord]
-    found: list[FoundObject]
+    masks: list[CandidateMask]
     logits: NDArray[np.float32] | None
 
-    def file(self, found: FoundObject) -> str:
-        """A mask's file; empty masks count, so that a number always means the same object and candidate."""
+    def file(self, found: CandidateMask) -> str:
+        """Name a mask's file; empty masks are counted, so that a number fixes the object and candidate."""
         candidates = 1 if self.logits is None else self.logits.shape[1]
         return f"mask_{found.object * candidates + found.candidate:03d}.png"
 
 
-def write_result(folder: Path, image_name: str, image: Image, answer: Answer) -> None:
-    """Write a picture's result, in place of an earlier one; there is never half of it.
+def write_result(folder: Path, image_name: str, image: Image, result: PictureResult) -> None:
+    """Write a picture's result, in place of an earlier one; it is never incomplete.
 
     Raises:
-        OSError: Something cannot be written.
+        OSError: A file cannot be written.
     """
     height, width = image.shape[:2]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
         new = Path(beside, "new")
         new.mkdir()
-        for found in answer.found:
-            _write_picture(new / answer.file(found), found.mask.paste(height, width).astype(np.uint8) * np.uint8(255))
-        _write_picture(new / OVERLAY, overlay(image, answer))
-        (new / RECORDS).write_bytes(msgspec.json.encode(_record(image_name, image, answer)) + b"\n")
-        if answer.logits is not None:
-            np.save(new / LOGITS, answer.logits)
+        for found in result.masks:
+            _write_picture(new / result.file(found), found.mask.paste(height, width).astype(np.uint8) * np.uint8(255))
+        _write_picture(new / OVERLAY, overlay(image, result))
+        (new / RECORDS).write_bytes(msgspec.json.encode(_record(image_name, image, result)) + b"\n")
+        if result.logits is not None:
+            np.save(new / LOGITS, result.logits)
         if folder.exists():
             folder.rename(Path(beside, "old"))
         new.rename(folder)
 
 
-def overlay(image: Image, answer: Answer) -> Image:
-    """Draw the best mask of each object in a colour of its own, and what was asked by; the image given is left as it is."""
-    best = {one.object: one for one in sorted(answer.found, key=lambda one: one.predicted_iou)}
+def overlay(image: Image, result: PictureResult) -> Image:
+    """Draw the best mask of each object in a colour of its own, and the prompts, on a copy of the image."""
+    best = {one.object: one for one in sorted(result.masks, key=lambda one: one.predicted_iou)}
     coloured = image.copy()
     for one in sorted(best.values(), key=lambda one: one.mask.area, reverse=True):
         mask = one.mask
         coloured[mask.y : mask.y + mask.height, mask.x : mask.x + mask.width][mask.bits] = _colour(one.object)
     scene = np.asarray(cv2.addWeighted(coloured, _OPACITY, image, 1 - _OPACITY, 0), np.uint8)
-    if answer.logits is not None:
-        for place, prompt in enumerate(answer.prompts):
+    if result.logits is not None:
+        for place, prompt in enumerate(result.prompts):
             _draw_prompt(scene, prompt, _colour(place))
     return scene
 
@@ -163,11 +163,11 @@ def _draw_prompt(scene: Image, prompt: PromptRecord, colour: tuple[int, int, int
         cv2.circle(scene, centre, radius, _ON if label == 1 else _OFF, cv2.FILLED, cv2.LINE_AA)
 
 
-def _record(image_name: str, image: Image, answer: Answer) -> ImageRecord:
+def _record(image_name: str, image: Image, result: PictureResult) -> ImageRecord:
     height, width = image.shape[:2]
     masks = [
         MaskRecord(
-            file=answer.file(one),
+            file=result.file(one),
             object=one.object,
             candidate=one.candidate,
             xyxy=one.mask.xyxy,
@@ -176,10 +176,10 @@ def _record(image_name: str, image: Image, answer: Answer) -> ImageRecord:
             stability=one.stability,
             segmentation=one.mask.rle(height, width),
         )
-        for one in answer.found
+        for one in result.masks
     ]
     return ImageRecord(
-        image=image_name, width=width, height=height, model=answer.model, prompts=answer.prompts, masks=masks
+        image=image_name, width=width, height=height, model=result.model, prompts=result.prompts, masks=masks
     )
 
 

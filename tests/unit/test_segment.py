@@ -26,7 +26,7 @@ from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Prompts,
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions
 from streamseg.sam.object_prompts import ObjectPrompts
 from streamseg.segment import Segmented, SegmentJob, check_job, segment_images
-from streamseg.segment.result import Answer, FoundObject, ImageRecord, PromptRecord, write_result
+from streamseg.segment.result import CandidateMask, ImageRecord, PictureResult, PromptRecord, write_result
 
 HEIGHT, WIDTH = 60, 80
 BOXES = ("10,10,30,40", "40,20,70,50", "0,0,20,20")
@@ -72,7 +72,7 @@ def picture(tmp_path: Path) -> Path:
 def job(picture: Path, *, multimask: bool = False, overwrite: bool = False) -> SegmentJob:
     return SegmentJob(
         images=(picture,),
-        wanted=read_prompts(BOXES, (), None),
+        prompts=read_prompts(BOXES, (), None),
         output=picture.parent / "out",
         multimask=multimask,
         overwrite=overwrite,
@@ -245,7 +245,7 @@ def test_a_later_call_takes_the_logits(picture: Path, drawer: Drawer) -> None:
 def test_progress_counts_all_pictures(picture: Path, drawer: Drawer) -> None:
     other = picture.with_name("other.png")
     other.write_bytes(picture.read_bytes())
-    both = SegmentJob(images=(picture, other), wanted=read_prompts(BOXES, (), None), output=picture.parent / "out")
+    both = SegmentJob(images=(picture, other), prompts=read_prompts(BOXES, (), None), output=picture.parent / "out")
     steps: list[tuple[int, int]] = []
     list(segment_images(both, drawer, lambda done, total: steps.append((done, total))))
     assert steps == [(done, 6) for done in range(1, 7)]
@@ -279,16 +279,16 @@ def test_two_pictures_of_one_name_are_refused(picture: Path) -> None:
     other = picture.with_suffix(".jpg")
     wanted = AutomaticOptions()
     with pytest.raises(UsageError, match=r"picture\.png and .*picture\.jpg would both be written"):
-        check_job(SegmentJob(images=(picture, other), wanted=wanted, output=picture.parent / "out"))
+        check_job(SegmentJob(images=(picture, other), prompts=wanted, output=picture.parent / "out"))
     with pytest.raises(UsageError, match="would both be written"):
-        check_job(SegmentJob(images=(picture, picture), wanted=wanted, output=picture.parent / "out"))
+        check_job(SegmentJob(images=(picture, picture), prompts=wanted, output=picture.parent / "out"))
 
 
 def test_every_picture_is_checked_first(picture: Path) -> None:
     broken = picture.with_name("broken.png")
     broken.write_bytes(picture.read_bytes()[:60])
     with pytest.raises(SourceError, match=r"broken\.png is not a picture"):
-        check_job(SegmentJob(images=(picture, broken), wanted=AutomaticOptions(), output=picture.parent / "out"))
+        check_job(SegmentJob(images=(picture, broken), prompts=AutomaticOptions(), output=picture.parent / "out"))
     for asked, said in (
         (ObjectPrompts.read(bboxes=[100, 10, 200, 20]), "the box 100,10,200,20"),
         (ObjectPrompts.read(bboxes=[-50, 10, -1, 20]), "the box -50,10,-1,20"),
@@ -297,15 +297,15 @@ def test_every_picture_is_checked_first(picture: Path) -> None:
     ):
         assert asked is not None
         with pytest.raises(UsageError, match=rf"picture\.png: {said} lies outside the picture, 80x60"):
-            check_job(SegmentJob(images=(picture,), wanted=(asked,), output=picture.parent / "out"))
+            check_job(SegmentJob(images=(picture,), prompts=(asked,), output=picture.parent / "out"))
 
 
 def test_a_folder_that_cannot_be_written_is_refused(picture: Path, drawer: Drawer) -> None:
     file = picture.parent / "file"
     file.touch()
     with pytest.raises(UsageError, match="file is a file"):
-        check_job(SegmentJob(images=(picture,), wanted=AutomaticOptions(), output=file))
-    below = SegmentJob(images=(picture,), wanted=read_prompts(BOXES, (), None), output=file / "out")
+        check_job(SegmentJob(images=(picture,), prompts=AutomaticOptions(), output=file))
+    below = SegmentJob(images=(picture,), prompts=read_prompts(BOXES, (), None), output=file / "out")
     with pytest.raises(UsageError, match=r"cannot be written: Not a directory"):
         run(below, drawer)
 
@@ -354,11 +354,11 @@ def test_a_killed_process_leaves_no_half_result(point: str, count: int, earlier:
     assert folder.exists() == (point == "save")
 
 
-def some_answer() -> Answer:
+def some_answer() -> PictureResult:
     mask = Mask(3, 4, np.ones((5, 6), np.bool_))
-    return Answer(
+    return PictureResult(
         "mobilesam",
         [PromptRecord(points=[[5, 5]], labels=[1])],
-        [FoundObject(0, 0, mask, 0.9, 0.9)],
+        [CandidateMask(0, 0, mask, 0.9, 0.9)],
         np.zeros((1, 1, 256, 256), np.float32),
     )

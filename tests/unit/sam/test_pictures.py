@@ -11,7 +11,7 @@ from PIL import Image as PilImage
 
 from streamseg.errors import SourceError
 from streamseg.messages import Image
-from streamseg.sam.pictures import Picture, pictures
+from streamseg.sam.pictures import PictureSource, read_pictures
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def picture() -> Image:
     return np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
 
-def only(source: Picture) -> Image:
-    (image,) = pictures(source)
+def only(source: PictureSource) -> Image:
+    (image,) = read_pictures(source)
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
     return image
@@ -44,8 +44,8 @@ def test_grey_becomes_bgr(picture: Image) -> None:
 def test_lists_and_folders_keep_their_order(picture: Image, tmp_path: Path) -> None:
     for name, level in (("b", 2), ("a", 1)):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((4, 4, 3), level, np.uint8))
-    assert [image[0, 0, 0] for image in pictures(tmp_path)] == [1, 2]
-    mixed = [image.shape for image in pictures([picture, tmp_path, str(tmp_path / "b.png"), picture])]
+    assert [image[0, 0, 0] for image in read_pictures(tmp_path)] == [1, 2]
+    mixed = [image.shape for image in read_pictures([picture, tmp_path, str(tmp_path / "b.png"), picture])]
     assert mixed == [picture.shape, (4, 4, 3), (4, 4, 3), (4, 4, 3), picture.shape]
 
 
@@ -58,10 +58,10 @@ def test_lists_and_folders_keep_their_order(picture: Image, tmp_path: Path) -> N
         (np.zeros((0, 4, 3), np.uint8), r"uint8\(0, 4, 3\)"),
         (PilImage.new("I;16", (4, 4)), "more than 8 bits"),
         (PilImage.new("F", (4, 4)), "more than 8 bits"),
-        (7, "int is no kind of picture"),
+        (7, "int is not a picture"),
         ("absent.jpg", "No such file"),
     ],
 )
-def test_what_is_no_picture_is_refused(source: Picture, said: str) -> None:
+def test_what_is_no_picture_is_refused(source: PictureSource, said: str) -> None:
     with pytest.raises(SourceError, match=said):
-        list(pictures(source))
+        list(read_pictures(source))

@@ -24,7 +24,7 @@ from streamseg.messages import Image
 from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Prompts, Sam, SamNetwork
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions, generate
 from streamseg.sam import promptable
-from streamseg.sam.object_prompts import Loose
+from streamseg.sam.object_prompts import Numbers
 
 LOGIT_TOLERANCE = 1e-3
 """As a share of the largest magnitude."""
@@ -37,10 +37,10 @@ class Call:
     """How people call the model, and what they mean by it."""
 
     means: tuple[OraclePrompt, ...]
-    points: Loose | None = None
-    labels: Loose | None = None
-    bboxes: Loose | None = None
-    masks: Loose | None = None
+    points: Numbers | None = None
+    labels: Numbers | None = None
+    bboxes: Numbers | None = None
+    masks: Numbers | None = None
     multimask_output: bool = False
 
     def on(self, model: SAM, picture: Image) -> sv.Detections:
@@ -337,11 +337,11 @@ def test_supervision_draws_and_selects_the_result(model: SAM, picture: Image) ->
         (Call(points=[1, float("nan")], means=()), "points must be finite"),
         (
             Call(points=[[1, 2], [3, 4]], labels=[1], means=()),
-            r"labels must have the shape \(2,\), one for each point, not \(1,\)",
+            r"labels must have the shape \(2,\), one per point, not \(1,\)",
         ),
         (
             Call(points=[[1, 2], [3, 4]], labels=[[1, 0]], means=()),
-            r"labels must have the shape \(2,\), one for each point, not \(1, 2\)",
+            r"labels must have the shape \(2,\), one per point, not \(1, 2\)",
         ),
         (Call(points=[[[1, 2], [3, 4]]], labels=[1, 0], means=()), r"labels must have the shape \(1, 2\)"),
         (Call(points=[1, 2], labels=[2], means=()), "labels must be 1"),
@@ -357,9 +357,9 @@ def test_supervision_draws_and_selects_the_result(model: SAM, picture: Image) ->
         (Call(bboxes=[1, 2, 30, 40], masks=np.zeros((3, 256, 256)), means=()), "1 boxes and 3 masks do not pair up"),
         (
             Call(masks=np.zeros((2, 3, 256, 256)), means=()),
-            r"masks must be the logits of an earlier answer.*not \(2, 3, 256, 256\)",
+            r"masks must be the logits of an earlier prediction.*not \(2, 3, 256, 256\)",
         ),
-        (Call(masks=np.zeros((120, 160)), means=()), "masks must be the logits of an earlier answer"),
+        (Call(masks=np.zeros((120, 160)), means=()), "masks must be the logits of an earlier prediction"),
     ],
 )
 def test_a_wrong_prompt_is_refused_in_one_line(call: Call, said: str, model: SAM, small: Image) -> None:
