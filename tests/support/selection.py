@@ -14,7 +14,9 @@ NOT_QUICK_FIXTURES = frozenset(
      "rtsp_server", "seeded_weights"}
 )  # fmt: skip
 """Fixtures that start a process, or need the original SAM."""
-_INTEGRATION = Path(__file__).resolve().parents[1] / "integration"
+_TESTS = Path(__file__).resolve().parents[1]
+NOT_QUICK_FOLDERS = frozenset({_TESTS / "integration", _TESTS / "unit" / "bench", _TESTS / "unit" / "train"})
+"""Folders whose tests start whole runs, draw and measure scenes, or train networks."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -27,7 +29,9 @@ def add_options(parser: pytest.Parser) -> None:
 def is_quick(item: pytest.Item) -> bool:
     """Whether a test needs neither whole runs nor the original SAM nor much time; `no_process` skips some of these."""
     fixtures = set(getattr(item, "fixturenames", ()))
-    return not (_INTEGRATION in item.path.parents or fixtures & NOT_QUICK_FIXTURES or item.get_closest_marker("slow"))
+    return not (
+        NOT_QUICK_FOLDERS & set(item.path.parents) or fixtures & NOT_QUICK_FIXTURES or item.get_closest_marker("slow")
+    )
 
 
 def select(config: pytest.Config, items: list[pytest.Item]) -> None:

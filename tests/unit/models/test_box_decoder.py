@@ -19,6 +19,8 @@ from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU
 from streamseg.models.segmenters.sam.network import SamNetwork
 from streamseg.models.segmenters.sam.prompt_encoder import Prompts
 
+pytestmark = pytest.mark.slow
+
 BOXES = torch.tensor(
     [[0.1, 0.1, 0.4, 0.3], [-0.1, 0.2, 0.5, 0.6], [0.31, 0.3, 0.35, 0.38], [0.0, 0.0, 1.0, 0.55], [0.7, 0.4, 1.2, 0.9]]
 )

@@ -22,7 +22,7 @@ from streamseg.models.segmenters.mobile_sam import export, segmenter
 from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 from streamseg.models.segmenters.sam import Sam
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SIZE = (360, 640)
 BOXES = 24

@@ -20,7 +20,7 @@ from streamseg.models.segmenters.resizing import resized_size
 from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Prompts, Sam
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions, FoundMask, generate
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 LOGIT_TOLERANCE = 1e-3
 

@@ -19,7 +19,7 @@ from streamseg.messages import Detection, ObjectMask
 from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Sam
 from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 """SAM's ViT-B reads a picture in ten seconds or more on two cores, ours and the original's."""
 
 FEATURE_TOLERANCE = 1e-4

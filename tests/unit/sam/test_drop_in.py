@@ -25,7 +25,7 @@ from streamseg.sam import (
     sam_model_registry,
 )
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EXAMPLES = Path(__file__).with_name("drop_in_examples.py")
 IMPORTS = {
