@@ -13,7 +13,7 @@ _SUFFIX: Final = ".part"
 
 @contextmanager
 def replacing(path: Path, writer: str = "") -> Iterator[Path]:
-    """Yield a file to write beside `path`. It replaces `path` when the block ends, and is removed when the block raises.
+    """Yield a file to write beside `path`; it replaces `path` when the block ends and is removed when the block raises.
 
     Args:
         path: The file to replace.

@@ -53,8 +53,8 @@ class Subscriber:
     A subscriber belongs to one thread. It may connect before the pipeline starts, and reconnects when it restarts. A
     publisher that sends a part larger than the format allows is disconnected for good.
 
-    Whatever waits raises `SubscriptionTimeoutError` when nothing arrives in time, and `SubscriptionRefusedError` when the
-    publisher refuses the subscriber's key.
+    Every method that waits raises `SubscriptionTimeoutError` if nothing arrives in time, and `SubscriptionRefusedError`
+    if the publisher refuses the subscriber's key.
 
     Args:
         endpoint: ZeroMQ address of the publisher.
@@ -232,7 +232,7 @@ class Subscriber:
             raise SubscriptionRefusedError(
                 f"{self.endpoint} accepts no subscriber without a key; give secret_key_file and server_key_file"
                 if self._keys is None
-                else f"{self.endpoint} refused this key; allow it there (publish.curve.allow), or give none if it needs none"
+                else f"{self.endpoint} refused this key; allow it there (publish.curve.allow), or leave it out"
             )
         if self._running:
             cause = "the pipeline runs, its source may be disconnected"

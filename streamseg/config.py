@@ -1,4 +1,4 @@
-"""The settings: one typed tree; every error names its key."""
+"""The settings of a run: one typed tree, composed of the settings of its components. Every error names its key."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 class TrackerSettings(Settings, frozen=True, kw_only=True):
-    """Which tracker gives objects their numbers."""
+    """The tracker that gives objects their ids."""
 
     model: Literal["bytetrack", "none"] = "bytetrack"
 
 
 class PropagateSettings(Settings, frozen=True, kw_only=True):
-    """Whether masks are carried to newer frames, and for how long.
+    """Propagation of masks to newer frames.
 
     Attributes:
-        enabled: Without it, an object has a mask only on the frame that the segmenter has answered.
-        max_age_ms: Age beyond which a mask is given up. A scene that stands still is segmented anew at half of it.
-        refine: Whether the small segmenter of the package (`nano`) sharpens carried masks, one a frame; it is compared with the
-            segmenter once for each of its masks.
+        enabled: If false, an object has a mask only on frames that were segmented.
+        max_age_ms: Age at which a mask is dropped. A static scene is segmented again at half of it.
+        refine: Whether the small segmenter `nano` refines propagated masks, one per frame.
     """
 
     enabled: bool = True
@@ -39,11 +38,11 @@ class PropagateSettings(Settings, frozen=True, kw_only=True):
 
 
 class CurveSettings(Settings, frozen=True, kw_only=True):
-    """Who may subscribe: results are encrypted, and only the keys that are allowed get any.
+    """Encryption and authentication of subscribers with CURVE.
 
     Attributes:
-        secret_key_file: A file with this publisher's secret key.
-        allow: A file with the public keys of those who may subscribe, one a line; or a list of such files.
+        secret_key_file: File with this publisher's secret key.
+        allow: File with the public key of a subscriber, or a list of such files.
     """
 
     secret_key_file: str
@@ -51,19 +50,19 @@ class CurveSettings(Settings, frozen=True, kw_only=True):
 
     @property
     def allow_files(self) -> tuple[str, ...]:
-        """The files of `allow`, whichever way they were given."""
+        """`allow` as a tuple."""
         return (self.allow,) if isinstance(self.allow, str) else self.allow
 
 
 class PublishSettings(Settings, frozen=True, kw_only=True):
-    """Where results are published, and to whom.
+    """Where and how results are published.
 
     Attributes:
         bind: ZeroMQ endpoint; `:*` takes a free port.
-        connect: Endpoint of a proxy's XSUB socket, which gets the results as well.
-        quality: JPEG quality of pictures on the wire.
-        curve: The keys; anyone who reaches the address can watch, where not given.
-        insecure: Allows an address that other machines can reach without keys; anyone there can then watch.
+        connect: Endpoint of a proxy's XSUB socket that gets the results too.
+        quality: JPEG quality of pictures, 1 to 100.
+        curve: Keys of this publisher and its subscribers; without them anyone who reaches the endpoint can subscribe.
+        insecure: Allow an endpoint that other machines can reach without keys.
     """
 
     bind: str = "tcp://127.0.0.1:5555"
@@ -74,7 +73,13 @@ class PublishSettings(Settings, frozen=True, kw_only=True):
 
 
 class RecordSettings(Settings, frozen=True, kw_only=True):
-    """Which files are written; `view` is what the video shows."""
+    """Files to record.
+
+    Attributes:
+        video: Video file (MP4).
+        jsonl: JSON Lines file, one line per frame.
+        view: Whether the video shows the overlay or the plain picture.
+    """
 
     video: str | None = None
     jsonl: str | None = None
@@ -82,7 +87,7 @@ class RecordSettings(Settings, frozen=True, kw_only=True):
 
     @property
     def enabled(self) -> bool:
-        """Whether the run writes any file."""
+        """Whether the run records a file."""
         return self.video is not None or self.jsonl is not None
 
 
@@ -90,13 +95,13 @@ class Config(Settings, frozen=True, kw_only=True):
     """All settings of one run.
 
     Attributes:
-        sources: Exactly one for now.
-        mode: `auto` is `every-frame` for what has an end (a file) and `live` for what has none.
-        device: Where PyTorch's segmenters and plug-ins compute: `cpu`, `cuda`, or `auto`.
-        threads: Threads of the detector and of the segmenter, each; where not given, half of the cores, and all of them for the segmenter
+        sources: Exactly one.
+        mode: `auto` is `every-frame` for a source with an end (a file), else `live`.
+        device: Device of PyTorch's segmenters and of plug-ins: `cpu`, `cuda`, or `auto`.
+        threads: Threads of the detector and of the segmenter, each. By default half of the cores; all for the segmenter
             of a file.
-        duration: Seconds after which the run ends.
-        max_frames: Frames after which the run ends.
+        duration: Seconds after which the run stops.
+        max_frames: Frames after which the run stops.
     """
 
     sources: Annotated[tuple[SourceSettings, ...], msgspec.Meta(min_length=1, max_length=1)]
@@ -118,23 +123,23 @@ class Config(Settings, frozen=True, kw_only=True):
         return self.sources[0]
 
     @property
-    def carries_masks(self) -> bool:
-        """Whether there are frames between those that are segmented, and masks are to be carried to them."""
+    def propagates_masks(self) -> bool:
+        """Whether masks are propagated to frames between segmented ones."""
         return self.propagate.enabled and (self.resolved_mode == "live" or self.segmenter.keyframe_interval > 1)
 
     @property
     def resolved_mode(self) -> Mode:
-        """The mode with `auto` decided by the source."""
+        """The mode, with `auto` resolved by the source."""
         if self.mode == "auto":
             return "live" if self.source.live else "every-frame"
         return self.mode
 
 
 def check_config(tree: object) -> Config:
-    """Turn a plain tree into `Config`.
+    """Convert a plain tree to `Config`.
 
     Raises:
-        SettingsError: With the key, what was wrong and what was expected.
+        SettingsError: The message has the key, what was wrong and what was expected.
     """
     config = read_settings(tree, Config)
     _check_combinations(config)
@@ -145,17 +150,17 @@ def _check_combinations(config: Config) -> None:
     publish = config.publish
     if not config.source.address:
         raise SettingsError("sources.0.url: empty; expected a path, rtsp://..., a camera's number, or synthetic:")
-    guarded = publish.curve is not None or publish.insecure
-    _check_endpoint("publish.bind", publish.bind, r"tcp://.+:(\d+|\*)|ipc://.+", guarded=guarded)
+    protected = publish.curve is not None or publish.insecure
+    _check_endpoint("publish.bind", publish.bind, r"tcp://.+:(\d+|\*)|ipc://.+", protected=protected)
     if publish.connect is not None:
-        _check_endpoint("publish.connect", publish.connect, r"tcp://.+:\d+|ipc://.+", guarded=guarded)
+        _check_endpoint("publish.connect", publish.connect, r"tcp://.+:\d+|ipc://.+", protected=protected)
 
 
-def _check_endpoint(key: str, endpoint: str, form: str, *, guarded: bool) -> None:
+def _check_endpoint(key: str, endpoint: str, form: str, *, protected: bool) -> None:
     if not re.fullmatch(form, endpoint):
         raise SettingsError(f"{key}: {endpoint!r} is not an endpoint; expected tcp://HOST:PORT or ipc://PATH")
-    if endpoint.startswith("tcp://") and endpoint[6:].rpartition(":")[0] not in LOOPBACK_HOSTS and not guarded:
+    if endpoint.startswith("tcp://") and endpoint[6:].rpartition(":")[0] not in LOOPBACK_HOSTS and not protected:
         raise SettingsError(
-            f"{key}: {endpoint} can be reached from other machines and nothing guards it; expected a loopback address, or keys in "
-            "publish.curve (`streamseg keys` makes them), or --insecure (publish.insecure=true), which lets anyone watch"
+            f"{key}: {endpoint} is reachable from other machines without keys; expected a loopback address, keys "
+            "in publish.curve (`streamseg keys` makes them), or --insecure (publish.insecure=true) to let anyone read"
         )

@@ -1,4 +1,4 @@
-"""Reads the settings: a YAML file, `key=value` pairs laid over it, and `${NAME}` from the environment."""
+"""Reads settings: a YAML file, overrides `key=value`, and `${NAME}` from the environment."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Override = tuple[str, object]
 
 
 def load_config(path: Path | None, overrides: Sequence[Override], environment: Mapping[str, str]) -> Config:
-    """Read a YAML file, lay overrides over it, and check the whole.
+    """Read a YAML file, apply overrides, and check the result.
 
     Args:
-        path: The file, or None for defaults alone.
-        overrides: Dotted keys and their values; a list's element is named by its number (`sources.0.url`).
-        environment: For `${NAME}` in strings.
+        path: The file; None for the defaults.
+        overrides: Dotted keys and their values; a number selects an element of a list (`sources.0.url`).
+        environment: Values of `${NAME}` in strings.
 
     Raises:
-        SettingsError: With the key, what was wrong and what was expected.
+        SettingsError: The message has the key, what was wrong and what was expected.
     """
     tree = {} if path is None else _read_yaml(path)
     for key, value in overrides:
@@ -33,10 +33,10 @@ def load_config(path: Path | None, overrides: Sequence[Override], environment: M
 
 
 def parse_override(text: str) -> Override:
-    """Read `dotted.key=value`, the value as YAML.
+    """Parse `dotted.key=value`, the value as YAML.
 
     Raises:
-        SettingsError: It has not that form.
+        SettingsError: The text is malformed.
     """
     key, separator, value = text.partition("=")
     if not separator or not key:
@@ -52,7 +52,7 @@ def _read_yaml(path: Path) -> dict[str, object]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(
-            f"{path}: cannot be read ({error.strerror}); give a settings file, or make one with `streamseg init`"
+            f"{path}: cannot be read ({error.strerror}); give a settings file; `streamseg init` writes one"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = " ".join(str(error).split())
@@ -81,7 +81,7 @@ def _child(node: object, name: str, key: str) -> object:
     if isinstance(node, list):
         return node[_index(node, name, key)]
     if not isinstance(node, dict):
-        raise SettingsError(f"{key}: {name} cannot be reached, what is above it is a value")
+        raise SettingsError(f"{key}: {name} does not exist: its parent is a value, not a group of settings")
     if node.get(name) is None:
         node[name] = [{}] if name == "sources" else {}
     return node[name]
@@ -103,7 +103,7 @@ def _expand(node: object, key: str, environment: Mapping[str, str]) -> object:
 
     def replace(match: re.Match[str]) -> str:
         if match[1] not in environment:
-            raise SettingsError(f"{key}: the environment has no variable {match[1]}; set it, or write the value")
+            raise SettingsError(f"{key}: the environment variable {match[1]} is not set; set it, or write the value")
         return environment[match[1]]
 
     return re.sub(r"\$\{(\w+)\}", replace, node)

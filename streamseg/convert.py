@@ -31,19 +31,19 @@ class CocoAnnotation(TypedDict):
 
 
 def to_coco(result: Result) -> list[CocoAnnotation]:
-    """Convert every object to a COCO annotation for `json`. One without a mask has no `segmentation`, and its box's area."""
+    """Convert every object to a COCO annotation. Without a mask it has no `segmentation`, and the area of its box."""
     return [_annotation(result, item) for item in result.objects]
 
 
 def to_polygons(result: Result) -> list[list[Polygon]]:
-    """Convert every object to the outlines of its mask's parts, each of shape (points, 2); an empty list without a mask."""
+    """Convert every object to the outlines of its mask's parts, each of shape (points, 2); empty without a mask."""
     return [[] if item.mask is None else item.mask.polygons() for item in result.objects]
 
 
 def to_detections(result: Result) -> supervision.Detections:
     """Convert the objects to `supervision.Detections` with a `CompactMask`.
 
-    `data` holds `class_name` and `method`. An object without a mask gets an empty one; `mask` is None if no object has one.
+    `data` holds `class_name` and `method`. An object without a mask gets an empty one; without any, `mask` is None.
 
         for result in Subscriber("tcp://127.0.0.1:5555"):
             drawn = supervision.MaskAnnotator().annotate(picture, to_detections(result))

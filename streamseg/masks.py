@@ -1,7 +1,7 @@
 """The mask of an object: a tight rectangle of the frame and the bits inside it.
 
-Coordinates are pixels of the frame, with the origin at the top left, x to the right and y down. The rectangle may extend
-beyond the box that prompted the mask.
+Coordinates are pixels of the frame, with the origin at the top left, x to the right and y down. The rectangle may
+extend beyond the box that prompted the mask.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ class Mask:
     def rle(self, height: int, width: int) -> CocoRle:
         """COCO's compressed run-length encoding for a frame of that size. Pixels outside the frame are cut off.
 
-        From the fourth run on, each run is stored as its difference from the run two before, in groups of five bits, the
-        lowest first (COCO's `maskApi.c`).
+        From the fourth run on, each run is stored as its difference from the run two before, in groups of five bits,
+        the lowest first (COCO's `maskApi.c`).
         """
         return {"size": [height, width], "counts": _compress_runs(self.runs(height, width))}
 
@@ -165,7 +165,7 @@ class Mask:
         return runs[:-1] if runs.size > 1 and runs[-1] == 0 else runs
 
     def polygons(self) -> list[Polygon]:
-        """Outlines of the mask's parts, each of shape (points, 2), in pixels of the frame. Holes are ignored. Loads OpenCV."""
+        """Outlines of the mask's parts, each of shape (points, 2), in pixels of the frame, without holes."""
         import cv2
 
         outlines, _ = cv2.findContours(self.bits.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -177,7 +177,7 @@ def _compress_runs(runs: NDArray[np.int64]) -> str:
     values = runs.astype(np.int64)
     values[3:] -= runs[1:-2]
     magnitude = np.where(values < 0, ~values, values)[:, None]
-    # Seven groups of five bits are enough for any frame. A number takes as many as leave its sign in the top bit of the last.
+    # Seven groups of five bits are enough for any frame. The top bit of a number's last group is its sign.
     group = np.arange(7)
     more = magnitude >> (5 * group + 4) > 0
     needed = np.concatenate((np.ones_like(magnitude, dtype=np.bool_), more[:, :-1]), axis=1)

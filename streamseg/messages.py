@@ -1,7 +1,7 @@
 """The data of the pipeline: frames, detections, masks and results.
 
-Boxes are `(x_min, y_min, x_max, y_max)` in pixels of the frame. Times of the monotonic clock (`time.monotonic_ns`) never
-leave the machine; `unix` times are wall clock.
+Boxes are `(x_min, y_min, x_max, y_max)` in pixels of the frame. Times of the monotonic clock (`time.monotonic_ns`)
+never leave the machine; `unix` times are wall clock.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Dropped(msgspec.Struct, frozen=True, kw_only=True):
     """Lost frames and masks by cause, each counted since its stage last started.
 
-    `*_replaced`: frames replaced by a newer one while they waited for the stage. `*_overrun`: frames overwritten in shared
-    memory before the stage read them. `masks_limited`: masks left out to keep messages within their size limit.
+    `*_replaced`: frames replaced by a newer one while they waited for the stage. `*_overrun`: frames overwritten in
+    shared memory before the stage read them. `masks_limited`: masks left out to keep messages within their size limit.
     """
 
     detect_replaced: int = 0

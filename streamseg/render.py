@@ -125,7 +125,7 @@ def colour_index(item: TrackedObject) -> int:
 
 
 def _draw_masks(scene: Image, image: Image, objects: Sequence[TrackedObject]) -> None:
-    """Blend each mask with the original frame, the largest first, so that a smaller mask replaces it where they overlap."""
+    """Blend each mask with the original frame, the largest first, so that smaller masks end up on top."""
     masked = [(item.mask, _TINTS[colour_index(item)]) for item in objects if item.mask is not None]
     for mask, tint in sorted(masked, key=lambda pair: pair[0].area, reverse=True):
         rectangle = np.s_[mask.y : mask.y + mask.height, mask.x : mask.x + mask.width]

@@ -1,4 +1,4 @@
-"""Settings structs: the base class, the ranges, and one reader whose errors name the key."""
+"""Base class, ranges and reader of all settings structs. Every error names its key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all settings: immutable, keyword only, unknown keys refused."""
+    """Base of all settings: immutable, keyword only, without unknown keys."""
 
 
 _Settings = TypeVar("_Settings", bound=Settings)
@@ -26,9 +26,9 @@ def read_settings(tree: object, kind: type[_Settings], key: str = "") -> _Settin
     """Convert a plain tree to a settings struct.
 
     Args:
-        tree: Dictionaries, lists, texts and numbers, as YAML gives them.
+        tree: Dictionaries, lists, strings and numbers, as from YAML.
         kind: The struct.
-        key: The tree's own key, which begins every error; empty for the whole tree.
+        key: Key of the tree, with which every error starts; empty for the whole tree.
 
     Raises:
         SettingsError: The message has the key, what was wrong and what was expected.
@@ -41,10 +41,10 @@ def read_settings(tree: object, kind: type[_Settings], key: str = "") -> _Settin
 
 
 def check_settings(settings: Settings, key: str = "") -> None:
-    """Check the ranges of a struct that was made in Python, where msgspec checks nothing.
+    """Check a struct that was created in Python, where msgspec does not validate.
 
     Raises:
-        SettingsError: As `read_settings`.
+        SettingsError: As for `read_settings`.
     """
     read_settings(msgspec.to_builtins(settings), type(settings), key)
 

@@ -1,7 +1,7 @@
 """The square window around an object: cropping it from a frame, and pasting masks back.
 
-Column `i` of pixels spans `i` to `i + 1`, as in boxes. A window has whole-pixel edges and is resized to a square of `side`
-pixels, so a point `x` of the frame lies exactly at `(x - left) / width * side` of the square.
+Column `i` of pixels spans `i` to `i + 1`, as in boxes. A window has whole-pixel edges and is resized to a square of
+`side` pixels, so a point `x` of the frame lies exactly at `(x - left) / width * side` of the square.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def paste(logits: Plane, window: Window, width: int, height: int) -> Mask | None
 
 
 def _halvings(window: Window, side: int) -> int:
-    """How often to double the square as an intermediate size, so that the first reduction is not much more than by half."""
+    """How often to double the square for an intermediate size; the last reduction is then about by half."""
     longer, shorter = max(window.width, window.height) / side, min(window.width, window.height) / side
     return (
         0 if shorter < 1 else min(math.floor(math.log2(shorter)), max(math.ceil(math.log2(longer / _LARGEST_STEP)), 0))

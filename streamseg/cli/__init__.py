@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="streamseg",
     help=(
-        "Segments live video: a mask for every object of a webcam, RTSP camera or file, on screen, recorded, and as messages."
+        "Segments live video: a mask for every object of a webcam, RTSP camera or file, shown, recorded and published."
         "\n\nStart with `streamseg demo`, then `streamseg run --source 0 --show`. Every command has --help."
     ),
     no_args_is_help=True,

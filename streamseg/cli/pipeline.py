@@ -28,15 +28,13 @@ def run(
     detector: Annotated[
         str | None,
         typer.Option(
-            help="Model that finds objects: yolox-nano, -tiny, -s, -m, -l, -x; motion (anything that moves); fixed; auto.",
+            help="Finds objects: yolox-nano, -tiny, -s, -m, -l, -x; motion (anything that moves); fixed; auto.",
             show_default=False,
         ),
     ] = None,
     segmenter: Annotated[
         str | None,
-        typer.Option(
-            help="Model that makes their masks: mobilesam; sam-vit-b, -l, -h; nano; auto.", show_default=False
-        ),
+        typer.Option(help="Makes their masks: mobilesam; sam-vit-b, -l, -h; nano; auto.", show_default=False),
     ] = None,
     assignments: Assignments = None,
     show: Annotated[
@@ -81,7 +79,7 @@ def run(
 
     Ctrl-C stops the run, a second Ctrl-C kills it. A summary of rates, ages and losses follows.
 
-    `auto` selects yolox-nano and mobilesam if their weights are available, else motion and nano, which need no download.
+    `auto` selects yolox-nano and mobilesam if weights are available, else motion and nano, which need none.
 
     \b
     Examples:

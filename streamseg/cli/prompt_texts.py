@@ -34,7 +34,7 @@ def read_prompts(boxes: Sequence[str], points: Sequence[str], mask_input: Path |
     given = [f"{count} {name}" for name, count in counts.items() if count]
     if len({count for count in counts.values() if count}) > 1:
         raise UsageError(
-            f"{' and '.join(given)} do not pair up; the first of each prompt one object, and so on: give as many of each"
+            f"{' and '.join(given)} do not pair up; give as many of each, the first ones for one object, and so on"
         )
     return tuple(
         _one_object(
@@ -69,7 +69,7 @@ def _read_points(text: str) -> list[tuple[float, float, int]]:
     points = [_numbers(word) for word in text.split()]
     if not points or not all(len(point) == 2 or (len(point) == 3 and point[2] in (0, 1)) for point in points):
         raise UsageError(
-            f"--points {text!r}: expected x,y of each point of an object, x,y,0 for one off it, such as '400,370 900,370,0'"
+            f"--points {text!r}: expected x,y per point, or x,y,0 for one off the object, such as '400,370 900,370,0'"
         )
     return [(point[0], point[1], int(point[2]) if len(point) == 3 else 1) for point in points]
 

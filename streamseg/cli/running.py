@@ -27,7 +27,7 @@ from streamseg.pipeline import Pipeline, stages_of
 def run_pipeline(
     settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, metrics: str | None = None
 ) -> None:
-    """Run a pipeline to its end and print a summary: a table on a terminal, elsewhere one line `name: value` per figure.
+    """Run a pipeline to its end and print a summary: a table on a terminal, else one line `name: value` per figure.
 
     Args:
         settings: Of the run.

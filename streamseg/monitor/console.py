@@ -24,7 +24,9 @@ _LONG_S = 300.0
 
 
 class RunDisplay:
-    """Counts the events of a run and shows them on a console; an observer of the pipeline. Draws a bar on a terminal only.
+    """Counts the events of a run and shows them on a console; an observer of the pipeline.
+
+    Draws a progress bar on a terminal only.
 
     Args:
         console: Standard error, as a rule.
@@ -57,7 +59,8 @@ class RunDisplay:
         self._announced = False
         self._total = config.max_frames
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
             console=console, disable=not console.is_interactive,
         )  # fmt: skip
         self._task: TaskID | None = None
@@ -75,7 +78,7 @@ class RunDisplay:
         self._progress.stop()
 
     def prepared(self, stage: str, ready: Ready) -> None:
-        """Show how many frames there are; once every stage is ready, where results are published and by which models."""
+        """Show how many frames there are; once every stage is ready, also the endpoint and the models."""
         self._stats.prepared(stage, ready)
         if stage == "segment":
             self._segmenter = ready.detail
@@ -153,6 +156,6 @@ def suggest_keyframes(config: Config, frames_left: int, rate: float) -> str | No
     if not (every_frame and config.propagate.enabled) or rate <= 0 or frames_left / rate < _LONG_S:
         return None
     return (
-        f"about {duration_text(frames_left / rate)} left; --set segmenter.keyframe_interval={_KEYFRAME_INTERVAL} segments "
-        "only every fifth frame and propagates its masks to the four between: several times as fast with a slow segmenter"
+        f"about {duration_text(frames_left / rate)} left; --set segmenter.keyframe_interval={_KEYFRAME_INTERVAL} "
+        "segments every fifth frame only and propagates its masks to the others: several times as fast with a slow segmenter"
     )

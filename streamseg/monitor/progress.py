@@ -1,4 +1,4 @@
-"""Progress bars for long work on a terminal; elsewhere a line says that it began."""
+"""Progress bars of long work on a terminal. Elsewhere a line announces each download."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ if TYPE_CHECKING:
 
 
 class WorkDisplay:
-    """Shows how much of one long piece of work is done, and how long the rest will take."""
+    """Shows the progress of long work and the time left.
+
+    Args:
+        description: Name of the work, such as `annotating`.
+        total: Steps until the end; None if unknown.
+        console: Standard error by default.
+    """
 
     def __init__(self, description: str, total: int | None, console: Console | None = None) -> None:
-        """Begin to show.
-
-        Args:
-            description: What is being done, such as `annotating`.
-            total: Steps until the end; None where nobody knows.
-            console: Where to; standard error, where not given.
-        """
         console = console or Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -40,17 +39,18 @@ class WorkDisplay:
         self._progress.stop()
 
     def update(self, done: int, total: int | None = None) -> None:
-        """Show that so many steps are done; `total` where it has become known since."""
+        """Set the number of steps done; `total` if it is known by now."""
         self._progress.update(self._task, completed=done, total=total)
 
 
 class DownloadDisplay:
-    """Shows downloads and exports, one after the other. A bar is only drawn on a terminal."""
+    """Shows downloads and exports, one after the other. Draws bars on a terminal only."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
             console=self._console, disable=not self._console.is_interactive,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
@@ -64,13 +64,13 @@ class DownloadDisplay:
         self._progress.stop()
 
     def update(self, progress: WeightsProgress) -> None:
-        """Show how far a download, here or in another process, or an export is."""
+        """Show the progress of an export or of a download, also of one in another process."""
         description = f"{progress.activity} {progress.name}"
         if description not in self._tasks:
             if self._progress.disable:
                 self._console.print(description, markup=False, highlight=False)
             self._progress.start()
-            # What an earlier try brought says nothing about the speed of this one.
+            # The bytes of an earlier attempt do not count for the speed of this one.
             self._tasks[description] = self._progress.add_task(
                 description, total=progress.total, completed=progress.done
             )

@@ -150,7 +150,7 @@ class RunStats:
         for cause, count in counts.items():
             before = self._last_dropped[cause]
             self.dropped[cause] += count - before if count >= before else count
-            # A restarted publish reports 0 until it has the other stages' counts: a 0 does not mean that they restarted.
+            # A restarted publish reports 0 until it has the other stages' counts, so a 0 is no restart of theirs.
             self._last_dropped[cause] = count or before
 
 

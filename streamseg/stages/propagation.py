@@ -27,7 +27,7 @@ class Propagation:
     @classmethod
     def from_config(cls, config: Config, segmenter: str) -> Self:
         """Propagate as configured, after the segmenter of that name."""
-        if not config.carries_masks:
+        if not config.propagates_masks:
             return cls(None)
         budget = Budget(
             max_age_ns=int(config.propagate.max_age_ms * 1e6),

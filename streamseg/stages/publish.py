@@ -135,7 +135,7 @@ class PublishStage(Stage):
 
     def _receive(self, frame: FrameDescriptor) -> None:
         if self._join.needs(frame):
-            wanted = self.config.carries_masks or any(sink.wants() for sink in self._sinks)
+            wanted = self.config.propagates_masks or any(sink.wants() for sink in self._sinks)
             try:
                 image = self.context.frames.read(frame.ring, frame.seq) if wanted else None
             except FrameOverrunError:

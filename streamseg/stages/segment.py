@@ -70,7 +70,7 @@ class SegmentStage(Stage):
     def prepare(self) -> Ready:
         """Load the segmenter and run it once, which shows the supervisor how long a turn may take."""
         self._segmenter: Segmenter[Any] = self._create_segmenter(self.config.segmenter, self.spec.compute, _log_export)
-        refine = self.config.carries_masks and self.config.propagate.refine
+        refine = self.config.propagates_masks and self.config.propagate.refine
         self._refiner = create_refiner(self.spec.models.segmenter) if refine else None
         blank = np.zeros((360, 640, 3), np.uint8)
         centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
@@ -172,7 +172,7 @@ class SegmentStage(Stage):
     ) -> list[KeyframeMask]:
         """The masks, prepared for propagation where there is any: here, where nothing waits for it."""
         time = FrameTime(frame.seq, frame.pts_ns)
-        if self.config.carries_masks:
+        if self.config.propagates_masks:
             return make_keyframe_masks(time, image, detections, masks, self._refiner)
         return [
             KeyframeMask(time, detection, mask.mask, mask.predicted_iou, mask.stability)

@@ -162,7 +162,7 @@ def encode_event(event: Event) -> list[bytes]:
 
 
 def json_line(result: Result) -> bytes:
-    """A result as one line of JSON without the line feed: its header with every object, each mask in COCO's run lengths.
+    """A result as one line of JSON, without the line feed: its header, with masks in COCO's run-length encoding.
 
     Raises:
         MessageError: A number is not finite, or a text is not Unicode.

@@ -55,7 +55,7 @@ def test_there_are_four_examples() -> None:
         ("detector.boxes=[{xyxy: [0, 0, .inf, 1]}]", "detector.boxes.0.xyxy.2:", "finite"),
     ],
 )
-def test_a_bad_setting_is_named(assignment: str, key: str, expected: str) -> None:
+def test_an_error_names_the_bad_setting(assignment: str, key: str, expected: str) -> None:
     message = refusal(assignment)
     if assignment.startswith("mode.x"):
         assert message.startswith("mode")
@@ -64,15 +64,15 @@ def test_a_bad_setting_is_named(assignment: str, key: str, expected: str) -> Non
         assert expected in message
 
 
-def test_a_missing_source_is_named() -> None:
+def test_an_error_names_the_missing_source() -> None:
     with pytest.raises(SettingsError, match=r"^sources: missing"):
         load("mode=live")
 
 
-def test_environment_variables_fill_strings_and_missing_ones_are_named() -> None:
+def test_environment_variables_fill_strings_and_missing_ones_are_errors() -> None:
     config = load("sources.0.url=rtsp://${HOST}/a", environment={"HOST": "camera"})
     assert config.source.address == "rtsp://camera/a"
-    with pytest.raises(SettingsError, match=r"sources\.0\.url: the environment has no variable HOST"):
+    with pytest.raises(SettingsError, match=r"sources\.0\.url: the environment variable HOST is not set"):
         load("sources.0.url=rtsp://${HOST}/a")
 
 
@@ -92,7 +92,7 @@ def test_kind_and_mode_follow_from_the_url(url: str, kind: str, mode: str) -> No
     assert (config.source.kind, config.resolved_mode) == (kind, mode)
 
 
-def test_overrides_lie_over_the_file(tmp_path: Path) -> None:
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("sources: [{url: a.mp4, name: door}]\ndetector: {conf: 0.9}\n")
     config = load_config(path, [("detector.conf", 0.1), ("sources.0.url", "b.mp4")], {})
@@ -100,7 +100,7 @@ def test_overrides_lie_over_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["- a\n- b\n", "a: [1\n", "\x00"])
-def test_a_file_that_is_not_settings_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_settings_is_an_error_of_one_line(tmp_path: Path, content: str) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(content)
     with pytest.raises(SettingsError) as caught:

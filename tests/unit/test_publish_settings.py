@@ -25,7 +25,7 @@ def refusal(*assignments: str) -> str:
 @pytest.mark.parametrize(
     "address", [OUTSIDE, "tcp://*:5555", "tcp://192.0.2.1:5555", "tcp://hub.example:5555", "tcp://127.0.0.1;hub:5555"]
 )
-def test_an_address_that_others_reach_needs_keys_or_an_explicit_word(key: str, address: str) -> None:
+def test_an_address_that_other_machines_reach_needs_keys_or_insecure(key: str, address: str) -> None:
     message = refusal(f"{key}={address}")
     assert message.startswith(f"{key}: {address} ")
     assert "publish.curve" in message
@@ -43,7 +43,7 @@ def test_a_local_proxy_needs_nothing(address: str) -> None:
 @pytest.mark.parametrize(
     "address", ["nowhere", "tcp://127.0.0.1", "tcp://127.0.0.1:*", "tcp://:1", "udp://127.0.0.1:1"]
 )
-def test_what_cannot_be_connected_to_is_refused(address: str) -> None:
+def test_an_address_that_cannot_be_connected_to_is_an_error(address: str) -> None:
     assert refusal(f"publish.connect={address}").startswith("publish.connect: ")
 
 
@@ -64,7 +64,7 @@ def test_keys_are_allowed_by_a_file_or_by_a_list_of_files() -> None:
         ("publish.curve=door.key", "publish.curve:", "expected `object"),
     ],
 )
-def test_a_bad_setting_is_named(assignment: str, key: str, expected: str) -> None:
+def test_an_error_names_the_bad_setting(assignment: str, key: str, expected: str) -> None:
     before = [] if "secret_key_file" in assignment or assignment.startswith("publish.curve=") else [KEYS[0]]
     message = refusal(*before, assignment)
     assert message.startswith(key)

@@ -189,7 +189,7 @@ def test_without_new_boxes_objects_move_by_flow(shown: list[Shown]) -> None:
 def test_masks_are_propagated_where_frames_lie_between_keyframes(
     mode: str, interval: int, enabled: bool, expected: bool, shown: list[Shown]
 ) -> None:
-    assert config(mode, interval, enabled=enabled).carries_masks == expected
+    assert config(mode, interval, enabled=enabled).propagates_masks == expected
     propagation = configured(mode, interval, enabled=enabled)
     made = masks(0, shown[0])
     propagation.add(made)
