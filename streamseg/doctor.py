@@ -1,6 +1,6 @@
-"""What works on this machine, with the remedy for what does not. Nothing is downloaded, and no pipeline is started.
+"""Checks what works on this machine, with a remedy for what does not. Downloads nothing and starts no pipeline.
 
-What may be broken is only imported by the check that looks at it.
+A check imports what may be broken, so that the others run without it.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _PACKAGES: Final = (
     ("zmq", ("pyzmq",)),
     ("onnxruntime", ("onnxruntime", "onnxruntime-gpu")),
 )
-"""What every pipeline imports: the module, and the names under which it is distributed."""
+"""Modules that every pipeline imports, and the names of their distributions."""
 _FRAME: Final = (720, 1280)
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: Of the thing.
-        ok: Whether it is there and works.
-        needed: Whether no pipeline can run here without it.
-        detail: What was found.
-        remedy: What to do, where it is not ok.
+        name: What it checks.
+        ok: Whether that works.
+        needed: Whether every pipeline needs it.
+        detail: The finding.
+        remedy: What to do if it does not work.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was looked at, and whether a pipeline can run here."""
+    """All checks, and whether a pipeline can run on this machine."""
 
     can_run: bool
     checks: tuple[Check, ...]
 
 
 def examine(bind: str) -> Diagnosis:
-    """Look at everything; `bind` is the endpoint that has to be free."""
+    """Run all checks; `bind` is the endpoint that must be free."""
     checks = tuple(_all_checks(bind))
     return Diagnosis(can_run=all(check.ok or not check.needed for check in checks), checks=checks)
 
@@ -68,22 +68,22 @@ def _all_checks(bind: str) -> Iterator[Check]:
     yield check_installed(
         "openvino", "for the fastest masks on processors of Intel and AMD", "pip install 'streamseg[openvino]'"
     )
-    yield _asked("threads", check_threads, needed=True)
-    yield _asked("shared memory", check_shared_memory, needed=True)
-    yield _asked("endpoint", lambda: check_endpoint(bind), needed=True)
-    yield _asked("weights", lambda: check_weights("yolox-nano", "motion"))
-    yield _asked("weights", lambda: check_weights("mobilesam", "nano"))
-    yield _asked("backends", check_backends)
-    yield _asked("cameras", check_cameras)
-    yield _asked("display", check_display)
+    yield _run("threads", check_threads, needed=True)
+    yield _run("shared memory", check_shared_memory, needed=True)
+    yield _run("endpoint", lambda: check_endpoint(bind), needed=True)
+    yield _run("weights", lambda: check_weights("yolox-nano", "motion"))
+    yield _run("weights", lambda: check_weights("mobilesam", "nano"))
+    yield _run("backends", check_backends)
+    yield _run("cameras", check_cameras)
+    yield _run("display", check_display)
 
 
 def check_package(module: str, names: tuple[str, ...]) -> Check:
-    """Whether a module can be imported, not only found: OpenCV is often installed without the system's libraries that it needs."""
+    """Check that a module can be imported: OpenCV is often installed without the system libraries that it needs."""
     name = names[0]
     try:
         importlib.import_module(module)
-    except Exception as error:  # noqa: BLE001 - whatever a broken installation throws is the finding
+    except Exception as error:  # noqa: BLE001 - a broken installation raises anything
         return _missing(
             name, f"cannot be imported ({_line(error)})", f"pip install --force-reinstall {name}", needed=True
         )
@@ -95,7 +95,7 @@ def check_package(module: str, names: tuple[str, ...]) -> Check:
 
 
 def check_installed(name: str, purpose: str, remedy: str) -> Check:
-    """Whether a package is installed that takes seconds to import, and that not every pipeline needs."""
+    """Check that an optional package is installed, without importing it, which takes seconds."""
     found = _version(name)
     if found is None:
         return _missing(name, f"not installed; it is {purpose}", remedy)
@@ -103,7 +103,7 @@ def check_installed(name: str, purpose: str, remedy: str) -> Check:
 
 
 def check_threads() -> Check:
-    """How many threads each stage would have beside a live source."""
+    """Report the threads that each stage gets with a live source."""
     from streamseg.pipeline import STAGES
     from streamseg.topology import describe_budget
 
@@ -113,7 +113,7 @@ def check_threads() -> Check:
 
 
 def check_shared_memory(folder: Path | None = None) -> Check:
-    """Whether the frames of a 720p source have room in the folder; in shared memory, where none is given."""
+    """Check that a folder, shared memory by default, has room for the frames of a 720p source."""
     from streamseg.ipc.ring import ring_bytes, segment_directory
 
     folder = folder or segment_directory()
@@ -127,7 +127,7 @@ def check_shared_memory(folder: Path | None = None) -> Check:
 
 
 def check_endpoint(bind: str) -> Check:
-    """Whether a pipeline can publish there."""
+    """Check that a pipeline can publish at an endpoint."""
     from streamseg.ipc.instance import Endpoint
 
     with Endpoint(bind) as endpoint:
@@ -135,7 +135,7 @@ def check_endpoint(bind: str) -> Check:
 
 
 def check_weights(model: str, instead: str) -> Check:
-    """Whether the weights of a model are in the cache, and whole; `instead` is the model that `auto` takes without them."""
+    """Check that a model's weights are in the cache, undamaged; without them `auto` takes the model `instead`."""
     from streamseg.models.weights import resolve
 
     name = f"weights of {model}"
@@ -147,18 +147,18 @@ def check_weights(model: str, instead: str) -> Check:
 
 
 def check_backends() -> Check:
-    """What could run MobileSAM, the fastest first; whether it does is only known when it runs."""
+    """List the runtimes for MobileSAM, the fastest first, without running any."""
     from streamseg.models.options import Compute, SegmenterSettings
     from streamseg.models.runtime.selection import candidates
 
     found = ", ".join(
         f"{runtime.backend} in {runtime.precision}" for runtime in candidates(SegmenterSettings(), Compute())
     )
-    return Check(name="backends", ok=True, needed=False, detail=f"MobileSAM by {found}")
+    return Check(name="backends", ok=True, needed=False, detail=f"MobileSAM in {found}")
 
 
 def check_cameras() -> Check:
-    """Which cameras there are, and whether this user may open them."""
+    """List the cameras, and check that this user may open them."""
     from streamseg.sources.devices import list_devices
 
     cameras = list_devices()
@@ -181,22 +181,22 @@ def check_cameras() -> Check:
 
 
 def check_display() -> Check:
-    """Whether `--show` can open a window."""
+    """Check that `--show` can open a window."""
     from streamseg.show import require_display
 
     require_display()
     return Check(name="display", ok=True, needed=False, detail="a window can be opened")
 
 
-def _asked(name: str, check: Callable[[], Check], *, needed: bool = False) -> Check:
-    """What a check says, or why it could not be made."""
+def _run(name: str, check: Callable[[], Check], *, needed: bool = False) -> Check:
+    """Run a check; an error becomes its result."""
     try:
         return check()
     except StreamsegError as error:
-        detail, semicolon, remedy = str(error).rpartition("; ")  # our errors end with what to do
+        detail, semicolon, remedy = str(error).rpartition("; ")  # our errors end with the remedy
         return Check(name=name, ok=False, needed=needed, detail=detail or remedy, remedy=remedy if semicolon else None)
     except ImportError as error:
-        return _missing(name, f"cannot be asked ({_line(error)})", "install what is missing above", needed=needed)
+        return _missing(name, f"cannot be checked ({_line(error)})", "install what is missing above", needed=needed)
 
 
 def _missing(name: str, detail: str, remedy: str, *, needed: bool = False) -> Check:

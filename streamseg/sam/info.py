@@ -63,7 +63,8 @@ _PUBLISHED: Final = MappingProxyType(
             total="9.66M",
             explanation=(
                 f"{_DECODER} 9.66M is (9,808,452 + 321,640) / 2^20: it includes TinyViT's classifier, "
-                "which segmentation does not use and which is not loaded. 5M is from the encoder's name, TinyViT-5M, not its count."
+                "which segmentation does not use and which is not loaded. 5M is from the encoder's name, "
+                "TinyViT-5M, not its count."
             ),
         ),
         "sam-vit-h": PublishedCounts(

@@ -174,7 +174,7 @@ def test_two_outputs_are_two_files(tmp_path: Path, overwrite: bool) -> None:
         planned(video="out", jsonl="folder/../out", overwrite=overwrite)
 
 
-def test_a_source_that_is_missing_is_told_before_weights_are_fetched() -> None:
+def test_a_missing_source_fails_before_weights_are_downloaded() -> None:
     with pytest.raises(SourceError, match=r"film\.mp4: no such file"):
         planned("yolox-nano", source="film.mp4")
 
@@ -189,7 +189,7 @@ def test_a_segmenter_takes_a_checkpoint_of_the_users_own(tmp_path: Path, model: 
         planned(segmenter=model, segmenter_weights="gone.pth")
 
 
-def test_a_segmenter_that_does_not_exist_names_those_that_do() -> None:
+def test_an_unknown_segmenter_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
         SettingsError,
         match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b, .*, nano, or a plug-in",

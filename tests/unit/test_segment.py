@@ -1,4 +1,4 @@
-"""What is asked for on the command line is understood, and a result is whole, numbered by what was asked, and never lost."""
+"""Prompts of the command line are read, and results are complete, numbered by prompt, and never lost."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_wrong_mask_file_is_refused(tmp_path: Path) -> None:
         read_prompts(["1,1,2,2"], [], path)
 
 
-def test_the_command_says_what_to_give(picture: Path) -> None:
+def test_the_command_names_the_missing_option(picture: Path) -> None:
     out = picture.parent / "out"
     with pytest.raises(UsageError, match="no prompt; give --box"):
         segment([picture], out)
@@ -189,7 +189,7 @@ def test_the_command_says_what_to_give(picture: Path) -> None:
 
 
 @pytest.mark.parametrize("multimask", [False, True])
-def test_a_result_is_numbered_by_what_was_asked(multimask: bool, picture: Path, drawer: Drawer) -> None:
+def test_files_are_numbered_by_object_and_candidate(multimask: bool, picture: Path, drawer: Drawer) -> None:
     (done,) = run(job(picture, multimask=multimask), drawer)
     each = 3 if multimask else 1
     folder = picture.parent / "out" / "picture"
@@ -267,7 +267,7 @@ def test_an_earlier_result_is_replaced_whole_and_only_if_wanted(picture: Path, d
     assert [path.name for path in folder.parent.iterdir()] == ["picture"]
 
 
-def test_what_is_no_result_is_never_replaced(picture: Path) -> None:
+def test_a_foreign_folder_is_never_replaced(picture: Path) -> None:
     mine = picture.parent / "out" / "picture"
     mine.mkdir(parents=True)
     (mine / "thesis.tex").touch()

@@ -28,8 +28,8 @@ BOXES = torch.tensor(
 SCORES = torch.tensor(
     [[0.75, 0.8, 0.9, 0.8], [0.5, 0.6, 0.8, 0.7], [0.5, 0.2, 0.4, 0.3], [0.65, 0.9, 0.7, 0.6], [0.3, 0.1, 0.2, 0.9]]
 )
-"""Predicted IoU of the four masks of each box, and which of them `ANSWERING` takes: the first is good, the third's others are worse."""
-ANSWERING = [0, 2, 0, 1, 3]
+"""Predicted IoU of the four masks of each box; `SELECTED` is the index of the selected one."""
+SELECTED = [0, 2, 0, 1, 3]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def scored(network: SamNetwork, features: Tensor, boxes: Tensor) -> SamNetwork:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(37, 64), (64, 23), (64, 64)], ids=["landscape", "portrait", "square"])
-def test_it_says_what_the_network_says(network: SamNetwork, rows: int, columns: int) -> None:
+def test_it_equals_the_reference_decoder(network: SamNetwork, rows: int, columns: int) -> None:
     features, boxes = picture(64), BOXES * 1024
     parts = [network.predict(features, Prompts(boxes=boxes), multimask=multimask) for multimask in (False, True)]
     expected_logits, expected_iou = chosen(
@@ -119,15 +119,15 @@ def test_a_smaller_input_has_positions_of_its_own(network: SamNetwork, grid: int
     torch.testing.assert_close(iou, expected_iou, rtol=1e-4, atol=1e-4)
 
 
-def test_where_the_one_mask_is_poor_the_best_scored_answers(network: SamNetwork) -> None:
+def test_a_poor_mask_is_replaced_by_the_best_scored_one(network: SamNetwork) -> None:
     features, boxes = picture(32), BOXES * 512
     copied = scored(network, features, boxes)
     expected_logits, expected_iou = reference(copied, features, boxes)
     torch.testing.assert_close(expected_iou, SCORES, rtol=0, atol=1e-4)
     logits, iou = BoxDecoder(copied, 32, 32, 32)(boxes, *FrameTerms(copied, 32)(cells(features)))
-    wanted = expected_logits[range(5), ANSWERING]
+    wanted = expected_logits[range(5), SELECTED]
     torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-4 * float(wanted.std()))
-    torch.testing.assert_close(iou, SCORES[range(5), ANSWERING], rtol=0, atol=1e-4)
+    torch.testing.assert_close(iou, SCORES[range(5), SELECTED], rtol=0, atol=1e-4)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Exported:
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_an_export_chooses_alike(network: SamNetwork, backend: Backend, tmp_path: Path) -> None:
+def test_an_export_selects_the_same_masks(network: SamNetwork, backend: Backend, tmp_path: Path) -> None:
     features, boxes = picture(32), BOXES * 512
     copied = scored(network, features, boxes)
     decoder, given = BoxDecoder(copied, 32, 18, 32).eval(), (boxes, *FrameTerms(copied, 32)(cells(features)))
@@ -158,10 +158,10 @@ def test_an_export_chooses_alike(network: SamNetwork, backend: Backend, tmp_path
     )
     # OpenVINO's GELU is a polynomial here.
     torch.testing.assert_close(logits, expected_logits, rtol=0, atol=1e-3 * float(expected_logits.std()))
-    torch.testing.assert_close(iou, SCORES[range(5), ANSWERING], rtol=0, atol=1e-3)
+    torch.testing.assert_close(iou, SCORES[range(5), SELECTED], rtol=0, atol=1e-3)
 
 
-def test_a_box_is_answered_alike_alone_and_among_others(network: SamNetwork) -> None:
+def test_a_box_is_decoded_alike_alone_and_in_a_batch(network: SamNetwork) -> None:
     decoder, terms, boxes = BoxDecoder(network, 32, 18, 32), FrameTerms(network, 32)(cells(picture(32))), BOXES * 512
     together, together_iou = decoder(boxes, *terms)
     assert float((together - together[:1]).abs()[1:].amax(dim=(1, 2)).min()) > 0.01, (
@@ -173,7 +173,7 @@ def test_a_box_is_answered_alike_alone_and_among_others(network: SamNetwork) -> 
         torch.testing.assert_close(alone_iou[0], together_iou[index], rtol=1e-4, atol=1e-4)
 
 
-def test_it_leaves_the_network_as_it_was() -> None:
+def test_it_leaves_the_network_unchanged() -> None:
     network = SamNetwork(MOBILE_SAM).ready()
     before = {name: weights.clone() for name, weights in network.state_dict().items()}
     BoxDecoder(network, 32, 18, 32)(BOXES * 512, *FrameTerms(network, 32)(cells(picture(32))))

@@ -42,7 +42,7 @@ def features(encoder: FrameEncoder, given: Tensor) -> Tensor:
     return found.reshape(SIDE // 16, SIDE // 16, 256)
 
 
-def test_on_the_whole_input_it_is_the_reference(network: SamNetwork) -> None:
+def test_on_the_whole_input_it_equals_the_reference(network: SamNetwork) -> None:
     given = pixels(300, SIDE)
     expected = reference(network, given)
     found = features(FrameEncoder(network, InputGrid.whole(SIDE)), given)
@@ -65,7 +65,7 @@ def test_a_part_gives_nearly_the_same_features_of_the_picture(network: SamNetwor
 
     small = error()
     assert small < 0.001
-    # What lies beyond the border matters: with zeros there, as convolutions and windows have them by themselves, it is many times worse.
+    # With zeros beyond the border, which convolutions and windows have by default, the error is many times larger.
     for module in encoder.modules():
         if isinstance(module, HaloConvolution):
             assert module.halo is not None
@@ -82,7 +82,7 @@ def test_what_is_not_computed_has_the_features_of_padding(network: SamNetwork) -
     torch.testing.assert_close(found[24:], blank[24:], rtol=0, atol=1e-4)
 
 
-def test_the_network_stays_as_it_was(network: SamNetwork) -> None:
+def test_the_network_stays_unchanged(network: SamNetwork) -> None:
     given = pixels(200, SIDE)
     before = reference(network, given)
     FrameEncoder(network, InputGrid.around(200, SIDE))

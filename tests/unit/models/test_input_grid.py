@@ -30,7 +30,7 @@ def test_other_inputs_have_fewer_cells() -> None:
     assert InputGrid.whole(768) == InputGrid(48, 48, 48)
 
 
-def test_one_more_cell_is_read_where_there_is_one() -> None:
+def test_one_more_cell_is_read_if_there_is_one() -> None:
     part, whole = InputGrid.around(576, 1024), InputGrid.whole(1024)
     assert (part.height, part.width) == (49 * 16, 1024)
     assert (whole.height, whole.width) == (1024, 1024)
@@ -43,7 +43,7 @@ def test_each_grid_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("height", range(1, 1025, 13))
-def test_masks_are_drawn_from_all_that_they_are_interpolated_from(height: int) -> None:
+def test_masks_are_decoded_on_all_cells_that_they_interpolate(height: int) -> None:
     grid = InputGrid.around(height, 1024)
     assert grid.drawn_columns == 64
     # Logits lie four pixels apart, and the picture's last pixel is between two of them.

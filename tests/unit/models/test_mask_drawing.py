@@ -56,7 +56,7 @@ def cropped(bits: NDArray[np.bool_]) -> Mask:
 
 
 @pytest.mark.parametrize("original", SIZES, ids=str)
-def test_a_mask_is_what_the_two_bilinear_steps_give(original: Size) -> None:
+def test_a_mask_equals_two_bilinear_resizes(original: Size) -> None:
     resized = resized_size(original)
     centre = (resized[1] / 9, resized[0] / 7)
     assert assert_as_restored(blob(centre, (max(2, resized[1] / 20), max(2, resized[0] / 12))), original) is not None
@@ -88,7 +88,7 @@ def test_no_mask_is_drawn_where_no_logit_is_above_the_threshold(logit: float) ->
     assert assert_as_restored(np.full((SIDE, SIDE), logit, dtype=np.float32), (720, 1280)) is None
 
 
-def test_what_lies_in_the_padding_is_no_mask() -> None:
+def test_logits_in_the_padding_are_ignored() -> None:
     assert assert_as_restored(blob((128, 220), (20, 20)), (720, 1280)) is None
     drawing = MaskDrawing.between((SIDE, SIDE), (576, 1024), (720, 1280))
     assert drawing.draw(blob((128, 220), (20, 20))) is None

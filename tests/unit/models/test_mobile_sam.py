@@ -130,7 +130,7 @@ def test_the_whole_input_in_float32_gives_the_references_masks(
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 9])
-def test_any_number_of_boxes_is_answered_as_each_of_them_alone(count: int, mobile_sam: Path) -> None:
+def test_boxes_are_decoded_in_batches_as_they_are_alone(count: int, mobile_sam: Path) -> None:
     model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), CPU)
     embedding = model.encode(scene())
     together = bitmaps(model.decode(embedding, boxes(count)))
@@ -217,7 +217,7 @@ def test_what_is_not_mobilesam_cannot_be_exported(tmp_path: Path) -> None:
         MobileSam(junk, SegmenterSettings(backend="onnxruntime"), CPU)
 
 
-def test_pytorchs_threads_are_those_asked_for(mobile_sam: Path) -> None:
+def test_pytorch_uses_the_given_threads(mobile_sam: Path) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -227,6 +227,6 @@ def test_pytorchs_threads_are_those_asked_for(mobile_sam: Path) -> None:
         torch.set_num_threads(before)
 
 
-def test_threads_are_those_asked_for(mobile_sam: Path) -> None:
+def test_onnxruntime_uses_the_given_threads(mobile_sam: Path) -> None:
     model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), Compute(device="cpu", threads=1))
     assert bitmaps(model.decode(model.encode(scene()), boxes(1))).any()

@@ -77,7 +77,7 @@ def test_box_follows_an_object_that_was_there_from_the_first_frame(step: float) 
     assert min(overlaps) > 0.4
 
 
-def test_the_place_that_an_object_left_is_no_object() -> None:
+def test_a_vacated_place_is_not_detected() -> None:
     scene = Scene(step=4.0)
     seen = watch(scene, 40)
     first_place = scene.box(0)
@@ -85,7 +85,7 @@ def test_the_place_that_an_object_left_is_no_object() -> None:
     assert all(len(boxes) == 1 for boxes in seen[2:])
 
 
-def test_an_object_that_rests_before_it_moves_is_found_when_it_moves() -> None:
+def test_an_object_is_found_once_it_starts_to_move() -> None:
     rests, moves = Scene(step=0.0), Scene(step=4.0)
     detector = MotionDetector(DetectorSettings(model="motion"))
     assert [detector.detect(rests.render(number)[0]) for number in range(15)] == [[]] * 15
@@ -133,11 +133,11 @@ def test_a_moving_camera_does_not_flood_the_frame(scene: Scene) -> None:
     assert largest < 0.3 * WIDTH * HEIGHT
 
 
-def test_noise_on_a_still_scene_is_no_motion() -> None:
+def test_noise_on_a_still_scene_is_not_motion() -> None:
     assert watch(Scene(step=0.0, noise=6.0), 20) == [[]] * 20
 
 
-def test_a_cut_and_a_new_geometry_begin_anew() -> None:
+def test_a_cut_or_a_new_geometry_resets_the_detector() -> None:
     detector = MotionDetector(DetectorSettings(model="motion"))
     scene = Scene(step=4.0)
     for number in range(6):
@@ -159,7 +159,7 @@ def test_the_same_frames_give_the_same_boxes() -> None:
     )
 
 
-def test_conf_leaves_out_weak_motion() -> None:
+def test_conf_drops_weak_motion() -> None:
     detector = MotionDetector(DetectorSettings(model="motion", conf=1.0))
     assert [detector.detect(Scene(step=4.0).render(number)[0]) for number in range(8)] == [[]] * 8
 

@@ -129,7 +129,7 @@ def test_a_box_outside_the_frame_or_of_no_area_has_no_mask(nano: Nano, box: Box)
         (100.0, 50.0, 1e12, 1e12),
     ],
 )
-def test_tiny_and_huge_boxes_are_no_error_and_masks_stay_in_the_frame(nano: Nano, box: Box) -> None:
+def test_masks_of_tiny_and_huge_boxes_stay_in_the_frame(nano: Nano, box: Box) -> None:
     image, _ = ellipse(240, 320, (160, 110), (60, 45))
     [answer] = decode(nano, image, box)
     if answer.mask is None:
@@ -139,13 +139,13 @@ def test_tiny_and_huge_boxes_are_no_error_and_masks_stay_in_the_frame(nano: Nano
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 200), (300, 2), (8, 8)])
-def test_tiny_frames_are_no_error(nano: Nano, shape: tuple[int, int]) -> None:
+def test_tiny_frames_are_accepted(nano: Nano, shape: tuple[int, int]) -> None:
     height, width = shape
     [answer] = decode(nano, np.full((height, width, 3), 90, np.uint8), (0.0, 0.0, float(width), float(height)))
     assert answer.mask is None or answer.mask.inside(height, width)
 
 
-def test_a_thousand_boxes_get_a_thousand_answers_in_their_order(nano: Nano) -> None:
+def test_a_thousand_boxes_get_a_thousand_masks_in_order(nano: Nano) -> None:
     image, _ = scene()
     rng = np.random.default_rng(0)
     corners, sizes = rng.uniform(-40, 300, (1000, 2)), rng.uniform(1, 150, (1000, 2))
@@ -174,11 +174,11 @@ def test_expected_ious_lie_between_0_and_1(nano: Nano) -> None:
     assert all(0 <= value <= 1 for value in expected)
 
 
-def test_no_detections_give_no_answers(nano: Nano) -> None:
+def test_no_detections_give_no_masks(nano: Nano) -> None:
     assert decode(nano, np.zeros((48, 64, 3), np.uint8)) == []
 
 
-def test_the_same_frame_and_box_give_the_same_mask_and_the_frame_stays_as_it_is(nano: Nano) -> None:
+def test_decoding_is_deterministic_and_leaves_the_frame_unchanged(nano: Nano) -> None:
     image, boxes = scene()
     before = image.copy()
     first, again = decode(nano, image, *boxes), decode(Nano(threads=1), image, *boxes)
@@ -210,7 +210,7 @@ def test_torch_is_not_loaded_to_draw() -> None:
     assert done.stdout == "1 False\n"
 
 
-def test_where_the_picture_says_nothing_the_prior_does(network: OnnxNetwork) -> None:
+def test_without_contrast_the_prior_decides(network: OnnxNetwork) -> None:
     box = (60.0, 40.0, 260.0, 200.0)
     prior = mask_of(rectangle_bits(240, 320, 70, 45, 250, 110))
     gains = []
@@ -238,7 +238,7 @@ def iou(answer: Drawn, true: Mask) -> float:
     return 0.0 if answer.mask is None else answer.mask.iou(true)
 
 
-def test_each_box_is_answered_from_its_own_window_and_prior_whatever_the_batch() -> None:
+def test_each_box_uses_its_own_window_and_prior_in_any_batch() -> None:
     """A network that answers with the prior where there is one, else with the box."""
 
     def echo(pictures: Planes, hints: Planes) -> tuple[Planes, Planes]:
@@ -272,7 +272,7 @@ def test_each_box_is_answered_from_its_own_window_and_prior_whatever_the_batch()
 @pytest.mark.parametrize(
     ("reach", "expected", "kept"), [(0, 0.9, True), (1, 0.9, True), (1, 0.99, False), (4, 0.9, False), (60, 0.9, False)]
 )
-def test_a_prior_is_left_as_it_is_where_the_answer_is_not_expected_to_be_better(
+def test_a_prior_stays_unless_the_drawn_mask_is_expected_to_be_better(
     reach: int, expected: float, kept: bool
 ) -> None:
     """A network that answers with the prior less a border of so many of its pixels."""
@@ -309,13 +309,13 @@ def test_pictures_lie_between_minus_1_and_1_grey_at_0() -> None:
     assert (pictures[1, :2] == 0).all() and (pictures[1, 2] == 0.5).all()
 
 
-def test_the_file_of_the_package_is_small_and_says_what_it_was_trained_on(network: OnnxNetwork) -> None:
+def test_the_packaged_file_is_small_and_lists_its_training_data(network: OnnxNetwork) -> None:
     assert len(shipped_network()) <= 6_000_000
     assert network.trained_on.fingerprints
     assert not network.trained_on.saw(b"a photograph that does not exist")
 
 
-def test_fingerprints_come_back_from_the_file() -> None:
+def test_fingerprints_are_read_back_from_the_file() -> None:
     photographs = [bytes([number]) * 100 for number in range(50)]
     trained_on = TrainedOn(frozenset(map(fingerprint, photographs)))
     again = TrainedOn.decode(trained_on.encode())
@@ -324,7 +324,7 @@ def test_fingerprints_come_back_from_the_file() -> None:
     assert TrainedOn.decode(TrainedOn(frozenset()).encode()) == TrainedOn(frozenset())
 
 
-def test_a_file_of_ones_own_is_the_network(tmp_path: Path, nano: Nano) -> None:
+def test_a_users_file_replaces_the_network(tmp_path: Path, nano: Nano) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(shipped_network())
     image, boxes = scene()
@@ -385,7 +385,7 @@ def another_network(inputs: tuple[str, ...], outputs: tuple[str, ...], **notes: 
         pytest.param(with_notes(**{FORMAT_KEY: FORMAT, TRAINED_ON_KEY: "ünïcode"}), id="notes beyond ASCII"),
     ],
 )
-def test_a_file_that_is_no_network_of_nano_is_named_in_one_line(
+def test_a_file_that_is_not_a_network_of_nano_is_named_in_one_line(
     content: Callable[[], bytes], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "weights.onnx"
@@ -397,7 +397,7 @@ def test_a_file_that_is_no_network_of_nano_is_named_in_one_line(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_file_that_is_not_there_or_a_folder_is_named_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_or_a_folder_is_named_in_one_line(tmp_path: Path) -> None:
     for path in (tmp_path / "gone.onnx", tmp_path):
         with pytest.raises(CheckpointError) as caught:
             Nano(path)

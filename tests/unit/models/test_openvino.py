@@ -45,7 +45,7 @@ def gelu(tmp_path_factory: pytest.TempPathFactory) -> Gelu:
     return exported(ARGUMENTS, tmp_path_factory.mktemp("gelu") / "gelu.onnx")
 
 
-def test_gelu_is_itself_within_a_ten_thousandth(gelu: Gelu) -> None:
+def test_gelu_differs_by_less_than_a_ten_thousandth(gelu: Gelu) -> None:
     runtime = Runtime("openvino", "fp32", threads=1)
     found = load(gelu, runtime).run([ARGUMENTS])[0]
     expected = nn.functional.gelu(torch.from_numpy(ARGUMENTS)).numpy()

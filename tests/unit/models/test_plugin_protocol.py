@@ -69,7 +69,7 @@ def segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     return make
 
 
-def test_numbers_become_those_that_travel_and_boxes_stay_in_the_frame(detector: Callable[[str], Detector]) -> None:
+def test_detections_get_python_numbers_and_clipped_boxes(detector: Callable[[str], Detector]) -> None:
     made = detector(
         "(found(np.float32([-5, 2.5, 30, 99]), np.float32(0.5), np.int64(1), np.str_('mug')) for _ in range(9))"
     )
@@ -80,7 +80,7 @@ def test_numbers_become_those_that_travel_and_boxes_stay_in_the_frame(detector: 
 
 
 @pytest.mark.parametrize("box", ["80, 0, 99, 9", "-9, 0, 0, 9", "0, 70, 9, 99", "5, 5, 5, 9", "5, 5, 9, 5"])
-def test_a_box_that_covers_nothing_of_the_frame_takes_no_place(detector: Callable[[str], Detector], box: str) -> None:
+def test_a_box_outside_the_frame_does_not_count(detector: Callable[[str], Detector], box: str) -> None:
     answers = detector(f"[found(({box}))] * 5 + [found()]").detect(FRAME)
     assert [found.xyxy for found in answers] == [(1.0, 2.0, 3.0, 4.0)]
 
@@ -113,7 +113,7 @@ def test_an_error_of_the_plugins_own_keeps_its_exit_code(detector: Callable[[str
     assert type(caught.value) is WeightsError
 
 
-def test_masks_pass_and_their_numbers_become_those_that_travel(segmenter: Callable[[str], Segmenter[Any]]) -> None:
+def test_masks_pass_with_python_numbers(segmenter: Callable[[str], Segmenter[Any]]) -> None:
     mask = "Mask(70, 50, np.ones((10, 10), np.bool_))"
     made = segmenter(f"[ObjectMask({mask}, np.float32(0.5), np.float64(0.25)), ObjectMask(None, 0.5)]")
     first, second = made.decode(made.encode(FRAME), [BOX, BOX])

@@ -38,7 +38,7 @@ def test_a_checkpoint_becomes_a_segmenter(mobile_sam: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["sam-vit-b", "sam-vit-l", "sam-vit-h"])
-def test_the_checkpoint_must_be_the_models(mobile_sam: Path, model: str) -> None:
+def test_the_checkpoint_must_match_the_model(mobile_sam: Path, model: str) -> None:
     with pytest.raises(CheckpointError, match=model):
         create_segmenter(SegmenterSettings(model=model, weights=str(mobile_sam)), Compute())
 
@@ -48,7 +48,7 @@ def test_the_device_must_exist(mobile_sam: Path) -> None:
         create_segmenter(SegmenterSettings(model="mobilesam", weights=str(mobile_sam)), Compute(device="cuda:99"))
 
 
-def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_unknown_models_missing_files_and_bad_values_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         SettingsError, match=r"^segmenter\.model: 'sam3' is unknown; expected auto, mobilesam, sam-vit-b"
     ):

@@ -34,14 +34,16 @@ CASES = {
         points_per_side=6, points_per_batch=24, pred_iou_thresh=0.5, stability_score_thresh=0.1, box_nms_thresh=0.8
     ),
     "crops": AutomaticOptions(
-        points_per_side=4, pred_iou_thresh=0.3, stability_score_thresh=0.05, stability_score_offset=0.7, box_nms_thresh=0.95,
+        points_per_side=4, pred_iou_thresh=0.3, stability_score_thresh=0.05, stability_score_offset=0.7,
+        box_nms_thresh=0.95,
         crop_n_layers=1, crop_n_points_downscale_factor=2,
     ),
     "small regions": AutomaticOptions(
         points_per_side=5, pred_iou_thresh=0.5, stability_score_thresh=0.1, box_nms_thresh=0.9, min_mask_region_area=150
     ),
     "own grids": AutomaticOptions(
-        points_per_side=None, point_grids=[random_grid(6), random_grid(4)], pred_iou_thresh=0.3, stability_score_thresh=0.05,
+        points_per_side=None, point_grids=[random_grid(6), random_grid(4)], pred_iou_thresh=0.3,
+        stability_score_thresh=0.05,
         crop_n_layers=1, crop_overlap_ratio=0.5, crop_nms_thresh=0.9, min_mask_region_area=20,
     ),
     "no filters": AutomaticOptions(points_per_side=3, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1),
@@ -96,7 +98,8 @@ def test_the_masks_are_the_originals(pair: Pair, case: str) -> None:
         assert xywh(found.crop_box) == original.crop_box[index].tolist()
         assert found.point == pytest.approx(original.point[index])
     print(
-        f"{case}: {len(ours)} masks, {wrong} pixels differ, of logits up to {near:.1e}, predicted IoU and stability by {worst:.1e}"
+        f"{case}: {len(ours)} masks, {wrong} pixels differ, at logits up to {near:.1e}; "
+        f"predicted IoU and stability by {worst:.1e}"
     )
     assert worst <= 1e-3
 
@@ -121,7 +124,7 @@ def xywh(box: tuple[int, int, int, int]) -> list[int]:
 
 
 class Discs(Sam):
-    """Answers each point with three discs around it, of known radius in pixels of the picture and of known predicted IoU."""
+    """Returns three discs around each point, with known radii in pixels of the picture and known predicted IoU."""
 
     def __init__(self, radii: Sequence[float], predicted_iou: Sequence[float] = (0.9, 0.95, 0.99)) -> None:
         self.radii = torch.tensor(radii)

@@ -89,7 +89,7 @@ def test_a_checkpoint_of_another_architecture_is_named(official: dict[str, Tenso
     assert "is not a checkpoint of sam-vit-b: image_encoder." in refusal(path)
 
 
-def test_weights_of_half_precision_are_computed_with_in_full(official: dict[str, Tensor], tmp_path: Path) -> None:
+def test_half_precision_weights_are_converted_to_float32(official: dict[str, Tensor], tmp_path: Path) -> None:
     half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in official.items()}
     network = load_network(saved(half, tmp_path / "weights.pt"))
     assert {tensor.dtype for tensor in network.parameters()} == {torch.float32}
@@ -151,7 +151,7 @@ def test_a_truncated_checkpoint_is_refused(official: dict[str, Tensor], tmp_path
     assert "is not a PyTorch checkpoint" in refusal(path)
 
 
-def test_something_else_than_a_table_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_table_of_weights_is_refused(tmp_path: Path) -> None:
     assert "holds a list, not a table of weights" in refusal(saved([torch.zeros(3)], tmp_path / "list.pt"))
 
 

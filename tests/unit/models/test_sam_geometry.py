@@ -85,7 +85,7 @@ def test_a_box_that_goes_through_both_ways_returns_within_half_a_pixel(
     embedding = remember(height, width)
     prompts = embedding.prompts(boxes=[box])
     assert prompts.boxes is not None
-    # Logits that say where in the network's input they are: what comes back is where in the input each pixel of the picture was.
+    # Logits that hold their own position in the input: restored, they give each pixel's position in the input.
     middles = ((torch.arange(LOW) + 0.5) * INPUT_SIZE / LOW).expand(LOW, LOW)
     across = embedding.restore(middles[None, None])[0, 0, 0].numpy()
     down = embedding.restore(middles.T[None, None])[0, 0, :, 0].numpy()

@@ -231,11 +231,11 @@ def test_the_embedding_is_the_originals(pair: Pair, shape: str) -> None:
     [case_of(model, shape, kind) for model in MODELS for shape in SHAPES for kind in PROMPTS],
     indirect=["pair"],
 )
-def test_the_answers_are_the_originals(pair: Pair, shape: str, kind: str) -> None:
+def test_the_predictions_are_the_originals(pair: Pair, shape: str, kind: str) -> None:
     original = pair.original(shape, kind)
     prediction, masks = pair.ours(shape, kind)
     logits = difference(prediction.logits.numpy(), np.stack([answer.low_res for answer in original]))
-    # One prompt's predicted IoU may happen to be next to nothing; the scale of the numbers is that of the picture's answers.
+    # One prompt's predicted IoU may be almost zero; compare on the scale of all of the picture's predictions.
     scale = max(float(np.abs(answer.iou).max()) for answer in pair.answers[shape].predictions)
     iou = difference(prediction.predicted_iou.numpy(), np.stack([answer.iou for answer in original]), scale)
     print(f"{pair.model.name}, {shape}, {kind}: logits {logits:.1e}, predicted IoU {iou:.1e}")
@@ -274,7 +274,7 @@ def rescored(model: Sam, added: NDArray[np.float32]) -> Iterator[None]:
 
 @each_model
 @pytest.mark.parametrize("kind", ["good", "poor", "poor for some"])
-def test_the_pipeline_gets_the_masks_that_the_originals_scores_speak_for(pair: Pair, kind: str) -> None:
+def test_decode_selects_masks_by_the_originals_scores(pair: Pair, kind: str) -> None:
     boxes = [prompt.box for prompt in many_boxes(*SHAPES["landscape"]) if prompt.box is not None]
     detections = [Detection(xyxy=box, confidence=0.9, class_id=0, class_name="thing") for box in boxes]
     answers = [pair.original("landscape", prompts) for prompts in ("many boxes", "many boxes, three masks")]

@@ -27,7 +27,7 @@ STRIDES = (8, 16, 32)
 def export(path: Path, *, classes: int = 2, strides: tuple[int, ...] = STRIDES, pinned: bool = False) -> Path:
     """A YOLOX-like export, fixed to 128x128 as the official ones are to theirs.
 
-    Each cell of stride 8 that is wholly red (class 0) or blue (class 1) is an object of 24x16 pixels in the cell's middle.
+    Each all-red (class 0) or all-blue (class 1) cell of stride 8 is an object of 24x16 pixels at the cell's centre.
 
     Args:
         pinned: Whether the shape is written where it cannot be rewritten, too.
@@ -80,7 +80,7 @@ def export(path: Path, *, classes: int = 2, strides: tuple[int, ...] = STRIDES, 
 
 
 def frame_with(width: int, height: int, red: tuple[int, int], blue: tuple[int, int]) -> tuple[Image, Box, Box]:
-    """A black frame in which, once fitted into the input, the given cells (column, row) are red and blue; and the boxes expected."""
+    """A black frame whose given cells (column, row) of the input are red and blue; and the expected boxes."""
     scale = SIDE / max(width, height)
     columns, rows = round(width * scale), round(height * scale)
     image = np.zeros((height, width, 3), np.uint8)
@@ -122,7 +122,7 @@ def test_each_box_lies_on_its_object_with_its_class(tmp_path: Path, width: int, 
     assert np.allclose(found["class-1"], blue, atol=0.01 * max(width, height) / SIDE)
 
 
-def test_the_input_follows_the_picture(tmp_path: Path) -> None:
+def test_the_input_has_the_pictures_proportions(tmp_path: Path) -> None:
     assert input_shape(720, 1280, 416) == (256, 416)
     assert input_shape(480, 640, 416) == (320, 416)
     assert input_shape(1280, 720, 416) == (416, 256)
@@ -139,7 +139,7 @@ def test_the_input_follows_the_picture(tmp_path: Path) -> None:
     )
 
 
-def test_a_new_frame_size_is_followed(tmp_path: Path) -> None:
+def test_a_new_frame_size_gets_a_new_input(tmp_path: Path) -> None:
     detector = create(detector_for(export(tmp_path / "a.onnx")))
     for width, height in ((256, 144), (144, 256), (256, 144)):
         image, red, _ = frame_with(width, height, red=(3, 4), blue=(6, 8))
@@ -189,7 +189,7 @@ def test_decode_places_cells_row_by_row_stride_by_stride() -> None:
     assert decode(rows[[11, 41]], cells[[11, 41]]).tolist() == found[[11, 41]].tolist()
 
 
-def test_frames_of_16_9_find_the_session_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_of_16_9_use_the_prepared_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = create(detector_for(export(tmp_path / "a.onnx")))
     made: list[object] = []
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **options: made.append(args))
@@ -199,7 +199,7 @@ def test_frames_of_16_9_find_the_session_made(tmp_path: Path, monkeypatch: pytes
     assert made == []
 
 
-def test_nothing_of_a_frame_stays_in_the_next_ones_input(tmp_path: Path) -> None:
+def test_no_pixels_stay_in_the_next_frames_input(tmp_path: Path) -> None:
     options, weights = detector_for(tmp_path / "a.onnx"), export(tmp_path / "a.onnx")
     detector = YoloxDetector(options, Compute(threads=1), weights)
     white = np.full((95, 127, 3), 255, np.uint8)  # both fit into 96 rows of 128 columns
@@ -257,7 +257,7 @@ def expected_detections(
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("changes", [{}, {"classes": (1,)}, {"max_det": 7}, {"conf": 0.1, "iou": 0.2}, {"conf": 0.0}])
-def test_postprocessing_finds_what_cell_by_cell_is_found(tmp_path: Path, seed: int, changes: dict[str, object]) -> None:
+def test_postprocessing_equals_a_loop_over_cells(tmp_path: Path, seed: int, changes: dict[str, object]) -> None:
     options, weights = detector_for(tmp_path / "a.onnx", **changes), export(tmp_path / "a.onnx")
     detector = YoloxDetector(options, Compute(threads=1), weights)
     frame = np.zeros((144, 256, 3), np.uint8)
@@ -272,7 +272,7 @@ def test_postprocessing_finds_what_cell_by_cell_is_found(tmp_path: Path, seed: i
         assert np.allclose(ours.xyxy, theirs.xyxy, atol=1e-3)
 
 
-def test_numbers_that_are_none_are_no_objects(tmp_path: Path) -> None:
+def test_nan_is_not_a_detection(tmp_path: Path) -> None:
     detector = YoloxDetector(detector_for(tmp_path / "a.onnx"), Compute(threads=1), export(tmp_path / "a.onnx"))
     frame = np.zeros((144, 256, 3), np.uint8)
     detector.preprocess(frame)
@@ -289,7 +289,7 @@ def test_numbers_that_are_none_are_no_objects(tmp_path: Path) -> None:
 def focus_export(
     path: Path, *, corners: tuple[tuple[int, int], ...], pads: int = 1, end: int = 2**63 - 1, nodes_hold: bool = False
 ) -> Path:
-    """A network of random weights that begins as YOLOX does: every other pixel from each corner, stacked, convolved by 3x3."""
+    """A network with random weights and YOLOX's Focus stem: four subsampled images, stacked, convolved by 3x3."""
     chance = np.random.default_rng(5)
     tensors = {
         "kernel": chance.normal(size=(7, 12, 3, 3)).astype(np.float32),
@@ -337,7 +337,7 @@ OFFICIAL = ((0, 0), (1, 0), (0, 1), (1, 1))
         ({"corners": ((2, 2),) * 4}, False),
     ],
 )
-def test_the_stem_becomes_one_convolution_that_gives_the_same(
+def test_the_stem_becomes_one_equal_convolution(
     tmp_path: Path, changes: dict[str, Any], joined: bool
 ) -> None:
     path = focus_export(tmp_path / "focus.onnx", **changes)
@@ -358,14 +358,14 @@ def test_the_real_stem_is_joined(shared_data: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no model\n" * 40, bytes(range(256)) * 8])
-def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.onnx"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"^[^\n]+a\.onnx[^\n]+YOLOX[^\n]+$"):
         create(detector_for(path)).detect(np.zeros((64, 64, 3), np.uint8))
 
 
-def test_a_model_that_is_no_yolox(tmp_path: Path) -> None:
+def test_a_model_that_is_not_yolox_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],
@@ -380,7 +380,7 @@ def test_a_model_that_is_no_yolox(tmp_path: Path) -> None:
         create(detector_for(export(path, strides=(8, 16)))).detect(np.zeros((64, 64, 3), np.uint8))
 
 
-def test_weights_that_are_missing_or_named_twice(tmp_path: Path) -> None:
+def test_weights_that_are_missing_or_named_twice_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"none\.onnx"):
         create(DetectorSettings(model="yolox-nano", weights=str(tmp_path / "none.onnx")))
     path = export(tmp_path / "a.onnx")
@@ -409,7 +409,7 @@ def real_pictures(shared_data: Path) -> list[NDArray[np.uint8]]:
     return pictures
 
 
-def test_real_weights_see_the_same_at_the_pictures_shape_as_in_the_square(shared_data: Path, tmp_path: Path) -> None:
+def test_real_weights_find_the_same_at_the_pictures_shape_and_in_a_square(shared_data: Path, tmp_path: Path) -> None:
     weights = fixed_like_the_official(shared_data / "yolox_nano.onnx", tmp_path / "official.onnx")
     options = DetectorSettings(model="yolox-nano", weights=str(weights))
     for picture in real_pictures(shared_data):

@@ -72,7 +72,7 @@ def predictor(model: SamModel) -> SamPredictor:
     return predictor
 
 
-def test_the_examples_answers_are_the_originals(ours: Outputs, original: Outputs) -> None:
+def test_the_examples_results_are_the_originals(ours: Outputs, original: Outputs) -> None:
     assert list(ours) == list(original)
     for name, theirs in original.items():
         own = ours[name]
@@ -161,7 +161,7 @@ def test_a_prompt_before_the_image_is_refused(model: SamModel, ask: Callable[[Sa
     assert issubclass(NoImageError, RuntimeError)
 
 
-def test_a_forgotten_image_is_asked_for_again(model: SamModel) -> None:
+def test_a_removed_image_is_refused(model: SamModel) -> None:
     predictor = SamPredictor(model)
     predictor.set_torch_image(torch.zeros(1, 3, 1024, 512, dtype=torch.uint8), (400, 200))
     assert (predictor.is_image_set, predictor.original_size, predictor.input_size) == (True, (400, 200), (1024, 512))

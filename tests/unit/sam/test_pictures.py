@@ -62,6 +62,6 @@ def test_lists_and_folders_keep_their_order(picture: Image, tmp_path: Path) -> N
         ("absent.jpg", "No such file"),
     ],
 )
-def test_what_is_no_picture_is_refused(source: PictureSource, said: str) -> None:
+def test_other_types_are_refused(source: PictureSource, said: str) -> None:
     with pytest.raises(SourceError, match=said):
         list(read_pictures(source))

@@ -185,7 +185,7 @@ def originals(seeded_weights: Path, oracle: Oracle, picture: Image) -> dict[str,
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_gives_what_the_original_gives(
+def test_a_call_equals_the_original(
     name: str, model: SAM, picture: Image, originals: dict[str, list[OraclePrediction]]
 ) -> None:
     call = CALLS[name]
@@ -210,7 +210,7 @@ def test_a_call_gives_what_the_original_gives(
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_numbers_may_be_said_in_any_form(name: str, model: SAM, picture: Image) -> None:
+def test_prompts_may_be_lists_arrays_or_tensors(name: str, model: SAM, picture: Image) -> None:
     call, other = SAME[name]
     assert np.array_equal(
         data_of(call.on(model, picture), "logits"), data_of(CALLS[other].on(model, picture), "logits")
@@ -218,7 +218,7 @@ def test_numbers_may_be_said_in_any_form(name: str, model: SAM, picture: Image) 
 
 
 @pytest.mark.parametrize("name", ["two objects", "boxes and points", "three masks", "an earlier mask and a box"])
-def test_a_call_gives_what_the_stateless_model_gives(name: str, model: SAM, picture: Image) -> None:
+def test_a_call_equals_the_stateless_model(name: str, model: SAM, picture: Image) -> None:
     call = CALLS[name]
     detections = call.on(model, picture)
     embedding = model.core.encode(picture)
@@ -239,7 +239,7 @@ def test_a_call_gives_what_the_stateless_model_gives(name: str, model: SAM, pict
     assert np.array_equal(data_of(detections, "logits"), prediction.logits.flatten(0, 1).numpy())
 
 
-def test_the_calls_have_answers_of_their_own(originals: dict[str, list[OraclePrediction]]) -> None:
+def test_the_calls_differ(originals: dict[str, list[OraclePrediction]]) -> None:
     """Else one call understood as another would go unnoticed."""
     different = [
         "a point",
@@ -256,7 +256,7 @@ def test_the_calls_have_answers_of_their_own(originals: dict[str, list[OraclePre
             assert np.count_nonzero(mask != other) > 50
 
 
-def test_an_answer_is_the_next_calls_mask(model: SAM, picture: Image) -> None:
+def test_logits_are_the_next_calls_mask(model: SAM, picture: Image) -> None:
     (first,) = model.predict(picture, bboxes=BOX)
     (second,) = model.predict(picture, bboxes=BOX, masks=data_of(first, "logits"))
     (again,) = model.predict(picture, bboxes=BOX, masks=torch.from_numpy(data_of(first, "logits")).unsqueeze(1))
@@ -279,7 +279,7 @@ def test_an_object_without_a_mask_shifts_nothing(model: SAM, seeded_weights: Pat
         assert left.confidence == pytest.approx(rest.confidence)
 
 
-def test_a_detector_that_found_nothing_asks_for_nothing(model: SAM, small: Image) -> None:
+def test_no_boxes_give_no_masks(model: SAM, small: Image) -> None:
     for nothing in (sv.Detections.empty().xyxy, np.zeros(0), np.zeros((0, 4))):
         (detections,) = model(small, bboxes=nothing)
         assert len(detections) == 0
@@ -305,7 +305,7 @@ def test_without_prompts_it_looks_for_everything(model: SAM, small: Image, monke
     assert data_of(detections, "stability").tolist() == pytest.approx([found.stability for found in expected])
 
 
-def test_each_picture_gets_its_answer(model: SAM, small: Image, tmp_path: Path) -> None:
+def test_each_picture_gets_its_own_masks(model: SAM, small: Image, tmp_path: Path) -> None:
     turned = np.ascontiguousarray(np.rot90(small))
     for name, image in (("b", small), ("a", turned)):
         cv2.imwrite(str(tmp_path / f"{name}.png"), image)
@@ -368,12 +368,12 @@ def test_a_wrong_prompt_is_refused_in_one_line(call: Call, said: str, model: SAM
     assert "\n" not in str(caught.value)
 
 
-def test_a_box_may_leave_the_picture_and_a_filling_point_may_be_anywhere(model: SAM, small: Image) -> None:
+def test_a_box_may_leave_the_picture_and_a_padding_point_may_be_anywhere(model: SAM, small: Image) -> None:
     (detections,) = model(small, bboxes=[-20, -20, 500, 60], points=[[[5, 5], [-1, 9999]]], labels=[[1, -1]])
     assert len(detections) == 1
 
 
-def test_the_file_says_which_model_it_is(model: SAM, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_file_determines_the_model(model: SAM, capsys: pytest.CaptureFixture[str]) -> None:
     assert model.name == "mobilesam"
     assert model.device == torch.device("cpu")
     assert model.to("cpu") is model
@@ -383,7 +383,7 @@ def test_the_file_says_which_model_it_is(model: SAM, capsys: pytest.CaptureFixtu
     assert "9,808,452" in capsys.readouterr().out
 
 
-def test_what_cannot_be_loaded_is_refused(seeded_weights: Path, tmp_path: Path) -> None:
+def test_a_bad_file_is_refused(seeded_weights: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"absent\.pt does not exist"):
         SAM(tmp_path / "absent.pt")
     (tmp_path / "text.pt").write_text("nothing")
