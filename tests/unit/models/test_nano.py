@@ -272,9 +272,7 @@ def test_each_box_uses_its_own_window_and_prior_in_any_batch() -> None:
 @pytest.mark.parametrize(
     ("reach", "expected", "kept"), [(0, 0.9, True), (1, 0.9, True), (1, 0.99, False), (4, 0.9, False), (60, 0.9, False)]
 )
-def test_a_prior_stays_unless_the_drawn_mask_is_expected_to_be_better(
-    reach: int, expected: float, kept: bool
-) -> None:
+def test_a_prior_stays_unless_the_drawn_mask_is_expected_to_be_better(reach: int, expected: float, kept: bool) -> None:
     """A network that answers with the prior less a border of so many of its pixels."""
 
     def eroding(pictures: Planes, hints: Planes) -> tuple[Planes, Planes]:

@@ -337,9 +337,7 @@ OFFICIAL = ((0, 0), (1, 0), (0, 1), (1, 1))
         ({"corners": ((2, 2),) * 4}, False),
     ],
 )
-def test_the_stem_becomes_one_equal_convolution(
-    tmp_path: Path, changes: dict[str, Any], joined: bool
-) -> None:
+def test_the_stem_becomes_one_equal_convolution(tmp_path: Path, changes: dict[str, Any], joined: bool) -> None:
     path = focus_export(tmp_path / "focus.onnx", **changes)
     model = read_yolox_graph(path).model
     assert ("Slice" not in {node.op_type for node in model.graph.node}) == joined
