@@ -149,10 +149,13 @@ def _export(config: Config, segmenter: SegmenterSettings, progress: _Report) -> 
 
 def _picture_sizes(config: Config) -> list[tuple[int, int]]:
     """Heights and widths to export for: the segmenter always prepares the first; the settings may name another."""
-    source = config.source
-    named = () if source.width is None or source.height is None else ((source.height, source.width),)
-    sizes = [CAMERA, *named]
-    return [CAMERA, *((width, height) for height, width in sizes)] if source.rotate in (90, 270) else sizes
+    sizes = [CAMERA]
+    for source in config.sources:
+        own = [CAMERA]
+        if source.width is not None and source.height is not None:
+            own.append((source.height, source.width))
+        sizes += [(width, height) for height, width in own] if source.rotate in (90, 270) else own
+    return list(dict.fromkeys(sizes))
 
 
 def _resolve_detector(settings: DetectorSettings, progress: _Report) -> tuple[DetectorSettings, str | None]:
@@ -196,19 +199,20 @@ def _with(settings: _ModelSettings, model: str, weights: Path) -> _ModelSettings
 
 
 def _check_files(config: Config, *, overwrite: bool) -> None:
-    source = Path(config.source.address) if config.source.kind == "file" else None
+    sources = [Path(source.address) for source in config.sources if source.kind == "file"]
     # Before the weights: a typing error is reported without waiting for a download.
-    if source is not None and not source.exists():
-        raise SourceError(f"{source}: no such file; give the path of a video file")
+    for source in sources:
+        if not source.exists():
+            raise SourceError(f"{source}: no such file; give the path of a video file")
     outputs = [Path(output) for output in (config.record.video, config.record.jsonl) if output is not None]
     for output in outputs:
-        _check_output(output, source, overwrite=overwrite)
+        _check_output(output, sources, overwrite=overwrite)
     if len({output.resolve() for output in outputs}) < len(outputs):
         raise UsageError(f"{outputs[0]} cannot hold both the video and the records; name two files")
 
 
-def _check_output(path: Path, source: Path | None, *, overwrite: bool) -> None:
-    if source is not None and path.exists() and path.samefile(source):
+def _check_output(path: Path, sources: list[Path], *, overwrite: bool) -> None:
+    if path.exists() and any(path.samefile(source) for source in sources):
         raise UsageError(f"{path} is the source itself; record to another file")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it")

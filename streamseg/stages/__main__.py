@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from streamseg.stages.base import run_stage
+from streamseg.stages.process import run_stage
 
 run_stage(sys.argv[1])

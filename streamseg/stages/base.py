@@ -1,52 +1,17 @@
-"""The loop that every stage runs, in a process of its own."""
+"""What every stage gets, and what it does: `StageContext` and `Stage`."""
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
-import gc
-import logging
-import os
-import queue
-import signal
-import socket
-import statistics
-import sys
-import threading
-import time
-import traceback
 from abc import ABC, abstractmethod
-from collections import deque
-from importlib import import_module
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import zmq
-from setproctitle import setproctitle
 
-from streamseg.errors import StageError, StreamsegError
-from streamseg.ipc.checkpoint import Checkpoint, SharedCheckpoint
-from streamseg.ipc.clock import Clock, SystemClock
-from streamseg.ipc.control import (
-    ControlWriter,
-    Failed,
-    LaneSpec,
-    LogLine,
-    Progress,
-    Ready,
-    StageSpec,
-    Stop,
-    ToStage,
-    ToSupervisor,
-    read_from_supervisor,
-)
-from streamseg.ipc.links import LinkAddress, LinkReceiver, LinkSender, Receiver, Sender
-from streamseg.ipc.ring import FrameMemory, SharedFrames
-from streamseg.logs import ForwardingHandler, redact
-
-_IDLE_MS = 50
-_PROGRESS_NS = 500_000_000
-_ORPHAN_GRACE_S = 0.5
-_ORPHANED = 75
+from streamseg.ipc.checkpoint import Checkpoint
+from streamseg.ipc.clock import Clock
+from streamseg.ipc.control import LaneSpec, Ready, StageSpec, ToStage, ToSupervisor
+from streamseg.ipc.links import Receiver, Sender
+from streamseg.ipc.ring import FrameMemory
 
 SUPERVISOR_GONE = "supervisor gone"
 """Reason of the end that leaves no time for more than closing files."""
@@ -108,83 +73,6 @@ class StageContext(Protocol):
         ...
 
 
-class ProcessContext:
-    """The context of a stage in a process of its own."""
-
-    def __init__(self, spec: StageSpec, control: ControlWriter) -> None:
-        self.spec = spec
-        self.clock: Clock = SystemClock()
-        self.frames: FrameMemory = SharedFrames()
-        self.sockets: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._control = control
-        self._poller = zmq.Poller()
-        self._watched: list[zmq.Socket[bytes]] = []
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        self._poller.register(self._wake_in, zmq.POLLIN)
-
-    def receiver(self, stage: str, source: str, kind: Any) -> Receiver[Any]:
-        """Bind the near end of the link from a stage."""
-        link = self._link(stage, self.spec.stage, source)
-        receiver: LinkReceiver[Any] = LinkReceiver(self.sockets, link.address, self.spec.key, link.policy, kind)
-        self.watch(receiver.socket)
-        return receiver
-
-    def sender(self, stage: str, source: str, linger_ms: int = 0) -> Sender[Any]:
-        """Connect the near end of the link to a stage."""
-        link = self._link(self.spec.stage, stage, source)
-        sender: LinkSender[Any] = LinkSender(self.sockets, link.address, self.spec.key, link.policy, linger_ms)
-        self.watch(sender.socket)
-        return sender
-
-    def has_link_to(self, stage: str) -> bool:
-        """Whether this run has a link from here to a stage."""
-        return any((link.sender, link.receiver) == (self.spec.stage, stage) for link in self.spec.links)
-
-    def checkpoint(self, lane: LaneSpec) -> Checkpoint:
-        """This stage's state of a source, in shared memory."""
-        return SharedCheckpoint(lane.checkpoint)
-
-    def report(self, message: ToSupervisor) -> None:
-        """Send a message to the supervisor. Where it is gone, the control thread ends the process."""
-        try:
-            self._control.send(message)
-        except OSError:
-            logging.getLogger(__name__).debug("the supervisor is gone")
-
-    def progress(self) -> None:
-        """Report that a long turn makes progress."""
-        self.report(Progress(0))
-
-    def wake(self) -> None:
-        """Make the loop turn at once; callable from any thread."""
-        with contextlib.suppress(BlockingIOError):  # a full buffer already holds a wake-up
-            self._wake_out.send(b"!")
-
-    def watch(self, socket: zmq.Socket[bytes]) -> None:
-        """Turn the loop when a socket is readable, and close it at the end."""
-        self._poller.register(socket, zmq.POLLIN)
-        self._watched.append(socket)
-
-    def wait(self) -> None:
-        """Sleep until something arrives, at most a moment."""
-        self._poller.poll(_IDLE_MS)
-        with contextlib.suppress(BlockingIOError):
-            self._wake_in.recv(4096)
-
-    def close(self) -> None:
-        """Close every socket, each after its linger time at most, and let go of the frames."""
-        for watched in self._watched:
-            watched.close()
-        self.sockets.term()
-        self.frames.close()
-
-    def _link(self, sender: str, receiver: str, source: str) -> LinkAddress:
-        ends = (sender, receiver, source)
-        return next(link for link in self.spec.links if (link.sender, link.receiver, link.source) == ends)
-
-
 class Stage(ABC):
     """One stage's work. All methods run on the process's main thread."""
 
@@ -212,123 +100,3 @@ class Stage(ABC):
     @abstractmethod
     def close(self, reason: str) -> None:
         """Finish in an orderly way; `reason` goes on the wire."""
-
-
-def run_stage(module: str) -> None:
-    """Run the stage of a module: prepare, report ready, turn until the supervisor stops it. Never returns.
-
-    A thread watches the supervisor from the start, even while the module and its libraries are imported.
-    """
-    control_in, control = _take_over_standard_streams()
-    inbox: queue.SimpleQueue[ToStage] = queue.SimpleQueue()
-    messages = read_from_supervisor(control_in)
-    spec = next(messages, None)
-    if not isinstance(spec, StageSpec):
-        os._exit(_ORPHANED)
-    _settle(spec, control)
-    context = ProcessContext(spec, control)
-    turning = threading.Event()
-
-    def listen() -> None:
-        for message in messages:
-            inbox.put(message)
-            context.wake()
-        if turning.is_set():  # there may be something to finish
-            inbox.put(Stop(SUPERVISOR_GONE))
-            context.wake()
-            time.sleep(_ORPHAN_GRACE_S)
-        os._exit(_ORPHANED)
-
-    threading.Thread(target=listen, name="control", daemon=True).start()
-    status = _prepare_and_turn(module, context, inbox, turning)
-    context.close()
-    logging.shutdown()
-    os._exit(status)
-
-
-def _prepare_and_turn(
-    module: str, context: ProcessContext, inbox: queue.SimpleQueue[ToStage], turning: threading.Event
-) -> int:
-    """Run the stage to its end and return the exit status."""
-    try:
-        kind = _stage_of(module)
-        _limit_opencv(context.spec.threads)
-        stage = kind(context)
-        context.report(stage.prepare())
-        gc.collect()
-        gc.freeze()  # what the libraries made stays for good: collecting it again and again would cost milliseconds
-        turning.set()
-        reason = _turn_until_stopped(stage, context, inbox)
-        stage.close(reason)
-    except StreamsegError as error:
-        context.report(Failed(type(error).__name__, redact(str(error))))
-        return 1
-    except Exception as error:  # noqa: BLE001 - whatever a model or driver raises must reach the supervisor
-        logging.getLogger(__name__).error("%s", traceback.format_exc().strip())
-        context.report(Failed("StageError", redact(f"{context.spec.stage}: {type(error).__name__}: {error}")))
-        return 1
-    return 0
-
-
-def _stage_of(module: str) -> type[Stage]:
-    for member in vars(import_module(module)).values():
-        if isinstance(member, type) and issubclass(member, Stage) and member.__module__ == module:
-            return member
-    raise StageError(f"{module} holds no stage")
-
-
-def _limit_opencv(threads: int) -> None:
-    """Limit OpenCV's threads: unlike BLAS and OpenMP it reads no environment variable and takes one per core."""
-    import cv2
-
-    cv2.setNumThreads(threads)
-
-
-def _turn_until_stopped(stage: Stage, context: ProcessContext, inbox: queue.SimpleQueue[ToStage]) -> str:
-    turns: deque[int] = deque([0], maxlen=32)
-    reported_ns = 0
-    while True:
-        context.wait()
-        began = time.monotonic_ns()
-        while not inbox.empty():
-            message = inbox.get()
-            if isinstance(message, Stop):
-                return message.reason
-            stage.instruct(message)
-        worked = stage.turn()
-        now = time.monotonic_ns()
-        if worked:
-            turns.append(now - began)
-        if now - reported_ns > _PROGRESS_NS:
-            context.report(Progress(int(statistics.median(turns))))
-            reported_ns = now
-
-
-def _take_over_standard_streams() -> tuple[BinaryIO, ControlWriter]:
-    """Reserve the control pipe; whatever a library prints goes to standard error."""
-    sys.stdout.flush()
-    control_out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return sys.stdin.buffer, ControlWriter(control_out)
-
-
-def _settle(spec: StageSpec, control: ControlWriter) -> None:
-    faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGTTOU"):
-        # Otherwise what a library prints stops a background process on some terminals.
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    setproctitle(f"streamseg {spec.stage}")
-    if hasattr(os, "nice"):
-        os.nice(spec.niceness)
-    handler = ForwardingHandler(lambda level, text: _forward(control, level, text))
-    handler.setFormatter(logging.Formatter(f"{spec.stage}: %(message)s"))
-    logging.basicConfig(level=spec.log_level, handlers=[handler], force=True)
-    logging.captureWarnings(True)
-
-
-def _forward(control: ControlWriter, level: int, text: str) -> None:
-    try:
-        control.send(LogLine(level, text))
-    except OSError:
-        sys.stderr.write(text + "\n")
