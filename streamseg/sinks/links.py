@@ -1,4 +1,4 @@
-"""Sinks that hand results to another process of the run: the recorder, the loop over a `Pipeline`, and the supervisor."""
+"""Sinks that send results to other processes of the run: record, the loop over a `Pipeline`, the supervisor."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _LAST_RESULT_S = 0.3
 class RecordSink:
     """Feeds the record process. It reads the pixels itself, from shared memory.
 
-    In live mode the link keeps the newest result while the recorder is busy, and counts those it replaced. In every-frame
-    mode, results wait on the link: there are never more of them than the ring has slots.
+    In live mode the link keeps the newest result while the recorder is busy, and counts those it replaced. In
+    every-frame mode, results wait on the link: there are never more of them than the ring has slots.
     """
 
     def __init__(self, sender: Sender[FrameResult | EndOfStream], clock: Clock, *, live: bool) -> None:

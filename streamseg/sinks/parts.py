@@ -1,6 +1,6 @@
 """The part files of a recording: each start of the recording process writes a new one beside those before it.
 
-The first part is the file that the user named, `out.mp4`; the next ones are `out.part-2.mp4`, `out.part-3.mp4` and so on.
+The first part is the file that the user named, `out.mp4`; the next ones are `out.part-2.mp4`, `out.part-3.mp4`, ...
 """
 
 from __future__ import annotations

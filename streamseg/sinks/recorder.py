@@ -1,24 +1,27 @@
-"""The files of a run: a video and JSON Lines, opened with the first result."""
+"""The files of a run, a video and JSON Lines: written in parts, joined at the end."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from streamseg.config import RecordSettings
+from streamseg.messages import Image, Result
+from streamseg.sinks.joining import join_lines, join_videos, video_size
+from streamseg.sinks.jsonl import LinesWriter
 from streamseg.sinks.parts import existing_parts, later_parts, next_part
-
-if TYPE_CHECKING:
-    from streamseg.config import RecordSettings
-    from streamseg.messages import Image, Result
-    from streamseg.sinks.jsonl import LinesWriter
-    from streamseg.sinks.video import VideoWriter
+from streamseg.sinks.video import VideoWriter
 
 
 class Recorder:
-    """Writes results to new part files, and joins all parts of the recording at its end."""
+    """Writes results to new part files, opened with the first result, and joins all parts at the end.
+
+    Attributes:
+        wants_picture: Whether `write` needs the picture of a result.
+        wants_overlay: Whether that is the drawn one.
+    """
 
     def __init__(self, settings: RecordSettings, *, resume: bool) -> None:
-        """Begin a recording, or with `resume` a further part of one."""
+        """Start a recording, or with `resume` the next part of one."""
         self.wants_picture = settings.video is not None
         self.wants_overlay = self.wants_picture and settings.view == "overlay"
         self._video_path = None if settings.video is None else Path(settings.video)
@@ -33,7 +36,7 @@ class Recorder:
 
     @property
     def begun(self) -> bool:
-        """Whether a part of this recording exists. Before, an existing file is of an earlier run."""
+        """Whether a part of this recording exists. Until then, existing files are those of an earlier run."""
         return self._resume or self._video is not None or self._lines is not None
 
     def write(self, result: Result, image: Image | None) -> None:
@@ -65,23 +68,14 @@ class Recorder:
         """
         self.close()
         if self._video_path is not None and self.begun and (parts := existing_parts(self._video_path)):
-            from streamseg.sinks.joining import join_videos
-
             join_videos(parts, self._video_path)
         if self._lines_path is not None and self.begun and len(parts := existing_parts(self._lines_path)) > 1:
-            from streamseg.sinks.joining import join_lines
-
             join_lines(parts, self._lines_path)
 
     def _open_video(self, target: Path) -> VideoWriter:
-        from streamseg.sinks.joining import video_size
-        from streamseg.sinks.video import VideoWriter
-
         if not self._resume or not target.exists():
             return VideoWriter(target)
         return VideoWriter(next_part(target), video_size(target))
 
     def _open_lines(self, target: Path) -> LinesWriter:
-        from streamseg.sinks.jsonl import LinesWriter
-
         return LinesWriter(next_part(target) if self._resume else target)

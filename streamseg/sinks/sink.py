@@ -1,4 +1,4 @@
-"""What publish hands its results to."""
+"""The protocol of sinks, and what publish hands to them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ class PublishedResult:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A picture with its result drawn on it, of shape (height, width, 3), and its age in milliseconds when it was drawn."""
+    """A frame with its result drawn on it, of shape (height, width, 3), uint8, BGR.
+
+    Attributes:
+        rendered_ms: Milliseconds from the capture of the frame to the end of the drawing.
+    """
 
     image: Image
     rendered_ms: float

@@ -24,7 +24,7 @@ _NOMINAL_FPS = 30  # describes the stream and sets how long the last frame is sh
 _KEYFRAME_INTERVAL = 60
 _ENCODER = {"preset": "superfast", "tune": "zerolatency", "crf": "23", "threads": "2"}
 _FRAGMENTED = {
-    # frag_discont and avoid_negative_ts keep each fragment's own time; skip_trailer leaves out an index of a single fragment
+    # frag_discont and avoid_negative_ts keep the time of each fragment; skip_trailer leaves out the index of each one.
     "movflags": "frag_every_frame+empty_moov+default_base_moof+frag_discont+skip_trailer",
     "avoid_negative_ts": "disabled",
 }
@@ -130,8 +130,8 @@ class _Encoder:
     def fragment(self, image: Image, time: int, number: int) -> bytes:
         """Encode a picture of any size: the boxes `moof` and `mdat`.
 
-        FFmpeg's muxer keeps the last frame back until it gets another one or is closed. So each frame has a muxer of its
-        own (0.6 ms); the header that it writes first is cut off.
+        FFmpeg's muxer holds each frame back until it gets the next one or is closed. So each frame has its own muxer
+        (0.6 ms); the header that it writes first is cut off.
 
         Args:
             image: Shape (height, width, 3), uint8, BGR.

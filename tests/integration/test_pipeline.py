@@ -36,7 +36,7 @@ def video_times(path: Path) -> list[int]:
 
 @pytest.fixture(scope="module")
 def undisturbed(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run to which nothing happens."""
+    """The output of an undisturbed run."""
     output = tmp_path_factory.mktemp("undisturbed")
     with Run(*arguments(shared_data, output, "--segmenter", "nano")) as run:
         status, _, errors = run.finish(240)
@@ -72,7 +72,7 @@ def test_every_frame_of_a_file_is_published_with_masks(undisturbed: Path) -> Non
 KILLED = (("record",), ("capture", "record"), ("detect",), ("segment",), ("publish",))
 
 
-def test_killed_stages_come_back_and_change_nothing(shared_data: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_killed_stages_restart_and_change_nothing(shared_data: Path, undisturbed: Path, tmp_path: Path) -> None:
     def written(wanted: int) -> bool:
         return sum(part.read_bytes().count(b"\n") for part in tmp_path.glob("out*.jsonl")) >= wanted
 
@@ -93,8 +93,8 @@ def test_killed_stages_come_back_and_change_nothing(shared_data: Path, undisturb
 
 
 @pytest.fixture(scope="module")
-def mobile_sam_answers() -> dict[tuple[str, Box], OraclePrediction]:
-    """What the original was asked before, by frame and box."""
+def original_predictions() -> dict[tuple[str, Box], OraclePrediction]:
+    """Predictions of the original by frame and box, shared by the backends."""
     return {}
 
 
@@ -105,7 +105,7 @@ def test_masks_of_mobilesam_are_those_of_the_original(
     mobile_sam: Path,
     oracle: Oracle,
     export_cache: Path,
-    mobile_sam_answers: dict[tuple[str, Box], OraclePrediction],
+    original_predictions: dict[tuple[str, Box], OraclePrediction],
     backend: str,
 ) -> None:
     if importlib.util.find_spec(backend) is None:
@@ -132,21 +132,21 @@ def test_masks_of_mobilesam_are_those_of_the_original(
             np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
             for frame, _ in zip(container.decode(video=0), range(3), strict=False)
         ]
-    if not mobile_sam_answers:
+    if not original_predictions:
         cases = [
             (frame, [OraclePrompt(box=item.xyxy) for item in record.objects])
             for frame, record in zip(frames, records, strict=True)
         ]
-        for record, answer in zip(records, oracle.predict(mobile_sam, cases), strict=True):
+        for record, predicted in zip(records, oracle.predict(mobile_sam, cases), strict=True):
             keys = ((record.seq, item.xyxy) for item in record.objects)
-            mobile_sam_answers.update(zip(keys, answer.predictions, strict=True))
+            original_predictions.update(zip(keys, predicted.predictions, strict=True))
     agreement = []
     for record in records:
         assert len(record.objects) >= 2
         for item in record.objects:
-            expected = mobile_sam_answers[record.seq, item.xyxy].masks[0]
+            expected = original_predictions[record.seq, item.xyxy].masks[0]
             ours = np.zeros(expected.shape, np.bool_) if item.mask is None else item.mask.bits()
             agreement.append((ours & expected).sum() / (ours | expected).sum())
-    assert len(agreement) == len(mobile_sam_answers) >= 6
+    assert len(agreement) == len(original_predictions) >= 6
     # Random weights draw masks that are border almost everywhere; another box, frame or channel order agrees by a half.
     assert np.mean(agreement) >= 0.99

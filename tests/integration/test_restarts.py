@@ -18,7 +18,7 @@ def last_seq(text: bytes) -> int:
     return int(msgspec.json.decode(lines[-1], type=Seen).seq) if lines else -1
 
 
-def test_a_stage_that_hangs_is_replaced_and_frames_go_on(place: Place) -> None:
+def test_a_hung_stage_is_replaced_and_frames_continue(place: Place) -> None:
     records = place.folder / "out.jsonl"
     with place.run("run", *LIVE, "--jsonl", str(records), "--set", "publish.bind=tcp://127.0.0.1:*") as run:
         until(lambda: records.exists() and last_seq(records.read_bytes()) > 5, 60, "frames")

@@ -1,4 +1,4 @@
-"""However a run ends, it ends soon, its recordings are whole, and nothing of it is left."""
+"""However a run ends, it ends soon, its recordings are complete, and it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def live(endpoint: str = "tcp://127.0.0.1:*") -> tuple[str, ...]:
 
 
 def wait_for(run: Run, condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition that a run brings about; one that has ended never will."""
+    """Wait for a condition that a run fulfils, and fail at once if the run ends before."""
     until(lambda: condition() or run.process.poll() is not None, 60, what)
     assert run.process.poll() is None, run.finish(1)
 
@@ -48,7 +48,7 @@ def pictures(path: Path) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_live_run_in_good_order(place: Place, number: signal.Signals) -> None:
+def test_a_signal_ends_a_live_run_in_an_orderly_way(place: Place, number: signal.Signals) -> None:
     with place.run(*live()) as run:
         wait_for_records(place, run, 20)
         run.process.send_signal(number)
@@ -78,7 +78,7 @@ def test_subscribers_receive_the_end_and_nothing_after_it(place: Place) -> None:
         late.receive(0.2)
 
 
-def test_a_second_signal_does_not_wait_for_a_stage_that_is_stuck(place: Place) -> None:
+def test_a_second_signal_does_not_wait_for_a_stuck_stage(place: Place) -> None:
     with place.run(*live()) as run:
         wait_for_records(place, run, 1)
         stages = run.stages()
@@ -94,7 +94,7 @@ def test_a_second_signal_does_not_wait_for_a_stage_that_is_stuck(place: Place) -
     place.check_nothing_left()
 
 
-def test_a_stuck_stage_holds_up_the_end_for_three_seconds_at_most(place: Place) -> None:
+def test_a_stuck_stage_delays_the_end_by_three_seconds_at_most(place: Place) -> None:
     with place.run(*live()) as run:
         wait_for_records(place, run, 1)
         run.stages()["segment"].suspend()
@@ -134,7 +134,7 @@ def test_a_signal_during_a_download(place: Place) -> None:
     place.check_nothing_left()
 
 
-def test_no_stage_outlives_a_killed_supervisor_and_the_next_run_sweeps(place: Place) -> None:
+def test_no_stage_outlives_a_killed_supervisor_and_the_next_run_cleans_up(place: Place) -> None:
     with place.run(*live()) as run:
         wait_for_records(place, run, 5)
         assert len(run.stages()) == len(RECORDING_STAGES)
@@ -150,7 +150,7 @@ def test_no_stage_outlives_a_killed_supervisor_and_the_next_run_sweeps(place: Pl
     place.check_nothing_left()
 
 
-def test_no_stage_that_prepares_outlives_a_killed_supervisor(place: Place) -> None:
+def test_no_stage_outlives_a_supervisor_killed_during_preparation(place: Place) -> None:
     with place.run(*live()) as run:
         wait_for_all_stages(run)
         run.process.kill()

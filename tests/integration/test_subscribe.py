@@ -50,7 +50,9 @@ def test_the_table_keeps_up_and_stays(place: Place, ended_by: str) -> None:
     assert re.fullmatch(r"\d+\.\d / \d+\.\d ms", rows["mask age"])
     assert re.fullmatch(r"\d+\.\d%", rows["boxes of the same frame"])
     for point in ("received", "published"):
-        p50, p99 = map(float, re.fullmatch(r"(\d+\.\d) / (\d+\.\d) ms", rows[f"{point} after"]).groups())  # type: ignore[union-attr]
+        ages = re.fullmatch(r"(\d+\.\d) / (\d+\.\d) ms", rows[f"{point} after"])
+        assert ages is not None
+        p50, p99 = map(float, ages.groups())
         assert 0 <= p50 <= p99
     assert rows["rendered after"] == "-", "results without a picture do not wait for it"
     assert "dropped" in rows

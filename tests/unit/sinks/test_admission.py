@@ -29,12 +29,12 @@ from streamseg.wire.protocol import encode_result
 PATIENCE = 20.0
 PATIENCE_MS = 20_000
 MANY, TOO_MANY = 200, 5000
-KNOCKS = 4
+CONNECTIONS = 4
 
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    """A folder with the pairs of a publisher, of somebody who is allowed, and of somebody who is not."""
+    """A folder with the key pairs of a publisher, of an allowed subscriber (friend) and of another one (stranger)."""
     for name in ("publisher", "friend", "stranger"):
         make_key_pair(tmp_path / name)
     return tmp_path
@@ -48,36 +48,36 @@ def curve(keys: Path, *allow: str) -> CurveSettings:
 
 
 class Publisher:
-    """A broadcast that sends result after result, served as the stage serves it."""
+    """A publishing socket that sends one result after the other, served as the stage serves it."""
 
     def __init__(self, settings: PublishSettings) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._broadcast = Network(self._context, settings, "main")
-        self._events = self._broadcast.socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._network = Network(self._context, settings, "main")
+        self._events = self._network.socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._stop = threading.Event()
         self.wanted = False
-        self.knocks = self.admitted = 0
+        self.connections = self.admitted = 0
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def close(self) -> None:
-        """End as a stage ends: every socket, then the context; what hangs fails."""
+        """Close as a stage does: every socket, then the context. Fails where that hangs."""
         self._stop.set()
         self._thread.join(PATIENCE)
-        assert not self._thread.is_alive(), "the sockets' end hangs"
+        assert not self._thread.is_alive(), "closing the sockets hangs"
 
     def _run(self) -> None:
         seq = 0
         while not self._stop.wait(0.002):
-            self._broadcast.service()
-            self.wanted = self._broadcast.wants("masks")
-            self._broadcast.send_result(encode_result(result(seq), "masks"))
+            self._network.service()
+            self.wanted = self._network.wants("masks")
+            self._network.send_result(encode_result(result(seq), "masks"))
             seq += 1
             while self._events.poll(0):
                 event = recv_monitor_message(self._events)["event"]
-                self.knocks += event == zmq.EVENT_ACCEPTED
+                self.connections += event == zmq.EVENT_ACCEPTED
                 self.admitted += event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-        for socket in (*self._broadcast.sockets, self._events):
+        for socket in (*self._network.sockets, self._events):
             socket.close()
         self._context.term()
 
@@ -95,43 +95,43 @@ def result(seq: int) -> Result:
     return replace(EMPTY_RESULT, run_id="a", seq=seq, source="main")
 
 
-def check_shut_out(shut_out: Subscriber, friend: Subscriber, made: Publisher) -> bool:
-    """While a friend receives result after result, another comes again and again and hears nothing; whether it was told so."""
-    told = False
+def check_refused(refused: Subscriber, friend: Subscriber, made: Publisher) -> bool:
+    """Check that a subscriber reconnects in vain while a friend receives; return whether it got an explicit refusal."""
+    explicit = False
     for received, _ in enumerate(friend):
         try:
-            shut_out.receive(0)
-            pytest.fail("a message came to who should have none")
+            refused.receive(0)
+            pytest.fail("a refused subscriber received a message")
         except SubscriptionRefusedError:
-            told = True
+            explicit = True
         except SubscriptionTimeoutError:
-            assert not told
-        if received >= MANY and (told or made.knocks >= KNOCKS):
+            assert not explicit
+        if received >= MANY and (explicit or made.connections >= CONNECTIONS):
             assert made.admitted == 1
-            return told
-        assert received < TOO_MANY, "nobody else came"
+            return explicit
+        assert received < TOO_MANY, "the refused subscriber never connected"
     pytest.fail("the friend's results ended")
 
 
 @pytest.mark.parametrize(
-    ("own", "server", "told"),  # None: it depends on which side sees first that the other one differs
+    ("own", "server", "explicit"),  # None: depends on which side first sees the mismatch
     [("stranger.key", "publisher.pub", True), ("friend.key", "stranger.pub", False), (None, None, None)],
     ids=["wrong key", "wrong server key", "no key"],
 )
 def test_only_an_allowed_key_receives(
-    keys: Path, own: str | None, server: str | None, told: bool | None, caplog: pytest.LogCaptureFixture
+    keys: Path, own: str | None, server: str | None, explicit: bool | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint = free_endpoint()
     with (
         caplog.at_level(logging.WARNING),
         publisher(PublishSettings(bind=endpoint, curve=curve(keys))) as made,
-        Subscriber(endpoint, secret_key_file=own and keys / own, server_key_file=server and keys / server) as shut_out,
+        Subscriber(endpoint, secret_key_file=own and keys / own, server_key_file=server and keys / server) as refused,
         Subscriber(
             endpoint, timeout=PATIENCE, secret_key_file=keys / "friend.key", server_key_file=str(keys / "publisher.pub")
         ) as friend,
     ):
-        was_told = check_shut_out(shut_out, friend, made)
-        assert was_told == told or told is None
+        was_explicit = check_refused(refused, friend, made)
+        assert was_explicit == explicit or explicit is None
     if own == "stranger.key":
         stranger = read_client_keys(keys / "stranger.key", keys / "stranger.pub")
         (line,) = caplog.messages
@@ -141,17 +141,17 @@ def test_only_an_allowed_key_receives(
         assert not caplog.messages
 
 
-def test_who_expects_a_guarded_publisher_takes_nothing_from_an_open_one(keys: Path) -> None:
+def test_a_subscriber_with_keys_accepts_nothing_from_a_publisher_without(keys: Path) -> None:
     endpoint = free_endpoint()
     with (
         publisher(PublishSettings(bind=endpoint)) as made,
         Subscriber(endpoint, secret_key_file=keys / "friend.key", server_key_file=keys / "publisher.pub") as careful,
         Subscriber(endpoint, timeout=PATIENCE) as careless,
     ):
-        check_shut_out(careful, careless, made)
+        check_refused(careful, careless, made)
 
 
-def test_a_refused_subscriber_is_told_in_one_line_each_time(keys: Path) -> None:
+def test_a_refused_subscriber_gets_an_error_of_one_line_each_time(keys: Path) -> None:
     endpoint = free_endpoint()
     own, theirs = keys / "stranger.key", keys / "publisher.pub"
     with (
@@ -161,7 +161,7 @@ def test_a_refused_subscriber_is_told_in_one_line_each_time(keys: Path) -> None:
 
         async def iterate() -> None:
             async for _ in stranger:
-                pytest.fail("a result came to who should have none")
+                pytest.fail("a refused subscriber received a result")
 
         for wait in (lambda: asyncio.run(iterate()), stranger.latest, lambda: next(iter(stranger))):
             with pytest.raises(SubscriptionRefusedError) as caught:
@@ -171,7 +171,7 @@ def test_a_refused_subscriber_is_told_in_one_line_each_time(keys: Path) -> None:
             assert "\n" not in str(caught.value)
 
 
-def test_nobody_is_let_in_while_nobody_answers(keys: Path) -> None:
+def test_no_subscriber_is_admitted_before_its_key_is_checked(keys: Path) -> None:
     endpoint = free_endpoint()
     with zmq.Context() as context, context.socket(zmq.XPUB) as socket:
         socket.linger = 0
@@ -187,28 +187,28 @@ def test_nobody_is_let_in_while_nobody_answers(keys: Path) -> None:
             socket.close()
 
 
-def test_it_ends_while_somebody_waits_for_an_answer(keys: Path) -> None:
+def test_closing_does_not_hang_while_a_key_waits_to_be_checked(keys: Path) -> None:
     endpoint = free_endpoint()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    broadcast = Network(context, PublishSettings(bind=endpoint, curve=curve(keys)), "main")
+    network = Network(context, PublishSettings(bind=endpoint, curve=curve(keys)), "main")
     with Subscriber(endpoint, secret_key_file=keys / "friend.key", server_key_file=keys / "publisher.pub"):
-        (_, questions) = broadcast.sockets
-        assert questions.poll(PATIENCE_MS)
+        (_, requests) = network.sockets
+        assert requests.poll(PATIENCE_MS)
 
-        def end() -> None:
-            for socket in broadcast.sockets:
+        def close() -> None:
+            for socket in network.sockets:
                 socket.close()
             context.term()
 
-        ending = threading.Thread(target=end, daemon=True)
-        ending.start()
-        ending.join(PATIENCE)
-        assert not ending.is_alive(), "the sockets' end hangs"
+        closing = threading.Thread(target=close, daemon=True)
+        closing.start()
+        closing.join(PATIENCE)
+        assert not closing.is_alive(), "closing the sockets hangs"
 
 
 @contextmanager
 def proxy(secret_key_file: Path, server_key_file: Path) -> Iterator[zmq.Socket[bytes]]:
-    """An XSUB socket that subscribes to everything, as a proxy has it."""
+    """The XSUB socket of a proxy, subscribed to everything."""
     keys = read_client_keys(secret_key_file, server_key_file)
     with zmq.Context() as context, context.socket(zmq.XSUB) as socket:
         socket.linger = 0
@@ -218,7 +218,7 @@ def proxy(secret_key_file: Path, server_key_file: Path) -> Iterator[zmq.Socket[b
         yield socket
 
 
-def test_a_proxy_is_a_subscriber_that_is_connected_to(keys: Path) -> None:
+def test_a_proxy_needs_a_key_like_any_other_subscriber(keys: Path) -> None:
     endpoint = free_endpoint()
     with publisher(PublishSettings(bind=free_endpoint(), connect=endpoint, curve=curve(keys))) as made:
         with (
@@ -237,7 +237,7 @@ def test_a_proxy_is_a_subscriber_that_is_connected_to(keys: Path) -> None:
             until(lambda: not made.wanted, PATIENCE, "the end of the proxy's subscriptions")
 
 
-def test_the_window_beside_a_run_is_let_in_and_its_keys_vanish(keys: Path) -> None:
+def test_the_window_of_a_run_is_admitted_and_its_keys_are_removed(keys: Path) -> None:
     settings = PublishSettings(bind=free_endpoint(), curve=curve(keys))
     with admit_window(Config(sources=(SourceSettings(url="0"),), publish=settings)) as (config, options):
         (own, theirs) = options[1::2]
