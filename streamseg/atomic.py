@@ -17,7 +17,7 @@ def replacing(path: Path, writer: str = "") -> Iterator[Path]:
 
     Args:
         path: The file to replace.
-        writer: Tells writers apart that may write the same file at the same time, such as `.` and a process's number.
+        writer: Distinguishes processes that may write the same file at the same time, such as `.` and a process id.
     """
     part = unfinished(path.with_name(f"{path.name}{writer}"))
     try:

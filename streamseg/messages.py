@@ -91,8 +91,8 @@ class ObjectMask:
 
     Attributes:
         mask: None where the model found none.
-        predicted_iou: The model's own estimate of the mask's quality, where it has one.
-        stability: How little the mask changes with the threshold (0 to 1), where the model says so.
+        predicted_iou: The model's own estimate of the mask's IoU, 0 to 1; None without one.
+        stability: How little the mask changes with the threshold (0 to 1), if the model estimates it.
     """
 
     mask: Mask | None
@@ -154,8 +154,8 @@ class TrackedObject:
         method: `SEGMENTED`, `PROPAGATED`, `REFINED`, `PENDING` or `NONE`.
         origin_seq: Sequence number of the frame on which the mask was made; None without a mask.
         age_ms: Milliseconds from that frame to this one.
-        predicted_iou: Expected IoU of the mask with the true one, 0 to 1, where known.
-        stability: How little the mask changes with its threshold, 0 to 1, where known.
+        predicted_iou: Expected IoU of the mask with the true one, 0 to 1; None if unknown.
+        stability: How little the mask changes with its threshold, 0 to 1; None if unknown.
     """
 
     detection: Detection

@@ -125,7 +125,7 @@ def require_display() -> None:
             [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise NoDisplayError(f"display {display} did not answer within {_PROBE_TIMEOUT_S:g} s; {remedy}") from error
+        raise NoDisplayError(f"display {display} did not respond within {_PROBE_TIMEOUT_S:g} s; {remedy}") from error
     if probe.returncode:
         reason = next(
             (line.strip() for line in probe.stderr.splitlines() if "display" in line or "rror" in line),

@@ -145,7 +145,7 @@ class RunDisplay:
 
 
 def suggest_keyframes(config: Config, frames_left: int, rate: float) -> str | None:
-    """A line that tells how to finish sooner; None unless every frame of a long file is segmented.
+    """One line on how to finish sooner; None unless every frame of a long file is segmented.
 
     Args:
         config: The settings of the run.

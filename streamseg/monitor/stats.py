@@ -1,4 +1,4 @@
-"""Counts the events of a run, each once, in constant memory. The console and Prometheus show what is counted here."""
+"""Counts the events of a run, each once, in constant memory. The console and Prometheus show the figures."""
 
 from __future__ import annotations
 

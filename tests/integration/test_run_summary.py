@@ -1,4 +1,4 @@
-"""What a run says at its end."""
+"""The summary at the end of a run."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def check(summary: dict[str, str]) -> None:
     assert re.fullmatch(r"[1-9]\d+ MB, of the largest process", summary["peak memory"])
 
 
-def test_elsewhere_than_on_a_terminal_it_is_a_line_for_each_figure(place: Place) -> None:
+def test_without_a_terminal_the_summary_is_one_line_per_figure(place: Place) -> None:
     with place.run(*RUN) as run:
         status, output, errors = run.finish(60)
     assert status == 0, errors
     check(dict(line.split(": ", 1) for line in output.splitlines()))
 
 
-def test_on_a_terminal_it_is_a_table(place: Place) -> None:
+def test_on_a_terminal_the_summary_is_a_table(place: Place) -> None:
     with terminal(place, *RUN) as shown:
         until(lambda: shown.process.poll() is not None, 60, "the end of the run")
     rows = (re.fullmatch(r"│ (.+?) +│ (.+?) *│", line.strip()) for line in shown.text.splitlines())

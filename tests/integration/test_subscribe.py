@@ -30,7 +30,7 @@ def last_table(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("ended_by", ["the pipeline", "Ctrl-C"])
-def test_the_table_keeps_up_and_stays(place: Place, ended_by: str) -> None:
+def test_the_table_updates_and_stays(place: Place, ended_by: str) -> None:
     endpoint = free_endpoint()
     with terminal(place, "subscribe", endpoint) as shown:
         until(lambda: f"waiting for {endpoint}" in shown.text, DEADLINE_S, "the table before the first frame")
@@ -58,7 +58,7 @@ def test_the_table_keeps_up_and_stays(place: Place, ended_by: str) -> None:
     assert "dropped" in rows
 
 
-def test_elsewhere_there_is_a_line_for_each_frame(place: Place) -> None:
+def test_without_a_terminal_there_is_one_line_per_frame(place: Place) -> None:
     endpoint = free_endpoint()
     with pipeline(place, endpoint) as run, place.run("subscribe", endpoint) as subscriber:
         assert subscriber.process.stdout is not None

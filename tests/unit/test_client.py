@@ -188,7 +188,7 @@ def test_without_a_source_pictures_are_requested_once_the_source_is_known(publis
         assert (received.seq, received.jpeg) == (1, b"drawn")
 
 
-def test_latest_skips_what_is_older(publisher: Publisher) -> None:
+def test_latest_skips_older_results(publisher: Publisher) -> None:
     count = 400
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE, queue=16) as subscriber:
         publisher.wait_for(*CAM)

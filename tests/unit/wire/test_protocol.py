@@ -155,7 +155,7 @@ VALID = [vector.parts for vector in golden_vectors() if vector.expected is not N
 @given(st.lists(st.binary(max_size=300), max_size=6))
 @settings(deadline=None)
 def test_random_parts_raise_nothing_but_message_errors(parts: list[bytes]) -> None:
-    read_or_refuse(parts)
+    read_or_reject(parts)
 
 
 @given(st.data())
@@ -167,7 +167,7 @@ def test_mutated_messages_raise_nothing_but_message_errors(data: st.DataObject) 
         if part:
             start = data.draw(st.integers(0, len(part) - 1))
             part[start : start + data.draw(st.integers(0, 8))] = data.draw(st.binary(max_size=8))
-    read_or_refuse([bytes(part) for part in parts])
+    read_or_reject([bytes(part) for part in parts])
 
 
 json_values = st.recursive(
@@ -189,10 +189,10 @@ def test_headers_with_other_values_raise_nothing_but_message_errors(data: st.Dat
             continue
         place[key] = data.draw(json_values)
         break
-    read_or_refuse([parts[0], json.dumps(header).encode("utf-8", "surrogatepass"), *parts[2:]])
+    read_or_reject([parts[0], json.dumps(header).encode("utf-8", "surrogatepass"), *parts[2:]])
 
 
-def read_or_refuse(parts: list[bytes]) -> None:
+def read_or_reject(parts: list[bytes]) -> None:
     try:
         message = decode(parts)
     except MessageError as error:
@@ -217,7 +217,7 @@ def read_or_refuse(parts: list[bytes]) -> None:
     ],
     ids=["deep", "deep-unknown", "deep-mask", "not-utf8", "surrogate", "nul", "null", "long-number"],
 )
-def test_a_hostile_header_is_refused(header: bytes) -> None:
+def test_a_hostile_header_is_rejected(header: bytes) -> None:
     with pytest.raises(MessageError):
         decode([b"streamseg/1/cam/masks", header, b""])
     with pytest.raises(MessageError):
@@ -225,20 +225,20 @@ def test_a_hostile_header_is_refused(header: bytes) -> None:
 
 
 @pytest.mark.parametrize("part", [0, 1, 2, 3])
-def test_a_part_beyond_its_limit_is_refused(part: int) -> None:
+def test_a_part_beyond_its_limit_is_rejected(part: int) -> None:
     parts = encode_result(plain(jpeg=b"jpeg"), "clean").parts
     parts[part] = parts[part] + bytes(PART_BYTES + 1)
     with pytest.raises(MessageError, match="larger than the limit"):
         decode(parts)
 
 
-def test_a_header_beyond_its_limit_is_refused() -> None:
+def test_a_header_beyond_its_limit_is_rejected() -> None:
     parts = encode_event(End(run_id="r", source="cam", seq=None, reason=""))
     with pytest.raises(MessageError, match="larger than the limit"):
         decode([parts[0], parts[1] + b" " * HEADER_BYTES])
 
 
-def test_more_objects_than_allowed_are_refused() -> None:
+def test_more_objects_than_allowed_are_rejected() -> None:
     header = json.loads(encode_result(plain(objects=(thing(),)), "masks").parts[1])
     header["objects"] *= OBJECTS
     assert len(decoded_objects(header)) == OBJECTS
@@ -368,7 +368,7 @@ def test_source_names_that_are_invalid(name: str) -> None:
         validate_source_name(name)
 
 
-def test_a_view_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_view_is_an_error() -> None:
     with pytest.raises(UsageError, match="masks, clean, overlay, state"):
         validate_view("video")
 

@@ -82,12 +82,12 @@ def entry(**changes: int | str) -> MaskEntry:
         entry(enc=BITS_ZLIB),
     ],
 )
-def test_an_entry_that_does_not_fit_is_refused(bad: MaskEntry) -> None:
+def test_an_entry_that_does_not_fit_is_rejected(bad: MaskEntry) -> None:
     with pytest.raises(MessageError):
         unpack_masks([bad], bytes(4), 100, 80)
 
 
-def test_masks_that_share_bytes_are_refused() -> None:
+def test_masks_that_share_bytes_are_rejected() -> None:
     with pytest.raises(MessageError, match="claim"):
         unpack_masks([entry(), entry(), entry()], bytes(4), 100, 80)
 
