@@ -21,12 +21,12 @@ PASSWORD = "s3cret-w0rd"
 
 
 def fails(place: Place, status: int, *arguments: str, within: float = 60) -> str:
-    """Run a command that must fail; its whole output, but for what it says to be doing, is one line, which is returned."""
+    """Run a command that must fail, and return the one line that it prints besides its progress."""
     began = time.monotonic()
     with place.run(*arguments) as run:
         code, output, errors = run.finish(120)
     took = time.monotonic() - began
-    # What else --verbose tells: of threads, and of stages that were quick to start.
+    # --verbose also logs threads and models.
     others = (
         ("exporting mobilesam", "threads: ", "segment: running nano")
         if "--verbose" in arguments
@@ -43,7 +43,7 @@ def fails(place: Place, status: int, *arguments: str, within: float = 60) -> str
 
 
 def fails_without_output(place: Place, status: int, *arguments: str, within: float = 60) -> str:
-    """The same for a run that was to record."""
+    """Like `fails`, for a run with recordings, of which no file may appear."""
     line = fails(place, status, "run", *arguments, *OUTPUTS, within=within)
     assert not (place.folder / "out.mp4").exists()
     assert not (place.folder / "out.jsonl").exists()
@@ -88,12 +88,12 @@ def mute_server() -> Iterator[int]:
         ("99", "camera 99"),
     ],
 )
-def test_a_source_that_is_none(place: Place, source: str, complaint: str) -> None:
+def test_an_unusable_source(place: Place, source: str, complaint: str) -> None:
     (place.folder / "text.mp4").write_text("This is no film.\n" * 200)
     assert complaint in fails_without_output(place, 3, "--source", source, *SMALL)
 
 
-def test_a_typing_error_is_told_before_weights_are_fetched(place: Place, mute_server: int) -> None:
+def test_a_missing_source_is_reported_before_weights_are_downloaded(place: Place, mute_server: int) -> None:
     place.environment["https_proxy"] = f"http://127.0.0.1:{mute_server}"
     assert "no such file" in fails_without_output(place, 3, "--source", "nope.mp4", within=6)
 
@@ -246,7 +246,7 @@ def test_a_subscriber_to_nobody_waits_until_it_is_told_to_end(place: Place) -> N
         listener.settimeout(30)
         with place.run("subscribe", f"tcp://127.0.0.1:{listener.getsockname()[1]}") as run:
             listener.accept()[0].close()
-            listener.accept()[0].close()  # it tries again
+            listener.accept()[0].close()  # it reconnects
             assert run.process.poll() is None
             run.process.send_signal(signal.SIGINT)
             assert run.finish(10) == (130, "", "")

@@ -1,4 +1,4 @@
-"""The demo on a machine without a network: the whole way, with the models that need no weights."""
+"""The whole demo on a machine without a network, with the models that need no weights."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from streamseg.demo import demo_clip
 from streamseg.errors import SourceError
 
 WIDTH, HEIGHT = 320, 180
-"""Movement is measured on a picture of this size, a quarter of the clip's."""
+"""Size of the pictures on which movement is measured, a quarter of the clip's."""
 MOVES_PX = 1.0
-"""A pixel moves where the optical flow from the frame before it is longer: 4 pixels of the clip, out of reach of its noise."""
+"""Length of optical flow from which a pixel moves: 4 pixels of the clip, above its noise."""
 MOVING_SHARE = 0.005
-"""Something moves in a frame where so much of it moves: a patch of about 17x17 pixels at 320x180. Still frames of the clip have 0."""
+"""Share of moving pixels from which a frame has movement: about 17x17 at 320x180. Still frames of the clip have 0."""
 TOUCHED_SHARE = 0.25
-"""A mask touches what moves when it covers at least so much of the moving pixels; a stray pixel does not count. Masks of the clip's other
-half, or masks put at the wrong place, come to three frames in five."""
+"""Share of the moving pixels from which masks cover the movement.
+
+Masks of the clip's other half, or at a wrong position, reach it in three frames of five."""
 NOT_EVERYTHING = 0.5
-"""Masks that cover more of the frame than this would touch anything, and do not count."""
+"""Masks that cover more of the frame than this do not count: they would cover any movement."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What one run of the demo left behind."""
+    """The output of one run of the demo."""
 
     status: int
     output: str
@@ -51,7 +52,7 @@ def clip(continuous_integration: bool) -> Path:
 
 @pytest.fixture(scope="module")
 def demonstration(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
-    """The demo with an empty cache and a proxy that nobody listens at."""
+    """The demo with an empty cache and a proxy address at which nothing listens."""
     folder = tmp_path_factory.mktemp("demo")
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     environment = {**nowhere, "no_proxy": "", "NO_PROXY": "", "STREAMSEG_CACHE": str(folder / "cache")}
@@ -63,7 +64,7 @@ def demonstration(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Demon
 
 @pytest.fixture(scope="module")
 def movement(clip: Path) -> list[NDArray[np.bool_]]:
-    """For each frame of the clip its moving pixels, by dense optical flow from the frame before: shape (HEIGHT, WIDTH)."""
+    """The moving pixels of each frame, by dense optical flow from the frame before: shape (HEIGHT, WIDTH)."""
     moving = []
     before = None
     with av.open(str(clip)) as container:
@@ -87,7 +88,7 @@ def masked(record: Record) -> NDArray[np.bool_]:
     return cv2.resize(covered.view(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST).astype(np.bool_)
 
 
-def test_it_succeeds_and_says_in_one_line_why_no_weights_were_used(demonstration: Demonstration) -> None:
+def test_it_succeeds_and_logs_in_one_line_why_it_uses_no_weights(demonstration: Demonstration) -> None:
     assert demonstration.status == 0, demonstration.errors
     reasons = [line for line in demonstration.errors.splitlines() if "the weights of" in line]
     assert len(reasons) == 1
@@ -106,7 +107,7 @@ def test_every_frame_of_the_clip_is_in_the_video_and_in_the_records(
         assert sum(1 for _ in container.decode(video=0)) == len(movement)
 
 
-def test_what_moves_has_a_mask_in_four_of_five_frames(
+def test_moving_pixels_have_a_mask_in_four_of_five_frames(
     movement: list[NDArray[np.bool_]], demonstration: Demonstration
 ) -> None:
     pairs = zip(movement, demonstration.records, strict=True)

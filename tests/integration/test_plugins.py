@@ -1,4 +1,4 @@
-"""Detectors and segmenters of other packages: installed for real, run by the command, described in docs/plugins.md."""
+"""Detectors and segmenters of other packages, installed by pip and run by the command, as docs/plugins.md describes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROMPTS = ("--set", "detector.classes=[red, blue thing]")
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which pip installed the example package."""
+    """A folder with the example package, installed by pip."""
     folder = tmp_path_factory.mktemp("site")
     install = (
         "pip",
@@ -54,7 +54,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def truth(number: int) -> dict[str, tuple[int, int, int, int]]:
-    """Where the two things are in a frame."""
+    """The positions of the two rectangles in a frame."""
     return {
         "red": (20 + 4 * number, 30, 80 + 4 * number, 90),
         "blue thing": (200, 100 + 2 * number, 280, 140 + 2 * number),
@@ -181,9 +181,9 @@ def test_check_knows_the_plugins(place: Place, installed: Path, tmp_path: Path) 
         ),
         (
             "detector",
-            "from streamseg.errors import WeightsError\ndef make(settings, compute): raise WeightsError('lost.pt is not here')",
+            "from streamseg.errors import WeightsError\ndef make(settings, compute): raise WeightsError('lost.pt does not exist')",
             4,
-            "the plug-in 'mine' of broken: lost.pt is not here",
+            "the plug-in 'mine' of broken: lost.pt does not exist",
         ),
         (
             "segmenter",
@@ -228,27 +228,27 @@ def test_nonsense_in_the_middle_of_a_run_is_told(place: Place, tmp_path: Path) -
 
 
 class Restarts:
-    """An observer that remembers which stages were restarted."""
+    """An observer that records which stages restarted."""
 
     def __init__(self) -> None:
         self.stages: list[str] = []
 
     def prepared(self, stage: str, ready: Ready) -> None:
-        """Not of interest."""
+        """Ignored."""
 
     def published(self, published: Published) -> None:
-        """Not of interest."""
+        """Ignored."""
 
     def recorded(self, recorded: Recorded) -> None:
-        """Not of interest."""
+        """Ignored."""
 
     def changed(self, stage: str, state: str, detail: str) -> None:
-        """Remember a restart."""
+        """Record a restart."""
         if state == "restarting":
             self.stages.append(stage)
 
     def logged(self, level: int, text: str) -> None:
-        """Not of interest."""
+        """Ignored."""
 
 
 def test_a_slow_model_does_not_pass_for_a_hung_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

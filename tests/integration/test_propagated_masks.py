@@ -23,7 +23,7 @@ def arguments(output: Path) -> list[str]:
 
 
 def mean_iou(records: list[Record]) -> float:
-    """Over every true object of every frame but the first; an object without a mask counts as zero."""
+    """The mean over all true objects of all frames but the first; an object without a mask counts as zero."""
     scene = SyntheticScene(SceneOptions.parse(URL))
     return float(np.mean([score for record in records[1:] for score in best_ious(scene, int(record.seq), record)]))
 

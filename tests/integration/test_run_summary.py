@@ -17,7 +17,7 @@ MILLISECONDS = r"\d+\.\d / \d+\.\d ms"
 
 
 def check(summary: dict[str, str]) -> None:
-    """A run in which every frame waits for its own boxes and masks."""
+    """Check the summary of a run in which every frame waits for its own boxes and masks."""
     assert re.fullmatch(rf"{FRAMES}, \d+ of them with masks", summary["frames"])
     assert summary["models"] == "motion + nano"
     assert summary["boxes of the same frame"] == "100.0%"

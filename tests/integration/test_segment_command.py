@@ -92,7 +92,7 @@ def at(
     mask_input: NDArray[np.float32] | None = None,
     multimask: bool = False,
 ) -> OraclePrompt:
-    """One object asked for by points: x, y and label."""
+    """A prompt for one object; points are x, y and label."""
     positions = np.array([point[:2] for point in points], np.float32)
     labels = np.array([point[2] for point in points])
     return OraclePrompt(points=positions, labels=labels, box=box, mask_input=mask_input, multimask=multimask)

@@ -18,7 +18,7 @@ SCENES = (
 
 @pytest.mark.parametrize("url", SCENES)
 def test_moving_objects_get_their_true_masks(url: str, tmp_path: Path) -> None:
-    """Mean over every true object of every frame; an object without a mask counts as zero."""
+    """The mean IoU over all true objects of all frames; an object without a mask counts as zero."""
     output = tmp_path / "out.jsonl"
     options = ["--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*"]
     with Run("run", "--source", url, *options, "--jsonl", str(output)) as run:

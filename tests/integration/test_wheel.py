@@ -1,4 +1,4 @@
-"""What is installed from the wheel: built here, unpacked, and run from there."""
+"""The wheel: built, unpacked, and run from the unpacked files."""
 
 from __future__ import annotations
 

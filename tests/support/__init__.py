@@ -1,1 +1,1 @@
-"""What several tests share: makers of pictures, clips and checkpoints; servers; runs of the command; the original MobileSAM."""
+"""Shared by tests: builders, servers, runs of the command, the original SAM."""

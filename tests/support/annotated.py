@@ -1,4 +1,4 @@
-"""Makes small data sets, and reads them as their users do: with supervision."""
+"""Builds small data sets, and reads them with supervision, as users do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
 
 def settings_of(data_format: str, *, conf: float = 0.25, source: str = "pictures") -> Settings:
-    """Settings of no real models."""
+    """Settings that name no real model."""
     return Settings(
         format=data_format,
         source=source,
@@ -35,14 +35,14 @@ def settings_of(data_format: str, *, conf: float = 0.25, source: str = "pictures
 
 
 def detection(number: int) -> Detection:
-    """An object of that class; its box does not matter."""
+    """A detection of the class with this number; its box does not matter."""
     return Detection(
         xyxy=(0.0, 0.0, 9.0, 9.0), confidence=1 - 0.1 * number, class_id=number, class_name=CLASSES[number]
     )
 
 
 def disc(number: int, height: int, width: int) -> Mask:
-    """A disc that differs from those of other numbers in place and size."""
+    """A disc with a position and size of its own for each number."""
     canvas = np.zeros((height, width), np.uint8)
     cv2.circle(canvas, (20 + 25 * number, 25 + 9 * number), 6 + 2 * number, 1, cv2.FILLED)
     mask = Mask.crop(canvas)
@@ -72,7 +72,7 @@ class DatasetReader:
 
     @property
     def classes(self) -> list[str]:
-        """Names by number."""
+        """Class names by number."""
         return list(self._dataset.classes)
 
     @property

@@ -1,4 +1,4 @@
-"""Small clips made for a test, whose every frame says its own number."""
+"""Small clips in which every frame shows its own number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def numbered(number: int, width: int, height: int) -> NDArray[np.uint8]:
 
 
 def number_of(image: NDArray[np.uint8]) -> int:
-    """The number that a decoded frame carries."""
+    """The number that a decoded frame shows."""
     height, width = image.shape[:2]
     bars = image[[(2 * bit + 1) * height // (2 * BITS) for bit in range(BITS)], width // 2 + 4 :]
     return sum(1 << bit for bit in range(BITS) if bars[bit].mean() > 128)

@@ -1,4 +1,4 @@
-"""Draws pictures whose objects are known to the pixel, and writes them as data to train on and to measure with."""
+"""Draws pictures with exactly known masks, and writes them as training and benchmark data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def paint(image: Image, bits: Bits, rng: np.random.Generator, colour: tuple[int,
 
 
 def photograph(number: int) -> tuple[Image, tuple[Mask, ...]]:
-    """A bright ellipse on the left and a bright rectangle on the right, other ones for other numbers."""
+    """A bright ellipse on the left and a bright rectangle on the right; the number seeds their sizes."""
     rng = np.random.default_rng(number)
     image = texture(HEIGHT, WIDTH, rng)
     left = ellipse_bits(
@@ -59,7 +59,7 @@ def photograph(number: int) -> tuple[Image, tuple[Mask, ...]]:
 
 
 def write_photographs(folder: Path, count: int) -> Path:
-    """Write `instances.json` and `images` with so many photographs into a folder; gives the file."""
+    """Write `instances.json` and `images` with `count` photographs into a folder; return the file."""
     (folder / "images").mkdir(parents=True)
     pictures: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []

@@ -1,4 +1,4 @@
-"""A place of its own for a command to run in, and what the command leaves behind there."""
+"""A separate place for a command to run in, and a check for what the command leaves behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SETTLE_S = 2.0
 
 
 class Place:
-    """A working directory by which a run's processes are known, a runtime directory, an empty cache, and no network."""
+    """A working directory that identifies its runs, a runtime directory, an empty cache, and no network."""
 
     def __init__(self, folder: Path, temporary: Path, dead_proxy: str) -> None:
         self.folder = folder
@@ -40,7 +40,7 @@ class Place:
         return Run(*arguments, cwd=self.folder, environment=self.environment)
 
     def leftovers(self) -> list[str]:
-        """Processes, shared segments, sockets, folders and locks of runs that were started here."""
+        """Processes, shared memory, sockets, folders and locks that runs in this place left."""
         processes = [f"process {process.pid}: {_command(process)}" for process in self.processes()]
         segments = [f"segment {path.name}" for path in _segments() - self._foreign if not _mapped(path)]
         runtime = self._temporary / f"streamseg-{os.getuid()}"
@@ -48,11 +48,11 @@ class Place:
         return processes + segments + files
 
     def processes(self) -> list[psutil.Process]:
-        """Living processes that were started here; a stage is known by its working directory, also when its parent is gone."""
+        """Living processes with this working directory: stages keep it after their parent died."""
         return [process for process in psutil.process_iter() if _folder(process) == str(self.folder)]
 
     def check_nothing_left(self) -> None:
-        """Nothing is left, or nothing but what vanishes in a moment; other runs on this machine may come and go."""
+        """Check that nothing is left after a moment. Other runs on this machine do not count."""
         deadline = time.monotonic() + _SETTLE_S
         while left := self.leftovers():
             assert time.monotonic() < deadline, left
@@ -61,12 +61,12 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """Where commands of one test run; at its end nothing may be left."""
+    """A place for the commands of one test, which fails if they leave anything behind."""
     folder = tmp_path / "here"
     folder.mkdir()
     temporary = Path(tempfile.mkdtemp(prefix="ss-"))  # short, as it holds the paths of sockets
     with socket.socket() as dead:
-        dead.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        dead.bind(("127.0.0.1", 0))  # bound, but not listening
         place = Place(folder, temporary, f"http://127.0.0.1:{dead.getsockname()[1]}")
         try:
             yield place
@@ -82,7 +82,7 @@ def _segments() -> set[Path]:
 
 
 def _mapped(segment: Path) -> bool:
-    """Whether a living process maps a segment of its run: then that is another run on this machine."""
+    """Whether a living process maps a segment, which then belongs to another run on this machine."""
     run = str(segment.parent / "-".join(segment.name.split("-")[:2]))
     return any(run in _maps(process.pid) for process in psutil.process_iter())
 

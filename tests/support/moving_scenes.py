@@ -45,7 +45,7 @@ def background(seed: int = 0) -> Image:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """One frame and the visible part of each object, None where nothing of it is."""
+    """One frame and the visible part of each object; None for an object that is hidden."""
 
     image: Image
     masks: tuple[Mask | None, ...]
@@ -57,7 +57,7 @@ def film(
     pose: Callable[[int, int], Pose | None],
     shift: Callable[[int], int] = lambda _: 0,
 ) -> list[Shown]:
-    """Frames in which sprite `i` has `pose(i, frame)`; later sprites hide earlier ones; the background moves by `shift(frame)`."""
+    """Frames with sprite `i` at `pose(i, frame)` in front of earlier ones; the background moves by `shift(frame)`."""
     return [_frame(place, sprites, pose, shift) for place in range(frames)]
 
 

@@ -18,7 +18,7 @@ from streamseg.geometry import Box
 from streamseg.messages import Image
 
 if TYPE_CHECKING:
-    # It loads torch, which tests without a model never need.
+    # This import loads torch.
     from streamseg.models.segmenters.sam.automatic import AutomaticOptions
 
 Floats = NDArray[np.float32]
@@ -31,7 +31,7 @@ _SCRIPT = Path(__file__).with_name("oracle_process.py")
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OraclePrompt:
-    """The original predictor's arguments, in pixels of the picture: points (n, 2), labels (n,), mask_input (1, 256, 256)."""
+    """Arguments of the original predictor, in pixels: points (n, 2), labels (n,), mask_input (1, 256, 256)."""
 
     box: Box | None = None
     points: Floats | None = None
@@ -42,7 +42,7 @@ class OraclePrompt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OraclePrediction:
-    """The answer to one prompt: logits (masks, height, width), IoU (masks,), low-resolution logits (masks, 256, 256)."""
+    """Logits (masks, height, width), IoU (masks,) and low-resolution logits (masks, 256, 256) for one prompt."""
 
     logits: Floats
     iou: Floats
@@ -56,7 +56,7 @@ class OraclePrediction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OracleAnswer:
-    """All that the original says of one picture; features have shape (1, 256, 64, 64)."""
+    """The original's features and predictions of one picture; features have shape (1, 256, 64, 64)."""
 
     features: Floats
     predictions: list[OraclePrediction]
@@ -64,7 +64,7 @@ class OracleAnswer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OracleMasks:
-    """What the original's everything mode finds in one picture, n masks.
+    """What the original's automatic mask generator finds in one picture, n masks.
 
     Attributes:
         masks: Shape (n, height, width), bool.

@@ -42,14 +42,14 @@ ARGUMENTS = ("box", "point_coords", "point_labels", "mask_input")
 
 def entries(name: str) -> dict[str, list[int]]:
     """The names and shapes of a checkpoint's entries."""
-    # SAM's weights are too large to be made for this; MobileSAM cannot be made without them.
+    # SAM's weights are too large to allocate for this; MobileSAM cannot be built without them.
     with torch.device("cpu" if name == "vit_t" else "meta"):
         model = sam_model_registry[name]()
     return {entry: list(tensor.shape) for entry, tensor in model.state_dict().items()}
 
 
 def seeded_state(name: str, seed: int) -> dict[str, torch.Tensor]:
-    """Random weights under the official names. Fresh weights would hide errors: many begin as zeros and ones."""
+    """Random weights under the official names. Initial weights would hide errors: many are zeros and ones."""
     model = sam_model_registry[name]()
     random = torch.Generator().manual_seed(seed)
     state: dict[str, torch.Tensor] = model.state_dict()
@@ -76,7 +76,7 @@ def seeded_state(name: str, seed: int) -> dict[str, torch.Tensor]:
 
 
 def write_checkpoint(state: dict[str, torch.Tensor], path: str, added: list[float]) -> None:
-    """Save weights whose predicted IoU of the four masks is shifted by so much for every prompt."""
+    """Save weights after shifting the predicted IoU of the four masks by `added`."""
     state["mask_decoder.iou_prediction_head.layers.2.bias"].add_(torch.tensor(added))
     torch.save(state, path)
 
@@ -90,10 +90,10 @@ def blob_state(seed: int) -> dict[str, torch.Tensor]:
         elif "point_embeddings" in name:
             tensor.mul_(0.1)
         elif "output_upscaling" in name and tensor.ndim == 4:
-            # Without this, each of the pixels that come of one has a texture of its own.
+            # Otherwise each upscaled pixel has a texture of its own.
             tensor.copy_(2 * tensor.mean(dim=(2, 3), keepdim=True).expand_as(tensor))
         elif "cross_attn_image_to_token.q_proj.weight" in name:
-            # A place of the picture looks for the token of the point that lies there.
+            # Each position of the picture attends to the token of the point at that position.
             tensor.copy_(state[name.replace("q_proj", "k_proj")])
         elif "cross_attn_image_to_token.q_proj.bias" in name or "cross_attn_image_to_token.k_proj.bias" in name:
             tensor.zero_()
@@ -108,7 +108,7 @@ def blob_state(seed: int) -> dict[str, torch.Tensor]:
     points = torch.rand(16, 1, 2, generator=torch.Generator().manual_seed(seed)) * 1024
     predictor.predict_torch(points, torch.ones(16, 1))
     mean = means[0] / means[0].norm()
-    # What all pixels have in common says the same of each of them: below the threshold.
+    # Remove the component that all pixels share, which would put all of them above the threshold.
     for name, tensor in state.items():
         if "hypernetworks" in name and "layers.2" in name:
             tensor.sub_(torch.tensordot(mean, mean @ tensor, dims=0)).mul_(10)
@@ -119,7 +119,7 @@ def blob_state(seed: int) -> dict[str, torch.Tensor]:
 
 def predict(name: str, checkpoint: str, source: str, output: str) -> None:
     model = sam_model_registry[name](checkpoint=checkpoint)
-    # The original computes its attention biases when it is told to evaluate, which its loader does before it reads the weights.
+    # The original computes its attention biases in `eval`, which its loader calls before it reads the weights.
     predictor = SamPredictor(model.eval())
     answers: dict[str, np.ndarray] = {}
     with np.load(source) as given:
@@ -159,10 +159,10 @@ def generate(name: str, checkpoint: str, source: str, output: str) -> None:
 
 
 def logits_of(predictor: SamPredictor, image: np.ndarray, records: list[dict[str, Any]]) -> np.ndarray:
-    """What each record's mask was made from, shape (n, height, width); the generator does not tell."""
+    """The logits behind each record's mask, shape (n, height, width); the generator does not return them."""
     full = np.full((len(records), *image.shape[:2]), -np.inf, np.float32)
     for crop in {tuple(record["crop_box"]) for record in records}:
-        # They are floats where a crop without masks has made them so.
+        # They are floats if one of the crops has no masks.
         left, top, width, height = map(int, crop)
         predictor.set_image(image[top : top + height, left : left + width])
         rows = [row for row, record in enumerate(records) if tuple(record["crop_box"]) == crop]
@@ -194,7 +194,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
 
 def main() -> None:
     torch.set_num_threads(2)
-    # What the originals print must not come between the answers.
+    # Keep what the originals print out of the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:

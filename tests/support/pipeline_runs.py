@@ -1,4 +1,4 @@
-"""Runs the command in a process of its own, and reads what it leaves."""
+"""Runs the command in a process of its own, and reads its recordings."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RecordObject(msgspec.Struct):
 
 
 class Record(msgspec.Struct):
-    """One line of a JSON Lines recording, as far as tests read it."""
+    """One line of a JSON Lines recording: the keys that tests read."""
 
     seq: str
     source: str
@@ -75,14 +75,14 @@ def until(condition: Callable[[], object], seconds: float, what: str) -> None:
 
 
 def free_endpoint() -> str:
-    """A loopback endpoint that nobody uses at the moment."""
+    """A loopback endpoint with a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 class Run:
-    """`streamseg …` as a process; ended with the block, whatever happens in it."""
+    """`streamseg …` as a process, which ends with the block in any case."""
 
     def __init__(self, *arguments: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(

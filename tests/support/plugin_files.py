@@ -1,4 +1,4 @@
-"""Lays down small plug-ins as an installer does: a module, and beside it the record of what it offers."""
+"""Writes small plug-ins as an installer does: a module and its distribution metadata."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Literal
 
 
 def offer(folder: Path, kind: Literal["detector", "segmenter"], name: str, code: str, package: str = "broken") -> None:
-    """Make `name` an entry point for the `make` of a module of that code, in a distribution of its own; `folder` must be on the path."""
+    """Write a module with this code, and a distribution whose entry point `name` is its `make`.
+
+    `folder` must be on the path.
+    """
     (folder / f"{package}_code.py").write_text(code, encoding="utf-8")
     information = folder / f"{package}-1.0.dist-info"
     information.mkdir()

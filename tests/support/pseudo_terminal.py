@@ -1,4 +1,4 @@
-"""A command on a pseudo-terminal, as a person sees it."""
+"""A command on a pseudo-terminal, with its output as a user sees it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.leftovers import Place
 
 
 class Terminal:
-    """A command on a pseudo-terminal of 160 columns, and all that it has written there."""
+    """A command on a pseudo-terminal of 160 columns, and its output."""
 
     def __init__(self, place: Place, *arguments: str) -> None:
         self._master, slave = pty.openpty()
@@ -41,12 +41,12 @@ class Terminal:
         self._reader.start()
 
     def _read(self) -> None:
-        # A piece may end within a character.
+        # A chunk may end within a character.
         decoder = codecs.getincrementaldecoder("utf-8")()
         while True:
             try:
                 piece = os.read(self._master, 65536)
-            except OSError:  # what Linux says when nobody writes any more
+            except OSError:  # Linux: the other end is closed
                 return
             if not piece:
                 return
@@ -54,7 +54,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What was written, without the codes that move the cursor and colour the text."""
+        """The output without the codes for cursor and colour."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._written)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What publish reports of a frame, for tests of those who count it."""
+"""The report of publish on one frame, for tests of `monitor/`."""
 
 from __future__ import annotations
 

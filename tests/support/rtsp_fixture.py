@@ -1,4 +1,4 @@
-"""A real RTSP server as a fixture: GStreamer's, in a process of its own."""
+"""GStreamer's RTSP server as a fixture, in a process of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst, GstRtspServer
 Gst.init(None)
-missing = [name for name in ("x264enc", "rtph264pay", "decodebin", "videotestsrc", "avdec_h264") if Gst.ElementFactory.find(name) is None]
+wanted = ("x264enc", "rtph264pay", "decodebin", "videotestsrc", "avdec_h264")
+missing = [name for name in wanted if Gst.ElementFactory.find(name) is None]
 raise SystemExit(f"missing: {missing}" if missing else 0)
 """
 
@@ -67,7 +68,7 @@ class RtspServer:
         self.process.stdin.flush()
 
     def stop(self) -> None:
-        """End it in good order; harmless when it has ended."""
+        """Stop the server cleanly; does nothing if it has ended."""
         self._close_pipes()
         try:
             self.process.wait(5)
@@ -75,7 +76,7 @@ class RtspServer:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once, as a power cut would end a camera."""
+        """Kill the server, as a power cut would stop a camera."""
         self.process.kill()
         self.process.wait(5)
         self._close_pipes()
@@ -104,7 +105,7 @@ class StartRtspServer(Protocol):
 
 @pytest.fixture(scope="session")
 def rtsp_available() -> None:
-    """Skips where GStreamer's server is not installed; on CI that is a failure."""
+    """Skip where GStreamer's server is not installed; fail on CI."""
     probe = None
     if Path(SYSTEM_PYTHON).exists():
         probe = subprocess.run([SYSTEM_PYTHON, "-c", PROBE], capture_output=True, text=True, timeout=60, check=False)
@@ -117,7 +118,7 @@ def rtsp_available() -> None:
 
 @pytest.fixture
 def rtsp_server(rtsp_available: None) -> Iterator[StartRtspServer]:
-    """A function that starts servers; they end with the test."""
+    """A function that starts servers, which stop with the test."""
     with ExitStack() as running:
 
         def start(

@@ -118,7 +118,7 @@ class Stream:
 def require_login(
     server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, user: str, password: str
 ) -> None:
-    """Let only that user watch (HTTP basic authentication)."""
+    """Admit only this user (HTTP basic authentication)."""
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", ROLE)
     auth = GstRtspServer.RTSPAuth()

@@ -12,7 +12,7 @@ CHUNK = 65536
 
 
 class TcpProxy:
-    """Forwards 127.0.0.1:`port` to 127.0.0.1:`target`, until told to stall, to cut or to refuse.
+    """Forwards 127.0.0.1:`port` to 127.0.0.1:`target`, until `stall`, `cut` or `refuse`.
 
     `accepted` counts the connections so far.
     """
@@ -35,7 +35,7 @@ class TcpProxy:
         self._flowing.clear()
 
     def resume(self) -> None:
-        """Forward again, beginning with what was held back."""
+        """Forward again, held-back data first."""
         self._flowing.set()
 
     def cut(self) -> None:

@@ -20,7 +20,7 @@ Outputs = dict[str, NDArray[Any]]
 def predictor_example(checkpoint: str, image: NDArray[np.uint8]) -> Outputs:
     sam = sam_model_registry["vit_t"](checkpoint=checkpoint)
     sam.to(device="cpu")
-    # Without this the original's TinyViT goes on with tables of before the weights were read.
+    # Without this the original's TinyViT keeps tables from before it loaded the weights.
     sam.eval()
     predictor = SamPredictor(sam)
     predictor.set_image(image)
