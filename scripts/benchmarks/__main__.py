@@ -28,7 +28,7 @@ _Figures = TypeVar("_Figures", bound=msgspec.Struct)
 
 @app.command("links")
 def links(as_json: AsJson = False) -> None:
-    """Latency of frames between processes, beside a multiprocessing.Queue and ZeroMQ."""
+    """Latency of frames between processes, beside a queue and ZeroMQ."""
     from benchmarks.links import bench_links
     from benchmarks.measure import print_fields
 
@@ -37,7 +37,7 @@ def links(as_json: AsJson = False) -> None:
 
 @app.command("wire")
 def wire(as_json: AsJson = False) -> None:
-    """Time and bytes of ten masks on the wire, and the client's import time."""
+    """Time and bytes of ten masks on the wire."""
     from benchmarks.measure import print_fields
     from benchmarks.wire import bench_wire
 
@@ -46,7 +46,7 @@ def wire(as_json: AsJson = False) -> None:
 
 @app.command("overlay")
 def overlay(as_json: AsJson = False) -> None:
-    """Time to draw ten masks with boxes and labels, beside supervision's annotators."""
+    """Time to draw ten masks, beside supervision's annotators."""
     from benchmarks.measure import print_fields
     from benchmarks.overlay import bench_overlay
 
@@ -63,12 +63,13 @@ def propagate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Quality of masks propagated over 1 to 60 frames, and its cost, beside rivals.
+    """Quality and speed of propagated masks, beside rivals.
 
-    The true masks of keyframes move over the frames after them in five ways: not at all (frozen), by plain dense flow (flow), with their
-    boxes (box), as in the pipeline (ours), and the same with refinement (ours_refined). Sequences use the boxes of the true masks. Drawn
-    scenes are always measured, with boxes that are 3% off: translation, scale, rotation, two objects that cross, one behind a wall, a
-    fast one, and a shaking camera. The first pictures of the sequences are their backdrops.
+    The true masks of keyframes move over 1 to 60 frames in five ways: not at all (frozen), by plain dense flow (flow),
+    with their boxes (box), as in the pipeline (ours), and the same with refinement (ours_refined). Sequences
+    use the boxes of the true masks. Drawn scenes are always measured, with boxes that are 3% off: translation, scale,
+    rotation, two objects that cross, one behind a wall, a fast one, and a shaking camera. The first pictures of the
+    sequences are their backdrops.
 
     It takes three minutes, and one more for 500 frames of sequences. Run nothing else meanwhile.
     """
@@ -93,9 +94,9 @@ def nano(
 ) -> None:
     """Quality and speed of the small segmenter, beside GrabCut.
 
-    It measures IoU with the truth from true boxes and from boxes that are 5% off; on sequences also with masks that plain flow
-    propagated over 5 and 15 frames. Photographs that the network was trained on are left out. Without folders it measures speed only.
-    A thousand objects take a minute, most of it GrabCut's.
+    It measures IoU with the truth from true boxes and from boxes that are 5% off; on sequences also with masks that
+    plain flow propagated over 5 and 15 frames. Photographs that the network was trained on are left out. Without
+    folders it measures speed only. A thousand objects take a minute, most of it GrabCut's.
     """
     from benchmarks.nano import bench_nano, print_nano
 
@@ -107,7 +108,7 @@ def models(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Models to time besides: fastsam-s, fastsam-x, sam-vit-b, sam-vit-l, sam-vit-h; mobilesam alone for none.",
+            help="Models to time besides: fastsam-s, fastsam-x, sam-vit-b, sam-vit-l, sam-vit-h; mobilesam for none.",
             show_default="fastsam-s sam-vit-b sam-vit-h",
         ),
     ] = None,
@@ -124,14 +125,15 @@ def models(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Speed and masks of MobileSAM, beside the original and Ultralytics' SAM.
+    """Speed and masks of MobileSAM, beside other implementations.
 
-    All programs use the same weights, picture, boxes and threads, each in a process of its own, in turn; then each again limited to the
-    AVX2 instruction set, as on most laptops. The agreement of the masks and the numbers of parameters are printed too. It takes a
-    quarter of an hour; run nothing else meanwhile.
+    All programs use the same weights, picture, boxes and threads, each in a process of its own, in turn; then each
+    again limited to the AVX2 instruction set, as on most laptops. The agreement of the masks and the numbers of
+    parameters are printed too. It takes a quarter of an hour; run nothing else meanwhile.
 
-    The first run installs the other programs into an environment of their own in the cache (40 MB); they share PyTorch with this one.
-    Ultralytics is licensed under the AGPL and only runs as another program. Without a network their columns stay empty.
+    The first run installs the other programs into an environment of their own in the cache (40 MB); they share PyTorch
+    with this one. Ultralytics is licensed under the AGPL and only runs as another program. Without a network their
+    columns stay empty.
     """
     from benchmarks.model_table import print_models
     from benchmarks.models import DEFAULT_COMPARED, ModelsOptions, bench_models
@@ -173,7 +175,7 @@ def compare(
     interval: Annotated[int, typer.Option(metavar="N", min=1, help="Frames between keyframes.")] = 30,
     latency: Annotated[int, typer.Option(metavar="N", min=0, help="Frames until the masks arrive.")] = 25,
 ) -> None:
-    """A video of a clip with frozen masks on the left and propagated masks on the right."""
+    """A video of frozen and propagated masks, side by side."""
     from benchmarks.compare import CompareOptions
     from benchmarks.compare import compare as write_video
 
@@ -186,7 +188,7 @@ def compare(
 
 @app.command("card")
 def card() -> None:
-    """The picture of nano's model card, streamseg/models/segmenters/nano/card.jpg."""
+    """The picture of nano's model card."""
     from benchmarks.card import draw_card
 
     draw_card()
@@ -206,7 +208,7 @@ def _show(figures: _Figures, print_figures: Callable[[_Figures], None], *, as_js
 def main() -> None:
     """Run a benchmark; an error becomes one line and its exit code."""
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False, prog_name="./scripts/bench")
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")
         names = ", ".join(str(command.name) for command in app.registered_commands)

@@ -1,6 +1,7 @@
 """Makes a video of two halves from a clip: masks that stay in place until the next keyframe, and propagated masks.
 
-Both halves have the same detector, tracker and segmenter. The segmenter gets a keyframe once in a while, and its masks arrive late.
+Both halves have the same detector, tracker and segmenter. The segmenter gets a keyframe once in a while, and its masks
+arrive late.
 """
 
 from __future__ import annotations

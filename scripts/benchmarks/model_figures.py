@@ -27,7 +27,7 @@ COUNTS = (1, 5, 20)
 
 
 class EncoderMs(msgspec.Struct, frozen=True, kw_only=True):
-    """From a frame to its embedding, resizing included: the original, ours on square input, ours on the picture alone."""
+    """From a frame to its embedding, with resizing: the original, ours on square input, ours on the picture alone."""
 
     original: float | None
     ours: float | None
@@ -66,7 +66,7 @@ class RoundFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OwnThreads(msgspec.Struct, frozen=True, kw_only=True):
-    """Ultralytics with the number of threads that it sets itself; `speedup` compares ours with the threads of all rows."""
+    """Ultralytics with the number of threads that it sets itself; ours, for `speedup`, with that of all rows."""
 
     threads: int
     frame_ms: float
@@ -95,7 +95,7 @@ class Slowdowns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean and least IoU of two programs' masks of the same boxes, and the largest difference of their predicted IoU."""
+    """Mean and least IoU of two programs' masks of the same boxes, and the largest difference in predicted IoU."""
 
     mean: float
     min: float
@@ -126,7 +126,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Avx2Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """The same with the instruction set limited to AVX2, as on most laptops; `note` explains the choice of `backend`."""
+    """The same limited to the AVX2 instruction set, as on most laptops; `note` explains the choice of `backend`."""
 
     backend: str
     precision: str

@@ -25,7 +25,7 @@ def markdown(figures: ModelsFigures) -> str:
     lines += [f"| {' | '.join(cell or _NOTHING for cell in row)} |" for row in _rows(figures)]
     lines += [
         "",
-        f"Measured {_conditions(figures)}. Speed-ups compare with the original, then with Ultralytics. {_agreement(figures)}.",
+        f"Measured {_conditions(figures)}. Speed-ups: over the original, over Ultralytics. {_agreement(figures)}.",
     ]
     own = figures.ultralytics_own_threads
     if own is not None:
@@ -62,9 +62,9 @@ def _rows(figures: ModelsFigures) -> list[tuple[str, ...]]:
             _ratios(getattr(speedup, ratio)), _milliseconds(held.ours), _ratios(getattr(limited_speedup, ratio)),
         ))  # fmt: skip
     rows.append((
-        "frame with 5 boxes", _milliseconds(frame.original), _milliseconds(frame.ultralytics), _milliseconds(frame.ours),
-        _ratios(speedup.frame, speedup.frame_ultralytics), _milliseconds(limited.frame_ms.ours),
-        _ratios(limited_speedup.frame, limited_speedup.frame_ultralytics),
+        "frame with 5 boxes", _milliseconds(frame.original), _milliseconds(frame.ultralytics),
+        _milliseconds(frame.ours), _ratios(speedup.frame, speedup.frame_ultralytics),
+        _milliseconds(limited.frame_ms.ours), _ratios(limited_speedup.frame, limited_speedup.frame_ultralytics),
     ))  # fmt: skip
     return rows
 

@@ -89,7 +89,7 @@ class FootageFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PropagationMs(msgspec.Struct, frozen=True, kw_only=True):
-    """Median milliseconds of one core for five masks of 200x300 pixels on a frame of 1280x720; names as in `MeanIoU`."""
+    """Median milliseconds of one core for five masks of 200x300 pixels at 1280x720; names as in `MeanIoU`."""
 
     flow: float
     box: float

@@ -1,4 +1,4 @@
-"""Drawn scenes: textured objects move as they do in front of cameras, and the true masks of each frame are known."""
+"""Drawn scenes with true masks, in which textured objects move as they do in front of cameras."""
 
 from __future__ import annotations
 

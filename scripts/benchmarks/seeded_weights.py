@@ -1,8 +1,9 @@
 """A drawn scene, and weights of MobileSAM whose masks roughly cover its objects; both the same for everyone.
 
-With plain random weights, masks are empty, full or noise, and the IoU of two programs says little. Here the last layers are fitted to
-the scene: each box gets a few blobs of its own, which cover a tenth to a quarter of the picture. An error anywhere in the network moves
-their borders, more than with trained weights, whose logits are steep there: with the features of a shifted picture, the IoU falls to 0.8.
+With plain random weights, masks are empty, full or noise, and the IoU of two programs says little. Here the last layers
+are fitted to the scene: each box gets a few blobs of its own, which cover a tenth to a quarter of the picture. An error
+anywhere in the network moves their borders, more than with trained weights, whose logits are steep there: with the
+features of a shifted picture, the IoU falls to 0.8.
 """
 
 from __future__ import annotations
@@ -198,7 +199,7 @@ def _spread(sam: Sam, embedding: ImageEmbedding, scene: Scene) -> None:
 
 
 def _fit(sam: Sam, embedding: ImageEmbedding, scene: Scene) -> None:
-    """Fit the last linear layer by two ridge regressions: the best kernel for each object, then the tokens to the kernels."""
+    """Fit the last linear layer by two ridge regressions: a kernel for each object, then the tokens to the kernels."""
     decoder = sam.network.mask_decoder
     rows = _rows(embedding)
     shapes = [

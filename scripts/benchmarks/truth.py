@@ -1,4 +1,4 @@
-"""Pictures and sequences whose true masks are known: folders of sequences, and folders of COCO instances."""
+"""Pictures and sequences with true masks, from folders of sequences and folders of COCO instances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways to move masks to newer frames: each starts on a frame with known masks, and continues over the frames after it."""
+"""Ways to move masks to newer frames: each starts on a frame with true masks and continues from there."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Step:
 
     @functools.cached_property
     def flow(self) -> Flow:
-        """The flow from the frame before, computed once for all who use it."""
+        """The flow from the frame before, computed once for all ways."""
         assert self._before is not None
         return self._finder.find(self._before, self.grey)
 
@@ -72,7 +72,7 @@ class Way(Protocol):
 
 
 StartWay = Callable[[int, TrueFrame], Way]
-"""Starts a way on the frame of that number, whose masks are known."""
+"""Starts a way on the frame of that number with its true masks."""
 
 
 class Frozen:
@@ -166,7 +166,7 @@ def warp_with_box(mask: Mask, from_box: Box, to_box: Box, width: int, height: in
         height: Of the newer frame, in pixels.
 
     Returns:
-        The mask on the newer frame, cut at its edges; None for a box without area or a mask without pixels in the frame.
+        The mask on the newer frame, cut at its edges; None for a box without area, or without pixels in the frame.
     """
     columns = _sources(mask.x, mask.width, (from_box[0], from_box[2]), (to_box[0], to_box[2]), width)
     rows = _sources(mask.y, mask.height, (from_box[1], from_box[3]), (to_box[1], to_box[3]), height)
@@ -179,7 +179,7 @@ def warp_with_box(mask: Mask, from_box: Box, to_box: Box, width: int, height: in
 def _sources(
     start: int, length: int, origin: tuple[float, float], target: tuple[float, float], limit: int
 ) -> tuple[int, NDArray[np.intp]] | None:
-    """Move an interval along one axis: its first pixel inside [0, limit), and the source index of each of its pixels."""
+    """Move an interval along one axis: return its first pixel inside [0, limit), and the source of each pixel."""
     scale = (target[1] - target[0]) / (origin[1] - origin[0]) if origin[1] > origin[0] else 0.0
     first, last = target[0] + (start - origin[0]) * scale, target[0] + (start + length - origin[0]) * scale
     if not (scale > 0 and math.isfinite(first) and math.isfinite(last) and last - first > _LEAST_LENGTH):

@@ -1,7 +1,7 @@
 """Stand-in models for measuring: they run the real networks, discard the output, and return the truth of a drawn scene.
 
-So the pipeline computes everything it computes in real use, every published mask has a true one to compare with, and no trained
-weights of MobileSAM are needed.
+So the pipeline computes everything it computes in real use, every published mask has a true one to compare with, and no
+trained weights of MobileSAM are needed.
 """
 
 from __future__ import annotations
