@@ -51,7 +51,7 @@ Position = Measured | Predicted | Unpredictable
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """How an object came to frame `seq`.
+    """The step of an object to frame `seq`.
 
     Attributes:
         seq: The frame.

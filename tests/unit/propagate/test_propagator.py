@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -51,6 +52,7 @@ def iou(item: TrackedObject, mask: Mask | None) -> float:
     return item.mask.iou(mask)
 
 
+@functools.cache
 def straight(speed: float) -> list[Shown]:
     return film(30, [sprite(1)], lambda _, frame: (80 + speed * frame, 180, 1, 0))
 
