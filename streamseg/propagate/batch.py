@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -148,9 +149,16 @@ def _fills_box(track: Track, filled: float) -> bool:
     """Whether a mask that fills so much of its crop still agrees with the box, in comparison with the keyframe."""
     if track.mask is None or track.keyframe_mask is None or track.crop is None:
         return True
-    crop, box = track.crop, track.keyframe_mask.detection.xyxy
-    window = window_around(box, *crop.frame)
-    if window is None:
+    crop = track.crop
+    share = _box_share(track.keyframe_mask.detection.xyxy, *crop.frame)
+    if share is None:
         return True
-    on_keyframe = track.mask.template.filled / max(window.share_of(box, *crop.frame), 1e-6)
+    on_keyframe = track.mask.template.filled / max(share, 1e-6)
     return filled >= _LEAST_FILLED * on_keyframe * crop.window.share_of(crop.box, *crop.frame)
+
+
+@functools.lru_cache(maxsize=256)
+def _box_share(box: Box, width: int, height: int) -> float | None:
+    """How much of its window a keyframe's box covers, in a frame of that size; None outside of it."""
+    window = window_around(box, width, height)
+    return None if window is None else window.share_of(box, width, height)

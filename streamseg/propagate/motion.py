@@ -131,9 +131,10 @@ class Path:
     def predict(self, detection: Detection, found_on: int, seq: int) -> Predicted | Unpredictable:
         """Move a detection of frame `found_on` to frame `seq`, the next one."""
         steps = self._steps
+        if not steps or steps[-1].share is None:
+            return Unpredictable(detection)
         later = list(itertools.takewhile(lambda step: step.seq > found_on, reversed(steps)))
-        known = len(steps) > len(later) and all(step.flow is not None for step in later)
-        if not known or steps[-1].share is None:
+        if len(later) == len(steps) or any(step.flow is None for step in later):
             return Unpredictable(detection)
         next_motion = self.motion_to(seq) or (0.0, 0.0)
         motions = [(seq, next_motion), *((step.seq, step.motion) for step in later)]

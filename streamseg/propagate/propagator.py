@@ -172,10 +172,11 @@ class Propagator:
         observations: list[Observation | None] = [None] * len(boxes)
         places, around = [], []
         for place, (track, box) in enumerate(zip(self._tracks, boxes, strict=True)):
-            predicted = self._predicted_box(track, seq)
+            prefetched = known.get(track)
+            predicted = self._predicted_box(track, seq) if prefetched is None else prefetched.crop.box
             close = similar_windows(predicted, box, width, height)
-            if close and track in known:
-                observations[place] = known[track]
+            if close and prefetched is not None:
+                observations[place] = prefetched
             else:
                 places.append(place)
                 around.append(predicted if close else box)

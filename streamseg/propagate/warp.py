@@ -131,14 +131,14 @@ class WarpedMasks:
         templates: One each.
         at_rest: One each, as in `WarpedMask`.
         offsets: Shape (n, FLOW_SIDE, FLOW_SIDE, 3).
-        shares: Shape (n, FLOW_SIDE, FLOW_SIDE).
+        shares: One each, as in `WarpedMask.share`.
         frames: Shape (n,), int.
     """
 
     templates: Sequence[Template]
     at_rest: Sequence[Plane]
     offsets: Plane
-    shares: Plane
+    shares: Sequence[Plane] | Plane
     frames: NDArray[np.int64]
 
     @classmethod
@@ -148,7 +148,7 @@ class WarpedMasks:
             [mask.template for mask in masks],
             [mask.at_rest for mask in masks],
             np.stack([mask.offsets for mask in masks]),
-            np.stack([mask.share for mask in masks]),
+            [mask.share for mask in masks],
             np.array([mask.frames for mask in masks]),
         )
 
@@ -191,12 +191,13 @@ class WarpedMasks:
             rest_shares: Each object's share of each cell at rest: shape (n, FLOW_SIDE, FLOW_SIDE).
             colours: Log-odds by colour: shape (n, side, side).
         """
-        signs = 2 * np.stack((self.shares, rest_shares), axis=1) - 1
+        shares = np.asarray(self.shares, np.float32)
+        signs = 2 * np.stack((shares, rest_shares), axis=1) - 1
         warped_fit, rest_fit = (thinned(colours)[:, None] * signs).sum(axis=(2, 3)).T
         drifted = np.flatnonzero(rest_fit - warped_fit > _DRIFTED * np.abs(warped_fit))
         if not drifted.size:
             return self
-        offsets, shares = self.offsets.copy(), self.shares.copy()
+        offsets, shares = self.offsets.copy(), shares.copy()
         for place in drifted.tolist():
             crop = crops[place]
             offsets[place, ..., :2] = window_flow(crop.box_window, crop.window, (0.0, 0.0), FLOW_SIDE)
