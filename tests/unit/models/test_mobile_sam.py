@@ -25,7 +25,7 @@ from streamseg.models.segmenters.sam import Sam
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SIZE = (360, 640)
-BOXES = 24
+BOXES = 72
 CPU = Compute(device="cpu")
 OFFERED = [(one.backend, one.precision) for one in candidates(SegmenterSettings(), CPU)] + [
     ("openvino", "fp32"),
