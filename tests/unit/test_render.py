@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from support.results import EMPTY_RESULT
@@ -30,7 +31,7 @@ def thing(
 
 
 def result(*objects: TrackedObject, notice: str | None = None, width: int = WIDTH, height: int = HEIGHT) -> Result:
-    models = replace(EMPTY_RESULT.models, notice=notice)
+    models = msgspec.structs.replace(EMPTY_RESULT.models, notice=notice)
     return replace(EMPTY_RESULT, width=width, height=height, models=models, boxes_seq=0, objects=objects)
 
 
