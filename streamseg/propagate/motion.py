@@ -138,7 +138,7 @@ class Path:
             return Unpredictable(detection)
         next_motion = self.motion_to(seq) or (0.0, 0.0)
         motions = [(seq, next_motion), *((step.seq, step.motion) for step in later)]
-        # The first of them may have begun before the frame of the detection: only the rest of it counts.
+        # The first of them may start before the frame of the detection: only the rest of it counts.
         end, (across, down) = motions.pop()
         rest = (end - found_on) / max(end - steps[-1 - len(later)].seq, 1)
         motion = across * rest + sum(x for _, (x, _) in motions), down * rest + sum(y for _, (_, y) in motions)
