@@ -157,5 +157,6 @@ def suggest_keyframes(config: Config, frames_left: int, rate: float) -> str | No
         return None
     return (
         f"about {duration_text(frames_left / rate)} left; --set segmenter.keyframe_interval={_KEYFRAME_INTERVAL} "
-        "segments every fifth frame only and propagates its masks to the others: several times as fast with a slow segmenter"
+        "segments every fifth frame only and propagates its masks to the others: several times as fast with a slow "
+        "segmenter"
     )

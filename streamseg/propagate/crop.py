@@ -34,8 +34,8 @@ _SIMILAR = 0.1
 Motion = tuple[float, float]
 """To the right and down, in pixels of the frame."""
 Flow = NDArray[np.float32]
-"""Shape (n, FLOW_SIDE, FLOW_SIDE, 2): the displacement along x and y, as a share of the side, from each cell of a crop to
-where its content was in the crop before."""
+"""Shape (n, FLOW_SIDE, FLOW_SIDE, 2): the displacement along x and y, as a share of the side, from each cell of a crop
+to where its content was in the crop before."""
 
 _Pixels = TypeVar("_Pixels", Plane, NDArray[np.uint8])
 

@@ -1,7 +1,7 @@
 """Makes one file of the parts of a recording, without encoding anything again.
 
-A part that was begun after a crash starts with a keyframe and may repeat the last frames of the part before it. So each
-part ends where the next one starts; what the crash cut short at a part's end is left out.
+A part written after a crash starts with a keyframe and may repeat the last frames of the part before it. So each part
+ends where the next one starts; an incomplete frame at its end is left out.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from streamseg.propagate.propagator import Budget, Propagator
 from streamseg.stages.keyframe_masks import unpack_keyframe_masks
 
 _MISSED_FRAMES = 5
-"""For how many frames a live object is kept that the detector misses. In a file, objects are what the detector finds."""
+"""For how many frames a live object is kept while the detector misses it. A file has only the detected objects."""
 
 
 class Propagation:

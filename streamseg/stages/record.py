@@ -88,7 +88,7 @@ class RecordStage(Stage):
                     return
                 self._overrun += 1
             self._last_seq = seq
-        if self._recorder.begun:  # a process that takes over continues the recording only after it has begun
+        if self._recorder.begun:  # a new process continues the recording only if it has started
             self.context.report(
                 Recorded(source=self._source, seq=seq, record_replaced=self._replaced, record_overrun=self._overrun)
             )

@@ -2,9 +2,9 @@
 
 The encoder is that of EfficientNet-Lite0 (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
 Networks", 2019; the Lite variants are Google's, 2020) up to its first block at stride 32, with its normalisations
-folded into its convolutions. Up to stride 4 it keeps the ImageNet weights: later layers learn the same, sooner. Box and prior
-enter as planes at that stride and again at each level of the decoder; the prior enters once more at the end, where the
-network weighs it pixel by pixel.
+folded into its convolutions. Up to stride 4 it keeps the ImageNet weights: later layers learn the same, sooner. Box
+and prior enter as planes at that stride and again at each level of the decoder; the prior enters once more at the end,
+where the network weighs it pixel by pixel.
 """
 
 from __future__ import annotations

@@ -333,7 +333,8 @@ def test_an_impossible_request_is_one_line_and_leaves_no_trace(
 CALL = """
 import sys
 from streamseg import auto_annotate
-auto_annotate(data=sys.argv[1], det_model=sys.argv[2], sam_model=sys.argv[3], device="cpu", imgsz=416, classes=[0, 15, "cup"])
+data, detector, segmenter = sys.argv[1:4]
+auto_annotate(data=data, det_model=detector, sam_model=segmenter, device="cpu", imgsz=416, classes=[0, 15, "cup"])
 """
 
 

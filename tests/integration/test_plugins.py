@@ -149,7 +149,8 @@ def test_what_a_plugin_refuses_is_said_in_its_words(place: Place, installed: Pat
 def test_check_knows_the_plugins(place: Place, installed: Path, tmp_path: Path) -> None:
     settings = place.folder / "settings.yaml"
     settings.write_text(
-        "sources: [{url: 'synthetic:'}]\ndetector: {model: colours, classes: [any text, 7]}\nsegmenter: {model: ellipse}\n"
+        "sources: [{url: 'synthetic:'}]\ndetector: {model: colours, classes: [any text, 7]}\n"
+        "segmenter: {model: ellipse}\n"
     )
     with on_path(place, installed, "check", "settings.yaml") as run:
         assert run.finish(60)[::2] == (0, "")
@@ -181,7 +182,8 @@ def test_check_knows_the_plugins(place: Place, installed: Path, tmp_path: Path) 
         ),
         (
             "detector",
-            "from streamseg.errors import WeightsError\ndef make(settings, compute): raise WeightsError('lost.pt does not exist')",
+            "from streamseg.errors import WeightsError\n"
+            "def make(settings, compute): raise WeightsError('lost.pt does not exist')",
             4,
             "the plug-in 'mine' of broken: lost.pt does not exist",
         ),
@@ -193,7 +195,8 @@ def test_check_knows_the_plugins(place: Place, installed: Path, tmp_path: Path) 
         ),
         (
             "segmenter",
-            "class make:\n  name = 'x'\n  def __init__(self, settings, compute): pass\n  def encode(self, image): pass\n"
+            "class make:\n  name = 'x'\n  def __init__(self, settings, compute): pass\n"
+            "  def encode(self, image): pass\n"
             "  def decode(self, embedding, detections): return []\n  def describe(self): return self.name",
             70,
             "decode returned 0 masks for 1 detections",

@@ -27,9 +27,9 @@ class FileServer:
         url: Its address.
         content: The file, under every path.
         ranges: Whether it serves parts of the file.
-        faults: What goes wrong with the next requests, one each: a status, or one of `cut` (half of the requested bytes),
-            `stall` (the same, and the connection stays open), `mute` (no response), `wrong` (other bytes), `short` (a
-            shorter file), `unsized` (no length), `unsized cut`, `trickle` (100 bytes every 20 ms).
+        faults: What goes wrong with the next requests, one each: a status, or one of `cut` (half of the requested
+            bytes), `stall` (the same, and the connection stays open), `mute` (no response), `wrong` (other bytes),
+            `short` (a shorter file), `unsized` (no length), `unsized cut`, `trickle` (100 bytes every 20 ms).
         requests: The requests so far.
         release: Set when stalled requests may end.
     """

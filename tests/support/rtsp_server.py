@@ -47,7 +47,8 @@ class ClipFeed:
         self.appsrc = appsrc
         self.count = 0
         self.decoder = Gst.parse_launch(
-            f"filesrc name=file ! decodebin ! videoconvert ! videorate ! video/x-raw,format=I420,framerate={picture.fps}/1 ! "
+            "filesrc name=file ! decodebin ! videoconvert ! videorate ! "
+            f"video/x-raw,format=I420,framerate={picture.fps}/1 ! "
             "appsink name=frames sync=false max-buffers=2"
         )
         self.decoder.get_by_name("file").set_property("location", str(picture.clip))

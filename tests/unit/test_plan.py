@@ -233,9 +233,9 @@ def test_a_plugins_classes_are_not_checked(tmp_path: Path, monkeypatch: pytest.M
 
     check("mine", ["a red cup, half full", 999])
     check("yolox-nano", [79, "person"])
-    for model, asked in (("yolox-nano", 80), ("yolox-nano", "a red cup"), ("motion", 1)):
-        with pytest.raises(SettingsError, match=rf"^detector\.classes: the model has no class {asked!r}"):
-            check(model, [asked])
+    for model, name in (("yolox-nano", 80), ("yolox-nano", "a red cup"), ("motion", 1)):
+        with pytest.raises(SettingsError, match=rf"^detector\.classes: the model has no class {name!r}"):
+            check(model, [name])
 
 
 def test_a_name_that_two_packages_offer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ TOPOLOGY = Topology(
         Link("painter", "voice", (int,), "ordered"),
     ),
 )
-"""A pipeline under other names: the supervisor knows none."""
+"""A pipeline under other names: the supervisor contains no stage name."""
 
 
 class Bench:

@@ -31,7 +31,10 @@ class ColourDetector:
         self._conf = settings.conf
 
     def detect(self, image: Image) -> list[Detection]:
-        """Find regions in a frame of shape (height, width, 3), uint8, BGR; the confidence is the share of the box that they fill."""
+        """Find regions in a frame of shape (height, width, 3), uint8, BGR.
+
+        The confidence is the share of its box that a region fills.
+        """
         hue, saturation, value = np.moveaxis(cv2.cvtColor(image, cv2.COLOR_BGR2HSV).astype(int), 2, 0)
         detections = []
         for class_id, wanted in enumerate(self._hues):

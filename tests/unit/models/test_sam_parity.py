@@ -132,8 +132,8 @@ COVERING = ("many boxes", "negative points", "everything at once")
 def kinds(model: str, shape: str, *, full: bool) -> list[str]:
     """The kinds of prompt that are compared on a picture: all of them, or enough for each pair of what may go wrong.
 
-    Every kind meets every model, and every shape meets each property of a prompt. SAM reads a second picture only in the
-    full matrix: that costs 20 s each, and MobileSAM shares all code that depends on the shape.
+    Every kind meets every model, and every shape meets each property of a prompt. SAM reads a second picture only in
+    the full matrix: that costs 20 s each, and MobileSAM shares all code that depends on the shape.
     """
     if full or shape == "landscape":
         return list(PROMPTS)

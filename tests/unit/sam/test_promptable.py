@@ -62,7 +62,7 @@ def earlier(seed: int) -> NDArray[np.float32]:
 def at(
     *points: tuple[float, float], labels: tuple[int, ...] | None = None, box: Any = None, multimask: bool = False
 ) -> OraclePrompt:
-    """One object asked for by points."""
+    """One object prompted by points."""
     given = np.array(labels if labels is not None else [1] * len(points))
     return OraclePrompt(points=np.array(points, np.float32), labels=given, box=box, multimask=multimask)
 

@@ -26,7 +26,7 @@ class Devices:
     """Fake devices that record the requests, refuse some, and otherwise show a test picture.
 
     Attributes:
-        asked: What was asked for, as `device option=value ...`.
+        asked: The requested format, as `device option=value ...`.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ def ignore(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Trained:
-    """An uninterrupted training and all that it said."""
+    """An uninterrupted training and all of its output."""
 
     folder: Path
     training: Training
