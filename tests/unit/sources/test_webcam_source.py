@@ -26,7 +26,7 @@ class Devices:
     """Fake devices that record the requests, refuse some, and otherwise show a test picture.
 
     Attributes:
-        asked: The requested format, as `device option=value ...`.
+        requests: The requested formats, each as `device option=value ...`.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ def test_mjpeg_is_requested_first() -> None:
     for platform, first in (("linux", "input_format=mjpeg"), ("win32", "vcodec=mjpeg"), ("darwin", "framerate=30")):
         devices = Devices()
         open_camera(devices, platform)
-        (asked,) = devices.requests
-        assert asked.endswith(first)
+        (request,) = devices.requests
+        assert request.endswith(first)
 
 
 def test_a_refused_format_falls_back_to_raw_and_then_to_the_cameras_own() -> None:

@@ -60,7 +60,7 @@ class ImageEmbedding:
         )
 
     def restore(self, logits: Tensor) -> Tensor:
-        """Resize logits from (batch, masks, 256, 256), of the padded input, to (batch, masks, height, width) of the picture."""
+        """Resize logits, (batch, masks, 256, 256), to the picture: (batch, masks, height, width), no padding."""
         return restore(logits, self.resized_size, self.original_size)
 
     def _tensor(self, values: ArrayLike, dtype: torch.dtype = torch.float32) -> Tensor:
