@@ -1,4 +1,4 @@
-"""streamseg: live video segmentation in four processes, with masks for every subscriber.
+"""streamseg: live video segmentation in processes of its own, with masks for every subscriber.
 
 Public names are loaded on first use, so that `import streamseg` costs next to nothing.
 """

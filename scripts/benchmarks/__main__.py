@@ -65,11 +65,11 @@ def propagate(
 ) -> None:
     """Quality and speed of propagated masks, beside rivals.
 
-    The true masks of keyframes move over 1 to 60 frames in five ways: not at all (frozen), by plain dense flow (flow),
-    with their boxes (box), as in the pipeline (ours), and the same with refinement (ours_refined). Sequences
-    use the boxes of the true masks. Drawn scenes are always measured, with boxes that are 3% off: translation, scale,
-    rotation, two objects that cross, one behind a wall, a fast one, and a shaking camera. The first pictures of the
-    sequences are their backdrops.
+    A true mask is moved forward by 1 to 60 frames in five ways and compared with the truth: not moved (frozen), by
+    plain dense flow (flow), with its box (box), as in the pipeline (ours), and the same with refinement (ours_refined).
+    Sequences use the boxes of the true masks. Drawn scenes are always measured, with boxes that are 3% off:
+    translation, scale, rotation, two objects that cross, one behind a wall, a fast one, and a shaking camera. Their
+    background is the first picture of each sequence.
 
     It takes three minutes, and one more for 500 frames of sequences. Run nothing else meanwhile.
     """

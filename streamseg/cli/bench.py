@@ -34,10 +34,9 @@ def bench_pipeline(
     """Measure a whole running pipeline on this machine.
 
     The pipeline runs in real time: 1280x720 at 30 frames a second, five objects that cross, two subscribers. YOLOX-Nano
-    and MobileSAM (random weights) compute on every frame and keyframe as usual, but the pipeline continues with the
-    truth of the drawn scene: exact masks, and boxes whose edges are off by 3% and of which 5% are missing. So the
-    figures show how old, how many and how good the masks are that subscribers receive, not how well the networks detect
-    and segment.
+    and MobileSAM (random weights) run in full, but the pipeline ignores their output. It continues with the true masks
+    of the drawn scene, and with boxes whose edges are wrong by 3% and of which 5% are missing. So the figures show how
+    many masks subscribers receive, how old they are and how well they fit, not how well the networks detect and segment.
 
     Before the pipeline, MobileSAM runs alone; after it, the pipeline runs again while it records. The whole takes twice
     the seconds and one more minute. Run nothing else meanwhile.

@@ -17,7 +17,7 @@ def doctor(
 
     Each line starts with `ok`, `missing` or `needed`. Without something `needed`, no pipeline runs.
 
-    Without weights it runs with other models, without a camera from another source, without a display without a window.
+    If weights are missing, a run uses other models; without a display, it opens no window.
 
     Exit codes: 0 a pipeline can run on this machine, 2 none can.
     """

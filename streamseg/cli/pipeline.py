@@ -42,7 +42,7 @@ def run(
     ] = False,
     insecure: Annotated[
         bool,
-        typer.Option("--insecure", help="Publish to other machines without keys; anyone there can read the results."),
+        typer.Option("--insecure", help="Allow a publish.bind that other machines reach without keys."),
     ] = False,
     record: Annotated[
         str | None,
@@ -71,13 +71,16 @@ def run(
         int | None, typer.Option(metavar="N", help="Stop after so many frames.", show_default=False)
     ] = None,
     yes: Overwrite = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log lines of the stages.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print the log of every process, and the threads of each stage.")
+    ] = False,
 ) -> None:
     """Segment a source: publish the masks of every frame, and show or record them.
 
-    Every frame of a file is segmented. Of a camera, as many as the machine can; masks are propagated to the others.
+    Every frame of a file is segmented. For a camera, the run segments as many frames as the machine can, and propagates
+    masks to the other frames.
 
-    Ctrl-C stops the run, a second Ctrl-C kills it. A summary of rates, ages and losses follows.
+    Ctrl-C stops the run and prints a summary of rates, ages and losses. A second Ctrl-C kills the run.
 
     `auto` selects yolox-nano and mobilesam if weights are available, else motion and nano, which need none.
 

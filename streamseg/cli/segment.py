@@ -102,7 +102,8 @@ def segment(
 ) -> None:
     """Segment pictures: the objects in boxes, the objects at points, or everything.
 
-    Each --box and each --points prompts one object. With as many of both, the first of each prompt one object together.
+    Each --box makes one object, and so does each --points. With the same number of both, the first box and the first
+    points make one object, and so on.
 
     The folder of a picture gets overlay.jpg to look at, and mask_000.png and so on, 255 where the mask is.
 

@@ -36,7 +36,7 @@ def subscribe(
 ) -> None:
     """Print the results of a running pipeline until it ends.
 
-    On a terminal: a live table of frames, masks, ages, losses, and the time from capture to each point.
+    On a terminal: a live table of frames, masks, ages, losses, and the milliseconds from capture to each step.
 
     Elsewhere: one line per frame with its source and number, and each object's class, track and mask area in pixels.
     """

@@ -28,7 +28,7 @@ weights_app = typer.Typer(
 
 @weights_app.command("list")
 def weights_list() -> None:
-    """List the weights with a name: file, size, licence, and whether they are on this machine."""
+    """List all known weights: file, size, licence, and whether they are on this machine."""
     from streamseg.models.catalogue import CATALOGUE
     from streamseg.models.weights import weights_directory
 
