@@ -36,7 +36,7 @@ def bench_pipeline(
     The pipeline runs in real time: 1280x720 at 30 frames a second, five objects that cross, two subscribers. YOLOX-Nano
     and MobileSAM (random weights) run in full, but the pipeline ignores their output. It continues with the true masks
     of the drawn scene, and with boxes whose edges are wrong by 3% and of which 5% are missing. So the figures show how
-    many masks subscribers receive, how old they are and how well they fit, not how well the networks detect and segment.
+    many masks subscribers receive, how old they are and how well they fit, not how well the networks work.
 
     Before the pipeline, MobileSAM runs alone; after it, the pipeline runs again while it records. The whole takes twice
     the seconds and one more minute. Run nothing else meanwhile.

@@ -72,7 +72,7 @@ def run(
     ] = None,
     yes: Overwrite = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print the log of every process, and the threads of each stage.")
+        bool, typer.Option("--verbose", "-v", help="Print the log and threads of each process.")
     ] = False,
 ) -> None:
     """Segment a source: publish the masks of every frame, and show or record them.

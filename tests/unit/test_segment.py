@@ -181,7 +181,7 @@ def test_the_command_names_the_missing_option(picture: Path) -> None:
         segment([picture], out, boxes=["1,1,2,2"], everything=True)
     with pytest.raises(UsageError, match="--everything excludes"):
         segment([picture], out, multimask=True, everything=True)
-    with pytest.raises(UsageError, match="without --everything"):
+    with pytest.raises(UsageError, match="add --everything"):
         segment([picture], out, boxes=["1,1,2,2"], points_per_side=0)
     with pytest.raises(UsageError, match="points_per_side"):
         segment([picture], out, everything=True, points_per_side=0)
