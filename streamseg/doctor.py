@@ -142,7 +142,7 @@ def check_weights(model: str, instead: str) -> Check:
     try:
         return Check(name=name, ok=True, needed=False, detail=str(resolve(model, offline=True)))
     except WeightsError as error:
-        remedy = f"streamseg weights fetch {model}; `run` tries that too, and takes {instead} where it cannot"
+        remedy = f"streamseg weights fetch {model}; `run` tries that too, and takes {instead} if it cannot"
         return _missing(name, str(error).partition("; ")[0], remedy)
 
 

@@ -11,7 +11,7 @@ def box_area(box: Box) -> float:
 
 
 def intersection(first: Box, second: Box) -> Box:
-    """The box that both cover; its area is 0 where they have none in common."""
+    """The box that both cover; its area is 0 if they have none in common."""
     return max(first[0], second[0]), max(first[1], second[1]), min(first[2], second[2]), min(first[3], second[3])
 
 
@@ -21,7 +21,7 @@ def enclosing_box(first: Box, second: Box) -> Box:
 
 
 def clip_box(box: Box, width: float, height: float) -> Box | None:
-    """The part of a box inside a picture of that size; None where nothing of it is."""
+    """The part of a box inside a picture of that size; None if nothing of it is."""
     clipped = intersection(box, (0.0, 0.0, float(width), float(height)))
     return clipped if box_area(clipped) > 0 else None
 

@@ -19,7 +19,7 @@ from streamseg.masks import Mask
 Image = NDArray[np.uint8]
 
 PENDING = "pending"
-"""Method of an object that is not segmented yet."""
+"""Method of an object that has no mask: not segmented yet, or its mask is too old or too uncertain."""
 SEGMENTED = "segmented"
 """Method of a mask that the segmenter made on this very frame."""
 PROPAGATED = "propagated"
@@ -36,7 +36,8 @@ class Frame:
 
     Attributes:
         image: Shape (height, width, 3), uint8, BGR.
-        pts_ns: Presentation time in nanoseconds since the source's first frame.
+        pts_ns: Presentation time in nanoseconds, in live mode since the run started, otherwise since the source's first
+            frame.
         t_capture_ns: Monotonic clock when the frame was decoded.
         t_capture_unix_ns: Wall clock at the same moment.
     """
@@ -90,7 +91,7 @@ class ObjectMask:
     """A segmenter's result for one detection.
 
     Attributes:
-        mask: None where the model found none.
+        mask: None if the model found none.
         predicted_iou: The model's own estimate of the mask's IoU, 0 to 1; None without one.
         stability: How little the mask changes with the threshold (0 to 1), if the model estimates it.
     """
@@ -101,10 +102,10 @@ class ObjectMask:
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Milliseconds from a frame's capture to each later point; None where the frame did not pass it.
+    """Milliseconds from a frame's capture to each later point; None if the frame did not pass it.
 
     Attributes:
-        received: Publish copied its pixels, or, if no sink needs them, received its announcement.
+        received: Publish received the frame, and copied its pixels if a sink or propagation needs them.
         detected: Its boxes were ready.
         encoded: The segmenter encoded its picture.
         decoded: The segmenter decoded its masks.
@@ -121,7 +122,7 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Dropped(msgspec.Struct, frozen=True, kw_only=True):
-    """Lost frames and masks by cause, each counted since its stage last started.
+    """Lost frames and masks by cause, each counted since the stage that counts it last started.
 
     `*_replaced`: frames replaced by a newer one while they waited for the stage. `*_overrun`: frames overwritten in
     shared memory before the stage read them. `masks_limited`: masks left out to keep messages within their size limit.
@@ -150,7 +151,7 @@ class TrackedObject:
 
     Attributes:
         detection: Box, class, confidence and track.
-        mask: None while it is `PENDING`, or where there is none.
+        mask: None if `method` is `PENDING` or `NONE`.
         method: `SEGMENTED`, `PROPAGATED`, `REFINED`, `PENDING` or `NONE`.
         origin_seq: Sequence number of the frame on which the mask was made; None without a mask.
         age_ms: Milliseconds from that frame to this one.
@@ -178,7 +179,7 @@ class Result:
         source: Name of the source.
         width: Of the frame, in pixels.
         height: Of the frame, in pixels.
-        pts_ns: Presentation time since the source's first frame.
+        pts_ns: Presentation time, in live mode since the run started, otherwise since the source's first frame.
         t_capture_unix_ns: Wall clock when the frame was decoded.
         timings: When the frame passed each point.
         dropped: What was lost so far.
@@ -226,7 +227,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
-    """The run is over; `seq` is the last frame, None where there was none."""
+    """The run is over; `seq` is the last frame, None if there was none."""
 
     run_id: str
     source: str

@@ -32,7 +32,7 @@ from streamseg.topology import Link, StageEntry, Topology
 from streamseg.wire.protocol import decode
 
 TAP = "pipeline"
-"""Receiver of the results that a `Pipeline` yields: not a stage, but the process that iterates."""
+"""Receiver of the results that `Pipeline` yields: the iterating process, not a stage."""
 
 STAGES = (
     StageEntry("capture", "streamseg.stages.capture", reads_source=True, replays=True),

@@ -136,7 +136,7 @@ def _compute(config: Config) -> Compute:
 
 
 def _export(config: Config, segmenter: SegmenterSettings, progress: _Report) -> tuple[SegmenterSettings, str | None]:
-    """Export MobileSAM for the expected pictures; where that fails, choose PyTorch and return a notice."""
+    """Export MobileSAM for the expected pictures; if that fails, choose PyTorch and return a notice."""
     assert segmenter.weights is not None
     try:
         export_beforehand(Path(segmenter.weights), segmenter, _compute(config), _picture_sizes(config), progress)
@@ -200,7 +200,7 @@ def _with(settings: _ModelSettings, model: str, weights: Path) -> _ModelSettings
 
 def _check_files(config: Config, *, overwrite: bool) -> None:
     sources = [Path(source.address) for source in config.sources if source.kind == "file"]
-    # Before the weights: a typing error is reported without waiting for a download.
+    # Before the weights: a typo is reported without waiting for a download.
     for source in sources:
         if not source.exists():
             raise SourceError(f"{source}: no such file; give the path of a video file")

@@ -53,7 +53,7 @@ class Process:
             self.turn_s = progress.turn_ns / 1e9
 
     def kill_if_stuck(self, now_s: float) -> None:
-        """Kill it where it makes no progress, or is not ready in time."""
+        """Kill it if it makes no progress, or is not ready in time."""
         if self.ready:
             if not self.hung and now_s - self.progress_s > max(_HUNG_S, _HUNG_TURNS * self.turn_s):
                 self.hung = True
@@ -96,7 +96,7 @@ class Place:
     _restarts_s: deque[float] = field(default_factory=deque)
 
     def schedule_restart(self, cause: str, now_s: float) -> None:
-        """Make a restart due, each within a minute later than the one before.
+        """Schedule a restart; the delay doubles with every restart of the last minute.
 
         Raises:
             StageError: There were too many restarts lately.

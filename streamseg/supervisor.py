@@ -272,7 +272,7 @@ class Supervisor:
                     self._send(entry, lane, Announce(lane.name, stage, state, detail), ready=False)
 
     def _send(self, entry: StageEntry, lane: Lane, message: ToStage, *, ready: bool = True) -> None:
-        """Send to the process of a stage that serves a lane, where there is one, and it is ready if it must be."""
+        """Send to the process of a stage that serves a lane, if it runs, and is ready if it must be."""
         process = self._places[StageKey(entry.name, None if entry.shared else lane.name)].process
         if process is not None and (process.ready or not ready):
             process.handle.send(message)

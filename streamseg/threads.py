@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The cores that this process may run on; in a container with less processor time, as many as that time fills.
+    """Cores this process may use: its CPU affinity, capped by the container's CPU quota.
 
     Args:
-        quota: File of Linux's control groups (version 2) with the microseconds of work allowed, and per how many.
+        quota: cgroup v2 `cpu.max`: allowed microseconds and the period.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

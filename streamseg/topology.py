@@ -1,4 +1,4 @@
-"""The columns of the pipeline's tables: what may differ between stages, and between links."""
+"""Row types of `STAGES` and `LINKS`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LinkPolicy = Literal["by mode", "newest", "ordered"]
 
 @dataclass(frozen=True, slots=True)
 class StageKey:
-    """Names one process: a stage, and its source where it runs once per source."""
+    """Names one process: a stage, and its source if it runs once per source."""
 
     stage: str
     source: str | None
@@ -37,7 +37,7 @@ class StageEntry:
     Attributes:
         module: Run as a program; never imported elsewhere, so that a failing import stays in the child.
         cores: Share of the cores for its model; 0 for a stage without a model, which has one thread.
-        live_cores: The same for a live source, whose frames it must not delay; None where that makes no difference.
+        live_cores: The same for a live source, whose frames it must not delay; None if that makes no difference.
         niceness: Added to the process's own.
         shared: One process for all sources, rather than one per source.
         reads_source: Opens the source, writes its frames to the ring, and gets their acknowledgements.

@@ -71,7 +71,7 @@ class Pictures(Protocol):
 
     @property
     def total(self) -> int | None:
-        """Number of wanted pictures; None where unknown."""
+        """Number of wanted pictures; None if unknown."""
         ...
 
     @property

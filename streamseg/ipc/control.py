@@ -230,7 +230,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """The last stage is done with the source's last frame: record where there is one, otherwise publish."""
+    """The last stage is done with the source's last frame: record if the run has one, otherwise publish."""
 
     source: str
     seq: int | None

@@ -64,7 +64,7 @@ class PackedKeyframeMask(msgspec.Struct, frozen=True, array_like=True):
     """A `KeyframeMask` of `streamseg.propagate` as it travels; what it lacks is empty.
 
     Attributes:
-        rectangle: The mask's x, y, width and height; None where the segmenter found no mask.
+        rectangle: The mask's x, y, width and height; None if the segmenter found no mask.
         bits: As `Mask.pack` gives them.
         planes: Bytes of the template's planes; `columns` and `odds` are those of its appearance.
     """
@@ -117,7 +117,7 @@ class FrameResult(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class EndOfStream(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Capture has no more frames; `seq` was the last, None where there was none."""
+    """Capture has no more frames; `seq` was the last, None if there was none."""
 
     source: str
     seq: int | None

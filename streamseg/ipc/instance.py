@@ -25,7 +25,7 @@ _LONGEST_FOLDER = 60  # leaves room for the names of the run and of its sockets
 
 
 def runtime_directory() -> Path:
-    """The user's private folder for sockets and locks, made where it is missing.
+    """The user's private folder for sockets and locks, made if it is missing.
 
     Raises:
         StageError: Another user made a folder of that name.

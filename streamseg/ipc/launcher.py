@@ -26,11 +26,11 @@ class StageHandle(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is running."""
         ...
 
     def send(self, message: ToStage) -> None:
-        """Send a message, or drop it where the stage has ended."""
+        """Send a message, or drop it if the stage has ended."""
         ...
 
     def terminate(self) -> None:
@@ -85,11 +85,11 @@ class StageProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is running."""
         return self._process.poll() is None
 
     def send(self, message: ToStage) -> None:
-        """Queue a message for sending, or drop it where the child has ended."""
+        """Queue a message for sending, or drop it if the child has ended."""
         self._outbox.put(message)
 
     def terminate(self) -> None:

@@ -8,7 +8,7 @@ ZeroMQ's high-water marks are no back-pressure (kernel buffers and the queues of
 
 Both ends are DEALER sockets: credit returns on the socket that sends the frames, and both die together. A credit is a
 random number, repeated while nothing arrives. So repeats are harmless, and either end can be killed and restarted
-without a handshake. Every message begins with the run's key, which matters where links have to be TCP.
+without a handshake. Every message begins with the run's key, which matters if links have to be TCP.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Receiver(Protocol[_Received]):
         ...
 
     def receive(self) -> _Received | None:
-        """The next message, or None where none has arrived."""
+        """The next message, or None if none has arrived."""
         ...
 
 
@@ -179,7 +179,7 @@ class LinkReceiver(Generic[Payload]):
             return
 
     def receive(self) -> Payload | None:
-        """The next message, or None where none has arrived. Messages with a foreign key are ignored."""
+        """The next message, or None if none has arrived. Messages with a foreign key are ignored."""
         while True:
             try:
                 parts = self.socket.recv_multipart(zmq.NOBLOCK)

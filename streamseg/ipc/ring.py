@@ -47,7 +47,7 @@ class _Segment(NamedTuple):
 
 
 def segment_directory() -> Path:
-    """The folder of segments: shared memory where the system mounts it, otherwise temporary files."""
+    """The folder of segments: shared memory if the system mounts it, otherwise temporary files."""
     shared_memory = Path("/dev/shm")
     return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
 
@@ -239,7 +239,7 @@ def _create(ring: RingName) -> _Segment:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise StageError(f"cannot make {path} ({error.strerror}); make {path.parent} writable") from error
+        raise StageError(f"cannot create {path} ({error.strerror}); make {path.parent} writable") from error
     try:
         _reserve(descriptor, size)
         memory = mmap.mmap(descriptor, size)

@@ -44,5 +44,5 @@ class Segmenter(Protocol[Embedding]):
         ...
 
     def describe(self) -> str:
-        """Return the model's name, and what runs it where that is a choice: one short line for people."""
+        """Return the model's name, and what runs it if that is a choice: one short line for people."""
         ...

@@ -22,9 +22,9 @@ class Weights:
         filename: Name in the cache.
         url: Source of the download.
         sha256: In lower-case hexadecimal.
-        size: In bytes; None where it is unknown.
+        size: In bytes; None if it is unknown.
         licence: SPDX name of the publishing repository's licence.
-        alias: File name of the same model in other projects; None where there is none.
+        alias: File name of the same model in other projects; None if there is none.
     """
 
     name: str
@@ -113,7 +113,7 @@ CATALOGUE = (
 
 
 def look_up(name: str) -> Weights | None:
-    """The entry with this name, file name or alias; None where there is none."""
+    """The entry with this name, file name or alias; None if there is none."""
     return next((weights for weights in CATALOGUE if name in (weights.name, weights.filename, weights.alias)), None)
 
 

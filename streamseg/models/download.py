@@ -28,7 +28,7 @@ _PAUSE_S = 0.5
 _CHUNK = 1 << 16
 
 Report = Callable[[int, int | None], None]
-"""Receives the bytes in the file and the bytes expected, None where the server does not give a length."""
+"""Receives the bytes in the file and the bytes expected, None if the server does not give a length."""
 
 
 def download(url: str, part: Path, size: int | None, report: Report) -> None:

@@ -173,7 +173,7 @@ class PluginSegmenter:
 
 
 def _checked_detection(found: object, image: Image, classes: Sequence[str]) -> Detection | None:
-    """Convert to Python's own numbers, which msgspec encodes; None where the box lies outside the frame."""
+    """Convert to Python's own numbers, which msgspec encodes; None if the box lies outside the frame."""
     if not isinstance(found, Detection):
         raise StageError(f"detect returned a {type(found).__name__}; expected streamseg.messages.Detection")
     height, width = image.shape[:2]

@@ -28,7 +28,7 @@ class WeightsProgress:
     Attributes:
         name: As in the catalogue.
         done: Bytes downloaded, or networks exported.
-        total: The same when the work is finished; None where that is unknown.
+        total: The same when the work is finished; None if that is unknown.
         activity: A participle phrase that fits before the name.
     """
 
@@ -58,7 +58,7 @@ def weights_directory() -> Path:
 
 
 def partial_bytes(weights: Weights) -> int:
-    """Size of an unfinished download in the cache; 0 where there is none."""
+    """Size of an unfinished download in the cache; 0 if there is none."""
     part = _part_file(weights_directory() / weights.filename, weights)
     return part.stat().st_size if part.is_file() else 0
 
@@ -170,7 +170,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _problem(path: Path, wanted: Weights) -> str | None:
-    """Why the cached file cannot be used; None where it can."""
+    """Why the cached file cannot be used; None if it can."""
     if not path.is_file():
         return "they are not in the cache"
     damage = _damage(path, wanted)
@@ -178,7 +178,7 @@ def _problem(path: Path, wanted: Weights) -> str | None:
 
 
 def _damage(path: Path, wanted: Weights) -> str | None:
-    """How a file differs from the expected one; None where it does not."""
+    """How a file differs from the expected one; None if it does not."""
     size = path.stat().st_size
     if wanted.size is not None and size != wanted.size:
         return f"it has {size} bytes instead of {wanted.size}"

@@ -30,7 +30,7 @@ class StreamFigures:
         methods: Masks of the newest frame by method, the most frequent first.
         mask_age_ms: Of all masks within the window; None without any.
         own_boxes: Share of the window's frames whose boxes were found on the frame itself, 0 to 1; None without frames.
-        timings_ms: For each of `TIMING_POINTS` the time since capture; None where no frame of the window passed it.
+        timings_ms: For each of `TIMING_POINTS` the time since capture; None if no frame of the window passed it.
     """
 
     source: str

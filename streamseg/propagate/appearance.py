@@ -24,7 +24,7 @@ _LEVELS = 2**_BITS
 """Levels of each colour channel."""
 _COLOURS = _LEVELS**3
 _FEW_LEVELS = 8
-"""Levels of each channel where an object only needs to be recognised."""
+"""Levels of each channel if an object only needs to be recognised."""
 _STEP = 255 / (_LEVELS - 1)
 _CELLS = 8
 """Places along each side of the square."""

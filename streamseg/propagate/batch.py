@@ -91,9 +91,9 @@ class Located:
     """An object in the newest frame.
 
     Attributes:
-        warped: Its warped mask, put back to rest where it has drifted.
-        mask: What is shown; None where the mask cannot be trusted.
-        expected_iou: IoU with the true mask to expect; 0 where none is shown.
+        warped: Its warped mask, put back to rest if it has drifted.
+        mask: What is shown; None if the mask cannot be trusted.
+        expected_iou: IoU with the true mask to expect; 0 if none is shown.
     """
 
     warped: WarpedMask | None
@@ -130,7 +130,7 @@ def locate_tracks(tracks: Sequence[Track], width: int, height: int) -> list[Loca
 
 
 def _expected_ious(tracks: Sequence[Track], odds: Sequence[Plane | None]) -> list[float]:
-    """The IoU to expect of each track's mask, by its log-odds in its newest crop; 0 where it cannot be trusted."""
+    """The IoU to expect of each track's mask, by its log-odds in its newest crop; 0 if it cannot be trusted."""
     expected = [0.0] * len(tracks)
     known = [(place, thinned(plane)) for place, plane in enumerate(odds) if plane is not None]
     if known:

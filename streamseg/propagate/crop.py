@@ -3,8 +3,8 @@
 A crop lies around the object's box, measured or predicted. That takes out the motion and scale of the box: what is left
 for flow to find is small, whatever the object's speed.
 
-A stack of squares has the shape (n, side, side) or (n, side, side, planes). Where possible, one call processes all
-objects of a frame: at this size a call costs more than its arithmetic.
+A stack of squares has the shape (n, side, side) or (n, side, side, planes). One call processes all objects
+of a frame: at this size a call costs more than its arithmetic.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ObjectCrop:
     Attributes:
         box: The object's box, in pixels of the frame.
         window: The part of the frame that the square shows.
-        box_window: The window around the box. It differs from `window` where the crop was made around a predicted box.
+        box_window: The window around the box. It differs from `window` if the crop was made around a predicted box.
         frame: Width and height of the frame.
         picture: Shape (side, side, 3), uint8, BGR.
         grey: The same for the search of flow: shape (5 / 6 side, 5 / 6 side), uint8.
@@ -139,7 +139,7 @@ class FlowFinder:
     def _find(self, before: ObjectCrop, after: ObjectCrop, guess: Motion | None) -> Flow:
         side = after.grey.shape[0]
         earlier = before.grey if before.grey.shape == after.grey.shape else cv2.resize(before.grey, (side, side))
-        # DIS crashes where it gets a first flow, and later none, with larger squares; and on a flow that is not finite.
+        # DIS crashes if it gets a first flow, and later none, with larger squares; and on a flow that is not finite.
         first: Flow = np.zeros((side, side, 2), np.float32)
         if guess is not None and np.isfinite(guess).all():
             first = window_flow(before.window, after.window, guess, side) * np.float32(side)

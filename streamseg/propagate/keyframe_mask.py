@@ -25,7 +25,7 @@ _SOFTEST = 3 / 128
 _DOUBT = 3
 """Power of the share of right pixels nearby: how strongly evidence that was wrong is mistrusted. ΔIoU ≤ 0.007."""
 _UNKNOWN = 0.4
-"""Trust in the refinement network where it did not run on the keyframe, 0 to 1. Chosen by hand."""
+"""Trust in the refiner if it did not run on the keyframe, 0 to 1. Chosen by hand."""
 _NEARBY = 1 / 32
 """What counts as nearby: standard deviation, as a share of the side. ΔIoU ≤ 0.003."""
 
@@ -36,7 +36,7 @@ Refine = Callable[[Image, Sequence[Box]], Sequence[Plane]]
 
 @dataclass(frozen=True, slots=True)
 class FrameTime:
-    """A frame's number, and its time in nanoseconds since the first frame of its source."""
+    """A frame's number, and its presentation time in nanoseconds."""
 
     seq: int
     pts_ns: int
@@ -80,10 +80,10 @@ class KeyframeMask:
     Attributes:
         frame: The keyframe.
         detection: The object on it.
-        mask: None where the segmenter found none.
+        mask: None if the segmenter found none.
         predicted_iou: As in `ObjectMask`.
         stability: As in `ObjectMask`.
-        template: None where there is no mask, or where it is not to be propagated.
+        template: None if there is no mask, or it is not to be propagated.
     """
 
     frame: FrameTime
@@ -140,7 +140,7 @@ def make_keyframe_masks(
 
 
 def make_template(image: Image, box: Box, mask: Mask, refined: Plane | None = None) -> Template | None:
-    """Make a template of an object; None where its box lies outside the frame.
+    """Make a template of an object; None if its box lies outside the frame.
 
     Args:
         image: The frame, shape (height, width, 3), uint8, BGR.

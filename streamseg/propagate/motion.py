@@ -55,10 +55,10 @@ class Step:
 
     Attributes:
         seq: The frame.
-        before: Window of the crop before; that of this one where there is none.
+        before: Window of the crop before; that of this one if there is none.
         window: Window of the crop there.
         visible: The part of it inside the frame.
-        flow: Between the two crops, shape (1, FLOW_SIDE, FLOW_SIDE, 2); None where there is no crop before.
+        flow: Between the two crops, shape (1, FLOW_SIDE, FLOW_SIDE, 2); None if there is no crop before.
         share: The object's share of each cell, by its mask or else by the refinement network; None without both.
     """
 
@@ -71,7 +71,7 @@ class Step:
 
     @cached_property
     def motion(self) -> Motion:
-        """The motion of the object's own pixels, free of errors of its boxes; else that of its window."""
+        """How far the object moved: the mean flow of its own pixels, or without flow or share, that of its window."""
         now, before = self.window, self.before
         if self.flow is None or self.share is None:
             return (now.left + now.right - before.left - before.right) / 2, (
@@ -112,7 +112,7 @@ class Path:
         self._steps[place] = replace(self._steps[place], share=share)
 
     def window_on(self, seq: int) -> Window | None:
-        """The window of the crop in frame `seq`; None where there is no such step."""
+        """The window of the crop in frame `seq`; None if there is no such step."""
         return next((step.window for step in self._steps if step.seq == seq), None)
 
     def flows_after(self, seq: int) -> Iterator[tuple[int, Flow]]:
@@ -120,7 +120,7 @@ class Path:
         return ((step.seq, step.flow) for step in self._steps if step.flow is not None and step.seq > seq)
 
     def motion_to(self, seq: int) -> Motion | None:
-        """The motion from the newest step to frame `seq` at the newest speed; None where flow has not seen that."""
+        """The motion from the newest step to frame `seq` at the newest speed; None if flow has not seen that."""
         if len(self._steps) < 2 or self._steps[-1].flow is None or self._steps[-1].share is None:
             return None
         newest, before = self._steps[-1], self._steps[-2]

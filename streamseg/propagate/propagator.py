@@ -17,7 +17,7 @@ from streamseg.propagate.track import Observation, Track
 _SAME_OBJECT_IOU = 0.5
 """Overlap of boxes of one object: as most trackers and benchmarks have it."""
 _PATIENCE = 3
-"""How many times longer an object is kept that the detector missed only once: enough for one run in eight frames."""
+"""Factor on `missed_frames` until the detector has missed an object twice: it may run only every eighth frame."""
 _SIDES = (5 * FLOW_SIDE, 3 * FLOW_SIDE, 2 * FLOW_SIDE)
 """Sides of crops, in pixels."""
 _PIXELS_PER_FRAME = 3 * 120**2
@@ -36,8 +36,7 @@ class Budget:
 
     Attributes:
         max_age_ns: Age beyond which a mask is dropped.
-        missed_frames: For how many frames an object is kept that the detector misses; where the detector skips frames,
-            three times as many until it has missed the object twice.
+        missed_frames: Frames to keep an object that the detector misses; three times as many until its second miss.
         refined: Number of objects that are refined per frame.
     """
 
@@ -94,7 +93,7 @@ class Propagator:
         Args:
             frame: The frame.
             image: Its pixels, shape (height, width, 3), uint8, BGR.
-            detections: Its objects; None where the detector has no result newer than the frame before.
+            detections: Its objects; None if the detector has no result newer than the frame before.
             found_on: Number of the older frame of the detections, if they are not of this one. Their positions are then
                 predicted, and corrected by flow.
 
@@ -157,14 +156,14 @@ class Propagator:
                 track.refine(frame, odds)
 
     def _locate(self, frame: FrameTime, image: Image) -> list[TrackedObject]:
-        """One object for each track, with its mask where one can be trusted."""
+        """One object for each track, with its mask if one can be trusted."""
         located = locate_tracks(self._tracks, image.shape[1], image.shape[0])
         for track, found in zip(self._tracks, located, strict=True):
             track.correct(found.warped, found.expected_iou)
         return [_object(track, frame, found.mask) for track, found in zip(self._tracks, located, strict=True)]
 
     def _observe(self, seq: int, image: Image, boxes: Sequence[Box]) -> list[Observation | None]:
-        """Observe each track around its predicted box where its box is close to that, else around its box."""
+        """Observe each track around its predicted box if its box is close to that, else around its box."""
         height, width = image.shape[:2]
         side = _crop_side(len(boxes))
         early, self._prefetched = self._prefetched, None

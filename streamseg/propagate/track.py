@@ -33,8 +33,8 @@ class Observation:
 
     Attributes:
         crop: Around the object there.
-        flow: From the crop before, shape (1, FLOW_SIDE, FLOW_SIDE, 2); None where there is none.
-        mask: The object's mask warped to this crop, where it has one.
+        flow: From the crop before, shape (1, FLOW_SIDE, FLOW_SIDE, 2); None if there is none.
+        mask: The object's mask warped to this crop, if it has one.
     """
 
     crop: ObjectCrop
@@ -104,15 +104,15 @@ class Track:
     """An object, from its first frame to its last. Only its own methods change it.
 
     Attributes:
-        detection: The object in the newest frame; its box is predicted where the detector did not find it there.
+        detection: The object in the newest frame; its box is predicted if the detector did not find it there.
         missed: Number of frames since the detector last found it.
         missed_answers: Number of detector results since then, all without it.
         crop: In the newest frame; None while the object is outside of it.
         keyframe_mask: The newest one that has reached the newest frame.
         mask: The same, warped to the newest crop.
         pending: A newer one; until it has reached the newest frame, the one before counts.
-        refinement: Where the refinement network ran lately.
-        expected_iou: IoU that the mask is expected to have in the newest frame; 0 where it is not shown.
+        refinement: None unless the refiner ran lately.
+        expected_iou: IoU that the mask is expected to have in the newest frame; 0 if it is not shown.
         path: Its motion.
     """
 
@@ -162,7 +162,7 @@ class Track:
         return odds
 
     def detection_on(self, seq: int) -> Detection:
-        """The detection of frame `seq`, or of the last one before; the newest where none is known."""
+        """The detection of frame `seq`, or of the last one before; the newest if none is known."""
         return next((found for found_on, found in reversed(self._detections) if found_on <= seq), self.detection)
 
     def predict(self, seq: int, detection: Detection, found_on: int) -> Predicted | Unpredictable:
@@ -170,7 +170,7 @@ class Track:
         return Unpredictable(detection) if self.crop is None else self.path.predict(detection, found_on, seq)
 
     def mask_without_flow(self) -> WarpedMask | None:
-        """The mask in the next frame, where no flow leads there."""
+        """The mask in the next frame, if no flow leads there."""
         return None if self.mask is None else self.mask.aged(self.mask.frames + 1)
 
     def mark_detected(self) -> None:
@@ -178,7 +178,7 @@ class Track:
         self.missed = self.missed_answers = 0
 
     def mark_missed(self, *, answered: bool) -> None:
-        """Note that the next frame has no detection of the object; `answered` where the detector has a new result."""
+        """Note that the next frame has no detection of the object; `answered` if the detector has a new result."""
         self.missed += 1
         self.missed_answers += answered
 
@@ -187,7 +187,7 @@ class Track:
 
         Args:
             seq: The frame.
-            position: The object's. Where it is predicted, flow corrects it.
+            position: The object's. If it is predicted, flow corrects it.
             observation: What the frame shows of it; None outside of the frame.
         """
         self.detection = position.detection
@@ -235,7 +235,7 @@ class Track:
             self.path.share_newest(self.mask.share)
 
     def correct(self, mask: WarpedMask | None, expected_iou: float) -> None:
-        """Set the mask as located in the newest crop, and its expected IoU, 0 where it is not shown."""
+        """Set the mask as located in the newest crop, and its expected IoU, 0 if it is not shown."""
         self.mask, self.expected_iou = mask, expected_iou
 
     def refine(self, frame: FrameTime, odds: Plane) -> None:

@@ -184,7 +184,7 @@ class WarpedMasks:
         return np.stack([rewindowed(crop.window, crop.box_window, mask, cv2.BORDER_REPLICATE) for mask, crop in pairs])
 
     def without_drift(self, crops: Sequence[ObjectCrop], rest_shares: Plane, colours: Plane) -> WarpedMasks:
-        """Put masks that have drifted back to rest in their boxes: where that fits the colours clearly better.
+        """Put masks that have drifted back to rest in their boxes, if that fits the colours clearly better.
 
         Args:
             crops: The newest of each object.
@@ -213,7 +213,7 @@ class WarpedMasks:
             crops: The newest of each object, all of one side.
             rest: Log-odds by the outline at rest: shape (n, FLOW_SIDE, FLOW_SIDE).
             colours: Log-odds by colour: shape (n, side, side).
-            refined: Log-odds by the refinement network, of any side; None where there are none.
+            refined: Log-odds by the refinement network, of any side; None if there are none.
         """
         side = crops[0].side
         frames = self.frames.astype(np.float32)[:, None, None]
@@ -248,7 +248,7 @@ def locate(
         refined: See `WarpedMasks.log_odds`.
 
     Returns:
-        The masks, put back to rest where they have drifted, and log-odds of shape (n, side, side).
+        The masks, put back to rest if they have drifted, and log-odds of shape (n, side, side).
     """
     colours = colour_odds(
         [template.appearance for template in masks.templates], np.stack([crop.picture for crop in crops])

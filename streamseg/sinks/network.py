@@ -26,7 +26,7 @@ class Network:
     """An XPUB socket: unlike PUB, it shows which views have a subscriber."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: PublishSettings, source: str) -> None:
-        """Bind the endpoint, and connect to the proxy where there is one.
+        """Bind the endpoint, and connect to the proxy if there is one.
 
         Raises:
             EndpointInUseError: Another process has the endpoint.

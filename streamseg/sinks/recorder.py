@@ -40,7 +40,7 @@ class Recorder:
         return self._resume or self._video is not None or self._lines is not None
 
     def write(self, result: Result, image: Image | None) -> None:
-        """Append a result and its picture, of shape (height, width, 3), where there is a video.
+        """Append a result and its picture, of shape (height, width, 3), if there is a video.
 
         Raises:
             UsageError: A file cannot be opened.

@@ -46,7 +46,7 @@ class Pictures:
     """The pictures of one result. The overlay is drawn when the first sink uses it.
 
     Attributes:
-        clean: The frame without drawing, of shape (height, width, 3), uint8, BGR; None where no sink wanted pictures.
+        clean: The frame without drawing, of shape (height, width, 3), uint8, BGR; None if no sink wanted pictures.
     """
 
     def __init__(self, clean: Image | None, draw: Callable[[Image], Overlay]) -> None:
@@ -56,7 +56,7 @@ class Pictures:
 
     @property
     def overlay(self) -> Overlay | None:
-        """The drawn frame; None where there is no clean one."""
+        """The drawn frame; None if there is no clean one."""
         if self._overlay is None and self.clean is not None:
             self._overlay = self._draw(self.clean)
         return self._overlay

@@ -99,7 +99,7 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceInfo:
-    """Properties of an opened source; None where the source does not give them."""
+    """Properties of an opened source; None if the source does not give them."""
 
     description: str
     fps: float | None = None

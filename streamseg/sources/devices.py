@@ -98,7 +98,7 @@ class CameraDevice:
         index: The number that selects it as a source.
         device: The system's name: a path under Linux, else a number or an identifier.
         name: The maker's name.
-        formats: Such as `mjpeg 1280x720@30`; empty where unknown.
+        formats: Such as `mjpeg 1280x720@30`; empty if unknown.
     """
 
     index: int

@@ -109,6 +109,4 @@ class FileSource:
                 unreadable += 1
             except av.FFmpegError as error:
                 raise SourceError(f"{self._path} cannot be read further: {error.strerror}") from error
-        raise SourceError(
-            f"{self._path} is damaged: reading on failed {UNREADABLE_LIMIT} times; repair or re-encode it"
-        )
+        raise SourceError(f"{self._path} is damaged: {UNREADABLE_LIMIT} reads in a row failed; repair or re-encode it")

@@ -20,9 +20,9 @@ from streamseg.stages.intake import Intake
 
 
 class CaptureStage(Stage):
-    """Writes every frame of a live source; of a file, as far as the ring has room.
+    """Writes the frames of a source to the ring: in live mode all of them, in every-frame mode when the ring has room.
 
-    In every-frame mode the ring has room while fewer frames than it has slots are unacknowledged.
+    In every-frame mode at most seven frames are unacknowledged: one fewer than the ring has slots.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class CaptureStage(Stage):
         return self._live or self._next_seq - self._acknowledged < DEFAULT_SLOTS
 
     def _prepare_ring(self, frame: Frame) -> bool:
-        """Make a ring of the frame's size where there is none yet, and return whether the frame can be written now.
+        """Make a ring of the frame's size if there is none yet, and return whether the frame can be written now.
 
         A new ring drops the frames of the old one. In every-frame mode it waits until those are acknowledged.
         """

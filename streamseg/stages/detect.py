@@ -33,7 +33,7 @@ class DetectStage(Stage):
         self._lanes = deque(_DetectLane(context, lane) for lane in self.spec.lanes)
 
     def prepare(self) -> Ready:
-        """Load the detector and run it once."""
+        """Load the detector."""
         self._detector = self._create_detector(self.config.detector, self.spec.compute)
         return Ready(self._detector.name)
 
@@ -107,7 +107,9 @@ class _DetectLane:
         """Find a frame's objects and send them, or repeat what was sent for it."""
         if frame.seq in self._recent and not self._live:
             self._send(frame, self._recent[frame.seq])
-        elif frame.seq > self._last_seq if self._live else frame.seq == self._last_seq + 1:
+            return
+        is_next = frame.seq > self._last_seq if self._live else frame.seq == self._last_seq + 1
+        if is_next:
             try:
                 image = self._context.frames.read(frame.ring, frame.seq)
             except FrameOverrunError:
@@ -153,7 +155,7 @@ class _DetectLane:
             self._context.report(Done(self._name, boxes.seq))
 
     def _save(self) -> None:
-        """Keep the state: in live mode, where it need not be exact, once a second and with each new track id."""
+        """Save the state. Live mode saves once a second and at each new track id; it need not be exact."""
         now_ns, highest_id = self._context.clock.now_ns(), 0 if self._tracker is None else self._tracker.highest_id
         if self._live and highest_id == self._saved_id and now_ns - self._saved_ns < _SAVE_NS:
             return

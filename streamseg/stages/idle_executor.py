@@ -1,7 +1,7 @@
 """Runs long work at idle priority, so that it delays no other process.
 
 A thread of Linux's class SCHED_IDLE gives up its core at once when anything else wakes; a nice one may keep it until
-the next tick. A core that runs only such a thread counts as free. But it gets no time at all where others leave none.
+the next tick. A core that runs only such a thread counts as free. But it gets no time at all if others leave none.
 Source: sched(7).
 """
 

@@ -30,7 +30,7 @@ class Intake:
 
         Args:
             source: An open source. The intake closes it at its end.
-            start: Frames to skip, where the source can.
+            start: Frames to skip, if the source can.
             max_frames: Frames from the beginning of the source after which it ends.
             live: Drop frames that arrive before `release`; other sources are not read before it.
             paced: Hold each frame until its presentation time.
@@ -55,7 +55,7 @@ class Intake:
         """Let frames through.
 
         Args:
-            origin_ns: Where given, presentation times count from this moment of the monotonic clock.
+            origin_ns: If given, presentation times count from this moment of the monotonic clock.
             after_pts_ns: The first presentation time is later than this one, in nanoseconds.
         """
         self._origin_ns = origin_ns
@@ -67,7 +67,7 @@ class Intake:
         self._stop.set()
 
     def take(self) -> Item | None:
-        """The next item, or None where there is none yet."""
+        """The next item, or None if there is none yet."""
         if self._returned is not None:
             frame, self._returned = self._returned, None
             return frame

@@ -14,7 +14,7 @@ _KEPT_BOXES = 64
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFrame:
-    """A frame and the monotonic time of its receipt; `image` of shape (height, width, 3), uint8, where it was read."""
+    """A frame and the monotonic time of its receipt; `image`, (height, width, 3) uint8, is None if it was not read."""
 
     descriptor: FrameDescriptor
     image: Image | None
@@ -33,7 +33,7 @@ class JoinedFrame:
 class NewestJoin:
     """For live sources: a frame waits for its boxes, but no longer than until the next frame arrives.
 
-    It never gets boxes of a later frame, even where those have arrived already.
+    It never gets boxes of a later frame, even if those have arrived already.
     """
 
     def __init__(self, max_age_ms: float, last_seq: int) -> None:

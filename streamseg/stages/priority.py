@@ -18,7 +18,7 @@ _STILL_IOU = 0.9
 _MOTION_STEP = 0.1
 """Objects whose box IoUs differ by less have moved equally far."""
 _POOR = 0.6
-"""Certainty of a mask below which it is decoded again even without motion."""
+"""A mask less certain than this is decoded again even if the object stands still."""
 _THUMBNAIL = (64, 36)
 """Width and height in pixels at which pictures are compared."""
 _UNCHANGED = 10
@@ -54,7 +54,7 @@ class Priority:
     def order(self, keyframe: Keyframe, image: Image) -> list[int]:
         """Indices of the keyframe's detections in decoding order.
 
-        Empty where the picture is unchanged and every object stands still with a certain and recent mask.
+        Empty if the picture is unchanged and every object stands still with a certain and recent mask.
         """
         thumbnail = _thumbnail(image)
         still = self._thumbnail is not None and int(cv2.absdiff(thumbnail, self._thumbnail).max()) <= _UNCHANGED

@@ -87,7 +87,7 @@ class ProcessContext:
         return SharedCheckpoint(lane.checkpoint)
 
     def report(self, message: ToSupervisor) -> None:
-        """Send a message to the supervisor. Where it is gone, the control thread ends the process."""
+        """Send a message to the supervisor. If it is gone, the control thread ends the process."""
         try:
             self._control.send(message)
         except OSError:

@@ -54,7 +54,7 @@ class Propagation:
             frame: The frame.
             image: Its pixels, shape (height, width, 3), uint8, BGR; without them, nothing is propagated.
             boxes: The newest boxes, of this frame or of an older one.
-            masks: The newest keyframe masks; used only where nothing is propagated.
+            masks: The newest keyframe masks; used only if nothing is propagated.
         """
         if self._propagator is None or image is None:
             return _keyframe_objects(boxes, masks if masks is not None and masks.seq == frame.seq else None)

@@ -125,7 +125,7 @@ class SegmentStage(Stage):
             lane.recent.add(masks.seq, masks)
 
     def _segment(self, lane: _SegmentLane, keyframe: Keyframe) -> Masks | None:
-        """The masks of a keyframe; None where a live scene has not changed since the last one."""
+        """The masks of a keyframe; None if a live scene has not changed since the last one."""
         frame = keyframe.frame
         image = self.context.frames.read(frame.ring, frame.seq)
         chosen = range(len(keyframe.detections)) if lane.priority is None else lane.priority.order(keyframe, image)
@@ -170,7 +170,7 @@ class SegmentStage(Stage):
     def _keyframe_masks(
         self, frame: FrameDescriptor, image: Image, detections: Sequence[Detection], masks: Sequence[ObjectMask]
     ) -> list[KeyframeMask]:
-        """The masks, prepared for propagation where there is any: here, where nothing waits for it."""
+        """The masks, prepared for propagation if the run propagates: here, where nothing waits for it."""
         time = FrameTime(frame.seq, frame.pts_ns)
         if self.config.propagates_masks:
             return make_keyframe_masks(time, image, detections, masks, self._refiner)

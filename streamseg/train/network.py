@@ -18,7 +18,7 @@ from torch.nn import functional
 
 PICTURE_CHANNELS = 3
 HINT_CHANNELS = 3
-"""The box, the prior, and a plane of ones where there is a prior."""
+"""The box, the prior, and a plane of ones if there is a prior."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class NanoNetwork(nn.Module):
 
         Args:
             pictures: Shape (n, 3, SIDE, SIDE), float32, BGR, from -1 to 1.
-            hints: Shape (n, 3, SIDE, SIDE), float32: the box and the prior, 0 to 1, and ones where there is a prior.
+            hints: Shape (n, 3, SIDE, SIDE), float32: the box and the prior, 0 to 1, and ones if there is a prior.
 
         Returns:
             Logits of shape (n, SIDE, SIDE), above zero on the object, and logits of the predicted IoU, shape (n,).

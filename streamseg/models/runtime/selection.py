@@ -30,7 +30,7 @@ def candidates(settings: SegmenterSettings, compute: Compute) -> list[Runtime]:
     ]
     if not wanted:
         raise SettingsError(_not_available(settings, available))
-    # Where a library failed, another precision of it is not tried.
+    # If a library failed, another precision of it is not tried.
     fastest: dict[str, Runtime] = {}
     for one in available:
         fastest.setdefault(one.backend, one)

@@ -28,7 +28,7 @@ class Drawn:
     """The mask drawn for one box.
 
     Attributes:
-        mask: None where the box lies outside the frame, or holds no object.
+        mask: None if the box lies outside the frame, or holds no object.
         predicted_iou: Expected intersection over union with the true mask, 0 to 1.
     """
 
@@ -45,7 +45,7 @@ def draw_masks(
         network: Runs on pictures and hints.
         image: Shape (height, width, 3), uint8, BGR.
         boxes: In pixels of the frame; they may leave it.
-        priors: An expected mask for each box, such as one propagated from an older frame, or None. Where the IoU of the
+        priors: An expected mask for each box, such as one propagated from an older frame, or None. If the IoU of the
             drawn mask and the prior is at least the predicted IoU, the prior is returned unchanged.
 
     Returns:

@@ -40,7 +40,7 @@ class Nano:
         return NanoEmbedding(image)
 
     def decode(self, embedding: NanoEmbedding, detections: Sequence[Detection]) -> list[ObjectMask]:
-        """Return one mask for each detection; None where the box lies outside the frame, or holds no object."""
+        """Return one mask for each detection; None if the box lies outside the frame, or holds no object."""
         drawn = draw_masks(self._network, embedding.image, [detection.xyxy for detection in detections])
         return [ObjectMask(one.mask, predicted_iou=None if one.mask is None else one.predicted_iou) for one in drawn]
 
