@@ -60,7 +60,7 @@ class Process:
                 self.handle.kill()
         elif now_s - self.spawned_s > self._ready_within_s():
             text = f"{self.entry.name} was not ready after {_READY_S:.0f} s; run with --verbose to see why"
-            self.failure = Failed("StageError", text)
+            self.failure = self.failure or Failed("StageError", text)
             self.handle.kill()
 
     def cause_of_death(self, status: int) -> str:

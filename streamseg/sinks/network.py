@@ -8,7 +8,7 @@ import cv2
 import msgspec
 import zmq
 
-from streamseg.errors import EndpointInUseError, SettingsError, StageError
+from streamseg.errors import EndpointInUseError, SettingsError, StageError, StreamsegError
 from streamseg.wire.curve import Admission, read_server_keys
 from streamseg.wire.protocol import EncodedResult, ResultView, View, encode_event, requests_view
 
@@ -46,13 +46,13 @@ class Network:
             )
             self._admission.guard(self.socket)
         try:
-            self.socket.bind(settings.bind)
-        except zmq.ZMQError as error:
-            raise EndpointInUseError(
-                f"{settings.bind}: cannot be bound ({error.strerror}); end the program that has it, or choose another"
-            ) from error
-        if settings.connect is not None:
-            self._connect(settings.connect)
+            self._bind(settings.bind)
+            if settings.connect is not None:
+                self._connect(settings.connect)
+        except StreamsegError:
+            for socket in self.sockets:  # an open socket would block the end of the context
+                socket.close()
+            raise
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
@@ -100,6 +100,14 @@ class Network:
         """Send the last message; subscribers then have a moment to receive what is in flight."""
         self._send(encode_event(end))
         self.socket.linger = _LINGER_MS
+
+    def _bind(self, endpoint: str) -> None:
+        try:
+            self.socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise EndpointInUseError(
+                f"{endpoint}: cannot be bound ({error.strerror}); end the program that has it, or choose another"
+            ) from error
 
     def _connect(self, endpoint: str) -> None:
         # A proxy's subscriptions end with its connection; it subscribes again when it is back.

@@ -117,7 +117,7 @@ class ProcessContext:
         """Close every socket, each after its linger time at most, and let go of the frames."""
         for watched in self._watched:
             watched.close()
-        self.sockets.term()
+        self.sockets.destroy()  # also closes what a stage opened before it failed
         self.frames.close()
 
     def _link(self, sender: str, receiver: str, source: str) -> LinkAddress:

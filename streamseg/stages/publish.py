@@ -73,8 +73,8 @@ class PublishStage(Stage):
         return Ready(settings.publish.bind)
 
     def instruct(self, message: ToStage) -> None:
-        """Put a change of the source or of a stage on the wire."""
-        if isinstance(message, Announce):
+        """Put a change of the source or of a stage on the wire; nothing follows the end of the results."""
+        if isinstance(message, Announce) and not self._finished:
             self._network.send_state(
                 SourceState(
                     run_id=self.spec.run_id,
@@ -217,7 +217,7 @@ class PublishStage(Stage):
 
     def _send_heartbeat(self) -> None:
         now = self.context.clock.now_ns()
-        if now - self._heartbeat_ns >= _HEARTBEAT_NS:
+        if not self._finished and now - self._heartbeat_ns >= _HEARTBEAT_NS:
             self._heartbeat_ns = now
             self._network.send_heartbeat(
                 Heartbeat(

@@ -9,7 +9,7 @@ from support.stage_context import FakeClock, stage_config
 from support.stage_handles import FakeLauncher, FakeStage, RecordingObserver
 
 from streamseg.config import Config
-from streamseg.errors import SourceError, StageError
+from streamseg.errors import EndpointInUseError, SourceError, StageError
 from streamseg.ipc.control import (
     Acknowledged,
     Announce,
@@ -318,6 +318,20 @@ def test_a_stage_that_is_never_ready_ends_the_run(bench: Bench) -> None:
         bench.supervisor.step(0)
     with pytest.raises(StageError, match="was not ready after 90 s"):
         bench.settle()
+
+
+def test_a_stage_that_fails_and_does_not_end_is_killed_and_its_failure_raised(bench: Bench) -> None:
+    bench.supervisor.start()
+    for name in ("eye", "finder", "painter"):
+        bench.stages(name).say(Ready("ready"))
+    bench.stages("voice").say(Failed("EndpointInUseError", "the endpoint is in use"))
+    with pytest.raises(EndpointInUseError, match="the endpoint is in use"):
+        for _ in range(101):
+            for name in ("eye", "finder", "painter"):
+                bench.stages(name).say(Progress(0))
+            bench.clock.advance(1000)
+            bench.settle()
+    assert not bench.stages("voice").alive
 
 
 def test_a_source_may_be_waited_for_without_end(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +13,12 @@ import zmq
 from support.pipeline_runs import free_endpoint, until
 from support.stage_context import FakeContext, put_frame, stage_spec
 
-from streamseg.config import PublishSettings
+from streamseg.config import CurveSettings, PublishSettings
+from streamseg.errors import EndpointInUseError, SettingsError
 from streamseg.messages import Dropped, End, Image, Models, Result, Timings
 from streamseg.sinks.network import MaskSink, Network, PictureSink
 from streamseg.sinks.sink import Overlay, Pictures, PublishedResult
+from streamseg.wire.curve import make_key_pair
 from streamseg.wire.protocol import View, decode, encode_result, topic
 
 PATIENCE_MS = 20_000
@@ -128,3 +132,22 @@ def test_every_subscriber_gets_the_end(wire: Wire) -> None:
     PictureSink(wire.network).close(End(run_id="a", source="main", seq=7, reason="end of file"))
     assert wire.subscriber.poll(PATIENCE_MS)
     assert isinstance(decode(wire.subscriber.recv_multipart()), End)
+
+
+@pytest.mark.parametrize("connect", [None, "tcp://no port"])
+def test_a_network_that_fails_closes_its_sockets_as_an_open_one_blocks_the_end_of_the_stage(
+    tmp_path: Path, connect: str | None
+) -> None:
+    secret, public = make_key_pair(tmp_path / "publisher")
+    bind = free_endpoint()
+    curve = CurveSettings(secret_key_file=str(secret), allow=str(public))
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    with zmq.Context() as others, others.socket(zmq.XPUB) as other:
+        if connect is None:
+            other.bind(bind)
+        with pytest.raises((EndpointInUseError, SettingsError)) as caught:
+            Network(context, PublishSettings(bind=bind, connect=connect, curve=curve), "main")
+    ending = threading.Thread(target=context.term, daemon=True)
+    ending.start()
+    ending.join(PATIENCE_MS / 1000)
+    assert not ending.is_alive(), caught.value

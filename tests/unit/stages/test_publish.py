@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 from support.stage_context import FakeContext, lane_spec, link_to, put_frame, stage_config, stage_spec
 
-from streamseg.ipc.control import Done, Finished, LaneSpec, Published
+from streamseg.ipc.control import Announce, Done, Finished, LaneSpec, Published
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult
-from streamseg.messages import Detection, Result
+from streamseg.messages import Detection, End, Heartbeat, Message, Result, SourceState
+from streamseg.sinks.network import Network
 from streamseg.stages.publish import PublishStage
 from streamseg.wire.protocol import decode
 
@@ -216,3 +217,21 @@ def test_a_live_recorder_that_is_stuck_does_not_delay_the_end(closing: list[Publ
     publish.stage.close("interrupted")
     assert publish.recorded() == ["interrupted"]
     assert publish.context.clock.now_ns() - before < 0.5e9
+
+
+def test_nothing_follows_the_end_while_the_recorder_finishes_its_files(
+    closing: list[Publish], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[Message] = []
+    monkeypatch.setattr(Network, "_send", lambda network, parts: events.append(decode(parts)))
+    publish = Publish("record")
+    closing.append(publish)
+    publish.publish(0)
+    publish.stage.instruct(Announce("main", "detect", "restarting", "hung"))
+    publish.end(0)
+    publish.turn()
+    assert [type(event) for event in events] == [Heartbeat, SourceState, End]
+    publish.context.clock.advance(5000)
+    publish.turn()
+    publish.stage.instruct(Announce("main", "detect", "running", ""))
+    assert isinstance(events[-1], End)
