@@ -14,10 +14,11 @@ _NONE = -1
 
 
 class Lane:
-    """One source. `done` is the newest frame that no stage needs any more; every restart continues after it.
+    """One source.
 
-    A new process of an acknowledging stage gets the frames after `done` again. Until it has dealt with them again, they
-    count as unacknowledged, so that capture does not overwrite them.
+    In every-frame mode, a new process of any stage continues after `done`. An acknowledging stage gets the frames after
+    it again; until it has acknowledged them again, capture does not overwrite them. In live mode, each stage continues
+    after its own newest frame, and no frame arrives again.
     """
 
     def __init__(self, source: SourceSettings, number: int, instance: str, acknowledging: Iterable[str]) -> None:
@@ -86,11 +87,15 @@ class Lane:
             epoch=0 if self._ring is None else self._ring.epoch + 1,
             checkpoint=f"{self._prefix}.{entry.name}",
             resume_after=_optional(resume),
-            acknowledged=_optional(highest),
+            highest_acknowledged=_optional(highest),
         )
 
     def _resume_live(self, entry: StageEntry) -> int:
-        """A live stage continues after the newest frame it acknowledged; capture, after the newest it wrote."""
+        """The frame after which a new process continues in live mode; -1 for a stage that acknowledges none.
+
+        That is the newest frame that the stage acknowledged; for capture, the newest that it wrote, or that any stage
+        acknowledged if the ring is gone.
+        """
         if not entry.reads_source:
             return self._highest.get(entry.name, _NONE)
         written = None if self._ring is None else last_sequence(self._ring)

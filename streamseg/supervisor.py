@@ -12,9 +12,8 @@ from typing import Protocol
 from streamseg.errors import EndpointInUseError, StageError, error_from_name
 from streamseg.ipc.clock import Clock, SystemClock
 from streamseg.ipc.control import (
-    Acknowledged,
+    Acknowledge,
     Announce,
-    Done,
     Failed,
     Finished,
     LogLine,
@@ -22,6 +21,7 @@ from streamseg.ipc.control import (
     Published,
     Ready,
     Recorded,
+    Released,
     Resend,
     RingCreated,
     SourceChanged,
@@ -207,7 +207,7 @@ class Supervisor:
             case Recorded(source=source, seq=seq):
                 self._observer.recorded(message)
                 self._acknowledge(process.entry, source, seq)
-            case Done(source, seq):
+            case Acknowledge(source, seq):
                 self._acknowledge(process.entry, source, seq)
             case RingCreated(source, ring):
                 self._lanes[source].replace_ring(ring)
@@ -262,7 +262,7 @@ class Supervisor:
         if done is not None:
             for reader in self._topology.stages:
                 if reader.reads_source:
-                    self._send(reader, lane, Acknowledged(source, done))
+                    self._send(reader, lane, Released(source, done))
 
     def _announce(self, stage: str, lanes: list[Lane], state: str, detail: str) -> None:
         self._observer.changed(stage, state, detail)

@@ -29,9 +29,12 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
         ring: Prefix of the names of the source's rings in shared memory.
         epoch: Epoch of capture's next ring.
         checkpoint: Name of the file in which this stage keeps its state across restarts.
-        resume_after: Every acknowledging stage is done with the frames up to this one; None at the first start.
-        acknowledged: Highest frame that earlier processes of this stage acknowledged; None without one. Frames between
-            `resume_after` and this one arrive again: handle them, but publish or record none twice.
+        resume_after: The frame after which this process continues; None to begin with any frame. In every-frame mode
+            the newest that every acknowledging stage is done with; in live mode the newest that this stage
+            acknowledged, or that capture wrote.
+        highest_acknowledged: Highest frame that earlier processes of this stage acknowledged; None without one. In
+            every-frame mode, frames from `resume_after` to this one arrive again: handle them, but publish or record
+            none twice. In live mode none does.
     """
 
     source: SourceSettings
@@ -39,7 +42,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     checkpoint: str
     resume_after: int | None
-    acknowledged: int | None
+    highest_acknowledged: int | None
 
     @property
     def name(self) -> str:
@@ -107,8 +110,8 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-class Acknowledged(msgspec.Struct, frozen=True, tag=True):
-    """To capture: every acknowledging stage is done with the frames up to `seq`; their slots are free."""
+class Released(msgspec.Struct, frozen=True, tag=True):
+    """To capture: it may overwrite the frames up to `seq`, which every acknowledging stage is done with."""
 
     source: str
     seq: int
@@ -176,7 +179,7 @@ class SourceChanged(msgspec.Struct, frozen=True, tag=True):
     detail: str
 
 
-class Done(msgspec.Struct, frozen=True, tag=True):
+class Acknowledge(msgspec.Struct, frozen=True, tag=True):
     """An acknowledging stage no longer needs the source's frames up to `seq`."""
 
     source: str
@@ -237,9 +240,9 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-ToStage = StageSpec | Start | Stop | Acknowledged | Resend | Announce
+ToStage = StageSpec | Start | Stop | Released | Resend | Announce
 ToSupervisor = (
-    Ready | Failed | Progress | LogLine | RingCreated | SourceChanged | Done | Published | Recorded | Finished
+    Ready | Failed | Progress | LogLine | RingCreated | SourceChanged | Acknowledge | Published | Recorded | Finished
 )
 
 

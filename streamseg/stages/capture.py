@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from streamseg.errors import StageError, StreamsegError
-from streamseg.ipc.control import Acknowledged, Ready, Resend, RingCreated, SourceChanged, Start, ToStage
+from streamseg.ipc.control import Ready, Released, Resend, RingCreated, SourceChanged, Start, ToStage
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
 from streamseg.ipc.links import Sender
 from streamseg.ipc.ring import DEFAULT_SLOTS, FrameWriter
@@ -56,11 +56,11 @@ class CaptureStage(Stage):
         return Ready(source.info.description, source.info.frame_count)
 
     def instruct(self, message: ToStage) -> None:
-        """Start, note acknowledged frames, or announce frames again."""
+        """Start, note released frames, or announce frames again."""
         match message:
             case Start(origin_ns, after_pts_ns):
                 self._intake.release(origin_ns if self._live else None, after_pts_ns)
-            case Acknowledged(seq=seq):
+            case Released(seq=seq):
                 self._acknowledged = max(self._acknowledged, seq)
             case Resend(after=after):
                 self._resend(after)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import Done, LaneSpec, Ready, ToStage
+from streamseg.ipc.control import Acknowledge, LaneSpec, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.ipc.links import Receiver, Sender
 from streamseg.ipc.recent import Recent
@@ -152,7 +152,7 @@ class _DetectLane:
             self._to_segment.send(Keyframe(frame=frame, detections=boxes.detections))
         self._to_publish.send(boxes)
         if not self._live:
-            self._context.report(Done(self._name, boxes.seq))
+            self._context.report(Acknowledge(self._name, boxes.seq))
 
     def _save(self) -> None:
         """Save the state. Live mode saves once a second and at each new track id; it need not be exact."""

@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import Announce, Done, Finished, Ready, ToStage
+from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.messages import Dropped, End, Heartbeat, Image, Result, SourceState, Timings
 from streamseg.render import render
@@ -42,9 +42,9 @@ class PublishStage(Stage):
             sender = context.sender("record", self._source, _LINGER_MS)
             self._record = RecordSink(sender, context.clock, live=self._live)
         lane = self.spec.lane
-        self._published_before = -1 if lane.acknowledged is None else lane.acknowledged
+        self._published_before = -1 if lane.highest_acknowledged is None else lane.highest_acknowledged
         # Results that an earlier process published, but that are not recorded, are made again for the recorder alone.
-        resume = lane.acknowledged if self._record is None else lane.resume_after
+        resume = lane.highest_acknowledged if self._record is None else lane.resume_after
         last_seq = -1 if resume is None else resume
         max_age_ms = self.config.propagate.max_age_ms
         self._join: NewestJoin | OrderedJoin = NewestJoin(max_age_ms, last_seq) if self._live else OrderedJoin(last_seq)
@@ -144,7 +144,7 @@ class PublishStage(Stage):
             self._join.add_frame(ReceivedFrame(frame, image, self.context.clock.now_ns()))
         elif not self._live:  # capture repeats it for a process that is new
             if frame.seq <= self._published_before:
-                self.context.report(Done(self._source, frame.seq))
+                self.context.report(Acknowledge(self._source, frame.seq))
             if self._record is not None:
                 self._record.repeat(frame)
 
@@ -171,7 +171,7 @@ class PublishStage(Stage):
                 sink.write(published, pictures)
         elif self._record is not None:
             self._record.write(published, pictures)
-            self.context.report(Done(self._source, frame.seq))
+            self.context.report(Acknowledge(self._source, frame.seq))
         self._propagation.refine(hurried=self._live and self._age_ms(frame) > _IN_TIME_MS)
 
     def _draw(self, published: PublishedResult, image: Image) -> Overlay:

@@ -37,7 +37,7 @@ class RecordStage(Stage):
         self._results: Receiver[FrameResult | EndOfStream] = context.receiver(
             "publish", self._source, FrameResult | EndOfStream
         )
-        recorded = self.spec.lane.acknowledged
+        recorded = self.spec.lane.highest_acknowledged
         self._resume = recorded is not None
         self._last_seq = -1 if recorded is None else recorded
         self._replaced = self._overrun = 0

@@ -188,7 +188,7 @@ class FakeContext:
 def lane_spec(
     name: str = "main",
     resume_after: int | None = None,
-    acknowledged: int | None = None,
+    highest_acknowledged: int | None = None,
     url: str | int = "synthetic:?size=64x48&frames=5",
 ) -> LaneSpec:
     return LaneSpec(
@@ -197,7 +197,7 @@ def lane_spec(
         epoch=0,
         checkpoint=f"streamseg-test-{name}.stage",
         resume_after=resume_after,
-        acknowledged=acknowledged,
+        highest_acknowledged=highest_acknowledged,
     )
 
 

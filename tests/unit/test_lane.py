@@ -54,12 +54,12 @@ def test_a_frame_is_done_when_the_slowest_stage_is_done_with_it(lane: Lane) -> N
 def test_a_publish_that_takes_over_gets_what_record_lacks_and_what_it_published(lane: Lane) -> None:
     acknowledge(lane, 9, 6, 3)
     spec = lane.begin(PUBLISH, live=False)
-    assert (spec.resume_after, spec.acknowledged) == (3, 6)
+    assert (spec.resume_after, spec.highest_acknowledged) == (3, 6)
     lane.acknowledge("record", 6)
     assert lane.done == 3, "the new publish has not read frame 4 yet"
     lane.acknowledge("publish", 4)
     assert lane.done == 4
-    assert lane.begin(PUBLISH, live=False).acknowledged == 6
+    assert lane.begin(PUBLISH, live=False).highest_acknowledged == 6
 
 
 def test_a_new_capture_gets_to_know_what_is_done(lane: Lane) -> None:

@@ -11,15 +11,15 @@ from support.stage_handles import FakeLauncher, FakeStage, RecordingObserver
 from streamseg.config import Config
 from streamseg.errors import EndpointInUseError, SourceError, StageError
 from streamseg.ipc.control import (
-    Acknowledged,
+    Acknowledge,
     Announce,
-    Done,
     Failed,
     Finished,
     LogLine,
     Progress,
     Ready,
     Recorded,
+    Released,
     Resend,
     SourceChanged,
     Start,
@@ -143,51 +143,51 @@ def test_every_source_has_its_own_processes_and_links_and_shares_the_others(two:
 def test_the_window_follows_the_slowest_acknowledging_stage_of_its_source(two: Bench) -> None:
     two.start()
     finder, voice = two.stages("finder", "door"), two.stages("voice", "door")
-    finder.say(Done("door", 4))
+    finder.say(Acknowledge("door", 4))
     two.settle()
-    assert two.stages("eye", "door").got(Acknowledged) == []
+    assert two.stages("eye", "door").got(Released) == []
     voice.say(published(seq=2, source="door"))
-    finder.say(Done("yard", 9))
+    finder.say(Acknowledge("yard", 9))
     two.settle()
     voice.say(published(seq=6, source="door"))
     two.settle()
-    assert two.stages("eye", "door").got(Acknowledged) == [Acknowledged("door", 2), Acknowledged("door", 4)]
-    assert two.stages("eye", "yard").got(Acknowledged) == []
+    assert two.stages("eye", "door").got(Released) == [Released("door", 2), Released("door", 4)]
+    assert two.stages("eye", "yard").got(Released) == []
 
 
 def test_a_live_source_needs_no_acknowledgement(tmp_path: Path) -> None:
     bench = Bench(tmp_path, stage_config("live"))
     bench.start()
     bench.stages("voice").say(published(seq=7))
-    bench.stages("finder").say(Done("main", 7))
+    bench.stages("finder").say(Acknowledge("main", 7))
     bench.settle()
-    assert bench.stages("eye").got(Acknowledged) == []
+    assert bench.stages("eye").got(Released) == []
 
 
 def test_a_new_stage_resumes_after_what_every_stage_is_done_with(bench: Bench) -> None:
     bench.start()
-    bench.stages("finder").say(Done("main", 9))
+    bench.stages("finder").say(Acknowledge("main", 9))
     bench.stages("voice").say(published(seq=5))
     bench.settle()
     finder = bench.restart("finder")
-    assert (finder.spec.lane.resume_after, finder.spec.lane.acknowledged) == (5, 9)
+    assert (finder.spec.lane.resume_after, finder.spec.lane.highest_acknowledged) == (5, 9)
     eye = bench.restart("eye")
-    assert (eye.spec.lane.resume_after, eye.spec.lane.acknowledged) == (5, None)
+    assert (eye.spec.lane.resume_after, eye.spec.lane.highest_acknowledged) == (5, None)
 
 
 def test_frames_that_a_new_stage_reads_again_count_as_unacknowledged(bench: Bench) -> None:
     bench.start()
-    bench.stages("finder").say(Done("main", 9))
+    bench.stages("finder").say(Acknowledge("main", 9))
     bench.stages("voice").say(published(seq=5))
     bench.settle()
     finder = bench.restart("finder")
     finder.say(Ready("ready"))
     bench.stages("voice").say(published(seq=8))
     bench.settle()
-    assert bench.stages("eye").got(Acknowledged)[-1].seq == 5, "finder still needs frame 6"
-    finder.say(Done("main", 7))
+    assert bench.stages("eye").got(Released)[-1].seq == 5, "finder still needs frame 6"
+    finder.say(Acknowledge("main", 7))
     bench.settle()
-    assert bench.stages("eye").got(Acknowledged)[-1].seq == 7
+    assert bench.stages("eye").got(Released)[-1].seq == 7
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_frames_that_a_new_stage_reads_again_count_as_unacknowledged(bench: Benc
 )
 def test_the_stages_upstream_of_a_new_one_repeat_what_it_missed(bench: Bench, new: str, repeating: list[str]) -> None:
     bench.start()
-    bench.stages("finder").say(Done("main", 9))
+    bench.stages("finder").say(Acknowledge("main", 9))
     bench.stages("voice").say(published(seq=5))
     bench.settle()
     again = bench.restart(new)

@@ -10,7 +10,7 @@ from support.pipeline_runs import until
 from support.stage_context import FakeContext, lane_spec, stage_config, stage_spec
 
 from streamseg.errors import SourceError, StageError
-from streamseg.ipc.control import Acknowledged, LaneSpec, Resend, RingCreated, SourceChanged, Start
+from streamseg.ipc.control import LaneSpec, Released, Resend, RingCreated, SourceChanged, Start
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
 from streamseg.ipc.ring import DEFAULT_SLOTS
 from streamseg.messages import Frame
@@ -103,7 +103,7 @@ def test_unacknowledged_frames_of_a_file_are_never_overwritten() -> None:
     capture.turn_until_announced(DEFAULT_SLOTS - 1)
     capture.turn_idle()
     assert len(capture.announced()) == DEFAULT_SLOTS - 1
-    capture.stage.instruct(Acknowledged("main", 2))
+    capture.stage.instruct(Released("main", 2))
     capture.turn_until_announced(DEFAULT_SLOTS + 2)
     capture.turn_idle()
     assert len(capture.announced()) == DEFAULT_SLOTS + 2
@@ -139,7 +139,7 @@ def test_frames_of_another_size_wait_for_the_old_ones_and_get_a_new_ring() -> No
     capture.turn_until_announced(2)
     capture.turn_idle()
     assert capture.announced() == [0, 1]
-    capture.stage.instruct(Acknowledged("main", 1))
+    capture.stage.instruct(Released("main", 1))
     assert capture.turn_until_end().seq == 3
     rings = [report.ring for report in capture.context.reports if isinstance(report, RingCreated)]
     assert [(ring.epoch, ring.slot_bytes) for ring in rings] == [(0, 48 * 64 * 3), (1, 24 * 32 * 3)]
@@ -174,7 +174,7 @@ def test_an_error_of_a_file_waits_until_the_frames_before_it_are_published() -> 
     capture = Capture([frame(0), frame(1)], error=SourceError("the file is cut"))
     capture.turn_until_announced(2)
     capture.turn_idle()
-    capture.stage.instruct(Acknowledged("main", 1))
+    capture.stage.instruct(Released("main", 1))
     with pytest.raises(SourceError, match="the file is cut"):
         capture.turn_idle()
 

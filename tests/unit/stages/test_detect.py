@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.stage_context import FakeContext, lane_spec, put_frame, stage_config, stage_spec
 
-from streamseg.ipc.control import Done
+from streamseg.ipc.control import Acknowledge
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.messages import Detection, Image
 from streamseg.models.options import Compute, DetectorSettings
@@ -89,7 +89,7 @@ def test_every_frame_gets_its_boxes_and_ids_and_is_a_keyframe() -> None:
     assert [each.seq for each in boxes] == [0, 1, 2, 3]
     assert ids(boxes)[1:] == [[1, 2]] * 3
     assert [each.detections for each in stage.keyframes()] == [each.detections for each in boxes]
-    assert stage.context.reports == [Done("main", seq) for seq in range(4)]
+    assert stage.context.reports == [Acknowledge("main", seq) for seq in range(4)]
     assert stage.context.receiver("capture").grants
 
 
@@ -119,7 +119,7 @@ def test_a_repeated_frame_gets_the_same_boxes_without_another_detection() -> Non
     assert stage.boxes() == [first[1]]
     assert [each.frame for each in stage.keyframes()] == [moved], "the pixels may lie elsewhere now"
     assert stage.detector.frames == detections
-    assert stage.context.reports[-1] == Done("main", 1)
+    assert stage.context.reports[-1] == Acknowledge("main", 1)
 
 
 @pytest.mark.parametrize("killed_after", [0, 1, 4, 9])
@@ -196,7 +196,7 @@ def test_sources_take_turns_and_share_nothing_but_the_detector() -> None:
     stage = detect(sources=("door", "yard"))
     door, yard = frames(stage.context, 0, 1, 2, source="door"), frames(stage.context, 0, 1, source="yard")
     stage.feed(*door, *yard)
-    order = [report.source for report in stage.context.reports if isinstance(report, Done)]
+    order = [report.source for report in stage.context.reports if isinstance(report, Acknowledge)]
     assert order == ["door", "yard", "door", "yard", "door"]
     assert [each.source for each in stage.boxes("door")] == ["door"] * 3
     assert ids(stage.boxes("yard")) == [[None, None], [1, 2]]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from support.stage_context import FakeContext, lane_spec, link_to, put_frame, stage_config, stage_spec
 
-from streamseg.ipc.control import Announce, Done, Finished, LaneSpec, Published
+from streamseg.ipc.control import Acknowledge, Announce, Finished, LaneSpec, Published
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult
 from streamseg.messages import Detection, End, Heartbeat, Message, Result, SourceState
 from streamseg.sinks.network import Network
@@ -64,7 +64,7 @@ class Publish:
         messages = self.context.sender("record").take()
         return [item.frame.seq if isinstance(item, FrameResult) else item.reason for item in messages]
 
-    def reports(self, kind: type[Published] | type[Done]) -> list[int]:
+    def reports(self, kind: type[Published] | type[Acknowledge]) -> list[int]:
         return [report.seq for report in self.context.reports if isinstance(report, kind)]
 
     @property
@@ -153,19 +153,19 @@ def test_a_repeated_result_points_to_the_ring_of_the_new_capture_process(closing
 def test_what_a_killed_process_published_but_nobody_recorded_goes_to_the_recorder_alone(
     closing: list[Publish],
 ) -> None:
-    publish = Publish("record", lane=lane_spec(resume_after=3, acknowledged=5))
+    publish = Publish("record", lane=lane_spec(resume_after=3, highest_acknowledged=5))
     closing.append(publish)
     publish.publish(4, 5, 6)
     assert publish.recorded() == [4, 5, 6]
-    assert publish.reports(Done) == [4, 5]
+    assert publish.reports(Acknowledge) == [4, 5]
     assert publish.reports(Published) == [6]
 
 
 def test_without_a_recorder_nothing_is_published_twice(closing: list[Publish]) -> None:
-    publish = Publish(lane=lane_spec(resume_after=3, acknowledged=5))
+    publish = Publish(lane=lane_spec(resume_after=3, highest_acknowledged=5))
     closing.append(publish)
     publish.publish(4, 5, 6)
-    assert publish.reports(Done) == [4, 5]
+    assert publish.reports(Acknowledge) == [4, 5]
     assert publish.reports(Published) == [6]
 
 

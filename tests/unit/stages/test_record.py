@@ -117,7 +117,7 @@ def test_a_new_process_begins_a_part_and_the_end_joins_them(tmp_path: Path) -> N
     first = Record(tmp_path)
     first.hand(0, 1, 2)
     first.kill()
-    second = Record(tmp_path, lane=lane_spec(resume_after=1, acknowledged=1), context=first.context)
+    second = Record(tmp_path, lane=lane_spec(resume_after=1, highest_acknowledged=1), context=first.context)
     second.hand(2, 3)
     assert names(tmp_path) == ["out.jsonl", "out.mp4", "out.part-2.jsonl", "out.part-2.mp4"]
     second.end(3)
@@ -129,7 +129,7 @@ def test_what_was_recorded_before_is_acknowledged_again_and_not_written_again(tm
     first = Record(tmp_path)
     first.hand(0, 1, 2)
     first.kill()
-    record = Record(tmp_path, lane=lane_spec(resume_after=0, acknowledged=2))
+    record = Record(tmp_path, lane=lane_spec(resume_after=0, highest_acknowledged=2))
     record.hand(1, 2, 3)
     assert record.acknowledged() == [1, 2, 3]
     record.end(3)
