@@ -16,6 +16,7 @@ from streamseg.ipc.control import ControlWriter, StageSpec, ToStage, ToSuperviso
 # Read while NumPy and PyTorch are imported.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # ONNX Runtime's; read while it is imported
+_LAST_MESSAGES_S = 1.0
 
 Deliver = Callable[[ToSupervisor | None], None]
 """Takes each message of a stage, and None when the stage has ended. Called from any thread."""
@@ -81,7 +82,8 @@ class StageProcess:
         self._outbox: queue.SimpleQueue[ToStage | None] = queue.SimpleQueue()
         self._sender = threading.Thread(target=self._send_all, name=f"send to {module}", daemon=True)
         self._sender.start()
-        threading.Thread(target=self._listen, args=(deliver,), name=f"listen to {module}", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(deliver,), name=f"listen to {module}", daemon=True)
+        self._listener.start()
 
     @property
     def alive(self) -> bool:
@@ -101,10 +103,11 @@ class StageProcess:
         self._process.kill()
 
     def wait(self) -> int:
-        """Wait for its end and close the pipe to it; its exit status, negative for a signal."""
+        """Wait for its end and its last messages, and close the pipe to it; its exit status, negative for a signal."""
         status = self._process.wait()
         self._outbox.put(None)
         self._sender.join()
+        self._listener.join(_LAST_MESSAGES_S)  # a process that the child started may keep the pipe open
         return status
 
     def _send_all(self) -> None:

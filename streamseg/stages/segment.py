@@ -98,10 +98,9 @@ class SegmentStage(Stage):
         for lane in self._lanes:
             keyframe = lane.keyframes.receive()
             if keyframe is not None:
-                self._take(lane, keyframe)
+                worked = self._take(lane, keyframe)
                 self._lanes.remove(lane)
                 self._lanes.append(lane)
-                worked = True
                 break
         for lane in self._lanes:
             lane.keyframes.grant()  # last: the loop waits next, and without a grant no keyframe arrives
@@ -112,17 +111,24 @@ class SegmentStage(Stage):
         if self._idle_executor is not None:
             self._idle_executor.close()
 
-    def _take(self, lane: _SegmentLane, keyframe: Keyframe) -> None:
+    def _take(self, lane: _SegmentLane, keyframe: Keyframe) -> bool:
+        """Send the masks of a keyframe, and return whether it was segmented for that.
+
+        Turns that segment nothing do not count: their short times would make a slow segmenter look hung.
+        """
         masks = lane.recent.get(keyframe.frame.seq)
-        if masks is None or masks.detections != keyframe.detections:
+        repeated = masks is not None and masks.detections == keyframe.detections
+        if not repeated:
             try:
                 masks = self._segment(lane, keyframe)
             except FrameOverrunError:
                 lane.overrun += 1
-                return
-        if masks is not None:
-            lane.to_publish.send(masks)
-            lane.recent.add(masks.seq, masks)
+                return False
+        if masks is None:
+            return False
+        lane.to_publish.send(masks)
+        lane.recent.add(masks.seq, masks)
+        return not repeated
 
     def _segment(self, lane: _SegmentLane, keyframe: Keyframe) -> Masks | None:
         """The masks of a keyframe; None if a live scene has not changed since the last one."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
+import pytest
 from support.stage_context import FakeClock, FakeContext, lane_spec, put_frame, stage_config, stage_spec
 
 from streamseg.ipc.control import Progress, Resend
@@ -64,8 +65,8 @@ class Segment:
     def feed(self, *keyframes: Keyframe) -> None:
         for keyframe in keyframes:
             self.context.receiver("detect", keyframe.frame.source).waiting.append(keyframe)
-        while self.stage.turn():
-            pass
+        for _ in keyframes:
+            self.stage.turn()
 
     def keyframe(self, seq: int, *detections: Detection, source: str = "main") -> Keyframe:
         return Keyframe(frame=put_frame(self.context, seq, source=source), detections=detections)
@@ -156,6 +157,14 @@ def test_a_live_scene_that_stands_still_is_not_segmented_again() -> None:
     segment.feed(segment.keyframe(0, cup(1)), segment.keyframe(1, cup(1)))
     assert [masks.seq for masks in segment.masks()] == [0]
     assert segment.model.encoded == 1
+
+
+@pytest.mark.parametrize("mode", ["every-frame", "live"])
+def test_only_a_turn_that_segments_counts_towards_the_time_a_turn_may_take(mode: str) -> None:
+    segment = Segment(mode)
+    first, again = segment.keyframe(0, cup(1)), segment.keyframe(0 if mode == "every-frame" else 1, cup(1))
+    segment.context.receiver("detect").waiting.extend([first, again])
+    assert [segment.stage.turn() for _ in range(3)] == [True, False, False]
 
 
 def test_the_first_picture_of_a_shape_may_take_longer() -> None:
