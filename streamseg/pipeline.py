@@ -2,8 +2,8 @@
 
            frame                  boxes + ids                masks             results
 capture ───────────▶ detect ────────────────────▶ segment ───────────▶ publish ───────▶ record (if files are written)
-   │                    │                                                ▲  ▲ │
-   │                    └────────────────── boxes + ids ─────────────────┘  │ └───────▶ subscribers
+   │                    │                                                ▲  ▲ ├───────▶ subscribers
+   │                    └────────────────── boxes + ids ─────────────────┘  │ └───────▶ tap: the loop over a `Pipeline`
    └─────────────────────────────── frame ──────────────────────────────────┘
 """
 
@@ -21,18 +21,14 @@ import zmq
 from streamseg.config import Config
 from streamseg.errors import UsageError
 from streamseg.ipc.control import Published, Ready, Recorded
-from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult, Keyframe, Masks
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
 from streamseg.messages import Result
 from streamseg.models.weights import WeightsProgress
 from streamseg.plan import RunPlan, make_plan
-from streamseg.supervisor import Observer, Outcome, Supervisor
-from streamseg.topology import Link, StageEntry, Topology
+from streamseg.supervisor import Observer, Supervisor
+from streamseg.topology import TAP, Link, StageEntry, Topology
 from streamseg.wire.protocol import decode
-
-TAP = "pipeline"
-"""Receiver of the results that `Pipeline` yields: the iterating process, not a stage."""
 
 STAGES = (
     StageEntry("capture", "streamseg.stages.capture", reads_source=True, replays=True),
@@ -46,13 +42,14 @@ STAGES = (
 """The processes."""
 
 LINKS = (
-    Link("capture", "detect", (FrameDescriptor,)),
-    Link("capture", "publish", (FrameDescriptor, EndOfStream)),
-    Link("detect", "segment", (Keyframe,)),
-    Link("detect", "publish", (Boxes,), "ordered"),
-    Link("segment", "publish", (Masks,), "ordered"),
-    Link("publish", "record", (FrameResult, EndOfStream)),
-    Link("publish", TAP, (list[bytes],), "newest"),  # the parts of a result
+    Link("capture", "detect"),
+    Link("capture", "publish"),
+    Link("detect", "segment"),
+    Link("detect", "publish", "ordered"),
+    Link("segment", "publish", "ordered"),
+    Link("publish", "record"),
+    # Also in every-frame mode: the loop misses none, because publish withholds the next result until the loop takes it.
+    Link("publish", TAP, "newest"),
 )
 """What connects them. Pixels stay in shared memory; links carry descriptors."""
 
@@ -111,8 +108,8 @@ class Pipeline:
         """Address for subscribers."""
         return self._endpoint.address
 
-    def run(self, observer: Observer | None = None) -> Outcome:
-        """Run to the end of the source, blocking.
+    def run(self, observer: Observer | None = None) -> str:
+        """Run to the end of the source, blocking, and return the reason of the end.
 
         Raises:
             StreamsegError: The pipeline could not start, or a stage failed too often.

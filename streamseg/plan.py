@@ -29,7 +29,7 @@ from streamseg.models.options import (
     DetectorSettings,
     SegmenterSettings,
 )
-from streamseg.models.registry import check_detector, check_segmenter
+from streamseg.models.registry import check_detector, check_segmenter, weights_path
 from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam.export import export_beforehand
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
@@ -162,13 +162,13 @@ def _resolve_detector(settings: DetectorSettings, progress: _Report) -> tuple[De
     """Replace `auto`, and download weights; with the error if a fallback replaces the detector."""
     if settings.model == "auto":
         try:
-            path = resolve(AUTO_DETECTOR, path=_path(settings), sha256=settings.sha256, progress=progress)
+            path = resolve(AUTO_DETECTOR, path=weights_path(settings), sha256=settings.sha256, progress=progress)
         except WeightsUnavailableError as error:
             # Motion has one class, so a choice of classes does not apply.
             return replace(settings, model=FALLBACK_DETECTOR, classes=None), str(error)
         return _with(settings, AUTO_DETECTOR, path), None
     if settings.model in YOLOX_MODELS:
-        path = resolve(settings.model, path=_path(settings), sha256=settings.sha256, progress=progress)
+        path = resolve(settings.model, path=weights_path(settings), sha256=settings.sha256, progress=progress)
         return _with(settings, settings.model, path), None
     return settings, None
 
@@ -180,18 +180,14 @@ def _resolve_segmenter(
     if settings.model == "auto":
         try:
             offline = unavailable is not None
-            path = resolve(AUTO_SEGMENTER, path=_path(settings), offline=offline, progress=progress)
+            path = resolve(AUTO_SEGMENTER, path=weights_path(settings), offline=offline, progress=progress)
         except WeightsUnavailableError as error:
             return replace(settings, model=FALLBACK_SEGMENTER), unavailable or str(error)
         return _with(settings, AUTO_SEGMENTER, path), unavailable
     if settings.model in SAM_MODELS or (settings.model == NANO and settings.weights is not None):
-        path = resolve(settings.model, path=_path(settings), progress=progress)
+        path = resolve(settings.model, path=weights_path(settings), progress=progress)
         return _with(settings, settings.model, path), unavailable
     return settings, unavailable
-
-
-def _path(settings: DetectorSettings | SegmenterSettings) -> Path | None:
-    return None if settings.weights is None else Path(settings.weights)
 
 
 def _with(settings: _ModelSettings, model: str, weights: Path) -> _ModelSettings:

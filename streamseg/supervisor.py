@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import secrets
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -40,13 +39,6 @@ from streamseg.topology import StageEntry, StageKey, Topology, describe_budget
 
 _TICK_S = 0.05
 _PAUSED_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended."""
-
-    reason: str
 
 
 class Observer(Protocol):
@@ -108,9 +100,7 @@ class Supervisor:
         )
         self._run_id = secrets.token_hex(8)
         self._events: queue.SimpleQueue[tuple[StageKey, int, ToSupervisor | None]] = queue.SimpleQueue()
-        self._places = {
-            key: Place(key, entry) for entry in topology.stages for key in topology.keys(entry, list(self._lanes))
-        }
+        self._places = {key: Place(key, entry) for entry in topology.stages for key in entry.keys(list(self._lanes))}
         self._origin_ns: int | None = None
         self._stepped_s = self._now_s()
         self._stop_reason: str | None = None
@@ -126,8 +116,8 @@ class Supervisor:
         self._stop_reason = self._stop_reason or "killed"
         self._killed = True
 
-    def run(self) -> Outcome:
-        """Run the pipeline to its end.
+    def run(self) -> str:
+        """Run the pipeline to its end and return the reason of the end.
 
         Raises:
             StreamsegError: A stage could not start, or failed too often; nothing is left running.
@@ -143,7 +133,7 @@ class Supervisor:
         self._drain_events()
         self._raise_last_failure()
         finished = [lane.finished.reason for lane in self._lanes.values() if lane.finished is not None]
-        return Outcome(self._stop_reason or next(iter(finished), "failed"))
+        return self._stop_reason or next(iter(finished), "failed")
 
     def start(self) -> None:
         """Start every process."""

@@ -10,6 +10,9 @@ from streamseg.config import Config
 from streamseg.ipc.links import Policy
 from streamseg.threads import available_cores
 
+TAP = "pipeline"
+"""Receiver of the results that `Pipeline` yields: the iterating process, not a stage."""
+
 LinkPolicy = Literal["by mode", "newest", "ordered"]
 """`by mode`: the newest message in live mode, every message in order in every-frame mode."""
 
@@ -59,6 +62,10 @@ class StageEntry:
     announces: bool = False
     needed: Callable[[Config], bool] = _always
 
+    def keys(self, sources: Sequence[str]) -> list[StageKey]:
+        """The processes of this stage."""
+        return [StageKey(self.name, None)] if self.shared else [StageKey(self.name, source) for source in sources]
+
     def threads(self, per_model: int | None, *, live: bool) -> int:
         """Threads for OpenCV, BLAS, FFmpeg and the model in this stage; `per_model` is the setting `threads`."""
         if self.cores and per_model is not None:
@@ -69,15 +76,10 @@ class StageEntry:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A row of the table of links. Each source has its own link, also between two shared stages.
-
-    Attributes:
-        payload: Types of the messages.
-    """
+    """A row of the table of links. Each source has its own link, also between two shared stages."""
 
     sender: str
     receiver: str
-    payload: tuple[type, ...]
     policy: LinkPolicy = "by mode"
 
     def resolve_policy(self, *, live: bool) -> Policy:
@@ -93,10 +95,6 @@ class Topology:
 
     stages: tuple[StageEntry, ...]
     links: tuple[Link, ...]
-
-    def keys(self, entry: StageEntry, sources: Sequence[str]) -> list[StageKey]:
-        """The processes of a stage."""
-        return [StageKey(entry.name, None)] if entry.shared else [StageKey(entry.name, source) for source in sources]
 
     def upstream(self, name: str) -> list[StageEntry]:
         """The stages whose messages reach a stage, directly or through others, the nearest in the table first."""

@@ -58,8 +58,8 @@ def run_pipeline(
         )
         signals = _stop_on_signals(pipeline)
         with display, _window(pipeline, window):
-            outcome = pipeline.run(display)
-    _print_summary([*display.summary(outcome.reason), ("peak memory", _peak_memory())])
+            reason = pipeline.run(display)
+    _print_summary([*display.summary(reason), ("peak memory", _peak_memory())])
     if signals:
         sys.exit(128 + signals[0])
 

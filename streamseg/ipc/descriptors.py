@@ -33,6 +33,10 @@ class FrameDescriptor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         """The epoch of the ring."""
         return self.ring.epoch
 
+    def age_ms(self, t_ns: int) -> float:
+        """Milliseconds from the frame's capture to a time on the monotonic clock."""
+        return (t_ns - self.t_capture_ns) / 1e6
+
 
 class Keyframe(msgspec.Struct, frozen=True, kw_only=True):
     """A frame to segment, and the boxes to segment in it."""
@@ -70,13 +74,13 @@ class PackedKeyframeMask(msgspec.Struct, frozen=True, array_like=True):
     """
 
     detection: Detection
-    predicted_iou: float | None = None
-    stability: float | None = None
-    rectangle: tuple[int, int, int, int] | None = None
-    bits: bytes = b""
-    planes: bytes = b""
-    columns: bytes = b""
-    odds: bytes = b""
+    predicted_iou: float | None
+    stability: float | None
+    rectangle: tuple[int, int, int, int] | None
+    bits: bytes
+    planes: bytes
+    columns: bytes
+    odds: bytes
 
 
 class Masks(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,9 +58,9 @@ def remove_segments(prefix: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def ring_bytes(height: int, width: int, slots: int = DEFAULT_SLOTS) -> int:
+def ring_bytes(height: int, width: int) -> int:
     """Bytes of shared memory that a ring of frames of that size takes."""
-    return _segment_bytes(slots, _slot_bytes(height, width))
+    return _segment_bytes(DEFAULT_SLOTS, _slot_bytes(height, width))
 
 
 class RingWriter:

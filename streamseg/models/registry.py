@@ -105,7 +105,7 @@ def create_segmenter(
     if settings.model == NANO:
         from streamseg.models.segmenters.nano.segmenter import Nano
 
-        return Nano(_path(settings.weights), compute.threads)
+        return Nano(weights_path(settings), compute.threads)
     return plugins.PluginSegmenter(_segmenter_plugin(settings.model), settings, compute)
 
 
@@ -123,7 +123,7 @@ def _create_yolox(settings: DetectorSettings, compute: Compute) -> Detector:
     from streamseg.models.detectors.yolox import YoloxDetector
 
     if settings.model in YOLOX_MODELS:
-        return YoloxDetector(settings, compute, weights.resolve(settings.model, path=_path(settings.weights)))
+        return YoloxDetector(settings, compute, weights.resolve(settings.model, path=weights_path(settings)))
     if settings.weights is not None:
         raise SettingsError(
             f"detector.weights: detector.model already names a file, {settings.model}; give one of the two"
@@ -134,7 +134,7 @@ def _create_yolox(settings: DetectorSettings, compute: Compute) -> Detector:
 def _create_sam(settings: SegmenterSettings, compute: Compute, exporting: StepProgress | None) -> Segmenter[Any]:
     from streamseg.models import weights
 
-    path = weights.resolve(settings.model, path=_path(settings.weights))
+    path = weights.resolve(settings.model, path=weights_path(settings))
     if settings.model == MOBILE_SAM:
         from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 
@@ -144,8 +144,9 @@ def _create_sam(settings: SegmenterSettings, compute: Compute, exporting: StepPr
     return Sam.load(path, architecture=settings.model, device=compute.device, threads=compute.threads)
 
 
-def _path(weights: str | None) -> Path | None:
-    return None if weights is None else Path(weights)
+def weights_path(settings: DetectorSettings | SegmenterSettings) -> Path | None:
+    """The file of weights that the settings name, if they name one."""
+    return None if settings.weights is None else Path(settings.weights)
 
 
 def _detector_plugin(model: str) -> plugins.Plugin:

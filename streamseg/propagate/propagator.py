@@ -37,12 +37,10 @@ class Budget:
     Attributes:
         max_age_ns: Age beyond which a mask is dropped.
         missed_frames: Frames to keep an object that the detector misses; three times as many until its second miss.
-        refined: Number of objects that are refined per frame.
     """
 
     max_age_ns: int
     missed_frames: int = 0
-    refined: int = _REFINED_PER_FRAME
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +133,7 @@ class Propagator:
     def refine(self, *, hurried: bool = False) -> None:
         """Run the refinement network on the newest frame, for the masks of the frames to come.
 
-        It runs on as many objects as the budget allows: those without a mask first, then those that have drifted most.
+        It runs on a few objects: those without a mask first, then those that have drifted most.
         An object that it could not help waits a few frames. Call it after the frame has been published.
 
         Args:
@@ -149,7 +147,7 @@ class Propagator:
             candidates = [track for track in candidates if track.mask is None or not track.expected_iou]
         candidates = [each for each in candidates if each.expected_iou or each.frames_since_refinement >= _RETRY_FRAMES]
         candidates.sort(key=lambda track: track.expected_iou - _UNREFINED_PENALTY * track.frames_since_refinement)
-        chosen = candidates[: self._budget.refined]
+        chosen = candidates[:_REFINED_PER_FRAME]
         if chosen:
             refined = self._refiner(image, [track.detection.xyxy for track in chosen])
             for track, odds in zip(chosen, refined, strict=True):

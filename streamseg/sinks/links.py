@@ -91,10 +91,10 @@ class TapSink:
 class MetricsSink:
     """Reports each published frame to the supervisor, which counts and acknowledges it."""
 
-    def __init__(self, report: Callable[[Published], None], *, confirmed: bool = False) -> None:
-        """Report at once, or with `confirmed` when `confirm` is called."""
+    def __init__(self, report: Callable[[Published], None], *, hold: bool) -> None:
+        """Report each frame at once, or with `hold` when `confirm` is called."""
         self._report = report
-        self._confirmed = confirmed
+        self._hold = hold
         self._held: Published | None = None
 
     def wants(self) -> bool:
@@ -116,7 +116,7 @@ class MetricsSink:
             classes=tuple(sorted({item.detection.class_name for item in objects})),
             dropped=result.result.dropped,
         )
-        if not self._confirmed:
+        if not self._hold:
             self.confirm()
 
     def confirm(self) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _QUEUE = 8
 _KERNEL_BUFFER_BYTES = 1 << 20
-_LINGER_MS = 500
+LINGER_MS = 500
+"""Time for messages in flight when a socket is closed at the end of a run."""
 
 
 class Network:
@@ -84,9 +85,8 @@ class Network:
             self._send(encoded.parts)
 
     def send_picture(self, encoded: EncodedResult, view: ResultView, image: Image) -> None:
-        """Send a result with its picture, if that view has a subscriber."""
-        if self.wants(view):
-            self._send(encoded.as_view(self._source, view, self._jpeg(image)).parts)
+        """Send a result with its picture."""
+        self._send(encoded.as_view(self._source, view, self._jpeg(image)).parts)
 
     def send_state(self, state: SourceState) -> None:
         """Send a change of the source or of a stage."""
@@ -99,7 +99,7 @@ class Network:
     def send_end(self, end: End) -> None:
         """Send the last message; subscribers then have a moment to receive what is in flight."""
         self._send(encode_event(end))
-        self.socket.linger = _LINGER_MS
+        self.socket.linger = LINGER_MS
 
     def _bind(self, endpoint: str) -> None:
         try:
@@ -161,9 +161,10 @@ class PictureSink:
         """Send a result to the subscribers of `clean` and `overlay`."""
         if pictures.clean is None:
             return
-        self._network.send_picture(result.encoded, "clean", pictures.clean)
-        if self._network.wants("overlay") and pictures.overlay is not None:
-            drawn = pictures.overlay
+        if self._network.wants("clean"):
+            self._network.send_picture(result.encoded, "clean", pictures.clean)
+        if self._network.wants("overlay"):
+            drawn = pictures.draw(pictures.clean)
             timings = msgspec.structs.replace(
                 result.result.timings, rendered=drawn.rendered_ms, published=drawn.rendered_ms
             )

@@ -42,24 +42,17 @@ class Overlay:
     rendered_ms: float
 
 
+@dataclass(frozen=True, slots=True)
 class Pictures:
-    """The pictures of one result. The overlay is drawn when the first sink uses it.
+    """The pictures of one result.
 
     Attributes:
         clean: The frame without drawing, of shape (height, width, 3), uint8, BGR; None if no sink wanted pictures.
+        draw: Draws the result on the clean frame.
     """
 
-    def __init__(self, clean: Image | None, draw: Callable[[Image], Overlay]) -> None:
-        self.clean = clean
-        self._draw = draw
-        self._overlay: Overlay | None = None
-
-    @property
-    def overlay(self) -> Overlay | None:
-        """The drawn frame; None if there is no clean one."""
-        if self._overlay is None and self.clean is not None:
-            self._overlay = self._draw(self.clean)
-        return self._overlay
+    clean: Image | None
+    draw: Callable[[Image], Overlay]
 
 
 class Sink(Protocol):

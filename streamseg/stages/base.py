@@ -93,8 +93,7 @@ class Stage(ABC):
     def turn(self) -> bool:
         """Do what can be done now, without waiting, and return whether that was a frame's work."""
 
-    @abstractmethod
-    def instruct(self, message: ToStage) -> None:
+    def instruct(self, message: ToStage) -> None:  # noqa: B027 - a stage may have nothing to obey
         """Obey a message of the supervisor."""
 
     @abstractmethod

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import Acknowledge, LaneSpec, Ready, ToStage
+from streamseg.ipc.control import Acknowledge, LaneSpec, Ready
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.ipc.links import Receiver, Sender
 from streamseg.ipc.recent import Recent
@@ -23,7 +23,7 @@ _SAVE_NS = 1_000_000_000
 
 
 class DetectStage(Stage):
-    """Runs the detector on the frames of all sources in turn."""
+    """Runs the detector on the frames of all sources in turn. Boxes are repeated when capture repeats their frames."""
 
     def __init__(
         self, context: StageContext, create_detector: Callable[[DetectorSettings, Compute], Detector] = create_detector
@@ -36,9 +36,6 @@ class DetectStage(Stage):
         """Load the detector."""
         self._detector = self._create_detector(self.config.detector, self.spec.compute)
         return Ready(self._detector.name)
-
-    def instruct(self, message: ToStage) -> None:
-        """Ignore it: capture repeats frames, and detect repeats their boxes."""
 
     def turn(self) -> bool:
         """Take one frame, of the source served longest ago that has one."""

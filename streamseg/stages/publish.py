@@ -13,15 +13,15 @@ from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.messages import Dropped, End, Heartbeat, Image, Result, SourceState, Timings
 from streamseg.render import render
 from streamseg.sinks.links import MetricsSink, RecordSink, TapSink
-from streamseg.sinks.network import MaskSink, Network, PictureSink
+from streamseg.sinks.network import LINGER_MS, MaskSink, Network, PictureSink
 from streamseg.sinks.sink import Overlay, Pictures, PublishedResult, Sink
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
 from streamseg.stages.propagation import Propagation
+from streamseg.topology import TAP
 from streamseg.wire.protocol import encode_result
 
 _HEARTBEAT_NS = 1_000_000_000
-_LINGER_MS = 500
 _IN_TIME_MS = 45.0
 """Age of a published frame beyond which the frames that follow are too late to refine good masks."""
 
@@ -36,10 +36,10 @@ class PublishStage(Stage):
         self._frames = context.receiver("capture", self._source, FrameDescriptor | EndOfStream)
         self._boxes = context.receiver("detect", self._source, Boxes)
         self._masks = context.receiver("segment", self._source, Masks)
-        self._tap = context.sender("pipeline", self._source, _LINGER_MS) if context.has_link_to("pipeline") else None
+        self._tap = context.sender(TAP, self._source, LINGER_MS) if context.has_link_to(TAP) else None
         self._record: RecordSink | None = None
         if context.has_link_to("record"):
-            sender = context.sender("record", self._source, _LINGER_MS)
+            sender = context.sender("record", self._source, LINGER_MS)
             self._record = RecordSink(sender, context.clock, live=self._live)
         lane = self.spec.lane
         self._published_before = -1 if lane.highest_acknowledged is None else lane.highest_acknowledged
@@ -63,7 +63,7 @@ class PublishStage(Stage):
         self._network = Network(self.context.sockets, settings.publish, self._source)
         for socket in self._network.sockets:
             self.context.watch(socket)
-        self._metrics = MetricsSink(self.context.report, confirmed=self._tap is not None and not self._live)
+        self._metrics = MetricsSink(self.context.report, hold=self._tap is not None and not self._live)
         self._sinks: list[Sink] = [MaskSink(self._network)]
         if self._tap is not None:
             self._sinks.append(TapSink(self._tap))
@@ -193,10 +193,10 @@ class PublishStage(Stage):
             pts_ns=frame.pts_ns,
             t_capture_unix_ns=frame.t_capture_unix_ns,
             timings=Timings(
-                received=_since(frame, joined.frame.t_received_ns),
-                detected=None if own_boxes is None else _since(frame, own_boxes.t_detected_ns),
-                encoded=None if own_masks is None else _since(frame, own_masks.t_encoded_ns),
-                decoded=None if own_masks is None else _since(frame, own_masks.t_decoded_ns),
+                received=frame.age_ms(joined.frame.t_received_ns),
+                detected=None if own_boxes is None else frame.age_ms(own_boxes.t_detected_ns),
+                encoded=None if own_masks is None else frame.age_ms(own_masks.t_encoded_ns),
+                decoded=None if own_masks is None else frame.age_ms(own_masks.t_decoded_ns),
             ),
             dropped=self._dropped,
             models=self.spec.models,
@@ -250,8 +250,4 @@ class PublishStage(Stage):
             sink.close(end)
 
     def _age_ms(self, frame: FrameDescriptor) -> float:
-        return _since(frame, self.context.clock.now_ns())
-
-
-def _since(frame: FrameDescriptor, t_ns: int) -> float:
-    return (t_ns - frame.t_capture_ns) / 1e6
+        return frame.age_ms(self.context.clock.now_ns())

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import Finished, Ready, Recorded, ToStage
-from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor, FrameResult
+from streamseg.ipc.control import Finished, Ready, Recorded
+from streamseg.ipc.descriptors import EndOfStream, FrameResult
 from streamseg.messages import Image, Result
 from streamseg.render import render
 from streamseg.sinks.recorder import Recorder
@@ -47,9 +47,6 @@ class RecordStage(Stage):
         """Begin the recording, or a further part of it."""
         self._recorder = Recorder(self.config.record, resume=self._resume)
         return Ready(", ".join(filter(None, (self.config.record.video, self.config.record.jsonl))))
-
-    def instruct(self, message: ToStage) -> None:
-        """The supervisor has no instructions for record."""
 
     def turn(self) -> bool:
         """Record one result."""
@@ -107,11 +104,8 @@ class RecordStage(Stage):
         if not self._recorder.wants_overlay:
             return result, image
         drawn = render(image, result)
-        timings = msgspec.structs.replace(result.timings, rendered=self._age_ms(item.frame))
+        timings = msgspec.structs.replace(result.timings, rendered=item.frame.age_ms(self.context.clock.now_ns()))
         return dataclasses.replace(result, timings=timings), drawn
-
-    def _age_ms(self, frame: FrameDescriptor) -> float:
-        return (self.context.clock.now_ns() - frame.t_capture_ns) / 1e6
 
     def _finish(self) -> None:
         """Finish the files. Hours of video take a while: the supervisor sees progress meanwhile."""

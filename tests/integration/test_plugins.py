@@ -272,8 +272,8 @@ def test_a_slow_model_does_not_pass_for_a_hung_one(tmp_path: Path, monkeypatch: 
         "publish": {"bind": "tcp://127.0.0.1:*"},
     }
     restarts = Restarts()
-    outcome = Pipeline(check_config({**settings, "detector": detector, "segmenter": {"model": "slow"}})).run(restarts)
-    assert outcome.reason == "end of source"
+    reason = Pipeline(check_config({**settings, "detector": detector, "segmenter": {"model": "slow"}})).run(restarts)
+    assert reason == "end of source"
     assert "segment" not in restarts.stages
 
 

@@ -40,11 +40,11 @@ TOPOLOGY = Topology(
         StageEntry("voice", "voice", acknowledges=True, announces=True),
     ),
     (
-        Link("eye", "finder", (int,)),
-        Link("eye", "voice", (int,)),
-        Link("finder", "painter", (int,)),
-        Link("finder", "voice", (int,), "ordered"),
-        Link("painter", "voice", (int,), "ordered"),
+        Link("eye", "finder"),
+        Link("eye", "voice"),
+        Link("finder", "painter"),
+        Link("finder", "voice", "ordered"),
+        Link("painter", "voice", "ordered"),
     ),
 )
 """A pipeline under other names: the supervisor contains no stage name."""
@@ -459,5 +459,5 @@ def test_last_frames_and_lines_count_while_stages_end(bench: Bench) -> None:
 
 def test_the_budget_of_threads_is_logged(bench: Bench) -> None:
     bench.supervisor.stop("interrupted")
-    assert bench.supervisor.run().reason == "interrupted"
+    assert bench.supervisor.run() == "interrupted"
     assert bench.observer.lines[0].startswith("threads: eye 1, finder 1")

@@ -103,7 +103,7 @@ def test_a_view_without_a_subscriber_costs_nothing(wire: Wire, published: Publis
     assert not wire.subscriber.poll(50)
 
 
-def test_masks_are_sent_before_the_overlay_is_drawn_once_for_every_sink(wire: Wire, published: PublishedResult) -> None:
+def test_masks_are_sent_before_the_overlay_is_drawn(wire: Wire, published: PublishedResult) -> None:
     wire.subscribe("masks")
     wire.subscribe("overlay")
     masks, pictures = MaskSink(wire.network), PictureSink(wire.network)
@@ -117,7 +117,6 @@ def test_masks_are_sent_before_the_overlay_is_drawn_once_for_every_sink(wire: Wi
     assert first == topic("main", "overlay")
     assert result.timings == Timings(rendered=31.0, published=31.0)
     assert result.jpeg is not None
-    assert shown.overlay is not None
     assert wire.drawn == 1
 
 
