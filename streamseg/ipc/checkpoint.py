@@ -26,7 +26,7 @@ class SharedCheckpoint:
     def __init__(self, name: str) -> None:
         """Name the file; its name begins with the run's instance."""
         self._path = segment_directory() / name
-        self._written = self._path.with_suffix(".new")
+        self._written = self._path.with_name(f"{name}.new")
 
     def save(self, state: bytes) -> None:
         """Replace the state at once.

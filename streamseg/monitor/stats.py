@@ -60,11 +60,14 @@ class RunStats:
         self.frame_age_ms = Histogram(FRAME_AGES_MS)
         self.mask_age_ms = Histogram(MASK_AGES_MS)
         self.connected = False
+        self._lost = False
 
     def prepared(self, stage: str, ready: Ready) -> None:
         """Note that a stage is ready."""
         with self.lock:
             self._ready.add(stage)
+            if stage == "capture":
+                self._lost = False
 
     def published(self, published: Published) -> None:
         """Count a frame, its objects, and what was lost before it."""
@@ -72,8 +75,8 @@ class RunStats:
             self._last_s = now_s = self._clock_s()
             if self.frames == 0:
                 self._first_s = now_s
-                # Capture may be ready before its source is: only a frame proves the connection.
-                self.connected = True
+            # Capture may be ready before its source is: only a frame captured after the last loss proves a connection.
+            self.connected = not self._lost
             self.frames += 1
             self.frames_with_masks += bool(published.masks)
             self.frames_with_own_boxes += published.boxes_seq == published.seq
@@ -97,7 +100,9 @@ class RunStats:
                 self.restarts[stage] += 1
                 self._ready.discard(stage)
             if stage == "capture":
-                self.connected = state == "running"
+                # A capture process that runs again may still wait for its source; only a lost source reports a return.
+                self.connected = state == "running" and self._lost
+                self._lost = state != "running"
 
     def logged(self, level: int, text: str) -> None:
         """Log lines are not counted."""

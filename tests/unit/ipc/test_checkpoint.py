@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamseg.errors import StageError
-from streamseg.ipc import checkpoint
+from streamseg.ipc import checkpoint, ring
 from streamseg.ipc.checkpoint import SharedCheckpoint
 
 SAVE_FOREVER = """
@@ -37,6 +37,18 @@ def test_the_newest_state_is_loaded() -> None:
     SharedCheckpoint("run-0.stage").save(b"new")
     assert SharedCheckpoint("run-0.stage").load() == b"new"
     assert SharedCheckpoint("run-0.other").load() is None
+
+
+def test_stages_that_are_killed_while_they_save_leave_files_that_the_run_removes(
+    memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "replace", lambda path, target: None)
+    for stage in ("detect", "publish"):
+        SharedCheckpoint(f"run-0.{stage}").save(stage.encode())
+    assert {path.read_bytes() for path in memory.iterdir()} == {b"detect", b"publish"}
+    monkeypatch.setattr(ring, "segment_directory", lambda: memory)
+    ring.remove_segments("run")
+    assert not list(memory.iterdir())
 
 
 def test_only_the_user_can_read_it(memory: Path) -> None:

@@ -137,3 +137,29 @@ def test_the_source_is_connected_from_its_first_frame_until_it_disconnects() -> 
     assert not published(1), "the frame left capture before the source disconnected"
     assert changed("capture", "running")
     assert changed("publish", "restarting")
+
+
+def test_a_restarted_capture_process_is_no_proof_that_its_source_is_connected() -> None:
+    stats = RunStats(STAGES)
+
+    def published(seq: int) -> bool:
+        stats.published(frame(seq))
+        return stats.connected
+
+    def changed(state: str) -> bool:
+        stats.changed("capture", state, "")
+        return stats.connected
+
+    def restarted() -> bool:
+        changed("restarting")
+        published(1)  # it left capture before the end of that process
+        stats.prepared("capture", Ready("a camera"))
+        return changed("running")
+
+    assert published(0)
+    assert not restarted()
+    assert not changed("disconnected")
+    assert not published(1)
+    assert changed("running")
+    assert not restarted()
+    assert published(2), "a source that is there at once reports no return"
