@@ -57,8 +57,8 @@ class Sender(Protocol[_Sent]):
         """Whether the receiver waits for a message."""
         ...
 
-    def send(self, payload: _Sent) -> None:
-        """Send, or keep until `service` can. Never blocks."""
+    def send(self, payload: _Sent, *, replace: bool = True) -> None:
+        """Send, or keep until `service` can; with `replace`, in place of a message that waits. Never blocks."""
         ...
 
     def service(self) -> None:
@@ -116,9 +116,9 @@ class LinkSender(Generic[Payload]):
         self._take_credit()
         return self._credit is not None
 
-    def send(self, payload: Payload) -> None:
-        """Send, or keep until `service` can. Never blocks."""
-        if self._policy == "newest" and self._waiting:
+    def send(self, payload: Payload, *, replace: bool = True) -> None:
+        """Send, or keep until `service` can; on a `newest` link in place of what waits, unless it is to be kept."""
+        if replace and self._policy == "newest" and self._waiting:
             self._waiting.clear()
             self.replaced += 1
         self._waiting.append(msgspec.msgpack.encode(payload))

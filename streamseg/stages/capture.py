@@ -87,7 +87,7 @@ class CaptureStage(Stage):
             case reason:
                 last = self._next_seq - 1 if self._next_seq else None
                 self._end = EndOfStream(source=self._lane.name, seq=last, reason=reason)
-                self._to_publish.send(self._end)
+                self._to_publish.send(self._end, replace=False)
         self.context.wake()  # there may be more
         return True
 
@@ -145,4 +145,4 @@ class CaptureStage(Stage):
                 self._to_publish.send(descriptor)
                 self._to_detect.send(descriptor)
         if self._end is not None:
-            self._to_publish.send(self._end)
+            self._to_publish.send(self._end, replace=False)

@@ -56,7 +56,8 @@ class Intake:
 
         Args:
             origin_ns: If given, presentation times count from this moment of the monotonic clock.
-            after_pts_ns: The first presentation time is later than this one, in nanoseconds.
+            after_pts_ns: The first presentation time is later than this one, in nanoseconds. Without an origin, this
+                holds for live sources alone: others resume at the frame's own time.
         """
         self._origin_ns = origin_ns
         self._after_pts_ns = after_pts_ns
@@ -104,12 +105,18 @@ class Intake:
                 continue
             if not self._released.is_set():
                 continue
-            if self._origin_ns is not None and shift_ns is None:
-                shift_ns = max(self._after_pts_ns + 1, time.monotonic_ns() - self._origin_ns) - item.pts_ns
-            self._put(self._timed(item, shift_ns or 0), wake)
+            if shift_ns is None:
+                shift_ns = self._shift_ns(item.pts_ns)
+            self._put(self._timed(item, shift_ns), wake)
             count += 1
             if self._limit is not None and count >= self._limit:
                 return
+
+    def _shift_ns(self, first_pts_ns: int) -> int:
+        """By how much to shift every presentation time; a live source that is opened again begins at 0 again."""
+        if self._origin_ns is not None:
+            return max(self._after_pts_ns + 1, time.monotonic_ns() - self._origin_ns) - first_pts_ns
+        return max(0, self._after_pts_ns + 1 - first_pts_ns) if self._live else 0
 
     def _timed(self, frame: Frame, shift_ns: int) -> Frame:
         """Shift a frame's presentation time; a paced frame waits for it and is captured then."""

@@ -41,15 +41,18 @@ class FakeClock:
 
 
 class FakeSender:
-    """Keeps what a stage sends in `sent`; set `credit` to what the receiver allows."""
+    """Keeps what a stage sends in `sent`, and in `kept` what may replace nothing; set `credit` for the receiver."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
+        self.kept: list[Any] = []
         self.credit = True
         self.replaced = 0
 
-    def send(self, payload: Any) -> None:
+    def send(self, payload: Any, *, replace: bool = True) -> None:
         self.sent.append(payload)
+        if not replace:
+            self.kept.append(payload)
 
     def service(self) -> None:
         pass

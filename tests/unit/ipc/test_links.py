@@ -112,6 +112,15 @@ def test_newest_replaces_what_waits_and_counts_it(ends: Ends) -> None:
     assert sender.replaced == 9
 
 
+def test_newest_sends_a_message_that_replaces_nothing_behind_the_one_that_waits(ends: Ends) -> None:
+    sender, receiver = ends.both("newest")
+    for number in range(3):
+        sender.send(number)
+    sender.send(9, replace=False)
+    assert [receive(sender, receiver) for _ in range(2)] == [2, 9]
+    assert sender.replaced == 2
+
+
 def test_one_credit_is_one_message(ends: Ends) -> None:
     sender, receiver = ends.both("newest")
     receiver_granted = receive_credit(sender, receiver)

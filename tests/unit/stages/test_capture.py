@@ -125,6 +125,14 @@ def test_frames_are_repeated_for_a_new_stage_and_the_end_too() -> None:
     assert capture.ended()
 
 
+@pytest.mark.parametrize("mode", ["every-frame", "live"])
+def test_the_end_replaces_no_frame_that_waits_for_publish(mode: str) -> None:
+    capture = Capture([frame(0)], mode)
+    end = capture.turn_until_end()
+    capture.stage.instruct(Resend("main", 0))
+    assert capture.context.sender("publish").kept == [end, end]
+
+
 def test_a_live_source_repeats_no_frame() -> None:
     capture = Capture([frame(0)], "live")
     capture.turn_until_end()

@@ -160,6 +160,20 @@ def test_a_cameras_frames_before_the_start_are_dropped() -> None:
     assert camera.closed.wait(WITHIN_S)
 
 
+@pytest.mark.parametrize(("live", "shift_ns"), [(True, 7_000_000_001 - 4 * INTERVAL_NS), (False, 0)])
+def test_only_a_camera_that_is_opened_again_needs_later_times_in_every_frame_mode(live: bool, shift_ns: int) -> None:
+    camera = Scene(6)
+    intake = Intake(camera, 4, None, live=live, paced=False)
+    intake.release(None, after_pts_ns=7_000_000_000)
+    woken = threading.Semaphore(0)
+    intake.start(woken.release)
+    for number in (4, 5):
+        assert woken.acquire(timeout=WITHIN_S)
+        frame = intake.take()
+        assert isinstance(frame, Frame)
+        assert frame.pts_ns == number * INTERVAL_NS + shift_ns
+
+
 def test_a_paced_file_keeps_to_its_presentation_times() -> None:
     reader = Reader(Scene(5), paced=True)
     origin = time.monotonic_ns()
