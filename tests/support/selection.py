@@ -45,20 +45,6 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if item not in dropped]
 
 
-def group(items: list[pytest.Item]) -> None:
-    """Let one worker run all tests that share a fixture of their module, so that it is made once."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None and _shares_fixture(item):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-
-
-def _shares_fixture(item: pytest.Item) -> bool:
-    if not isinstance(item, pytest.Function):
-        return False
-    known = item._fixtureinfo.name2fixturedefs  # pytest has no public way to a test's fixtures
-    return any(definitions[-1].scope in ("module", "class") for definitions in known.values())
-
-
 def slow_first(items: list[pytest.Item]) -> None:
     """Move modules with slow tests to the front, so that no worker starts one when the other has nothing left to do."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}

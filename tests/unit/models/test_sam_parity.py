@@ -147,7 +147,7 @@ def case_of(model: str, shape: str, *kind: str) -> ParameterSet:
         model,
         shape,
         *kind,
-        marks=[pytest.mark.xdist_group(f"parity of {model}"), *([] if covered else [pytest.mark.full])],
+        marks=[] if covered else [pytest.mark.full],
     )
 
 
@@ -204,7 +204,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 each_model = pytest.mark.parametrize(
     "pair",
-    [pytest.param(name, marks=pytest.mark.xdist_group(f"parity of {name}")) for name in MODELS],
+    MODELS,
     indirect=True,
 )
 
