@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import io
+import threading
+
+import zmq
+from support.stage_context import stage_spec
+
+from streamseg.ipc.control import ControlWriter
+from streamseg.stages.process import ProcessContext
+
+
+def test_a_socket_that_a_failed_stage_left_open_does_not_block_the_end_of_its_process() -> None:
+    context = ProcessContext(stage_spec("publish"), ControlWriter(io.BytesIO()))
+    left_open = context.sockets.socket(zmq.XPUB)
+    ending = threading.Thread(target=context.close, daemon=True)
+    ending.start()
+    ending.join(10)
+    assert not ending.is_alive()
+    assert left_open.closed
