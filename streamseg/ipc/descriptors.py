@@ -70,7 +70,7 @@ class PackedKeyframeMask(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         rectangle: The mask's x, y, width and height; None if the segmenter found no mask.
         bits: As `Mask.pack` gives them.
-        planes: Bytes of the template's planes; `columns` and `odds` are those of its appearance.
+        planes: Bytes of the template's planes; `columns` and `logits` are those of its appearance.
     """
 
     detection: Detection
@@ -80,7 +80,7 @@ class PackedKeyframeMask(msgspec.Struct, frozen=True, array_like=True):
     bits: bytes
     planes: bytes
     columns: bytes
-    odds: bytes
+    logits: bytes
 
 
 class Masks(msgspec.Struct, frozen=True, kw_only=True):

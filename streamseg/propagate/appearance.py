@@ -48,12 +48,12 @@ class Appearance:
     """Log-odds of belonging to the object, for each place and each colour seen there.
 
     Attributes:
-        columns: Shape (4096,), uint16: for each colour its column in `odds`; 0 for a colour never seen.
-        odds: Shape (64, columns), int8: log-odds by place and colour, 127 for `CERTAIN`; column 0 is zero.
+        columns: Shape (4096,), uint16: for each colour its column in `logits`; 0 for a colour never seen.
+        logits: Shape (64, columns), int8: log-odds by place and colour, 127 for `CERTAIN`; column 0 is zero.
     """
 
     columns: NDArray[np.uint16]
-    odds: NDArray[np.int8]
+    logits: NDArray[np.int8]
 
     @classmethod
     def of(cls, picture: Image, share: Plane) -> Self:
@@ -75,17 +75,19 @@ class Appearance:
         size = _CELLS * _CELLS * width
         whole = np.bincount(places.ravel(), shares.ravel(), size).reshape(-1, width).astype(np.float32)
         objects = np.bincount(places.ravel(), (shares * inside).ravel(), size).reshape(-1, width).astype(np.float32)
-        odds = np.log(_frequencies(objects) / _frequencies(np.maximum(whole - objects, 0)))
-        odds[:, 0] = 0
-        return cls(columns, np.rint(np.clip(odds, -CERTAIN, CERTAIN) * _SCALE).astype(np.int8))
+        logits = np.log(_frequencies(objects) / _frequencies(np.maximum(whole - objects, 0)))
+        logits[:, 0] = 0
+        return cls(columns, np.rint(np.clip(logits, -CERTAIN, CERTAIN) * _SCALE).astype(np.int8))
 
-    def odds_at(self, cells: NDArray[np.int32], colours: NDArray[np.uint16]) -> NDArray[np.int8]:
-        """The log-odds of pixels of those colours in those cells, as in `odds`; any shape."""
-        found: NDArray[np.int8] = self.odds.reshape(-1).take(cells * self.odds.shape[1] + self.columns.take(colours))
+    def logits_at(self, cells: NDArray[np.int32], colours: NDArray[np.uint16]) -> NDArray[np.int8]:
+        """The log-odds of pixels of those colours in those cells, as in `logits`; any shape."""
+        found: NDArray[np.int8] = self.logits.reshape(-1).take(
+            cells * self.logits.shape[1] + self.columns.take(colours)
+        )
         return found
 
 
-def colour_odds(appearances: Sequence[Appearance], pictures: Image) -> Plane:
+def colour_logits(appearances: Sequence[Appearance], pictures: Image) -> Plane:
     """The log-odds of each pixel of n squares, within `CERTAIN`: shape (n, side, side).
 
     Args:
@@ -97,10 +99,10 @@ def colour_odds(appearances: Sequence[Appearance], pictures: Image) -> Plane:
     np.left_shift(green, _BITS, out=green)
     # A colour's number: blue in the high byte, green and red in the low one.
     colours = cv2.merge((np.bitwise_or(green, red, out=green), blue)).view("<u2").reshape(-1, side, side)
-    found = np.stack([each.odds_at(_cells(side), one) for each, one in zip(appearances, colours, strict=True)])
-    odds: Plane = blurred(found.astype(np.float32), side * _SMOOTHING)
-    odds *= np.float32(1 / _SCALE)
-    return odds
+    found = np.stack([each.logits_at(_cells(side), one) for each, one in zip(appearances, colours, strict=True)])
+    logits: Plane = blurred(found.astype(np.float32), side * _SMOOTHING)
+    logits *= np.float32(1 / _SCALE)
+    return logits
 
 
 def colour_histogram(picture: Image, share: Plane) -> Plane:

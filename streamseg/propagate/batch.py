@@ -104,7 +104,7 @@ class Located:
 def locate_tracks(tracks: Sequence[Track], width: int, height: int) -> list[Located]:
     """Locate all objects in their newest crops, and draw those masks that can be trusted in a frame of that size."""
     warped = [track.mask for track in tracks]
-    odds = [track.refined_odds for track in tracks]
+    logits = [track.refined_logits for track in tracks]
     places: list[int] = []
     masks: list[WarpedMask] = []
     crops: list[ObjectCrop] = []
@@ -115,24 +115,24 @@ def locate_tracks(tracks: Sequence[Track], width: int, height: int) -> list[Loca
             crops.append(track.crop)
     if places:
         refinements = [tracks[place].refinement for place in places]
-        refined = [None if refinement is None else refinement.odds for refinement in refinements]
+        refined = [None if refinement is None else refinement.logits for refinement in refinements]
         batch, combined = locate(WarpedMasks.stack(masks), crops, refined)
         for row, place in enumerate(places):
-            warped[place], odds[place] = batch[row], combined[row]
-    expected = _expected_ious(tracks, odds)
+            warped[place], logits[place] = batch[row], combined[row]
+    expected = _expected_ious(tracks, logits)
     drawn = {
         place: draw(plane, track.crop.window, width, height)
-        for place, (track, plane) in enumerate(zip(tracks, odds, strict=True))
+        for place, (track, plane) in enumerate(zip(tracks, logits, strict=True))
         if expected[place] and plane is not None and track.crop is not None
     }
     shown = dict(zip(drawn, remove_overlaps(list(drawn.values())), strict=True))
     return [Located(warped[place], shown.get(place), expected[place]) for place in range(len(tracks))]
 
 
-def _expected_ious(tracks: Sequence[Track], odds: Sequence[Plane | None]) -> list[float]:
+def _expected_ious(tracks: Sequence[Track], logits: Sequence[Plane | None]) -> list[float]:
     """The IoU to expect of each track's mask, by its log-odds in its newest crop; 0 if it cannot be trusted."""
     expected = [0.0] * len(tracks)
-    known = [(place, thinned(plane)) for place, plane in enumerate(odds) if plane is not None]
+    known = [(place, thinned(plane)) for place, plane in enumerate(logits) if plane is not None]
     if known:
         small = np.stack([plane for _, plane in known])
         independent, filled = expected_ious(small), (small > 0).mean(axis=(1, 2))
@@ -150,11 +150,11 @@ def _fills_box(track: Track, filled: float) -> bool:
     if track.mask is None or track.keyframe_mask is None or track.crop is None:
         return True
     crop = track.crop
-    share = _box_share(track.keyframe_mask.detection.xyxy, *crop.frame)
+    share = _box_share(track.keyframe_mask.detection.xyxy, *crop.frame_size)
     if share is None:
         return True
     on_keyframe = track.mask.template.filled / max(share, 1e-6)
-    return filled >= _LEAST_FILLED * on_keyframe * crop.window.share_of(crop.box, *crop.frame)
+    return filled >= _LEAST_FILLED * on_keyframe * crop.window.share_of(crop.box, *crop.frame_size)
 
 
 @functools.lru_cache(maxsize=256)

@@ -48,7 +48,7 @@ class ObjectCrop:
         box: The object's box, in pixels of the frame.
         window: The part of the frame that the square shows.
         box_window: The window around the box. It differs from `window` if the crop was made around a predicted box.
-        frame: Width and height of the frame.
+        frame_size: Width and height of the frame.
         picture: Shape (side, side, 3), uint8, BGR.
         grey: The same for the search of flow: shape (5 / 6 side, 5 / 6 side), uint8.
     """
@@ -56,7 +56,7 @@ class ObjectCrop:
     box: Box
     window: Window
     box_window: Window
-    frame: tuple[int, int]
+    frame_size: tuple[int, int]
     picture: Image
     grey: NDArray[np.uint8]
 
@@ -68,11 +68,11 @@ class ObjectCrop:
     @property
     def visible(self) -> Window:
         """The part of the window inside the frame."""
-        return self.window.within(*self.frame)
+        return self.window.within(*self.frame_size)
 
     def with_box(self, box: Box) -> ObjectCrop:
         """The same pixels, for another box of the object."""
-        return replace(self, box=box, box_window=window_around(box, *self.frame) or self.window)
+        return replace(self, box=box, box_window=window_around(box, *self.frame_size) or self.window)
 
 
 def crop_objects(image: Image, boxes: Sequence[Box], side: int) -> list[ObjectCrop | None]:

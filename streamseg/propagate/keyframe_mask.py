@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import NONE, SEGMENTED, Detection, Image, ObjectMask, TrackedObject
-from streamseg.propagate.appearance import Appearance, colour_odds
+from streamseg.propagate.appearance import Appearance, colour_logits
 from streamseg.propagate.crop import FLOW_SIDE, blurred, resized
 from streamseg.window import Plane, crop, mask_plane, window_around
 
@@ -30,8 +30,8 @@ _NEARBY = 1 / 32
 """What counts as nearby: standard deviation, as a share of the side. ΔIoU ≤ 0.003."""
 
 Refine = Callable[[Image, Sequence[Box]], Sequence[Plane]]
-"""The refinement network: from a frame and boxes to the log-odds of each pixel of each box's square
-(`streamseg.window`); all zero for a box outside the frame."""
+"""The refiner: from a frame and boxes to the log-odds of each pixel of each box's square (`streamseg.window`); all zero
+for a box outside the frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Template:
 
     Attributes:
         planes: Shape (TEMPLATE_SIDE, TEMPLATE_SIDE, 4), uint8, 255 for 1: how much of each pixel the mask covers; the
-            same, blurred; trust in colours; trust in the refinement network.
+            same, blurred; trust in colours; trust in the refiner.
         appearance: The colours of the object and its surroundings.
     """
 
@@ -122,10 +122,10 @@ def make_keyframe_masks(
         refine: Runs once on all objects with a mask, to measure how well it sees each of them.
     """
     masked = [place for place, result in enumerate(results) if result.mask is not None]
-    odds: list[Plane | None] = [None] * len(detections)
+    logits: list[Plane | None] = [None] * len(detections)
     if refine is not None:
         for place, refined in zip(masked, refine(image, [detections[place].xyxy for place in masked]), strict=True):
-            odds[place] = refined
+            logits[place] = refined
     return [
         KeyframeMask(
             frame,
@@ -135,7 +135,7 @@ def make_keyframe_masks(
             result.stability,
             None if result.mask is None else make_template(image, detection.xyxy, result.mask, refined),
         )
-        for detection, result, refined in zip(detections, results, odds, strict=True)
+        for detection, result, refined in zip(detections, results, logits, strict=True)
     ]
 
 
@@ -146,7 +146,7 @@ def make_template(image: Image, box: Box, mask: Mask, refined: Plane | None = No
         image: The frame, shape (height, width, 3), uint8, BGR.
         box: The object's box, in pixels of the frame.
         mask: Its mask, which may leave the box.
-        refined: The refinement network's log-odds for the object (see `Refine`). Where they contradict the mask, later
+        refined: The refiner's log-odds for the object (see `Refine`). Where they contradict the mask, later
             frames mistrust them.
     """
     window = window_around(box, image.shape[1], image.shape[0])
@@ -155,15 +155,15 @@ def make_template(image: Image, box: Box, mask: Mask, refined: Plane | None = No
     share = mask_plane(mask, window, TEMPLATE_SIDE)
     picture = crop(image, window, TEMPLATE_SIDE)
     appearance = Appearance.of(picture, share)
-    by_colour = _trust(colour_odds([appearance], picture[None])[0], share)
-    by_network = (
+    by_colour = _trust(colour_logits([appearance], picture[None])[0], share)
+    by_refiner = (
         np.full_like(share, _UNKNOWN) if refined is None else _trust(resized([refined], TEMPLATE_SIDE)[0], share)
     )
-    planes = np.stack((share, blurred([share], _SOFTEST * TEMPLATE_SIDE)[0], by_colour, by_network), axis=-1)
+    planes = np.stack((share, blurred([share], _SOFTEST * TEMPLATE_SIDE)[0], by_colour, by_refiner), axis=-1)
     return Template(np.rint(planes * 255).astype(np.uint8), appearance)
 
 
-def _trust(odds: Plane, share: Plane) -> Plane:
+def _trust(logits: Plane, share: Plane) -> Plane:
     """How far log-odds agree with the mask, around each pixel: 0 to 1."""
-    right = 1 / (1 + np.exp(-2 * odds * (2 * share - 1)))
+    right = 1 / (1 + np.exp(-2 * logits * (2 * share - 1)))
     return np.asarray(cv2.GaussianBlur(right, (0, 0), _NEARBY * TEMPLATE_SIDE) ** _DOUBT, np.float32)

@@ -59,7 +59,7 @@ class Step:
         window: Window of the crop there.
         visible: The part of it inside the frame.
         flow: Between the two crops, shape (1, FLOW_SIDE, FLOW_SIDE, 2); None if there is no crop before.
-        share: The object's share of each cell, by its mask or else by the refinement network; None without both.
+        share: The object's share of each cell, by its mask or else by the refiner; None without both.
     """
 
     seq: int

@@ -25,19 +25,19 @@ class DrawnMask:
     """A mask, and the log-odds from which it was drawn: of each pixel of its window's square."""
 
     mask: Mask | None
-    odds: Plane
+    logits: Plane
     window: Window
 
 
-def draw(odds: Plane, window: Window, width: int, height: int) -> DrawnMask:
+def draw(logits: Plane, window: Window, width: int, height: int) -> DrawnMask:
     """Draw the mask of a square's log-odds in a frame of that size, without islands."""
-    return DrawnMask(paste(_without_islands(odds), window, width, height), odds, window)
+    return DrawnMask(paste(_without_islands(logits), window, width, height), logits, window)
 
 
-def expected_ious(odds: Plane) -> NDArray[np.float32]:
+def expected_ious(logits: Plane) -> NDArray[np.float32]:
     """The IoU with the true mask to expect of each of n masks, given log-odds of shape (n, side, side): shape (n,)."""
-    probability = 1 / (1 + np.exp(-odds))
-    inside = odds > 0
+    probability = 1 / (1 + np.exp(-logits))
+    inside = logits > 0
     sure = probability.sum(axis=(1, 2), where=inside)
     either = inside.sum(axis=(1, 2)) + probability.sum(axis=(1, 2)) - sure
     return np.asarray(sure / np.maximum(either, 1e-6), np.float32)
@@ -63,7 +63,7 @@ def remove_overlaps(drawn: Sequence[DrawnMask]) -> list[Mask | None]:
 
 def _odds_in(drawn: DrawnMask, region: Window) -> Plane:
     """The log-odds of each pixel in a region of the frame."""
-    side, window = drawn.odds.shape[0], drawn.window
+    side, window = drawn.logits.shape[0], drawn.window
     across, down = side / window.width, side / window.height
     matrix = np.array(
         (
@@ -73,7 +73,7 @@ def _odds_in(drawn: DrawnMask, region: Window) -> Plane:
     )
     size, flags = (region.width, region.height), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(
-        cv2.warpAffine(drawn.odds, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32
+        cv2.warpAffine(drawn.logits, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32
     )
 
 
@@ -91,21 +91,21 @@ def _without(mask: Mask | None, region: Window, lost: NDArray[np.bool_]) -> Mask
     return Mask.crop(bits, mask.x, mask.y)
 
 
-def _without_islands(odds: Plane) -> Plane:
+def _without_islands(logits: Plane) -> Plane:
     """The log-odds, made negative on parts that are small beside the largest one."""
-    inside = (thinned(odds) > 0).view(np.uint8)
+    inside = (thinned(logits) > 0).view(np.uint8)
     count, parts, sizes, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
     if count <= 2:
-        return odds
+        return logits
     areas = sizes[:, cv2.CC_STAT_AREA]
     small = areas < _ISLAND * areas[1:].max()
     small[0] = False
     if not small.any():
-        return odds
+        return logits
     around = np.ones((3, 3), np.uint8)
     islands, kept = (
         np.asarray(cv2.dilate(part.view(np.uint8), around), np.uint8)
         for part in (small[parts], ~small[parts] & (parts > 0))
     )
-    dropped = cv2.resize(islands & ~kept & 1, odds.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    return np.where(np.asarray(dropped, np.uint8).view(np.bool_), np.minimum(odds, -np.abs(odds)), odds)
+    dropped = cv2.resize(islands & ~kept & 1, logits.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.where(np.asarray(dropped, np.uint8).view(np.bool_), np.minimum(logits, -np.abs(logits)), logits)

@@ -131,10 +131,10 @@ class Propagator:
         return (*objects[: len(found)], *(each for each in objects[len(found) :] if each.mask is not None))
 
     def refine(self, *, hurried: bool = False) -> None:
-        """Run the refinement network on the newest frame, for the masks of the frames to come.
+        """Run the refiner on the newest frame, for the masks of the frames to come.
 
-        It runs on a few objects: those without a mask first, then those that have drifted most.
-        An object that it could not help waits a few frames. Call it after the frame has been published.
+        It runs on a few objects: those without a mask first, then those that have drifted most. An object that it could
+        not help waits a few frames. Call it after the frame has been published.
 
         Args:
             hurried: Leave out objects that have a mask.
@@ -150,8 +150,8 @@ class Propagator:
         chosen = candidates[:_REFINED_PER_FRAME]
         if chosen:
             refined = self._refiner(image, [track.detection.xyxy for track in chosen])
-            for track, odds in zip(chosen, refined, strict=True):
-                track.refine(frame, odds)
+            for track, logits in zip(chosen, refined, strict=True):
+                track.refine(frame, logits)
 
     def _locate(self, frame: FrameTime, image: Image) -> list[TrackedObject]:
         """One object for each track, with its mask if one can be trusted."""

@@ -63,41 +63,40 @@ class PendingMask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refinement:
-    """The refinement network's result for an object, warped to the newest crop.
+    """The refiner's result for an object, warped to the newest crop.
 
     Attributes:
-        frame: The frame on which the network ran.
+        frame: The frame on which the refiner ran.
         colours: Of the object there: see `colour_histogram`.
-        odds: Log-odds of each pixel of the newest crop, in the network's resolution.
+        logits: Log-odds of each pixel of the newest crop, in the refiner's resolution.
         frames: Number of frames since.
     """
 
     frame: FrameTime
     colours: Plane
-    odds: Plane
+    logits: Plane
     frames: int = 0
 
     @property
     def share(self) -> Plane:
         """The object's share of each cell of flow: shape (FLOW_SIDE, FLOW_SIDE), 0 to 1."""
-        return _share(self.odds, FLOW_SIDE)
+        return _share(self.logits, FLOW_SIDE)
 
     @classmethod
-    def on(cls, frame: FrameTime, crop: ObjectCrop, odds: Plane) -> Refinement:
+    def on(cls, frame: FrameTime, crop: ObjectCrop, logits: Plane) -> Refinement:
         """The result on the crop of that frame."""
-        return cls(frame, colour_histogram(crop.picture, _share(odds, crop.side)), odds)
+        return cls(frame, colour_histogram(crop.picture, _share(logits, crop.side)), logits)
 
     def recognises(self, crop: ObjectCrop) -> bool:
         """Whether the pixels that it takes for the object still have the object's colours, in the newest crop."""
-        return (
-            histogram_overlap(self.colours, colour_histogram(crop.picture, _share(self.odds, crop.side))) > _RECOGNISED
-        )
+        now = colour_histogram(crop.picture, _share(self.logits, crop.side))
+        return histogram_overlap(self.colours, now) > _RECOGNISED
 
     def warped(self, flow: Flow) -> Refinement:
         """The result one frame later."""
-        side = self.odds.shape[0]
+        side = self.logits.shape[0]
         x, y = split(resized(flow, side))
-        return replace(self, odds=sampled([self.odds], x, y, side, cv2.BORDER_REPLICATE)[0], frames=self.frames + 1)
+        return replace(self, logits=sampled([self.logits], x, y, side, cv2.BORDER_REPLICATE)[0], frames=self.frames + 1)
 
 
 class Track:
@@ -143,7 +142,7 @@ class Track:
 
     @property
     def frames_since_refinement(self) -> int:
-        """Number of frames since the refinement network ran, as far as that counts."""
+        """Number of frames since the refiner ran, as far as that counts."""
         return _REFINEMENT_FRAMES if self.refinement is None else self.refinement.frames
 
     @property
@@ -154,12 +153,12 @@ class Track:
         return self.keyframe_mask is None if self.mask is None else self.mask.frames >= _FRESH_FRAMES
 
     @property
-    def refined_odds(self) -> Plane | None:
-        """Log-odds of the newest crop by the refinement network, while it is all there is: shape (side, side)."""
+    def refined_logits(self) -> Plane | None:
+        """Log-odds of the newest crop by the refiner, while it is all there is: shape (side, side)."""
         if self.crop is None or self.keyframe_mask is not None or self.refinement is None:
             return None
-        odds: Plane = resized([self.refinement.odds], self.crop.side)[0]
-        return odds
+        logits: Plane = resized([self.refinement.logits], self.crop.side)[0]
+        return logits
 
     def detection_on(self, seq: int) -> Detection:
         """The detection of frame `seq`, or of the last one before; the newest if none is known."""
@@ -215,7 +214,7 @@ class Track:
             self.keyframe_mask, self.mask, self.pending = made, None, None
             return
         window = self.path.window_on(made.frame.seq)
-        box_window = None if self.crop is None else window_around(made.detection.xyxy, *self.crop.frame)
+        box_window = None if self.crop is None else window_around(made.detection.xyxy, *self.crop.frame_size)
         mask = WarpedMask.on_keyframe(made.template, window, box_window)
         self.pending = PendingMask(made, mask, made.frame.seq)
 
@@ -238,12 +237,12 @@ class Track:
         """Set the mask as located in the newest crop, and its expected IoU, 0 if it is not shown."""
         self.mask, self.expected_iou = mask, expected_iou
 
-    def refine(self, frame: FrameTime, odds: Plane) -> None:
-        """Take the refinement network's log-odds of the square around its box in the newest frame."""
+    def refine(self, frame: FrameTime, logits: Plane) -> None:
+        """Take the refiner's log-odds of the square around its box in the newest frame."""
         if self.crop is None:
             return
-        odds = rewindowed(self.crop.window, self.crop.box_window, odds, cv2.BORDER_REPLICATE)
-        self.refinement = Refinement.on(frame, self.crop, odds)
+        logits = rewindowed(self.crop.window, self.crop.box_window, logits, cv2.BORDER_REPLICATE)
+        self.refinement = Refinement.on(frame, self.crop, logits)
         if self.mask is None:
             self.path.share_newest(self.refinement.share)
 
@@ -260,6 +259,6 @@ class Track:
             self.path.share_newest(None)
 
 
-def _share(odds: Plane, side: int) -> Plane:
-    share: Plane = 1 / (1 + np.exp(-resized([odds], side)[0]))
+def _share(logits: Plane, side: int) -> Plane:
+    share: Plane = 1 / (1 + np.exp(-resized([logits], side)[0]))
     return share

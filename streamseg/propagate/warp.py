@@ -1,7 +1,7 @@
 """Keyframe masks warped to newer frames: the log-odds that each pixel of a crop belongs to the object.
 
-Flow moves the template's outline and makes it less certain on the way. Colours, the box, the refinement network and the
-outline at its original place in the box make up for that.
+Flow moves the template's outline and makes it less certain on the way. Colours, the box, the refiner and the outline at
+its original place in the box make up for that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.propagate.appearance import colour_odds
+from streamseg.propagate.appearance import colour_logits
 from streamseg.propagate.crop import (
     CELL_CENTRES,
     FLOW_SIDE,
@@ -50,7 +50,7 @@ _OPEN = 2 / 3
 _COLOUR = 3.0
 """Full weight of the log-odds by colour, beside those by the outline. ΔIoU ≤ 0.010."""
 _REFINED = 2.5
-"""Weight of the refinement network's log-odds at uncertainty 1. ΔIoU ≤ 0.003."""
+"""Weight of the refiner's log-odds at uncertainty 1. ΔIoU ≤ 0.003."""
 _DRIFTED = 0.15
 """How much better the place at rest must fit the colours, as a share of the warped mask's own fit. ΔIoU ≤ 0.002."""
 _HALF_LIFE = 20.0
@@ -111,7 +111,7 @@ class WarpedMask:
         if window is not None and box_window is not None:
             offsets[..., :2] = window_flow(box_window, window, (0.0, 0.0), FLOW_SIDE)
             share = rewindowed(window, box_window, share)
-        return cls(template, np.dstack((template.share, _log_odds(_levels(blur, 255)))), offsets, share, 0)
+        return cls(template, np.dstack((template.share, _logits(_levels(blur, 255)))), offsets, share, 0)
 
     def aged(self, frames: int) -> WarpedMask:
         """The same mask, at least so many frames old: frames without flow make its outline less certain."""
@@ -204,7 +204,7 @@ class WarpedMasks:
             shares[place] = rest_shares[place]
         return replace(self, offsets=offsets, shares=shares)
 
-    def log_odds(
+    def logits(
         self, crops: Sequence[ObjectCrop], rest: Plane, colours: Plane, refined: Sequence[Plane | None]
     ) -> Plane:
         """Combine all evidence for each pixel of the newest crops: shape (n, side, side).
@@ -213,22 +213,22 @@ class WarpedMasks:
             crops: The newest of each object, all of one side.
             rest: Log-odds by the outline at rest: shape (n, FLOW_SIDE, FLOW_SIDE).
             colours: Log-odds by colour: shape (n, side, side).
-            refined: Log-odds by the refinement network, of any side; None if there are none.
+            refined: Log-odds by the refiner, of any side; None if there are none.
         """
         side = crops[0].side
         frames = self.frames.astype(np.float32)[:, None, None]
         rest = rest * (_REST * np.minimum(1, frames / _REST_FRAMES)) - _outside_box(crops)
         x, y, uncertainty, rest = enlarged(np.stack([*split(self.offsets), rest]), side)
-        share, soft, colour_trust, network_trust = split(self._sample_templates(x, y))
-        odds = _log_odds(_between(share, soft, uncertainty))
-        odds *= _HALF_LIFE / (_HALF_LIFE + frames)
-        odds += _weighted(colours, colour_trust, uncertainty, _COLOUR, _COLOUR / _OPEN)
+        share, soft, colour_trust, refiner_trust = split(self._sample_templates(x, y))
+        logits = _logits(_between(share, soft, uncertainty))
+        logits *= _HALF_LIFE / (_HALF_LIFE + frames)
+        logits += _weighted(colours, colour_trust, uncertainty, _COLOUR, _COLOUR / _OPEN)
         for place, plane in enumerate(refined):
             if plane is not None:
                 (plane,) = resized([plane], side)
-                odds[place] += _weighted(plane, network_trust[place], uncertainty[place], _REFINED, _REFINED)
-        odds += rest
-        return odds
+                logits[place] += _weighted(plane, refiner_trust[place], uncertainty[place], _REFINED, _REFINED)
+        logits += rest
+        return logits
 
     def _sample_templates(self, x: Plane, y: Plane) -> _Levels:
         """The planes of the templates at displaced places: shape (n, side, side, 4)."""
@@ -245,17 +245,17 @@ def locate(
     Args:
         masks: Warped to these crops.
         crops: All of one side.
-        refined: See `WarpedMasks.log_odds`.
+        refined: See `WarpedMasks.logits`.
 
     Returns:
         The masks, put back to rest if they have drifted, and log-odds of shape (n, side, side).
     """
-    colours = colour_odds(
+    colours = colour_logits(
         [template.appearance for template in masks.templates], np.stack([crop.picture for crop in crops])
     )
     rest_shares, rest = split(masks.at_rest_in(crops))
     masks = masks.without_drift(crops, rest_shares, colours)
-    return masks, masks.log_odds(crops, rest, colours, refined)
+    return masks, masks.logits(crops, rest, colours, refined)
 
 
 def object_flows(flows: Flow, shares: Plane) -> Flow:
@@ -302,15 +302,15 @@ def _levels(plane: Plane, scale: float) -> _Levels:
     return np.asarray(cv2.convertScaleAbs(plane, alpha=scale), np.uint8)
 
 
-def _weighted(odds: Plane, trust: _Levels, uncertainty: Plane, most: float, growth: float) -> Plane:
+def _weighted(logits: Plane, trust: _Levels, uncertainty: Plane, most: float, growth: float) -> Plane:
     """Weigh evidence by its trust, and the more the less certain the outline is."""
     weight = np.minimum(uncertainty * np.float32(growth / 255), np.float32(most / 255))
     weight *= trust
-    weight *= odds
+    weight *= logits
     return np.asarray(weight, np.float32)
 
 
-def _log_odds(levels: _Levels) -> Plane:
+def _logits(levels: _Levels) -> Plane:
     """The log-odds of a share in 256 levels, bounded by `_DOUBT`."""
     return np.asarray(cv2.LUT(levels, _log_odds_of_levels()), np.float32)
 

@@ -25,7 +25,7 @@ class ReceivedFrame:
 class JoinedFrame:
     """A frame with the newest boxes and masks at the time of its publishing."""
 
-    frame: ReceivedFrame
+    received: ReceivedFrame
     boxes: Boxes | None
     masks: Masks | None
 

@@ -10,7 +10,7 @@ from streamseg.messages import Image, TrackedObject
 from streamseg.models.registry import create_refiner
 from streamseg.propagate.keyframe_mask import FrameTime
 from streamseg.propagate.propagator import Budget, Propagator
-from streamseg.stages.keyframe_masks import unpack_keyframe_masks
+from streamseg.stages.packing import unpack_keyframe_masks
 
 _MISSED_FRAMES = 5
 """For how many frames a live object is kept while the detector misses it. A file has only the detected objects."""

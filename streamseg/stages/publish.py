@@ -156,7 +156,7 @@ class PublishStage(Stage):
             self._propagation.prefetch(waiting.descriptor, waiting.image)
 
     def _publish(self, joined: JoinedFrame) -> None:
-        frame = joined.frame.descriptor
+        frame = joined.received.descriptor
         result = self._result(joined)
         age_ms = self._age_ms(frame)
         result = dataclasses.replace(result, timings=msgspec.structs.replace(result.timings, published=age_ms))
@@ -164,7 +164,7 @@ class PublishStage(Stage):
         self._masks_limited += encoded.masks_limited
         masks_seq = None if joined.masks is None else joined.masks.seq
         published = PublishedResult(frame, result, encoded, age_ms, masks_seq)
-        pictures = Pictures(joined.frame.image, partial(self._draw, published))
+        pictures = Pictures(joined.received.image, partial(self._draw, published))
         self._last_seq = frame.seq
         if frame.seq > self._published_before:
             for sink in self._sinks:
@@ -179,7 +179,7 @@ class PublishStage(Stage):
         return Overlay(overlay, self._age_ms(published.frame))
 
     def _result(self, joined: JoinedFrame) -> Result:
-        frame, boxes, masks = joined.frame.descriptor, joined.boxes, joined.masks
+        frame, boxes, masks = joined.received.descriptor, joined.boxes, joined.masks
         self._count_dropped(frame, boxes, masks)
         own_boxes = boxes if boxes is not None and boxes.seq == frame.seq else None
         own_masks = masks if masks is not None and masks.seq == frame.seq else None
@@ -193,7 +193,7 @@ class PublishStage(Stage):
             pts_ns=frame.pts_ns,
             t_capture_unix_ns=frame.t_capture_unix_ns,
             timings=Timings(
-                received=frame.age_ms(joined.frame.t_received_ns),
+                received=frame.age_ms(joined.received.t_received_ns),
                 detected=None if own_boxes is None else frame.age_ms(own_boxes.t_detected_ns),
                 encoded=None if own_masks is None else frame.age_ms(own_masks.t_encoded_ns),
                 decoded=None if own_masks is None else frame.age_ms(own_masks.t_decoded_ns),
@@ -201,7 +201,7 @@ class PublishStage(Stage):
             dropped=self._dropped,
             models=self.spec.models,
             boxes_seq=None if boxes is None else boxes.seq,
-            objects=() if boxes is None else self._propagation.update(frame, joined.frame.image, boxes, masks),
+            objects=() if boxes is None else self._propagation.update(frame, joined.received.image, boxes, masks),
         )
 
     def _count_dropped(self, frame: FrameDescriptor, boxes: Boxes | None, masks: Masks | None) -> None:

@@ -22,7 +22,7 @@ from streamseg.models.registry import create_refiner, create_segmenter
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.idle_executor import IdleExecutor
-from streamseg.stages.keyframe_masks import pack_keyframe_mask
+from streamseg.stages.packing import pack_keyframe_mask
 from streamseg.stages.priority import Priority, decoding_time_ns
 
 _BATCH = 8

@@ -12,10 +12,10 @@ WINDOW = Window(80, 80, 240, 240)
 
 
 def test_islands_are_dropped_and_large_parts_kept() -> None:
-    odds = np.full((80, 80), -3.0, np.float32)
-    odds[8:34, 8:34] = odds[50:66, 50:66] = 3
-    odds[72:75, 8:11] = 3
-    mask = draw(odds, WINDOW, WIDTH, HEIGHT).mask
+    logits = np.full((80, 80), -3.0, np.float32)
+    logits[8:34, 8:34] = logits[50:66, 50:66] = 3
+    logits[72:75, 8:11] = 3
+    mask = draw(logits, WINDOW, WIDTH, HEIGHT).mask
     assert mask is not None
     full = mask.paste(HEIGHT, WIDTH)
 
@@ -32,19 +32,19 @@ def test_log_odds_below_zero_draw_no_mask() -> None:
 def test_expected_iou_is_that_of_a_fair_bet() -> None:
     """The mean IoU over many objects whose pixels are drawn with the probabilities of their log-odds."""
     rng = np.random.default_rng(0)
-    odds = rng.normal(-1, 3, (FLOW_SIDE, FLOW_SIDE)).astype(np.float32)
-    probability = 1 / (1 + np.exp(-odds))
-    drawn = odds > 0
+    logits = rng.normal(-1, 3, (FLOW_SIDE, FLOW_SIDE)).astype(np.float32)
+    probability = 1 / (1 + np.exp(-logits))
+    drawn = logits > 0
     ious = []
     for _ in range(50):
-        true = rng.random(odds.shape) < probability
+        true = rng.random(logits.shape) < probability
         ious.append(np.count_nonzero(true & drawn) / np.count_nonzero(true | drawn))
-    assert expected_ious(odds[None]) == pytest.approx([np.mean(ious)], abs=0.01)
+    assert expected_ious(logits[None]) == pytest.approx([np.mean(ious)], abs=0.01)
 
 
-def whole(odds: float, window: Window) -> DrawnMask:
+def whole(logits: float, window: Window) -> DrawnMask:
     """A mask that fills its window."""
-    return draw(np.full((80, 80), odds, np.float32), window, WIDTH, HEIGHT)
+    return draw(np.full((80, 80), logits, np.float32), window, WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize(

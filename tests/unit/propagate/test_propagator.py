@@ -677,13 +677,13 @@ def test_a_refinement_draws_a_new_object_from_the_next_frame_on() -> None:
 def knowing(shown: Sequence[Shown], newest: list[int]) -> Refine:
     """A refinement network that returns the truth of the newest frame."""
 
-    def odds(box: Box) -> Plane:
+    def logits(box: Box) -> Plane:
         mask, window = shown[newest[-1]].masks[0], window_around(box, WIDTH, HEIGHT)
         assert mask is not None and window is not None
         plane: Plane = 12 * mask_plane(mask, window, 96) - 6
         return plane
 
-    return lambda _, boxes: [odds(box) for box in boxes]
+    return lambda _, boxes: [logits(box) for box in boxes]
 
 
 def test_a_missed_object_with_a_refinement_alone_is_kept() -> None:

@@ -60,7 +60,7 @@ def test_a_query_changes_nothing() -> None:
     second = locate_tracks([track], WIDTH, HEIGHT)[0]
     track.predict(4, track.detection, 3)
     observe([track], 4, shown[3].image, [track.detection.xyxy], 120, FlowFinder())
-    _ = track.refinable, track.refined_odds, track.mask_frame, track.newest_keyframe_mask, track.mask_without_flow()
+    _ = track.refinable, track.refined_logits, track.mask_frame, track.newest_keyframe_mask, track.mask_without_flow()
     assert all(getattr(track, name) is value for name, value in state.items()) and track.path is path
     assert first.mask is not None and second.mask is not None
     assert first.mask.iou(second.mask) == 1 and first.expected_iou == second.expected_iou > 0.5
@@ -113,18 +113,18 @@ def test_an_old_mask_expires_and_the_refinement_still_counts() -> None:
         track.expire(oldest_ns)
         masked.append(track.mask is not None and track.keyframe_mask is not None)
     assert masked == [True, False]
-    assert track.mask_frame == time(3) and track.refined_odds is not None
+    assert track.mask_frame == time(3) and track.refined_logits is not None
 
 
 def test_a_missed_object_loses_a_refinement_that_no_longer_recognises_it() -> None:
     shown = scene()
     (mask,), window = shown[0].masks, window_around(found(shown[0]).xyxy, WIDTH, HEIGHT)
     assert mask is not None and window is not None
-    odds: Plane = 12 * mask_plane(mask, window, 96) - 6
+    logits: Plane = 12 * mask_plane(mask, window, 96) - 6
     kept, lost = Track(found(shown[0])), Track(found(shown[0]))
     for track, image in ((kept, shown[1].image), (lost, background())):
         see(track, 0, shown[0].image, Measured(found(shown[0])))
-        track.refine(time(0), odds)
+        track.refine(time(0), logits)
         track.mark_missed(answered=True)
         see(track, 1, image, track.predict(1, track.detection, 0))
     assert kept.refinement is not None

@@ -7,7 +7,7 @@ from support.moving_scenes import HEIGHT, WIDTH, detection, film, sprite
 from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import Image, ObjectMask
-from streamseg.propagate.appearance import colour_odds
+from streamseg.propagate.appearance import colour_logits
 from streamseg.propagate.crop import FLOW_SIDE, Flow, FlowFinder, ObjectCrop, crop_objects, split
 from streamseg.propagate.keyframe_mask import FrameTime, Template, make_keyframe_masks, make_template
 from streamseg.propagate.overlaps import draw
@@ -45,12 +45,12 @@ def warped(mask: WarpedMask, flow: Flow, share: Plane | None = None) -> WarpedMa
 
 
 def located(mask: WarpedMask, crop: ObjectCrop, refined: Plane | None = None) -> tuple[WarpedMask, Plane]:
-    masks, odds = locate(WarpedMasks.stack([mask]), [crop], [refined])
-    return masks[0], odds[0]
+    masks, logits = locate(WarpedMasks.stack([mask]), [crop], [refined])
+    return masks[0], logits[0]
 
 
-def drawn(odds: Plane, crop: ObjectCrop) -> Mask:
-    mask = draw(odds, crop.window, WIDTH, HEIGHT).mask
+def drawn(logits: Plane, crop: ObjectCrop) -> Mask:
+    mask = draw(logits, crop.window, WIDTH, HEIGHT).mask
     assert mask is not None
     return mask
 
@@ -73,7 +73,7 @@ def test_masks_are_warped_together_as_alone() -> None:
         for one, those in zip(shown, found, strict=True)
     )
 
-    def log_odds(places: list[int]) -> Plane:
+    def logits(places: list[int]) -> Plane:
         crops = [after[place] for place in places]
         flows = FlowFinder().between([before[place] for place in places], crops, [None for _ in places])
         masks = WarpedMasks.stack([WarpedMask.on_keyframe(templates[place]) for place in places])
@@ -81,7 +81,7 @@ def test_masks_are_warped_together_as_alone() -> None:
         masks = masks.warped(object_flows(flows, shares), shares)
         return locate(masks, crops, [None for _ in places])[1]
 
-    difference = np.abs(log_odds([0, 1]) - np.concatenate((log_odds([0]), log_odds([1]))))
+    difference = np.abs(logits([0, 1]) - np.concatenate((logits([0]), logits([1]))))
     # Some lie on the border between two of 256 levels.
     assert np.quantile(difference, 0.995) < 1e-3 and difference.max() < 1
 
@@ -91,7 +91,7 @@ def test_a_mask_that_has_drifted_goes_back_to_its_box_and_the_other_stays() -> N
     crop, right = crop_at(image, box, 80), WarpedMask.on_keyframe(template())
     drifted = warped(right, DRIFT)
     masks = WarpedMasks.stack([right, drifted])
-    colours = colour_odds([right.template.appearance] * 2, np.stack([crop.picture] * 2))
+    colours = colour_logits([right.template.appearance] * 2, np.stack([crop.picture] * 2))
     rest_shares, _ = split(masks.at_rest_in([crop, crop]))
     corrected = masks.without_drift([crop, crop], rest_shares, colours)
     stays, back = corrected[0], corrected[1]
@@ -109,11 +109,11 @@ def test_a_mask_at_rest_lies_in_its_box_also_in_a_crop_beside_it(beside: Box) ->
     crop = crop_at(image, around, 160).with_box(box)
     masks = WarpedMasks.stack([warped(WarpedMask.on_keyframe(template()), DRIFT)])
     rest_shares, rest = split(masks.at_rest_in([crop]))
-    colours = colour_odds([masks.templates[0].appearance], crop.picture[None])
+    colours = colour_logits([masks.templates[0].appearance], crop.picture[None])
     back = masks.without_drift([crop], rest_shares, colours)
     assert np.abs(rest_shares[0] - mask_plane(mask, crop.window, FLOW_SIDE)).mean() < 0.02
     assert not np.array_equal(back.offsets, masks.offsets)
-    assert drawn(back.log_odds([crop], rest, 0 * colours, [None])[0], crop).iou(mask) > 0.93
+    assert drawn(back.logits([crop], rest, 0 * colours, [None])[0], crop).iou(mask) > 0.93
 
 
 def test_an_outline_is_uncertain_where_a_part_moves_otherwise_than_the_whole() -> None:

@@ -13,7 +13,7 @@ from streamseg.masks import Mask
 from streamseg.messages import Detection
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
-from streamseg.stages.keyframe_masks import pack_keyframe_mask
+from streamseg.stages.packing import pack_keyframe_mask
 
 WIDTH, HEIGHT, SIDE = 320, 240, 40
 INTERVAL_MS = 40
@@ -142,7 +142,7 @@ def newest(max_age_ms: float = 3000.0, last_seq: int = -1) -> NewestJoin:
 
 
 def seqs(joined: list[JoinedFrame]) -> list[int]:
-    return [item.frame.descriptor.seq for item in joined]
+    return [item.received.descriptor.seq for item in joined]
 
 
 @settings(deadline=None)
@@ -228,7 +228,11 @@ def test_live_frames_that_are_read_late_get_their_own_boxes() -> None:
     for seq in range(4):
         join.add_boxes(boxes(seq, detection(1)))
     joined = [item for seq in range(1, 4) for item in add(join, received(seq))]
-    assert [(item.frame.descriptor.seq, item.boxes and item.boxes.seq) for item in joined] == [(1, 1), (2, 2), (3, 3)]
+    assert [(item.received.descriptor.seq, item.boxes and item.boxes.seq) for item in joined] == [
+        (1, 1),
+        (2, 2),
+        (3, 3),
+    ]
 
 
 def test_a_published_live_frame_is_not_taken_again() -> None:
@@ -257,7 +261,7 @@ def test_every_live_frame_is_taken_once_with_boxes_and_masks_that_had_arrived(fi
     shown += take_all(join)
     assert seqs(shown) == list(range(len(film.frames)))
     assert all(
-        item.boxes is None or (item.boxes in film.boxes and item.boxes.seq <= item.frame.descriptor.seq)
+        item.boxes is None or (item.boxes in film.boxes and item.boxes.seq <= item.received.descriptor.seq)
         for item in shown
     )
     assert all(item.masks is None or item.masks in film.masks for item in shown)

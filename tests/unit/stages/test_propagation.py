@@ -12,7 +12,7 @@ from streamseg.ipc.ring import RingName
 from streamseg.masks import Mask
 from streamseg.messages import PENDING, PROPAGATED, REFINED, SEGMENTED, Detection, ObjectMask, TrackedObject
 from streamseg.propagate.keyframe_mask import FrameTime, make_keyframe_masks
-from streamseg.stages.keyframe_masks import pack_keyframe_mask
+from streamseg.stages.packing import pack_keyframe_mask
 from streamseg.stages.propagation import Propagation
 
 FRAME_NS = 33_000_000

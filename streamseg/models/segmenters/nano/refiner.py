@@ -22,7 +22,7 @@ class Refiner:
 
     def __call__(self, image: Image, boxes: Sequence[Box]) -> list[Plane]:
         """Return logits scaled by predicted IoU for each box, shape (SIDE, SIDE); zeros for a box outside the frame."""
-        odds = [np.zeros((SIDE, SIDE), np.float32)] * len(boxes)
+        logits = [np.zeros((SIDE, SIDE), np.float32)] * len(boxes)
         for output in run_network(self._network, image, boxes, [None] * len(boxes)):
-            odds[output.place] = output.logits * np.float32(output.predicted_iou)
-        return odds
+            logits[output.place] = output.logits * np.float32(output.predicted_iou)
+        return logits

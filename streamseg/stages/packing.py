@@ -21,7 +21,7 @@ def pack_keyframe_mask(made: KeyframeMask) -> PackedKeyframeMask:
         bits=b"" if mask is None else mask.pack(),
         planes=b"" if template is None else template.planes.tobytes(),
         columns=b"" if template is None else template.appearance.columns.tobytes(),
-        odds=b"" if template is None else template.appearance.odds.tobytes(),
+        logits=b"" if template is None else template.appearance.logits.tobytes(),
     )
 
 
@@ -43,6 +43,6 @@ def unpack_keyframe_masks(masks: Masks) -> list[KeyframeMask]:
 
 def _unpack_template(packed: PackedKeyframeMask) -> Template:
     columns = np.frombuffer(packed.columns, np.uint16)
-    odds = np.frombuffer(packed.odds, np.int8).reshape(-1, int(columns.max()) + 1)
+    logits = np.frombuffer(packed.logits, np.int8).reshape(-1, int(columns.max()) + 1)
     planes = np.frombuffer(packed.planes, np.uint8).reshape(TEMPLATE_SIDE, TEMPLATE_SIDE, -1)
-    return Template(planes, Appearance(columns, odds))
+    return Template(planes, Appearance(columns, logits))

@@ -9,7 +9,7 @@ from streamseg.ipc.descriptors import Masks
 from streamseg.masks import Mask
 from streamseg.messages import NONE, Image, ObjectMask
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
-from streamseg.stages.keyframe_masks import pack_keyframe_mask, unpack_keyframe_masks
+from streamseg.stages.packing import pack_keyframe_mask, unpack_keyframe_masks
 
 FRAME = FrameTime(7, 233_000_000)
 
@@ -45,7 +45,7 @@ def test_a_keyframe_mask_survives_the_link(image: Image) -> None:
     assert before.template is not None and after.template is not None
     assert np.array_equal(after.template.planes, before.template.planes)
     assert np.array_equal(after.template.appearance.columns, before.template.appearance.columns)
-    assert np.array_equal(after.template.appearance.odds, before.template.appearance.odds)
+    assert np.array_equal(after.template.appearance.logits, before.template.appearance.logits)
 
 
 def test_what_a_keyframe_mask_lacks_it_lacks_behind_the_link() -> None:
