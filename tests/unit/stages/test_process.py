@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import threading
 
+import pytest
 import zmq
 from support.stage_context import stage_spec
 
@@ -10,6 +11,7 @@ from streamseg.ipc.control import ControlWriter
 from streamseg.stages.process import ProcessContext
 
 
+@pytest.mark.filterwarnings("ignore:Destroying context with unclosed socket:ResourceWarning")
 def test_a_socket_that_a_failed_stage_left_open_does_not_block_the_end_of_its_process() -> None:
     context = ProcessContext(stage_spec("publish"), ControlWriter(io.BytesIO()))
     left_open = context.sockets.socket(zmq.XPUB)
@@ -18,3 +20,5 @@ def test_a_socket_that_a_failed_stage_left_open_does_not_block_the_end_of_its_pr
     ending.join(10)
     assert not ending.is_alive()
     assert left_open.closed
+    for end in (context._wake_in, context._wake_out):  # open until the process ends, as threads may still use them
+        end.close()
