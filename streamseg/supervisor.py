@@ -245,7 +245,7 @@ class Supervisor:
         self._announce(place.entry.name, process.lanes, "restarting", cause)
 
     def _acknowledge(self, entry: StageEntry, source: str, seq: int) -> None:
-        """Note that a stage is done with a frame, and tell capture when all of them are."""
+        """Note that a stage is done with a frame, and release to capture what every stage is done with."""
         lane = self._lanes[source]
         lane.acknowledge(entry.name, seq)
         done = None if self._live else lane.take_newly_done()

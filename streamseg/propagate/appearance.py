@@ -81,9 +81,8 @@ class Appearance:
 
     def logits_at(self, cells: NDArray[np.int32], colours: NDArray[np.uint16]) -> NDArray[np.int8]:
         """The log-odds of pixels of those colours in those cells, as in `logits`; any shape."""
-        found: NDArray[np.int8] = self.logits.reshape(-1).take(
-            cells * self.logits.shape[1] + self.columns.take(colours)
-        )
+        places = cells * self.logits.shape[1] + self.columns.take(colours)
+        found: NDArray[np.int8] = self.logits.reshape(-1).take(places)
         return found
 
 

@@ -228,11 +228,8 @@ def test_live_frames_that_are_read_late_get_their_own_boxes() -> None:
     for seq in range(4):
         join.add_boxes(boxes(seq, detection(1)))
     joined = [item for seq in range(1, 4) for item in add(join, received(seq))]
-    assert [(item.received.descriptor.seq, item.boxes and item.boxes.seq) for item in joined] == [
-        (1, 1),
-        (2, 2),
-        (3, 3),
-    ]
+    seqs = [(item.received.descriptor.seq, item.boxes and item.boxes.seq) for item in joined]
+    assert seqs == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_a_published_live_frame_is_not_taken_again() -> None:
