@@ -9,12 +9,13 @@ from rich.console import Console
 
 from streamseg.annotate.formats import encode_yolo
 from streamseg.annotate.labelling import LabelledPicture, Labeller
-from streamseg.annotate.models import check_detector, load_detector
+from streamseg.annotate.models import check_varies, load_detector
 from streamseg.annotate.pictures import Picture, open_pictures
 from streamseg.annotate.work import annotate_pictures
 from streamseg.atomic import unfinished, unfinished_files, write_atomically
 from streamseg.errors import SourceError, UsageError
 from streamseg.models.options import Compute, DetectorSettings
+from streamseg.models.registry import check_detector
 from streamseg.models.weights import locate
 from streamseg.monitor.progress import DownloadDisplay
 from streamseg.threads import available_cores
@@ -95,6 +96,7 @@ def auto_annotate(
     folder = Path(data)
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder; give the folder of the pictures")
+    check_varies(str(det_model))
     detector = DetectorSettings(
         model=str(det_model),
         conf=conf,

@@ -11,7 +11,6 @@ from streamseg.annotate.dataset import Settings, open_dataset
 from streamseg.annotate.formats import create_format
 from streamseg.annotate.labelling import Labeller
 from streamseg.annotate.models import (
-    check_detector,
     detector_hash,
     load_detector,
     load_segmenter,
@@ -21,7 +20,7 @@ from streamseg.annotate.pictures import open_pictures
 from streamseg.annotate.work import Summary, annotate_pictures
 from streamseg.errors import UsageError
 from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
-from streamseg.models.registry import check_segmenter
+from streamseg.models.registry import check_detector, check_segmenter
 from streamseg.monitor.progress import DownloadDisplay
 from streamseg.settings import check_settings
 

@@ -11,7 +11,7 @@ import cv2
 from msgspec.structs import replace
 
 from streamseg.errors import UsageError, WeightsError
-from streamseg.models import Detector, Segmenter, registry, weights
+from streamseg.models import Detector, Segmenter, weights
 from streamseg.models.options import (
     MOBILE_SAM,
     NANO,
@@ -27,15 +27,14 @@ from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
 from streamseg.models.weights import WeightsProgress
 
 
-def check_detector(detector: DetectorSettings) -> None:
-    """Check a detector without loading it.
+def check_varies(model: str) -> None:
+    """Check that a detector's boxes depend on the picture.
 
     Raises:
-        UsageError: It does not exist, has no such class, or is useless here.
+        UsageError: They do not.
     """
-    if detector.model == "fixed":
+    if model == "fixed":
         raise UsageError("fixed returns the same boxes for every picture; choose a yolox detector")
-    registry.check_detector(detector)
 
 
 def detector_hash(detector: DetectorSettings) -> str | None:

@@ -78,8 +78,10 @@ def annotate(
     from rich.console import Console
 
     from streamseg.annotate.command import AnnotateOptions, annotate_source
+    from streamseg.annotate.models import check_varies
     from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 
+    check_varies(detector)
     threads = available_cores() if threads is None else threads
     options = AnnotateOptions(
         source=source,
