@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -26,12 +28,16 @@ from streamseg.show import show
 from streamseg.wire.protocol import encode_event, encode_result
 
 DEADLINE_S = 120.0
+ATTEMPTS = 5
+PAINTED_WITHIN_S = 20.0
 COLOURS_OF_A_SCENE = 2000
 GREEN, GREY = (60, 180, 40), (32, 32, 32)
 LIVE = (
     "run", "--source", "synthetic:?size=320x240&fps=15&frames=0", "--detector", "motion", "--segmenter", "nano",
     "--set", "publish.bind=tcp://127.0.0.1:*", "--show",
 )  # fmt: skip
+
+Started = TypeVar("Started")
 
 
 class Publisher:
@@ -93,6 +99,24 @@ def window(display: Display, endpoint: str) -> Iterator[subprocess.Popen[str]]:
         child.communicate()
 
 
+@contextmanager
+def painted(display: Display, start: Callable[[], AbstractContextManager[Started]]) -> Iterator[Started]:
+    """Start a window until one paints.
+
+    On a virtual display, with or without a window manager, Qt sometimes misses the events that its window is mapped and
+    exposed, and then never paints. A new window does.
+    """
+    for _ in range(ATTEMPTS):
+        with start() as started:
+            deadline = time.monotonic() + PAINTED_WITHIN_S
+            while not (seen := display.is_painted()) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if seen:
+                yield started
+                return
+    pytest.fail(f"{ATTEMPTS} windows remained black")
+
+
 def eventually(condition: Callable[[], object], what: str) -> None:
     until(condition, DEADLINE_S, what)
 
@@ -146,7 +170,7 @@ def ask_to_close(display: Display, number: int) -> None:
 
 @pytest.mark.parametrize("key", ["q", "Escape"])
 def test_the_picture_appears_and_a_key_ends_it(display: Display, publisher: Publisher, key: str) -> None:
-    with window(display, publisher.endpoint) as child:
+    with painted(display, lambda: window(display, publisher.endpoint)) as child:
         number = window_of(display, child)
         eventually(display.shows(*GREEN), "the picture's appearance")
         display.xdotool("key", "--window", number, key)
@@ -155,7 +179,7 @@ def test_the_picture_appears_and_a_key_ends_it(display: Display, publisher: Publ
 
 def test_it_waits_for_the_first_picture_and_closing_it_ends_it(display: Display, publisher: Publisher) -> None:
     publisher.pause()
-    with window(display, publisher.endpoint) as child:
+    with painted(display, lambda: window(display, publisher.endpoint)) as child:
         number = window_of(display, child)
         eventually(display.shows(*GREY), "the waiting picture's appearance")
         ask_to_close(display, int(number))
@@ -163,7 +187,7 @@ def test_it_waits_for_the_first_picture_and_closing_it_ends_it(display: Display,
 
 
 def test_the_end_of_the_run_ends_it(display: Display, publisher: Publisher) -> None:
-    with window(display, publisher.endpoint) as child:
+    with painted(display, lambda: window(display, publisher.endpoint)) as child:
         eventually(display.shows(*GREEN), "the picture's appearance")
         publisher.end()
         assert closed(child)
@@ -191,7 +215,7 @@ def test_a_display_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
 
 def test_a_run_shows_itself_and_ends_with_its_window(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", display.name)
-    with Run(*LIVE) as run:
+    with painted(display, lambda: Run(*LIVE)) as run:
         eventually(lambda: display.colours() > COLOURS_OF_A_SCENE, "a picture of the scene")
         display.xdotool("search", "--name", "^streamseg$", "windowfocus", "key", "q")
         status, output, errors = run.finish(30)

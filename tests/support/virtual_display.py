@@ -1,7 +1,6 @@
 """A virtual X display with a window manager, for tests of the window.
 
-The window manager is needed: on a bare X server Qt sometimes misses the events that say that its window is mapped
-and exposed, and then never paints.
+The window manager maps and frames windows as on a desktop.
 """
 
 from __future__ import annotations
@@ -38,6 +37,10 @@ class Display:
     def pixels(self) -> Image:
         """The screen, RGB."""
         return np.asarray(ImageGrab.grab(xdisplay=self.name))
+
+    def is_painted(self) -> bool:
+        """Whether anything larger than a window's frame is not black."""
+        return np.count_nonzero(self.pixels().any(axis=2)) >= 10_000
 
     def colours(self) -> int:
         """The number of different colours on the screen."""
