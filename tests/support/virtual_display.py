@@ -40,7 +40,7 @@ class Display:
 
     def is_painted(self) -> bool:
         """Whether anything larger than a window's frame is not black."""
-        return np.count_nonzero(self.pixels().any(axis=2)) >= 10_000
+        return bool(np.count_nonzero(self.pixels().any(axis=2)) >= 10_000)
 
     def colours(self) -> int:
         """The number of different colours on the screen."""
