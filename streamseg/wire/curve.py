@@ -1,11 +1,11 @@
 """CURVE, ZeroMQ's encryption: key files, and the list of keys that may subscribe.
 
-Key files are certificates of `zmq.auth`, which CZMQ reads too.
+Key files are certificates of `zmq.auth`, which CZMQ reads too. Functions import `zmq.auth` themselves: it loads
+asyncio, which a subscriber without keys does not need.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import struct
@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import zmq
-from zmq.auth import Authenticator, create_certificates, load_certificate
 from zmq.utils import z85
 
 from streamseg.errors import OutputExistsError, SettingsError, UsageError
@@ -77,6 +76,8 @@ def make_key_pair(stem: Path) -> tuple[Path, Path]:
     for path in (secret_file, public_file):
         if os.path.lexists(path):
             raise OutputExistsError(f"{path} exists, and a key is never overwritten; choose another name")
+    from zmq.auth import create_certificates
+
     try:
         # pyzmq writes secret keys that everybody can read; this folder admits only its owner.
         with TemporaryDirectory(dir=stem.parent, prefix=".keys-") as folder:
@@ -102,6 +103,8 @@ class Admission:
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys) -> None:
+        from zmq.auth import Authenticator
+
         self._keys = keys
         self._refused: set[bytes] = set()
         self._address = ""
@@ -120,6 +123,8 @@ class Admission:
 
     def decide(self) -> None:
         """Admit or refuse all subscribers that tried to connect since the last call."""
+        import asyncio
+
         while True:
             try:
                 request = self.socket.recv_multipart(zmq.NOBLOCK)
@@ -156,6 +161,8 @@ def _read_public(path: str | Path, setting: str) -> bytes:
 
 
 def _read(path: str | Path, setting: str) -> tuple[bytes, bytes | None]:
+    from zmq.auth import load_certificate
+
     try:
         public, secret = load_certificate(path)
     except OSError as error:
