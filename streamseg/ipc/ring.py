@@ -100,7 +100,7 @@ class FrameWriter(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Unmap the ring."""
         ...
 
 
@@ -124,7 +124,7 @@ class FrameMemory(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Unmap all rings."""
         ...
 
 

@@ -114,7 +114,7 @@ class ProcessContext:
             self._wake_in.recv(4096)
 
     def close(self) -> None:
-        """Close every socket, each after its linger time at most, and let go of the frames."""
+        """Close all sockets, waiting at most their linger time, and unmap the frames."""
         for watched in self._watched:
             watched.close()
         self.sockets.destroy()  # also closes what a stage opened before it failed

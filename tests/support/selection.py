@@ -1,4 +1,4 @@
-"""Which tests run: options --quick and --full, and what tests of a session with two workers share."""
+"""Selects tests: the options --quick and --full, and the order in which files run."""
 
 from __future__ import annotations
 
