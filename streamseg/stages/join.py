@@ -123,8 +123,9 @@ class OrderedJoin:
     _slots: dict[int, _Slot] = field(default_factory=dict)
 
     def needs(self, descriptor: FrameDescriptor) -> bool:
-        """Whether the frame is still to be published, and has not arrived yet."""
-        return descriptor.seq > self.last_seq and self._slots.get(descriptor.seq, _Slot()).frame is None
+        """Whether the frame is still to be published, and has not arrived yet, or only in a ring that is gone."""
+        frame = self._slots.get(descriptor.seq, _Slot()).frame
+        return descriptor.seq > self.last_seq and (frame is None or frame.descriptor.ring != descriptor.ring)
 
     def add_frame(self, frame: ReceivedFrame) -> None:
         """Add a frame."""

@@ -27,8 +27,8 @@ from streamseg.stages.priority import Priority, decoding_time_ns
 
 _BATCH = 8
 """Boxes decoded between two reports of progress."""
-_NEW_SHAPE_NS = 6_000_000_000
-"""Time allowed for the first picture of a shape (the supervisor allows a multiple): networks are exported for it."""
+_NEW_SHAPE_NS = 10_000_000_000
+"""Time allowed for each network exported for the first picture of a shape; the supervisor allows a multiple of it."""
 
 _Value = TypeVar("_Value")
 
@@ -69,7 +69,9 @@ class SegmentStage(Stage):
 
     def prepare(self) -> Ready:
         """Load the segmenter and run it once, which shows the supervisor how long a turn may take."""
-        self._segmenter: Segmenter[Any] = self._create_segmenter(self.config.segmenter, self.spec.compute, _log_export)
+        self._segmenter: Segmenter[Any] = self._create_segmenter(
+            self.config.segmenter, self.spec.compute, self._note_export
+        )
         refine = self.config.propagates_masks and self.config.propagate.refine
         self._refiner = create_refiner(self.spec.models.segmenter) if refine else None
         blank = np.zeros((360, 640, 3), np.uint8)
@@ -185,7 +187,8 @@ class SegmentStage(Stage):
             for detection, mask in zip(detections, masks, strict=True)
         ]
 
-
-def _log_export(done: int, total: int) -> None:
-    if done == 0:
-        _log.warning("exporting the networks for pictures of this shape, which takes some seconds and is kept")
+    def _note_export(self, done: int, total: int) -> None:
+        """Report progress: on a busy machine, a network takes minutes."""
+        if done == 0:
+            _log.warning("exporting the networks for pictures of this shape, which takes some seconds and is kept")
+        self.context.progress()

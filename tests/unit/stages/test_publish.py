@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+import numpy as np
 import pytest
 from support.stage_context import FakeContext, lane_spec, link_to, put_frame, stage_config, stage_spec
 
@@ -133,19 +135,28 @@ def test_a_new_recorder_gets_the_results_and_the_end_again_when_capture_repeats_
     assert publish.reports(Published) == [0, 1, 2, 3], "nobody else gets them again"
 
 
-def test_a_repeated_result_points_to_the_ring_of_the_new_capture_process(closing: list[Publish]) -> None:
+@pytest.mark.parametrize("published_before", [True, False], ids=["published", "waits for its boxes"])
+def test_the_recorder_finds_a_repeated_frame_in_the_ring_of_the_new_capture_process(
+    closing: list[Publish], published_before: bool
+) -> None:
     publish = Publish("record")
     closing.append(publish)
-    publish.publish(0, 1)
+    publish.publish(0)
+    publish.announce(1)
+    if published_before:
+        publish.detect(1)
+    publish.turn()
     publish.recorded()
     publish.context.frames.rings.clear()
     frame = put_frame(publish.context, 1)
-    ring = publish.context.frames.create("streamseg-test-main", 7, 48, 64).ring
-    moved = FrameDescriptor(
-        **{name: getattr(frame, name) for name in frame.__struct_fields__ if name != "ring"}, ring=ring
-    )
+    ring = publish.context.frames.create("streamseg-test-main", 7, 48, 64)
+    ring.write(1, np.zeros((48, 64, 3), np.uint8))
+    moved = msgspec.structs.replace(frame, ring=ring.ring)
     publish.context.receiver("capture").waiting.append(moved)
     publish.turn()
+    if not published_before:
+        publish.detect(1)
+        publish.turn()
     (item,) = publish.context.sender("record").take()
     assert item.frame.ring.epoch == 7
 

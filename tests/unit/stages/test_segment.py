@@ -25,6 +25,7 @@ class Squares:
         self.encode_ms = self.decode_ms = 0.0
         self.encoded = 0
         self.batches: list[int] = []
+        self.exporting: Callable[[int, int], None] | None = None
 
     def describe(self) -> str:
         return "squares (fast)"
@@ -32,6 +33,9 @@ class Squares:
     def encode(self, image: Image) -> Image:
         self.encoded += 1
         self.clock.advance(self.encode_ms)
+        if self.exporting is not None:
+            for done in range(5):
+                self.exporting(done, 4)
         return image
 
     def decode(self, embedding: Image, detections: Sequence[Detection]) -> list[ObjectMask]:
@@ -60,6 +64,7 @@ class Segment:
         self.context.progressed = 0
 
     def _create(self, settings: SegmenterSettings, compute: Compute, exporting: Callable[[int, int], None]) -> Squares:
+        self.exporting = exporting
         return self.model
 
     def feed(self, *keyframes: Keyframe) -> None:
@@ -170,7 +175,14 @@ def test_only_a_turn_that_segments_counts_towards_the_time_a_turn_may_take(mode:
 def test_the_first_picture_of_a_shape_may_take_longer() -> None:
     segment = Segment()
     segment.feed(segment.keyframe(0, cup(1)), segment.keyframe(1, cup(1)))
-    assert [report for report in segment.context.reports if isinstance(report, Progress)] == [Progress(6_000_000_000)]
+    assert [report for report in segment.context.reports if isinstance(report, Progress)] == [Progress(10_000_000_000)]
+
+
+def test_each_network_exported_for_a_picture_is_progress() -> None:
+    segment = Segment()
+    segment.model.exporting = segment.exporting
+    segment.feed(segment.keyframe(0, cup()))
+    assert segment.context.progressed == 5 + 1, "and the decoding"
 
 
 def test_masks_are_prepared_for_propagation_only_where_there_is_any() -> None:
