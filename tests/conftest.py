@@ -15,6 +15,7 @@ from support.checkpoints import (
     shared_files,
 )
 from support.leftovers import place
+from support.memory import keep_memory
 from support.rtsp_fixture import rtsp_available, rtsp_server
 from support.selection import no_process
 from support.virtual_display import display
@@ -53,6 +54,10 @@ def continuous_integration() -> bool:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     selection.add_options(parser)
+
+
+def pytest_configure() -> None:
+    keep_memory()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -196,7 +196,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         for shape, given in compared.items()
     ]
     answers = oracle.predict(checkpoint, asked, MODELS[name])
-    model = Sam.load(checkpoint, architecture=name, threads=2)
+    model = Sam.load(checkpoint, architecture=name, threads=1)
     checkpoint.unlink()
     embeddings = {shape: model.encode(image) for shape, image in pictures.items()}
     return Pair(model, embeddings, dict(zip(compared, answers, strict=True)), compared)
