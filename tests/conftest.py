@@ -15,9 +15,9 @@ from support.checkpoints import (
     shared_files,
 )
 from support.leftovers import place
-from support.memory import keep_memory
 from support.rtsp_fixture import rtsp_available, rtsp_server
 from support.selection import no_process
+from support.torch_speed import keep_memory
 from support.virtual_display import display
 
 __all__ = [

@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 Scores = tuple[float, float, float, float]
 NOTHING: Scores = (0, 0, 0, 0)
 
-_SCRIPT = Path(__file__).with_name("oracle_process.py")
+_TESTS = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -185,7 +185,8 @@ class Oracle:
         if self._process is None or self._process.poll() is not None:
             with log.open("wb") as output:
                 self._process = subprocess.Popen(
-                    [sys.executable, str(_SCRIPT)],
+                    [sys.executable, "-m", "support.oracle_process"],
+                    cwd=_TESTS,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=output,

@@ -21,7 +21,6 @@ For `script`, INPUT holds `image`; OUTPUT holds what the script's `run(checkpoin
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -33,7 +32,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from memory import keep_memory
+
+from support.torch_speed import features_computed_once, keep_memory
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -195,34 +195,17 @@ COMMANDS: dict[str, Callable[..., object]] = {
 }
 
 
-def remember_features(encoder: type[torch.nn.Module]) -> None:
-    """Encode each picture once per checkpoint: two seconds for MobileSAM. The requests repeat pictures and crops."""
-    forward, features = encoder.forward, dict[bytes, torch.Tensor]()
-
-    def remembered(self: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
-        digest = hashlib.sha1(image.numpy(), usedforsecurity=False)
-        for tensor in self.state_dict().values():
-            digest.update(tensor.contiguous().numpy())
-        key = digest.digest()
-        if key not in features:
-            features[key] = forward(self, image)
-        return features[key].clone()
-
-    encoder.forward = remembered
-
-
 def main() -> None:
     # Tests run in two workers, and a second thread halves no time.
     torch.set_num_threads(1)
     keep_memory()
-    remember_features(TinyViT)
-    remember_features(ImageEncoderViT)
     # Keep what the originals print out of the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    for line in sys.stdin:
-        name, *arguments = json.loads(line)
-        print(json.dumps(COMMANDS[name](*arguments)), file=answers, flush=True)
+    with features_computed_once(TinyViT), features_computed_once(ImageEncoderViT):
+        for line in sys.stdin:
+            name, *arguments = json.loads(line)
+            print(json.dumps(COMMANDS[name](*arguments)), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[ObjectMask]:
     )
 
 
+@pytest.mark.full
 def test_each_mask_covers_its_own_part_of_the_picture(drawn: list[ObjectMask]) -> None:
     masks = [one.mask for one in drawn if one.mask is not None]
     assert len(masks) == 20
@@ -43,6 +44,7 @@ def test_each_mask_covers_its_own_part_of_the_picture(drawn: list[ObjectMask]) -
     assert all(one.predicted_iou is not None and 0.5 < one.predicted_iou < 1 for one in drawn)
 
 
+@pytest.mark.full
 def test_masks_roughly_cover_their_objects(drawn: list[ObjectMask]) -> None:
     objects = draw_scene().objects
     right = [one.mask.paste(720, 1280) for one in drawn if one.mask is not None]

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SIZE = (360, 640)
 BOXES = 72
-CPU = Compute(device="cpu")
+CPU = Compute(device="cpu", threads=1)
 OFFERED = dict.fromkeys(
     [
         *((one.backend, one.precision) for one in candidates(SegmenterSettings(), CPU)),
