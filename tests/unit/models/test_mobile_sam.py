@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,12 +21,12 @@ from streamseg.models.runtime.loading import load
 from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam import export, segmenter
 from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
-from streamseg.models.segmenters.sam import Sam
+from streamseg.models.segmenters.sam import ImageEmbedding, Sam
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SIZE = (360, 640)
-BOXES = 72
+BOXES = 48
 CPU = Compute(device="cpu", threads=1)
 OFFERED = dict.fromkeys(
     [
@@ -79,26 +80,40 @@ def agreement(found: NDArray[np.bool_], expected: NDArray[np.bool_]) -> tuple[ND
     return (found & expected).sum(axis=(1, 2)) / np.maximum(union, 1), (cover >= 0.02) & (cover <= 0.6)
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The reference with a file of weights, its embedding of the scene, and its masks of the boxes."""
+
+    model: Sam
+    embedding: ImageEmbedding
+    masks: list[ObjectMask]
+
+    @classmethod
+    def of(cls, weights: Path) -> Reference:
+        model = Sam.load(weights, threads=1)
+        embedding = model.encode(scene())
+        return cls(model, embedding, model.decode(embedding, boxes(BOXES)))
+
+
 @pytest.fixture(scope="module")
-def expected(mobile_sam: Path, mobile_sam_blobs: Path) -> dict[Path, list[ObjectMask]]:
-    """What the reference says of the scene, for each file of weights."""
-    answers = {}
-    for weights in (mobile_sam, mobile_sam_blobs):
-        reference = Sam.load(weights)
-        answers[weights] = reference.decode(reference.encode(scene()), boxes(BOXES))
-    return answers
+def noise_reference(mobile_sam: Path) -> Reference:
+    return Reference.of(mobile_sam)
+
+
+@pytest.fixture(scope="module")
+def blobs_reference(mobile_sam_blobs: Path) -> Reference:
+    return Reference.of(mobile_sam_blobs)
 
 
 def test_one_of_the_files_has_good_masks_for_clear_prompts_and_the_other_poor_ones(
-    mobile_sam: Path, mobile_sam_blobs: Path, expected: dict[Path, list[ObjectMask]]
+    noise_reference: Reference, blobs_reference: Reference
 ) -> None:
-    for weights, poor in ((mobile_sam, False), (mobile_sam_blobs, True)):
-        reference = Sam.load(weights)
-        embedding = reference.encode(scene())
-        prompts = embedding.prompts(boxes=[box.xyxy for box in boxes(BOXES)])
-        masks = reference.masks(embedding, reference.predict(embedding, prompts, multimask=poor))
-        wanted = [candidates[1 if poor else 0] for candidates in masks]
-        np.testing.assert_array_equal(bitmaps(expected[weights]), bitmaps(wanted))
+    for reference, poor in ((noise_reference, False), (blobs_reference, True)):
+        prompts = reference.embedding.prompts(boxes=[box.xyxy for box in boxes(3)])
+        prediction = reference.model.predict(reference.embedding, prompts, multimask=poor)
+        wanted = [candidates[1 if poor else 0] for candidates in reference.model.masks(reference.embedding, prediction)]
+        taken = reference.model.decode(reference.embedding, boxes(3))
+        np.testing.assert_array_equal(bitmaps(taken), bitmaps(wanted))
 
 
 @pytest.mark.parametrize("kind", [pytest.param("noise", marks=pytest.mark.full), "blobs"])
@@ -107,29 +122,26 @@ def test_every_backend_and_precision_agrees_with_the_reference(
     backend: Backend,
     precision: Precision,
     kind: str,
-    mobile_sam: Path,
-    mobile_sam_blobs: Path,
-    expected: dict[Path, list[ObjectMask]],
+    request: pytest.FixtureRequest,
 ) -> None:
-    weights = mobile_sam if kind == "noise" else mobile_sam_blobs
+    weights: Path = request.getfixturevalue("mobile_sam" if kind == "noise" else "mobile_sam_blobs")
+    reference: Reference = request.getfixturevalue(f"{kind}_reference")
     model = MobileSam(weights, SegmenterSettings(backend=backend, precision=precision), CPU)
     assert (model.backend, model.precision, model.name) == (backend, precision, "mobilesam")
-    assert model.describe() == f"mobilesam ({backend}, {precision})"
+    assert model.describe() == f"mobilesam ({backend}, {precision}, 1 thread)"
     answers = model.decode(model.encode(scene()), boxes(BOXES))
-    iou, counted = agreement(bitmaps(answers), bitmaps(expected[weights]))
+    iou, counted = agreement(bitmaps(answers), bitmaps(reference.masks))
     assert counted.sum() >= 5
     assert iou[counted].mean() >= 0.99
-    pairs = [pair for pair, counts in zip(zip(answers, expected[weights], strict=True), counted, strict=True) if counts]
+    pairs = [pair for pair, counts in zip(zip(answers, reference.masks, strict=True), counted, strict=True) if counts]
     assert np.mean([abs((found.predicted_iou or 0) - (wanted.predicted_iou or 0)) for found, wanted in pairs]) <= 0.02
     assert np.mean([abs((found.stability or 0) - (wanted.stability or 0)) for found, wanted in pairs]) <= 0.02
 
 
-def test_the_whole_input_in_float32_gives_the_references_masks(
-    mobile_sam: Path, expected: dict[Path, list[ObjectMask]]
-) -> None:
+def test_the_whole_input_in_float32_gives_the_references_masks(mobile_sam: Path, noise_reference: Reference) -> None:
     model = MobileSam(mobile_sam, SegmenterSettings(backend="torch", precision="fp32"), CPU, square=True)
     found = bitmaps(model.decode(model.encode(scene()), boxes(BOXES)))
-    assert (found != bitmaps(expected[mobile_sam])).mean() < 1e-4
+    assert (found != bitmaps(noise_reference.masks)).mean() < 1e-4
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 9])
@@ -153,8 +165,8 @@ def test_no_boxes_no_masks_and_an_embedding_outlives_the_next_frame(mobile_sam: 
 
 
 def test_upright_pictures_and_smaller_inputs(mobile_sam: Path) -> None:
-    picture, asked = scene(640, 360), boxes(24, 640, 360)
-    reference = Sam.load(mobile_sam)
+    picture, asked = scene(640, 360), boxes(12, 640, 360)
+    reference = Sam.load(mobile_sam, threads=1)
     wanted = bitmaps(reference.decode(reference.encode(picture), asked), 640, 360)
     model = MobileSam(mobile_sam, SegmenterSettings(backend="torch", precision="fp32"), CPU)
     iou, counted = agreement(bitmaps(model.decode(model.encode(picture), asked), 640, 360), wanted)
