@@ -5,10 +5,12 @@ Its process must not load PyAV: with both loaded, OpenCV's window can hang.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -50,6 +52,7 @@ def show(
         UsageError: The endpoint, the source name or a key file is invalid.
     """
     require_display()
+    _let_qt_own_events()
     with Subscriber(
         endpoint, source=source, view="overlay", secret_key_file=secret_key_file, server_key_file=server_key_file
     ) as subscriber:
@@ -63,6 +66,17 @@ def show(
             _show_results(subscriber, title, f"waiting for {endpoint}" + (f", source {source}" if source else ""))
         finally:
             cv2.destroyAllWindows()
+
+
+def _let_qt_own_events() -> None:
+    """Load the system's libX11-xcb, which Qt then calls instead of the one in OpenCV's wheel.
+
+    Through it Qt tells libX11, which the wheel lacks, that libxcb reads the events. The wheel's libX11-xcb 1.6 writes
+    this into the wrong field of libX11 1.7 and later. libX11 then takes events too, and a window whose Expose event it
+    took remains black.
+    """
+    with suppress(OSError):  # no such library: another system, or no X11
+        ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def _show_results(subscriber: Subscriber, title: str, waiting: str) -> None:

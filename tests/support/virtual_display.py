@@ -34,17 +34,23 @@ class Display:
         environment = {**os.environ, "DISPLAY": self.name}
         return subprocess.run(["xdotool", *words], env=environment, capture_output=True, text=True, check=False).stdout
 
+    def press(self, key: str, window: str) -> None:
+        """Press and release a key in a window.
+
+        With --window, xdotool would send the release to the window alone. Once the press has ended that window, the
+        server would take the key for held down and repeat it in the next one.
+        """
+        self.xdotool("windowfocus", "--sync", window)
+        self.xdotool("key", key)
+
     def pixels(self) -> Image:
         """The screen, RGB."""
         return np.asarray(ImageGrab.grab(xdisplay=self.name))
 
-    def is_painted(self) -> bool:
-        """Whether anything larger than a window's frame is not black."""
-        return bool(np.count_nonzero(self.pixels().any(axis=2)) >= 10_000)
-
     def colours(self) -> int:
         """The number of different colours on the screen."""
-        return len(np.unique(self.pixels().reshape(-1, 3), axis=0))
+        red, green, blue = np.moveaxis(self.pixels().astype(np.uint32), 2, 0)
+        return np.unique(red << 16 | green << 8 | blue).size
 
     def shows(self, red: int, green: int, blue: int, *, pixels: int = 10_000) -> Callable[[], bool]:
         """A condition: at least that many pixels of the screen have that colour, give or take JPEG's error."""
