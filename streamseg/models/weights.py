@@ -15,9 +15,12 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from streamseg.errors import WeightsError, WeightsUnavailableError
+from streamseg.errors import CheckpointError, WeightsError, WeightsUnavailableError
 from streamseg.models.catalogue import Weights, find, known_names, look_up
 
+CHECKPOINT_ADVICE = "give an official file, such as mobile_sam.pt or sam_vit_b_01ec64.pth"
+_CHECKPOINT_STARTS = (b"PK\x03\x04", b"\x80")
+"""Of a ZIP archive, which `torch.save` writes; of a pickle, which it wrote before version 1.6."""
 _LOCK_POLL_S = 0.2
 
 
@@ -152,6 +155,23 @@ def resolve(
             " make room, or set STREAMSEG_CACHE to another folder"
         ) from error
     return target
+
+
+def check_is_checkpoint(path: Path) -> None:
+    """Check that a file begins as PyTorch's files do, which takes no time; loading PyTorch takes seconds.
+
+    Raises:
+        CheckpointError: It begins otherwise, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be read: {error.strerror or error}; {CHECKPOINT_ADVICE}"
+        ) from error
+    if not start.startswith(_CHECKPOINT_STARTS):
+        raise CheckpointError(f"{path} is not a PyTorch checkpoint; {CHECKPOINT_ADVICE}")
 
 
 def file_hash(path: Path) -> str:

@@ -75,6 +75,16 @@ def photos_and_frames(folder: Path, shared_data: Path, frames: int) -> Path:
     return folder
 
 
+def cut_wide(*paths: Path) -> None:
+    """Cut pictures to the shape of cameras' frames, for which MobileSAM's exports exist."""
+    for path in paths:
+        picture = cv2.imread(str(path))
+        assert picture is not None
+        rows = picture.shape[1] * 9 // 16
+        first = (picture.shape[0] - rows) // 2
+        cv2.imwrite(str(path), picture[first : first + rows])
+
+
 def write_moving_clip(path: Path, frames: int = 14) -> Path:
     """A red ball that rolls over a green meadow."""
     height, width = 144, 256
@@ -111,7 +121,8 @@ def test_mobilesam_on_photographs_opens_in_supervision_and_pycocotools(
     for name in ("astronaut.png", "coffee.png"):
         (pictures / name).unlink()
     shutil.copy(shared_data / "images" / "dog.jpg", pictures)
-    cv2.imwrite(str(pictures / "nothing.png"), np.full((90, 120, 3), 128, np.uint8))
+    cut_wide(pictures / "dog.jpg", pictures / "chelsea.png")
+    cv2.imwrite(str(pictures / "nothing.png"), np.full((90, 160, 3), 128, np.uint8))
     weights = (*detector, "--segmenter-weights", str(mobile_sam))
     output = succeeds(place.run("annotate", "pictures", "--output", "coco", "--format", "coco", *weights))
     assert "coco: annotated 4 pictures with" in output
@@ -338,9 +349,13 @@ auto_annotate(data=data, det_model=detector, sam_model=segmenter, device="cpu", 
 """
 
 
-def test_auto_annotate_writes_only_label_files_and_resumes(tmp_path: Path, shared_data: Path, mobile_sam: Path) -> None:
+def test_auto_annotate_writes_only_label_files_and_resumes(
+    tmp_path: Path, shared_data: Path, mobile_sam: Path, export_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMSEG_CACHE", str(export_cache))
     folder = photos(tmp_path / "photos")
     (folder / "astronaut.png").unlink()
+    cut_wide(folder / "chelsea.png", folder / "coffee.png")
     command = [sys.executable, "-c", CALL, str(folder), str(shared_data / "yolox_nano.onnx"), str(mobile_sam)]
     subprocess.run(command, check=True, timeout=WITHIN_S, capture_output=True)
     output = tmp_path / "photos_auto_annotate_labels"

@@ -9,6 +9,7 @@ from support.leftovers import Place
 from streamseg.bench.pipeline import PipelineFigures
 
 
+@pytest.mark.full
 @pytest.mark.timeout(600)
 def test_a_short_measurement_of_the_whole_pipeline(shared_data: Path, place: Place) -> None:
     quick = ("--seconds", "2", "--set", "segmenter.backend=torch", "--set", "segmenter.imgsz=512")

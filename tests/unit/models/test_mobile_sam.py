@@ -139,7 +139,13 @@ def test_every_backend_and_precision_agrees_with_the_reference(
 
 
 def test_the_whole_input_in_float32_gives_the_references_masks(mobile_sam: Path, noise_reference: Reference) -> None:
-    model = MobileSam(mobile_sam, SegmenterSettings(backend="torch", precision="fp32"), CPU, square=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model = MobileSam(mobile_sam, SegmenterSettings(backend="torch", precision="fp32"), CPU, square=True)
+        assert torch.get_num_threads() == CPU.threads
+    finally:
+        torch.set_num_threads(before)
     found = bitmaps(model.decode(model.encode(scene()), boxes(BOXES)))
     assert (found != bitmaps(noise_reference.masks)).mean() < 1e-4
 
@@ -230,18 +236,3 @@ def test_what_is_not_mobilesam_cannot_be_exported(tmp_path: Path) -> None:
     junk.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"^\S*junk\.pt is not a PyTorch checkpoint"):
         MobileSam(junk, SegmenterSettings(backend="onnxruntime"), CPU)
-
-
-def test_pytorch_uses_the_given_threads(mobile_sam: Path) -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        MobileSam(mobile_sam, SegmenterSettings(backend="torch", precision="fp32"), Compute(device="cpu", threads=1))
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_onnxruntime_uses_the_given_threads(mobile_sam: Path) -> None:
-    model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), Compute(device="cpu", threads=1))
-    assert bitmaps(model.decode(model.encode(scene()), boxes(1))).any()

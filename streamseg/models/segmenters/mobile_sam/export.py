@@ -21,7 +21,7 @@ from streamseg.models.options import MOBILE_SAM, Compute, SegmenterSettings
 from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
 from streamseg.models.segmenters.resizing import Size
-from streamseg.models.weights import WeightsProgress, file_hash, weights_directory
+from streamseg.models.weights import WeightsProgress, check_is_checkpoint, file_hash, weights_directory
 
 FORMAT = 3
 """Raise it whenever the networks change, so that older exports are not used."""
@@ -135,6 +135,7 @@ class Exports:
         )
 
     def _export(self, grids: Sequence[InputGrid], progress: StepProgress) -> None:
+        check_is_checkpoint(self.weights)
         wanted = [f"{grid.side},{grid.rows},{grid.columns}" for grid in grids]
         total = sum(len(parts(grid)) for grid in grids)
         progress(0, total)

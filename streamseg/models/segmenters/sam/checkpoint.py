@@ -17,13 +17,13 @@ from torch import Tensor
 from streamseg.errors import CheckpointError
 from streamseg.models.options import MOBILE_SAM
 from streamseg.models.segmenters.sam.network import SamNetwork
+from streamseg.models.weights import CHECKPOINT_ADVICE, check_is_checkpoint
 
 _UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
 """TinyViT's classifier, which segmentation does not use."""
 _VIT_CHANNELS: Final = MappingProxyType({768: "sam-vit-b", 1024: "sam-vit-l", 1280: "sam-vit-h"})
 _PROBLEMS_NAMED = 3
 _Network = TypeVar("_Network", bound=SamNetwork)
-_ADVICE = "give an official file, such as mobile_sam.pt or sam_vit_b_01ec64.pth"
 
 
 def load_network(path: Path, architecture: str | None = None) -> SamNetwork:
@@ -53,18 +53,23 @@ def load_network_as(kind: type[_Network], path: Path, architecture: str | None =
     if problems:
         more = f", and {len(problems) - _PROBLEMS_NAMED} more" if len(problems) > _PROBLEMS_NAMED else ""
         named = ", ".join(problems[:_PROBLEMS_NAMED])
-        raise CheckpointError(f"{path} is not a checkpoint of {network.architecture}: {named}{more}; {_ADVICE}")
+        raise CheckpointError(
+            f"{path} is not a checkpoint of {network.architecture}: {named}{more}; {CHECKPOINT_ADVICE}"
+        )
     network.load_state_dict(_weights(network, found), assign=True)
     return network.ready()
 
 
 def _read(path: Path) -> Mapping[object, object]:
+    check_is_checkpoint(path)
     try:
         # PyTorch warns about files that it then refuses; its error is enough.
         with warnings.catch_warnings(action="ignore"):
             state: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}; {_ADVICE}") from error
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be read: {error.strerror or error}; {CHECKPOINT_ADVICE}"
+        ) from error
     except (
         pickle.UnpicklingError,
         struct.error,
@@ -75,9 +80,9 @@ def _read(path: Path) -> Mapping[object, object]:
         AttributeError,
         TypeError,
     ) as error:
-        raise CheckpointError(f"{path} is not a PyTorch checkpoint; {_ADVICE}") from error
+        raise CheckpointError(f"{path} is not a PyTorch checkpoint; {CHECKPOINT_ADVICE}") from error
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a table of weights; {_ADVICE}")
+        raise CheckpointError(f"{path} holds a {type(state).__name__}, not a table of weights; {CHECKPOINT_ADVICE}")
     return state
 
 
