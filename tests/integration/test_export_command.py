@@ -14,6 +14,8 @@ import pytest
 from support.leftovers import Place
 from support.pipeline_runs import Run, read_records, until
 
+from streamseg.models.segmenters.mobile_sam.export import Exports
+
 WITHIN_S = 180
 SMALL = ("--imgsz", "512")
 
@@ -82,13 +84,16 @@ def test_help_names_the_arguments(place: Place) -> None:
 
 
 def test_a_run_exports_new_shapes_and_repairs_damaged_exports(
-    place: Place, weights: Path, mobile_sam: Path, export_cache: Path
+    place: Place, weights: Path, mobile_sam: Path, export_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.environment |= {"COLUMNS": "400", "STREAMSEG_CACHE": str(export_cache)}
     done(place.run("weights", "export", str(mobile_sam)))
     place.environment["STREAMSEG_CACHE"] = str(place.folder / "cache")
-    shutil.copytree(export_cache / "exports", place.folder / "cache" / "exports")
-    (encoder,) = (place.folder / "cache" / "exports").rglob("encoder-64-48x64.onnx")
+    monkeypatch.setenv("STREAMSEG_CACHE", str(export_cache))
+    exports = Exports.of(mobile_sam).folder
+    copy = place.folder / "cache" / "exports" / exports.name
+    shutil.copytree(exports, copy)
+    (encoder,) = copy.glob("encoder-64-48x64.onnx")
     encoder.write_bytes(encoder.read_bytes()[:100_000])
     arguments = (
         "--source",
