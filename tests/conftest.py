@@ -60,6 +60,10 @@ def pytest_configure() -> None:
     keep_memory()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if selection.is_left_out(collection_path, config) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     selection.select(config, items)
     selection.slow_first(items)

@@ -26,12 +26,15 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--full", action="store_true", help="run the whole matrix of parity with the original SAM")
 
 
+def is_left_out(path: Path, config: pytest.Config) -> bool:
+    """Whether the options leave out a whole folder, whose modules are then not even imported."""
+    return bool(config.getoption("quick")) and path in NOT_QUICK_FOLDERS
+
+
 def is_quick(item: pytest.Item) -> bool:
     """Whether a test needs neither whole runs nor the original SAM nor much time; `no_process` skips some of these."""
     fixtures = set(getattr(item, "fixturenames", ()))
-    return not (
-        NOT_QUICK_FOLDERS & set(item.path.parents) or fixtures & NOT_QUICK_FIXTURES or item.get_closest_marker("slow")
-    )
+    return not (fixtures & NOT_QUICK_FIXTURES or item.get_closest_marker("slow"))
 
 
 def select(config: pytest.Config, items: list[pytest.Item]) -> None:
