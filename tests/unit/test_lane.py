@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamseg.ipc import ring
+from streamseg.ipc import checkpoint, ring
 from streamseg.ipc.checkpoint import SharedCheckpoint
 from streamseg.ipc.ring import RingWriter
 from streamseg.lane import Lane
@@ -21,7 +21,8 @@ RECORD = StageEntry("record", "record", acknowledges=True)
 @pytest.fixture(autouse=True)
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in place of shared memory."""
-    monkeypatch.setattr(ring, "segment_directory", lambda: tmp_path)
+    for module in (ring, checkpoint):
+        monkeypatch.setattr(module, "segment_directory", lambda: tmp_path)
     return tmp_path
 
 
