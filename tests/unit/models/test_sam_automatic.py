@@ -39,7 +39,8 @@ CASES = {
         crop_n_layers=1, crop_n_points_downscale_factor=2,
     ),
     "small regions": AutomaticOptions(
-        points_per_side=5, pred_iou_thresh=0.5, stability_score_thresh=0.1, box_nms_thresh=0.9, min_mask_region_area=150
+        points_per_side=5, points_per_batch=10, pred_iou_thresh=0.5, stability_score_thresh=0.1, box_nms_thresh=0.9,
+        min_mask_region_area=150,
     ),
     "own grids": AutomaticOptions(
         points_per_side=None, point_grids=[random_grid(6), random_grid(4)], pred_iou_thresh=0.3,
@@ -48,7 +49,7 @@ CASES = {
     ),
     "no filters": AutomaticOptions(points_per_side=3, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1),
 }  # fmt: skip
-COVERING = ("small regions", "own grids", "no filters")
+COVERING = ("crops", "small regions", "own grids", "no filters")
 """Cases that together meet every option."""
 # The masks of random weights lie all over a crop: only where its edges are near the picture's does none cut them off.
 SIZES = {
@@ -112,8 +113,8 @@ def test_the_masks_compared_are_not_trivial(pair: Pair) -> None:
         options = CASES[case]
         asked = sum(len(options.grid(layer)) * 4**layer for layer in range(options.crop_n_layers + 1)) * 3
         assert 4 <= len(found.bbox) <= asked / 2 or case == "no filters"
-        if options.crop_n_layers:
-            assert len(np.unique(found.crop_box, axis=0)) >= 2
+    assert len(np.unique(pair.original["crops"].crop_box, axis=0)) >= 3
+    assert len(np.unique(pair.original["own grids"].crop_box, axis=0)) >= 2
     cleaned = pair.original["small regions"]
     changed = [
         np.count_nonzero((logits > 0) != mask) for mask, logits in zip(cleaned.masks, cleaned.logits, strict=True)

@@ -106,6 +106,8 @@ def automatic_mask_generator_example(checkpoint: str, image: NDArray[np.uint8]) 
             points_per_side=3,
             pred_iou_thresh=0.3,
             stability_score_thresh=0.05,
+            crop_n_layers=0,  # crops are compared with the original in everything mode, where they cost less
+            crop_n_points_downscale_factor=2,
             min_mask_region_area=100 if output_mode == "uncompressed_rle" else 0,
             output_mode=output_mode,
         )
