@@ -60,7 +60,8 @@ class Subscriber:
         endpoint: ZeroMQ address of the publisher.
         source: Name of the source; None for every source of the endpoint.
         view: `masks` without a picture; `clean` or `overlay` with the plain or the rendered one in `Result.jpeg`.
-        timeout: Seconds to wait for each result or message; None waits for ever.
+        timeout: Seconds to wait for each message; None waits for ever. While the pipeline runs, a message arrives every
+            second even when its camera is away, so iteration with 3 s or more survives a camera that restarts.
         queue: Messages kept while the program is busy.
         secret_key_file: File with this subscriber's secret key, for a publisher that admits certain keys only.
         server_key_file: File with that publisher's public key. No other publisher is accepted.
@@ -137,23 +138,19 @@ class Subscriber:
 
     def __iter__(self) -> Iterator[Result]:
         """Yield every result in order until the run ends."""
-        deadline = _Deadline(self._timeout)
         while True:
-            message = self._next(deadline)
+            message = self._next(_Deadline(self._timeout))
             if isinstance(message, Result):
                 yield message
-                deadline = _Deadline(self._timeout)
             elif self._is_last(message):
                 return
 
     async def __aiter__(self) -> AsyncIterator[Result]:
         """Yield the same as iteration does, without blocking the event loop."""
-        deadline = _Deadline(self._timeout)
         while True:
-            message = await self._next_async(deadline)
+            message = await self._next_async(_Deadline(self._timeout))
             if isinstance(message, Result):
                 yield message
-                deadline = _Deadline(self._timeout)
             elif self._is_last(message):
                 return
 

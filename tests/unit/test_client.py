@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -239,6 +240,29 @@ def test_a_heartbeat_is_no_result_but_shows_that_the_pipeline_runs(publisher: Pu
         publisher.send(heartbeat())
         with pytest.raises(SubscriptionTimeoutError, match="the pipeline runs"):
             next(iter(subscriber))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_iteration_survives_a_camera_that_is_away_for_longer_than_the_time_out(
+    publisher: Publisher, asynchronous: bool
+) -> None:
+    gone = SourceState(run_id="a", source="cam", stage="capture", state="disconnected", detail="the stream ended")
+
+    def camera_restarts() -> None:
+        publisher.send(sent(0), encode_event(gone))
+        for _ in range(4):
+            time.sleep(0.3)  # together longer than the time-out
+            publisher.send(heartbeat())
+        publisher.send(sent(1), end())
+
+    async def received() -> list[int]:
+        return [item.seq async for item in subscriber]
+
+    with Subscriber(publisher.endpoint, source="cam", timeout=1) as subscriber, ThreadPoolExecutor(1) as executor:
+        publisher.wait_for(*CAM)
+        publishing = executor.submit(camera_restarts)
+        assert (asyncio.run(received()) if asynchronous else [item.seq for item in subscriber]) == [0, 1]
+        publishing.result()
 
 
 def test_bad_messages_are_counted_logged_once_and_dropped(
