@@ -20,7 +20,7 @@ import zmq
 
 from streamseg.config import Config
 from streamseg.errors import UsageError
-from streamseg.ipc.control import Published, Ready, Recorded
+from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
 from streamseg.messages import Result
@@ -229,6 +229,9 @@ class _Silent:
         """Ignore it."""
 
     def recorded(self, recorded: Recorded) -> None:
+        """Ignore it."""
+
+    def subscribed(self, subscribers: Subscribers) -> None:
         """Ignore it."""
 
     def changed(self, stage: str, state: str, detail: str) -> None:

@@ -26,6 +26,7 @@ from streamseg.ipc.control import (
     SourceChanged,
     StageSpec,
     Start,
+    Subscribers,
     ToStage,
     ToSupervisor,
 )
@@ -52,6 +53,9 @@ class Observer(Protocol):
 
     def recorded(self, recorded: Recorded) -> None:
         """A frame is recorded, or is missing in the recording."""
+
+    def subscribed(self, subscribers: Subscribers) -> None:
+        """A subscriber connected or disconnected."""
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """The source or a stage changed."""
@@ -197,6 +201,8 @@ class Supervisor:
             case Recorded(source=source, seq=seq):
                 self._observer.recorded(message)
                 self._acknowledge(process.entry, source, seq)
+            case Subscribers():
+                self._observer.subscribed(message)
             case Acknowledge(source, seq):
                 self._acknowledge(process.entry, source, seq)
             case RingCreated(source, ring):

@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamseg import __version__
 from streamseg.config import Config
 from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.progress import DownloadDisplay
-from streamseg.monitor.prometheus import MetricsServer
+from streamseg.monitor.prometheus import MetricsServer, RunInfo
 from streamseg.monitor.stats import RunStats
 from streamseg.pipeline import Pipeline, stages_of
 
@@ -46,7 +47,12 @@ def run_pipeline(
             pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
         plan = pipeline.plan
         if server is not None:
-            server.collector.models = plan.models
+            server.collector.info = RunInfo(
+                version=__version__,
+                source=plan.config.source.name,
+                detector=plan.models.detector,
+                segmenter=plan.models.segmenter,
+            )
         display = RunDisplay(
             console,
             stats,

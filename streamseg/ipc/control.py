@@ -232,6 +232,13 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     dropped: Dropped
 
 
+class Subscribers(msgspec.Struct, frozen=True, tag=True):
+    """The number of programs connected to a source's publisher has changed."""
+
+    source: str
+    count: int
+
+
 class Finished(msgspec.Struct, frozen=True, tag=True):
     """The last stage is done with the source's last frame: record if the run has one, otherwise publish."""
 
@@ -242,7 +249,17 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
 ToStage = StageSpec | Start | Stop | Released | Resend | Announce
 ToSupervisor = (
-    Ready | Failed | Progress | LogLine | RingCreated | SourceChanged | Acknowledge | Published | Recorded | Finished
+    Ready
+    | Failed
+    | Progress
+    | LogLine
+    | RingCreated
+    | SourceChanged
+    | Acknowledge
+    | Published
+    | Recorded
+    | Subscribers
+    | Finished
 )
 
 

@@ -13,7 +13,7 @@ from streamseg.monitor.texts import counts_text, duration_text, percentiles_text
 
 if TYPE_CHECKING:
     from streamseg.config import Config
-    from streamseg.ipc.control import Published, Ready, Recorded
+    from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
     from streamseg.messages import Models
     from streamseg.monitor.stats import RunStats
 
@@ -110,6 +110,10 @@ class RunDisplay:
     def recorded(self, recorded: Recorded) -> None:
         """Count what the recording misses."""
         self._stats.recorded(recorded)
+
+    def subscribed(self, subscribers: Subscribers) -> None:
+        """Count it."""
+        self._stats.subscribed(subscribers)
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """Show that the source or a stage changed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -23,23 +24,36 @@ from streamseg.monitor.stats import FRAME_AGES_MS, MASK_AGES_MS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from streamseg.messages import Models
     from streamseg.monitor.latency import Histogram
     from streamseg.monitor.stats import RunStats
 
 _LOOPBACK = "127.0.0.1"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What a run is: the labels of the metric `streamseg_info`.
+
+    Attributes:
+        source: Name of the source on the wire; its address may hold a password.
+    """
+
+    version: str
+    source: str
+    detector: str
+    segmenter: str
+
+
 class StatsCollector(Collector):
     """Presents the figures of a run as Prometheus metrics, read at each scrape.
 
     Attributes:
-        models: The models of the run; no metric names them while this is None.
+        info: Of the run; there is no such metric while this is None.
     """
 
     def __init__(self, stats: RunStats) -> None:
         self._stats = stats
-        self.models: Models | None = None
+        self.info: RunInfo | None = None
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric, all of the same moment."""
@@ -48,15 +62,19 @@ class StatsCollector(Collector):
         yield from metrics
 
     def _state(self) -> Iterator[Metric]:
-        stats, models = self._stats, self.models
+        stats = self._stats
         yield GaugeMetricFamily("streamseg_up", "1 while every stage runs, 0 while one starts.", value=stats.up)
-        if models is not None:
-            names = {"detector": models.detector, "segmenter": models.segmenter}
-            yield InfoMetricFamily("streamseg", "The models of the run.", value=names)
+        if self.info is not None:
+            yield InfoMetricFamily("streamseg", "Version, source and models of the run.", value=asdict(self.info))
         yield GaugeMetricFamily(
             "streamseg_source_connected",
             "1 while the source delivers frames, 0 while it is disconnected.",
             value=stats.connected,
+        )
+        yield GaugeMetricFamily(
+            "streamseg_subscribers",
+            "Programs connected to the publisher: subscribers, windows, and the proxy if there is one.",
+            value=stats.subscribers,
         )
         yield _by_label(
             CounterMetricFamily("streamseg_stage_restarts", "Restarts of a stage.", labels=["stage"]), stats.restarts

@@ -14,12 +14,15 @@ from streamseg.messages import PROPAGATED, REFINED, SEGMENTED, Dropped
 from streamseg.monitor.latency import Histogram
 
 if TYPE_CHECKING:
-    from streamseg.ipc.control import Published, Ready, Recorded
+    from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
 
 FRAME_AGES_MS: Final = (5.0, 10.0, 20.0, 35.0, 50.0, 100.0, 200.0, 350.0, 500.0, 1000.0, 2000.0, 5000.0)
 """Frame ages at which the histogram is exact."""
-MASK_AGES_MS: Final = (0.0, 35.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 1500.0, 2000.0, 3000.0, 5000.0)
-"""Mask ages at which the histogram is exact."""
+MASK_AGES_MS: Final = (
+    0.0, 35.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 1500.0, 2000.0, 3000.0, 5000.0, 7500.0, 10000.0, 20000.0,
+    30000.0, 60000.0,
+)  # fmt: skip
+"""Mask ages at which the histogram is exact, up to and beyond the default of `propagate.max_age_ms`."""
 
 
 class RunStats:
@@ -41,6 +44,7 @@ class RunStats:
         frame_age_ms: From a frame's capture to its publication.
         mask_age_ms: From the frame that a mask was made on to the frame it was published with.
         connected: Whether the source delivers frames.
+        subscribers: Programs connected to the publisher.
     """
 
     def __init__(self, stages: Iterable[str], clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -60,6 +64,7 @@ class RunStats:
         self.frame_age_ms = Histogram(FRAME_AGES_MS)
         self.mask_age_ms = Histogram(MASK_AGES_MS)
         self.connected = False
+        self.subscribers = 0
         self._lost = False
 
     def prepared(self, stage: str, ready: Ready) -> None:
@@ -92,6 +97,11 @@ class RunStats:
             self._count_dropped(
                 {"record_replaced": recorded.record_replaced, "record_overrun": recorded.record_overrun}
             )
+
+    def subscribed(self, subscribers: Subscribers) -> None:
+        """Note how many subscribers there are."""
+        with self.lock:
+            self.subscribers = subscribers.count
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         """Count a restart; note whether the source is connected."""

@@ -9,6 +9,7 @@ import msgspec
 import zmq
 
 from streamseg.errors import EndpointInUseError, SettingsError, StageError, StreamsegError
+from streamseg.sinks.connections import Connections
 from streamseg.wire.curve import Admission, read_server_keys
 from streamseg.wire.protocol import EncodedResult, ResultView, View, encode_event, requests_view
 
@@ -46,6 +47,7 @@ class Network:
                 context, read_server_keys(settings.curve.secret_key_file, settings.curve.allow_files)
             )
             self._admission.guard(self.socket)
+        self._connections = Connections(self.socket)
         try:
             self._bind(settings.bind)
             if settings.connect is not None:
@@ -58,7 +60,8 @@ class Network:
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """The sockets to watch, and to close at the end in this order."""
-        return [self.socket] if self._admission is None else [self.socket, self._admission.socket]
+        own = [self.socket, self._connections.socket]
+        return own if self._admission is None else [*own, self._admission.socket]
 
     def service(self) -> None:
         """Process new subscribers, subscriptions and cancellations; call it every turn."""
@@ -74,6 +77,10 @@ class Network:
             elif message[:1] == b"\x00":
                 self._subscriptions.discard(message[1:])
             # anything else is a message that an XSUB socket sent upstream; streamseg has no use for it
+
+    def connections(self) -> int:
+        """How many subscribers and proxies are connected."""
+        return self._connections.count()
 
     def wants(self, view: View) -> bool:
         """Whether a view has a subscriber."""

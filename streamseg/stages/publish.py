@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, ToStage
+from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, Subscribers, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.messages import Dropped, End, Heartbeat, Image, Result, SourceState, Timings
 from streamseg.render import render
@@ -55,6 +55,7 @@ class PublishStage(Stage):
         self._dropped = Dropped()
         self._overrun = self._masks_limited = 0
         self._heartbeat_ns = 0
+        self._subscribers: int | None = None
 
     def prepare(self) -> Ready:
         """Bind the endpoint and load what propagation needs."""
@@ -97,6 +98,7 @@ class PublishStage(Stage):
                     self._record.repeat_end()
         self._frames.grant()
         self._network.service()
+        self._count_subscribers()
         if self._tap is not None:
             self._tap.service()
         if self._record is not None:
@@ -214,6 +216,12 @@ class PublishStage(Stage):
             publish_overrun=self._overrun,
             masks_limited=self._masks_limited,
         )
+
+    def _count_subscribers(self) -> None:
+        count = self._network.connections()
+        if count != self._subscribers:
+            self._subscribers = count
+            self.context.report(Subscribers(self._source, count))
 
     def _send_heartbeat(self) -> None:
         now = self.context.clock.now_ns()

@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.leftovers import Place
 from support.pipeline_runs import STAGES, free_endpoint, until
 
+from streamseg import __version__
+
 RUN = (
     "run", "--source", "synthetic:?size=320x240&fps=30", "--detector", "motion", "--segmenter", "nano",
     "--set", "publish.bind=tcp://127.0.0.1:*",
@@ -38,7 +40,7 @@ def test_counters_rise_and_a_killed_stage_shows(place: Place) -> None:
     with place.run(*RUN, "--metrics", address) as run:
         until(lambda: scrape(address).get("mask_age_seconds_count", 0) > 0, 60, "a mask")
         before = scrape(address)
-        assert before["up"] == before["source_connected"] == before["info motion nano"] == 1
+        assert before["up"] == before["source_connected"] == before[f"info motion nano main {__version__}"] == 1
         assert before["frame_age_seconds_count"] == before["frames_published_total"] > 0
         assert before["frame_age_seconds_sum"] > 0
         assert before["frames_dropped_total detect_replaced"] >= 0

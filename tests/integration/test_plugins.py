@@ -19,7 +19,7 @@ from support.plugin_files import offer
 
 from streamseg import Pipeline, processes
 from streamseg.config import check_config
-from streamseg.ipc.control import Published, Ready, Recorded
+from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "tests" / "plugin_package"
@@ -243,6 +243,9 @@ class Restarts:
         """Ignored."""
 
     def recorded(self, recorded: Recorded) -> None:
+        """Ignored."""
+
+    def subscribed(self, subscribers: Subscribers) -> None:
         """Ignored."""
 
     def changed(self, stage: str, state: str, detail: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from streamseg.ipc.control import Published, Ready, Recorded, StageSpec, ToStage, ToSupervisor
+from streamseg.ipc.control import Published, Ready, Recorded, StageSpec, Subscribers, ToStage, ToSupervisor
 from streamseg.ipc.launcher import Deliver
 
 Message = TypeVar("Message")
@@ -85,6 +85,7 @@ class RecordingObserver:
         self.recorded_frames: list[Recorded] = []
         self.changes: list[tuple[str, str, str]] = []
         self.lines: list[str] = []
+        self.subscribers = 0
 
     def prepared(self, stage: str, ready: Ready) -> None:
         self.ready.append(stage)
@@ -94,6 +95,9 @@ class RecordingObserver:
 
     def recorded(self, recorded: Recorded) -> None:
         self.recorded_frames.append(recorded)
+
+    def subscribed(self, subscribers: Subscribers) -> None:
+        self.subscribers = subscribers.count
 
     def changed(self, stage: str, state: str, detail: str) -> None:
         self.changes.append((stage, state, detail))

@@ -24,6 +24,7 @@ from streamseg.ipc.control import (
     SourceChanged,
     Start,
     Stop,
+    Subscribers,
 )
 from streamseg.ipc.instance import Instance
 from streamseg.messages import Models
@@ -237,6 +238,13 @@ def test_changes_reach_the_observer_and_the_wire_of_their_source(two: Bench) -> 
     two.restart("painter", "door")
     assert two.stages("voice", "door").got(Announce) == [Announce("door", "painter", "restarting", "ended by signal 9")]
     assert len(two.stages("voice", "yard").got(Announce)) == 2
+
+
+def test_the_number_of_subscribers_reaches_the_observer(bench: Bench) -> None:
+    bench.start()
+    bench.stages("voice").say(Subscribers("main", 2))
+    bench.settle()
+    assert bench.observer.subscribers == 2
 
 
 def test_a_stage_that_dies_too_often_ends_the_run(bench: Bench) -> None:

@@ -10,9 +10,9 @@ import pytest
 from support.published_frames import published
 
 from streamseg.errors import UsageError
-from streamseg.ipc.control import PublishedMask
-from streamseg.messages import Dropped, Models
-from streamseg.monitor.prometheus import MetricsServer, StatsCollector
+from streamseg.ipc.control import PublishedMask, Subscribers
+from streamseg.messages import Dropped
+from streamseg.monitor.prometheus import MetricsServer, RunInfo, StatsCollector
 from streamseg.monitor.stats import RunStats
 
 STAGES = ("capture", "publish")
@@ -37,7 +37,7 @@ def get(url: str) -> tuple[int, str]:
 def samples(stats: RunStats) -> dict[str, float]:
     """Every sample by its name and labels."""
     collector = StatsCollector(stats)
-    collector.models = Models(detector="motion", segmenter="nano")
+    collector.info = RunInfo(version="1.2.3", source="yard", detector="motion", segmenter="nano")
     found = [sample for family in collector.collect() for sample in family.samples]
     return {
         " ".join([sample.name.removeprefix("streamseg_"), *sample.labels.values()]): sample.value for sample in found
@@ -46,7 +46,7 @@ def samples(stats: RunStats) -> dict[str, float]:
 
 def test_before_the_first_event_every_figure_is_there(stats: RunStats) -> None:
     found = samples(stats)
-    assert found.pop("info motion nano") == 1
+    assert found.pop("info 1.2.3 yard motion nano") == 1
     assert set(found.values()) == {0}
     assert {name for name in found if name.startswith("masks ")} == {
         "masks segmented", "masks propagated", "masks refined"
@@ -77,6 +77,19 @@ def test_a_frame_is_shown_with_its_ages_objects_and_masks(stats: RunStats) -> No
     found = samples(stats)
     assert found["frames_published_total"] == 2
     assert (found["masks segmented"], found["masks propagated"]) == (1, 0)
+
+
+def test_the_ages_of_masks_are_told_apart_up_to_the_age_at_which_they_are_dropped(stats: RunStats) -> None:
+    stats.published(published(PublishedMask("propagated", 6000.0), PublishedMask("refined", 9900.0), objects=2))
+    found = samples(stats)
+    counts = [found[f"mask_age_seconds_bucket {bound}"] for bound in ("5.0", "7.5", "10.0", "60.0", "+Inf")]
+    assert counts == [0, 1, 2, 2, 2]
+
+
+def test_the_subscribers_of_the_moment_are_shown(stats: RunStats) -> None:
+    for count in (1, 3, 2):
+        stats.subscribed(Subscribers("main", count))
+        assert samples(stats)["subscribers"] == count
 
 
 def test_lost_frames_and_left_out_masks_are_metrics_of_their_own(stats: RunStats) -> None:

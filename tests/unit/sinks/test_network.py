@@ -18,7 +18,7 @@ from streamseg.errors import EndpointInUseError, SettingsError
 from streamseg.messages import Dropped, End, Image, Models, Result, Timings
 from streamseg.sinks.network import MaskSink, Network, PictureSink
 from streamseg.sinks.sink import Overlay, Pictures, PublishedResult
-from streamseg.wire.curve import make_key_pair
+from streamseg.wire.curve import make_key_pair, read_client_keys
 from streamseg.wire.protocol import View, decode, encode_result, topic
 
 PATIENCE_MS = 20_000
@@ -131,6 +131,37 @@ def test_every_subscriber_gets_the_end(wire: Wire) -> None:
     PictureSink(wire.network).close(End(run_id="a", source="main", seq=7, reason="end of file"))
     assert wire.subscriber.poll(PATIENCE_MS)
     assert isinstance(decode(wire.subscriber.recv_multipart()), End)
+
+
+def test_programs_are_counted_while_they_are_connected_whatever_they_subscribe_to(wire: Wire) -> None:
+    until(lambda: wire.network.connections() == 1, PATIENCE_MS / 1000, "the first")
+    wire.subscribe("masks")
+    wire.subscribe("state")
+    with zmq.Context() as context, context.socket(zmq.SUB) as other:
+        other.connect(wire.network.socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        until(lambda: wire.network.connections() == 2, PATIENCE_MS / 1000, "the second")
+    until(lambda: wire.network.connections() == 1, PATIENCE_MS / 1000, "the end of the second")
+
+
+def test_a_program_that_is_not_admitted_does_not_count(tmp_path: Path) -> None:
+    (secret, public), (stranger, _) = make_key_pair(tmp_path / "publisher"), make_key_pair(tmp_path / "stranger")
+    curve = CurveSettings(secret_key_file=str(secret), allow=str(public))
+    with zmq.Context() as context, zmq.Context() as others, others.socket(zmq.SUB) as other:
+        network = Network(context, PublishSettings(bind=free_endpoint(), curve=curve), "main")
+        keys = read_client_keys(stranger, public)
+        other.linger, other.curve_secretkey, other.curve_serverkey = 0, keys.secret, keys.server
+        other.curve_publickey = zmq.curve_public(keys.secret)
+        refused = other.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+        other.connect(network.socket.getsockopt_string(zmq.LAST_ENDPOINT))
+
+        def is_refused() -> bool:
+            network.service()
+            return bool(refused.poll(10))
+
+        until(is_refused, PATIENCE_MS / 1000, "the refusal")
+        until(lambda: network.connections() == 0, PATIENCE_MS / 1000, "the end of the connection")
+        for socket in (refused, *network.sockets):
+            socket.close(0)
 
 
 @pytest.mark.parametrize("connect", [None, "tcp://no port"])

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 import pytest
+import zmq
+from support.pipeline_runs import until
 from support.stage_context import FakeContext, lane_spec, link_to, put_frame, stage_config, stage_spec
 
-from streamseg.ipc.control import Acknowledge, Announce, Finished, LaneSpec, Published
+from streamseg.ipc.control import Acknowledge, Announce, Finished, LaneSpec, Published, Subscribers
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult
 from streamseg.messages import Detection, End, Heartbeat, Message, Result, SourceState
 from streamseg.sinks.network import Network
@@ -199,6 +201,21 @@ def test_a_loop_over_a_file_confirms_each_result_with_its_credit(
     publish.turn()
     assert len(tap.take()) == 1
     assert publish.reports(Published) == [0]
+
+
+def test_the_supervisor_is_told_of_each_change_of_the_number_of_subscribers(closing: list[Publish]) -> None:
+    publish = Publish()
+    closing.append(publish)
+
+    def counts() -> list[int]:
+        publish.turn()
+        return [report.count for report in publish.context.reports if isinstance(report, Subscribers)]
+
+    assert counts() == counts() == [0], "a new process has none yet"
+    with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
+        subscriber.connect(publish.stage._network.socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        until(lambda: counts() == [0, 1], 20, "the subscriber")
+    until(lambda: counts() == [0, 1, 0], 20, "its end")
 
 
 def test_pixels_are_not_read_while_no_sink_wants_them(closing: list[Publish]) -> None:
