@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.format import Flags
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -16,7 +17,7 @@ from streamseg.errors import SourceError
 from streamseg.messages import Frame
 from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.conversion import BgrConverter, Orientation
-from streamseg.sources.timeline import FileTimeline, interval_ns, timestamp_ns
+from streamseg.sources.timeline import FileTimeline, interval_ns, timed, timestamp_ns
 
 UNREADABLE_LIMIT = 100
 """Failed reads in a row after which the rest of a file counts as lost."""
@@ -49,12 +50,13 @@ class FileSource:
 
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame]:
         """Yield the frames from number `start` on; packets that cannot be decoded are skipped."""
-        timeline = FileTimeline(interval_ns(self.info.fps))
         with self._open() as container:
-            for number, picture in enumerate(self._decode(container, self._video(container))):
+            restarts = bool(container.format.flags & Flags.ts_discont.value)  # type: ignore[operator]
+            timeline = FileTimeline(interval_ns(self.info.fps), restarts=restarts)
+            pictures = timed(self._decode(container, self._video(container)), timestamp_ns, timeline)
+            for number, (picture, pts_ns) in enumerate(pictures):
                 if stop.is_set():
                     return
-                pts_ns = timeline.at(timestamp_ns(picture))
                 if number >= start:
                     yield Frame(self._converter.image(picture), pts_ns, time.monotonic_ns(), time.time_ns())
 

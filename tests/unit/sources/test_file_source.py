@@ -6,6 +6,7 @@ import wave
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -169,6 +170,34 @@ def test_restarting_timestamps_keep_rising(tmp_path: Path) -> None:
     times = [frame.pts_ns for frame in play(clip)]
     assert len(times) == 120
     assert np.diff(times) == pytest.approx(1e9 / 30, rel=0.01)
+
+
+@pytest.mark.parametrize(("fps", "step_ms"), [(1, 1000.0), (2400, 1000 / 2400)])
+def test_slow_and_fast_files_keep_their_steps(tmp_path: Path, fps: int, step_ms: float) -> None:
+    frames = play(write_clip(tmp_path / "clip.mp4", frames=12, fps=fps))
+    assert [frame.pts_ns / 1e6 for frame in frames] == pytest.approx([n * step_ms for n in range(12)], abs=0.02)
+
+
+def delay(source: Path, target: Path, milliseconds: int) -> Path:
+    """Copy a video with later timestamps."""
+    with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        for packet in reader.demux(video=0):
+            if packet.dts is not None and packet.pts is not None:
+                ticks = round(milliseconds / 1000 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + ticks, packet.dts + ticks, stream
+                writer.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("shift_ms", [36_000_000, -500])
+def test_the_clock_of_a_transport_stream_may_restart(tmp_path: Path, shift_ms: int) -> None:
+    clip = write_clip(tmp_path / "clip.ts", frames=40, fps=25)
+    rest = delay(clip, tmp_path / "rest.ts", 1600 + shift_ms)
+    clip.write_bytes(clip.read_bytes() + rest.read_bytes())
+    times = [frame.pts_ns for frame in play(clip)]
+    assert len(times) == 80
+    assert np.diff(times) == pytest.approx(4e7)
 
 
 def write_nothing(path: Path) -> None:
