@@ -68,6 +68,10 @@ def subscribe(
 
 
 def _exit_when_input_ends() -> None:
-    """Exit when standard input ends, so that a window does not outlive the run that opened it."""
-    sys.stdin.buffer.read()
+    """Exit when standard input ends, so that a window does not outlive the run that opened it.
+
+    The descriptor is read directly: at its exit Python takes the lock of `sys.stdin`, and aborts if a thread holds it.
+    """
+    while os.read(0, 4096):
+        pass
     os._exit(0)

@@ -216,11 +216,16 @@ def _turn_until_stopped(stage: Stage, context: ProcessContext, inbox: queue.Simp
 
 
 def _take_over_standard_streams() -> tuple[BinaryIO, ControlWriter]:
-    """Reserve the control pipe; whatever a library prints goes to standard error."""
+    """Reserve the control pipe; what a library prints goes to standard error, and standard input is empty.
+
+    No thread may hold `sys.stdin`, whose lock Python takes at its exit.
+    """
     sys.stdout.flush()
-    control_out = os.fdopen(os.dup(1), "wb")
+    control_in, control_out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    return sys.stdin.buffer, ControlWriter(control_out)
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - os.devnull is a name, no path
+        os.dup2(nothing.fileno(), 0)
+    return control_in, ControlWriter(control_out)
 
 
 def _settle(spec: StageSpec, control: ControlWriter) -> None:

@@ -209,6 +209,7 @@ def test_a_run_shows_itself_and_ends_with_its_window(display: Display, monkeypat
         status, output, errors = run.finish(30)
     assert status == 0, errors
     assert "window closed" in output
+    assert "Fatal" not in errors
 
 
 def test_a_window_does_not_outlive_its_run(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
