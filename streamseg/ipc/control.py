@@ -1,14 +1,18 @@
 """Control messages between the supervisor and a stage, length-prefixed over the child's standard input and output.
 
+They are MessagePack, or JSON if a text is not Unicode: MessagePack cannot hold a file name that is not UTF-8, which
+Python has as lone surrogates.
+
 Plain pipes survive a `kill -9` of either end, and end of file shows that the other end is gone.
 """
 
 from __future__ import annotations
 
+import json
 import struct
 import threading
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any, Final
 
 import msgspec
 
@@ -20,6 +24,8 @@ from streamseg.models.options import Compute
 from streamseg.sources import SourceSettings
 
 _LENGTH = struct.Struct("<I")
+_JSON_START: Final = b"{"
+"""No message starts like this in MessagePack: there it is a number."""
 
 
 class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,7 +282,7 @@ class ControlWriter:
         Raises:
             OSError: The other end is gone.
         """
-        data = msgspec.msgpack.encode(message)
+        data = _encode(message)
         with self._lock:
             self._stream.write(_LENGTH.pack(len(data)) + data)
             self._stream.flush()
@@ -284,14 +290,25 @@ class ControlWriter:
 
 def read_from_supervisor(stream: IO[bytes]) -> Iterator[ToStage]:
     """Yield messages until the supervisor is gone."""
-    decoder = msgspec.msgpack.Decoder(ToStage)
-    return (decoder.decode(data) for data in _packets(stream))
+    return _messages(stream, ToStage)
 
 
 def read_from_stage(stream: IO[bytes]) -> Iterator[ToSupervisor]:
     """Yield messages until the stage is gone."""
-    decoder = msgspec.msgpack.Decoder(ToSupervisor)
-    return (decoder.decode(data) for data in _packets(stream))
+    return _messages(stream, ToSupervisor)
+
+
+def _encode(message: ToStage | ToSupervisor) -> bytes:
+    try:
+        return msgspec.msgpack.encode(message)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(message)).encode("ascii")
+
+
+def _messages(stream: IO[bytes], kind: object) -> Iterator[Any]:
+    decoder = msgspec.msgpack.Decoder(kind)
+    for data in _packets(stream):
+        yield msgspec.convert(json.loads(data), kind) if data.startswith(_JSON_START) else decoder.decode(data)
 
 
 def _packets(stream: IO[bytes]) -> Iterator[bytes]:

@@ -8,10 +8,10 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from streamseg.ipc.control import ControlWriter, StageSpec, ToStage, ToSupervisor, read_from_stage
+from streamseg.ipc.control import ControlWriter, Failed, StageSpec, ToStage, ToSupervisor, read_from_stage
 
 # Read while NumPy and PyTorch are imported.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -79,10 +79,12 @@ class StageProcess:
             # processor between sessions first, and niceness would not count between stages.
             process_group=0,
         )
+        self._module = module
+        self._deliver = deliver
         self._outbox: queue.SimpleQueue[ToStage | None] = queue.SimpleQueue()
         self._sender = threading.Thread(target=self._send_all, name=f"send to {module}", daemon=True)
         self._sender.start()
-        self._listener = threading.Thread(target=self._listen, args=(deliver,), name=f"listen to {module}", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name=f"listen to {module}", daemon=True)
         self._listener.start()
 
     @property
@@ -113,17 +115,25 @@ class StageProcess:
     def _send_all(self) -> None:
         assert self._process.stdin is not None
         control = ControlWriter(self._process.stdin)
-        with contextlib.suppress(OSError):  # the child has ended; its end of file reports that to the supervisor
+        with self._stage_ends_on_failure(), contextlib.suppress(OSError):  # its end of file reports that it has ended
             while (message := self._outbox.get()) is not None:
                 control.send(message)
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
 
-    def _listen(self, deliver: Deliver) -> None:
+    def _listen(self) -> None:
         assert self._process.stdout is not None
-        try:
+        with self._stage_ends_on_failure():
             for message in read_from_stage(self._process.stdout):
-                deliver(message)
-        finally:
-            self._process.stdout.close()
-            deliver(None)
+                self._deliver(message)
+        self._process.stdout.close()
+        self._deliver(None)
+
+    @contextlib.contextmanager
+    def _stage_ends_on_failure(self) -> Iterator[None]:
+        """Report a failure of this thread as the stage's and end the stage: nobody would control it any more."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - an exception that ends only the thread would make the run hang
+            self._deliver(Failed("StageError", f"control of {self._module}: {type(error).__name__}: {error}"))
+            self.kill()

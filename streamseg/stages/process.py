@@ -141,9 +141,13 @@ def run_stage(module: str) -> None:
     turning = threading.Event()
 
     def listen() -> None:
-        for message in messages:
-            inbox.put(message)
-            context.wake()
+        try:
+            for message in messages:
+                inbox.put(message)
+                context.wake()
+        except Exception as error:  # noqa: BLE001 - without control, nothing could stop this process
+            context.report(Failed("StageError", f"{spec.stage}: control: {type(error).__name__}: {error}"))
+            os._exit(1)
         if turning.is_set():  # there may be something to finish
             inbox.put(Stop(SUPERVISOR_GONE))
             context.wake()

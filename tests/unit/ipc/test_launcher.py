@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import queue
 import subprocess
 import threading
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from streamseg.ipc import launcher
-from streamseg.ipc.control import ControlWriter, Failed, ToSupervisor
+from streamseg.ipc.control import ControlWriter, Failed, LogLine, ToSupervisor
 from streamseg.ipc.launcher import StageProcess
 
 
@@ -22,8 +23,13 @@ class Child:
         self.stdout = os.fdopen(reading, "rb")
         self.pipe = os.fdopen(writing, "wb")
 
+        self.killed = threading.Event()
+
     def wait(self) -> int:
         return 1
+
+    def kill(self) -> None:
+        self.killed.set()
 
 
 @pytest.fixture
@@ -54,3 +60,27 @@ def test_a_pipe_that_stays_open_delays_the_end_only_for_a_moment(child: Child, m
     assert process.wait() == 1
     assert time.monotonic() - before < 10
     child.pipe.close()
+
+
+def test_a_message_that_cannot_be_sent_ends_the_stage_with_an_error(child: Child) -> None:
+    delivered: queue.SimpleQueue[ToSupervisor | None] = queue.SimpleQueue()
+    process = StageProcess("painter", 1, delivered.put)
+    process.send(LogLine(10**30, "no format holds this number"))  # type: ignore[arg-type]
+    failure = delivered.get(timeout=20)
+    assert isinstance(failure, Failed)
+    assert (failure.error, "control of painter" in failure.message) == ("StageError", True)
+    assert child.killed.wait(20)
+    child.pipe.close()
+    assert process.wait() == 1
+
+
+def test_a_message_that_cannot_be_read_ends_the_stage_with_an_error(child: Child) -> None:
+    delivered: list[ToSupervisor | None] = []
+    process = StageProcess("painter", 1, delivered.append)
+    child.pipe.write(b"\x01\x00\x00\x00?")
+    child.pipe.close()
+    assert process.wait() == 1
+    failure, end = delivered
+    assert isinstance(failure, Failed) and "control of painter" in failure.message
+    assert end is None
+    assert child.killed.is_set()
