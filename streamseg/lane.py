@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from streamseg.ipc.control import Finished, LaneSpec, Published
 from streamseg.ipc.ring import RingName, last_sequence, remove_segments
+from streamseg.messages import Dropped
 from streamseg.sources import SourceSettings
 from streamseg.topology import StageEntry
 
@@ -32,6 +33,7 @@ class Lane:
         """
         self.source = source
         self.published_pts_ns = -1
+        self.dropped = Dropped()
         self.finished: Finished | None = None
         self._prefix = f"{instance}-{number}"
         self._ring: RingName | None = None
@@ -62,8 +64,9 @@ class Lane:
         return self.done
 
     def note_published(self, published: Published) -> None:
-        """Note the presentation time of the newest published frame."""
+        """Note the presentation time of the newest published frame, and what was lost up to it."""
         self.published_pts_ns = max(self.published_pts_ns, published.pts_ns)
+        self.dropped = published.dropped
 
     def replace_ring(self, ring: RingName) -> None:
         """Note capture's new ring and unlink the one before."""
@@ -88,6 +91,7 @@ class Lane:
             checkpoint=f"{self._prefix}.{entry.name}",
             resume_after=_optional(resume),
             highest_acknowledged=_optional(highest),
+            dropped=self.dropped,
         )
 
     def _resume_live(self, entry: StageEntry) -> int:

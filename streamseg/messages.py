@@ -36,8 +36,7 @@ class Frame:
 
     Attributes:
         image: Shape (height, width, 3), uint8, BGR.
-        pts_ns: Presentation time in nanoseconds, in live mode since the run started, otherwise since the source's first
-            frame.
+        pts_ns: Presentation time in nanoseconds since the source's first frame.
         t_capture_ns: Monotonic clock when the frame was decoded.
         t_capture_unix_ns: Wall clock at the same moment.
     """
@@ -122,7 +121,7 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Dropped(msgspec.Struct, frozen=True, kw_only=True):
-    """Lost frames and masks by cause, each counted since the stage that counts it last started.
+    """Lost frames and masks by cause, counted since the run started: also over restarts of the stages that count them.
 
     `*_replaced`: frames replaced by a newer one while they waited for the stage. `*_overrun`: frames overwritten in
     shared memory before the stage read them. `masks_limited`: masks left out to keep messages within their size limit.
@@ -179,7 +178,7 @@ class Result:
         source: Name of the source.
         width: Of the frame, in pixels.
         height: Of the frame, in pixels.
-        pts_ns: Presentation time, in live mode since the run started, otherwise since the source's first frame.
+        pts_ns: Presentation time since the source's first frame.
         t_capture_unix_ns: Wall clock when the frame was decoded.
         timings: When the frame passed each point.
         dropped: What was lost so far.

@@ -41,6 +41,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
         highest_acknowledged: Highest frame that earlier processes of this stage acknowledged; None without one. In
             every-frame mode, frames from `resume_after` to this one arrive again: handle them, but publish or record
             none twice. In live mode none does.
+        dropped: Frames and masks lost up to the newest published frame. The stages continue to count from there.
     """
 
     source: SourceSettings
@@ -49,6 +50,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str
     resume_after: int | None
     highest_acknowledged: int | None
+    dropped: Dropped = Dropped()
 
     @property
     def name(self) -> str:
@@ -223,7 +225,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         objects: Number of objects in that frame.
         masks: Those of that frame.
         classes: Names of the classes in that frame.
-        dropped: Frames and masks lost so far, each counted since its stage last started.
+        dropped: Frames and masks lost since the run started.
     """
 
     source: str

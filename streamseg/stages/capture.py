@@ -131,8 +131,8 @@ class CaptureStage(Stage):
             pts_ns=frame.pts_ns,
             t_capture_ns=frame.t_capture_ns,
             t_capture_unix_ns=frame.t_capture_unix_ns,
-            detect_replaced=self._to_detect.replaced,
-            publish_replaced=self._to_publish.replaced,
+            detect_replaced=self._lane.dropped.detect_replaced + self._to_detect.replaced,
+            publish_replaced=self._lane.dropped.publish_replaced + self._to_publish.replaced,
         )
         self._announced.append(descriptor)
         self._next_seq += 1

@@ -55,9 +55,9 @@ class Intake:
         """Let frames through.
 
         Args:
-            origin_ns: If given, presentation times count from this moment of the monotonic clock.
-            after_pts_ns: The first presentation time is later than this one, in nanoseconds. Without an origin, this
-                holds for live sources alone: others resume at the frame's own time.
+            origin_ns: In live mode, the start of the run on the monotonic clock.
+            after_pts_ns: The first presentation time is later than this one, in nanoseconds; -1 makes it 0 in live
+                mode. Without an origin, this holds for live sources alone: others resume at the frame's own time.
         """
         self._origin_ns = origin_ns
         self._after_pts_ns = after_pts_ns
@@ -114,6 +114,8 @@ class Intake:
 
     def _shift_ns(self, first_pts_ns: int) -> int:
         """By how much to shift every presentation time; a live source that is opened again begins at 0 again."""
+        if self._origin_ns is not None and self._after_pts_ns < 0:
+            return -first_pts_ns
         if self._origin_ns is not None:
             return max(self._after_pts_ns + 1, time.monotonic_ns() - self._origin_ns) - first_pts_ns
         return max(0, self._after_pts_ns + 1 - first_pts_ns) if self._live else 0

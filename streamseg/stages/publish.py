@@ -52,8 +52,8 @@ class PublishStage(Stage):
         self._prefetched_seq = last_seq
         self._end: EndOfStream | None = None
         self._finished = False
-        self._dropped = Dropped()
-        self._overrun = self._masks_limited = 0
+        self._dropped = lane.dropped
+        self._overrun, self._masks_limited = lane.dropped.publish_overrun, lane.dropped.masks_limited
         self._heartbeat_ns = 0
         self._subscribers: int | None = None
 
@@ -207,12 +207,14 @@ class PublishStage(Stage):
         )
 
     def _count_dropped(self, frame: FrameDescriptor, boxes: Boxes | None, masks: Masks | None) -> None:
+        # A new process of a stage may start from fewer than the last frames of the old one reported.
+        last = self._dropped
         self._dropped = Dropped(
-            detect_replaced=frame.detect_replaced,
-            publish_replaced=frame.publish_replaced,
-            segment_replaced=self._dropped.segment_replaced if boxes is None else boxes.segment_replaced,
-            detect_overrun=self._dropped.detect_overrun if boxes is None else boxes.overrun,
-            segment_overrun=self._dropped.segment_overrun if masks is None else masks.overrun,
+            detect_replaced=max(last.detect_replaced, frame.detect_replaced),
+            publish_replaced=max(last.publish_replaced, frame.publish_replaced),
+            segment_replaced=max(last.segment_replaced, 0 if boxes is None else boxes.segment_replaced),
+            detect_overrun=max(last.detect_overrun, 0 if boxes is None else boxes.overrun),
+            segment_overrun=max(last.segment_overrun, 0 if masks is None else masks.overrun),
             publish_overrun=self._overrun,
             masks_limited=self._masks_limited,
         )

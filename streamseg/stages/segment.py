@@ -48,7 +48,7 @@ class _SegmentLane:
         self.name = lane.name
         self.recent: Recent[Masks] = Recent()
         self.priority = Priority(config.propagate.max_age_ms) if context.spec.live else None
-        self.overrun = 0
+        self.overrun = lane.dropped.segment_overrun
 
 
 class SegmentStage(Stage):

@@ -15,7 +15,7 @@ from streamseg.ipc.control import LaneSpec, StageSpec, ToSupervisor
 from streamseg.ipc.descriptors import FrameDescriptor
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import DEFAULT_SLOTS, RingName
-from streamseg.messages import Image, Models
+from streamseg.messages import Dropped, Image, Models
 from streamseg.sources import SourceSettings
 
 PERIOD_NS = 33_000_000
@@ -193,6 +193,7 @@ def lane_spec(
     resume_after: int | None = None,
     highest_acknowledged: int | None = None,
     url: str | int = "synthetic:?size=64x48&frames=5",
+    dropped: Dropped | None = None,
 ) -> LaneSpec:
     return LaneSpec(
         source=SourceSettings(url=url, name=name),
@@ -201,6 +202,7 @@ def lane_spec(
         checkpoint=f"streamseg-test-{name}.stage",
         resume_after=resume_after,
         highest_acknowledged=highest_acknowledged,
+        dropped=dropped or Dropped(),
     )
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.published_frames import published
 
 from streamseg.ipc import checkpoint, ring
 from streamseg.ipc.checkpoint import SharedCheckpoint
 from streamseg.ipc.ring import RingWriter
 from streamseg.lane import Lane
+from streamseg.messages import Dropped
 from streamseg.sources import SourceSettings
 from streamseg.topology import StageEntry
 
@@ -100,3 +102,8 @@ def test_lanes_share_no_file() -> None:
         spec = Lane(SourceSettings(url=0), number, "streamseg-x", []).begin(DETECT, live=True)
         names |= {f"{spec.ring}-", spec.checkpoint}
     assert not any(first != second and first.startswith(second) for first in names for second in names)
+
+
+def test_a_new_process_learns_what_was_lost_before_it(lane: Lane) -> None:
+    lane.note_published(published(dropped=Dropped(detect_replaced=4)))
+    assert lane.begin(CAPTURE, live=True).dropped == Dropped(detect_replaced=4)

@@ -13,7 +13,7 @@ from streamseg.errors import SourceError, StageError
 from streamseg.ipc.control import LaneSpec, Released, Resend, RingCreated, SourceChanged, Start
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
 from streamseg.ipc.ring import DEFAULT_SLOTS
-from streamseg.messages import Frame
+from streamseg.messages import Dropped, Frame
 from streamseg.sources import SourceChange, SourceInfo, SourceSettings
 from streamseg.stages.capture import CaptureStage
 
@@ -191,3 +191,11 @@ def test_an_empty_frame_is_an_error() -> None:
     capture = Capture([Frame(np.zeros((0, 64, 3), np.uint8), 0, 0, 0)])
     with pytest.raises(StageError, match="empty frame"):
         capture.turn_idle()
+
+
+def test_a_new_capture_process_continues_the_count_of_replaced_frames() -> None:
+    lane = lane_spec(resume_after=6, dropped=Dropped(detect_replaced=5, publish_replaced=2))
+    capture = Capture([frame(number) for number in range(8)], "live", lane)
+    capture.turn_until_announced(1)
+    first = capture.context.sender("publish").sent[0]
+    assert (first.detect_replaced, first.publish_replaced) == (5, 2)

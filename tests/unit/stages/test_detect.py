@@ -9,7 +9,7 @@ from support.stage_context import FakeContext, lane_spec, put_frame, stage_confi
 
 from streamseg.ipc.control import Acknowledge
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
-from streamseg.messages import Detection, Image
+from streamseg.messages import Detection, Dropped, Image
 from streamseg.models.options import Compute, DetectorSettings
 from streamseg.stages.detect import DetectStage
 
@@ -201,3 +201,11 @@ def test_sources_take_turns_and_share_nothing_but_the_detector() -> None:
     assert [each.source for each in stage.boxes("door")] == ["door"] * 3
     assert ids(stage.boxes("yard")) == [[None, None], [1, 2]]
     assert [each.frame.source for each in stage.keyframes("yard")] == ["yard"] * 2
+
+
+def test_a_new_detect_process_continues_the_counts_of_lost_frames() -> None:
+    lane = lane_spec(dropped=Dropped(detect_overrun=3, segment_replaced=4))
+    stage = Detect(FakeContext(stage_spec("detect", lane, config=stage_config("live"))))
+    stage.feed(*frames(stage.context, 0))
+    (boxes,) = stage.boxes()
+    assert (boxes.overrun, boxes.segment_replaced) == (3, 4)

@@ -144,14 +144,12 @@ def test_a_cameras_frames_before_the_start_are_dropped() -> None:
     for _ in range(3):
         camera.shoot()
     assert camera.wanted.acquire(timeout=WITHIN_S)  # the intake is done with the third one
-    before = time.monotonic_ns()
-    reader.intake.release(before)
+    reader.intake.release(time.monotonic_ns())
     camera.trigger.release()
     first = reader.next()
-    after = time.monotonic_ns()
     assert isinstance(first, Frame)
     assert numbers([first]) == [3]
-    assert 0 <= first.pts_ns <= after - before
+    assert first.pts_ns == 0
     camera.shoot()
     second = reader.next()
     assert isinstance(second, Frame)

@@ -11,7 +11,7 @@ from support.stage_context import FakeContext, lane_spec, link_to, put_frame, st
 
 from streamseg.ipc.control import Acknowledge, Announce, Finished, LaneSpec, Published, Subscribers
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult
-from streamseg.messages import Detection, End, Heartbeat, Message, Result, SourceState
+from streamseg.messages import Detection, Dropped, End, Heartbeat, Message, Result, SourceState
 from streamseg.sinks.network import Network
 from streamseg.stages.publish import PublishStage
 from streamseg.wire.protocol import decode
@@ -33,7 +33,7 @@ class Publish:
         self.context.receiver("capture").waiting.append(frame)
         return frame
 
-    def detect(self, seq: int) -> None:
+    def detect(self, seq: int, overrun: int = 0) -> None:
         """Have detect find one object."""
         found = Detection(xyxy=(1.0, 1.0, 9.0, 9.0), confidence=0.5, class_id=0, class_name="cup")
         now = self.context.clock.now_ns()
@@ -44,7 +44,7 @@ class Publish:
                 detections=(found,),
                 keyframe=False,
                 t_detected_ns=now,
-                overrun=0,
+                overrun=overrun,
                 segment_replaced=0,
             )
         )
@@ -57,11 +57,15 @@ class Publish:
         for _ in range(times):
             self.stage.turn()
 
-    def publish(self, *seqs: int) -> None:
+    def publish(self, *seqs: int, overrun: int = 0) -> None:
         for seq in seqs:
             self.announce(seq)
-            self.detect(seq)
+            self.detect(seq, overrun)
             self.turn()
+
+    def dropped(self) -> list[Dropped]:
+        """What each published frame reported as lost."""
+        return [report.dropped for report in self.context.reports if isinstance(report, Published)]
 
     def recorded(self) -> list[int | str]:
         """What the recorder got since the last call: sequence numbers, and the reason of the end."""
@@ -263,3 +267,12 @@ def test_nothing_follows_the_end_while_the_recorder_finishes_its_files(
     publish.turn()
     publish.stage.instruct(Announce("main", "detect", "running", ""))
     assert isinstance(events[-1], End)
+
+
+def test_what_was_lost_only_rises_also_when_a_stage_restarts(closing: list[Publish]) -> None:
+    lost = Dropped(detect_replaced=9, detect_overrun=5, publish_overrun=2, masks_limited=1)
+    publish = Publish(lane=lane_spec(resume_after=-1, dropped=lost))
+    closing.append(publish)
+    publish.publish(0, overrun=7)
+    publish.publish(1, overrun=6)  # of a new detect process that knew less
+    assert publish.dropped() == [msgspec.structs.replace(lost, detect_overrun=7)] * 2

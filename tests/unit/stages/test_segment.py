@@ -10,7 +10,7 @@ from support.stage_context import FakeClock, FakeContext, lane_spec, put_frame, 
 from streamseg.ipc.control import Progress, Resend
 from streamseg.ipc.descriptors import Keyframe, Masks
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Image, ObjectMask
+from streamseg.messages import Detection, Dropped, Image, ObjectMask
 from streamseg.models.options import Compute, SegmenterSettings
 from streamseg.stages.segment import SegmentStage
 
@@ -52,8 +52,14 @@ class Squares:
 class Segment:
     """The stage, and a way to feed it."""
 
-    def __init__(self, mode: str = "every-frame", sources: Sequence[str] = ("main",), **more: object) -> None:
-        lanes = [lane_spec(name) for name in sources]
+    def __init__(
+        self,
+        mode: str = "every-frame",
+        sources: Sequence[str] = ("main",),
+        dropped: Dropped | None = None,
+        **more: object,
+    ) -> None:
+        lanes = [lane_spec(name, dropped=dropped) for name in sources]
         self.context = FakeContext(stage_spec("segment", *lanes, config=stage_config(mode, **more)))
         self.model = Squares(self.context.clock)
         self.stage = SegmentStage(self.context, self._create)
@@ -192,3 +198,9 @@ def test_masks_are_prepared_for_propagation_only_where_there_is_any() -> None:
     between = Segment(segmenter={"model": "nano", "keyframe_interval": 4})
     between.feed(between.keyframe(0, cup(1)))
     assert between.masks()[0].objects[0].planes
+
+
+def test_a_new_segment_process_continues_the_count_of_overwritten_keyframes() -> None:
+    segment = Segment(dropped=Dropped(segment_overrun=6))
+    segment.feed(segment.keyframe(0, cup()))
+    assert [masks.overrun for masks in segment.masks()] == [6]
