@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streamseg.errors import SourceError
 from streamseg.messages import Image
+from streamseg.png import is_png, needed_chunks, png_size
 
-IMAGE_SUFFIXES: Final = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+IMAGE_SUFFIXES: Final = frozenset(
+    (
+        *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pam", ".pbm", ".pgm"),
+        *(".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
+    )
+)
 """File name suffixes of pictures, in lower case."""
+_MOST_PIXELS: Final = 1 << 30
+_LONGEST_SIDE: Final = 1_000_000
+"""OpenCV's limits of a picture; of a side it is libpng's."""
 
 
 def read_image(path: Path) -> Image:
     """Read a picture as `cv2.imread` does: an array of shape (height, width, 3), uint8, BGR.
 
-    Applies the EXIF orientation, converts grey to BGR and 16 bits to 8, and drops transparency.
+    Applies the EXIF orientation, converts grey to BGR and 16 bits to 8, and drops transparency. Of an animation it
+    reads the first picture.
 
     Raises:
         SourceError: The file cannot be read, or is not a complete picture in a format of OpenCV.
@@ -27,11 +40,9 @@ def read_image(path: Path) -> Image:
         content = path.read_bytes()
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}; expected a picture") from error
-    image = _decode(content)
+    image = decode_image(content)
     if image is None:
-        raise SourceError(
-            f"{path} is not a picture that OpenCV can read; expected a complete JPEG, PNG, WebP, TIFF or BMP file"
-        )
+        raise SourceError(f"{path} {_reason(content)}")
     return image
 
 
@@ -41,26 +52,88 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         SourceError: The folder cannot be read, or has no pictures.
     """
-    try:
-        files = sorted(
-            path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    files = [path for path in _entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        others = left_out(folder)
+        held = f"it holds {others}" if others else "it is empty"
+        raise SourceError(
+            f"{folder} has no pictures, {held}; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}"
         )
+    return files
+
+
+def left_out(folder: Path) -> str:
+    """What else is in a folder, such as `2 .heic, 1 folder`; empty if there is nothing.
+
+    Raises:
+        SourceError: The folder cannot be read.
+    """
+    kinds = Counter(
+        "folder" if path.is_dir() else path.suffix.lower() or "file without an ending"
+        for path in _entries(folder)
+        if path.suffix.lower() not in IMAGE_SUFFIXES
+    )
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+
+
+def decode_image(content: bytes) -> Image | None:
+    """Decode the content of a picture file as `read_image` does; None if OpenCV cannot."""
+    readable = content
+    if is_png(content):
+        needed = needed_chunks(content)
+        if needed is None or max(png_size(needed)) > _LONGEST_SIDE:
+            return None
+        readable = needed
+    decoded = _decode(readable, cv2.IMREAD_COLOR)
+    return None if decoded is None else np.asarray(decoded, np.uint8)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """The entries of a folder, sorted by name, without hidden ones."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise SourceError(
             f"{folder} cannot be read: {error.strerror or error}; expected a folder of pictures"
         ) from error
-    if not files:
-        raise SourceError(f"{folder} has no pictures; expected files that end in {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return files
 
 
-def _decode(content: bytes) -> Image | None:
+def _reason(content: bytes) -> str:
+    """Why a picture could not be decoded."""
+    size = _size(content)
+    if size is not None and (size[0] * size[1] > _MOST_PIXELS or max(size) > _LONGEST_SIDE):
+        return (
+            f"is too large, {size[0]}x{size[1]} pixels; at most {_LONGEST_SIDE:,} pixels a side "
+            f"and {_MOST_PIXELS:,} in all are read: reduce it"
+        )
+    samples = None if is_png(content) else _decode(content, cv2.IMREAD_UNCHANGED)
+    if samples is not None:
+        return f"holds {samples.dtype} samples; expected 8 or 16 bits without sign: convert it"
+    return "is not a picture that OpenCV can read; expected a complete JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP file"
+
+
+def _size(content: bytes) -> tuple[int, int] | None:
+    """Width and height of a picture that may be too large; None if the file is of another kind or damaged."""
+    from PIL.BmpImagePlugin import BmpImageFile
+    from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    for kind in (PngImageFile, JpegImageFile, TiffImageFile, BmpImageFile, Jpeg2KImageFile):
+        try:
+            return kind(BytesIO(content)).size
+        except (SyntaxError, ValueError, OSError):
+            continue
+    return None
+
+
+def _decode(content: bytes, flags: int) -> NDArray[np.generic] | None:
     # OpenCV would also print each unreadable file on standard error.
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:
         return None
     finally:
         cv2.utils.logging.setLogLevel(level)
-    return None if decoded is None else np.asarray(decoded, np.uint8)

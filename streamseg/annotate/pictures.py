@@ -13,11 +13,12 @@ from typing import Final, Protocol
 import cv2
 
 from streamseg.errors import SourceError, UsageError
-from streamseg.images import IMAGE_SUFFIXES, image_files, read_image
+from streamseg.images import IMAGE_SUFFIXES, image_files, left_out, read_image
 from streamseg.messages import Image
 from streamseg.models.options import YOLOX_MODELS
 from streamseg.sources import SourceSettings
-from streamseg.sources.file import FileSource
+from streamseg.sources.animation import is_animated_webp
+from streamseg.sources.opening import open_file
 
 JPEG_QUALITY: Final = 95
 
@@ -79,6 +80,11 @@ class Pictures(Protocol):
         """Whether a detection may depend on earlier pictures, so that the detector needs those labelled already."""
         ...
 
+    @property
+    def left_out(self) -> str:
+        """What the source holds beside its pictures, such as `2 .heic, 1 folder`; empty if there is nothing."""
+        ...
+
     def __iter__(self) -> Iterator[Picture]:
         """Iterate over the pictures.
 
@@ -130,6 +136,7 @@ class PictureFiles:
         """
         self.name = source.resolve().name
         self._files = image_files(source) if source.is_dir() else [source]
+        self.left_out = left_out(source) if source.is_dir() else ""
         self.total = len(self._files)
         stems: dict[str, Path] = {}
         for path in self._files:
@@ -166,6 +173,8 @@ class VideoFrame:
 class VideoFrames:
     """Every Nth frame of a video, named after it and their number from 0: `clip_000120.jpg`."""
 
+    left_out = ""
+
     def __init__(self, path: Path, *, every: int, between: bool, consecutive: bool) -> None:
         """Open the video.
 
@@ -178,7 +187,7 @@ class VideoFrames:
         Raises:
             SourceError: The file cannot be played.
         """
-        self._source = FileSource(SourceSettings(url=str(path)))
+        self._source = open_file(SourceSettings(url=str(path)))
         self._stem, self._every, self._between = path.stem, every, between
         count = self._source.info.frame_count
         self.name = path.name
@@ -215,7 +224,7 @@ def open_pictures(source: Path, *, every: int, detector: str) -> PictureFiles | 
         ) from error
     if every < 1:
         raise UsageError(f"--every {every} is not positive; 1 takes every frame of a video, 10 every tenth")
-    if not source.is_dir() and source.suffix.lower() not in IMAGE_SUFFIXES:
+    if not source.is_dir() and _is_video(source):
         stateful = not (detector in YOLOX_MODELS or detector.endswith(".onnx"))
         return VideoFrames(source, every=every, between=detector == "motion", consecutive=stateful)
     if every > 1:
@@ -223,3 +232,9 @@ def open_pictures(source: Path, *, every: int, detector: str) -> PictureFiles | 
     if detector == "motion":
         raise UsageError(f"motion compares frames of a video, and {source} is none; choose a yolox detector")
     return PictureFiles(source)
+
+
+def _is_video(source: Path) -> bool:
+    """Whether a file has frames, rather than one picture."""
+    suffix = source.suffix.lower()
+    return suffix == ".gif" or suffix not in IMAGE_SUFFIXES or is_animated_webp(source)

@@ -70,6 +70,9 @@ def annotate_pictures(
         console: Shows progress and unreadable pictures.
     """
     summary = Summary()
+    if pictures.left_out:
+        text = f"left out of {pictures.name}: {pictures.left_out}; only its pictures are annotated"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     if _is_any_missing(pictures, destination, summary, console):
         summary = Summary()
         labeller = load()

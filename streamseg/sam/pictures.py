@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from streamseg.errors import SourceError
-from streamseg.images import image_files, read_image
+from streamseg.images import image_files, left_out, read_image
 from streamseg.messages import Image
+
+_log = logging.getLogger(__name__)
 
 PictureSource = str | Path | NDArray[Any] | PilImage.Image
 """A file, a folder of files, an array in OpenCV's order of channels, or a Pillow image."""
@@ -32,7 +35,7 @@ def read_pictures(source: PictureSource | Sequence[PictureSource]) -> Iterator[I
     """
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
-        yield from map(read_image, image_files(path) if path.is_dir() else [path])
+        yield from map(read_image, _files(path))
     elif isinstance(source, np.ndarray):
         yield _from_array(source)
     elif isinstance(source, PilImage.Image):
@@ -42,6 +45,15 @@ def read_pictures(source: PictureSource | Sequence[PictureSource]) -> Iterator[I
             yield from read_pictures(one)
     else:
         raise SourceError(f"{type(source).__name__} is not a picture; give a path, an array, a Pillow image or a list")
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = image_files(path)
+    if others := left_out(path):
+        _log.warning("left out of %s: %s; only its pictures are read", path, others)
+    return files
 
 
 def _from_array(array: NDArray[Any]) -> Image:

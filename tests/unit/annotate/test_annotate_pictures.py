@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image as PilImage
 from support.annotated import write_picture
 
 from streamseg.annotate.pictures import PictureFile, open_pictures
@@ -39,3 +40,21 @@ def test_labelled_frames_are_passed_only_to_stateful_detectors(
     shared_data: Path, detector: str, consecutive: bool
 ) -> None:
     assert open_pictures(shared_data / "clips" / "cups.mp4", every=1, detector=detector).consecutive is consecutive
+
+
+def test_a_folder_says_what_it_holds_beside_pictures(tmp_path: Path) -> None:
+    for name in ("a.jfif", "b.gif"):
+        write_picture(tmp_path / "a.jpg", HEIGHT, WIDTH).rename(tmp_path / name)
+    assert open_pictures(tmp_path, every=1, detector="yolox-nano").left_out == ""
+    (tmp_path / "photo.heic").touch()
+    pictures = open_pictures(tmp_path, every=1, detector="yolox-nano")
+    assert (pictures.total, pictures.left_out) == (2, "1 .heic")
+
+
+@pytest.mark.parametrize(("name", "moving"), [("a.gif", True), ("a.webp", True), ("a.png", False), ("a.jfif", False)])
+def test_an_animation_alone_is_a_video(tmp_path: Path, name: str, moving: bool) -> None:
+    first, second = (PilImage.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / name, save_all=moving, append_images=[second])
+    pictures = open_pictures(tmp_path / name, every=1, detector="yolox-nano")
+    expected = [f"a_{number:06}.jpg" for number in range(2)] if moving else [name]
+    assert [picture.name for picture in pictures] == expected

@@ -49,6 +49,17 @@ def test_lists_and_folders_keep_their_order(picture: Image, tmp_path: Path) -> N
     assert mixed == [picture.shape, (4, 4, 3), (4, 4, 3), (4, 4, 3), picture.shape]
 
 
+def test_what_a_folder_holds_beside_pictures_is_said(
+    picture: Image, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    only(str(tmp_path))
+    assert caplog.messages == []
+    (tmp_path / "photo.heic").touch()
+    only(str(tmp_path))
+    assert caplog.messages == [f"left out of {tmp_path}: 1 .heic; only its pictures are read"]
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
