@@ -10,9 +10,12 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags
+from PIL import Image as PilImage
 
 from streamseg.errors import SourceError
 from streamseg.messages import Image
+from streamseg.orientation import Orientation
 from streamseg.png import is_png, needed_chunks, png_size
 
 IMAGE_SUFFIXES: Final = frozenset(
@@ -84,8 +87,19 @@ def decode_image(content: bytes) -> Image | None:
         if needed is None or max(png_size(needed)) > _LONGEST_SIDE:
             return None
         readable = needed
-    decoded = _decode(readable, cv2.IMREAD_COLOR)
-    return None if decoded is None else np.asarray(decoded, np.uint8)
+    decoded, turn = _decode(readable, cv2.IMREAD_COLOR), _avif_orientation(content)
+    return None if decoded is None or turn is None else turn.apply(np.asarray(decoded, np.uint8))
+
+
+def is_still(path: Path) -> bool:
+    """Whether a file is a picture that does not move, by its name and, where its kind may move, by its content."""
+    if path.suffix.lower() not in (".avif", ".gif", ".webp"):
+        return path.suffix.lower() in IMAGE_SUFFIXES
+    try:
+        with PilImage.open(path) as picture:
+            return getattr(picture, "n_frames", 1) == 1
+    except (OSError, ValueError):  # `read_image` tells what is wrong
+        return True
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -126,6 +140,17 @@ def _size(content: bytes) -> tuple[int, int] | None:
         except (SyntaxError, ValueError, OSError):
             continue
     return None
+
+
+def _avif_orientation(content: bytes) -> Orientation | None:
+    """How an AVIF picture is turned, None if it is damaged; OpenCV turns the pictures of other formats itself."""
+    if content[4:8] != b"ftyp":
+        return Orientation()
+    try:
+        with PilImage.open(BytesIO(content)) as picture:
+            return Orientation.from_exif(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except OSError:
+        return None
 
 
 def _decode(content: bytes, flags: int) -> NDArray[np.generic] | None:

@@ -13,11 +13,10 @@ from typing import Final, Protocol
 import cv2
 
 from streamseg.errors import SourceError, UsageError
-from streamseg.images import IMAGE_SUFFIXES, image_files, left_out, read_image
+from streamseg.images import image_files, is_still, left_out, read_image
 from streamseg.messages import Image
 from streamseg.models.options import YOLOX_MODELS
 from streamseg.sources import SourceSettings
-from streamseg.sources.animation import is_animated_webp
 from streamseg.sources.opening import open_file
 
 JPEG_QUALITY: Final = 95
@@ -224,7 +223,7 @@ def open_pictures(source: Path, *, every: int, detector: str) -> PictureFiles | 
         ) from error
     if every < 1:
         raise UsageError(f"--every {every} is not positive; 1 takes every frame of a video, 10 every tenth")
-    if not source.is_dir() and _is_video(source):
+    if not source.is_dir() and not is_still(source):
         stateful = not (detector in YOLOX_MODELS or detector.endswith(".onnx"))
         return VideoFrames(source, every=every, between=detector == "motion", consecutive=stateful)
     if every > 1:
@@ -232,9 +231,3 @@ def open_pictures(source: Path, *, every: int, detector: str) -> PictureFiles | 
     if detector == "motion":
         raise UsageError(f"motion compares frames of a video, and {source} is none; choose a yolox detector")
     return PictureFiles(source)
-
-
-def _is_video(source: Path) -> bool:
-    """Whether a file has frames, rather than one picture."""
-    suffix = source.suffix.lower()
-    return suffix == ".gif" or suffix not in IMAGE_SUFFIXES or is_animated_webp(source)

@@ -12,8 +12,8 @@ import numpy as np
 
 from streamseg.errors import SourceError
 from streamseg.messages import Frame
+from streamseg.orientation import Orientation
 from streamseg.sources import SourceInfo, SourceSettings
-from streamseg.sources.conversion import Orientation
 
 if TYPE_CHECKING:
     from PIL.WebPImagePlugin import WebPImageFile
@@ -44,7 +44,7 @@ class AnimatedWebpSource:
             SourceError: The file cannot be read, or is damaged.
         """
         self._path = Path(settings.address)
-        self._orientation = Orientation(settings.rotate, settings.mirror)
+        self._orientation = Orientation.from_rotation(settings.rotate, mirror=settings.mirror)
         with self._open() as animation:
             count = animation.n_frames
             self._load(animation, 0)

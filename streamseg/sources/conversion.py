@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, cast
 
-import cv2
 import numpy as np
 
 from streamseg.messages import Image
-from streamseg.sources import Rotation
+from streamseg.orientation import Orientation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import av
-
-_CLOCKWISE = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
-
-
-class Orientation:
-    """Rotates images clockwise by `rotate` degrees, then swaps left and right if `mirror` is set."""
-
-    def __init__(self, rotate: Rotation, mirror: bool) -> None:
-        self._rotate = rotate
-        self._mirror = mirror
-
-    def apply(self, image: Image, stored: int = 0) -> Image:
-        """Turn an image of shape (height, width, 3); `stored` is the stream's own rotation, counter-clockwise."""
-        clockwise = (self._rotate - round(stored / 90) * 90) % 360
-        if clockwise:
-            image = cv2.rotate(image, _CLOCKWISE[clockwise])  # type: ignore[assignment]
-        if self._mirror:
-            image = cv2.flip(image, 1)  # type: ignore[assignment]
-        return image
+    from av.buffer import Buffer
 
 
 class BgrConverter:
     """Converts pictures of any pixel format and size."""
 
-    def __init__(self, orientation: Orientation) -> None:
-        self._orientation = orientation
+    def __init__(self, turn: Orientation) -> None:
+        """`turn` follows the stream's own orientation."""
         from av.video.reformatter import VideoReformatter
 
+        self._turn = turn
         # A converter per picture would build its tables each time.
         self._reformatter = VideoReformatter()
 
     def image(self, picture: av.VideoFrame) -> Image:
         """The picture as an upright (height, width, 3) uint8 BGR image."""
         image = self._reformatter.reformat(picture, format="bgr24", threads=1).to_ndarray()
-        return self._orientation.apply(np.asarray(image, dtype=np.uint8), picture.rotation)
+        return stored_orientation(picture).then(self._turn).apply(np.asarray(image, dtype=np.uint8))
+
+
+def stored_orientation(picture: av.VideoFrame) -> Orientation:
+    """How the stream says that its pictures are turned."""
+    try:
+        matrix = cast("Mapping[str, Buffer]", picture.side_data).get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know a kind of data that comes with this picture
+        return Orientation.from_rotation(-round(picture.rotation / 90) * 90)
+    return Orientation() if matrix is None else Orientation.from_matrix(struct.unpack("=9i", bytes(matrix)))

@@ -1,4 +1,4 @@
-"""A video or image file as a source."""
+"""A video file as a source."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from av.video.stream import VideoStream
 
 from streamseg.errors import SourceError
 from streamseg.messages import Frame
+from streamseg.orientation import Orientation
 from streamseg.sources import SourceInfo, SourceSettings
-from streamseg.sources.conversion import BgrConverter, Orientation
+from streamseg.sources.conversion import BgrConverter
 from streamseg.sources.timeline import FileTimeline, interval_ns, timed, timestamp_ns
 
 UNREADABLE_LIMIT = 100
@@ -26,7 +27,7 @@ TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 
 
 class FileSource:
-    """Every frame of a video file, in order; an image file has one frame.
+    """Every frame of a video file, in order.
 
     The constructor decodes the first frame, so that a file that cannot be played fails there.
 
@@ -38,7 +39,7 @@ class FileSource:
     def __init__(self, settings: SourceSettings, threads: int | None = None) -> None:
         self._path = Path(settings.address)
         self._threads = threads
-        self._converter = BgrConverter(Orientation(settings.rotate, settings.mirror))
+        self._converter = BgrConverter(Orientation.from_rotation(settings.rotate, mirror=settings.mirror))
         with self._open() as container:
             stream = self._video(container)
             rate = stream.average_rate or stream.guessed_rate

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
+from streamseg.orientation import Orientation
 from streamseg.sources import SourceChange, SourceInfo, SourceSettings
 from streamseg.sources.connection import Connection, DecodedPicture, Opened, Started, start
-from streamseg.sources.conversion import BgrConverter, Orientation
+from streamseg.sources.conversion import BgrConverter
 from streamseg.sources.timeline import LiveTimeline, timestamp_ns
 
 FIRST_RETRY_S = 0.5
@@ -54,7 +55,7 @@ class LiveSource(ABC):
         self.info = SourceInfo(description=description)
         self._name = description
         self._settings = settings
-        self._converter = BgrConverter(Orientation(settings.rotate, settings.mirror))
+        self._converter = BgrConverter(Orientation.from_rotation(settings.rotate, mirror=settings.mirror))
         self._timeline = LiveTimeline()
         self._backoff = Backoff(random.Random())
         self._connection: Connection | None = None

@@ -10,6 +10,7 @@ from streamseg.sources import Source, SourceSettings
 if TYPE_CHECKING:
     from streamseg.sources.animation import AnimatedWebpSource
     from streamseg.sources.file import FileSource
+    from streamseg.sources.picture import PictureSource
 
 
 def open_source(settings: SourceSettings, threads: int) -> Source:
@@ -36,16 +37,22 @@ def open_source(settings: SourceSettings, threads: int) -> Source:
             return SyntheticSource(settings)
 
 
-def open_file(settings: SourceSettings, threads: int | None = None) -> FileSource | AnimatedWebpSource:
-    """Open a video or an animated picture; `threads` decode it, None leaves the number to FFmpeg.
+def open_file(settings: SourceSettings, threads: int | None = None) -> FileSource | AnimatedWebpSource | PictureSource:
+    """Open a video, an animated picture or a picture; `threads` decode it, None leaves the number to FFmpeg.
 
     Raises:
         SourceError: It could not be opened.
     """
+    from streamseg.images import is_still
     from streamseg.sources.animation import AnimatedWebpSource, is_animated_webp
 
-    if is_animated_webp(Path(settings.address)):
+    path = Path(settings.address)
+    if is_animated_webp(path):
         return AnimatedWebpSource(settings)
+    if is_still(path) and path.is_file():
+        from streamseg.sources.picture import PictureSource
+
+        return PictureSource(settings)
     from streamseg.sources.file import FileSource
 
     return FileSource(settings, threads)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Frame, Image
+from streamseg.orientation import Orientation
 from streamseg.sources import SourceInfo, SourceSettings
-from streamseg.sources.conversion import Orientation
 from streamseg.sources.crossing import CrossingScene
 from streamseg.sources.scene import BackAndForth, PlacedObject, Scene, SceneOptions, TruthObject, draw, owners, visible
 
@@ -166,7 +166,7 @@ class SyntheticSource:
 
     def __init__(self, settings: SourceSettings) -> None:
         self.scene = open_scene(SceneOptions.parse(settings.address))
-        self._orientation = Orientation(settings.rotate, settings.mirror)
+        self._orientation = Orientation.from_rotation(settings.rotate, mirror=settings.mirror)
         scene = self.scene.options
         self.info = SourceInfo(
             description=f"synthetic scene ({scene.width}x{scene.height}, {scene.objects} objects, seed {scene.seed})",

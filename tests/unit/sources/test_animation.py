@@ -13,8 +13,8 @@ from streamseg.errors import SourceError
 from streamseg.messages import Frame
 from streamseg.sources import SourceSettings
 from streamseg.sources.animation import AnimatedWebpSource, is_animated_webp
-from streamseg.sources.file import FileSource
 from streamseg.sources.opening import open_file
+from streamseg.sources.picture import PictureSource
 
 DURATIONS = [100, 300, 50]
 LEVELS = [10, 90, 200]
@@ -55,11 +55,11 @@ def test_it_is_turned_as_the_settings_say(tmp_path: Path) -> None:
     assert first.image[0].max() == 0 and first.image[1].any()
 
 
-def test_a_still_one_is_left_to_ffmpeg(tmp_path: Path) -> None:
+def test_a_still_one_is_an_ordinary_picture(tmp_path: Path) -> None:
     path = write(tmp_path / "still.webp", LEVELS[:1])
     assert not is_animated_webp(path)
     assert not is_animated_webp(tmp_path / "absent.webp")
-    assert isinstance(open_file(SourceSettings(url=str(path))), FileSource)
+    assert isinstance(open_file(SourceSettings(url=str(path))), PictureSource)
 
 
 def test_a_damaged_one_is_an_error(tmp_path: Path) -> None:

@@ -10,16 +10,20 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as PilImage
+from PIL import ImageOps
 from support.clips import number_of, write_clip
 
 from streamseg.errors import SourceError
+from streamseg.images import read_image
 from streamseg.messages import Frame
 from streamseg.sources import Rotation, SourceSettings
 from streamseg.sources.file import FileSource
+from streamseg.sources.opening import open_file
 
 
 def play(path: Path, start: int = 0, rotate: Rotation = 0, mirror: bool = False) -> list[Frame]:
-    source = FileSource(SourceSettings(url=str(path), rotate=rotate, mirror=mirror))
+    source = open_file(SourceSettings(url=str(path), rotate=rotate, mirror=mirror))
     frames = list(source.frames(start, threading.Event()))
     source.close()
     return frames
@@ -38,13 +42,17 @@ def damage(path: Path, begin: float, end: float) -> Path:
     return path
 
 
-def turn_clockwise(path: Path) -> Path:
-    """Set a clockwise rotation by 90 degrees in the MP4's track header."""
+def turn(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Set the display matrix in the MP4's track header."""
     content = bytearray(path.read_bytes())
     matrix = content.find(b"tkhd") + 44
-    content[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
+    content[matrix : matrix + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(content)
     return path
+
+
+def turn_clockwise(path: Path) -> Path:
+    return turn(path, 0, 65536, -65536, 0)
 
 
 def test_every_frame_is_read_once_in_order_with_the_time_of_the_file(tmp_path: Path) -> None:
@@ -120,11 +128,54 @@ def test_an_image_is_a_source_of_one_frame(tmp_path: Path) -> None:
     assert tuple(frame.image[0, 0]) == (10, 20, 200)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+def test_a_picture_is_upright_as_every_reader_of_pictures_has_it(tmp_path: Path, suffix: str) -> None:
+    stored = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    for orientation in (5, 6):
+        exif = PilImage.Exif()
+        exif[0x0112] = orientation
+        picture = tmp_path / f"{orientation}{suffix}"
+        PilImage.fromarray(stored).save(picture, exif=exif, quality=95)
+        (frame,) = play(picture)
+        with PilImage.open(picture) as judge:
+            upright = np.asarray(ImageOps.exif_transpose(judge).convert("RGB"))[..., ::-1]
+        assert np.abs(frame.image.astype(int) - upright).mean() < 3
+        np.testing.assert_array_equal(frame.image, read_image(picture))
+    assert play(picture, start=1) == []
+    np.testing.assert_array_equal(play(picture, rotate=180)[0].image, frame.image[::-1, ::-1])
+
+
+def test_half_a_picture_is_refused_and_a_moving_picture_moves(tmp_path: Path) -> None:
+    pictures = [PilImage.fromarray(np.full((32, 32, 3), grey, np.uint8)) for grey in (20, 120, 220)]
+    pictures[0].save(tmp_path / "moving.avif", save_all=True, append_images=pictures[1:], duration=100)
+    assert [int(frame.image[5, 5, 0]) for frame in play(tmp_path / "moving.avif")] == pytest.approx(
+        [20, 120, 220], abs=4
+    )
+    half = tmp_path / "half.jpg"
+    half.write_bytes(
+        cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()[:999]
+    )
+    with pytest.raises(SourceError, match=r"half\.jpg is not a picture .* expected a complete"):
+        play(half)
+
+
 def test_the_files_own_rotation_is_honoured(tmp_path: Path) -> None:
     # The red half lies left; turned right by a quarter it lies at the top.
     image = play(turn_clockwise(write_clip(tmp_path / "clip.mp4", frames=1)))[0].image
     assert image.shape == (64, 48, 3)
     assert image[10, 10, 2] > 150 and image[-10, 10, 2] < 50
+
+
+def test_the_files_own_mirroring_is_honoured(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=1)
+    image = play(clip)[0].image
+    for matrix, shown in (
+        ((-65536, 0, 0, 65536), image[:, ::-1]),
+        ((65536, 0, 0, -65536), image[::-1]),
+        ((0, 65536, 65536, 0), image.transpose(1, 0, 2)),
+        ((0, 0, 0, 0), image),
+    ):
+        np.testing.assert_array_equal(play(turn(clip, *matrix))[0].image, shown)
 
 
 def test_rotation_of_the_file_and_of_the_options_add_up(tmp_path: Path) -> None:
@@ -245,7 +296,7 @@ def test_a_file_that_is_no_video_is_one_line(tmp_path: Path, name: str, write: o
     if callable(write):
         write(path)
     with pytest.raises(SourceError, match=message) as raised:
-        FileSource(SourceSettings(url=str(path)))
+        open_file(SourceSettings(url=str(path)))
     assert name in str(raised.value) and "\n" not in str(raised.value)
     assert raised.value.exit_code == 3
 
