@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from streamseg.config import Config
     from streamseg.errors import StreamsegError
     from streamseg.masks import Mask
-    from streamseg.messages import Detection, Result
+    from streamseg.messages import Detection
     from streamseg.pipeline import Pipeline
+    from streamseg.result import Result
     from streamseg.sam.promptable import SAM
 
 __all__ = ["SAM", "Config", "Detection", "Mask", "Pipeline", "Result", "StreamsegError", "Subscriber", "auto_annotate"]
@@ -28,7 +29,7 @@ def __getattr__(name: str) -> object:
         "Detection": "streamseg.messages",
         "Mask": "streamseg.masks",
         "Pipeline": "streamseg.pipeline",
-        "Result": "streamseg.messages",
+        "Result": "streamseg.result",
         "SAM": "streamseg.sam.promptable",
         "StreamsegError": "streamseg.errors",
         "Subscriber": "streamseg.client",

@@ -17,8 +17,10 @@ from typing import Final, Self
 
 import zmq
 
+from streamseg import messages
 from streamseg.errors import MessageError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
-from streamseg.messages import End, Message, Result
+from streamseg.messages import End, Event
+from streamseg.result import Result
 from streamseg.wire.curve import ClientKeys, read_client_keys
 from streamseg.wire.limits import PART_BYTES
 from streamseg.wire.protocol import (
@@ -31,6 +33,9 @@ from streamseg.wire.protocol import (
     validate_source_name,
     validate_view,
 )
+
+Message = Result | Event
+_Received = messages.Message
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +64,8 @@ class Subscriber:
     Args:
         endpoint: ZeroMQ address of the publisher.
         source: Name of the source; None for every source of the endpoint.
-        view: `masks` without a picture; `clean` or `overlay` with the plain or the rendered one in `Result.jpeg`.
+        view: `masks` without a picture; `clean` or `overlay` with the plain or the rendered one, as `Result.jpeg` and
+            `Result.image`.
         timeout: Seconds to wait for each message; None waits for ever. While the pipeline runs, a message arrives every
             second even when its camera is away, so iteration with 3 s or more survives a camera that restarts.
         queue: Messages kept while the program is busy.
@@ -271,22 +277,22 @@ class Subscriber:
             self._discovered.add(source)
             self._socket.subscribe(topic(source, self._view))
 
-    def _follow(self, message: Message) -> Message | None:
+    def _follow(self, message: _Received) -> Message | None:
         """Track which runs are active, count the gap before a result, and drop a repeated one."""
         last = self._running.get(message.source)
         if isinstance(message, End):
             self._running.pop(message.source, None)
             return message
-        if not isinstance(message, Result):
+        if not isinstance(message, messages.Result):
             self._running.setdefault(message.source, None)
             return message
         if last is None or last[0] != message.run_id:
             self._running[message.source] = (message.run_id, message.seq)
-            return message
+            return Result.of(message, self._view)
         if message.seq <= last[1]:
             return None
         self._running[message.source] = (message.run_id, message.seq)
-        return replace(message, gap=message.seq - last[1] - 1)
+        return Result.of(replace(message, gap=message.seq - last[1] - 1), self._view)
 
 
 def _read_keys(secret_key_file: str | Path | None, server_key_file: str | Path | None) -> ClientKeys | None:

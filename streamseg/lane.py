@@ -47,6 +47,11 @@ class Lane:
         return self.source.name
 
     @property
+    def ring(self) -> RingName | None:
+        """Where capture writes the frames; None before the first."""
+        return self._ring
+
+    @property
     def done(self) -> int:
         """The newest frame that every acknowledging stage is done with, -1 before the first."""
         return min(self._acknowledged.values(), default=_NONE)

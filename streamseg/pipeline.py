@@ -9,23 +9,30 @@ capture ───────────▶ detect ─────────�
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 import zmq
 
-from streamseg.config import Config
-from streamseg.errors import UsageError
+from streamseg import messages
+from streamseg.config import Config, check_config
+from streamseg.config_file import load_config
+from streamseg.errors import FrameOverrunError, UsageError
 from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
-from streamseg.messages import Result
+from streamseg.ipc.ring import SharedFrames
+from streamseg.messages import Image
 from streamseg.models.weights import WeightsProgress
 from streamseg.plan import RunPlan, make_plan
+from streamseg.result import Result
 from streamseg.supervisor import Observer, Supervisor
 from streamseg.topology import TAP, Link, StageEntry, Topology
 from streamseg.wire.protocol import decode
@@ -54,6 +61,7 @@ LINKS = (
 """What connects them. Pixels stay in shared memory; links carry descriptors."""
 
 _POLL_MS = 50
+_REPEAT_S = 0.01
 
 
 def stages_of(config: Config) -> tuple[StageEntry, ...]:
@@ -66,20 +74,27 @@ class Pipeline:
 
     As a context manager it runs in the background and yields its results::
 
-        with Pipeline(config) as pipeline:
+        with Pipeline({"sources": [{"url": "clip.mp4"}]}, images=True) as pipeline:
             for result in pipeline:
-                ...
+                picture = result.plot()
 
     In every-frame mode the pipeline waits for the loop, which gets every result; in live mode it gets the newest one.
     """
 
     def __init__(
-        self, config: Config, *, overwrite: bool = False, progress: Callable[[WeightsProgress], None] | None = None
+        self,
+        config: Config | Mapping[str, object] | str | os.PathLike[str],
+        *,
+        images: bool = False,
+        overwrite: bool = False,
+        progress: Callable[[WeightsProgress], None] | None = None,
     ) -> None:
         """Check the settings and fetch the weights, before any process starts.
 
         Args:
-            config: The settings.
+            config: The settings, as a dictionary such as `{"sources": [{"url": "clip.mp4"}]}`, as the path of a YAML
+                file, which may refer to the environment (`${NAME}`), or as a checked `Config`.
+            images: Whether each result has its picture (`Result.image`).
             overwrite: Whether recordings may replace files that exist.
             progress: Called during a download.
 
@@ -87,6 +102,8 @@ class Pipeline:
             UsageError: A setting or an output is unusable.
             WeightsError: Weights are not available.
         """
+        config = _read(config)
+        self._images = images
         self._exit = ExitStack()
         self._endpoint = Endpoint(config.publish.bind)
         self._exit.enter_context(self._endpoint)
@@ -162,18 +179,23 @@ class Pipeline:
         if self._supervisor is None or self._thread is None:
             raise UsageError("the pipeline is not running; iterate inside `with Pipeline(config) as pipeline:`")
         taps = [link for link in self._supervisor.links if link.receiver == TAP]
-        with zmq.Context() as context:
+        with zmq.Context() as context, closing(SharedFrames()) as frames:
             receivers: list[LinkReceiver[list[bytes]]] = [
                 LinkReceiver(context, link.address, self._supervisor.key, link.policy, list[bytes]) for link in taps
             ]
             try:
-                yield from self._results(receivers, self._thread)
+                for message in self._messages(receivers, self._thread):
+                    pixels = self._pixels(message, frames, self._supervisor, self._thread) if self._images else None
+                    if pixels is not None or not self._images:
+                        yield Result.of(message, "clean" if self._images else "masks", pixels)
             finally:
                 for receiver in receivers:
                     receiver.close()
         self._raise_error()
 
-    def _results(self, receivers: list[LinkReceiver[list[bytes]]], thread: threading.Thread) -> Iterator[Result]:
+    def _messages(
+        self, receivers: list[LinkReceiver[list[bytes]]], thread: threading.Thread
+    ) -> Iterator[messages.Result]:
         poller = zmq.Poller()
         for receiver in receivers:
             poller.register(receiver.socket, zmq.POLLIN)
@@ -190,10 +212,29 @@ class Pipeline:
                 if parts is None:
                     continue
                 message = decode(parts)
-                assert isinstance(message, Result)
+                assert isinstance(message, messages.Result)
                 if message.seq > last_seqs[place]:  # a publish process that took over may repeat the last one
                     last_seqs[place] = message.seq
                     yield message
+
+    def _pixels(
+        self, message: messages.Result, frames: SharedFrames, supervisor: Supervisor, thread: threading.Thread
+    ) -> Image | None:
+        """Copy the frame of a result; None if a newer one replaced it in live mode, or the run failed.
+
+        In every-frame mode the ring keeps it until the loop takes the next result. A capture process that dies may take
+        it along; the next one reads it again.
+        """
+        while thread.is_alive():
+            ring = supervisor.lane(message.source).ring
+            try:
+                if ring is not None:
+                    return frames.read(ring, message.seq)
+            except FrameOverrunError:
+                if self.plan.config.resolved_mode == "live":
+                    return None
+            time.sleep(_REPEAT_S)
+        return None
 
     def _supervise(self, observer: Observer, *, tap: bool) -> Supervisor:
         instance = self._exit.enter_context(Instance())
@@ -217,6 +258,14 @@ class Pipeline:
         error, self._error = self._error, None
         if error is not None:
             raise error
+
+
+def _read(config: Config | Mapping[str, object] | str | os.PathLike[str]) -> Config:
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, Mapping):
+        return check_config(dict(config))
+    return load_config(Path(config), [], os.environ)
 
 
 class _Silent:

@@ -93,10 +93,9 @@ def _show_results(subscriber: Subscriber, title: str, waiting: str) -> None:
             continue
         if result is None:
             return
-        decoded = None if result.jpeg is None else cv2.imdecode(np.frombuffer(result.jpeg, np.uint8), cv2.IMREAD_COLOR)
-        if decoded is None:
+        if result.image is None:
             continue
-        picture, arrived = np.asarray(decoded, np.uint8), time.monotonic()
+        picture, arrived = result.image, time.monotonic()
         if picture.shape != shape:
             shape = picture.shape
             scale = min(1.0, _LARGEST[0] / shape[1], _LARGEST[1] / shape[0])

@@ -144,6 +144,10 @@ class Supervisor:
         for place in self._places.values():
             self._spawn(place)
 
+    def lane(self, source: str) -> Lane:
+        """The state of a source."""
+        return self._lanes[source]
+
     @property
     def over(self) -> bool:
         """Whether every source is finished, or the run is to stop."""

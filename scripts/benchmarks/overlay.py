@@ -11,9 +11,9 @@ import supervision as sv
 
 from benchmarks.measure import medians_ms
 from benchmarks.ten_masks import ten_masks
-from streamseg.convert import to_detections
-from streamseg.messages import Image, Result
+from streamseg.messages import Image
 from streamseg.render import COLOURS, OPACITY, TEXT_COLOURS, Colour, Sizes, colour_index, label_text, render
+from streamseg.result import Result
 
 
 class OverlayFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ def bench_overlay(rounds: int = 100) -> OverlayFigures:
     cv2.setNumThreads(1)
     result = ten_masks()
     image = np.random.default_rng(0).integers(0, 256, (result.height, result.width, 3), np.uint8)
-    rival, compact, dense = SupervisionOverlay(result), to_detections(result), to_detections(result)
+    rival, compact, dense = SupervisionOverlay(result), result.to_detections(), result.to_detections()
     dense.mask = np.stack(
         [item.mask.paste(result.height, result.width) for item in result.objects if item.mask is not None]
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
+from streamseg.messages import Detection, Dropped, Models, Timings, TrackedObject
+from streamseg.result import Result
 
 
 def ten_masks() -> Result:

@@ -23,6 +23,7 @@ from streamseg.cli import app
 from streamseg.client import Subscriber
 from streamseg.config import Config, CurveSettings
 from streamseg.config_file import load_config, parse_override
+from streamseg.images import read_image
 from streamseg.models.catalogue import CATALOGUE
 from streamseg.models.options import FixedBox
 from streamseg.sam.info import parameter_table
@@ -207,6 +208,7 @@ def test_pipeline_program_yields_every_frame(tmp_path: Path) -> None:
     lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
     assert [int(number) for number, _ in lines] == list(range(30))
     assert all(set(yaml.safe_load(names)) <= {"moving"} for _, names in lines)
+    assert read_image(tmp_path / "newest.jpg").shape == (120, 160, 3)
 
 
 @pytest.fixture(scope="module")

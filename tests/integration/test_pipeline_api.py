@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from support.pipeline_runs import STAGES
@@ -9,6 +10,8 @@ from support.pipeline_runs import STAGES
 from streamseg import Config, Pipeline, Subscriber
 from streamseg.config import check_config
 from streamseg.errors import SourceError, SubscriptionTimeoutError, UsageError
+from streamseg.sources.scene import SceneOptions
+from streamseg.sources.synthetic import SyntheticScene
 
 
 def config(url: str, **more: object) -> Config:
@@ -40,13 +43,18 @@ def test_a_loop_gets_every_frame_of_a_file() -> None:
     assert all(item.origin_seq == result.seq for result in results for item in result.objects if item.mask is not None)
 
 
-def test_a_loop_loses_and_repeats_nothing_when_publish_is_killed() -> None:
+def test_a_loop_loses_and_repeats_no_frame_and_no_picture_when_processes_are_killed() -> None:
+    url = "synthetic:?size=320x240&frames=60&seed=3"
+    scene = SyntheticScene(SceneOptions.parse(url))
+    killed = {7: "publish", 21: "publish", 30: "capture", 40: "publish"}
     seen = []
-    with Pipeline(config("synthetic:?size=320x240&frames=60&seed=3")) as pipeline:
+    with Pipeline(config(url), images=True) as pipeline:
         for result in pipeline:
             seen.append(result.seq)
-            if result.seq in (7, 21, 40):
-                stage("publish").kill()
+            assert result.image is not None
+            assert np.array_equal(result.image, scene.render(result.seq))
+            if result.seq in killed:
+                stage(killed[result.seq]).kill()
     assert seen == list(range(60))
 
 
@@ -65,13 +73,15 @@ def test_a_loop_may_be_left_and_the_pipeline_ends() -> None:
 
 def test_a_loop_gets_the_newest_live_result_without_waiting_for_another() -> None:
     with (
-        Pipeline(config("synthetic:?size=320x240&frames=0&fps=1")) as pipeline,
+        Pipeline(config("synthetic:?size=320x240&frames=0&fps=1"), images=True) as pipeline,
         Subscriber(pipeline.endpoint, timeout=60) as wire,
     ):
         results = iter(pipeline)
         first = next(results)
         newest = next(result for result in wire if result.seq > first.seq)
-        assert next(results).seq == newest.seq
+        result = next(results)
+        assert result.seq == newest.seq
+        assert result.plot().shape == (240, 320, 3)
 
 
 def test_masks_are_carried_between_keyframes() -> None:

@@ -18,7 +18,8 @@ from support.results import EMPTY_RESULT
 
 from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError, UsageError
-from streamseg.messages import End, Heartbeat, Result, SourceState
+from streamseg.messages import End, Heartbeat, SourceState
+from streamseg.result import Result
 from streamseg.wire.limits import PART_BYTES
 from streamseg.wire.protocol import ResultView, encode_event, encode_result
 
@@ -71,7 +72,7 @@ CAM = (b"streamseg/1/cam/masks", b"streamseg/1/cam/state")
 
 
 def result(seq: int, *, run_id: str = "a", source: str = "cam", **changes: Any) -> Result:
-    return replace(EMPTY_RESULT, run_id=run_id, epoch=1, seq=seq, source=source, **changes)
+    return Result.of(replace(EMPTY_RESULT, run_id=run_id, epoch=1, seq=seq, source=source, **changes), "masks")
 
 
 def sent(seq: int, *, view: ResultView = "masks", **changes: Any) -> list[bytes]:
@@ -186,7 +187,7 @@ def test_without_a_source_pictures_are_requested_once_the_source_is_known(publis
         publisher.send(sent(1), sent(1, view="overlay", jpeg=b"drawn"))
         received = subscriber.receive()
         assert isinstance(received, Result)
-        assert (received.seq, received.jpeg) == (1, b"drawn")
+        assert (received.seq, received.jpeg, received.view) == (1, b"drawn", "overlay")
 
 
 def test_latest_skips_older_results(publisher: Publisher) -> None:

@@ -8,11 +8,11 @@ import pytest
 from support.results import EMPTY_RESULT
 
 from benchmarks.overlay import SupervisionOverlay
-from streamseg.convert import to_detections
 from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Image, Result, TrackedObject
+from streamseg.messages import Detection, Image, TrackedObject
 from streamseg.render import Sizes, render
+from streamseg.result import Result
 
 WIDTH, HEIGHT = 320, 240
 
@@ -32,7 +32,8 @@ def thing(
 
 def result(*objects: TrackedObject, notice: str | None = None, width: int = WIDTH, height: int = HEIGHT) -> Result:
     models = msgspec.structs.replace(EMPTY_RESULT.models, notice=notice)
-    return replace(EMPTY_RESULT, width=width, height=height, models=models, boxes_seq=0, objects=objects)
+    message = replace(EMPTY_RESULT, width=width, height=height, models=models, boxes_seq=0, objects=objects)
+    return Result.of(message, "masks")
 
 
 def grey(width: int = WIDTH, height: int = HEIGHT) -> Image:
@@ -110,7 +111,7 @@ def test_the_picture_equals_that_of_supervisions_annotators(width: int, height: 
     )
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     above_the_status = slice(height - Sizes.of(height, width).line_height)
-    expected = SupervisionOverlay(objects).draw(image, to_detections(objects))[above_the_status]
+    expected = SupervisionOverlay(objects).draw(image, objects.to_detections())[above_the_status]
     drawn = render(image, objects)[above_the_status]
     assert (expected != image[above_the_status]).any(axis=2).sum() > 15_000
     assert np.abs(drawn.astype(int) - expected).max() <= 1

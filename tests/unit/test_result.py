@@ -3,17 +3,21 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
+import pytest
 import supervision
 from support.results import EMPTY_RESULT
 
-from streamseg.convert import to_coco, to_detections, to_polygons
+from streamseg.errors import UsageError
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Result, TrackedObject
+from streamseg.messages import Detection, Image, TrackedObject
+from streamseg.render import render
+from streamseg.result import Result
 
 
 def result(seq: int, *objects: TrackedObject) -> Result:
-    return replace(EMPTY_RESULT, run_id="a", epoch=1, seq=seq, objects=objects)
+    return Result.of(replace(EMPTY_RESULT, run_id="a", epoch=1, seq=seq, objects=objects), "masks")
 
 
 def tracked(mask: Mask | None, tracker_id: int | None, name: str) -> TrackedObject:
@@ -28,7 +32,7 @@ RESULT = result(
 
 
 def test_detections_of_supervision() -> None:
-    detections = to_detections(RESULT)
+    detections = RESULT.to_detections()
     assert detections.xyxy.tolist() == [[1.0, 2.0, 11.5, 22.0]] * 3
     assert detections.tracker_id is not None and detections.tracker_id.tolist() == [4, -1, 5]
     assert detections.class_id is not None and detections.class_id.tolist() == [3, 3, 3]
@@ -46,20 +50,20 @@ def test_detections_of_supervision() -> None:
 
 
 def test_detections_without_objects_or_masks() -> None:
-    assert len(to_detections(result(0))) == 0
-    assert to_detections(result(0, tracked(None, 1, "cup"))).mask is None
+    assert len(result(0).to_detections()) == 0
+    assert result(0, tracked(None, 1, "cup")).to_detections().mask is None
 
 
 def test_detections_can_be_drawn() -> None:
     scene = np.zeros((48, 64, 3), dtype=np.uint8)
-    drawn = supervision.MaskAnnotator(opacity=1.0).annotate(scene.copy(), to_detections(RESULT))
+    drawn = supervision.MaskAnnotator(opacity=1.0).annotate(scene.copy(), RESULT.to_detections())
     first, second = RESULT.objects[0].mask, RESULT.objects[2].mask
     assert first is not None and second is not None
     assert np.array_equal(np.asarray(drawn).any(axis=2), first.paste(48, 64) | second.paste(48, 64))
 
 
 def test_coco_annotations() -> None:
-    annotations = to_coco(RESULT)
+    annotations = RESULT.to_coco()
     assert json.loads(json.dumps(annotations)) == annotations
     assert annotations[1] == {
         "image_id": 8,
@@ -76,7 +80,42 @@ def test_coco_annotations() -> None:
 
 
 def test_polygons_one_list_for_each_object() -> None:
-    outlines = to_polygons(RESULT)
+    outlines = RESULT.to_polygons()
     assert [len(parts) for parts in outlines] == [1, 0, 1]
     assert outlines[0][0].min(axis=0).tolist() == [57.0, 43.0]
     assert outlines[0][0].max(axis=0).tolist() == [63.0, 47.0]
+
+
+def picture() -> Image:
+    return np.random.default_rng(3).integers(0, 256, (48, 64, 3), np.uint8)
+
+
+def test_an_image_comes_from_pixels_or_is_decoded_once() -> None:
+    pixels = picture()
+    assert replace(RESULT, view="clean", pixels=pixels).image is pixels
+    jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
+    received = Result.of(replace(EMPTY_RESULT, jpeg=jpeg), "clean")
+    image = received.image
+    assert image is not None
+    assert image.shape == pixels.shape
+    assert received.image is image
+    assert Result.of(EMPTY_RESULT, "masks").image is None
+
+
+def test_a_plot_is_drawn_on_a_copy() -> None:
+    pixels = picture()
+    drawn = replace(RESULT, view="clean", pixels=pixels).plot()
+    assert np.array_equal(drawn, render(picture(), RESULT))
+    assert not np.array_equal(drawn, picture())
+    assert np.array_equal(pixels, picture())
+
+
+def test_the_overlay_is_not_drawn_twice() -> None:
+    result = replace(RESULT, view="overlay", pixels=picture())
+    assert np.array_equal(result.plot(), picture())
+    assert result.plot() is not result.image
+
+
+def test_a_plot_without_a_picture_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no picture; take it from Pipeline\(\.\.\., images=True\)"):
+        RESULT.plot()
