@@ -122,10 +122,11 @@ class Subscriber:
         self._poller.register(self._refusals, zmq.POLLIN)
         try:
             self._socket.connect(endpoint)
-        except zmq.ZMQError as error:
+        except (zmq.ZMQError, UnicodeEncodeError) as error:
             self.close()
+            cause = error.strerror if isinstance(error, zmq.ZMQError) else "not UTF-8"
             raise UsageError(
-                f"endpoint {endpoint!r}: {error.strerror}; expected an address such as tcp://127.0.0.1:5555"
+                f"endpoint {endpoint!r}: {cause}; expected an address such as tcp://127.0.0.1:5555"
             ) from error
 
     def __enter__(self) -> Self:

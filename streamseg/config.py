@@ -9,6 +9,7 @@ import msgspec
 
 from streamseg.errors import SettingsError
 from streamseg.models.options import DetectorSettings, SegmenterSettings
+from streamseg.paths import is_unicode
 from streamseg.settings import Count, Positive, Settings, read_settings
 from streamseg.sources import SourceSettings
 
@@ -157,8 +158,8 @@ def _check_combinations(config: Config) -> None:
 
 
 def _check_endpoint(key: str, endpoint: str, form: str, *, protected: bool) -> None:
-    if not re.fullmatch(form, endpoint):
-        raise SettingsError(f"{key}: {endpoint!r} is not an endpoint; expected tcp://HOST:PORT or ipc://PATH")
+    if not re.fullmatch(form, endpoint) or not is_unicode(endpoint):
+        raise SettingsError(f"{key}: {endpoint!r} is not an endpoint; expected tcp://HOST:PORT or ipc://PATH in UTF-8")
     if endpoint.startswith("tcp://") and endpoint[6:].rpartition(":")[0] not in LOOPBACK_HOSTS and not protected:
         raise SettingsError(
             f"{key}: {endpoint} is reachable from other machines without keys; expected a loopback address, keys "

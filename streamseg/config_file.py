@@ -33,7 +33,7 @@ def load_config(path: Path | None, overrides: Sequence[Override], environment: M
 
 
 def parse_override(text: str) -> Override:
-    """Parse `dotted.key=value`, the value as YAML.
+    """Parse `dotted.key=value`, the value as YAML, or as it is if it has a character that YAML does not allow.
 
     Raises:
         SettingsError: The text is malformed.
@@ -43,6 +43,8 @@ def parse_override(text: str) -> Override:
         raise SettingsError(f"{text}: expected key=value, such as detector.conf=0.4")
     try:
         return key, yaml.safe_load(value)
+    except yaml.reader.ReaderError:  # YAML has not every character of a file name
+        return key, value
     except yaml.YAMLError as error:
         raise SettingsError(f"{key}: {value!r} is not a YAML value") from error
 

@@ -34,6 +34,7 @@ from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam.export import export_beforehand
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
 from streamseg.models.weights import WeightsProgress, resolve
+from streamseg.paths import unicode_name
 from streamseg.sinks.parts import later_parts
 from streamseg.wire.curve import read_server_keys
 
@@ -90,8 +91,8 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
     return RunPlan(
         replace(config, detector=detector, segmenter=segmenter),
         Models(
-            detector=detector.model,
-            segmenter=segmenter.model,
+            detector=unicode_name(detector.model),
+            segmenter=unicode_name(segmenter.model),
             notice=f"no weights for {' and '.join(replaced)}" if replaced else None,
         ),
         "\n".join(notices) or None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import Annotated, Literal, TypeVar, get_args, get_origin
 
@@ -33,7 +34,7 @@ def read_settings(tree: object, kind: type[_Settings], key: str = "") -> _Settin
     Raises:
         SettingsError: The message has the key, what was wrong and what was expected.
     """
-    _refuse_non_finite(tree, key)
+    _check_values(tree, key)
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
@@ -49,15 +50,25 @@ def check_settings(settings: Settings, key: str = "") -> None:
     read_settings(msgspec.to_builtins(settings), type(settings), key)
 
 
-def _refuse_non_finite(node: object, key: str) -> None:
+def _check_values(node: object, key: str) -> None:
     if isinstance(node, dict):
         for name, value in node.items():
-            _refuse_non_finite(value, _join(key, name))
+            _check_values(value, _join(key, str(name)))
     elif isinstance(node, list | tuple):
         for index, value in enumerate(node):
-            _refuse_non_finite(value, _join(key, str(index)))
+            _check_values(value, _join(key, str(index)))
     elif isinstance(node, float) and not math.isfinite(node):
         raise SettingsError(f"{key}: {node} is not a finite number")
+    elif isinstance(node, str) and not _usable(node):
+        raise SettingsError(f"{key}: {node!a} holds a character that no file name and no text can have")
+
+
+def _usable(text: str) -> bool:
+    """Whether a text may be a file name; one that is not UTF-8 may be."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _explain(message: str, kind: type[Settings], prefix: str) -> str:

@@ -22,6 +22,7 @@ from streamseg.errors import UsageError
 from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import check_detector, check_segmenter
 from streamseg.monitor.progress import DownloadDisplay
+from streamseg.paths import unicode_name
 from streamseg.settings import check_settings
 
 
@@ -72,7 +73,7 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
         source=pictures.name,
         source_bytes=pictures.size,
         every=options.every,
-        detector=Path(detector.model).name,
+        detector=unicode_name(Path(detector.model).name),
         detector_sha256=detector_hash(detector),
         segmenter=segmenter.model,
         segmenter_sha256=segmenter_hash(segmenter),

@@ -16,6 +16,7 @@ from streamseg.errors import SourceError, UsageError
 from streamseg.images import image_files, is_still, left_out, read_image
 from streamseg.messages import Image
 from streamseg.models.options import YOLOX_MODELS
+from streamseg.paths import unicode_name
 from streamseg.sources import SourceSettings
 from streamseg.sources.opening import open_file
 
@@ -27,7 +28,7 @@ class Picture(Protocol):
 
     @property
     def name(self) -> str:
-        """File name in the data set."""
+        """File name in the data set, as Unicode: label files hold it."""
         ...
 
     @property
@@ -99,7 +100,7 @@ class PictureFile:
     wanted = True
 
     def __init__(self, path: Path) -> None:
-        self.name = path.name
+        self.name = unicode_name(path.name)
         self._path = path
 
     def read(self) -> Image:
@@ -133,13 +134,13 @@ class PictureFiles:
             SourceError: The folder cannot be read, or holds no picture.
             UsageError: The names of two pictures differ only in their endings.
         """
-        self.name = source.resolve().name
+        self.name = unicode_name(source.resolve().name)
         self._files = image_files(source) if source.is_dir() else [source]
         self.left_out = left_out(source) if source.is_dir() else ""
         self.total = len(self._files)
         stems: dict[str, Path] = {}
         for path in self._files:
-            other = stems.setdefault(path.stem, path)
+            other = stems.setdefault(unicode_name(path.stem), path)
             if other is not path:
                 raise UsageError(f"{other} and {path} would share one label file; rename one of them")
 
@@ -187,9 +188,9 @@ class VideoFrames:
             SourceError: The file cannot be played.
         """
         self._source = open_file(SourceSettings(url=str(path)))
-        self._stem, self._every, self._between = path.stem, every, between
+        self._stem, self._every, self._between = unicode_name(path.stem), every, between
         count = self._source.info.frame_count
-        self.name = path.name
+        self.name = unicode_name(path.name)
         self.size = path.stat().st_size
         self.consecutive = consecutive
         self.total = None if count is None else -(-count // every)

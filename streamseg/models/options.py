@@ -9,6 +9,7 @@ import msgspec
 
 from streamseg.errors import SettingsError
 from streamseg.geometry import Box
+from streamseg.paths import is_unicode
 from streamseg.settings import Count, Fraction, Settings
 
 YOLOX_MODELS = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
@@ -46,7 +47,7 @@ class FixedBox(Settings, frozen=True, kw_only=True):
     """A box of the `fixed` detector, (left, top, right, bottom) in pixels of the frame, and its class.
 
     Raises:
-        SettingsError: The box has no area.
+        SettingsError: The box has no area, or the name is not Unicode.
     """
 
     xyxy: Box
@@ -56,6 +57,7 @@ class FixedBox(Settings, frozen=True, kw_only=True):
         left, top, right, bottom = self.xyxy
         if not all(map(math.isfinite, self.xyxy)) or right <= left or bottom <= top:
             raise SettingsError(f"detector.boxes: {self.xyxy} is not x1,y1,x2,y2 with x1 < x2 and y1 < y2")
+        _check_class_name("detector.boxes", self.name)
 
 
 class DetectorSettings(Settings, frozen=True, kw_only=True):
@@ -73,7 +75,7 @@ class DetectorSettings(Settings, frozen=True, kw_only=True):
         boxes: For `fixed`.
 
     Raises:
-        SettingsError: The model is `fixed` and there are no boxes.
+        SettingsError: The model is `fixed` and there are no boxes, or a class name is not Unicode.
     """
 
     model: str = "auto"
@@ -87,6 +89,8 @@ class DetectorSettings(Settings, frozen=True, kw_only=True):
     boxes: tuple[FixedBox, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in self.classes or ():
+            _check_class_name("detector.classes", str(name))
         if self.model == "fixed" and not self.boxes:
             raise SettingsError(
                 "detector.boxes: the detector `fixed` needs at least one box, such as [{xyxy: [10, 10, 90, 90]}]"
@@ -113,3 +117,8 @@ class SegmenterSettings(Settings, frozen=True, kw_only=True):
     imgsz: InputSide = 1024
     providers: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = DEFAULT_PROVIDERS
     keyframe_interval: Count = 1
+
+
+def _check_class_name(key: str, name: str) -> None:
+    if not is_unicode(name):
+        raise SettingsError(f"{key}: the class name {name!a} is not Unicode; results could not hold it")

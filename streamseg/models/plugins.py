@@ -23,6 +23,7 @@ from streamseg.masks import Mask
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Detector, Segmenter
 from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
+from streamseg.paths import is_unicode
 from streamseg.settings import Settings
 
 Kind = Literal["detector", "segmenter"]
@@ -187,6 +188,8 @@ def _checked_detection(found: object, image: Image, classes: Sequence[str]) -> D
         raise StageError(
             f"class_id {class_id} is not the place of {found.class_name!r} among its {len(classes)} classes"
         )
+    if not is_unicode(found.class_name):
+        raise StageError(f"the class name {found.class_name!a} is not Unicode; results could not hold it")
     box = clip_box((left, top, right, bottom), width, height)
     if box is None:
         return None

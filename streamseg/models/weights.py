@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from streamseg.errors import CheckpointError, WeightsError, WeightsUnavailableError
 from streamseg.models.catalogue import Weights, find, known_names, look_up
+from streamseg.paths import is_unicode
 
 CHECKPOINT_ADVICE = "give an official file, such as mobile_sam.pt or sam_vit_b_01ec64.pth"
 _CHECKPOINT_STARTS = (b"PK\x03\x04", b"\x80")
@@ -48,9 +49,11 @@ def weights_directory() -> Path:
     """The cache: `STREAMSEG_CACHE`, or `streamseg` in the user's cache directory of the platform.
 
     Raises:
-        WeightsError: The folder cannot be accessed.
+        WeightsError: The folder cannot be accessed, or its path is not UTF-8.
     """
     directory = Path(os.environ.get("STREAMSEG_CACHE") or platformdirs.user_cache_dir("streamseg")).expanduser()
+    if not is_unicode(str(directory)):  # ONNX Runtime opens no such path
+        raise WeightsError(f"{directory} is not a UTF-8 path; set STREAMSEG_CACHE to another folder")
     try:
         (directory / "anything").exists()
     except OSError as error:

@@ -14,6 +14,7 @@ from streamseg.messages import Image
 from streamseg.models import StepProgress
 from streamseg.models.segmenters.sam import Sam
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions, generate
+from streamseg.paths import unicode_name
 from streamseg.sam.object_prompts import ObjectPrompts
 from streamseg.segment.result import RECORDS, CandidateMask, PictureResult, PromptRecord, write_result
 
@@ -96,7 +97,7 @@ def segment_images(job: SegmentJob, model: Sam, progress: StepProgress) -> Itera
         result = _segment(model, image, job, _share(progress, index, len(job.images)))
         folder = job.folder(path)
         try:
-            write_result(folder, path.name, image, result)
+            write_result(folder, unicode_name(path.name), image, result)
         except OSError as error:
             raise UsageError(f"{folder} cannot be written: {error.strerror or error}; name another --output") from error
         without = len(result.prompts) - len({one.object for one in result.masks})

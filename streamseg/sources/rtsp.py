@@ -57,7 +57,7 @@ class RtspAddress:
         url_user, _, url_password = login.partition(":")
         user = unquote(url_user) if username is None else username
         secret = unquote(url_password) if password is None else password
-        credentials = f"{quote(user, safe='')}:{quote(secret, safe='')}@" if user else ""
+        credentials = f"{_quote(user)}:{_quote(secret)}@" if user else ""
         path = re.split(r"[?#]", tail)[0]
         return cls(
             shown=f"{scheme}://{place}{'/...' if _SECRET_IN_PATH.search(path) else path}",
@@ -65,6 +65,11 @@ class RtspAddress:
             port=int(found[2] or DEFAULT_PORT),
             url=f"{scheme}://{credentials}{place}{tail}",
         )
+
+
+def _quote(text: str) -> str:
+    """Percent-encode a text, also one of bytes that are not UTF-8."""
+    return quote(text, safe="", errors="surrogateescape")
 
 
 def _split_authority(rest: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from streamseg.config import Config
 from streamseg.config_file import load_config, parse_override
 from streamseg.errors import SettingsError
 
+NOT_UTF8 = os.fsdecode(b"o\xdf")
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
 
 
@@ -52,6 +54,11 @@ def test_there_are_four_examples() -> None:
         ("publish.bind=tcp://0.0.0.0:5555", "publish.bind:", "insecure"),
         ("detector.model=fixed", "detector.boxes:", "at least one box"),
         ("max_frames=0", "max_frames:", ">= 1"),
+        ('record.jsonl="a\\ud800"', "record.jsonl:", "holds a character that no file name"),
+        ('sources.0.url="a\\0.mp4"', "sources.0.url:", "holds a character that no file name"),
+        (f"publish.bind=ipc://{NOT_UTF8}", "publish.bind:", "in UTF-8"),
+        ('detector.classes=["a\\udcdf"]', "detector.classes:", "is not Unicode"),
+        ('detector.boxes=[{xyxy: [0, 0, 1, 1], name: "a\\udcdf"}]', "detector.boxes:", "is not Unicode"),
         ("detector.boxes=[{xyxy: [0, 0, .inf, 1]}]", "detector.boxes.0.xyxy.2:", "finite"),
     ],
 )
@@ -97,6 +104,10 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     path.write_text("sources: [{url: a.mp4, name: door}]\ndetector: {conf: 0.9}\n")
     config = load_config(path, [("detector.conf", 0.1), ("sources.0.url", "b.mp4")], {})
     assert (config.detector.conf, config.source.address, config.source.name) == (0.1, "b.mp4", "door")
+
+
+def test_a_file_name_that_is_not_utf8_stays_as_it_is() -> None:
+    assert load(f"sources.0.url={NOT_UTF8}", f"record.jsonl={NOT_UTF8}").record.jsonl == NOT_UTF8
 
 
 @pytest.mark.parametrize("content", ["- a\n- b\n", "a: [1\n", "\x00"])

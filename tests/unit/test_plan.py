@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,6 +71,13 @@ def test_models_without_weights_need_no_network() -> None:
         None,
     )
     assert (made.config.detector.weights, made.config.segmenter.weights) == (None, None)
+
+
+def test_a_model_file_has_a_name_for_subscribers(tmp_path: Path) -> None:
+    own = tmp_path / os.fsdecode(b"o\xdf.onnx")
+    own.touch()
+    made = planned(detector=str(own))
+    assert (made.models.detector, made.config.detector.model) == (f"{tmp_path}/o%DF.onnx", str(own))
 
 
 def test_auto_falls_back_with_a_notice_of_one_line() -> None:

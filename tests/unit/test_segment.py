@@ -222,6 +222,12 @@ def test_files_are_numbered_by_object_and_candidate(multimask: bool, picture: Pa
     assert logits[UNSEEN].max() == -10
 
 
+def test_a_name_that_is_not_utf8_is_unicode_in_the_records(picture: Path, drawer: Drawer) -> None:
+    (done,) = run(job(picture.rename(picture.with_name(os.fsdecode(b"p\xdf.png")))), drawer)
+    assert done.folder.name == os.fsdecode(b"p\xdf")
+    assert msgspec.json.decode((done.folder / "masks.json").read_bytes(), type=ImageRecord).image == "p%DF.png"
+
+
 def test_the_overlay_shows_masks_and_prompts(picture: Path, drawer: Drawer) -> None:
     run(job(picture), drawer)
     drawn = read_image(picture.parent / "out" / "picture" / "overlay.jpg")

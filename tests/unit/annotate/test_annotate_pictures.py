@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image as PilImage
 from support.annotated import write_picture
 
 from streamseg.annotate.pictures import PictureFile, open_pictures
-from streamseg.errors import SourceError
+from streamseg.errors import SourceError, UsageError
 
 HEIGHT, WIDTH = 80, 120
 
@@ -58,3 +59,14 @@ def test_an_animation_alone_is_a_video(tmp_path: Path, name: str, moving: bool) 
     pictures = open_pictures(tmp_path / name, every=1, detector="yolox-nano")
     expected = [f"a_{number:06}.jpg" for number in range(2)] if moving else [name]
     assert [picture.name for picture in pictures] == expected
+
+
+def test_a_name_that_is_not_utf8_is_unicode_in_the_data_set(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", HEIGHT, WIDTH).rename(tmp_path / os.fsdecode(b"a\xdf.png"))
+    (picture,) = open_pictures(tmp_path, every=1, detector="yolox-nano")
+    assert picture.name == "a%DF.png"
+    picture.save(tmp_path / "copy")
+    assert picture.matches(tmp_path / "copy")
+    write_picture(tmp_path / "a%DF.png", HEIGHT, WIDTH)
+    with pytest.raises(UsageError, match="would share one label file"):
+        open_pictures(tmp_path, every=1, detector="yolox-nano")

@@ -97,6 +97,7 @@ def test_a_box_outside_the_frame_does_not_count(detector: Callable[[str], Detect
         ("[found((90, 0, 99, 9), class_id=2)]", "class_id 2 is not the place of 'mug'"),
         ("[found((9, 0, float('nan'), 9))]", "failed: ValueError: a detection's numbers must be finite"),
         ("[found(class_id=2)]", "class_id 2 is not the place of 'mug' among its 2 classes"),
+        (r"self.classes.append('\ud800') or [found(class_id=2, class_name='\ud800')]", r"the class name '\\ud800'"),
         ("[found(class_name='cup')]", "class_id 1 is not the place of 'cup'"),
         ("[1 / 0]", "failed: ZeroDivisionError: division by zero; repair it, or choose another detector.model"),
     ],

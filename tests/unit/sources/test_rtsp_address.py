@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ def test_the_shown_address_has_no_password(url: str, shown: str, host: str, port
         ("rtsp://u:p@ss@cam/x", None, None, "rtsp://u:p%40ss@cam/x"),
         ("rtsp://u:50%@cam/x?a=1", None, None, "rtsp://u:50%25@cam/x?a=1"),
         ("rtsp://cam/x", None, None, "rtsp://cam/x"),
+        ("rtsp://cam/x", os.fsdecode(b"\xdf"), "ß", "rtsp://%DF:%C3%9F@cam/x"),
     ],
 )
 def test_credentials_are_percent_encoded_once(

@@ -1,0 +1,48 @@
+"""Paths as users give them: file names of any bytes, but no URLs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from streamseg.errors import SourceError
+
+_URL: Final = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def local_path(text: str | Path, expected: str) -> Path:
+    """The path that a text names, with `~` resolved.
+
+    Args:
+        text: Of the user.
+        expected: What else may be given, for the error.
+
+    Raises:
+        SourceError: It is a URL, which would lose a slash as a path.
+    """
+    refuse_url(str(text), expected)
+    return Path(text).expanduser()
+
+
+def refuse_url(text: str, expected: str) -> None:
+    """Check that a text is not a URL.
+
+    Raises:
+        SourceError: It is; the message repeats it without a password.
+    """
+    scheme = _URL.match(text)
+    if scheme is not None:
+        shown = re.sub(r"(?<=://)[^/?#]*@", "***@", text)
+        raise SourceError(f"{shown}: {scheme[1]}:// cannot be read; give {expected}")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8. Python has other bytes of file names and arguments as lone surrogates."""
+    return _LONE_SURROGATE.search(text) is None
+
+
+def unicode_name(name: str) -> str:
+    """A file name for JSON and for file systems elsewhere: bytes that are not UTF-8 become `%XX`."""
+    return _LONE_SURROGATE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", name)
