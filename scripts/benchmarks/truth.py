@@ -88,7 +88,7 @@ def coco_pictures(folder: Path, trained_on: TrainedOn) -> Iterator[TruePicture]:
         from streamseg.train.outlines import read_outlines
     except ModuleNotFoundError as error:
         raise UsageError(f"reading outlines needs the package {error.name}; pip install 'streamseg[train]'") from error
-    for photograph in read_outlines(folder / "instances.json", folder / "images"):
+    for photograph in read_outlines(folder / "instances.json", folder / "images").photographs:
         if not trained_on.saw(photograph.path.read_bytes()):
             yield TruePicture(photograph.read(), photograph.masks)
 

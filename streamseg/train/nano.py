@@ -95,7 +95,10 @@ def train_nano(
     """
     checkpoint_path = options.output.with_name(f"{options.output.name}.checkpoint")
     _check_output(options)
-    seen, held_out = hold_out(read_outlines(options.data, options.images))
+    outlines = read_outlines(options.data, options.images)
+    for note in outlines.notes:
+        report(note)
+    seen, held_out = hold_out(outlines.photographs)
     samples = Samples(seen, options.seed)
     device = _device(options.device)
     torch.manual_seed(options.seed)

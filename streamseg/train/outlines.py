@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import msgspec
-from pycocotools import mask as coco_masks
 
 from streamseg.errors import DataError
 from streamseg.images import read_image
 from streamseg.masks import Mask
 from streamseg.messages import Image
+from streamseg.train.coco_file import CocoAnnotation, CocoPicture, LeftOut, read_coco
 
 _SMALLEST_SIDE = 12
 """Of an object, in pixels; smaller outlines are too coarse for training."""
-_FARTHEST = 2
-"""Largest coordinate of a corner, in longer sides of the picture: pycocotools needs memory for each pixel up to it."""
 _HELD_OUT = 5
 """Every fifth photograph is held out for measuring."""
 
@@ -49,56 +43,52 @@ class Photograph:
         return image
 
 
-class _Picture(msgspec.Struct):
-    id: int
-    file_name: str
-    height: int
-    width: int
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """The photographs of a COCO file that have a usable outline, in the order of their ids.
+
+    Attributes:
+        photographs: At least one.
+        notes: A line for each kind of annotation that is left out, with its number and the name of the first one.
+    """
+
+    photographs: list[Photograph]
+    notes: list[str]
 
 
-class _Annotation(msgspec.Struct):
-    image_id: int
-    segmentation: Any
-    iscrowd: int = 0
-
-
-class _Coco(msgspec.Struct):
-    images: list[_Picture]
-    annotations: list[_Annotation]
-
-
-def read_outlines(annotations: Path, images: Path) -> list[Photograph]:
-    """Read all photographs with a usable outline, in the order of their ids; crowds are skipped.
+def read_outlines(annotations: Path, images: Path) -> Outlines:
+    """Read what can be used of a COCO file, as other tools write it too.
 
     Args:
         annotations: In COCO's format for instances: polygons or run lengths.
         images: The folder of the photographs.
 
     Raises:
-        DataError: The file is not COCO's, names a missing photograph, or has no outlines.
+        DataError: The file is not COCO's, no photograph is there, or none has an outline.
     """
-    try:
-        coco = msgspec.json.decode(annotations.read_bytes(), type=_Coco)
-    except OSError as error:
-        raise DataError(f"{annotations}: {error.strerror}; give a COCO file of instances") from error
-    except msgspec.MsgspecError as error:
-        raise DataError(f"{annotations} is not a COCO file of instances: {error}") from error
-    of_picture: defaultdict[int, list[_Annotation]] = defaultdict(list)
-    for annotation in coco.annotations:
-        if not annotation.iscrowd:
-            of_picture[annotation.image_id].append(annotation)
+    left_out = LeftOut()
+    coco = read_coco(annotations, left_out)
     photographs = []
-    for picture in sorted(coco.images, key=lambda picture: picture.id):
-        masks = [_mask(annotation, picture, annotations) for annotation in of_picture[picture.id]]
-        usable = tuple(mask for mask in masks if mask is not None and min(mask.width, mask.height) >= _SMALLEST_SIDE)
-        path = images / picture.file_name
-        if usable and not path.is_file():
-            raise DataError(f"{path}: no such file, but {annotations} names it; give its folder with --images")
-        if usable:
-            photographs.append(Photograph(path, picture.width, picture.height, usable))
+    missing = ""
+    for picture, objects in coco.pictures:
+        masks = [(name, mask) for name, one in objects if (mask := _usable(name, one, picture, left_out)) is not None]
+        path = picture.find(images)
+        if path is not None and masks:
+            size = int(picture.width), int(picture.height)
+            photographs.append(Photograph(path, *size, tuple(mask for _, mask in masks)))
+        elif masks:
+            missing = missing or picture.file_name
+            for name, _ in masks:
+                left_out.add("of a photograph that is missing", name)
+    notes = left_out.lines()
+    if coco.crowds_taken:
+        notes.insert(0, "every outline is marked as a crowd, so each is taken as one object")
+    if not photographs and missing:
+        raise DataError(f"{images / missing}: no such file, but {annotations} names it; give its folder with --images")
     if not photographs:
-        raise DataError(f"{annotations} holds no outline of an object of {_SMALLEST_SIDE} pixels or more")
-    return photographs
+        text = f"{annotations} holds no outline of an object of {_SMALLEST_SIDE} pixels or more"
+        raise DataError("; ".join((text, *notes)))
+    return Outlines(photographs, notes)
 
 
 def hold_out(photographs: list[Photograph]) -> tuple[list[Photograph], list[Photograph]]:
@@ -107,43 +97,17 @@ def hold_out(photographs: list[Photograph]) -> tuple[list[Photograph], list[Phot
     return [photograph for place, photograph in enumerate(photographs) if place % _HELD_OUT != _HELD_OUT - 1], held_out
 
 
-def _mask(annotation: _Annotation, picture: _Picture, file: Path) -> Mask | None:
-    if annotation.segmentation == []:
-        return None
+def _usable(name: str, annotation: CocoAnnotation, picture: CocoPicture, left_out: LeftOut) -> Mask | None:
+    """The mask of an object that is large enough; counts the others."""
     try:
-        runs = _runs(annotation.segmentation, picture.height, picture.width)
-    except Exception as error:
-        raise DataError(
-            f"{file}: an outline of {picture.file_name} is neither polygons nor run lengths ({error})"
-        ) from error
-    return Mask.crop(coco_masks.decode(runs))
-
-
-def _runs(segmentation: Any, height: int, width: int) -> Any:
-    """Polygons or run lengths as pycocotools decodes them; raises any exception for bad ones."""
-    if isinstance(segmentation, list):
-        if max(abs(number) for polygon in segmentation for number in polygon) > _FARTHEST * max(height, width):
-            raise ValueError("a corner lies far outside the picture")
-        return coco_masks.merge(coco_masks.frPyObjects(segmentation, height, width))
-    counts = segmentation["counts"]
-    lengths = counts if isinstance(counts, list) else _lengths(counts.encode())
-    # pycocotools decodes run lengths that end early to uninitialised memory.
-    if min(lengths) < 0 or sum(lengths) != height * width or list(segmentation["size"]) != [height, width]:
-        raise ValueError(f"run lengths that do not fill {width}x{height} pixels")
-    return coco_masks.frPyObjects({"counts": lengths, "size": [height, width]}, height, width)
-
-
-def _lengths(counts: bytes) -> list[int]:
-    """Run lengths from COCO's text: five bits per character, low ones first, as differences to the one two before."""
-    lengths: list[int] = []
-    value = shift = 0
-    for character in counts:
-        bits = character - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        value -= (1 << shift) if bits & 16 else 0
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-        value = shift = 0
-    return lengths
+        mask = annotation.mask(picture)
+    except ValueError as error:
+        left_out.add("whose outline is neither polygons nor run lengths of its picture", name, str(error))
+        return None
+    if mask is None:
+        left_out.add("without an outline", name)
+    elif min(mask.width, mask.height) < _SMALLEST_SIDE:
+        left_out.add(f"smaller than {_SMALLEST_SIDE} pixels", name)
+    else:
+        return mask
+    return None

@@ -35,7 +35,7 @@ COUNT = 120
 @pytest.fixture(scope="module")
 def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> list[Photograph]:
     file = write_photographs(tmp_path_factory.mktemp("samples") / "data", 4)
-    return read_outlines(file, file.parent / "images")
+    return read_outlines(file, file.parent / "images").photographs
 
 
 @pytest.fixture(scope="module")

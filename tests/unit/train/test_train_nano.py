@@ -420,7 +420,7 @@ def test_ious_are_those_of_the_masks() -> None:
 
 def test_measuring_is_repeatable(data: Path) -> None:
     network = read_network(shipped_network(), "the network of the package")
-    photographs = read_outlines(data, data.parent / "images")[:2]
+    photographs = read_outlines(data, data.parent / "images").photographs[:2]
     measured = measure(network, photographs)
     assert [one.true_box for one in measured] == [True, True, False, False] * 2
     assert all(0 <= one.iou <= 1 for one in measured) and np.mean([one.iou for one in measured]) > 0.7
