@@ -10,7 +10,6 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -33,9 +32,9 @@ from streamseg.wire.protocol import (
     validate_source_name,
     validate_view,
 )
+from streamseg.wire.runs import Runs
 
 Message = Result | Event
-_Received = messages.Message
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ class Subscriber:
         self._timeout = timeout
         self._queue = queue
         self._discovered: set[str] | None = set() if source is None else None
-        self._running: dict[str, tuple[str, int] | None] = {}
+        self._runs = Runs()
         self._pending_end: End | None = None
         topics = [PREFIX] if source is None else [topic(validate_source_name(source), name) for name in (view, STATE)]
         self._context = zmq.Context()
@@ -196,7 +195,7 @@ class Subscriber:
         return None
 
     def _is_last(self, message: Message) -> bool:
-        return isinstance(message, End) and not self._running
+        return isinstance(message, End) and not self._runs.active
 
     def _next(self, deadline: _Deadline) -> Message:
         message = self._take_pending_end()
@@ -238,7 +237,7 @@ class Subscriber:
                 if self._keys is None
                 else f"{self.endpoint} refused this key; allow it there (publish.curve.allow), or leave it out"
             )
-        if self._running:
+        if self._runs.active:
             cause = "the pipeline runs, its source may be disconnected"
         elif self._keys is None:
             cause = "is the pipeline running, and does it need a key?"
@@ -256,7 +255,7 @@ class Subscriber:
             taken += 1
             if parts[0].endswith(b"/" + self._view.encode()):
                 results.append(parts)
-            elif isinstance(end := self._accept(parts), End) and not self._running:
+            elif isinstance(end := self._accept(parts), End) and not self._runs.active:
                 self._pending_end = end
         return results
 
@@ -265,35 +264,21 @@ class Subscriber:
         try:
             source, view = read_topic(parts[0])
             self._discover(source)
-            return self._follow(decode(parts)) if view in (self._view, STATE) else None
+            if view not in (self._view, STATE):
+                return None
+            message = self._runs.follow(decode(parts))
         except MessageError as error:
             self.rejected += 1
             if self.rejected == 1:
                 _log.warning("a message from %s was dropped: %s", self.endpoint, error)
             return None
+        return Result.of(message, self._view) if isinstance(message, messages.Result) else message
 
     def _discover(self, source: str) -> None:
         # The publisher makes pictures only for a subscription to their whole topic, which contains the source name.
         if self._discovered is not None and source not in self._discovered:
             self._discovered.add(source)
             self._socket.subscribe(topic(source, self._view))
-
-    def _follow(self, message: _Received) -> Message | None:
-        """Track which runs are active, count the gap before a result, and drop a repeated one."""
-        last = self._running.get(message.source)
-        if isinstance(message, End):
-            self._running.pop(message.source, None)
-            return message
-        if not isinstance(message, messages.Result):
-            self._running.setdefault(message.source, None)
-            return message
-        if last is None or last[0] != message.run_id:
-            self._running[message.source] = (message.run_id, message.seq)
-            return Result.of(message, self._view)
-        if message.seq <= last[1]:
-            return None
-        self._running[message.source] = (message.run_id, message.seq)
-        return Result.of(replace(message, gap=message.seq - last[1] - 1), self._view)
 
 
 def _read_keys(secret_key_file: str | Path | None, server_key_file: str | Path | None) -> ClientKeys | None:

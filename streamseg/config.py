@@ -64,6 +64,7 @@ class PublishSettings(Settings, frozen=True, kw_only=True):
         quality: JPEG quality of pictures, 1 to 100.
         curve: Keys of this publisher and its subscribers; without them anyone who reaches the endpoint can subscribe.
         insecure: Allow an endpoint that other machines can reach without keys.
+        wait_for_subscriber: Hold the first frame of a file until a subscriber has requested a view.
     """
 
     bind: str = "tcp://127.0.0.1:5555"
@@ -71,6 +72,7 @@ class PublishSettings(Settings, frozen=True, kw_only=True):
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 80
     curve: CurveSettings | None = None
     insecure: bool = False
+    wait_for_subscriber: bool = False
 
 
 class RecordSettings(Settings, frozen=True, kw_only=True):
@@ -153,6 +155,10 @@ def _check_combinations(config: Config) -> None:
         raise SettingsError("sources.0.url: empty; expected a path, rtsp://..., a camera's number, or synthetic:")
     protected = publish.curve is not None or publish.insecure
     _check_endpoint("publish.bind", publish.bind, r"tcp://.+:(\d+|\*)|ipc://.+", protected=protected)
+    if publish.wait_for_subscriber and config.resolved_mode == "live":
+        raise SettingsError(
+            "publish.wait_for_subscriber: a live source does not wait; expected a file, or mode=every-frame"
+        )
     if publish.connect is not None:
         _check_endpoint("publish.connect", publish.connect, r"tcp://.+:\d+|ipc://.+", protected=protected)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from streamseg.ipc.control import Finished, LaneSpec, Published
 from streamseg.ipc.ring import RingName, last_sequence, remove_segments
-from streamseg.messages import Dropped
+from streamseg.messages import RUNNING, STARTING, Dropped
 from streamseg.sources import SourceSettings
 from streamseg.topology import StageEntry
 
@@ -34,6 +34,7 @@ class Lane:
         self.source = source
         self.published_pts_ns = -1
         self.dropped = Dropped()
+        self.state, self.detail = STARTING, ""
         self.finished: Finished | None = None
         self._prefix = f"{instance}-{number}"
         self._ring: RingName | None = None
@@ -72,6 +73,8 @@ class Lane:
         """Note the presentation time of the newest published frame, and what was lost up to it."""
         self.published_pts_ns = max(self.published_pts_ns, published.pts_ns)
         self.dropped = published.dropped
+        if self.state == STARTING:
+            self.state = RUNNING
 
     def replace_ring(self, ring: RingName) -> None:
         """Note capture's new ring and unlink the one before."""
@@ -97,6 +100,8 @@ class Lane:
             resume_after=_optional(resume),
             highest_acknowledged=_optional(highest),
             dropped=self.dropped,
+            state=self.state,
+            detail=self.detail,
         )
 
     def _resume_live(self, entry: StageEntry) -> int:

@@ -186,7 +186,8 @@ class Result:
         boxes_seq: The frame on which the boxes were found; None before the first boxes.
         objects: In the order of the detector.
         jpeg: The picture, if the subscribed view has one.
-        gap: Frames missing between the previous result and this one; set by the subscriber.
+        gap: Frames missing before this one; set by the subscriber. They count from the previous result, and before
+            the first one of a run from the subscriber's first heartbeat.
     """
 
     run_id: str
@@ -216,13 +217,28 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+STARTING = "starting"
+"""State of a source before its first frame."""
+RUNNING = "running"
+"""State of a source that delivers frames, and of a stage."""
+
+
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """Sent each second while the pipeline runs; `seq` is the last published frame, None before the first."""
+    """Sent each second while the pipeline runs, and to each new subscriber.
+
+    Attributes:
+        seq: The last published frame; None before the first.
+        t_unix_ns: Wall clock of the heartbeat.
+        state: Of the source: `starting`, `running`, `disconnected`, `restarting`; empty if unknown.
+        detail: One line for people on that state; may be empty.
+    """
 
     run_id: str
     source: str
     seq: int | None
     t_unix_ns: int
+    state: str = ""
+    detail: str = ""
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):

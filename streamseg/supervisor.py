@@ -266,6 +266,9 @@ class Supervisor:
 
     def _announce(self, stage: str, lanes: list[Lane], state: str, detail: str) -> None:
         self._observer.changed(stage, state, detail)
+        if any(entry.reads_source for entry in self._topology.stages if entry.name == stage):
+            for lane in lanes:
+                lane.state, lane.detail = state, detail
         for entry in self._topology.stages:
             if entry.announces:
                 for lane in lanes:

@@ -19,7 +19,7 @@ import msgspec
 from streamseg.config import Config
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import RingName
-from streamseg.messages import Dropped, Models
+from streamseg.messages import STARTING, Dropped, Models
 from streamseg.models.options import Compute
 from streamseg.sources import SourceSettings
 
@@ -42,6 +42,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
             every-frame mode, frames from `resume_after` to this one arrive again: handle them, but publish or record
             none twice. In live mode none does.
         dropped: Frames and masks lost up to the newest published frame. The stages continue to count from there.
+        state: Of the source, as heartbeats have it; `detail` is one line on it for people.
     """
 
     source: SourceSettings
@@ -51,6 +52,8 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
     resume_after: int | None
     highest_acknowledged: int | None
     dropped: Dropped = Dropped()
+    state: str = STARTING
+    detail: str = ""
 
     @property
     def name(self) -> str:

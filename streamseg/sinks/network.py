@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import cv2
 import msgspec
@@ -11,7 +11,7 @@ import zmq
 from streamseg.errors import EndpointInUseError, SettingsError, StageError, StreamsegError
 from streamseg.sinks.connections import Connections
 from streamseg.wire.curve import Admission, read_server_keys
-from streamseg.wire.protocol import EncodedResult, ResultView, View, encode_event, requests_view
+from streamseg.wire.protocol import EncodedResult, ResultView, View, encode_event, requests_view, topic
 
 if TYPE_CHECKING:
     from streamseg.config import PublishSettings
@@ -38,6 +38,7 @@ class Network:
         self.socket.linger = 0
         self.socket.sndhwm = _QUEUE
         self.socket.sndbuf = _KERNEL_BUFFER_BYTES
+        self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # shows a subscription also if another subscriber has the same
         self._quality = settings.quality
         self._source = source
         self._subscriptions: set[bytes] = set()
@@ -63,17 +64,22 @@ class Network:
         own = [self.socket, self._connections.socket]
         return own if self._admission is None else [*own, self._admission.socket]
 
-    def service(self) -> None:
-        """Process new subscribers, subscriptions and cancellations; call it every turn."""
+    def service(self) -> bool:
+        """Process subscriptions and cancellations, and return whether there is a new subscription.
+
+        Call it every turn.
+        """
+        added = False
         if self._admission is not None:
             self._admission.decide()
         while True:
             try:
                 message = self.socket.recv(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                return added
             if message[:1] == b"\x01":
                 self._subscriptions.add(message[1:])
+                added = True
             elif message[:1] == b"\x00":
                 self._subscriptions.discard(message[1:])
             # anything else is a message that an XSUB socket sent upstream; streamseg has no use for it
@@ -85,6 +91,11 @@ class Network:
     def wants(self, view: View) -> bool:
         """Whether a view has a subscriber."""
         return any(requests_view(subscription, self._source, view) for subscription in self._subscriptions)
+
+    @property
+    def requested(self) -> bool:
+        """Whether a subscriber has requested one view of the results: a prefix of the topics does not."""
+        return any(topic(self._source, view) in self._subscriptions for view in get_args(ResultView))
 
     def send_result(self, encoded: EncodedResult) -> None:
         """Send a result without a picture, if that view has a subscriber."""

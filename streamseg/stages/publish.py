@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from functools import partial
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, Subscribers, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
-from streamseg.messages import Dropped, End, Heartbeat, Image, Result, SourceState, Timings
+from streamseg.messages import RUNNING, STARTING, Dropped, End, Heartbeat, Image, Result, SourceState, Timings
 from streamseg.render import render
 from streamseg.sinks.links import MetricsSink, RecordSink, TapSink
 from streamseg.sinks.network import LINGER_MS, MaskSink, Network, PictureSink
@@ -20,6 +21,8 @@ from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, Received
 from streamseg.stages.propagation import Propagation
 from streamseg.topology import TAP
 from streamseg.wire.protocol import encode_result
+
+_log = logging.getLogger(__name__)
 
 _HEARTBEAT_NS = 1_000_000_000
 _IN_TIME_MS = 45.0
@@ -55,6 +58,8 @@ class PublishStage(Stage):
         self._dropped = lane.dropped
         self._overrun, self._masks_limited = lane.dropped.publish_overrun, lane.dropped.masks_limited
         self._heartbeat_ns = 0
+        self._state, self._detail = lane.state, lane.detail
+        self._held = self.config.publish.wait_for_subscriber
         self._subscribers: int | None = None
 
     def prepare(self) -> Ready:
@@ -71,11 +76,15 @@ class PublishStage(Stage):
         if self._record is not None:
             self._sinks.append(self._record)
         self._sinks += [PictureSink(self._network), self._metrics]
+        if self._held:
+            _log.warning("the first frame waits for a subscriber (publish.wait_for_subscriber)")
         return Ready(settings.publish.bind)
 
     def instruct(self, message: ToStage) -> None:
         """Put a change of the source or of a stage on the wire; nothing follows the end of the results."""
         if isinstance(message, Announce) and not self._finished:
+            if message.stage == "capture":
+                self._state, self._detail = message.state, message.detail
             self._network.send_state(
                 SourceState(
                     run_id=self.spec.run_id,
@@ -89,15 +98,10 @@ class PublishStage(Stage):
     def turn(self) -> bool:
         """Take what has arrived and publish what is complete."""
         before = self._last_seq
-        match self._frames.receive():  # first: only for frames is the time of receipt recorded
-            case FrameDescriptor() as frame:
-                self._receive(frame)
-            case EndOfStream() as end:
-                self._end = end
-                if self._finished and self._record is not None:
-                    self._record.repeat_end()
-        self._frames.grant()
-        self._network.service()
+        if not self._held:
+            self._receive()  # first: only for frames is the time of receipt recorded
+        self._send_heartbeat(newcomer=self._network.service())
+        self._held = self._held and not self._network.requested
         self._count_subscribers()
         if self._tap is not None:
             self._tap.service()
@@ -111,7 +115,6 @@ class PublishStage(Stage):
         while self._tap_is_ready() and (joined := self._join.take()) is not None:
             self._publish(joined)
         self._prefetch()
-        self._send_heartbeat()
         if self._end is not None and not self._finished and self._tap_is_ready():
             self._finish_if_complete(self._end)
         return self._last_seq != before
@@ -135,7 +138,19 @@ class PublishStage(Stage):
         self._metrics.confirm()
         return True
 
-    def _receive(self, frame: FrameDescriptor) -> None:
+    def _receive(self) -> None:
+        match self._frames.receive():
+            case FrameDescriptor() as frame:
+                self._add_frame(frame)
+            case EndOfStream() as end:
+                self._end = end
+                if self._finished and self._record is not None:
+                    self._record.repeat_end()
+        self._frames.grant()
+
+    def _add_frame(self, frame: FrameDescriptor) -> None:
+        if self._state == STARTING:
+            self._state = RUNNING
         if self._join.needs(frame):
             wanted = self.config.propagates_masks or any(sink.wants() for sink in self._sinks)
             try:
@@ -225,9 +240,9 @@ class PublishStage(Stage):
             self._subscribers = count
             self.context.report(Subscribers(self._source, count))
 
-    def _send_heartbeat(self) -> None:
+    def _send_heartbeat(self, *, newcomer: bool) -> None:
         now = self.context.clock.now_ns()
-        if not self._finished and now - self._heartbeat_ns >= _HEARTBEAT_NS:
+        if not self._finished and (newcomer or now - self._heartbeat_ns >= _HEARTBEAT_NS):
             self._heartbeat_ns = now
             self._network.send_heartbeat(
                 Heartbeat(
@@ -235,6 +250,8 @@ class PublishStage(Stage):
                     source=self._source,
                     seq=self._last_seq,
                     t_unix_ns=self.context.clock.unix_ns(),
+                    state=self._state,
+                    detail=self._detail,
                 )
             )
 

@@ -89,6 +89,8 @@ class HeartbeatHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind
     source: str
     seq: _Int64 | None
     t_unix_ns: _Int64
+    state: str = ""
+    detail: str = ""
 
 
 class EndHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
@@ -218,7 +220,14 @@ def event_header(event: Event) -> EventHeader:
         )
     seq = _to_text(event.seq)
     if isinstance(event, Heartbeat):
-        return HeartbeatHeader(run_id=event.run_id, source=event.source, seq=seq, t_unix_ns=str(event.t_unix_ns))
+        return HeartbeatHeader(
+            run_id=event.run_id,
+            source=event.source,
+            seq=seq,
+            t_unix_ns=str(event.t_unix_ns),
+            state=event.state,
+            detail=_valid_unicode(event.detail),
+        )
     return EndHeader(run_id=event.run_id, source=event.source, seq=seq, reason=_valid_unicode(event.reason))
 
 
@@ -235,7 +244,14 @@ def event_from_header(header: EventHeader) -> Event:
     seq = _to_optional_int("seq", header.seq)
     if isinstance(header, HeartbeatHeader):
         now_ns = _to_int("t_unix_ns", header.t_unix_ns)
-        return Heartbeat(run_id=header.run_id, source=header.source, seq=seq, t_unix_ns=now_ns)
+        return Heartbeat(
+            run_id=header.run_id,
+            source=header.source,
+            seq=seq,
+            t_unix_ns=now_ns,
+            state=header.state,
+            detail=header.detail,
+        )
     return End(run_id=header.run_id, source=header.source, seq=seq, reason=header.reason)
 
 

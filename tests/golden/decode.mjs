@@ -41,7 +41,7 @@ function decode(parts) {
   require(parts[1].length <= LIMITS.header, "size of the header");
   const topic = /^streamseg\/([0-9]+)\/([a-z0-9_-]{1,64})\/(masks|clean|overlay|state)$/.exec(parts[0].toString("latin1"));
   require(topic !== null && topic[1] === "1", "topic");
-  const header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(parts[1]));
+  const header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(parts[1]));
   require(header.v === 1, "version");
   require(take(header, "source", is.text) === topic[2], "source");
   const kinds = { result: readResult, state: readState, heartbeat: readHeartbeat, end: readEnd };
@@ -52,12 +52,17 @@ function decode(parts) {
 }
 
 function readState(header) {
-  const detail = header.detail === undefined ? "" : take(header, "detail", is.text);
+  const detail = optional(header, "detail", is.text) ?? "";
   return { stage: take(header, "stage", is.text), state: take(header, "state", is.text), detail };
 }
 
 function readHeartbeat(header) {
-  return { seq: take(header, "seq", is.decimal, { nullable: true }), t_unix_ns: take(header, "t_unix_ns", is.decimal) };
+  return {
+    seq: take(header, "seq", is.decimal, { nullable: true }),
+    t_unix_ns: take(header, "t_unix_ns", is.decimal),
+    state: optional(header, "state", is.text) ?? "",
+    detail: optional(header, "detail", is.text) ?? "",
+  };
 }
 
 function readEnd(header) {

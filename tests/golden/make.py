@@ -36,6 +36,8 @@ VECTORS = Path(__file__).parent / "vectors"
 
 Json = dict[str, Any]
 
+BOM = b"\xef\xbb\xbf"
+
 # A grey picture of 8x8 pixels.
 JPEG = base64.b64decode(
     "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABALDA4MChAODQ4SERATGCgaGBYWGDEjJR0oOjM9PDkzODdA"
@@ -86,6 +88,8 @@ def _describe(message: Message) -> Json:
             "run_id": message.run_id,
             "seq": _decimal(message.seq),
             "t_unix_ns": str(message.t_unix_ns),
+            "state": message.state,
+            "detail": message.detail,
         }
     if isinstance(message, End):
         return {"kind": "end", "run_id": message.run_id, "seq": _decimal(message.seq), "reason": message.reason}
@@ -156,7 +160,7 @@ def _results() -> Iterator[Vector]:
 
 def _news() -> Iterator[Vector]:
     state = SourceState(
-        run_id="r1", source="cam", stage="source", state="disconnected", detail="no frame for 3 s — Küche"
+        run_id="r1", source="cam", stage="capture", state="disconnected", detail="no frame for 3 s — Küche"
     )
     yield Vector(
         "state",
@@ -164,9 +168,16 @@ def _news() -> Iterator[Vector]:
         encode_event(state),
         describe(state, "state"),
     )
-    beat = Heartbeat(run_id="r1", source="cam", seq=2**53 + 7, t_unix_ns=1_700_000_000_000_000_001)
-    yield Vector("heartbeat", "a sign of life", encode_event(beat), describe(beat, "state"))
-    first = Heartbeat(run_id="r1", source="cam", seq=None, t_unix_ns=1_700_000_000_000_000_000)
+    beat = Heartbeat(
+        run_id="r1",
+        source="cam",
+        seq=2**53 + 7,
+        t_unix_ns=1_700_000_000_000_000_001,
+        state="disconnected",
+        detail="no frame for 3 s",
+    )
+    yield Vector("heartbeat", "a sign of life while the camera is away", encode_event(beat), describe(beat, "state"))
+    first = Heartbeat(run_id="r1", source="cam", seq=None, t_unix_ns=1_700_000_000_000_000_000, state="starting")
     yield Vector(
         "heartbeat-no-frame",
         "a sign of life before the first frame",
@@ -218,6 +229,17 @@ def _later_minor_versions() -> Iterator[Vector]:
     expected["models"]["notice"] = None
     for item in expected["objects"]:
         item["predicted_iou"] = item["stability"] = None
+
+    def no_state(header: Json) -> None:
+        del header["state"], header["detail"]
+
+    beat = Heartbeat(run_id="r1", source="cam", seq=7, t_unix_ns=1)
+    yield Vector(
+        "heartbeat-optional-keys-absent",
+        "a sign of life that does not tell the state of the source",
+        _edited(encode_event(beat), no_state),
+        describe(beat, "state"),
+    )
     yield Vector(
         "result-optional-keys-absent", "keys that may be left out", _edited(base.parts, optional_keys), expected
     )
@@ -248,6 +270,12 @@ def _rejected() -> Iterator[Vector]:
     yield Vector("reject-short-blob", "masks cut short", [topic, header, blob[:-1]], None)
     yield changed("kind", "a kind that does not exist", lambda header: header.update(kind="picture"))
     yield changed("missing-key", "no seq", lambda header: header.pop("seq"))
+    yield changed("null-key", "a width that is null", lambda header: header.update(width=None))
+    yield changed("number-as-boolean", "a width that is true", lambda header: header.update(width=True))
+    yield changed("objects-not-array", "objects in an object", lambda header: header.update(objects={}))
+    yield Vector("reject-byte-order-mark", "a byte order mark before the header", [topic, BOM + header, blob], None)
+    huge_number = header.replace(b'"confidence":0.75', b'"confidence":1e400', 1)
+    yield Vector("reject-number-too-large", "a number beyond every double", [topic, huge_number, blob], None)
     yield changed("number-as-text", "a width as a string", lambda header: header.update(width="64"))
     yield changed("seq-as-number", "a 64-bit number that is not a string", lambda header: header.update(seq=7))
     yield changed("seq-too-large", "a number of more than 64 bits", lambda header: header.update(seq=str(2**63)))

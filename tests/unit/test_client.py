@@ -371,3 +371,16 @@ def test_importing_the_client_loads_nothing_heavy() -> None:
         "scipy",
     }
     assert "asyncio" not in loaded
+
+
+def test_frames_lost_before_the_first_picture_are_a_gap(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, view="overlay", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(b"streamseg/1/")
+        starting = encode_event(Heartbeat(run_id="a", source="cam", seq=None, t_unix_ns=1, state="starting"))
+        publisher.send(starting, sent(0), sent(1))
+        assert isinstance(subscriber.receive(), Heartbeat)
+        publisher.wait_for(b"streamseg/1/cam/overlay")
+        publisher.send(sent(2, view="overlay", jpeg=b"drawn"))
+        received = subscriber.receive()
+        assert isinstance(received, Result)
+        assert (received.seq, received.gap) == (2, 2)

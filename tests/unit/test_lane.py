@@ -106,4 +106,5 @@ def test_lanes_share_no_file() -> None:
 
 def test_a_new_process_learns_what_was_lost_before_it(lane: Lane) -> None:
     lane.note_published(published(dropped=Dropped(detect_replaced=4)))
-    assert lane.begin(CAPTURE, live=True).dropped == Dropped(detect_replaced=4)
+    spec = lane.begin(CAPTURE, live=True)
+    assert (spec.dropped, spec.state) == (Dropped(detect_replaced=4), "running")

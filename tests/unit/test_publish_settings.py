@@ -69,3 +69,9 @@ def test_an_error_names_the_bad_setting(assignment: str, key: str, expected: str
     message = refusal(*before, assignment)
     assert message.startswith(key)
     assert expected in message
+
+
+def test_only_a_file_waits_for_a_subscriber() -> None:
+    assert load("publish.wait_for_subscriber=true").wait_for_subscriber
+    message = refusal("publish.wait_for_subscriber=true", "mode=live")
+    assert message.startswith("publish.wait_for_subscriber: a live source does not wait; expected a file")

@@ -238,6 +238,10 @@ def test_changes_reach_the_observer_and_the_wire_of_their_source(two: Bench) -> 
     two.restart("painter", "door")
     assert two.stages("voice", "door").got(Announce) == [Announce("door", "painter", "restarting", "ended by signal 9")]
     assert len(two.stages("voice", "yard").got(Announce)) == 2
+    (lane,) = two.restart("voice", "yard").spec.lanes
+    assert (lane.state, lane.detail) == ("disconnected", "unplugged")
+    (lane,) = two.restart("voice", "door").spec.lanes
+    assert lane.state == "starting"
 
 
 def test_the_number_of_subscribers_reaches_the_observer(bench: Bench) -> None:

@@ -20,8 +20,10 @@ from streamseg.wire.protocol import decode
 class Publish:
     """A publish stage without a process, and what goes in and out of it."""
 
-    def __init__(self, *receivers: str, mode: str = "every-frame", lane: LaneSpec | None = None) -> None:
-        config = stage_config(mode, publish={"bind": "tcp://127.0.0.1:*"})
+    def __init__(
+        self, *receivers: str, mode: str = "every-frame", lane: LaneSpec | None = None, **settings: object
+    ) -> None:
+        config = stage_config(mode, publish={"bind": "tcp://127.0.0.1:*", **settings})
         links = [link_to("publish", receiver) for receiver in receivers]
         self.context = FakeContext(stage_spec("publish", lane or lane_spec(), config=config, links=links))
         self.stage = PublishStage(self.context)
@@ -276,3 +278,82 @@ def test_what_was_lost_only_rises_also_when_a_stage_restarts(closing: list[Publi
     publish.publish(0, overrun=7)
     publish.publish(1, overrun=6)  # of a new detect process that knew less
     assert publish.dropped() == [msgspec.structs.replace(lost, detect_overrun=7)] * 2
+
+
+def heartbeats(events: list[Message]) -> list[tuple[int | None, str, str]]:
+    return [(event.seq, event.state, event.detail) for event in events if isinstance(event, Heartbeat)]
+
+
+def test_heartbeats_carry_the_state_of_the_source(closing: list[Publish], monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Message] = []
+    monkeypatch.setattr(Network, "_send", lambda network, parts: events.append(decode(parts)))
+    publish = Publish()
+    closing.append(publish)
+    publish.turn()
+    publish.publish(0)
+    for change in (("capture", "disconnected", "unplugged"), ("detect", "restarting", "hung")):
+        publish.context.clock.advance(1000)
+        publish.stage.instruct(Announce("main", *change))
+        publish.turn()
+    assert heartbeats(events) == [
+        (None, "starting", ""),
+        (0, "disconnected", "unplugged"),
+        (0, "disconnected", "unplugged"),
+    ]
+    events.clear()
+    again = Publish(lane=msgspec.structs.replace(lane_spec(), state="disconnected", detail="unplugged"))
+    closing.append(again)
+    again.turn()
+    again.announce(1)
+    again.turn()
+    again.context.clock.advance(1000)
+    again.turn()
+    assert heartbeats(events) == [(None, "disconnected", "unplugged")] * 2
+
+
+class Reader:
+    """A socket that subscribes by hand."""
+
+    def __init__(self, publish: Publish) -> None:
+        self._publish = publish
+        self._socket = publish.context.sockets.socket(zmq.SUB)
+        publish.context.watch(self._socket)  # closes it
+        self._socket.connect(publish.stage._network.socket.getsockopt_string(zmq.LAST_ENDPOINT))
+
+    def subscribe(self, prefix: bytes) -> None:
+        self._socket.subscribe(prefix)
+
+    def next(self) -> Message:
+        """The next message, while the stage turns."""
+        until(lambda: self._publish.stage.turn() is None or self._socket.poll(10), 10, "a message")
+        return decode(self._socket.recv_multipart())
+
+
+def test_a_new_subscriber_gets_a_heartbeat_at_once(closing: list[Publish]) -> None:
+    publish = Publish()
+    closing.append(publish)
+    publish.publish(0, 1)
+    for _ in range(2):  # the clock stands still: no other heartbeat is due
+        reader = Reader(publish)
+        reader.subscribe(b"streamseg/1/")
+        heartbeat = reader.next()
+        assert isinstance(heartbeat, Heartbeat)
+        assert (heartbeat.seq, heartbeat.state) == (1, "running")
+
+
+def test_a_file_waits_for_the_first_view_that_is_requested(closing: list[Publish]) -> None:
+    publish = Publish(wait_for_subscriber=True)
+    closing.append(publish)
+    reader = Reader(publish)
+    reader.subscribe(b"streamseg/1/")
+    publish.announce(0)
+    publish.detect(0)
+    publish.end(0)
+    assert isinstance(reader.next(), Heartbeat)
+    publish.turn(3)
+    assert not publish.finished
+    assert publish.reports(Published) == []
+    reader.subscribe(b"streamseg/1/main/overlay")
+    messages = [reader.next() for _ in range(4)]
+    assert [type(message) for message in messages] == [Heartbeat, Result, Result, End]
+    assert [message.jpeg is not None for message in messages if isinstance(message, Result)] == [False, True]
