@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import supervision as sv
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
@@ -21,6 +20,7 @@ from streamseg.models.weights import locate
 from streamseg.monitor.progress import DownloadDisplay, WorkDisplay
 from streamseg.sam.info import ModelInfo, as_rich_table, model_info
 from streamseg.sam.object_prompts import LOGITS_SIZE, Numbers, ObjectPrompts
+from streamseg.sam.picture_masks import PictureMasks
 from streamseg.sam.pictures import PictureSource, read_pictures
 
 
@@ -85,8 +85,8 @@ class SAM:
         bboxes: Numbers | None = None,
         masks: Numbers | None = None,
         multimask_output: bool = False,
-    ) -> list[sv.Detections]:
-        """Draw the masks of prompted objects, or of everything without prompts; also `model(source, ...)`.
+    ) -> list[PictureMasks]:
+        """Find the masks of prompted objects, or of everything without prompts; also `model(source, ...)`.
 
         Prompts are in pixels of the picture, in lists, arrays or tensors; points, boxes and masks together describe the
         same objects, in order. The same prompts apply to each picture.
@@ -105,17 +105,16 @@ class SAM:
                 point.
 
         Returns:
-            For each picture, in order, the masks found: `mask` (n, height, width) bool; `xyxy` the tight boxes of the
-            masks, right and bottom exclusive; `confidence` the predicted IoU of each mask, which may lie slightly
-            outside 0 to 1. There is no `class_id`: annotators need `color_lookup=sv.ColorLookup.INDEX`. `data` holds
-            `stability`, the mask's stability against the threshold, and
+            For each picture, in order, the masks found, as `supervision.Detections` with `plot()` and `save()`: `mask`
+            (n, height, width) bool; `xyxy` the tight boxes of the masks, right and bottom exclusive; `confidence` the
+            predicted IoU of each mask, which may lie slightly outside 0 to 1. There is no `class_id`: annotators need
+            `color_lookup=sv.ColorLookup.INDEX`. `data` holds `stability`, the mask's stability against the threshold,
+            and
 
             - for prompts: `prompt`, the object's index, and `logits`, (n, 256, 256), the mask as a later prompt. Rows
-            are in the
-              order of the prompts; an empty mask has no row.
+              are in the order of the prompts; an empty mask has no row.
             - for everything: `point`, (n, 2), x and y of the prompt; the best mask comes first. The settings are the
-            defaults of
-              `AutomaticOptions`.
+              defaults of `AutomaticOptions`.
 
         Raises:
             SourceError: A picture in `source` cannot be read.
@@ -128,7 +127,7 @@ class SAM:
 
     __call__ = predict
 
-    def _everything(self, image: Image) -> sv.Detections:
+    def _everything(self, image: Image) -> PictureMasks:
         with WorkDisplay("looking for everything", None) as display:
             found = generate(self.core, image, AutomaticOptions(), display.update)
         detections = _detections(image, [one.mask for one in found], [one.predicted_iou for one in found])
@@ -138,7 +137,7 @@ class SAM:
         }
         return detections
 
-    def _prompted(self, image: Image, prompts: ObjectPrompts, multimask: bool) -> sv.Detections:
+    def _prompted(self, image: Image, prompts: ObjectPrompts, multimask: bool) -> PictureMasks:
         rows: list[_Row] = []
         # A detector may have found nothing.
         if prompts.count > 0:
@@ -171,12 +170,13 @@ class _Row:
     logits: NDArray[np.float32]
 
 
-def _detections(image: Image, masks: list[Mask], predicted_iou: list[float]) -> sv.Detections:
+def _detections(image: Image, masks: list[Mask], predicted_iou: list[float]) -> PictureMasks:
     height, width = image.shape[:2]
     full = np.zeros((len(masks), height, width), np.bool_)
     for row, mask in zip(full, masks, strict=True):
         row[:] = mask.paste(height, width)
-    return sv.Detections(
+    return PictureMasks(
+        image=image,
         xyxy=np.array([mask.xyxy for mask in masks], np.float32).reshape(-1, 4),
         mask=full,
         confidence=np.array(predicted_iou, np.float32),

@@ -235,6 +235,7 @@ def run_program(program: str, folder: Path) -> list[str]:
 def test_sam_program(pictures: Path) -> None:
     (line,) = run_program(blocks("python")[2], pictures)
     assert re.fullmatch(r"\(2, 576, 768\) \[.+ .+\]", line)
+    assert read_image(pictures / "masks.jpg").shape == (576, 768, 3)
 
 
 def test_sam_predictor_program(pictures: Path) -> None:
