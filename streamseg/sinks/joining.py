@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from io import BytesIO
 from math import inf
 from pathlib import Path
 
 import av
 import msgspec
-from av.container import InputContainer
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streamseg.atomic import replacing
 from streamseg.errors import StageError
-from streamseg.sinks.video import TIMESCALE
-
-_ORDINARY = {"movflags": "faststart", "movie_timescale": str(TIMESCALE), "video_track_timescale": str(TIMESCALE)}
+from streamseg.sinks.rate import pace_of
 
 
 def join_videos(parts: Sequence[Path], target: Path) -> None:
@@ -71,24 +72,54 @@ def video_size(part: Path) -> tuple[int, int] | None:
 
 
 def _remux(parts: Sequence[Path], ends: Sequence[float], path: Path) -> None:
-    with av.open(str(path), "w", format="mp4", options=_ORDINARY) as output:
-        stream = None
+    pace = pace_of([time for part, end in zip(parts, ends, strict=True) for time, _ in _packets(part, end)])
+    timescale = str(pace.timescale)
+    options = {"movflags": "faststart", "movie_timescale": timescale, "video_track_timescale": timescale}
+    with av.open(str(path), "w", format="mp4", options=options) as output:
+        track, header = None, None
+        shown = zip(pace.starts, pace.durations, strict=True)
         for part, end in zip(parts, ends, strict=True):
-            for time, packet in _packets(part):
-                if time >= end:
-                    break
-                template = packet.stream
-                if stream is None:
-                    stream = output.add_stream_from_template(template)
-                    header = template.codec_context.extradata
-                elif template.codec_context.extradata != header:
+            for index, (_, packet) in enumerate(_packets(part, end)):
+                if track is None:
+                    track = _Track(output, packet.stream, pace.rate)
+                    header = track.header
+                elif index == 0 and _header(packet.stream, pace.rate) != header:
                     raise StageError(f"{part} was encoded differently than the parts before it; all parts are kept")
-                packet.stream = stream
-                output.mux(packet)
+                start, duration = next(shown)
+                packet.time_base = Fraction(1, pace.timescale)
+                packet.pts = packet.dts = start
+                packet.duration = duration
+                track.mux(packet)
 
 
-def _packets(part: Path) -> Iterator[tuple[int, Packet[VideoStream]]]:
-    """The complete frames of a part with their times in ticks."""
+class _Track:
+    """The video of the joined file.
+
+    Attributes:
+        header: H.264's description of the stream, with the rate, which was unknown when it was written first.
+    """
+
+    def __init__(self, output: OutputContainer, template: VideoStream, rate: Fraction) -> None:
+        self._output = output
+        self._stream = output.add_stream_from_template(template)
+        self._filter = BitStreamFilterContext(f"h264_metadata=tick_rate={2 * rate}", template, self._stream)
+        self.header = self._stream.codec_context.extradata
+
+    def mux(self, packet: Packet[VideoStream]) -> None:
+        """Append a frame."""
+        for described in self._filter.filter(packet):
+            described.stream = self._stream
+            self._output.mux(described)
+
+
+def _header(template: VideoStream, rate: Fraction) -> bytes | None:
+    """The header that a joined file would have for a stream."""
+    with av.open(BytesIO(), "w", format="mp4") as output:
+        return _Track(output, template, rate).header
+
+
+def _packets(part: Path, end: float = inf) -> Iterator[tuple[int, Packet[VideoStream]]]:
+    """The complete frames of a part before `end`, with their times in ticks."""
     if not part.stat().st_size:
         return
     try:
@@ -98,6 +129,8 @@ def _packets(part: Path) -> Iterator[tuple[int, Packet[VideoStream]]]:
     with container, contextlib.suppress(av.InvalidDataError, av.EOFError):
         for packet in container.demux(video=0):
             if packet.pts is not None and not packet.is_corrupt:
+                if packet.pts >= end:
+                    return
                 yield packet.pts, packet
 
 

@@ -16,13 +16,14 @@ from av.video.stream import VideoStream
 
 from streamseg.errors import StageError, UsageError
 from streamseg.messages import Image
+from streamseg.sinks.colours import pixel_format, video_frame
+from streamseg.sinks.rate import TIMESCALE
 
-TIMESCALE = 90_000
-"""Ticks a second."""
-
-_NOMINAL_FPS = 30  # describes the stream and sets how long the last frame is shown; timestamps tell the rate
+_NOMINAL_FPS = 30  # until the rate is known, which the timestamps tell
 _KEYFRAME_INTERVAL = 60
-_ENCODER = {"preset": "superfast", "tune": "zerolatency", "crf": "23", "threads": "2"}
+_ENCODER = {"preset": "superfast", "tune": "zerolatency", "crf": "26", "threads": "2"}
+_BT709 = 1
+"""H.264's number of the primaries, the transfer function and the matrix."""
 _FRAGMENTED = {
     # frag_discont and avoid_negative_ts keep the time of each fragment; skip_trailer leaves out the index of each one.
     "movflags": "frag_every_frame+empty_moov+default_base_moof+frag_discont+skip_trailer",
@@ -33,8 +34,8 @@ _FRAGMENTED = {
 class VideoWriter:
     """Writes frames with their own timestamps, each of them complete in the file when `write` returns.
 
-    The first frame sets the size unless one is given (odd sides are padded to even ones by repeating the last row or
-    column); frames of another size are fitted into it with black bars. The file can be played while it grows.
+    The first frame sets the size unless one is given; frames of another size are fitted into it with black bars. The
+    file can be played while it grows. Until it is joined, the duration of each frame is that of the frame before.
     """
 
     def __init__(self, path: Path, size: tuple[int, int] | None = None) -> None:
@@ -42,7 +43,7 @@ class VideoWriter:
 
         Args:
             path: The MP4 file.
-            size: Width and height of the video in pixels, both even.
+            size: Width and height of the video in pixels.
 
         Raises:
             UsageError: The file cannot be opened.
@@ -67,9 +68,10 @@ class VideoWriter:
             StageError: The frame could not be encoded or written; the frames before it stay in the file.
         """
         if self._encoder is None:
-            self._encoder = _Encoder(image.shape[1] + image.shape[1] % 2, image.shape[0] + image.shape[0] % 2)
+            self._encoder = _Encoder(image.shape[1], image.shape[0])
         time = max((pts_ns * 9 + 50_000) // 100_000, self._last + 1)
-        fragment = self._encoder.fragment(image, time, self._count + 1)
+        duration = time - self._last if self._count else TIMESCALE // _NOMINAL_FPS
+        fragment = self._encoder.fragment(image, time, duration, self._count + 1)
         self._append(fragment if self._count else self._encoder.header + fragment)
         self._count += 1
         self._last = time
@@ -127,7 +129,7 @@ class _Encoder:
         self._width, self._height = width, height
         self.header = bytes(output.data)
 
-    def fragment(self, image: Image, time: int, number: int) -> bytes:
+    def fragment(self, image: Image, time: int, duration: int, number: int) -> bytes:
         """Encode a picture of any size: the boxes `moof` and `mdat`.
 
         FFmpeg's muxer holds each frame back until it gets the next one or is closed. So each frame has its own muxer
@@ -136,13 +138,14 @@ class _Encoder:
         Args:
             image: Shape (height, width, 3), uint8, BGR.
             time: Presentation time in ticks.
+            duration: How long the frame is probably shown, in ticks.
             number: Number of the fragment in its file, from 1.
         """
-        planes = np.asarray(cv2.cvtColor(_fit(image, self._width, self._height), cv2.COLOR_BGR2YUV_I420), np.uint8)
-        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame = video_frame(_fit(image, self._width, self._height))
         frame.pts, frame.time_base = time, Fraction(1, TIMESCALE)
         try:
             (packet,) = self._stream.encode(frame)
+            packet.duration = duration
             return self._mux(packet, number)
         except (av.FFmpegError, ValueError) as error:
             raise StageError(f"a frame could not be encoded as H.264: {error}") from error
@@ -151,18 +154,17 @@ class _Encoder:
         output = _Output()
         with av.open(output, "w", format="mp4", options={**_FRAGMENTED, "fragment_index": str(number)}) as container:
             packet.stream = container.add_stream_from_template(self._stream)
-            packet.duration = TIMESCALE // _NOMINAL_FPS
             container.mux(packet)
         return bytes(output.data[len(self.header) :])
 
     def _add_stream(self, width: int, height: int) -> VideoStream:
         stream = self._container.add_stream("libx264", rate=_NOMINAL_FPS, options=_ENCODER)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format(width, height)
         context = stream.codec_context
         context.time_base = Fraction(1, TIMESCALE)
         context.gop_size = _KEYFRAME_INTERVAL
         context.color_range = av.video.reformatter.ColorRange.MPEG
-        context.colorspace = av.video.reformatter.Colorspace.SMPTE170M  # what OpenCV's conversion computes
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
         return stream
 
 
@@ -178,12 +180,10 @@ class _Output:
 
 
 def _fit(image: Image, width: int, height: int) -> Image:
-    """The image in exactly that size: padded by at most a row and a column, or else scaled and centred on black."""
+    """The image in exactly that size, if need be scaled and centred on black."""
     rows, columns = image.shape[:2]
     if (columns, rows) == (width, height):
         return image
-    if 0 <= width - columns <= 1 and 0 <= height - rows <= 1:
-        return np.pad(image, ((0, height - rows), (0, width - columns), (0, 0)), mode="edge")
     scale = min(width / columns, height / rows)
     inner_width, inner_height = max(round(columns * scale), 1), max(round(rows * scale), 1)
     left, top = (width - inner_width) // 2, (height - inner_height) // 2

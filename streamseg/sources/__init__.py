@@ -99,11 +99,16 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceInfo:
-    """Properties of an opened source; None if the source does not give them."""
+    """Properties of an opened source; None if the source does not give them.
+
+    Attributes:
+        sound: Whether it has sound, which nothing here uses.
+    """
 
     description: str
     fps: float | None = None
     frame_count: int | None = None
+    sound: bool = False
 
 
 @dataclass(frozen=True, slots=True)

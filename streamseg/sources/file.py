@@ -46,7 +46,10 @@ class FileSource:
             if next(self._decode(container, stream), None) is None:
                 raise SourceError(f"{self._path} has no frame that can be decoded; is the file complete?")
             self.info = SourceInfo(
-                description=str(self._path), fps=float(rate) if rate else None, frame_count=stream.frames or None
+                description=str(self._path),
+                fps=float(rate) if rate else None,
+                frame_count=stream.frames or None,
+                sound=bool(container.streams.audio),
             )
 
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame]:

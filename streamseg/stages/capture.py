@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ from streamseg.sources import Source, SourceChange, SourceSettings
 from streamseg.sources.opening import open_source
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.intake import Intake
+
+_log = logging.getLogger(__name__)
 
 
 class CaptureStage(Stage):
@@ -53,6 +56,8 @@ class CaptureStage(Stage):
             source, self._next_seq, self.config.max_frames, live=settings.live, paced=self._live and not settings.live
         )
         self._intake.start(self.context.wake)
+        if source.info.sound and self.config.record.video is not None and self._lane.resume_after is None:
+            _log.warning("%s has sound; recordings have none", source.info.description)
         return Ready(source.info.description, source.info.frame_count)
 
     def instruct(self, message: ToStage) -> None:

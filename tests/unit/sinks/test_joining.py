@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import pytest
 from support.numbered_video import HEIGHT, WIDTH, assert_plays, numbered, played, pts
 
@@ -45,6 +47,25 @@ def test_a_single_part_becomes_an_ordinary_video_with_its_index_in_front(tmp_pat
         keys = [index for index, packet in enumerate(container.demux(video=0)) if packet.size and packet.is_keyframe]
     assert keys == [0, 60]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("rate", [Fraction(60), Fraction(25), Fraction(1), Fraction(30_000, 1001), Fraction(2400)])
+def test_count_rate_and_duration_are_those_of_the_source(tmp_path: Path, rate: Fraction) -> None:
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path) as writer:
+        for number in range(30):
+            writer.write(numbered(number), round(number * 10**9 / rate))
+    join_videos([path], path)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.frames, stream.average_rate, stream.base_rate) == (30, rate, rate)
+        assert stream.codec_context.framerate == rate
+        assert stream.duration is not None and stream.time_base is not None
+        assert stream.duration * stream.time_base == 30 / rate
+    judge = cv2.VideoCapture(str(path))
+    assert judge.get(cv2.CAP_PROP_FRAME_COUNT) == 30
+    assert judge.get(cv2.CAP_PROP_FPS) == pytest.approx(float(rate))
+    assert [number for number, _ in played(path)] == list(range(30))
 
 
 def test_each_part_ends_where_a_later_one_starts(tmp_path: Path) -> None:

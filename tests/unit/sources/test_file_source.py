@@ -68,6 +68,20 @@ def test_every_frame_is_read_once_in_order_with_the_time_of_the_file(tmp_path: P
     assert stamps == sorted(stamps)
 
 
+def test_sound_is_noticed(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=2)
+    assert not FileSource(SourceSettings(url=str(clip))).info.sound
+    loud = tmp_path / "loud.mkv"
+    with av.open(str(clip)) as reader, av.open(str(loud), "w") as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        writer.add_stream("pcm_s16le", rate=8000)
+        for packet in reader.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                writer.mux(packet)
+    assert FileSource(SourceSettings(url=str(loud))).info.sound
+
+
 def test_colours_arrive_as_blue_green_red(tmp_path: Path) -> None:
     image = play(write_clip(tmp_path / "clip.mp4", frames=1))[0].image
     blue, green, red = image[24, 8]

@@ -98,6 +98,16 @@ def test_frames_are_announced_to_both_readers_and_lie_in_the_ring() -> None:
         assert descriptor.source == "main"
 
 
+def test_one_line_says_that_a_recording_has_no_sound(caplog: pytest.LogCaptureFixture) -> None:
+    class WithSound(Script):
+        info = SourceInfo(description="clip.mp4", sound=True)
+
+    for record, resume_after in (({"video": "out.mp4"}, None), ({}, None), ({"video": "out.mp4"}, 3)):
+        spec = stage_spec("capture", lane_spec(resume_after=resume_after), config=stage_config(record=record))
+        CaptureStage(FakeContext(spec), lambda settings, threads: WithSound([])).prepare()
+    assert caplog.messages == ["clip.mp4 has sound; recordings have none"]
+
+
 def test_unacknowledged_frames_of_a_file_are_never_overwritten() -> None:
     capture = Capture([frame(number) for number in range(20)])
     capture.turn_until_announced(DEFAULT_SLOTS - 1)
