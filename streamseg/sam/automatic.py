@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streamseg.errors import UsageError
 from streamseg.masks import Bits, CocoRle, Mask
 from streamseg.messages import Image
+from streamseg.models.segmenters.resizing import check_image
 from streamseg.models.segmenters.sam import Sam
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions, FoundMask, Rectangle, generate
 from streamseg.monitor.progress import WorkDisplay
@@ -104,6 +105,7 @@ class SamAutomaticMaskGenerator:
         Raises:
             UsageError: The image has another shape or type.
         """
+        check_image(image)
         with WorkDisplay("segmenting", None) as display:
             found = generate(self._sam, image[..., ::-1], self._options, display.update)
         return [self._record(one, (image.shape[0], image.shape[1])) for one in found]

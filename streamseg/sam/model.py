@@ -126,7 +126,7 @@ def prompts_of(
     """Check prompts in pixels of the resized picture, shapes as in `PromptedImage`; one mask is broadcast.
 
     Raises:
-        UsageError: The shapes do not match, points lack labels, or a label is unknown.
+        UsageError: The shapes do not match, points lack labels, a label is unknown, or a number is not finite.
     """
     if (points is None) != (labels is None):
         raise UsageError("point_coords and point_labels must be given together: one label, 1 or 0, for each point")
@@ -150,6 +150,9 @@ def prompts_of(
     points, labels, boxes, masks = (
         None if given is None else given.to(device, torch.float32) for given in (points, labels, boxes, masks)
     )
+    for name, numbers in (("points", points), ("boxes", boxes), ("earlier masks", masks)):
+        if numbers is not None and not torch.isfinite(numbers).all():
+            raise UsageError(f"{name} must be finite numbers")
     boxes = None if boxes is None else boxes.reshape(-1, 4)
     batch = next((len(given) for given in (points, boxes) if given is not None), 1)
     if masks is not None and len(masks) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -99,6 +99,11 @@ class ObjectPrompts:
                     f"the point {_text(point)} lies outside the picture, {size[1]}x{size[0]}; "
                     "expected pixels of the picture"
                 )
+
+    def clipped(self, size: Size) -> Self:
+        """The same with boxes clipped to a picture of that height and width, which each of them overlaps."""
+        limits = np.array((size[1], size[0]) * 2, np.float64)
+        return self if self.boxes is None else replace(self, boxes=np.clip(self.boxes, 0, limits))
 
     def on(self, embedding: ImageEmbedding) -> Prompts:
         """Convert to the network's prompts on an encoded picture."""

@@ -109,7 +109,7 @@ class SamPredictor:
 
         Raises:
             NoImageError: There is no picture.
-            UsageError: The prompts have the wrong shapes.
+            UsageError: The prompts have the wrong shapes, or are not finite.
         """
         size = self._embedding().original_size
         points = (
@@ -151,7 +151,7 @@ class SamPredictor:
 
         Raises:
             NoImageError: There is no picture.
-            UsageError: The prompts have the wrong shapes.
+            UsageError: The prompts have the wrong shapes, or are not finite.
         """
         embedding = self._embedding()
         prompts = prompts_of(point_coords, point_labels, boxes, mask_input, self.device)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from streamseg.errors import UsageError
 from streamseg.messages import Image
-from streamseg.models.segmenters.resizing import Size, resize_image, resize_positions, resized_size
+from streamseg.models.segmenters.resizing import Size, check_image, resize_image, resize_positions, resized_size
 
 
 class ResizeLongestSide:
@@ -26,8 +26,7 @@ class ResizeLongestSide:
         Raises:
             UsageError: The image has another shape or type.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise UsageError(f"an image must be a (height, width, 3) uint8 array, not {image.dtype}{image.shape}")
+        check_image(image)
         # Pillow's array is read-only, which makes PyTorch warn.
         return resize_image(image, self.target_length).copy()
 

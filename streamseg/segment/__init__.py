@@ -25,7 +25,7 @@ class SegmentJob:
 
     Attributes:
         images: Files; the result of each is a folder in `output`, named like the file without its suffix.
-        prompts: One per object; or the settings of everything mode.
+        prompts: One per object, boxes clipped to each picture; or the settings of everything mode.
         output: Created if missing.
         multimask: Whether to return three candidates per prompted object.
         overwrite: Whether earlier results are replaced.
@@ -112,9 +112,10 @@ def _share(progress: StepProgress, index: int, count: int) -> StepProgress:
 def _segment(model: Sam, image: Image, job: SegmentJob, progress: StepProgress) -> PictureResult:
     if isinstance(job.prompts, AutomaticOptions):
         return _everything(model, image, job.prompts, progress)
+    prompts = [prompt.clipped((image.shape[0], image.shape[1])) for prompt in job.prompts]
     embedding = model.encode(image)
     found, logits = [], []
-    for index, prompt in enumerate(job.prompts):
+    for index, prompt in enumerate(prompts):
         # One by one: objects with different numbers of points would need padding, which changes masks slightly.
         prediction = model.predict(embedding, prompt.on(embedding), multimask=job.multimask)
         logits.append(prediction.logits.numpy(force=True))
@@ -122,8 +123,8 @@ def _segment(model: Sam, image: Image, job: SegmentJob, progress: StepProgress) 
             for candidate, one in enumerate(candidates):
                 if one.mask is not None and one.predicted_iou is not None and one.stability is not None:
                     found.append(CandidateMask(index, candidate, one.mask, one.predicted_iou, one.stability))
-        progress(index + 1, len(job.prompts))
-    return PictureResult(model.name, [_prompt_record(prompt) for prompt in job.prompts], found, np.concatenate(logits))
+        progress(index + 1, len(prompts))
+    return PictureResult(model.name, [_prompt_record(prompt) for prompt in prompts], found, np.concatenate(logits))
 
 
 def _everything(model: Sam, image: Image, options: AutomaticOptions, progress: StepProgress) -> PictureResult:

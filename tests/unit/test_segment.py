@@ -306,6 +306,15 @@ def test_every_picture_is_checked_first(picture: Path) -> None:
             check_job(SegmentJob(images=(picture,), prompts=(asked,), output=picture.parent / "out"))
 
 
+@pytest.mark.parametrize("box", ["-10,-1e12,40,1e12", "-10,0,40,2147483648"])
+def test_a_box_is_clipped_to_the_picture(box: str, picture: Path, drawer: Drawer) -> None:
+    huge = SegmentJob(images=(picture,), prompts=read_prompts([box], (), None), output=picture.parent / "out")
+    (done,) = run(huge, drawer)
+    record = msgspec.json.decode((done.folder / "masks.json").read_bytes(), type=ImageRecord)
+    assert record.prompts == [PromptRecord(box=[0, 0, 40, HEIGHT])]
+    assert record.masks[0].xyxy == (0, 0, 40, HEIGHT)
+
+
 def test_a_folder_that_cannot_be_written_is_refused(picture: Path, drawer: Drawer) -> None:
     file = picture.parent / "file"
     file.touch()

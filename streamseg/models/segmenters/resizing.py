@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image as PilImage
 
+from streamseg.errors import UsageError
 from streamseg.messages import Image
 
 Size = tuple[int, int]
@@ -24,6 +25,21 @@ def resized_size(size: Size, longer_side: int = TRAINED_SIDE) -> Size:
     """Size after resizing: the longer side as given, the other in proportion and at least 1."""
     scale = longer_side / max(size)
     return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
+
+
+def check_image(image: object) -> None:
+    """Check that an image is an array of shape (height, width, 3), uint8.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if isinstance(image, np.ndarray):
+        if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8 and image.size:
+            return
+        found, remedy = f"{image.dtype}{image.shape}", ""
+    else:
+        found, remedy = f"a {type(image).__name__}", "; of a Pillow image, np.asarray(image.convert('RGB')) makes one"
+    raise UsageError(f"an image must be a (height, width, 3) uint8 array, not {found}{remedy}")
 
 
 def resize_image(image: Image, longer_side: int = TRAINED_SIDE) -> Image:

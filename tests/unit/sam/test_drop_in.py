@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image as PilImage
 from pycocotools import mask as mask_utils
 from support.oracle import Oracle, clouds
 from support.torch_speed import features_computed_once
 
 from streamseg.errors import CheckpointError, NoImageError, UsageError
-from streamseg.messages import Image
 from streamseg.models.segmenters.sam.image_encoder import ImageEncoder
 from streamseg.sam import (
     SamAutomaticMaskGenerator,
@@ -180,9 +180,12 @@ def test_a_removed_image_is_refused(model: SamModel) -> None:
         np.zeros((20, 30, 4), np.uint8),
         np.zeros((20, 30, 3)),
         np.zeros((0, 4, 3), np.uint8),
+        PilImage.new("RGB", (30, 20)),
+        np.zeros((20, 30, 3), np.uint8).tolist(),
+        None,
     ],
 )
-def test_another_kind_of_image_is_refused(model: SamModel, image: Image) -> None:
+def test_another_kind_of_image_is_refused(model: SamModel, image: Any) -> None:
     with pytest.raises(UsageError, match=r"an image must be a \(height, width, 3\) uint8 array, not"):
         SamPredictor(model).set_image(image)
     with pytest.raises(UsageError, match=r"an image must be a \(height, width, 3\) uint8 array, not"):
@@ -201,6 +204,9 @@ def test_misuse_is_refused_in_one_line(predictor: SamPredictor, model: SamModel)
         "points must have 2 numbers": lambda: predictor.predict([[1, 2, 3]], label),
         r"earlier masks must be logits of the shape": lambda: predictor.predict(mask_input=low_res[0]),
         r"boxes must have the shape \(batch, 4\)": lambda: predictor.predict_torch(None, None, torch.zeros(4)),
+        "boxes must be finite numbers": lambda: predictor.predict(box=[1, 2, float("nan"), 4]),
+        "points must be finite numbers": lambda: predictor.predict([[1, float("inf")]], label),
+        "earlier masks must be finite numbers": lambda: predictor.predict(mask_input=low_res + np.nan),
         "one batch size": lambda: predictor.predict_torch(torch.zeros(2, 1, 2), torch.ones(2, 1), torch.zeros(3, 4)),
         "image_format: 'HSV' is unknown": lambda: predictor.set_image(clouds(200, 300, seed=1), "HSV"),  # type: ignore[arg-type]
         "a longer side of 1024, not": lambda: predictor.set_torch_image(torch.zeros(1, 3, 500, 400), (500, 400)),

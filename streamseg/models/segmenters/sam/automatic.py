@@ -17,7 +17,7 @@ from streamseg.errors import UsageError
 from streamseg.masks import Bits, Mask
 from streamseg.messages import Image
 from streamseg.models import StepProgress
-from streamseg.models.segmenters.resizing import Size
+from streamseg.models.segmenters.resizing import Size, check_image
 from streamseg.models.segmenters.sam.embedding import ImageEmbedding
 from streamseg.models.segmenters.sam.network import Prediction
 from streamseg.models.segmenters.sam.predictor import Sam, stability
@@ -142,8 +142,7 @@ def generate(
     Raises:
         UsageError: The image has another shape or type.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise UsageError(f"an image must be a (height, width, 3) uint8 array, not {image.dtype}{image.shape}")
+    check_image(image)
     size = (image.shape[0], image.shape[1])
     crops = list(_crops(size, options))
     total = sum(len(options.grid(crop.layer)) for crop in crops)
