@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -66,19 +66,20 @@ def turning(_: int, frame: int) -> Pose:
 
 
 @pytest.mark.parametrize(
-    "shown",
+    "draw",
     [
-        pytest.param(straight(4), id="translation"),
-        pytest.param(straight(10), id="fast"),
-        pytest.param(film(30, [sprite(1)], growing), id="scale"),
-        pytest.param(film(30, [sprite(2)], turning), id="rotation"),
+        pytest.param(lambda: straight(4), id="translation"),
+        pytest.param(lambda: straight(10), id="fast"),
+        pytest.param(lambda: film(30, [sprite(1)], growing), id="scale"),
+        pytest.param(lambda: film(30, [sprite(2)], turning), id="rotation"),
         pytest.param(
-            film(30, [sprite(1)], lambda _, frame: (100 + 3 * frame, 180, 1, 0), lambda frame: 7 * frame),
+            lambda: film(30, [sprite(1)], lambda _, frame: (100 + 3 * frame, 180, 1, 0), lambda frame: 7 * frame),
             id="camera moves",
         ),
     ],
 )
-def test_a_mask_follows_its_object(shown: list[Shown]) -> None:
+def test_a_mask_follows_its_object(draw: Callable[[], list[Shown]]) -> None:
+    shown = draw()
     propagator = Propagator(BUDGET)
     propagator.add([made(0, shown[0])])
     ious = [iou(update(propagator, seq, one)[0], one.masks[0]) for seq, one in enumerate(shown)]
