@@ -14,7 +14,7 @@ from streamseg.annotate.pictures import Picture, open_pictures
 from streamseg.annotate.work import annotate_pictures
 from streamseg.atomic import unfinished, unfinished_files, write_atomically
 from streamseg.errors import SourceError, UsageError
-from streamseg.models.options import Compute, DetectorSettings
+from streamseg.models.options import MAX_DET_OF_A_PICTURE, Compute, DetectorSettings
 from streamseg.models.registry import check_detector
 from streamseg.models.weights import locate
 from streamseg.monitor.progress import DownloadDisplay
@@ -65,7 +65,7 @@ def auto_annotate(
     conf: float = 0.25,
     iou: float = 0.45,
     imgsz: int | None = 640,
-    max_det: int = 300,
+    max_det: int = MAX_DET_OF_A_PICTURE,
     classes: Sequence[str | int] | None = None,
     output_dir: str | Path | None = None,
 ) -> None:

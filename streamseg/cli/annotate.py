@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamseg.errors import SourceError
+from streamseg.models.options import MAX_DET_OF_A_PICTURE
 from streamseg.threads import available_cores
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def annotate(
         int | None,
         typer.Option(help="Longer side of the detector's input.", show_default="the model's own"),
     ] = None,
-    max_det: Annotated[int, typer.Option(help="Largest number of objects per picture.")] = 300,
+    max_det: Annotated[int, typer.Option(help="Largest number of objects per picture.")] = MAX_DET_OF_A_PICTURE,
     classes: Annotated[
         str | None,
         typer.Option(metavar="A,B,...", help="Keep only these classes, by name or number.", show_default="all"),

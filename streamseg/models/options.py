@@ -60,6 +60,10 @@ class FixedBox(Settings, frozen=True, kw_only=True):
         _check_class_name("detector.boxes", self.name)
 
 
+MAX_DET_OF_A_PICTURE: Final = 300
+"""Default of `max_det` for single pictures, Ultralytics' own; a frame of a video gets fewer."""
+
+
 class DetectorSettings(Settings, frozen=True, kw_only=True):
     """Which detector runs, and what it may report.
 
