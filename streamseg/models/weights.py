@@ -170,11 +170,14 @@ def check_is_checkpoint(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise CheckpointError(
-            f"the checkpoint {path} cannot be read: {error.strerror or error}; {CHECKPOINT_ADVICE}"
-        ) from error
+        raise unreadable_checkpoint(path, error) from error
     if not start.startswith(_CHECKPOINT_STARTS):
         raise CheckpointError(f"{path} is not a PyTorch checkpoint; {CHECKPOINT_ADVICE}")
+
+
+def unreadable_checkpoint(path: Path, error: OSError) -> CheckpointError:
+    """The error of a file that cannot be read."""
+    return CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}; {CHECKPOINT_ADVICE}")
 
 
 def file_hash(path: Path) -> str:

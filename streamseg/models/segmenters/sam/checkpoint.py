@@ -17,7 +17,7 @@ from torch import Tensor
 from streamseg.errors import CheckpointError
 from streamseg.models.options import MOBILE_SAM
 from streamseg.models.segmenters.sam.network import SamNetwork
-from streamseg.models.weights import CHECKPOINT_ADVICE, check_is_checkpoint
+from streamseg.models.weights import CHECKPOINT_ADVICE, check_is_checkpoint, unreadable_checkpoint
 
 _UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
 """TinyViT's classifier, which segmentation does not use."""
@@ -67,9 +67,7 @@ def _read(path: Path) -> Mapping[object, object]:
         with warnings.catch_warnings(action="ignore"):
             state: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise CheckpointError(
-            f"the checkpoint {path} cannot be read: {error.strerror or error}; {CHECKPOINT_ADVICE}"
-        ) from error
+        raise unreadable_checkpoint(path, error) from error
     except (
         pickle.UnpicklingError,
         struct.error,
