@@ -38,6 +38,8 @@ def show(
 ) -> None:
     """Show the results of a pipeline until the user presses q or Esc or closes the window, or the run ends.
 
+    Call `require_display` before: where no window can be opened, Qt aborts the process.
+
     Before the first picture, and after two seconds without one, the window shows what it waits for.
 
     Args:
@@ -48,10 +50,9 @@ def show(
         server_key_file: File with that publisher's public key.
 
     Raises:
-        NoDisplayError: This machine cannot open a window.
+        NoDisplayError: OpenCV has no windows.
         UsageError: The endpoint, the source name or a key file is invalid.
     """
-    require_display()
     _let_qt_own_events()
     with Subscriber(
         endpoint, source=source, view="overlay", secret_key_file=secret_key_file, server_key_file=server_key_file

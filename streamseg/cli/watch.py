@@ -22,7 +22,11 @@ def show(
     """Watch a running pipeline in a window. q, Esc or closing it ends the window, not the pipeline."""
     from streamseg.show import show as show_window
 
-    if until_input_ends:
+    if not until_input_ends:  # the run that opens its window has checked
+        from streamseg.show import require_display
+
+        require_display()
+    else:
         threading.Thread(target=_exit_when_input_ends, name="input", daemon=True).start()
     show_window(endpoint, source=source, secret_key_file=secret_key_file, server_key_file=server_key_file)
 

@@ -22,7 +22,7 @@ from support.virtual_display import Display
 
 from streamseg.errors import NoDisplayError
 from streamseg.messages import End
-from streamseg.show import show
+from streamseg.show import require_display
 from streamseg.wire.protocol import encode_event, encode_result
 
 DEADLINE_S = 60.0
@@ -186,7 +186,7 @@ def test_no_display_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(NoDisplayError, match="there is no display") as caught:
-        show("tcp://127.0.0.1:5555")
+        require_display()
     assert "\n" not in str(caught.value)
 
 
@@ -197,7 +197,7 @@ def test_a_display_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         NoDisplayError, match=f"no window can be opened on display :{free} .*could not connect"
     ) as caught:
-        show("tcp://127.0.0.1:5555")
+        require_display()
     assert "\n" not in str(caught.value)
 
 
