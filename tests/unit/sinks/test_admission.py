@@ -53,7 +53,10 @@ class Publisher:
     def __init__(self, settings: PublishSettings) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._network = Network(self._context, settings, "main")
-        self._events = self._network.socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        # In place of the network's own monitor: a socket has one.
+        self._network.socket.monitor("inproc://events", zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._events = self._context.socket(zmq.PAIR)
+        self._events.connect("inproc://events")
         self._stop = threading.Event()
         self.wanted = False
         self.connections = self.admitted = 0
@@ -192,7 +195,7 @@ def test_closing_does_not_hang_while_a_key_waits_to_be_checked(keys: Path) -> No
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     network = Network(context, PublishSettings(bind=endpoint, curve=curve(keys)), "main")
     with Subscriber(endpoint, secret_key_file=keys / "friend.key", server_key_file=keys / "publisher.pub"):
-        (_, requests) = network.sockets
+        *_, requests = network.sockets
         assert requests.poll(PATIENCE_MS)
 
         def close() -> None:
