@@ -10,6 +10,7 @@ import msgspec
 from streamseg.errors import SettingsError
 from streamseg.models.options import DetectorSettings, SegmenterSettings
 from streamseg.paths import is_unicode
+from streamseg.render_settings import RenderSettings
 from streamseg.settings import Count, Positive, Settings, read_settings
 from streamseg.sources import SourceSettings
 
@@ -113,6 +114,7 @@ class Config(Settings, frozen=True, kw_only=True):
     tracker: TrackerSettings = TrackerSettings()
     segmenter: SegmenterSettings = SegmenterSettings()
     propagate: PropagateSettings = PropagateSettings()
+    render: RenderSettings = RenderSettings()
     publish: PublishSettings = PublishSettings()
     record: RecordSettings = RecordSettings()
     device: Literal["auto", "cpu", "cuda"] = "auto"

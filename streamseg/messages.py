@@ -156,6 +156,7 @@ class TrackedObject:
         age_ms: Milliseconds from that frame to this one.
         predicted_iou: Expected IoU of the mask with the true one, 0 to 1; None if unknown.
         stability: How little the mask changes with its threshold, 0 to 1; None if unknown.
+        colour: In which it is drawn, as `#rrggbb`; None without one. Publish gives it.
     """
 
     detection: Detection
@@ -165,6 +166,7 @@ class TrackedObject:
     age_ms: float = 0.0
     predicted_iou: float | None = None
     stability: float | None = None
+    colour: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

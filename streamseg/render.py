@@ -2,59 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from functools import lru_cache
+from typing import Final, NamedTuple, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.colours import default_colour
+from streamseg.labels import LabelPlaces, Rectangle
 from streamseg.messages import Image, Result, TrackedObject
+from streamseg.render_settings import RenderSettings
 
 Colour = tuple[int, int, int]
+"""Blue, green and red, 0 to 255."""
 
-_HEX = (
-    "FF7A1A",
-    "19C3FB",
-    "FF3D6E",
-    "3DDC84",
-    "A15CFF",
-    "FFD22E",
-    "1FD1C1",
-    "F25CC8",
-    "4C7DFF",
-    "B6E33B",
-    "FF5A36",
-    "7A4DFF",
-)
-_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_BLACK, _WHITE, _AMBER = (0, 0, 0), (255, 255, 255), (60, 200, 255)
+_DEFAULTS: Final = RenderSettings()
 _OLD_MS = 100.0
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-
-
-def _from_hex(colour: str) -> Colour:
-    red, green, blue = bytes.fromhex(colour)
-    return blue, green, red
-
-
-def _text_colour(colour: Colour) -> Colour:
-    blue, green, red = colour
-    return _BLACK if 0.3 * red + 0.59 * green + 0.11 * blue > 130 else _WHITE
-
-
-def _tint(colour: Colour) -> NDArray[np.float32]:
-    """The blend with a colour as an affine map of a pixel's channels: shape (3, 4)."""
-    return np.hstack([(1 - OPACITY) * np.eye(3), OPACITY * np.array([colour]).T]).astype(np.float32)
-
-
-OPACITY: Final = 0.45
-"""Opacity of a mask."""
-COLOURS: Final = tuple(map(_from_hex, _HEX))
-"""Colours of objects in BGR."""
-TEXT_COLOURS: Final = tuple(map(_text_colour, COLOURS))
-"""Text colour on each of `COLOURS`."""
-_TINTS: Final = tuple(map(_tint, COLOURS))
+_FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
+_LEAST_TEXT_SCALE = 0.4
+"""Capital letters are then 9 pixels high, the least that is read easily."""
+_LARGEST_DARK_LUMINANCE = 0.179
+"""Relative luminance at which black and white text have the same contrast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +37,45 @@ class Sizes:
     Attributes:
         thickness: Of the lines of a box.
         text_scale: Of the font, in OpenCV's unit.
+        text_thickness: Of the lines of a letter.
         padding: Around the text of a label.
-        line_height: Of the status line at the bottom.
-        line_margin: Around the text of the status line.
+        line_height: Of a status line at the bottom.
+        line_margin: Around the text of a status line.
     """
 
     thickness: int
     text_scale: float
+    text_thickness: int
     padding: int
     line_height: int
     line_margin: int
 
     @classmethod
-    def of(cls, height: int, width: int) -> Self:
-        """Sizes for a frame, proportional to its shorter side."""
-        scale = max(min(width, height) / 720, 0.5)
+    def of(cls, height: int, width: int, scale: float = 1.0) -> Self:
+        """Sizes for a frame, proportional to its shorter side, but text never too small to read."""
+        scale *= max(min(width, height) / 720, 0.5)
+        text_scale = max(0.5 * scale, _LEAST_TEXT_SCALE)
         return cls(
             thickness=max(round(2 * scale), 1),
-            text_scale=0.5 * scale,
+            text_scale=text_scale,
+            text_thickness=max(int(scale), 1),
             padding=max(round(4 * scale), 2),
-            line_height=min(round(26 * scale), height),
+            line_height=max(min(round(52 * text_scale), height), 1),
             line_margin=max(round(8 * scale), 4),
         )
 
 
-def render(image: Image, result: Result) -> Image:
-    """Draw the mask, box and label of every object, and a status line with the names of the models.
+def render(image: Image, result: Result, settings: RenderSettings = _DEFAULTS) -> Image:
+    """Draw the mask, box and label of every object, and status lines: the names of the models, and what is wrong.
 
-    The colour follows the `tracker_id`, or the class of an object without one. Where masks overlap, the smallest is on
-    top. The status line gives the age of the oldest mask if it is above 100 ms.
+    An object without a colour has that of its `tracker_id`, or else of its class. Where masks overlap, the smallest is
+    on top. Labels do not cover each other: one that has no free place near its box is left out.
+    The status line gives the age of the oldest mask if it is above 100 ms.
 
     Args:
         image: The frame of the result: shape (height, width, 3), uint8, BGR. It is not changed.
         result: Boxes and masks in pixels of that frame; parts outside it are not drawn.
+        settings: What to draw.
 
     Returns:
         A new image of the same shape.
@@ -107,54 +86,55 @@ def render(image: Image, result: Result) -> Image:
     if image.shape[:2] != (result.height, result.width):
         raise ValueError(f"the result is of a {result.width}x{result.height} frame, the image has shape {image.shape}")
     scene = image.copy()
-    sizes = Sizes.of(result.height, result.width)
-    _draw_masks(scene, image, result.objects)
-    boxes = [(item, *_corners(item, result)) for item in result.objects]
-    for item, upper_left, lower_right in boxes:
-        cv2.rectangle(scene, upper_left, lower_right, COLOURS[colour_index(item)], sizes.thickness)
-    for item, upper_left, _ in boxes:
-        _draw_label(scene, item, upper_left, sizes)
-    _draw_status(scene, _status(result), sizes)
+    sizes = Sizes.of(result.height, result.width, settings.scale)
+    drawn = [
+        _Drawn(item, paint(item.colour or default_colour(item), settings.opacity), _corners(item, result))
+        for item in result.objects
+    ]
+    if settings.masks:
+        _draw_masks(scene, image, drawn)
+    if settings.boxes:
+        for _, (colour, *_), (left, top, right, bottom) in drawn:
+            cv2.rectangle(scene, (left, top), (right - 1, bottom - 1), colour, sizes.thickness)
+    lines = _status(result) if settings.status else []
+    if settings.labels:
+        _draw_labels(scene, drawn, result.height - len(lines) * sizes.line_height, sizes)
+    _draw_status(scene, lines, sizes)
     return scene
 
 
-def colour_index(item: TrackedObject) -> int:
-    """Index of the object's colour in `COLOURS`."""
-    detection = item.detection
-    return (detection.class_id if detection.tracker_id is None else detection.tracker_id) % len(COLOURS)
+class _Drawn(NamedTuple):
+    """An object, its paint, and the pixels of its box inside the frame."""
+
+    item: TrackedObject
+    paint: Paint
+    box: Rectangle
 
 
-def _draw_masks(scene: Image, image: Image, objects: Sequence[TrackedObject]) -> None:
-    """Blend each mask with the original frame, the largest first, so that smaller masks end up on top."""
-    masked = [(item.mask, _TINTS[colour_index(item)]) for item in objects if item.mask is not None]
-    for mask, tint in sorted(masked, key=lambda pair: pair[0].area, reverse=True):
-        rectangle = np.s_[mask.y : mask.y + mask.height, mask.x : mask.x + mask.width]
-        target = scene[rectangle]
-        if target.size:
-            inside = mask.bits[: target.shape[0], : target.shape[1]].view(np.uint8)
-            cv2.copyTo(cv2.transform(image[rectangle], tint), inside, target)
+class Paint(NamedTuple):
+    """What is needed to draw in a colour.
+
+    Attributes:
+        colour: Of lines and areas.
+        text: On areas of that colour: black or white, what is easier to read.
+        tint: The blend with the colour as an affine map of a pixel's channels: shape (3, 4).
+    """
+
+    colour: Colour
+    text: Colour
+    tint: NDArray[np.float32]
 
 
-def _corners(item: TrackedObject, result: Result) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The top left and bottom right pixel of the box, inside the frame."""
-    left, top, right, bottom = item.detection.xyxy
-    x_limit, y_limit = result.width - 1, result.height - 1
-    return (_between(left, x_limit), _between(top, y_limit)), (_between(right, x_limit), _between(bottom, y_limit))
-
-
-def _between(value: float, limit: int) -> int:
-    return int(min(max(value, 0), limit))
-
-
-def _draw_label(scene: Image, item: TrackedObject, corner: tuple[int, int], sizes: Sizes) -> None:
-    """Draw the label above the top left corner of the box, moved if necessary to lie inside the frame."""
-    text, colour = label_text(item), colour_index(item)
-    (text_width, text_height), _ = cv2.getTextSize(text, _FONT, sizes.text_scale, 1)
-    width, height = text_width + 2 * sizes.padding, text_height + 2 * sizes.padding
-    left, bottom = min(corner[0], max(scene.shape[1] - width, 0)), max(corner[1], height)
-    cv2.rectangle(scene, (left, bottom - height), (left + width, bottom), COLOURS[colour], cv2.FILLED)
-    start = (left + sizes.padding, bottom - sizes.padding)
-    cv2.putText(scene, text, start, _FONT, sizes.text_scale, TEXT_COLOURS[colour], 1, cv2.LINE_AA)
+@lru_cache(maxsize=64)
+def paint(colour: str, opacity: float) -> Paint:
+    """The paint of a colour, given as `#rrggbb`, for masks of that opacity."""
+    red, green, blue = bytes.fromhex(colour[1:])
+    luminance = np.dot((0.2126, 0.7152, 0.0722), (np.array((red, green, blue)) / 255) ** 2.2)
+    rest = 1 - opacity
+    rows = [[rest, 0, 0, opacity * blue], [0, rest, 0, opacity * green], [0, 0, rest, opacity * red]]
+    return Paint(
+        (blue, green, red), _BLACK if luminance > _LARGEST_DARK_LUMINANCE else _WHITE, np.array(rows, np.float32)
+    )
 
 
 def label_text(item: TrackedObject) -> str:
@@ -164,29 +144,81 @@ def label_text(item: TrackedObject) -> str:
     return f"{_printable(detection.class_name)}{track} {detection.confidence:.0%}"
 
 
-def _status(result: Result) -> str:
+def _draw_masks(scene: Image, image: Image, drawn: Sequence[_Drawn]) -> None:
+    """Blend each mask with the original frame, the largest first, so that smaller masks end up on top."""
+    masked = [(item.mask, paint.tint) for item, paint, _ in drawn if item.mask is not None]
+    for mask, tint in sorted(masked, key=lambda pair: pair[0].area, reverse=True):
+        rectangle = np.s_[mask.y : mask.y + mask.height, mask.x : mask.x + mask.width]
+        target = scene[rectangle]
+        if target.size:
+            inside = mask.bits[: target.shape[0], : target.shape[1]].view(np.uint8)
+            cv2.copyTo(cv2.transform(image[rectangle], tint), inside, target)
+
+
+def _corners(item: TrackedObject, result: Result) -> Rectangle:
+    left, top, right, bottom = item.detection.xyxy
+    x_limit, y_limit = result.width - 1, result.height - 1
+    return Rectangle(
+        int(min(max(left, 0), x_limit)),
+        int(min(max(top, 0), y_limit)),
+        int(min(max(right, 0), x_limit)) + 1,
+        int(min(max(bottom, 0), y_limit)) + 1,
+    )
+
+
+def _draw_labels(scene: Image, drawn: Sequence[_Drawn], height: int, sizes: Sizes) -> None:
+    """Draw the labels in the upper `height` pixels. Older tracks choose first, so that their labels stay in place."""
+    scale, thickness, padding = sizes.text_scale, sizes.text_thickness, sizes.padding
+    places = LabelPlaces(scene.shape[1], max(height, 0))
+    for item, (colour, text_colour, _), box in sorted(drawn, key=lambda one: one.item.detection.tracker_id or math.inf):
+        text = label_text(item)
+        text_width, text_height = _text_size(text, scale, thickness)
+        place = places.take(box, text_width + 2 * padding + 1, text_height + 2 * padding + 1)
+        if place is not None:
+            left, top, right, bottom = place
+            cv2.rectangle(scene, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
+            start = (left + padding, bottom - 1 - padding)
+            cv2.putText(scene, text, start, _FONT, scale, text_colour, thickness, cv2.LINE_AA)
+
+
+@lru_cache(maxsize=1024)
+def _text_size(text: str, scale: float, thickness: int) -> tuple[int, int]:
+    """Width and height in pixels. Most labels are those of the frame before."""
+    width, height = cv2.getTextSize(text, _FONT, scale, thickness)[0]
+    return width, height
+
+
+def _status(result: Result) -> list[str]:
+    """The status lines from top to bottom: what is wrong, then the models and the age of the oldest mask."""
     models = result.models
     oldest = max((item.age_ms for item in result.objects if item.mask is not None), default=0.0)
     parts = [f"{models.detector} + {models.segmenter}"]
     if oldest > _OLD_MS:
         parts.append(f"masks up to {oldest / 1000:.1f} s old")
-    if models.notice:
-        parts.append(_printable(models.notice))
-    return "  |  ".join(parts)
+    return ([_printable(models.notice)] if models.notice else []) + ["  |  ".join(parts)]
 
 
 def _printable(text: str) -> str:
     """The text on one line without control characters; OpenCV 5 crashes on text that is not Unicode."""
+    if text.isprintable():
+        return text
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
-def _draw_status(scene: Image, text: str, sizes: Sizes) -> None:
-    height, width = scene.shape[:2]
-    size, margin = sizes.text_scale, sizes.line_margin
-    text_width = cv2.getTextSize(text, _FONT, size, 1)[0][0]
+def _draw_status(scene: Image, lines: Sequence[str], sizes: Sizes) -> None:
+    for place, text in enumerate(reversed(lines)):
+        bottom = scene.shape[0] - place * sizes.line_height
+        if bottom > 0:
+            _draw_line(scene[max(bottom - sizes.line_height, 0) : bottom], text, _AMBER if place else _WHITE, sizes)
+
+
+def _draw_line(strip: Image, text: str, colour: Colour, sizes: Sizes) -> None:
+    """Write on a strip of the picture, which is darkened as far as the text reaches."""
+    (height, width), size, margin = strip.shape[:2], sizes.text_scale, sizes.line_margin
+    text_width, _ = _text_size(text, size, sizes.text_thickness)
     while text_width > width - 2 * margin and len(text) > 4:
         text = text[: max(int(len(text) * (width - 2 * margin) / text_width) - 3, 1)].rstrip() + "..."
-        text_width = cv2.getTextSize(text, _FONT, size, 1)[0][0]
-    bar = scene[height - sizes.line_height :, : text_width + 2 * margin]
+        text_width, _ = _text_size(text, size, sizes.text_thickness)
+    bar = strip[:, : text_width + 2 * margin]
     cv2.convertScaleAbs(bar, dst=bar, alpha=0.35)
-    cv2.putText(scene, text, (margin, height - margin), _FONT, size, _WHITE, 1, cv2.LINE_AA)
+    cv2.putText(strip, text, (margin, height - margin), _FONT, size, colour, sizes.text_thickness, cv2.LINE_AA)

@@ -11,8 +11,10 @@ import supervision as sv
 
 from benchmarks.measure import medians_ms
 from benchmarks.ten_masks import ten_masks
+from streamseg.colours import default_colour
 from streamseg.messages import Image
-from streamseg.render import COLOURS, OPACITY, TEXT_COLOURS, Colour, Sizes, colour_index, label_text, render
+from streamseg.render import Colour, Sizes, label_text, paint, render
+from streamseg.render_settings import RenderSettings
 from streamseg.result import Result
 
 
@@ -43,14 +45,20 @@ class SupervisionOverlay:
 
     def __init__(self, result: Result) -> None:
         sizes = Sizes.of(result.height, result.width)
-        colours = _palette(COLOURS)
-        self._masks = sv.MaskAnnotator(colours, opacity=OPACITY)
+        opacity = RenderSettings().opacity
+        paints = [paint(item.colour or default_colour(item), opacity) for item in result.objects]
+        colours = _palette([one.colour for one in paints])
+        self._masks = sv.MaskAnnotator(colours, opacity=opacity)
         self._boxes = sv.BoxAnnotator(colours, thickness=sizes.thickness)
         self._labels = sv.LabelAnnotator(
-            colours, text_color=_palette(TEXT_COLOURS), text_scale=sizes.text_scale, text_padding=sizes.padding
+            colours,
+            text_color=_palette([one.text for one in paints]),
+            text_scale=sizes.text_scale,
+            text_thickness=sizes.text_thickness,
+            text_padding=sizes.padding,
         )
         self._texts = [label_text(item) for item in result.objects]
-        self._colours = np.array([colour_index(item) for item in result.objects])
+        self._colours = np.arange(len(result.objects))
 
     def draw(self, image: Image, detections: sv.Detections) -> Image:
         """Draw the objects, given as detections, on a copy of the frame."""

@@ -8,10 +8,22 @@ from functools import partial
 
 import msgspec
 
+from streamseg.colours import Colours
 from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, Subscribers, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
-from streamseg.messages import RUNNING, STARTING, Dropped, End, Heartbeat, Image, Result, SourceState, Timings
+from streamseg.messages import (
+    RUNNING,
+    STARTING,
+    Dropped,
+    End,
+    Heartbeat,
+    Image,
+    Result,
+    SourceState,
+    Timings,
+    TrackedObject,
+)
 from streamseg.render import render
 from streamseg.sinks.links import MetricsSink, RecordSink, TapSink
 from streamseg.sinks.network import LINGER_MS, MaskSink, Network, PictureSink
@@ -45,6 +57,7 @@ class PublishStage(Stage):
             sender = context.sender("record", self._source, LINGER_MS)
             self._record = RecordSink(sender, context.clock, live=self._live)
         lane = self.spec.lane
+        self._checkpoint = context.checkpoint(lane)
         self._published_before = -1 if lane.highest_acknowledged is None else lane.highest_acknowledged
         # Results that an earlier process published, but that are not recorded, are made again for the recorder alone.
         resume = lane.highest_acknowledged if self._record is None else lane.resume_after
@@ -66,6 +79,7 @@ class PublishStage(Stage):
         """Bind the endpoint and load what propagation needs."""
         settings = self.config
         self._propagation = Propagation.from_config(settings, self.spec.models.segmenter)
+        self._colours = Colours(self._checkpoint.load())
         self._network = Network(self.context.sockets, settings.publish, self._source)
         for socket in self._network.sockets:
             self.context.watch(socket)
@@ -192,7 +206,7 @@ class PublishStage(Stage):
         self._propagation.refine(hurried=self._live and self._age_ms(frame) > _IN_TIME_MS)
 
     def _draw(self, published: PublishedResult, image: Image) -> Overlay:
-        overlay = render(image, published.result)
+        overlay = render(image, published.result, self.config.render)
         return Overlay(overlay, self._age_ms(published.frame))
 
     def _result(self, joined: JoinedFrame) -> Result:
@@ -218,8 +232,15 @@ class PublishStage(Stage):
             dropped=self._dropped,
             models=self.spec.models,
             boxes_seq=None if boxes is None else boxes.seq,
-            objects=() if boxes is None else self._propagation.update(frame, joined.received.image, boxes, masks),
+            objects=() if boxes is None else self._objects(joined.received, boxes, masks),
         )
+
+    def _objects(self, received: ReceivedFrame, boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:
+        frame = received.descriptor
+        objects = self._propagation.update(frame, received.image, boxes, masks)
+        if self._colours.give(objects, frame.seq):
+            self._checkpoint.save(self._colours.state())
+        return self._colours.apply(objects)
 
     def _count_dropped(self, frame: FrameDescriptor, boxes: Boxes | None, masks: Masks | None) -> None:
         # A new process of a stage may start from fewer than the last frames of the old one reported.

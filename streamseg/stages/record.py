@@ -103,7 +103,7 @@ class RecordStage(Stage):
         image = self.context.frames.read(item.frame.ring, item.frame.seq)
         if not self._recorder.wants_overlay:
             return result, image
-        drawn = render(image, result)
+        drawn = render(image, result, self.config.render)
         timings = msgspec.structs.replace(result.timings, rendered=item.frame.age_ms(self.context.clock.now_ns()))
         return dataclasses.replace(result, timings=timings), drawn
 

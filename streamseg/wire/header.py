@@ -31,6 +31,7 @@ _Int64 = str
 """A 64-bit integer as a decimal string: many JSON readers round numbers above 2**53."""
 _Number = Annotated[int, Meta(ge=-SAFE_INTEGER, le=SAFE_INTEGER)]
 _Side = Annotated[int, Meta(ge=1, le=SIDE)]
+_Colour = Annotated[str, Meta(pattern=r"^#[0-9a-f]{6}\Z")]
 
 NULL = msgspec.Raw(b"null")
 
@@ -49,6 +50,7 @@ class ObjectEntry(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     predicted_iou: float | None = None
     stability: float | None = None
+    colour: _Colour | None = None
 
 
 class ResultHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="result"):
@@ -271,6 +273,7 @@ def _object_entry(item: TrackedObject, mask: msgspec.Raw) -> ObjectEntry:
         method=item.method,
         predicted_iou=item.predicted_iou,
         stability=item.stability,
+        colour=item.colour,
     )
 
 
@@ -289,6 +292,7 @@ def _tracked_object(entry: ObjectEntry, mask: Mask | None) -> TrackedObject:
         age_ms=entry.age_ms,
         predicted_iou=entry.predicted_iou,
         stability=entry.stability,
+        colour=entry.colour,
     )
 
 

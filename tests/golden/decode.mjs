@@ -137,6 +137,7 @@ function readObject(item, blob) {
     method: take(item, "method", is.text),
     predicted_iou: optional(item, "predicted_iou", is.number),
     stability: optional(item, "stability", is.number),
+    colour: optional(item, "colour", is.text),
   };
 }
 

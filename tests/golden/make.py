@@ -121,6 +121,7 @@ def _describe_object(item: TrackedObject) -> Json:
         "method": item.method,
         "predicted_iou": item.predicted_iou,
         "stability": item.stability,
+        "colour": item.colour,
     }
 
 
@@ -220,7 +221,7 @@ def _later_minor_versions() -> Iterator[Vector]:
 
     def optional_keys(header: Json) -> None:
         for item in header["objects"]:
-            del item["predicted_iou"], item["stability"]
+            del item["predicted_iou"], item["stability"], item["colour"]
         header["timings"] = {}
         header["dropped"] = {}
         del header["models"]["notice"]
@@ -228,7 +229,7 @@ def _later_minor_versions() -> Iterator[Vector]:
     expected = describe(replace(_result(), timings=Timings(), dropped=Dropped()), "masks")
     expected["models"]["notice"] = None
     for item in expected["objects"]:
-        item["predicted_iou"] = item["stability"] = None
+        item["predicted_iou"] = item["stability"] = item["colour"] = None
 
     def no_state(header: Json) -> None:
         del header["state"], header["detail"]
@@ -375,6 +376,7 @@ def _result() -> Result:
                 tracker_id=None,
                 predicted_iou=0.875,
                 stability=0.9375,
+                colour="#2dd2ff",
             ),
             _object(method="pending"),
             _object(method=NONE, class_name='a "quoted" näme', confidence=1.0),
@@ -397,6 +399,7 @@ def _object(
     confidence: float = 0.75,
     predicted_iou: float | None = None,
     stability: float | None = None,
+    colour: str | None = None,
 ) -> TrackedObject:
     return TrackedObject(
         detection=Detection(
@@ -412,6 +415,7 @@ def _object(
         age_ms=age_ms,
         predicted_iou=predicted_iou,
         stability=stability,
+        colour=colour,
     )
 
 

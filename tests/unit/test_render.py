@@ -2,16 +2,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
+from support.colour_vision import luminance
 from support.results import EMPTY_RESULT
 
 from benchmarks.overlay import SupervisionOverlay
+from streamseg.colours import PALETTE
 from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Image, TrackedObject
-from streamseg.render import Sizes, render
+from streamseg.render import Sizes, paint, render
+from streamseg.render_settings import RenderSettings
 from streamseg.result import Result
 
 WIDTH, HEIGHT = 320, 240
@@ -100,12 +104,18 @@ def disc(x: int, y: int, diameter: int) -> Mask:
 
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (640, 480), (1280, 720), (1080, 1920)])
 def test_the_picture_equals_that_of_supervisions_annotators(width: int, height: int) -> None:
+    size = min(width, height) / 240
+
+    def box(*edges: float) -> Box:
+        left, top, right, bottom = (edge * size for edge in edges)
+        return left, top, right, bottom
+
     objects = result(
-        thing((40.9, 40.2, 100.5, 99.8), track=1, mask=disc(40, 40, 60)),
-        thing((60.0, 60.0, 190.0, 190.0), track=2, name="dining table", mask=disc(60, 60, 130)),
-        thing((70.0, 45.0, 130.0, 105.0), track=3, mask=disc(70, 45, 58)),
-        thing((120.0, 110.0, 139.0, 129.0), track=None, class_id=5, mask=square(120, 110, 20)),
-        thing((30.0, 150.0, 90.0, 180.0), track=40, name="Bücherregal"),
+        thing(box(40.9, 30.2, 100.5, 89.8), track=1, mask=disc(40, 40, 60)),
+        thing(box(60.0, 50.0, 190.0, 180.0), track=2, name="dining table", mask=disc(60, 60, 130)),
+        thing(box(70.0, 70.0, 130.0, 130.0), track=3, mask=disc(70, 45, 58)),
+        thing(box(120.0, 110.0, 139.0, 129.0), track=None, class_id=5, mask=square(120, 110, 20)),
+        thing(box(30.0, 150.0, 90.0, 180.0), track=40, name="Bücherregal"),
         width=width,
         height=height,
     )
@@ -117,15 +127,77 @@ def test_the_picture_equals_that_of_supervisions_annotators(width: int, height: 
     assert np.abs(drawn.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "mask", "box", "label", "status"),
+    [
+        (RenderSettings(), True, True, True, True),
+        (RenderSettings(masks=False), False, True, True, True),
+        (RenderSettings(boxes=False), True, False, True, True),
+        (RenderSettings(labels=False), True, True, False, True),
+        (RenderSettings(status=False), True, True, True, False),
+        (RenderSettings(masks=False, boxes=False, labels=False, status=False), False, False, False, False),
+    ],
+)
+def test_the_settings_say_what_is_drawn(
+    settings: RenderSettings, mask: bool, box: bool, label: bool, status: bool
+) -> None:
+    drawn = changed(render(grey(), result(thing(mask=square())), settings))
+    assert (drawn[110, 140], drawn[100, 180], drawn[52, 102], drawn[HEIGHT - 4, 2]) == (mask, box, label, status)
+
+
+def test_opacity_reaches_from_nothing_to_the_colour_itself() -> None:
+    item = replace(thing(mask=square()), colour="#102030")
+    colours = [centre(render(grey(), result(item), RenderSettings(opacity=opacity))) for opacity in (0.0, 0.5, 1.0)]
+    assert colours == [(90, 90, 90), (69, 61, 53), (0x30, 0x20, 0x10)]
+
+
+def test_an_object_is_drawn_in_its_own_colour() -> None:
+    drawn = render(grey(), result(replace(thing(track=7), colour="#102030")))
+    assert drawn[100, 180].tolist() == drawn[47, 101].tolist() == [0x30, 0x20, 0x10]
+
+
+@pytest.mark.parametrize("colour", PALETTE)
+def test_text_on_each_colour_has_the_contrast_that_wcag_asks_for(colour: str) -> None:
+    bright, dark = sorted((luminance(colour), 0.0 if paint(colour, 0.5).text == (0, 0, 0) else 1.0), reverse=True)
+    assert (bright + 0.05) / (dark + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 360), (320, 240), (1280, 720), (1920, 1080), (3840, 2160)])
+def test_text_is_legible_at_every_size(width: int, height: int) -> None:
+    sizes = Sizes.of(height, width)
+    (_, capital), _ = cv2.getTextSize("H", cv2.FONT_HERSHEY_SIMPLEX, sizes.text_scale, sizes.text_thickness)
+    assert capital >= max(8, 0.012 * height)
+    assert sizes.text_thickness == max(height // 720, 1)
+
+
+def test_a_scale_enlarges_lines_and_text() -> None:
+    small, large = Sizes.of(720, 1280), Sizes.of(720, 1280, 2.0)
+    assert (large.thickness, large.text_scale, large.line_height) == (4, 2 * small.text_scale, 2 * small.line_height)
+
+
+def test_labels_of_objects_in_one_place_do_not_cover_each_other() -> None:
+    """Each label keeps its own colour as a whole: text inside it is black or white."""
+    things = [replace(thing((100, 60, 180, 160), track=track), colour=PALETTE[track]) for track in range(1, 7)]
+    drawn = render(grey(), result(*things), RenderSettings(boxes=False))
+    width, height = cv2.getTextSize("cup #1 90%", cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0]
+    for item in things:
+        blue, green, red = paint(item.colour or "", 0.5).colour
+        rows, columns = np.where((drawn == (blue, green, red)).all(axis=2))
+        assert (int(np.ptp(rows)), int(np.ptp(columns))) == (height + 4, width + 4)
+        assert len(rows) > 0.5 * (height + 5) * (width + 5)
+
+
 def test_the_status_line_gives_the_age_of_an_old_mask_and_the_notice() -> None:
-    def line(*objects: TrackedObject, notice: str | None = None) -> int:
-        return int(changed(render(grey(), result(*objects, notice=notice)))[HEIGHT - 6].sum())
+    def line(*objects: TrackedObject, notice: str | None = None, row: int = 6) -> int:
+        return int(changed(render(grey(), result(*objects, notice=notice)))[HEIGHT - row].sum())
 
     boxed = (100.0, 60.0, 180.0, 160.0)
     fresh = line(thing(boxed, mask=square(), age_ms=40))
     assert 0 < fresh < line(thing(boxed, mask=square(), age_ms=900))
     assert line(thing(boxed, age_ms=900)) == fresh
-    assert fresh < line(thing(boxed, mask=square()), notice="no network") < WIDTH
+    assert line(thing(boxed, mask=square()), notice="no network") == fresh
+    assert 0 < line(thing(boxed, mask=square()), notice="no network", row=26) < WIDTH
+    assert line(thing(boxed, mask=square()), row=26) == 0
 
 
 def test_a_long_notice_is_cut_to_the_frame() -> None:

@@ -11,8 +11,9 @@ from support.stage_context import FakeContext, lane_spec, link_to, put_frame, st
 
 from streamseg.ipc.control import Acknowledge, Announce, Finished, LaneSpec, Published, Subscribers
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult
-from streamseg.messages import Detection, Dropped, End, Heartbeat, Message, Result, SourceState
+from streamseg.messages import Detection, Dropped, End, Heartbeat, Image, Message, Result, SourceState
 from streamseg.sinks.network import Network
+from streamseg.sinks.sink import Pictures, PublishedResult
 from streamseg.stages.publish import PublishStage
 from streamseg.wire.protocol import decode
 
@@ -21,11 +22,20 @@ class Publish:
     """A publish stage without a process, and what goes in and out of it."""
 
     def __init__(
-        self, *receivers: str, mode: str = "every-frame", lane: LaneSpec | None = None, **settings: object
+        self,
+        *receivers: str,
+        mode: str = "every-frame",
+        lane: LaneSpec | None = None,
+        before: FakeContext | None = None,
+        render: dict[str, object] | None = None,
+        **publish: object,
     ) -> None:
-        config = stage_config(mode, publish={"bind": "tcp://127.0.0.1:*", **settings})
+        settings = {"publish": {"bind": "tcp://127.0.0.1:*", **publish}, "render": render or {}}
+        config = stage_config(mode, **settings)
         links = [link_to("publish", receiver) for receiver in receivers]
         self.context = FakeContext(stage_spec("publish", lane or lane_spec(), config=config, links=links))
+        if before is not None:  # the process that takes over
+            self.context._checkpoints = before._checkpoints
         self.stage = PublishStage(self.context)
         self.stage.prepare()
 
@@ -35,15 +45,18 @@ class Publish:
         self.context.receiver("capture").waiting.append(frame)
         return frame
 
-    def detect(self, seq: int, overrun: int = 0) -> None:
-        """Have detect find one object."""
-        found = Detection(xyxy=(1.0, 1.0, 9.0, 9.0), confidence=0.5, class_id=0, class_name="cup")
+    def detect(self, seq: int, *tracks: int, overrun: int = 0) -> None:
+        """Have detect find these tracks, or else one object without a track."""
+        found = [
+            Detection(xyxy=(1.0, 1.0, 9.0, 9.0), confidence=0.5, class_id=0, class_name="cup", tracker_id=track)
+            for track in tracks or (None,)
+        ]
         now = self.context.clock.now_ns()
         self.context.receiver("detect").waiting.append(
             Boxes(
                 source="main",
                 seq=seq,
-                detections=(found,),
+                detections=tuple(found),
                 keyframe=False,
                 t_detected_ns=now,
                 overrun=overrun,
@@ -62,7 +75,7 @@ class Publish:
     def publish(self, *seqs: int, overrun: int = 0) -> None:
         for seq in seqs:
             self.announce(seq)
-            self.detect(seq, overrun)
+            self.detect(seq, overrun=overrun)
             self.turn()
 
     def dropped(self) -> list[Dropped]:
@@ -80,6 +93,23 @@ class Publish:
     @property
     def finished(self) -> bool:
         return any(isinstance(report, Finished) for report in self.context.reports)
+
+
+class Drawing:
+    """A sink that keeps the drawn pictures."""
+
+    def __init__(self, drawn: list[Image]) -> None:
+        self._drawn = drawn
+
+    def wants(self) -> bool:
+        return True
+
+    def write(self, result: PublishedResult, pictures: Pictures) -> None:
+        assert pictures.clean is not None
+        self._drawn.append(pictures.draw(pictures.clean).image)
+
+    def close(self, end: End) -> None:
+        pass
 
 
 @pytest.fixture
@@ -222,6 +252,38 @@ def test_the_supervisor_is_told_of_each_change_of_the_number_of_subscribers(clos
         subscriber.connect(publish.stage._network.socket.getsockopt_string(zmq.LAST_ENDPOINT))
         until(lambda: counts() == [0, 1], 20, "the subscriber")
     until(lambda: counts() == [0, 1, 0], 20, "its end")
+
+
+def test_a_track_has_the_same_colour_in_every_result_also_of_a_publish_process_that_takes_over(
+    closing: list[Publish],
+) -> None:
+    def colours(publish: Publish, seq: int, *tracks: int) -> list[str | None]:
+        publish.announce(seq)
+        publish.detect(seq, *tracks)
+        publish.turn()
+        result = decode(publish.context.sender("record").take()[-1].parts)
+        assert isinstance(result, Result)
+        return [item.colour for item in result.objects]
+
+    first = Publish("record")
+    closing.append(first)
+    one, two = colours(first, 0, 11, 12)
+    assert None not in (one, two) and one != two
+    assert colours(first, 1, 12, 11) == [two, one]
+    assert first.context.checkpoint(lane_spec()).saves == 1, "nothing new"
+    (three,) = colours(first, 2, 13)
+    second = Publish("record", lane=lane_spec(resume_after=2, highest_acknowledged=2), before=first.context)
+    closing.append(second)
+    assert colours(second, 3, 13, 12, 11) == [three, two, one]
+
+
+def test_the_overlay_shows_what_the_settings_say(closing: list[Publish]) -> None:
+    publish = Publish("record", render={"boxes": False, "labels": False, "status": False})
+    closing.append(publish)
+    drawn: list[Image] = []
+    publish.stage._sinks.append(Drawing(drawn))
+    publish.publish(0)
+    assert (drawn[0] == 100).all()
 
 
 def test_pixels_are_not_read_while_no_sink_wants_them(closing: list[Publish]) -> None:

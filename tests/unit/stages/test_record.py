@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from support.results import EMPTY_RESULT
 from support.stage_context import FakeContext, lane_spec, put_frame, stage_config, stage_spec
@@ -37,10 +38,15 @@ class Record:
     """A record stage without a process."""
 
     def __init__(
-        self, folder: Path, mode: str = "every-frame", lane: LaneSpec | None = None, context: FakeContext | None = None
+        self,
+        folder: Path,
+        mode: str = "every-frame",
+        lane: LaneSpec | None = None,
+        context: FakeContext | None = None,
+        **settings: object,
     ) -> None:
         self.video, self.lines = folder / "out.mp4", folder / "out.jsonl"
-        config = stage_config(mode, record={"video": str(self.video), "jsonl": str(self.lines)})
+        config = stage_config(mode, record={"video": str(self.video), "jsonl": str(self.lines)}, **settings)
         spec = stage_spec("record", lane or lane_spec(), config=config)
         self.context = FakeContext(spec, *(() if context is None else (context.frames, context.clock)))
         self.stage = RecordStage(self.context)
@@ -111,6 +117,15 @@ def test_the_video_shows_the_objects_and_the_record_says_when_they_were_drawn(tm
     assert picture.std() > 5, "the frame itself is grey"
     timings = json.loads(record.lines.read_bytes())["timings"]
     assert timings == {"published": 20.0, "rendered": 40.0}
+
+
+def test_the_settings_say_what_the_video_shows(tmp_path: Path) -> None:
+    record = Record(tmp_path, render={"boxes": False, "labels": False, "status": False})
+    record.hand(0)
+    record.end(0)
+    with av.open(str(record.video)) as container:
+        (picture,) = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    assert np.ptp(picture.astype(int)) <= 4, "the frame is grey, and nothing is drawn on it"
 
 
 def test_a_new_process_begins_a_part_and_the_end_joins_them(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ objects = st.builds(
     age_ms=st.floats(0, 1e9),
     predicted_iou=st.none() | st.floats(0, 1),
     stability=st.none() | st.floats(0, 1),
+    colour=st.none() | st.from_regex(r"^#[0-9a-f]{6}\Z"),
 )
 results = st.builds(
     Result,

@@ -1,0 +1,25 @@
+"""What is drawn on a picture."""
+
+from __future__ import annotations
+
+from streamseg.settings import Fraction, Positive, Settings
+
+
+class RenderSettings(Settings, frozen=True, kw_only=True):
+    """What `render` draws: in the overlay for subscribers, in the window, and in recordings.
+
+    Attributes:
+        masks: The mask of each object.
+        boxes: The box of each object.
+        labels: Class, track and confidence of each object.
+        status: At the lower edge, the names of the models, the age of old masks, and what is wrong.
+        opacity: Of the masks, 0 to 1.
+        scale: Size of lines and text, as a multiple of their usual size, which follows that of the picture.
+    """
+
+    masks: bool = True
+    boxes: bool = True
+    labels: bool = True
+    status: bool = True
+    opacity: Fraction = 0.45
+    scale: Positive = 1.0
