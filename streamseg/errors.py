@@ -36,6 +36,10 @@ class DataError(UsageError):
     """Data for training or for measuring is missing or invalid."""
 
 
+class MissingPackageError(UsageError, ImportError):
+    """A package that only an extra installs is missing."""
+
+
 class NoImageError(UsageError, RuntimeError):
     """A predictor was called before it had a picture."""
 

@@ -12,6 +12,7 @@ from typing import Self, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.extras import needed_for
 from streamseg.geometry import Box
 
 Bits = NDArray[np.bool_]
@@ -65,7 +66,8 @@ class Mask:
             x: Column of the frame at which `full` starts.
             y: Row of the frame at which `full` starts.
         """
-        import cv2
+        with needed_for("cropping a mask"):
+            import cv2
 
         bits = full if full.dtype == np.bool_ else full != 0
         if not bits.size:
@@ -166,7 +168,8 @@ class Mask:
 
     def polygons(self) -> list[Polygon]:
         """Outlines of the mask's parts, each of shape (points, 2), in pixels of the frame, without holes."""
-        import cv2
+        with needed_for("drawing a mask's outlines"):
+            import cv2
 
         outlines, _ = cv2.findContours(self.bits.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         offset = np.array([self.x, self.y], dtype=np.float32)

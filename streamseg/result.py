@@ -11,6 +11,7 @@ import numpy as np
 
 from streamseg import messages
 from streamseg.errors import UsageError
+from streamseg.extras import needed_for
 from streamseg.masks import CocoRle, Mask, Polygon
 from streamseg.messages import Image, TrackedObject
 from streamseg.wire.protocol import ResultView
@@ -66,7 +67,8 @@ class Result(messages.Result):
         """
         if self.pixels is not None or self.jpeg is None:
             return self.pixels
-        from streamseg.images import decode_image
+        with needed_for("decoding a picture"):
+            from streamseg.images import decode_image
 
         return decode_image(self.jpeg)
 
@@ -82,7 +84,8 @@ class Result(messages.Result):
             )
         if self.view == "overlay":
             return self.image.copy()
-        from streamseg.render import render
+        with needed_for("drawing a result"):
+            from streamseg.render import render
 
         return render(self.image, self)
 
@@ -102,7 +105,8 @@ class Result(messages.Result):
             for result in Subscriber("tcp://127.0.0.1:5555", view="clean"):
                 drawn = supervision.MaskAnnotator().annotate(result.image, result.to_detections())
         """
-        import supervision
+        with needed_for("supervision.Detections"):
+            import supervision
 
         found = [item.detection for item in self.objects]
         return supervision.Detections(

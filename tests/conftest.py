@@ -19,11 +19,13 @@ from support.rtsp_fixture import rtsp_available, rtsp_server
 from support.selection import no_process
 from support.torch_speed import keep_memory
 from support.virtual_display import display
+from support.wheel import light, wheel, whole
 
 __all__ = [
     "blob_weights",
     "display",
     "export_cache",
+    "light",
     "mobile_sam",
     "mobile_sam_blobs",
     "no_process",
@@ -33,6 +35,8 @@ __all__ = [
     "rtsp_server",
     "seeded_weights",
     "shared_files",
+    "wheel",
+    "whole",
 ]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

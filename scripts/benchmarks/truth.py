@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamseg.errors import DataError, SourceError, UsageError
+from streamseg.errors import DataError, SourceError
+from streamseg.extras import needed_for
 from streamseg.geometry import Box
 from streamseg.images import image_files, read_image
 from streamseg.masks import Mask
@@ -82,12 +83,10 @@ def coco_pictures(folder: Path, trained_on: TrainedOn) -> Iterator[TruePicture]:
 
     Raises:
         DataError: The folder has another layout.
-        UsageError: A package is missing.
+        MissingPackageError: A package is missing.
     """
-    try:
+    with needed_for("reading outlines", "train"):
         from streamseg.train.outlines import read_outlines
-    except ModuleNotFoundError as error:
-        raise UsageError(f"reading outlines needs the package {error.name}; pip install 'streamseg[train]'") from error
     for photograph in read_outlines(folder / "instances.json", folder / "images").photographs:
         if not trained_on.saw(photograph.path.read_bytes()):
             yield TruePicture(photograph.read(), photograph.masks)

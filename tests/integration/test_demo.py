@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from support.pipeline_runs import Record, Run, read_records
+from support.wheel import Installation
 
 from streamseg.demo import demo_clip
-from streamseg.errors import SourceError
+from streamseg.errors import MissingPackageError
 
 WIDTH, HEIGHT = 320, 180
 """Size of the pictures on which movement is measured, a quarter of the clip's."""
@@ -44,19 +45,20 @@ class Demonstration:
 def clip(continuous_integration: bool) -> Path:
     try:
         return demo_clip()
-    except SourceError as error:
+    except MissingPackageError as error:
         if continuous_integration:
             pytest.fail(str(error))
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
-def demonstration(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
-    """The demo with an empty cache and a proxy address at which nothing listens."""
+def demonstration(clip: Path, whole: Installation, tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
+    """The demo of the installed wheel, with an empty cache and a proxy address at which nothing listens."""
     folder = tmp_path_factory.mktemp("demo")
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    environment = {**nowhere, "no_proxy": "", "NO_PROXY": "", "STREAMSEG_CACHE": str(folder / "cache")}
-    with Run("demo", "--output", str(folder / "out"), environment=environment) as run:
+    environment = {**nowhere, **dict.fromkeys(("no_proxy", "NO_PROXY", "PYTHONPATH"), "")}
+    environment["STREAMSEG_CACHE"] = str(folder / "cache")
+    with Run("demo", "--output", str(folder / "out"), cwd=folder, environment=environment, python=whole.python) as run:
         status, output, errors = run.finish(240)
     records = folder / "out" / "demo.jsonl"
     return Demonstration(status, output, errors, folder / "out", read_records(records) if records.exists() else [])

@@ -1,47 +1,28 @@
-"""The wheel: built, unpacked, and run from the unpacked files."""
+"""The wheel: what it holds, and what it does outside the checkout, in environments with only what it requires."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.pipeline_runs import Run, free_endpoint
+from support.wheel import ROOT, Installation
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = tuple(sorted(path.stem for path in (ROOT / "configs").glob("*.yaml")))
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the wheel holds."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    done = subprocess.run(build, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "unpacked")
-    return folder / "unpacked"
-
-
-@pytest.fixture
-def installed(unpacked: Path, tmp_path: Path) -> Command:
-    """Runs Python with the unpacked wheel before everything else, in an empty folder."""
-    environment = {**os.environ, "PYTHONPATH": str(unpacked), "CAMERA": "192.0.2.10"}
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *arguments]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    return run
+LIGHT_BYTES = 110_000_000
+READER = """
+import sys
+from streamseg import Subscriber
+from streamseg.errors import MissingPackageError
+with Subscriber(sys.argv[1], view="clean", timeout=60) as subscriber:
+    result = next(result for result in subscriber if any(item.mask for item in result.objects))
+assert result.to_coco()[0]["segmentation"]["size"] == [120, 160]
+for convert in (result.to_polygons, result.to_detections, result.plot):
+    try:
+        convert()
+    except MissingPackageError as error:
+        print(error)
+"""
 
 
 def files_in(folder: Path) -> set[str]:
@@ -52,16 +33,16 @@ def files_in(folder: Path) -> set[str]:
     }
 
 
-def test_it_holds_the_package_and_the_examples_and_nothing_else(unpacked: Path) -> None:
+def test_it_holds_the_package_and_the_examples_and_nothing_else(wheel: Path) -> None:
     package = {f"streamseg/{name}" for name in files_in(ROOT / "streamseg")}
     examples = {f"streamseg/configs/{name}" for name in files_in(ROOT / "configs")}
     assert {"streamseg/py.typed", "streamseg/wire/SPEC.md"} <= package
     assert EXAMPLES == ("demo", "file", "rtsp", "webcam")
-    assert {name for name in files_in(unpacked) if ".dist-info/" not in name} == package | examples
+    assert {name for name in files_in(wheel) if ".dist-info/" not in name} == package | examples
 
 
-def test_its_description_is_the_readme_and_the_licence_travels(unpacked: Path) -> None:
-    (information,) = unpacked.glob("*.dist-info")
+def test_its_description_is_the_readme_and_the_licence_travels(wheel: Path) -> None:
+    (information,) = wheel.glob("*.dist-info")
     assert (
         (information / "METADATA")
         .read_text(encoding="utf-8")
@@ -70,24 +51,77 @@ def test_its_description_is_the_readme_and_the_licence_travels(unpacked: Path) -
     assert (information / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
-def test_it_is_the_unpacked_package_that_runs(installed: Command, unpacked: Path) -> None:
-    assert installed("-c", "import streamseg; print(streamseg.__file__)").stdout.strip() == str(
-        unpacked / "streamseg" / "__init__.py"
-    )
+def test_it_is_the_installed_package_that_runs(whole: Installation, wheel: Path, tmp_path: Path) -> None:
+    found = whole.run("-c", "import streamseg; print(streamseg.__file__)", folder=tmp_path)
+    assert Path(found.stdout.strip()).resolve() == wheel / "streamseg" / "__init__.py"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_is_written_and_valid(installed: Command, tmp_path: Path, name: str) -> None:
-    written = installed("-m", "streamseg.cli", "init", name)
+def test_an_example_is_written_and_valid(whole: Installation, tmp_path: Path, name: str) -> None:
+    written = whole.run("-m", "streamseg.cli", "init", name, folder=tmp_path)
     assert (written.returncode, written.stderr) == (0, "")
     assert (tmp_path / f"{name}.yaml").read_bytes() == (ROOT / "configs" / f"{name}.yaml").read_bytes()
-    checked = installed("-m", "streamseg.cli", "check", f"{name}.yaml")
+    checked = whole.run("-m", "streamseg.cli", "check", f"{name}.yaml", folder=tmp_path)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith(f"{name}.yaml: valid")
 
 
-def test_an_unknown_example_names_the_known_ones(installed: Command, tmp_path: Path) -> None:
-    refused = installed("-m", "streamseg.cli", "init", "camera")
+def test_an_unknown_example_names_the_known_ones(light: Installation, tmp_path: Path) -> None:
+    refused = light.run("-m", "streamseg.cli", "init", "camera", folder=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr == "streamseg: 'camera' is not an example; expected one of demo, file, rtsp, webcam\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_light_installation_subscribes_to_a_run(whole: Installation, light: Installation, tmp_path: Path) -> None:
+    endpoint = free_endpoint()
+    scene = ("--source", "synthetic:?size=160x120&fps=30&frames=0", "--detector", "motion", "--segmenter", "nano")
+    no_path = {"PYTHONPATH": ""}
+    with (
+        Run(
+            "run", *scene, "--set", f"publish.bind={endpoint}", cwd=tmp_path, environment=no_path, python=whole.python
+        ) as run,
+        Run("subscribe", endpoint, cwd=tmp_path, environment=no_path, python=light.python) as printed,
+    ):
+        read = light.run("-c", READER, endpoint, folder=tmp_path)
+        loaded = {Path(mapped.path).name for stage in run.stages().values() for mapped in stage.memory_maps()}
+        assert printed.process.stdout is not None
+        assert printed.process.stdout.readline().startswith("main ")
+    assert not any("torch" in name for name in loaded)
+    assert (read.returncode, read.stderr) == (0, "")
+    assert read.stdout.splitlines() == [
+        "drawing a mask's outlines needs the package cv2, which is not installed; pip install 'streamseg[run]'",
+        "supervision.Detections needs the package supervision, which is not installed; pip install 'streamseg[run]'",
+        "decoding a picture needs the package cv2, which is not installed; pip install 'streamseg[run]'",
+    ]
+
+
+def test_a_light_installation_is_small(light: Installation) -> None:
+    assert light.size() < LIGHT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (("-m", "streamseg.cli", "run", "--source", "synthetic:"), "run"),
+        (("-m", "streamseg.cli", "demo"), "demo"),
+        (("-m", "streamseg.cli", "train", "nano", "--data", "x", "--images", "y", "--output", "z"), "train"),
+        (("-c", "from streamseg import Pipeline"), "run"),
+    ],
+)
+def test_a_light_installation_says_which_extra_is_missing(
+    light: Installation, tmp_path: Path, command: tuple[str, ...], extra: str
+) -> None:
+    refused = light.run(*command, folder=tmp_path)
+    last = refused.stderr.splitlines()[-1]
+    assert last.startswith(("streamseg: ", "streamseg.errors.MissingPackageError: "))
+    assert last.endswith(f", which is not installed; pip install 'streamseg[{extra}]'")
+    if command[0] == "-m":
+        assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)
+
+
+def test_version(light: Installation, wheel: Path, tmp_path: Path) -> None:
+    (information,) = wheel.glob("*.dist-info")
+    version = information.name.removesuffix(".dist-info").removeprefix("streamseg-")
+    printed = light.run("-m", "streamseg.cli", "--version", folder=tmp_path)
+    assert (printed.returncode, printed.stdout, printed.stderr) == (0, f"streamseg {version}\n", "")

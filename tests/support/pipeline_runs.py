@@ -84,9 +84,15 @@ def free_endpoint() -> str:
 class Run:
     """`streamseg …` as a process, which ends with the block in any case."""
 
-    def __init__(self, *arguments: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        python: str | Path = sys.executable,
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "streamseg.cli", *arguments],
+            [python, "-m", "streamseg.cli", *arguments],
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

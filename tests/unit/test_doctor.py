@@ -58,11 +58,14 @@ def test_a_package_that_is_absent_or_broken(tmp_path: Path, monkeypatch: pytest.
         "raise OSError('libGL.so.1: cannot open shared object file')", encoding="utf-8"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    for module, reason in (("broken_library", "libGL.so.1"), ("absent_library", "No module named 'absent_library'")):
+    for module, reason, remedy in (
+        ("broken_library", "libGL.so.1", "pip install --force-reinstall that-library"),
+        ("absent_library", "not installed", "pip install 'streamseg[run]'"),
+    ):
         check = check_package(module, ("that-library", "its-other-name"))
         assert (check.name, check.ok, check.needed) == ("that-library", False, True)
         assert reason in check.detail
-        assert check.remedy == "pip install --force-reinstall that-library"
+        assert check.remedy == remedy
     optional = check_installed("absent-library", "for speed", "pip install it")
     assert (optional.ok, optional.needed, optional.remedy) == (False, False, "pip install it")
 
