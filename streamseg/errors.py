@@ -84,6 +84,18 @@ class StageError(StreamsegError):
     """A stage failed, or failed too often."""
 
 
+class OutputError(StreamsegError):
+    """Standard output cannot be written."""
+
+    exit_code = 74
+
+
+class ReaderGoneError(OutputError):
+    """The program that read standard output has ended, as `head` does; not worth a message."""
+
+    exit_code = 141
+
+
 class FrameOverrunError(StreamsegError):
     """The frame was overwritten in shared memory before it was read."""
 

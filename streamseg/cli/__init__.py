@@ -20,6 +20,7 @@ from streamseg.cli.watch import show, subscribe
 from streamseg.cli.weights import weights_app
 from streamseg.errors import StreamsegError
 from streamseg.extras import needed_for
+from streamseg.streams import take_over_streams
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -58,10 +59,10 @@ def streamseg(
 
 def main() -> None:
     """Run a command. An error prints one line and sets the exit code."""
+    take_over_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        with needed_for("this command"):
-            status = app(standalone_mode=False)
+        status = _run()
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")
         # Without a command there is no message: the help was printed.
@@ -70,6 +71,14 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     else:
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _run() -> object:
+    try:
+        with needed_for("this command"):
+            return app(standalone_mode=False)
+    finally:
+        sys.stdout.flush()  # here, where an error can still be reported
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

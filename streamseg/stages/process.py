@@ -41,6 +41,7 @@ from streamseg.ipc.links import LinkAddress, LinkReceiver, LinkSender, Receiver,
 from streamseg.ipc.ring import FrameMemory, SharedFrames
 from streamseg.logs import ForwardingHandler, redact
 from streamseg.stages.base import SUPERVISOR_GONE, Stage
+from streamseg.streams import log_stream, open_closed_streams
 
 _IDLE_MS = 50
 _PROGRESS_NS = 500_000_000
@@ -224,11 +225,13 @@ def _take_over_standard_streams() -> tuple[BinaryIO, ControlWriter]:
 
     No thread may hold `sys.stdin`, whose lock Python takes at its exit.
     """
+    open_closed_streams()
     sys.stdout.flush()
     control_in, control_out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - os.devnull is a name, no path
         os.dup2(nothing.fileno(), 0)
+    sys.stdout = sys.stderr = log_stream()
     return control_in, ControlWriter(control_out)
 
 

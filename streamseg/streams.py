@@ -1,0 +1,75 @@
+"""The standard streams of a process, also when they are closed, full or have no reader."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Final, TextIO
+
+from streamseg.errors import OutputError, ReaderGoneError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_OUTPUT: Final = 1
+_LOG: Final = 2
+
+
+def take_over_streams() -> None:
+    """Make the standard streams usable, in whatever state the process got them.
+
+    A closed stream is opened on nothing, before another file gets its number. What has no place in the stream's
+    encoding is escaped. Output that cannot be written raises `OutputError` once; a log that cannot be written is lost.
+    """
+    open_closed_streams()
+    sys.stdout = _text(_Output(_OUTPUT, "wb", closefd=False), sys.stdout)
+    sys.stderr = log_stream()
+
+
+def open_closed_streams() -> None:
+    """Open the null device in place of each standard stream that is closed."""
+    for number in (0, _OUTPUT, _LOG):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdin = sys.stdin or open(0, closefd=False, encoding="utf-8")  # noqa: SIM115 - open as long as the process
+
+
+def log_stream() -> TextIO:
+    """Standard error as a text stream that loses what cannot be written: a full disk must not end the work."""
+    return _text(_Log(_LOG, "wb", closefd=False), sys.stderr)
+
+
+class _Output(io.FileIO):
+    _failed = False
+
+    def write(self, data: Buffer) -> int:
+        if self._failed:  # the error is reported; what is still buffered would repeat it at the exit
+            return memoryview(data).nbytes
+        try:
+            return super().write(data)
+        except OSError as error:
+            self._failed = True
+            if isinstance(error, BrokenPipeError):
+                raise ReaderGoneError("") from error
+            raise OutputError(f"standard output cannot be written: {error.strerror}; free the disk") from error
+
+
+class _Log(io.FileIO):
+    def write(self, data: Buffer) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _text(file: io.FileIO, before: TextIO | None) -> TextIO:
+    """A text stream in the encoding of the one `before`, which is None if it was closed."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(file),
+        encoding="utf-8" if before is None else before.encoding,
+        errors="backslashreplace",
+        line_buffering=file.isatty() or file.fileno() == _LOG,
+    )

@@ -1,0 +1,64 @@
+"""Standard streams that are closed, full or have no reader: no traceback, one exit code each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FULL = Path("/dev/full")
+FULL_LINE = "streamseg: standard output cannot be written: No space left on device; free the disk\n"
+
+pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs the device /dev/full")
+
+
+def command(
+    redirection: str, *arguments: str, output: int = subprocess.PIPE, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `streamseg …` in a shell with a redirection."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m", "streamseg.cli", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirection", "arguments", "code", "errors"),
+    [
+        (">/dev/full", ("weights", "list"), 74, FULL_LINE),
+        (">/dev/full", ("--help",), 74, FULL_LINE),
+        (">&-", ("weights", "list"), 0, ""),
+        ("<&- >&- 2>&-", ("weights", "list"), 0, ""),
+        ("2>&-", ("weights", "nonsense"), 2, ""),
+        ("2>/dev/full", ("weights", "nonsense"), 2, ""),
+    ],
+)
+def test_a_stream_that_is_closed_or_full(redirection: str, arguments: tuple[str, ...], code: int, errors: str) -> None:
+    done = command(redirection, *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", errors)
+
+
+@pytest.mark.parametrize("arguments", [("weights", "list"), ("--help",)])
+def test_a_reader_that_ends_first_ends_the_command_quietly(arguments: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = command("", *arguments, output=writing)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_what_an_encoding_lacks_is_escaped(tmp_path: Path) -> None:
+    done = command("", "weights", "list", PYTHONIOENCODING="latin-1", STREAMSEG_CACHE=str(tmp_path / "日本"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("/\\u65e5\\u672c\n")
