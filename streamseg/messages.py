@@ -18,6 +18,10 @@ from streamseg.masks import Mask
 
 Image = NDArray[np.uint8]
 
+PixelAspect = tuple[int, int]
+"""Width and height of a pixel as it is shown: most are square, those of 576 lines of television 64 to 45."""
+SQUARE: PixelAspect = (1, 1)
+
 PENDING = "pending"
 """Method of an object that has no mask: not segmented yet, or its mask is too old or too uncertain."""
 SEGMENTED = "segmented"
@@ -39,12 +43,14 @@ class Frame:
         pts_ns: Presentation time in nanoseconds since the source's first frame.
         t_capture_ns: Monotonic clock when the frame was decoded.
         t_capture_unix_ns: Wall clock at the same moment.
+        pixel_aspect: Width and height of a pixel as it is shown.
     """
 
     image: Image
     pts_ns: int
     t_capture_ns: int
     t_capture_unix_ns: int
+    pixel_aspect: PixelAspect = SQUARE
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
@@ -180,6 +186,7 @@ class Result:
         source: Name of the source.
         width: Of the frame, in pixels.
         height: Of the frame, in pixels.
+        pixel_aspect: Width and height of a pixel as it is shown.
         pts_ns: Presentation time since the source's first frame.
         t_capture_unix_ns: Wall clock when the frame was decoded.
         timings: When the frame passed each point.
@@ -205,6 +212,7 @@ class Result:
     models: Models
     boxes_seq: int | None
     objects: tuple[TrackedObject, ...]
+    pixel_aspect: PixelAspect = SQUARE
     jpeg: bytes | None = None
     gap: int = 0
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from streamseg.client import Subscriber
 from streamseg.errors import NoDisplayError, SubscriptionTimeoutError
-from streamseg.messages import Image
+from streamseg.messages import Image, PixelAspect
 
 _KEYS_THAT_END = frozenset(map(ord, "qQ\x1b"))
 _IDLE_S = 2.0
@@ -96,12 +96,20 @@ def _show_results(subscriber: Subscriber, title: str, waiting: str) -> None:
             return
         if result.image is None:
             continue
-        picture, arrived = result.image, time.monotonic()
+        picture, arrived = square_pixels(result.image, result.pixel_aspect), time.monotonic()
         if picture.shape != shape:
             shape = picture.shape
             scale = min(1.0, _LARGEST[0] / shape[1], _LARGEST[1] / shape[0])
             cv2.resizeWindow(title, max(round(shape[1] * scale), 1), max(round(shape[0] * scale), 1))
         cv2.imshow(title, picture)
+
+
+def square_pixels(picture: Image, pixel_aspect: PixelAspect) -> Image:
+    """Stretch a picture so that its pixels are square; none is lost."""
+    height, width = picture.shape[:2]
+    wide, high = pixel_aspect
+    size = (max(width, round(width * wide / high)), max(height, round(height * high / wide)))
+    return picture if size == (width, height) else np.asarray(cv2.resize(picture, size), np.uint8)
 
 
 def _ended_by_user(title: str) -> bool:

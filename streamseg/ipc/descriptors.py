@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from streamseg.ipc.ring import RingName
-from streamseg.messages import Detection
+from streamseg.messages import SQUARE, Detection, PixelAspect
 
 
 class FrameDescriptor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -13,6 +13,7 @@ class FrameDescriptor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     Attributes:
         t_capture_ns: Monotonic clock when the frame was decoded.
+        pixel_aspect: Width and height of a pixel as it is shown.
         detect_replaced: Frames that a newer one replaced before detect received them.
         publish_replaced: The same for publish.
     """
@@ -25,6 +26,7 @@ class FrameDescriptor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pts_ns: int
     t_capture_ns: int
     t_capture_unix_ns: int
+    pixel_aspect: PixelAspect = SQUARE
     detect_replaced: int = 0
     publish_replaced: int = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamseg.config import RecordSettings
-from streamseg.messages import Image, Result
+from streamseg.messages import Image, PixelAspect, Result
 from streamseg.sinks.joining import join_lines, join_videos, video_size
 from streamseg.sinks.jsonl import LinesWriter
 from streamseg.sinks.parts import existing_parts, later_parts, next_part
@@ -47,7 +47,7 @@ class Recorder:
             StageError: The result could not be written.
         """
         if self._video_path is not None and image is not None:
-            self._video = self._video or self._open_video(self._video_path)
+            self._video = self._video or self._open_video(self._video_path, result.pixel_aspect)
             self._video.write(image, result.pts_ns)
         if self._lines_path is not None:
             self._lines = self._lines or self._open_lines(self._lines_path)
@@ -72,10 +72,10 @@ class Recorder:
         if self._lines_path is not None and self.begun and len(parts := existing_parts(self._lines_path)) > 1:
             join_lines(parts, self._lines_path)
 
-    def _open_video(self, target: Path) -> VideoWriter:
+    def _open_video(self, target: Path, pixel_aspect: PixelAspect) -> VideoWriter:
         if not self._resume or not target.exists():
-            return VideoWriter(target)
-        return VideoWriter(next_part(target), video_size(target))
+            return VideoWriter(target, pixel_aspect=pixel_aspect)
+        return VideoWriter(next_part(target), video_size(target), pixel_aspect)
 
     def _open_lines(self, target: Path) -> LinesWriter:
         return LinesWriter(next_part(target) if self._resume else target)

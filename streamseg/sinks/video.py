@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from streamseg.errors import StageError, UsageError
-from streamseg.messages import Image
+from streamseg.messages import SQUARE, Image, PixelAspect
 from streamseg.sinks.colours import pixel_format, video_frame
 from streamseg.sinks.rate import TIMESCALE
 
@@ -38,18 +38,20 @@ class VideoWriter:
     file can be played while it grows. Until it is joined, the duration of each frame is that of the frame before.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int] | None = None) -> None:
+    def __init__(self, path: Path, size: tuple[int, int] | None = None, pixel_aspect: PixelAspect = SQUARE) -> None:
         """Open the file at once; an existing one is overwritten.
 
         Args:
             path: The MP4 file.
             size: Width and height of the video in pixels.
+            pixel_aspect: Width and height of a pixel as it is shown.
 
         Raises:
             UsageError: The file cannot be opened.
         """
         self._path = path
-        self._encoder = None if size is None else _Encoder(*size)
+        self._pixel_aspect = pixel_aspect
+        self._encoder = None if size is None else _Encoder(*size, pixel_aspect)
         self._count = self._length = 0
         self._last = -1
         try:
@@ -68,7 +70,7 @@ class VideoWriter:
             StageError: The frame could not be encoded or written; the frames before it stay in the file.
         """
         if self._encoder is None:
-            self._encoder = _Encoder(image.shape[1], image.shape[0])
+            self._encoder = _Encoder(image.shape[1], image.shape[0], self._pixel_aspect)
         time = max((pts_ns * 9 + 50_000) // 100_000, self._last + 1)
         duration = time - self._last if self._count else TIMESCALE // _NOMINAL_FPS
         fragment = self._encoder.fragment(image, time, duration, self._count + 1)
@@ -115,12 +117,12 @@ class _Encoder:
 
     header: bytes
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, pixel_aspect: PixelAspect) -> None:
         output = _Output()
         try:
             # This container only gives the header. See `fragment` for the reason.
             self._container = av.open(output, "w", format="mp4", options=_FRAGMENTED)
-            self._stream = self._add_stream(width, height)
+            self._stream = self._add_stream(width, height, Fraction(*pixel_aspect))
             self._container.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             raise StageError(
@@ -157,11 +159,12 @@ class _Encoder:
             container.mux(packet)
         return bytes(output.data[len(self.header) :])
 
-    def _add_stream(self, width: int, height: int) -> VideoStream:
+    def _add_stream(self, width: int, height: int, pixel_aspect: Fraction) -> VideoStream:
         stream = self._container.add_stream("libx264", rate=_NOMINAL_FPS, options=_ENCODER)
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format(width, height)
         context = stream.codec_context
         context.time_base = Fraction(1, TIMESCALE)
+        context.sample_aspect_ratio = pixel_aspect
         context.gop_size = _KEYFRAME_INTERVAL
         context.color_range = av.video.reformatter.ColorRange.MPEG
         context.colorspace = context.color_primaries = context.color_trc = _BT709

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from streamseg.errors import SettingsError
-from streamseg.messages import Frame
+from streamseg.messages import SQUARE, Frame, PixelAspect
 from streamseg.settings import Count, Positive, Settings
 
 SourceKind = Literal["webcam", "rtsp", "file", "synthetic"]
@@ -102,12 +102,14 @@ class SourceInfo:
     """Properties of an opened source; None if the source does not give them.
 
     Attributes:
+        pixel_aspect: As stored, before any turn.
         sound: Whether it has sound, which nothing here uses.
     """
 
     description: str
     fps: float | None = None
     frame_count: int | None = None
+    pixel_aspect: PixelAspect = SQUARE
     sound: bool = False
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, cast
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
-from streamseg.messages import Image
+from streamseg.messages import SQUARE, Image, PixelAspect
 from streamseg.orientation import Orientation
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
     import av
     from av.buffer import Buffer
+    from av.video.stream import VideoStream
+
+_LARGEST_PART: Final = 65_535
+_MOST_STRETCHED: Final = 16
 
 
 class BgrConverter:
@@ -28,10 +33,18 @@ class BgrConverter:
         # A converter per picture would build its tables each time.
         self._reformatter = VideoReformatter()
 
-    def image(self, picture: av.VideoFrame) -> Image:
-        """The picture as an upright (height, width, 3) uint8 BGR image."""
+    def upright(self, picture: av.VideoFrame, aspect: PixelAspect) -> tuple[Image, PixelAspect]:
+        """The picture as an upright (height, width, 3) uint8 BGR image, and its pixels' aspect; `aspect`: as stored."""
         image = self._reformatter.reformat(picture, format="bgr24", threads=1).to_ndarray()
-        return stored_orientation(picture).then(self._turn).apply(np.asarray(image, dtype=np.uint8))
+        turn = stored_orientation(picture).then(self._turn)
+        return turn.apply(np.asarray(image, dtype=np.uint8)), aspect[::-1] if turn.swaps_sides else aspect
+
+
+def pixel_aspect(stream: VideoStream) -> PixelAspect:
+    """Width and height of the stream's pixels; square without a possible one."""
+    ratio = (stream.sample_aspect_ratio or Fraction(1)).limit_denominator(_LARGEST_PART)
+    possible = Fraction(1, _MOST_STRETCHED) <= ratio <= _MOST_STRETCHED and ratio.numerator <= _LARGEST_PART
+    return (ratio.numerator, ratio.denominator) if possible else SQUARE
 
 
 def stored_orientation(picture: av.VideoFrame) -> Orientation:

@@ -17,7 +17,7 @@ from streamseg.errors import SourceError
 from streamseg.messages import Frame
 from streamseg.orientation import Orientation
 from streamseg.sources import SourceInfo, SourceSettings
-from streamseg.sources.conversion import BgrConverter
+from streamseg.sources.conversion import BgrConverter, pixel_aspect
 from streamseg.sources.timeline import FileTimeline, interval_ns, timed, timestamp_ns
 
 UNREADABLE_LIMIT = 100
@@ -49,6 +49,7 @@ class FileSource:
                 description=str(self._path),
                 fps=float(rate) if rate else None,
                 frame_count=stream.frames or None,
+                pixel_aspect=pixel_aspect(stream),
                 sound=bool(container.streams.audio),
             )
 
@@ -62,7 +63,8 @@ class FileSource:
                 if stop.is_set():
                     return
                 if number >= start:
-                    yield Frame(self._converter.image(picture), pts_ns, time.monotonic_ns(), time.time_ns())
+                    image, aspect = self._converter.upright(picture, self.info.pixel_aspect)
+                    yield Frame(image, pts_ns, time.monotonic_ns(), time.time_ns(), aspect)
 
     def close(self) -> None:
         """Nothing to release: `frames` closes the file."""

@@ -122,4 +122,5 @@ class LiveSource(ABC):
 
     def _frame(self, picture: DecodedPicture) -> Frame:
         pts_ns = self._timeline.at(timestamp_ns(picture.picture), picture.clock_ns)
-        return Frame(self._converter.image(picture.picture), pts_ns, picture.clock_ns, picture.unix_ns)
+        image, aspect = self._converter.upright(picture.picture, self.info.pixel_aspect)
+        return Frame(image, pts_ns, picture.clock_ns, picture.unix_ns, aspect)

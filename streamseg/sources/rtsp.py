@@ -15,6 +15,7 @@ from av.container import InputContainer
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.connection import Opened
+from streamseg.sources.conversion import pixel_aspect
 from streamseg.sources.live import LiveSource
 
 DEFAULT_PORT = 554
@@ -99,7 +100,8 @@ class RtspSource(LiveSource):
         description = (
             f"{self._address.shown} ({context.name} {context.width}x{context.height} over {self._settings.transport})"
         )
-        return Opened(container, SourceInfo(description=description, fps=float(rate) if rate else None))
+        info = SourceInfo(description=description, fps=float(rate) if rate else None, pixel_aspect=pixel_aspect(stream))
+        return Opened(container, info)
 
     def _resolve(self) -> None:
         # FFmpeg reports an unknown name as an input/output error.

@@ -15,6 +15,7 @@ from av.container import InputContainer
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.connection import Opened
+from streamseg.sources.conversion import pixel_aspect
 from streamseg.sources.devices import CameraDevice, list_devices
 from streamseg.sources.live import LiveSource
 
@@ -178,4 +179,4 @@ class WebcamSource(LiveSource):
             text += f"; {wanted.width}x{wanted.height} is not offered"
         if wanted.fps and fps and abs(wanted.fps - fps) > 0.5:
             text += f"; {wanted.fps:g} fps is not offered"
-        return SourceInfo(description=text, fps=fps)
+        return SourceInfo(description=text, fps=fps, pixel_aspect=pixel_aspect(stream))

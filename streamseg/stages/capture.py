@@ -136,6 +136,7 @@ class CaptureStage(Stage):
             pts_ns=frame.pts_ns,
             t_capture_ns=frame.t_capture_ns,
             t_capture_unix_ns=frame.t_capture_unix_ns,
+            pixel_aspect=frame.pixel_aspect,
             detect_replaced=self._lane.dropped.detect_replaced + self._to_detect.replaced,
             publish_replaced=self._lane.dropped.publish_replaced + self._to_publish.replaced,
         )

@@ -221,6 +221,7 @@ class PublishStage(Stage):
             source=self._source,
             width=frame.width,
             height=frame.height,
+            pixel_aspect=frame.pixel_aspect,
             pts_ns=frame.pts_ns,
             t_capture_unix_ns=frame.t_capture_unix_ns,
             timings=Timings(

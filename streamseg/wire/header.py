@@ -13,6 +13,7 @@ from streamseg.errors import MessageError
 from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import (
+    SQUARE,
     Detection,
     Dropped,
     End,
@@ -24,12 +25,13 @@ from streamseg.messages import (
     Timings,
     TrackedObject,
 )
-from streamseg.wire.limits import INT64, OBJECTS, SAFE_INTEGER, SIDE
+from streamseg.wire.limits import INT64, OBJECTS, RATIO, SAFE_INTEGER, SIDE
 from streamseg.wire.masks import ENCODINGS, MaskEntry
 
 _Int64 = str
 """A 64-bit integer as a decimal string: many JSON readers round numbers above 2**53."""
 _Number = Annotated[int, Meta(ge=-SAFE_INTEGER, le=SAFE_INTEGER)]
+_Part = Annotated[int, Meta(ge=1, le=RATIO)]
 _Side = Annotated[int, Meta(ge=1, le=SIDE)]
 _Colour = Annotated[str, Meta(pattern=r"^#[0-9a-f]{6}\Z")]
 
@@ -63,6 +65,7 @@ class ResultHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     source: str
     width: _Side
     height: _Side
+    pixel_aspect: tuple[_Part, _Part] | None = None
     pts_ns: _Int64
     t_capture_unix_ns: _Int64
     timings: Timings
@@ -176,6 +179,7 @@ def result_header(result: Result, kept: Sequence[int], masks: Sequence[msgspec.R
         source=result.source,
         width=result.width,
         height=result.height,
+        pixel_aspect=result.pixel_aspect,
         pts_ns=str(result.pts_ns),
         t_capture_unix_ns=str(result.t_capture_unix_ns),
         timings=result.timings,
@@ -199,6 +203,7 @@ def result_from_header(header: ResultHeader, masks: Sequence[Mask | None], jpeg:
         source=header.source,
         width=header.width,
         height=header.height,
+        pixel_aspect=header.pixel_aspect or SQUARE,
         pts_ns=_to_int("pts_ns", header.pts_ns),
         t_capture_unix_ns=_to_int("t_capture_unix_ns", header.t_capture_unix_ns),
         timings=header.timings,

@@ -14,6 +14,8 @@ OBJECTS: Final = 1024
 """Objects of a result."""
 SIDE: Final = 8192
 """Pixels of a frame's width or height."""
+RATIO: Final = 65_535
+"""Either number of a pixel's aspect ratio."""
 RAW_BYTES: Final = 64 * 1024 * 1024
 """Bytes of all masks of a result, uncompressed: eight pixels per byte."""
 SAFE_INTEGER: Final = 2**53 - 1

@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import { inflateSync } from "node:zlib";
 
 const MIB = 1024 * 1024;
-const LIMITS = { parts: 4, part: 4 * MIB, header: MIB, objects: 1024, side: 8192, raw: 64 * MIB };
+const LIMITS = { parts: 4, part: 4 * MIB, header: MIB, objects: 1024, side: 8192, ratio: 65535, raw: 64 * MIB };
 const LEDGER = ["received", "detected", "encoded", "decoded", "rendered", "published"];
 const DROPPED = [
   "detect_replaced", "segment_replaced", "publish_replaced", "detect_overrun", "segment_overrun", "publish_overrun", "masks_limited",
@@ -22,6 +22,8 @@ const is = {
   number: (value) => Number.isFinite(value),
   whole: (value) => Number.isSafeInteger(value),
   side: (value) => Number.isInteger(value) && value >= 1 && value <= LIMITS.side,
+  ratio: (value) => Array.isArray(value) && value.length === 2 && value.every(is.part),
+  part: (value) => Number.isInteger(value) && value >= 1 && value <= LIMITS.ratio,
   decimal: (value) => is.text(value) && /^-?[0-9]{1,19}$/.test(value) && BigInt(value.replace("-", "")) < 2n ** 63n,
 };
 
@@ -88,6 +90,7 @@ function readResult(header, parts) {
     seq: take(header, "seq", is.decimal),
     width,
     height,
+    pixel_aspect: optional(header, "pixel_aspect", is.ratio) ?? [1, 1],
     pts_ns: take(header, "pts_ns", is.decimal),
     t_capture_unix_ns: take(header, "t_capture_unix_ns", is.decimal),
     timings,

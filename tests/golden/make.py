@@ -100,6 +100,7 @@ def _describe(message: Message) -> Json:
         "seq": str(message.seq),
         "width": message.width,
         "height": message.height,
+        "pixel_aspect": list(message.pixel_aspect),
         "pts_ns": str(message.pts_ns),
         "t_capture_unix_ns": str(message.t_capture_unix_ns),
         "timings": msgspec.to_builtins(message.timings),
@@ -154,6 +155,9 @@ def _results() -> Iterator[Vector]:
         "a presentation time before the first frame's",
         "masks",
         replace(_empty(), pts_ns=-41708333),
+    )
+    yield _vector(
+        "result-pixel-aspect", "pixels that are not square", "masks", replace(_empty(), pixel_aspect=(64, 45))
     )
     edges = replace(_empty(), objects=tuple(_object(mask=_stripes(width)) for width in (1, 7, 8, 9, 64)))
     yield _vector("result-widths", "masks whose rows end within a byte, at its end, and just after it", "masks", edges)
@@ -224,7 +228,7 @@ def _later_minor_versions() -> Iterator[Vector]:
             del item["predicted_iou"], item["stability"], item["colour"]
         header["timings"] = {}
         header["dropped"] = {}
-        del header["models"]["notice"]
+        del header["models"]["notice"], header["pixel_aspect"]
 
     expected = describe(replace(_result(), timings=Timings(), dropped=Dropped()), "masks")
     expected["models"]["notice"] = None
@@ -278,6 +282,8 @@ def _rejected() -> Iterator[Vector]:
     huge_number = header.replace(b'"confidence":0.75', b'"confidence":1e400', 1)
     yield Vector("reject-number-too-large", "a number beyond every double", [topic, huge_number, blob], None)
     yield changed("number-as-text", "a width as a string", lambda header: header.update(width="64"))
+    yield changed("pixel-aspect-zero", "pixels without a height", lambda header: header.update(pixel_aspect=[64, 0]))
+    yield changed("pixel-aspect-single", "a ratio of one number", lambda header: header.update(pixel_aspect=[1]))
     yield changed("seq-as-number", "a 64-bit number that is not a string", lambda header: header.update(seq=7))
     yield changed("seq-too-large", "a number of more than 64 bits", lambda header: header.update(seq=str(2**63)))
     yield changed("seq-not-decimal", "a 64-bit number in hexadecimal", lambda header: header.update(seq="0x10"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -37,6 +38,7 @@ def write_clip(
     codec: str = "libx264",
     fps: int = 30,
     keyframes: int = 10,
+    pixel_aspect: Fraction = Fraction(1),
 ) -> Path:
     """Encode `frames` numbered images (modulo 64) and return the path."""
     with av.open(str(path), "w") as container:
@@ -44,6 +46,7 @@ def write_clip(
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.gop_size = keyframes
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
         for number in range(frames):
             container.mux(
                 stream.encode(av.VideoFrame.from_ndarray(numbered(number % 64, width, height), format="bgr24"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import threading
 import wave
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -190,6 +191,14 @@ def test_the_files_own_mirroring_is_honoured(tmp_path: Path) -> None:
         ((0, 0, 0, 0), image),
     ):
         np.testing.assert_array_equal(play(turn(clip, *matrix))[0].image, shown)
+
+
+def test_the_shape_of_the_pixels_turns_with_the_picture(tmp_path: Path) -> None:
+    for ratio, stored in ((Fraction(64, 45), (64, 45)), (Fraction(0), (1, 1)), (Fraction(1, 2000), (1, 1))):
+        clip = write_clip(tmp_path / "clip.mp4", frames=1, pixel_aspect=ratio)
+        assert [frame.pixel_aspect for frame in play(clip)] == [stored]
+        assert [frame.pixel_aspect for frame in play(clip, rotate=90)] == [stored[::-1]]
+        assert [frame.pixel_aspect for frame in play(turn_clockwise(clip))] == [stored[::-1]]
 
 
 def test_rotation_of_the_file_and_of_the_options_add_up(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,6 +97,14 @@ def test_frames_are_announced_to_both_readers_and_lie_in_the_ring() -> None:
         assert image.shape == (descriptor.height, descriptor.width, 3) == (48, 64, 3)
         assert (image == descriptor.seq).all()
         assert descriptor.source == "main"
+
+
+def test_the_shape_of_the_pixels_is_announced() -> None:
+    capture = Capture([replace(frame(0), pixel_aspect=(64, 45))])
+    capture.turn_until_end()
+    (descriptor, *_) = capture.context.sender("publish").sent
+    assert isinstance(descriptor, FrameDescriptor)
+    assert descriptor.pixel_aspect == (64, 45)
 
 
 def test_one_line_says_that_a_recording_has_no_sound(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
+from msgspec import structs
 from support.pipeline_runs import until
 from support.stage_context import FakeContext, lane_spec, link_to, put_frame, stage_config, stage_spec
 
@@ -41,7 +42,7 @@ class Publish:
 
     def announce(self, seq: int) -> FrameDescriptor:
         """Have capture announce a frame."""
-        frame = put_frame(self.context, seq)
+        frame = structs.replace(put_frame(self.context, seq), pixel_aspect=(64, 45))
         self.context.receiver("capture").waiting.append(frame)
         return frame
 
@@ -133,6 +134,7 @@ def test_each_result_goes_to_the_recorder_with_the_place_of_its_pixels(closing: 
     result = decode(item.parts)
     assert isinstance(result, Result)
     assert (result.seq, [item.detection.class_name for item in result.objects]) == (0, ["cup"])
+    assert result.pixel_aspect == (64, 45)
     assert publish.reports(Published) == [0]
 
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from msgspec import structs
 from support.results import EMPTY_RESULT
 from support.stage_context import FakeContext, lane_spec, put_frame, stage_config, stage_spec
 
@@ -27,6 +29,7 @@ def result_of(frame: FrameDescriptor) -> Result:
         source="main",
         width=frame.width,
         height=frame.height,
+        pixel_aspect=frame.pixel_aspect,
         pts_ns=frame.pts_ns,
         timings=Timings(published=20.0),
         boxes_seq=frame.seq,
@@ -126,6 +129,21 @@ def test_the_settings_say_what_the_video_shows(tmp_path: Path) -> None:
     with av.open(str(record.video)) as container:
         (picture,) = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
     assert np.ptp(picture.astype(int)) <= 4, "the frame is grey, and nothing is drawn on it"
+
+
+def test_the_video_and_its_parts_keep_the_shape_of_the_pixels(tmp_path: Path) -> None:
+    first = Record(tmp_path)
+    first.send(structs.replace(put_frame(first.context, 0), pixel_aspect=(64, 45)))
+    first.stage.turn()
+    first.kill()
+    second = Record(tmp_path, lane=lane_spec(resume_after=0, highest_acknowledged=0), context=first.context)
+    second.send(structs.replace(put_frame(first.context, 1), pixel_aspect=(64, 45)))
+    second.stage.turn()
+    second.end(1)
+    assert pictures(second.video) == 2
+    with av.open(str(second.video)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
+    assert [json.loads(line)["pixel_aspect"] for line in second.lines.read_bytes().splitlines()] == [[64, 45]] * 2
 
 
 def test_a_new_process_begins_a_part_and_the_end_joins_them(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def test_the_compressed_example_inflates_to_the_plain_one() -> None:
         f"| the header | {limits.HEADER_BYTES >> 20} MiB |",
         f"| `objects` | {limits.OBJECTS} |",
         f"| `width`, `height`, `w`, `h` | {limits.SIDE} |",
+        f"as it is shown, each 1 to {limits.RATIO}.",
         f"all masks | {limits.RAW_BYTES >> 20} MiB;",
         f"2 to {limits.PARTS}",
     ],
