@@ -18,7 +18,7 @@ import zmq
 
 from streamseg import messages
 from streamseg.errors import MessageError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
-from streamseg.messages import End, Event
+from streamseg.messages import End, Event, SourceState
 from streamseg.result import Result
 from streamseg.wire.curve import ClientKeys, read_client_keys
 from streamseg.wire.limits import PART_BYTES
@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 _REFILL_MS: Final = 2
 _SIGNALS_MS: Final = 200
 _KEPT_RESULTS: Final = 8
+_SILENT_S: Final = 3.0
 
 
 class Subscriber:
@@ -99,6 +100,7 @@ class Subscriber:
         self._queue = queue
         self._discovered: set[str] | None = set() if source is None else None
         self._runs = Runs()
+        self._received_s = -math.inf
         self._pending_end: End | None = None
         topics = [PREFIX] if source is None else [topic(validate_source_name(source), name) for name in (view, STATE)]
         self._context = zmq.Context()
@@ -141,6 +143,15 @@ class Subscriber:
         self._socket.close()
         self._refusals.close()
         self._context.term()
+
+    @property
+    def states(self) -> dict[str, SourceState]:
+        """The state of each source as received so far: `starting`, `running`, `disconnected` or `restarting`.
+
+        Empty before the first message, and after three seconds without one: then the pipeline or the connection to it
+        is down.
+        """
+        return self._runs.states if time.monotonic() - self._received_s < _SILENT_S else {}
 
     def __iter__(self) -> Iterator[Result]:
         """Yield every result in order until the run ends."""
@@ -267,6 +278,7 @@ class Subscriber:
             if view not in (self._view, STATE):
                 return None
             message = self._runs.follow(decode(parts))
+            self._received_s = time.monotonic()
         except MessageError as error:
             self.rejected += 1
             if self.rejected == 1:

@@ -231,6 +231,10 @@ STARTING = "starting"
 """State of a source before its first frame."""
 RUNNING = "running"
 """State of a source that delivers frames, and of a stage."""
+DISCONNECTED = "disconnected"
+"""State of a camera that is lost; the pipeline tries to connect again."""
+RESTARTING = "restarting"
+"""State of a stage whose process is replaced, and of a source while its stage is."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,9 +19,10 @@ import numpy as np
 from streamseg.client import Subscriber
 from streamseg.errors import NoDisplayError, SubscriptionTimeoutError
 from streamseg.messages import Image, PixelAspect
+from streamseg.monitor.texts import waiting_text
+from streamseg.render import Sizes
 
 _KEYS_THAT_END = frozenset(map(ord, "qQ\x1b"))
-_IDLE_S = 2.0
 _POLL_S = 0.03
 _LARGEST = (1280, 720)
 _PROBE = "import cv2; cv2.namedWindow('streamseg'); cv2.destroyAllWindows()"
@@ -40,7 +41,7 @@ def show(
 
     Call `require_display` before: where no window can be opened, Qt aborts the process.
 
-    Before the first picture, and after two seconds without one, the window shows what it waits for.
+    While no pictures come, the window says why: no pipeline, or the camera is lost.
 
     Args:
         endpoint: ZeroMQ address of the publisher.
@@ -89,8 +90,9 @@ def _show_results(subscriber: Subscriber, title: str, waiting: str) -> None:
         try:
             result = subscriber.latest(_POLL_S)
         except SubscriptionTimeoutError:
-            if time.monotonic() - arrived > _IDLE_S:
-                cv2.imshow(title, _with_text(picture, waiting))
+            text = waiting_text(subscriber.states, time.monotonic() - arrived, waiting)
+            if text is not None:
+                cv2.imshow(title, _with_text(picture, text))
             continue
         if result is None:
             return
@@ -122,10 +124,14 @@ def _ended_by_user(title: str) -> bool:
 
 
 def _with_text(picture: Image, text: str) -> Image:
-    scene = picture.copy()
-    band = scene[:48]
+    """A copy of the picture with a dark band and the text at its upper edge."""
+    scene, sizes = picture.copy(), Sizes.of(*picture.shape[:2])
+    band = scene[: 2 * sizes.line_height]
     cv2.convertScaleAbs(band, dst=band, alpha=0.35)
-    cv2.putText(scene, text, (16, 32), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+    start, thickness = (2 * sizes.line_margin, round(1.3 * sizes.line_height)), sizes.text_thickness
+    cv2.putText(
+        scene, text, start, cv2.FONT_HERSHEY_SIMPLEX, 1.2 * sizes.text_scale, (255, 255, 255), thickness, cv2.LINE_AA
+    )
     return scene
 
 

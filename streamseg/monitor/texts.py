@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from streamseg.messages import TrackedObject
+from streamseg.messages import DISCONNECTED, RESTARTING, RUNNING, STARTING, SourceState, TrackedObject
 from streamseg.monitor.latency import Percentiles
+
+_STATES: Final = {
+    STARTING: "waiting for the first picture of the source",
+    DISCONNECTED: "camera disconnected, retrying",
+    RESTARTING: "the process that reads the source restarts",
+}
+_IDLE_S: Final = 2.0
+"""Seconds without a picture that need no explanation."""
 
 
 def percentiles_text(percentiles: Percentiles | None) -> str:
@@ -38,3 +47,19 @@ def _object_text(item: TrackedObject) -> str:
     track = item.detection.tracker_id
     name = item.detection.class_name if track is None else f"{item.detection.class_name}#{track}"
     return f"{name} {item.mask.area if item.mask else item.method}"
+
+
+def waiting_text(states: Mapping[str, SourceState], idle_s: float, unreachable: str) -> str | None:
+    """Why no picture comes; None while there is nothing to say.
+
+    Args:
+        states: Of the sources; empty if no pipeline sends anything.
+        idle_s: Seconds since the last picture.
+        unreachable: What to say without a pipeline.
+    """
+    wrong = next((each for each in states.values() if each.state != RUNNING), None)
+    if wrong is not None:
+        return f"{_STATES.get(wrong.state, f'{wrong.source}: {wrong.state}')} ({idle_s:.0f} s)"
+    if idle_s < _IDLE_S:
+        return None
+    return f"no picture for {idle_s:.0f} s, but the pipeline runs" if states else unreachable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from streamseg.messages import End, Heartbeat, Message, Result
+from streamseg.messages import End, Heartbeat, Message, Result, SourceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +14,14 @@ class _Run:
     Attributes:
         before: The newest frame published before the reader came, -1 before the first; None if unknown.
         seq: The newest result that the reader received; None before the first.
+        state: Of the source, with a `detail` for people; empty while unknown.
     """
 
     run_id: str
     before: int | None = None
     seq: int | None = None
+    state: str = ""
+    detail: str = ""
 
 
 class Runs:
@@ -31,6 +34,15 @@ class Runs:
     def active(self) -> bool:
         """Whether a run sent a message and has not ended."""
         return bool(self._runs)
+
+    @property
+    def states(self) -> dict[str, SourceState]:
+        """The state of each source whose run is active, where it is known."""
+        return {
+            source: SourceState(run_id=run.run_id, source=source, stage="capture", state=run.state, detail=run.detail)
+            for source, run in self._runs.items()
+            if run.state
+        }
 
     def follow(self, message: Message) -> Message | None:
         """Take the next message, and return it with the gap before it if it is a result; None for a repeated result.
@@ -51,7 +63,11 @@ class Runs:
                 last = run.before if run.seq is None else run.seq
                 message = replace(message, gap=0 if last is None else max(0, seq - last - 1))
                 run = replace(run, seq=seq)
-            case Heartbeat(seq=seq) if run.before is None:
-                run = replace(run, before=-1 if seq is None else seq)
+            case Heartbeat(seq=seq, state=state, detail=detail):
+                if run.before is None:
+                    run = replace(run, before=-1 if seq is None else seq)
+                run = replace(run, state=state, detail=detail)
+            case SourceState(stage="capture", state=state, detail=detail):
+                run = replace(run, state=state, detail=detail)
         self._runs[message.source] = run
         return message

@@ -204,6 +204,21 @@ def test_latest_skips_older_results(publisher: Publisher) -> None:
         assert all(after.gap == after.seq - before.seq - 1 for before, after in pairwise(taken))
 
 
+def test_the_states_of_the_sources_are_known_also_to_a_program_that_takes_the_newest_result_only(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = SourceState(run_id="a", source="cam", stage="capture", state="disconnected", detail="no picture for 3.0 s")
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        assert subscriber.states == {}
+        publisher.wait_for(*CAM)
+        publisher.send(encode_event(lost), sent(0))
+        assert subscriber.latest() is not None
+        assert subscriber.states == {"cam": lost}
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 4)
+        assert subscriber.states == {}, "nothing came for more than three seconds"
+
+
 def test_latest_stops_at_the_end_of_a_run(publisher: Publisher) -> None:
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
         publisher.wait_for(*CAM)

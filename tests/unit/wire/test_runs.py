@@ -17,6 +17,10 @@ def heartbeat(seq: int | None, run_id: str = "a") -> Heartbeat:
     return Heartbeat(run_id=run_id, source="cam", seq=seq, t_unix_ns=1)
 
 
+def beat(state: str) -> Heartbeat:
+    return Heartbeat(run_id="a", source="cam", seq=1, t_unix_ns=1, state=state)
+
+
 def gap(runs: Runs, seq: int, run_id: str = "a") -> int | None:
     """The gap before a result; None if it is a repeat."""
     message = runs.follow(result(seq, run_id))
@@ -45,6 +49,23 @@ def test_another_run_counts_on_its_own() -> None:
     runs.follow(heartbeat(None, "b"))
     assert gap(runs, 2, "b") == 2
     assert gap(runs, 0, "c") == 0
+
+
+def test_the_state_of_a_source_is_that_of_its_newest_message_until_its_end() -> None:
+    def change(state: str, stage: str = "capture") -> SourceState:
+        return SourceState(run_id="a", source="cam", stage=stage, state=state, detail=f"{stage} {state}")
+
+    runs = Runs()
+    seen: list[str | None] = []
+    for message in (
+        result(0), change("disconnected"), change("restarting", "detect"), result(1), beat("running"),
+        change("disconnected"), End(run_id="a", source="cam", seq=1, reason="done"),
+    ):  # fmt: skip
+        runs.follow(message)
+        seen.append(runs.states["cam"].state if runs.states else None)
+    assert seen == [None, "disconnected", "disconnected", "disconnected", "running", "disconnected", None]
+    runs.follow(change("disconnected"))
+    assert runs.states == {"cam": change("disconnected")}
 
 
 def test_a_source_is_active_from_its_first_message_to_its_end() -> None:

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from streamseg.messages import SourceState
+from streamseg.monitor.texts import waiting_text
+
+
+def states(*given: str) -> dict[str, SourceState]:
+    return {
+        f"cam{place}": SourceState(run_id="a", source=f"cam{place}", stage="capture", state=state)
+        for place, state in enumerate(given)
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "idle_s", "text"),
+    [
+        ((), 1.9, None),
+        ((), 2.0, "waiting for tcp://127.0.0.1:5555"),
+        (("running",), 1.9, None),
+        (("running",), 7.4, "no picture for 7 s, but the pipeline runs"),
+        (("disconnected",), 0.1, "camera disconnected, retrying (0 s)"),
+        (("disconnected",), 12.3, "camera disconnected, retrying (12 s)"),
+        (("running", "disconnected"), 3.0, "camera disconnected, retrying (3 s)"),
+        (("starting",), 4.0, "waiting for the first picture of the source (4 s)"),
+        (("restarting",), 1.0, "the process that reads the source restarts (1 s)"),
+        (("covered",), 1.0, "cam0: covered (1 s)"),
+    ],
+)
+def test_a_window_says_why_no_picture_comes(given: tuple[str, ...], idle_s: float, text: str | None) -> None:
+    assert waiting_text(states(*given), idle_s, "waiting for tcp://127.0.0.1:5555") == text

@@ -1,0 +1,70 @@
+"""The loop of the window, without a window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import zmq
+from support.results import EMPTY_RESULT
+
+from streamseg import show
+from streamseg.client import Subscriber
+from streamseg.messages import End, Heartbeat, Image, Message, Result, SourceState
+from streamseg.wire.protocol import encode_event, encode_result
+
+
+def send(socket: zmq.Socket[bytes], message: Message) -> None:
+    parts = encode_result(message, "overlay").parts if isinstance(message, Result) else encode_event(message)
+    socket.send_multipart(parts)
+
+
+def test_the_window_says_that_the_camera_is_lost_on_the_last_picture_and_shows_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 200, np.uint8))
+    picture = replace(EMPTY_RESULT, run_id="a", source="cam", width=64, height=48, jpeg=jpeg.tobytes())
+    lost = SourceState(run_id="a", source="cam", stage="capture", state="disconnected", detail="no picture for 3 s")
+    returned = SourceState(run_id="a", source="cam", stage="capture", state="running")
+    script: list[tuple[str, list[Message]]] = [
+        ("waiting for here", [Heartbeat(run_id="a", source="cam", seq=None, t_unix_ns=1, state="running"), picture]),
+        ("200", [lost]),
+        ("camera disconnected, retrying (0 s)", [returned, replace(picture, seq=9)]),
+        ("200", [End(run_id="a", source="cam", seq=9, reason="done")]),
+    ]
+    said: list[str] = []
+    with zmq.Context() as context, context.socket(zmq.XPUB) as socket:
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        with Subscriber(f"tcp://127.0.0.1:{port}", source="cam", view="overlay") as subscriber:
+            for _ in range(2):
+                assert socket.poll(20_000)
+                socket.recv()
+
+            def shown(title: str, scene: Image) -> None:
+                """Send what follows as soon as the window shows what it should."""
+                if not said or said[-1] != text_of(scene):
+                    said.append(text_of(scene))
+                    expected, messages = script[min(len(said), len(script)) - 1]
+                    assert said[-1] == expected
+                    for message in messages:
+                        send(socket, message)
+
+            def text_of(scene: Image) -> str:
+                return texts.get(id(scene)) or str(int(scene.mean().round()))
+
+            texts: dict[int, str] = {}
+            kept: list[Image] = []
+
+            def with_text(scene: Image, text: str) -> Image:
+                kept.append(scene.copy())
+                texts[id(kept[-1])] = text
+                return kept[-1]
+
+            monkeypatch.setattr(show, "_with_text", with_text)
+            monkeypatch.setattr(show, "_ended_by_user", lambda title: False)
+            monkeypatch.setattr(cv2, "imshow", shown)
+            monkeypatch.setattr(cv2, "resizeWindow", lambda *size: None)
+            show._show_results(subscriber, "title", "waiting for here")
+    assert said == [expected for expected, _ in script]
