@@ -116,9 +116,9 @@ def check_threads() -> Check:
 
 def check_shared_memory(folder: Path | None = None) -> Check:
     """Check that a folder, shared memory by default, has room for the frames of a 720p source."""
-    from streamseg.ipc.ring import ring_bytes, segment_directory
+    from streamseg.ipc.ring import block_folder, ring_bytes
 
-    folder = folder or segment_directory()
+    folder = folder or block_folder()
     free, wanted = shutil.disk_usage(folder).free, ring_bytes(*_FRAME)
     found = f"{folder} has {free >> 20} MiB free, frames of 1280x720 take {wanted >> 20}"
     if free < wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streamseg.ipc.control import Finished, LaneSpec, Published
-from streamseg.ipc.ring import RingName, last_sequence, remove_segments
+from streamseg.ipc.ring import RingName, last_sequence, remove_blocks
 from streamseg.messages import RUNNING, STARTING, Dropped
 from streamseg.sources import SourceSettings
 from streamseg.topology import StageEntry
@@ -79,7 +79,7 @@ class Lane:
     def replace_ring(self, ring: RingName) -> None:
         """Note capture's new ring and unlink the one before."""
         if self._ring is not None:
-            remove_segments(self._ring.name)
+            remove_blocks(self._ring.name)
         self._ring = ring
 
     def begin(self, entry: StageEntry, *, live: bool) -> LaneSpec:
@@ -88,15 +88,15 @@ class Lane:
         resume = self._resume_live(entry) if live else self.done
         if entry.reads_source:
             self._reported = _NONE
-            # A capture killed before it could report its segment left one with the name of the next epoch.
-            remove_segments(f"{self._prefix}-")
+            # A capture killed before it could report its block left one with the name of the next epoch.
+            remove_blocks(f"{self._prefix}-")
         if entry.name in self._acknowledged:
             self._acknowledged[entry.name] = resume
         return LaneSpec(
             source=self.source,
             ring=self._prefix,
             epoch=0 if self._ring is None else self._ring.epoch + 1,
-            checkpoint=f"{self._prefix}.{entry.name}",
+            snapshot=f"{self._prefix}.{entry.name}",
             resume_after=_optional(resume),
             highest_acknowledged=_optional(highest),
             dropped=self.dropped,

@@ -181,7 +181,8 @@ class Pipeline:
         taps = [link for link in self._supervisor.links if link.receiver == TAP]
         with zmq.Context() as context, closing(SharedFrames()) as frames:
             receivers: list[LinkReceiver[list[bytes]]] = [
-                LinkReceiver(context, link.address, self._supervisor.key, link.policy, list[bytes]) for link in taps
+                LinkReceiver(context, link.address, self._supervisor.link_key, link.policy, list[bytes])
+                for link in taps
             ]
             try:
                 for message in self._messages(receivers, self._thread):

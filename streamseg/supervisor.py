@@ -84,7 +84,7 @@ class Supervisor:
         self._launcher = launcher or ProcessLauncher()
         self._clock = clock or SystemClock()
         self._live = plan.config.resolved_mode == "live"
-        self.key = secrets.token_bytes(16)
+        self.link_key = secrets.token_bytes(16)
         """Authenticates messages on the run's links."""
         acknowledging = [entry.name for entry in topology.stages if entry.acknowledges]
         self._lanes = {
@@ -298,7 +298,7 @@ class Supervisor:
             config=self._config,
             run_id=self._run_id,
             lanes=tuple(lane.begin(entry, live=self._live) for lane in lanes),
-            key=self.key,
+            link_key=self.link_key,
             links=tuple(
                 link
                 for link in self.links

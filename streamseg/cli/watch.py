@@ -52,15 +52,15 @@ def subscribe(
     from streamseg.wire.protocol import json_line
 
     console = Console()
-    live = not as_json and sys.stdout.isatty() and console.is_interactive
+    as_table = not as_json and sys.stdout.isatty() and console.is_interactive
     with Subscriber(
         endpoint,
         source=source,
-        timeout=REFRESH_S if live else None,
+        timeout=REFRESH_S if as_table else None,
         secret_key_file=secret_key_file,
         server_key_file=server_key_file,
     ) as subscriber:
-        if live:
+        if as_table:
             show_table(subscriber, endpoint, console)
             return
         for result in subscriber:

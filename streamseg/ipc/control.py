@@ -34,7 +34,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         ring: Prefix of the names of the source's rings in shared memory.
         epoch: Epoch of capture's next ring.
-        checkpoint: Name of the file in which this stage keeps its state across restarts.
+        snapshot: Name of the file in which this stage keeps its state across restarts.
         resume_after: The frame after which this process continues; None to begin with any frame. In every-frame mode
             the newest that every acknowledging stage is done with; in live mode the newest that this stage
             acknowledged, or that capture wrote.
@@ -48,7 +48,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
     source: SourceSettings
     ring: str
     epoch: int
-    checkpoint: str
+    snapshot: str
     resume_after: int | None
     highest_acknowledged: int | None
     dropped: Dropped = Dropped()
@@ -66,7 +66,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     Attributes:
         lanes: The sources that this process serves: one for a stage per source, all for a shared one.
-        key: Authenticates messages on links.
+        link_key: Authenticates messages on links.
         links: Those that begin or end at this process.
         config: The settings, with models and weights in place of `auto`.
         models: The models' names, for subscribers.
@@ -79,7 +79,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     config: Config
     run_id: str
     lanes: tuple[LaneSpec, ...]
-    key: bytes
+    link_key: bytes
     links: tuple[LinkAddress, ...]
     models: Models
     threads: int
@@ -176,7 +176,7 @@ class LogLine(msgspec.Struct, frozen=True, tag=True):
 
 
 class RingCreated(msgspec.Struct, frozen=True, tag=True):
-    """Capture made a new segment and no longer writes to the one before."""
+    """Capture made a new ring and no longer writes to the one before."""
 
     source: str
     ring: RingName

@@ -1,4 +1,4 @@
-"""What a run occupies on the machine: a private folder, shared segments and its endpoint; and their removal."""
+"""What a run occupies on the machine: a private folder, blocks of shared memory and its endpoint; and their removal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import zmq
 from filelock import FileLock, Timeout
 
 from streamseg.errors import EndpointInUseError, SettingsError, StageError
-from streamseg.ipc.ring import remove_segments
+from streamseg.ipc.ring import remove_blocks
 
 _PREFIX = "streamseg-"
 _LONGEST_SOCKET_PATH = 107
@@ -62,7 +62,7 @@ class Instance:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        remove_segments(self.name)
+        remove_blocks(self.name)
         with _sweeping():
             self._lock.release()
             shutil.rmtree(self.directory)
@@ -151,7 +151,7 @@ def _sweep(folder: Path) -> None:
     for directory in folder.glob(f"{_PREFIX}*"):
         lock = FileLock(directory / "lock")
         if _acquire(lock):
-            remove_segments(directory.name)
+            remove_blocks(directory.name)
             lock.release()
             shutil.rmtree(directory)
     for path in folder.glob("endpoint-*.lock"):

@@ -26,13 +26,13 @@ DEFAULT_SLOTS = 8
 _MAGIC = 0x53534732
 _ABI = 1
 _HEADER_BYTES = 64
-_SEGMENT_HEADER = struct.Struct("<IIQQQ")
+_BLOCK_HEADER = struct.Struct("<IIQQQ")
 _FIELDS = 5
 _GENERATION, _SEQ, _EPOCH, _HEIGHT, _WIDTH = range(_FIELDS)
 
 
 class RingName(msgspec.Struct, frozen=True):
-    """Names a ring: its segment, its epoch, and its geometry."""
+    """Names a ring: its block, its epoch, and its geometry."""
 
     name: str
     epoch: int
@@ -40,45 +40,45 @@ class RingName(msgspec.Struct, frozen=True):
     slot_bytes: int
 
 
-class _Segment(NamedTuple):
+class _Block(NamedTuple):
     memory: mmap.mmap
     headers: list[NDArray[np.uint64]]
     pixels: list[NDArray[np.uint8]]
 
 
-def segment_directory() -> Path:
-    """The folder of segments: shared memory if the system mounts it, otherwise temporary files."""
+def block_folder() -> Path:
+    """The folder of blocks: shared memory if the system mounts it, otherwise temporary files."""
     shared_memory = Path("/dev/shm")
     return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
 
 
-def remove_segments(prefix: str) -> None:
-    """Unlink every segment whose name begins with `prefix`; a process that maps one keeps it until it ends."""
-    for path in segment_directory().glob(f"{prefix}*"):
+def remove_blocks(prefix: str) -> None:
+    """Unlink every block whose name begins with `prefix`; a process that maps one keeps it until it ends."""
+    for path in block_folder().glob(f"{prefix}*"):
         path.unlink(missing_ok=True)
 
 
 def ring_bytes(height: int, width: int) -> int:
     """Bytes of shared memory that a ring of frames of that size takes."""
-    return _segment_bytes(DEFAULT_SLOTS, _slot_bytes(height, width))
+    return _block_bytes(DEFAULT_SLOTS, _slot_bytes(height, width))
 
 
 class RingWriter:
-    """Creates a segment and writes frames into it."""
+    """Creates a block and writes frames into it."""
 
     def __init__(self, prefix: str, epoch: int, height: int, width: int, slots: int = DEFAULT_SLOTS) -> None:
-        """Create the segment `<prefix>-<epoch>`.
+        """Create the block `<prefix>-<epoch>`.
 
         Raises:
             StageError: Shared memory has not enough room.
         """
         self.ring = RingName(f"{prefix}-{epoch}", epoch, slots, _slot_bytes(height, width))
-        self._segment = _create(self.ring)
+        self._block = _create(self.ring)
 
     def write(self, seq: int, image: Image) -> None:
         """Put frame `seq`, shape (height, width, 3), uint8, into its slot, over the frame before it."""
         slot = seq % self.ring.slots
-        header, pixels = self._segment.headers[slot], self._segment.pixels[slot]
+        header, pixels = self._block.headers[slot], self._block.pixels[slot]
         height, width = image.shape[:2]
         header[_GENERATION] += 1
         header[_SEQ], header[_EPOCH], header[_HEIGHT], header[_WIDTH] = seq, self.ring.epoch, height, width
@@ -86,8 +86,8 @@ class RingWriter:
         header[_GENERATION] += 1
 
     def close(self) -> None:
-        """Unmap the segment; the supervisor unlinks it."""
-        _close(self._segment)
+        """Unmap the block; the supervisor unlinks it."""
+        _close(self._block)
 
 
 class FrameWriter(Protocol):
@@ -144,18 +144,18 @@ class SharedFrames:
         return self._readers.setdefault(source, RingReader()).read(ring, seq)
 
     def close(self) -> None:
-        """Unmap every segment."""
+        """Unmap every block."""
         for reader in self._readers.values():
             reader.close()
         self._readers.clear()
 
 
 class RingReader:
-    """Copies frames out of one source's rings, mapping each new segment on first use."""
+    """Copies frames out of one source's rings, mapping each new block on first use."""
 
     def __init__(self) -> None:
         self._ring: RingName | None = None
-        self._segment: _Segment | None = None
+        self._block: _Block | None = None
 
     def read(self, ring: RingName, seq: int) -> Image:
         """Copy frame `seq`: shape (height, width, 3), uint8, BGR.
@@ -163,9 +163,9 @@ class RingReader:
         Raises:
             FrameOverrunError: The frame was overwritten before the copy was complete, or its ring is gone.
         """
-        segment = self._map(ring)
+        block = self._map(ring)
         slot = seq % ring.slots
-        header, pixels = segment.headers[slot], segment.pixels[slot]
+        header, pixels = block.headers[slot], block.pixels[slot]
         before = header.copy()
         height, width = int(before[_HEIGHT]), int(before[_WIDTH])
         size = height * width * 3
@@ -184,34 +184,34 @@ class RingReader:
         return image
 
     def close(self) -> None:
-        """Unmap the segment."""
-        if self._segment is not None:
-            _close(self._segment)
-        self._ring = self._segment = None
+        """Unmap the block."""
+        if self._block is not None:
+            _close(self._block)
+        self._ring = self._block = None
 
-    def _map(self, ring: RingName) -> _Segment:
-        if self._segment is not None and self._ring == ring:
-            return self._segment
+    def _map(self, ring: RingName) -> _Block:
+        if self._block is not None and self._ring == ring:
+            return self._block
         self.close()
         try:
-            with (segment_directory() / ring.name).open("r+b") as file:
+            with (block_folder() / ring.name).open("r+b") as file:
                 memory = mmap.mmap(file.fileno(), 0)
         except (OSError, ValueError) as error:
             raise FrameOverrunError(f"ring {ring.name} is gone") from error
-        if _SEGMENT_HEADER.unpack_from(memory) != (_MAGIC, _ABI, ring.epoch, ring.slots, ring.slot_bytes):
+        if _BLOCK_HEADER.unpack_from(memory) != (_MAGIC, _ABI, ring.epoch, ring.slots, ring.slot_bytes):
             memory.close()
-            raise FrameOverrunError(f"segment {ring.name} is not the announced ring")
-        self._ring, self._segment = ring, _views(memory, ring)
-        return self._segment
+            raise FrameOverrunError(f"block {ring.name} is not the announced ring")
+        self._ring, self._block = ring, _views(memory, ring)
+        return self._block
 
 
 def last_sequence(ring: RingName) -> int | None:
     """The highest sequence number in a ring, whose writer may be dead; None without any frame or ring."""
     reader = RingReader()
     try:
-        segment = reader._map(ring)
-        written = [int(header[_SEQ]) for header in segment.headers if header[_GENERATION] > 0]
-        del segment
+        block = reader._map(ring)
+        written = [int(header[_SEQ]) for header in block.headers if header[_GENERATION] > 0]
+        del block
         return max(written, default=None)
     except FrameOverrunError:
         return None
@@ -223,13 +223,13 @@ def _slot_bytes(height: int, width: int) -> int:
     return -(-height * width * 3 // _HEADER_BYTES) * _HEADER_BYTES
 
 
-def _segment_bytes(slots: int, slot_bytes: int) -> int:
+def _block_bytes(slots: int, slot_bytes: int) -> int:
     return _HEADER_BYTES + slots * (_HEADER_BYTES + slot_bytes)
 
 
-def _create(ring: RingName) -> _Segment:
-    size = _segment_bytes(ring.slots, ring.slot_bytes)
-    path = segment_directory() / ring.name
+def _create(ring: RingName) -> _Block:
+    size = _block_bytes(ring.slots, ring.slot_bytes)
+    path = block_folder() / ring.name
     free = shutil.disk_usage(path.parent).free
     if free < size:
         raise StageError(
@@ -250,7 +250,7 @@ def _create(ring: RingName) -> _Segment:
         ) from error
     finally:
         os.close(descriptor)
-    _SEGMENT_HEADER.pack_into(memory, 0, _MAGIC, _ABI, ring.epoch, ring.slots, ring.slot_bytes)
+    _BLOCK_HEADER.pack_into(memory, 0, _MAGIC, _ABI, ring.epoch, ring.slots, ring.slot_bytes)
     return _views(memory, ring)
 
 
@@ -262,16 +262,16 @@ def _reserve(descriptor: int, size: int) -> None:
         os.ftruncate(descriptor, size)
 
 
-def _views(memory: mmap.mmap, ring: RingName) -> _Segment:
+def _views(memory: mmap.mmap, ring: RingName) -> _Block:
     headers, pixels = [], []
     for slot in range(ring.slots):
         start = _HEADER_BYTES + slot * (_HEADER_BYTES + ring.slot_bytes)
         headers.append(np.frombuffer(memory, np.uint64, _FIELDS, start))
         pixels.append(np.frombuffer(memory, np.uint8, ring.slot_bytes, start + _HEADER_BYTES))
-    return _Segment(memory, headers, pixels)
+    return _Block(memory, headers, pixels)
 
 
-def _close(segment: _Segment) -> None:
-    segment.headers.clear()
-    segment.pixels.clear()
-    segment.memory.close()
+def _close(block: _Block) -> None:
+    block.headers.clear()
+    block.pixels.clear()
+    block.memory.close()

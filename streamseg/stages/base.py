@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import zmq
 
-from streamseg.ipc.checkpoint import Checkpoint
 from streamseg.ipc.clock import Clock
 from streamseg.ipc.control import LaneSpec, Ready, StageSpec, ToStage, ToSupervisor
 from streamseg.ipc.links import Receiver, Sender
 from streamseg.ipc.ring import FrameMemory
+from streamseg.ipc.snapshot import Snapshot
 
 SUPERVISOR_GONE = "supervisor gone"
 """Reason of the end that leaves no time for more than closing files."""
@@ -52,7 +52,7 @@ class StageContext(Protocol):
         """Whether this run has a link from here to a stage."""
         ...
 
-    def checkpoint(self, lane: LaneSpec) -> Checkpoint:
+    def snapshot(self, lane: LaneSpec) -> Snapshot:
         """This stage's state of a source, which outlives the process."""
         ...
 

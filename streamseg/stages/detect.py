@@ -86,7 +86,7 @@ class _DetectLane:
         self.frames: Receiver[FrameDescriptor] = context.receiver("capture", lane.name, FrameDescriptor)
         self._to_segment: Sender[Keyframe] = context.sender("segment", lane.name)
         self._to_publish: Sender[Boxes] = context.sender("publish", lane.name)
-        self._checkpoint = context.checkpoint(lane)
+        self._snapshot = context.snapshot(lane)
         self._recent: Recent[Boxes] = Recent()
         self._last_seq = -1 if lane.resume_after is None else lane.resume_after
         self._last_keyframe: int | None = None
@@ -160,10 +160,10 @@ class _DetectLane:
         self._saved_id, self._saved_ns = highest_id, now_ns
         tracker = b"" if self._tracker is None else self._tracker.state()
         state = _DetectState(self._last_seq, self._last_keyframe, tracker, tuple(self._recent.values()))
-        self._checkpoint.save(msgspec.msgpack.encode(state))
+        self._snapshot.save(msgspec.msgpack.encode(state))
 
     def _restore(self) -> None:
-        saved = self._checkpoint.load()
+        saved = self._snapshot.load()
         if saved is None:
             return
         state = msgspec.msgpack.decode(saved, type=_DetectState)

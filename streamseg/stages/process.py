@@ -23,7 +23,6 @@ import zmq
 from setproctitle import setproctitle
 
 from streamseg.errors import StageError, StreamsegError
-from streamseg.ipc.checkpoint import Checkpoint, SharedCheckpoint
 from streamseg.ipc.clock import Clock, SystemClock
 from streamseg.ipc.control import (
     ControlWriter,
@@ -39,6 +38,7 @@ from streamseg.ipc.control import (
 )
 from streamseg.ipc.links import LinkAddress, LinkReceiver, LinkSender, Receiver, Sender
 from streamseg.ipc.ring import FrameMemory, SharedFrames
+from streamseg.ipc.snapshot import SharedSnapshot, Snapshot
 from streamseg.logs import ForwardingHandler, redact
 from streamseg.stages.base import SUPERVISOR_GONE, Stage
 from streamseg.streams import log_stream, open_closed_streams
@@ -68,14 +68,14 @@ class ProcessContext:
     def receiver(self, stage: str, source: str, kind: Any) -> Receiver[Any]:
         """Bind the near end of the link from a stage."""
         link = self._link(stage, self.spec.stage, source)
-        receiver: LinkReceiver[Any] = LinkReceiver(self.sockets, link.address, self.spec.key, link.policy, kind)
+        receiver: LinkReceiver[Any] = LinkReceiver(self.sockets, link.address, self.spec.link_key, link.policy, kind)
         self.watch(receiver.socket)
         return receiver
 
     def sender(self, stage: str, source: str, linger_ms: int = 0) -> Sender[Any]:
         """Connect the near end of the link to a stage."""
         link = self._link(self.spec.stage, stage, source)
-        sender: LinkSender[Any] = LinkSender(self.sockets, link.address, self.spec.key, link.policy, linger_ms)
+        sender: LinkSender[Any] = LinkSender(self.sockets, link.address, self.spec.link_key, link.policy, linger_ms)
         self.watch(sender.socket)
         return sender
 
@@ -83,9 +83,9 @@ class ProcessContext:
         """Whether this run has a link from here to a stage."""
         return any((link.sender, link.receiver) == (self.spec.stage, stage) for link in self.spec.links)
 
-    def checkpoint(self, lane: LaneSpec) -> Checkpoint:
+    def snapshot(self, lane: LaneSpec) -> Snapshot:
         """This stage's state of a source, in shared memory."""
-        return SharedCheckpoint(lane.checkpoint)
+        return SharedSnapshot(lane.snapshot)
 
     def report(self, message: ToSupervisor) -> None:
         """Send a message to the supervisor. If it is gone, the control thread ends the process."""

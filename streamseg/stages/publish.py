@@ -57,7 +57,7 @@ class PublishStage(Stage):
             sender = context.sender("record", self._source, LINGER_MS)
             self._record = RecordSink(sender, context.clock, live=self._live)
         lane = self.spec.lane
-        self._checkpoint = context.checkpoint(lane)
+        self._snapshot = context.snapshot(lane)
         self._published_before = -1 if lane.highest_acknowledged is None else lane.highest_acknowledged
         # Results that an earlier process published, but that are not recorded, are made again for the recorder alone.
         resume = lane.highest_acknowledged if self._record is None else lane.resume_after
@@ -79,7 +79,7 @@ class PublishStage(Stage):
         """Bind the endpoint and load what propagation needs."""
         settings = self.config
         self._propagation = Propagation.from_config(settings, self.spec.models.segmenter)
-        self._colours = Colours(self._checkpoint.load())
+        self._colours = Colours(self._snapshot.load())
         self._network = Network(self.context.sockets, settings.publish, self._source)
         for socket in self._network.sockets:
             self.context.watch(socket)
@@ -240,7 +240,7 @@ class PublishStage(Stage):
         frame = received.descriptor
         objects = self._propagation.update(frame, received.image, boxes, masks)
         if self._colours.give(objects, frame.seq):
-            self._checkpoint.save(self._colours.state())
+            self._snapshot.save(self._colours.state())
         return self._colours.apply(objects)
 
     def _count_dropped(self, frame: FrameDescriptor, boxes: Boxes | None, masks: Masks | None) -> None:

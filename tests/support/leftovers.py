@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from streamseg.ipc.ring import segment_directory
+from streamseg.ipc.ring import block_folder
 from support.pipeline_runs import Run
 
 _SETTLE_S = 2.0
@@ -33,7 +33,7 @@ class Place:
             **dict.fromkeys(("no_proxy", "NO_PROXY"), ""),
         }
         self._temporary = temporary
-        self._foreign = _segments()
+        self._foreign = _blocks()
 
     def run(self, *arguments: str) -> Run:
         """Start `streamseg …` here."""
@@ -42,10 +42,10 @@ class Place:
     def leftovers(self) -> list[str]:
         """Processes, shared memory, sockets, folders and locks that runs in this place left."""
         processes = [f"process {process.pid}: {_command(process)}" for process in self.processes()]
-        segments = [f"segment {path.name}" for path in _segments() - self._foreign if not _mapped(path)]
+        blocks = [f"block {path.name}" for path in _blocks() - self._foreign if not _mapped(path)]
         runtime = self._temporary / f"streamseg-{os.getuid()}"
         files = [f"runtime file {path}" for path in runtime.rglob("*") if path.name != "sweep.lock"]
-        return processes + segments + files
+        return processes + blocks + files
 
     def processes(self) -> list[psutil.Process]:
         """Living processes with this working directory: stages keep it after their parent died."""
@@ -77,13 +77,13 @@ def place(tmp_path: Path) -> Iterator[Place]:
             shutil.rmtree(temporary)
 
 
-def _segments() -> set[Path]:
-    return set(segment_directory().glob("streamseg-*"))
+def _blocks() -> set[Path]:
+    return set(block_folder().glob("streamseg-*"))
 
 
-def _mapped(segment: Path) -> bool:
-    """Whether a living process maps a segment, which then belongs to another run on this machine."""
-    run = str(segment.parent / "-".join(segment.name.split("-")[:2]))
+def _mapped(block: Path) -> bool:
+    """Whether a living process maps a block, which then belongs to another run on this machine."""
+    run = str(block.parent / "-".join(block.name.split("-")[:2]))
     return any(run in _maps(process.pid) for process in psutil.process_iter())
 
 

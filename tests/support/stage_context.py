@@ -114,7 +114,7 @@ class FakeFrames:
         pass
 
 
-class FakeCheckpoint:
+class FakeSnapshot:
     """State in memory; `saves` counts."""
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ class FakeContext:
         self.progressed = 0
         self._receivers: dict[tuple[str, str], FakeReceiver] = {}
         self._senders: dict[tuple[str, str], FakeSender] = {}
-        self._checkpoints: dict[str, FakeCheckpoint] = {}
+        self._snapshots: dict[str, FakeSnapshot] = {}
         self._sockets: zmq.Context[zmq.Socket[bytes]] | None = None
         self._watched: list[zmq.Socket[bytes]] = []
 
@@ -159,8 +159,8 @@ class FakeContext:
     def has_link_to(self, stage: str) -> bool:
         return any((link.sender, link.receiver) == (self.spec.stage, stage) for link in self.spec.links)
 
-    def checkpoint(self, lane: LaneSpec) -> FakeCheckpoint:
-        return self._checkpoints.setdefault(lane.name, FakeCheckpoint())
+    def snapshot(self, lane: LaneSpec) -> FakeSnapshot:
+        return self._snapshots.setdefault(lane.name, FakeSnapshot())
 
     def report(self, message: ToSupervisor) -> None:
         self.reports.append(message)
@@ -175,9 +175,9 @@ class FakeContext:
         self._watched.append(socket)
 
     def restart(self, *lanes: LaneSpec) -> FakeContext:
-        """The context of the process that takes over: new links; the same frames, clock and checkpoints."""
+        """The context of the process that takes over: new links; the same frames, clock and snapshots."""
         again = FakeContext(stage_spec(self.spec.stage, *lanes, config=self.spec.config), self.frames, self.clock)
-        again._checkpoints = self._checkpoints
+        again._snapshots = self._snapshots
         return again
 
     def close(self) -> None:
@@ -199,7 +199,7 @@ def lane_spec(
         source=SourceSettings(url=url, name=name),
         ring=f"streamseg-test-{name}",
         epoch=0,
-        checkpoint=f"streamseg-test-{name}.stage",
+        snapshot=f"streamseg-test-{name}.stage",
         resume_after=resume_after,
         highest_acknowledged=highest_acknowledged,
         dropped=dropped or Dropped(),
@@ -227,7 +227,7 @@ def stage_spec(
         config=config,
         run_id="run",
         lanes=lanes or (lane_spec(),),
-        key=b"key",
+        link_key=b"key",
         links=tuple(links),
         models=Models(detector=config.detector.model, segmenter=config.segmenter.model),
         threads=1,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from support.published_frames import published
 
-from streamseg.ipc import checkpoint, ring
-from streamseg.ipc.checkpoint import SharedCheckpoint
+from streamseg.ipc import ring, snapshot
 from streamseg.ipc.ring import RingWriter
+from streamseg.ipc.snapshot import SharedSnapshot
 from streamseg.lane import Lane
 from streamseg.messages import Dropped
 from streamseg.sources import SourceSettings
@@ -23,8 +23,8 @@ RECORD = StageEntry("record", "record", acknowledges=True)
 @pytest.fixture(autouse=True)
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in place of shared memory."""
-    for module in (ring, checkpoint):
-        monkeypatch.setattr(module, "segment_directory", lambda: tmp_path)
+    for module in (ring, snapshot):
+        monkeypatch.setattr(module, "block_folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -82,25 +82,25 @@ def test_a_live_capture_goes_on_after_the_newest_frame_written(lane: Lane) -> No
     assert lane.begin(CAPTURE, live=True).resume_after == 4, "its ring is gone"
 
 
-def test_old_rings_are_removed_and_checkpoints_are_not(lane: Lane, memory: Path) -> None:
+def test_old_rings_are_removed_and_snapshots_are_not(lane: Lane, memory: Path) -> None:
     first = write(lane, 0, 0)
     lane.replace_ring(first.ring)
     second = write(lane, 1, 1)
-    SharedCheckpoint(lane.begin(DETECT, live=False).checkpoint).save(b"state")
+    SharedSnapshot(lane.begin(DETECT, live=False).snapshot).save(b"state")
     lane.replace_ring(second.ring)
     assert not (memory / first.ring.name).exists()
     unreported = write(lane, 2, 2)
     lane.begin(CAPTURE, live=False)
     assert not (memory / second.ring.name).exists()
     assert not (memory / unreported.ring.name).exists()
-    assert SharedCheckpoint(lane.begin(DETECT, live=False).checkpoint).load() == b"state"
+    assert SharedSnapshot(lane.begin(DETECT, live=False).snapshot).load() == b"state"
 
 
 def test_lanes_share_no_file() -> None:
     names = set()
     for number in (1, 11):
         spec = Lane(SourceSettings(url=0), number, "streamseg-x", []).begin(DETECT, live=True)
-        names |= {f"{spec.ring}-", spec.checkpoint}
+        names |= {f"{spec.ring}-", spec.snapshot}
     assert not any(first != second and first.startswith(second) for first in names for second in names)
 
 

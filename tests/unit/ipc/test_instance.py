@@ -11,7 +11,7 @@ import zmq
 from streamseg.errors import EndpointInUseError, SettingsError
 from streamseg.ipc import instance as instance_module
 from streamseg.ipc.instance import Endpoint, Instance
-from streamseg.ipc.ring import RingWriter, segment_directory
+from streamseg.ipc.ring import RingWriter, block_folder
 
 DIE = """
 import os, sys, pathlib
@@ -39,7 +39,7 @@ def test_a_run_leaves_nothing(tmp_path: Path) -> None:
         assert len(writer.ring.name) <= 30
         assert instance.directory.stat().st_mode & 0o777 == 0o700
         writer.close()
-    assert not list(segment_directory().glob(f"{instance.name}*"))
+    assert not list(block_folder().glob(f"{instance.name}*"))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["sweep.lock"]
 
 
@@ -47,12 +47,12 @@ def test_what_a_dead_run_left_is_swept_and_a_living_ones_is_not(tmp_path: Path) 
     died = subprocess.run([sys.executable, "-c", DIE, str(tmp_path)], capture_output=True, text=True, check=False)
     dead = died.stdout.strip()
     assert dead, died.stderr
-    assert list(segment_directory().glob(f"{dead}*"))
+    assert list(block_folder().glob(f"{dead}*"))
     with Instance() as first:
         writer = RingWriter(first.name, 0, 48, 64)
         with Instance():
-            assert not list(segment_directory().glob(f"{dead}*"))
-            assert list(segment_directory().glob(f"{first.name}*"))
+            assert not list(block_folder().glob(f"{dead}*"))
+            assert list(block_folder().glob(f"{first.name}*"))
             assert first.directory.exists()
         writer.close()
 

@@ -10,7 +10,7 @@ import pytest
 
 from streamseg.errors import FrameOverrunError, StageError
 from streamseg.ipc import ring as ring_module
-from streamseg.ipc.ring import RingName, RingReader, RingWriter, last_sequence, remove_segments, segment_directory
+from streamseg.ipc.ring import RingName, RingReader, RingWriter, block_folder, last_sequence, remove_blocks
 from streamseg.messages import Image
 
 
@@ -18,7 +18,7 @@ from streamseg.messages import Image
 def prefix() -> Iterator[str]:
     name = f"streamseg-test-{secrets.token_hex(3)}"
     yield name
-    remove_segments(name)
+    remove_blocks(name)
 
 
 def picture(value: int, height: int = 48, width: int = 64) -> Image:
@@ -53,7 +53,7 @@ def test_a_new_epoch_is_mapped_and_the_old_one_refused(prefix: str) -> None:
     first.write(0, picture(1))
     reader.read(first.ring, 0)
     first.close()
-    remove_segments(first.ring.name)
+    remove_blocks(first.ring.name)
     second = RingWriter(prefix, 1, 96, 64)
     second.write(1, picture(2, 96))
     assert (reader.read(second.ring, 1) == 2).all()
@@ -102,14 +102,14 @@ def _write_for_ever(prefix: str, stop: Event, there: multiprocessing.connection.
     writer.close()
 
 
-def test_a_dead_readers_mapping_leaves_the_segment_alone(prefix: str) -> None:
+def test_a_dead_readers_mapping_leaves_the_block_alone(prefix: str) -> None:
     writer = RingWriter(prefix, 0, 48, 64)
     writer.write(0, picture(9))
     context = multiprocessing.get_context("spawn")
     child = context.Process(target=_read_and_die, args=(writer.ring,))
     child.start()
     child.join(20)
-    assert (segment_directory() / writer.ring.name).exists()
+    assert (block_folder() / writer.ring.name).exists()
     writer.close()
 
 
@@ -121,7 +121,7 @@ def _read_and_die(ring: RingName) -> None:
 def test_too_little_shared_memory_is_an_error_before_it_is_used(prefix: str) -> None:
     with pytest.raises(StageError, match="free"):
         RingWriter(prefix, 0, 8192, 8192, slots=100_000)
-    assert not list(segment_directory().glob(f"{prefix}*"))
+    assert not list(block_folder().glob(f"{prefix}*"))
 
 
 def test_a_full_device_is_an_error_and_leaves_nothing(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_a_full_device_is_an_error_and_leaves_nothing(prefix: str, monkeypatch: 
     monkeypatch.setattr(ring_module, "_reserve", refuse)
     with pytest.raises(StageError, match="No space left"):
         RingWriter(prefix, 0, 48, 64)
-    assert not list(segment_directory().glob(f"{prefix}*"))
+    assert not list(block_folder().glob(f"{prefix}*"))
 
 
 def test_without_fallocate_the_file_is_extended(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,11 +164,11 @@ def test_a_live_restart_keeps_ids_and_gives_none_twice() -> None:
 
 def test_live_state_is_kept_once_a_second_and_with_each_new_id() -> None:
     stage = detect("live")
-    checkpoint = stage.context.checkpoint(lane_spec())
+    snapshot = stage.context.snapshot(lane_spec())
     for seq in range(60):
         stage.context.clock.advance(33)
         stage.feed(put_frame(stage.context, seq, grey(10)))
-    assert 2 <= checkpoint.saves <= 4
+    assert 2 <= snapshot.saves <= 4
 
 
 def test_a_live_frame_older_than_the_last_is_skipped_and_an_overwritten_one_counted() -> None:

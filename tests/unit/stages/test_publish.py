@@ -36,7 +36,7 @@ class Publish:
         links = [link_to("publish", receiver) for receiver in receivers]
         self.context = FakeContext(stage_spec("publish", lane or lane_spec(), config=config, links=links))
         if before is not None:  # the process that takes over
-            self.context._checkpoints = before._checkpoints
+            self.context._snapshots = before._snapshots
         self.stage = PublishStage(self.context)
         self.stage.prepare()
 
@@ -272,7 +272,7 @@ def test_a_track_has_the_same_colour_in_every_result_also_of_a_publish_process_t
     one, two = colours(first, 0, 11, 12)
     assert None not in (one, two) and one != two
     assert colours(first, 1, 12, 11) == [two, one]
-    assert first.context.checkpoint(lane_spec()).saves == 1, "nothing new"
+    assert first.context.snapshot(lane_spec()).saves == 1, "nothing new"
     (three,) = colours(first, 2, 13)
     second = Publish("record", lane=lane_spec(resume_after=2, highest_acknowledged=2), before=first.context)
     closing.append(second)

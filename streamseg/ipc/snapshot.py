@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from streamseg.errors import StageError
-from streamseg.ipc.ring import segment_directory
+from streamseg.ipc.ring import block_folder
 
 
-class Checkpoint(Protocol):
+class Snapshot(Protocol):
     """Keeps a stage's state for the process that takes over."""
 
     def save(self, state: bytes) -> None:
@@ -20,12 +20,12 @@ class Checkpoint(Protocol):
         ...
 
 
-class SharedCheckpoint:
-    """A checkpoint in shared memory; the run's end removes it with the run's rings."""
+class SharedSnapshot:
+    """A snapshot in shared memory; the run's end removes it with the run's rings."""
 
     def __init__(self, name: str) -> None:
         """Name the file; its name begins with the run's instance."""
-        self._path = segment_directory() / name
+        self._path = block_folder() / name
         self._written = self._path.with_name(f"{name}.new")
 
     def save(self, state: bytes) -> None:
