@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -17,7 +16,6 @@ from streamseg.errors import (
     SourceError,
     UsageError,
     WeightsError,
-    WeightsUnavailableError,
 )
 from streamseg.messages import Models
 from streamseg.models.options import (
@@ -31,9 +29,10 @@ from streamseg.models.options import (
 )
 from streamseg.models.registry import check_detector, check_segmenter, weights_path
 from streamseg.models.runtime.selection import candidates
+from streamseg.models.search import WeightsSearch
 from streamseg.models.segmenters.mobile_sam.export import export_beforehand
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
-from streamseg.models.weights import WeightsProgress, resolve
+from streamseg.models.weights import MissingWeightsError, WeightsProgress
 from streamseg.paths import unicode_name
 from streamseg.sinks.parts import later_parts
 from streamseg.wire.curve import read_server_keys
@@ -44,7 +43,6 @@ FALLBACK_DETECTOR = "motion"
 FALLBACK_SEGMENTER = NANO
 
 _Report = Callable[[WeightsProgress], None] | None
-_ModelSettings = TypeVar("_ModelSettings", DetectorSettings, SegmenterSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +77,22 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
     check_models(config)
     if config.publish.curve is not None:
         read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
-    detector, unavailable = _resolve_detector(config.detector, progress)
-    # Without a network for one model, the other is not downloaded either.
-    segmenter, unavailable = _resolve_segmenter(config.segmenter, progress, unavailable)
-    notices = [] if unavailable is None else [f"{unavailable}; using {detector.model} + {segmenter.model}"]
+    search = WeightsSearch(progress)
+    detector, segmenter = _find_detector(config.detector, search), _find_segmenter(config.segmenter, search)
+    search.check()
+    notices = []
+    if search.missing:
+        notices.append(f"{MissingWeightsError.of(search.missing)}; using {detector.model} + {segmenter.model}")
     if segmenter.model == MOBILE_SAM and segmenter.weights is not None:
         segmenter, failure = _export(config, segmenter, progress)
         notices += [] if failure is None else [failure]
-    replaced = [AUTO_DETECTOR] if (config.detector.model, detector.model) == ("auto", FALLBACK_DETECTOR) else []
-    replaced += [AUTO_SEGMENTER] if (config.segmenter.model, segmenter.model) == ("auto", FALLBACK_SEGMENTER) else []
+    replaced = " and ".join(file.name for file in search.missing)
     return RunPlan(
         replace(config, detector=detector, segmenter=segmenter),
         Models(
             detector=unicode_name(detector.model),
             segmenter=unicode_name(segmenter.model),
-            notice=f"no weights for {' and '.join(replaced)}" if replaced else None,
+            notice=f"no weights for {replaced}" if replaced else None,
         ),
         "\n".join(notices) or None,
     )
@@ -159,40 +158,29 @@ def _picture_sizes(config: Config) -> list[tuple[int, int]]:
     return list(dict.fromkeys(sizes))
 
 
-def _resolve_detector(settings: DetectorSettings, progress: _Report) -> tuple[DetectorSettings, str | None]:
-    """Replace `auto`, and download weights; with the error if a fallback replaces the detector."""
+def _find_detector(settings: DetectorSettings, search: WeightsSearch) -> DetectorSettings:
+    """Replace `auto`, and find weights or download them."""
     if settings.model == "auto":
-        try:
-            path = resolve(AUTO_DETECTOR, path=weights_path(settings), sha256=settings.sha256, progress=progress)
-        except WeightsUnavailableError as error:
-            # Motion has one class, so a choice of classes does not apply.
-            return replace(settings, model=FALLBACK_DETECTOR, classes=None), str(error)
-        return _with(settings, AUTO_DETECTOR, path), None
+        path = search.find(AUTO_DETECTOR, weights_path(settings), needed=False, sha256=settings.sha256)
+        if path is None:  # motion has one class, so a choice of classes does not apply
+            return replace(settings, model=FALLBACK_DETECTOR, classes=None)
+        return replace(settings, model=AUTO_DETECTOR, weights=str(path))
     if settings.model in YOLOX_MODELS:
-        path = resolve(settings.model, path=weights_path(settings), sha256=settings.sha256, progress=progress)
-        return _with(settings, settings.model, path), None
-    return settings, None
+        path = search.find(settings.model, weights_path(settings), sha256=settings.sha256)
+        return replace(settings, weights=str(path))
+    return settings
 
 
-def _resolve_segmenter(
-    settings: SegmenterSettings, progress: _Report, unavailable: str | None
-) -> tuple[SegmenterSettings, str | None]:
-    """Replace `auto`, and download weights; with the first error if a fallback replaces a model."""
+def _find_segmenter(settings: SegmenterSettings, search: WeightsSearch) -> SegmenterSettings:
+    """Replace `auto`, and find weights or download them."""
     if settings.model == "auto":
-        try:
-            offline = unavailable is not None
-            path = resolve(AUTO_SEGMENTER, path=weights_path(settings), offline=offline, progress=progress)
-        except WeightsUnavailableError as error:
-            return replace(settings, model=FALLBACK_SEGMENTER), unavailable or str(error)
-        return _with(settings, AUTO_SEGMENTER, path), unavailable
+        path = search.find(AUTO_SEGMENTER, weights_path(settings), needed=False)
+        if path is None:
+            return replace(settings, model=FALLBACK_SEGMENTER)
+        return replace(settings, model=AUTO_SEGMENTER, weights=str(path))
     if settings.model in SAM_MODELS or (settings.model == NANO and settings.weights is not None):
-        path = resolve(settings.model, path=weights_path(settings), progress=progress)
-        return _with(settings, settings.model, path), unavailable
-    return settings, unavailable
-
-
-def _with(settings: _ModelSettings, model: str, weights: Path) -> _ModelSettings:
-    return replace(settings, model=model, weights=str(weights))
+        return replace(settings, weights=str(search.find(settings.model, weights_path(settings))))
+    return settings
 
 
 def _check_files(config: Config, *, overwrite: bool) -> None:

@@ -9,14 +9,14 @@ from rich.console import Console
 
 from streamseg.annotate.formats import encode_yolo
 from streamseg.annotate.labelling import LabelledPicture, Labeller
-from streamseg.annotate.models import check_varies, load_detector
+from streamseg.annotate.models import check_varies, find_detector, load_detector
 from streamseg.annotate.pictures import Picture, open_pictures
 from streamseg.annotate.work import annotate_pictures
 from streamseg.atomic import unfinished, unfinished_files, write_atomically
 from streamseg.errors import SourceError, UsageError
 from streamseg.models.options import MAX_DET_OF_A_PICTURE, Compute, DetectorSettings
 from streamseg.models.registry import check_detector
-from streamseg.models.weights import locate
+from streamseg.models.search import WeightsSearch
 from streamseg.monitor.progress import DownloadDisplay
 from streamseg.threads import available_cores
 
@@ -116,9 +116,12 @@ def auto_annotate(
         from streamseg.models.segmenters.sam import Sam
 
         with DownloadDisplay(console) as downloads:
-            checkpoint = locate(str(sam_model), progress=downloads.update)
+            search = WeightsSearch(downloads.update)
+            found, checkpoint = find_detector(detector, search), search.locate(str(sam_model))
+            search.check()
+            assert checkpoint is not None
             segmenter = Sam.load(checkpoint, device=_torch_device(device), threads=compute.threads)
-            return Labeller(load_detector(detector, compute, downloads.update), segmenter)
+            return Labeller(load_detector(found, compute), segmenter)
 
     summary = annotate_pictures(pictures, LabelFolder(output), load, console)
     if summary.unreadable:

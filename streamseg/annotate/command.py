@@ -12,6 +12,8 @@ from streamseg.annotate.formats import create_format
 from streamseg.annotate.labelling import Labeller
 from streamseg.annotate.models import (
     detector_hash,
+    find_detector,
+    find_segmenter,
     load_detector,
     load_segmenter,
     segmenter_hash,
@@ -21,6 +23,7 @@ from streamseg.annotate.work import Summary, annotate_pictures
 from streamseg.errors import UsageError
 from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import check_detector, check_segmenter
+from streamseg.models.search import WeightsSearch
 from streamseg.monitor.progress import DownloadDisplay
 from streamseg.paths import unicode_name
 from streamseg.settings import check_settings
@@ -90,9 +93,12 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
 
     def load() -> Labeller:
         with DownloadDisplay(console) as downloads:
+            search = WeightsSearch(downloads.update)
+            found = find_detector(detector, search), find_segmenter(segmenter, search)
+            search.check()
             return Labeller(
-                load_detector(detector, options.compute, downloads.update),
-                load_segmenter(segmenter, options.compute, downloads.update, report_export),
+                load_detector(found[0], options.compute),
+                load_segmenter(found[1], options.compute, downloads.update, report_export),
             )
 
     with open_dataset(options.output, settings, restart=options.restart) as dataset:

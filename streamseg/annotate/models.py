@@ -21,7 +21,8 @@ from streamseg.models.options import (
     DetectorSettings,
     SegmenterSettings,
 )
-from streamseg.models.registry import create_detector, create_segmenter
+from streamseg.models.registry import create_detector, create_segmenter, weights_path
+from streamseg.models.search import WeightsSearch
 from streamseg.models.segmenters.mobile_sam.export import export_beforehand
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
 from streamseg.models.weights import WeightsProgress
@@ -55,19 +56,28 @@ def segmenter_hash(segmenter: SegmenterSettings) -> str | None:
     return _hash(segmenter.model, segmenter.weights, plugin=segmenter.model not in (*SAM_MODELS, NANO))
 
 
-def load_detector(
-    detector: DetectorSettings, compute: Compute, progress: Callable[[WeightsProgress], None]
-) -> Detector:
-    """Load a detector, and fetch missing weights. OpenCV gets the same number of threads.
+def find_detector(detector: DetectorSettings, search: WeightsSearch) -> DetectorSettings:
+    """The settings with the file of the weights, fetched if necessary; the search notes what is missing."""
+    if detector.model not in YOLOX_MODELS:
+        return detector
+    return replace(detector, weights=str(search.find(detector.model, weights_path(detector))))
+
+
+def find_segmenter(segmenter: SegmenterSettings, search: WeightsSearch) -> SegmenterSettings:
+    """The same for a segmenter."""
+    if segmenter.model not in SAM_MODELS:
+        return segmenter
+    return replace(segmenter, weights=str(search.find(segmenter.model, weights_path(segmenter))))
+
+
+def load_detector(detector: DetectorSettings, compute: Compute) -> Detector:
+    """Load a detector. OpenCV gets the same number of threads.
 
     Raises:
-        StreamsegError: The model cannot be created, or its weights are not available.
+        StreamsegError: The model cannot be created.
     """
     if compute.threads is not None:
         cv2.setNumThreads(compute.threads)
-    if detector.model in YOLOX_MODELS:
-        path = None if detector.weights is None else Path(detector.weights)
-        detector = replace(detector, weights=str(weights.resolve(detector.model, path=path, progress=progress)))
     return create_detector(detector, compute)
 
 
@@ -77,23 +87,19 @@ def load_segmenter(
     progress: Callable[[WeightsProgress], None],
     exporting: Callable[[int, int], None],
 ) -> Segmenter[Any]:
-    """Load a segmenter, and fetch and export its weights if necessary.
+    """Load a segmenter, and export its weights if necessary.
 
     Args:
         segmenter: The model, and what runs it.
         compute: The device and the threads.
-        progress: Called as weights are downloaded and exported.
+        progress: Called as weights are exported.
         exporting: Called later, as networks are exported for pictures of a new shape.
 
     Raises:
-        StreamsegError: The model cannot be created, or its weights are not available.
+        StreamsegError: The model cannot be created.
     """
-    if segmenter.model in SAM_MODELS:
-        given = None if segmenter.weights is None else Path(segmenter.weights)
-        path = weights.resolve(segmenter.model, path=given, progress=progress)
-        segmenter = replace(segmenter, weights=str(path))
-        if segmenter.model == MOBILE_SAM:
-            export_beforehand(path, segmenter, compute, [CAMERA], progress)
+    if segmenter.model == MOBILE_SAM and segmenter.weights is not None:
+        export_beforehand(Path(segmenter.weights), segmenter, compute, [CAMERA], progress)
     return create_segmenter(segmenter, compute, exporting)
 
 

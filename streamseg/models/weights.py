@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import platformdirs
 from filelock import FileLock, Timeout
@@ -43,6 +44,50 @@ class WeightsProgress:
 
 
 Report = Callable[[WeightsProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class MissingFile:
+    """A file of weights that is not on this machine.
+
+    Attributes:
+        name: As in the catalogue.
+        target: Where it belongs.
+        other: How the file at `target` differs from the right one; None without a file there.
+        reason: Why it was not downloaded; None if that was not tried.
+    """
+
+    name: str
+    url: str
+    target: Path
+    other: str | None
+    reason: str | None = None
+
+
+class MissingWeightsError(WeightsUnavailableError):
+    """Weights are missing; the message names each file, and where to put it.
+
+    Attributes:
+        files: The missing files.
+    """
+
+    def __init__(self, message: str, files: Sequence[MissingFile] = ()) -> None:
+        super().__init__(message)
+        self.files = tuple(files)
+
+    @classmethod
+    def of(cls, files: Sequence[MissingFile]) -> Self:
+        """The error for these files, at least one."""
+        names = " and ".join(file.name for file in files)
+        causes = [
+            f"the file {file.target.name} in the cache is not the one ({file.other})"
+            for file in files
+            if file.other is not None
+        ]
+        causes += dict.fromkeys(file.reason for file in files if file.reason is not None)
+        cause = ", ".join(causes) or "they are not in the cache"
+        remedies = "; ".join(f"download {file.url} and save it as {file.target}" for file in files)
+        return cls(f"the weights of {names} are not available: {cause}; or {remedies}", files)
 
 
 def weights_directory() -> Path:
@@ -87,22 +132,23 @@ def verify(name: str) -> Path:
     return path
 
 
-def locate(model: str, *, progress: Report | None = None) -> Path:
+def locate(model: str, *, offline: bool = False, progress: Report | None = None) -> Path:
     """Path of the weights that a user names: an existing file, or anything in the catalogue, downloaded if necessary.
 
     Args:
         model: Path of a file, or a name, file name or alias in the catalogue, such as `mobilesam` or `sam_b.pt`.
+        offline: Whether to leave the network alone.
         progress: Called during a download.
 
     Raises:
-        WeightsUnavailableError: Known, but neither in the cache nor downloadable.
+        MissingWeightsError: Known, but neither in the cache nor downloadable.
         WeightsError: Neither a file nor known; or the file is wrong, or the cache cannot be written.
     """
     path = Path(model).expanduser()
     if _is_file(path):
         return path
     if look_up(model) is not None:
-        return resolve(model, progress=progress)
+        return resolve(model, offline=offline, progress=progress)
     if path.is_dir():
         raise WeightsError(f"{model} is a folder; expected a file of weights, or one of {known_names()}")
     if path.name != model or path.suffix:
@@ -130,7 +176,7 @@ def resolve(
         progress: Called during the download, in this process or another.
 
     Raises:
-        WeightsUnavailableError: The file is not in the cache, and the network or the server did not deliver it.
+        MissingWeightsError: The file is not in the cache, and the network or the server did not deliver it.
         WeightsError: The name is unknown, the user's file is missing, the hash is wrong, or writing failed.
     """
     if path is not None:
@@ -141,16 +187,15 @@ def resolve(
     if sha256 is not None:
         wanted = replace(wanted, sha256=sha256.lower(), size=None)
     target = weights_directory() / wanted.filename
-    problem = _problem(target, wanted)
-    if problem is None:
+    if _is_right(target, wanted):
         return target
     if offline:
-        raise _unavailable(wanted, target, problem)
+        raise _missing(wanted, target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _lock(target, wanted, progress):
             # Another process may have downloaded the file in the meantime.
-            if _problem(target, wanted) is not None:
+            if not _is_right(target, wanted):
                 _fetch(wanted, target, progress)
     except OSError as error:
         raise WeightsError(
@@ -195,12 +240,8 @@ def _is_file(path: Path) -> bool:
         ) from error
 
 
-def _problem(path: Path, wanted: Weights) -> str | None:
-    """Why the cached file cannot be used; None if it can."""
-    if not path.is_file():
-        return "they are not in the cache"
-    damage = _damage(path, wanted)
-    return None if damage is None else f"the file in the cache is damaged ({damage})"
+def _is_right(path: Path, wanted: Weights) -> bool:
+    return path.is_file() and _damage(path, wanted) is None
 
 
 def _damage(path: Path, wanted: Weights) -> str | None:
@@ -215,10 +256,9 @@ def _damage(path: Path, wanted: Weights) -> str | None:
     return None if found == wanted.sha256 else f"its SHA-256 is {found} instead of {wanted.sha256}"
 
 
-def _unavailable(wanted: Weights, target: Path, reason: str) -> WeightsUnavailableError:
-    return WeightsUnavailableError(
-        f"the weights of {wanted.name} are not available: {reason}; or download {wanted.url} and save it as {target}"
-    )
+def _missing(wanted: Weights, target: Path, reason: str | None = None) -> MissingWeightsError:
+    other = _damage(target, wanted) if target.is_file() else None
+    return MissingWeightsError.of([MissingFile(wanted.name, wanted.url, target, other, reason)])
 
 
 def _part_file(target: Path, wanted: Weights) -> Path:
@@ -257,7 +297,7 @@ def _fetch(wanted: Weights, target: Path, progress: Report | None) -> None:
     try:
         download(wanted.url, part, wanted.size, report)
     except WeightsUnavailableError as error:
-        raise _unavailable(wanted, target, str(error)) from error
+        raise _missing(wanted, target, str(error)) from error
     damage = _damage(part, wanted)
     if damage is not None:
         part.unlink()

@@ -41,7 +41,9 @@ def test_a_pipeline_can_run_without_weights_and_display(tmp_path: Path) -> None:
 def test_damaged_weights_are_not_reported_as_absent(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "mobile_sam.pt").write_bytes(b"half")
-    assert "the file in the cache is damaged (it has 4 bytes" in found()["weights of mobilesam"].detail
+    assert (
+        "the file mobile_sam.pt in the cache is not the one (it has 4 bytes" in found()["weights of mobilesam"].detail
+    )
 
 
 def test_no_pipeline_can_run_where_its_endpoint_is_in_use() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from support.plugin_files import offer
 
-from streamseg import plan
 from streamseg.config import check_config
 from streamseg.errors import (
     CheckpointError,
@@ -19,7 +18,9 @@ from streamseg.errors import (
     WeightsError,
     WeightsUnavailableError,
 )
-from streamseg.models.weights import WeightsProgress
+from streamseg.models import search
+from streamseg.models.catalogue import find
+from streamseg.models.weights import MissingFile, MissingWeightsError, WeightsProgress
 from streamseg.plan import RunPlan, check_models, make_plan
 
 
@@ -85,7 +86,7 @@ def test_auto_falls_back_with_a_notice_of_one_line() -> None:
     assert (made.models.detector, made.models.segmenter) == ("motion", "nano")
     assert (made.config.detector.weights, made.config.segmenter.weights) == (None, None)
     assert made.notice is not None
-    assert made.notice.startswith("the weights of yolox-nano are not available: ")
+    assert made.notice.startswith("the weights of yolox-nano and mobilesam are not available: the proxy could")
     assert made.notice.endswith("; using motion + nano")
     assert "\n" not in made.notice
     assert made.models.notice == "no weights for yolox-nano and mobilesam"
@@ -110,10 +111,15 @@ def test_without_a_network_only_one_download_is_tried(monkeypatch: pytest.Monkey
 
     def unavailable(name: str, *, offline: bool = False, **_: object) -> Path:
         asked.append((name, offline))
-        raise WeightsUnavailableError(f"{name} is far away")
+        raise MissingWeightsError.of(
+            [MissingFile(name, f"http://{name}", Path(f"/there/{name}"), None, None if offline else "it is far away")]
+        )
 
-    monkeypatch.setattr(plan, "resolve", unavailable)
-    assert planned("auto", "auto").notice == "yolox-nano is far away; using motion + nano"
+    monkeypatch.setattr(search, "resolve", unavailable)
+    assert planned("auto", "auto").notice == (
+        "the weights of yolox-nano and mobilesam are not available: it is far away; or download http://yolox-nano and "
+        "save it as /there/yolox-nano; download http://mobilesam and save it as /there/mobilesam; using motion + nano"
+    )
     assert asked == [("yolox-nano", False), ("mobilesam", True)]
 
 
@@ -121,19 +127,50 @@ def test_auto_does_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPat
     def damaged(name: str, **_: object) -> Path:
         raise WeightsError(f"{name} is not what it claims to be")
 
-    monkeypatch.setattr(plan, "resolve", damaged)
+    monkeypatch.setattr(search, "resolve", damaged)
     with pytest.raises(WeightsError, match="yolox-nano is not what it claims"):
         planned("auto", "nano")
     with pytest.raises(WeightsError, match="mobilesam is not what it claims"):
         planned("motion", "auto")
 
 
+@pytest.mark.parametrize(("detector", "segmenter"), [("auto", "auto"), ("yolox-nano", "sam-vit-b")])
+def test_all_missing_files_are_named_with_their_places_and_what_lies_there_instead(
+    tmp_path: Path, detector: str, segmenter: str
+) -> None:
+    entries = find("yolox-nano"), find("mobilesam" if segmenter == "auto" else segmenter)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / entries[1].filename).write_bytes(b"another file")
+    if segmenter == "auto":
+        text = planned(detector, segmenter).notice or ""
+    else:
+        with pytest.raises(WeightsUnavailableError) as caught:
+            planned(detector, segmenter)
+        text = str(caught.value)
+    for entry in entries:
+        assert f"download {entry.url} and save it as {tmp_path / 'cache' / entry.filename}" in text
+    assert f"the file {entries[1].filename} in the cache is not the one (it has 12 bytes instead of" in text
+    assert "\n" not in text
+
+
+def test_all_files_that_the_user_names_and_that_are_none_are_named_at_once(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.onnx", tmp_path / "two.pt"
+    with pytest.raises(WeightsError) as caught:
+        planned("yolox-nano", "mobilesam", detector_weights=str(one), segmenter_weights=str(two))
+    assert str(caught.value) == (
+        f"{one} is not a file; give the path of a file with the weights of yolox-nano; "
+        f"{two} is not a file; give the path of a file with the weights of mobilesam"
+    )
+    with pytest.raises(WeightsError, match=f"^{two} is not a file; .*; the weights of yolox-nano are not available: "):
+        planned("yolox-nano", "mobilesam", segmenter_weights=str(two))
+
+
 @pytest.mark.parametrize(
     ("detector", "segmenter", "name"),
     [
-        ("yolox-nano", "auto", "yolox-nano"),
+        ("yolox-nano", "auto", "yolox-nano and mobilesam"),
         ("motion", "mobilesam", "mobilesam"),
-        ("auto", "mobilesam", "mobilesam"),
+        ("auto", "mobilesam", "yolox-nano and mobilesam"),
         *(("motion", f"sam-vit-{size}", f"sam-vit-{size}") for size in "blh"),
     ],
 )
