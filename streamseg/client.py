@@ -14,14 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import zmq
-
 from streamseg import messages
 from streamseg.errors import MessageError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
 from streamseg.messages import End, Event, SourceState
 from streamseg.result import Result
+from streamseg.subscription import Deadline, Subscription
+from streamseg.wire.backlog import Backlog
 from streamseg.wire.curve import ClientKeys, read_client_keys
-from streamseg.wire.limits import PART_BYTES
 from streamseg.wire.protocol import (
     PREFIX,
     STATE,
@@ -39,7 +38,9 @@ Message = Result | Event
 _log = logging.getLogger(__name__)
 
 _REFILL_MS: Final = 2
-_SIGNALS_MS: Final = 200
+_NEWER_S: Final = 0.1
+"""Time in which a newer result arrives when the program was away for long and finds old ones only."""
+_MOST_TAKEN: Final = 4096
 _KEPT_RESULTS: Final = 8
 _SILENT_S: Final = 3.0
 
@@ -51,9 +52,10 @@ class Subscriber:
             for result in subscriber:
                 print(result.seq, [item.detection.class_name for item in result.objects])
 
-    Iteration yields every result in order and stops at the end of the run; iterating again waits for the next run.
-    `async for` does the same. A loop slower than the camera falls behind by up to `queue` messages and then misses
-    results, which `Result.gap` counts; `latest()` always returns the newest result.
+    Iteration yields results in order and stops at the end of the run; iterating again waits for the next run.
+    `async for` does the same. A loop slower than the camera misses results, which `Result.gap` counts, and stays within
+    `max_lag` of the newest one; `latest()` always returns the newest result. Of a file, results are missed only when
+    `queue` and the buffers of both machines are full.
 
     A subscriber belongs to one thread. It may connect before the pipeline starts, and reconnects when it restarts. A
     publisher that sends a part larger than the format allows is disconnected for good.
@@ -68,6 +70,8 @@ class Subscriber:
             `Result.image`.
         timeout: Seconds to wait for each message; None waits for ever. While the pipeline runs, a message arrives every
             second even when its camera is away, so iteration with 3 s or more survives a camera that restarts.
+        max_lag: Seconds by which a result of a live source may be older than the newest one when the program gets it;
+            older ones are missed. None keeps what fits into `queue`.
         queue: Messages kept while the program is busy.
         secret_key_file: File with this subscriber's secret key, for a publisher that admits certain keys only.
         server_key_file: File with that publisher's public key. No other publisher is accepted.
@@ -86,6 +90,7 @@ class Subscriber:
         source: str | None = None,
         view: ResultView = "masks",
         timeout: float | None = None,
+        max_lag: float | None = 1.0,
         queue: int = 64,
         secret_key_file: str | Path | None = None,
         server_key_file: str | Path | None = None,
@@ -98,37 +103,13 @@ class Subscriber:
         self._view = view
         self._timeout = timeout
         self._queue = queue
+        self._backlog = Backlog(max_lag, queue)
         self._discovered: set[str] | None = set() if source is None else None
         self._runs = Runs()
         self._received_s = -math.inf
         self._pending_end: End | None = None
         topics = [PREFIX] if source is None else [topic(validate_source_name(source), name) for name in (view, STATE)]
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.linger = 0
-        self._socket.rcvhwm = queue
-        self._socket.setsockopt(zmq.MAXMSGSIZE, PART_BYTES)
-        if self._keys is not None:
-            self._socket.curve_secretkey = self._keys.secret
-            self._socket.curve_publickey = zmq.curve_public(self._keys.secret)
-            self._socket.curve_serverkey = self._keys.server
-        for name in topics:
-            self._socket.subscribe(name)
-        # ZeroMQ does not reconnect after either of these.
-        self._refusals = self._socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-        )
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._refusals, zmq.POLLIN)
-        try:
-            self._socket.connect(endpoint)
-        except (zmq.ZMQError, UnicodeEncodeError) as error:
-            self.close()
-            cause = error.strerror if isinstance(error, zmq.ZMQError) else "not UTF-8"
-            raise UsageError(
-                f"endpoint {endpoint!r}: {cause}; expected an address such as tcp://127.0.0.1:5555"
-            ) from error
+        self._subscription = Subscription(endpoint, topics, queue, self._keys)
 
     def __enter__(self) -> Self:
         return self
@@ -140,9 +121,12 @@ class Subscriber:
 
     def close(self) -> None:
         """Disconnect. Closing twice does nothing."""
-        self._socket.close()
-        self._refusals.close()
-        self._context.term()
+        self._subscription.close()
+
+    @property
+    def lag_ms(self) -> float:
+        """Milliseconds that the newest result of the program had waited in queues, more than the fastest of its run."""
+        return self._backlog.lag_s * 1000
 
     @property
     def states(self) -> dict[str, SourceState]:
@@ -156,7 +140,7 @@ class Subscriber:
     def __iter__(self) -> Iterator[Result]:
         """Yield every result in order until the run ends."""
         while True:
-            message = self._next(_Deadline(self._timeout))
+            message = self._next(Deadline(self._timeout))
             if isinstance(message, Result):
                 yield message
             elif self._is_last(message):
@@ -165,7 +149,7 @@ class Subscriber:
     async def __aiter__(self) -> AsyncIterator[Result]:
         """Yield the same as iteration does, without blocking the event loop."""
         while True:
-            message = await self._next_async(_Deadline(self._timeout))
+            message = await self._next_async(Deadline(self._timeout))
             if isinstance(message, Result):
                 yield message
             elif self._is_last(message):
@@ -185,7 +169,7 @@ class Subscriber:
         Args:
             timeout: Seconds to wait; None takes the subscriber's own time-out.
         """
-        return self._next(_Deadline(self._timeout if timeout is None else timeout))
+        return self._next(Deadline(self._timeout if timeout is None else timeout))
 
     def latest(self, timeout: float | None = None) -> Result | None:
         """Return the newest result received, or wait for the next one; None when the run has ended.
@@ -195,54 +179,40 @@ class Subscriber:
         Args:
             timeout: Seconds to wait; None takes the subscriber's own time-out.
         """
-        deadline = _Deadline(self._timeout if timeout is None else timeout)
+        deadline = Deadline(self._timeout if timeout is None else timeout)
+        newer = Deadline(_NEWER_S)
         while self._pending_end is None:
-            self._wait(deadline)
-            for parts in reversed(self._drain()):
-                message = self._accept(parts)
-                if isinstance(message, Result):
-                    return message
+            if (result := self._take_latest(newer)) is not None:
+                return result
+            if self._pending_end is None:
+                self._wait(deadline, newer)
         self._pending_end = None
         return None
 
     def _is_last(self, message: Message) -> bool:
         return isinstance(message, End) and not self._runs.active
 
-    def _next(self, deadline: _Deadline) -> Message:
-        message = self._take_pending_end()
-        while message is None:
-            self._wait(deadline)
-            message = self._accept(self._socket.recv_multipart())
+    def _next(self, deadline: Deadline) -> Message:
+        newer = Deadline(_NEWER_S)
+        while (message := self._take(newer)) is None:
+            self._wait(deadline, newer)
         return message
 
-    async def _next_async(self, deadline: _Deadline) -> Message:
-        from zmq.asyncio import Poller
-
-        poller = Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._refusals, zmq.POLLIN)
-        message = self._take_pending_end()
-        while message is None:
-            await poller.poll(deadline.milliseconds())
+    async def _next_async(self, deadline: Deadline) -> Message:
+        newer = Deadline(_NEWER_S)
+        while (message := self._take(newer)) is None:
+            await self._subscription.wait_async(newer if self._backlog else deadline)
             self._check_arrived(deadline)
-            message = self._accept(self._socket.recv_multipart())
         return message
 
-    def _take_pending_end(self) -> Message | None:
-        end, self._pending_end = self._pending_end, None
-        return end
-
-    def _wait(self, deadline: _Deadline) -> None:
-        # In steps: Python handles a signal only when the poll returns.
-        left = deadline.milliseconds()
-        while not self._poller.poll(_SIGNALS_MS if left is None else min(left, _SIGNALS_MS)) and left != 0:
-            left = deadline.milliseconds()
+    def _wait(self, deadline: Deadline, newer: Deadline) -> None:
+        self._subscription.wait(newer if self._backlog else deadline)
         self._check_arrived(deadline)
 
-    def _check_arrived(self, deadline: _Deadline) -> None:
-        if self._socket.poll(0):
+    def _check_arrived(self, deadline: Deadline) -> None:
+        if self._backlog or self._subscription.arrived():
             return
-        if self._refusals.poll(0):
+        if self._subscription.refused:
             raise SubscriptionRefusedError(
                 f"{self.endpoint} accepts no subscriber without a key; give secret_key_file and server_key_file"
                 if self._keys is None
@@ -256,41 +226,76 @@ class Subscriber:
             cause = "is the pipeline running, with that key?"
         raise SubscriptionTimeoutError(f"nothing came from {self.endpoint} within {deadline.seconds:g} s; {cause}")
 
-    def _drain(self) -> deque[list[bytes]]:
-        """Receive what has arrived, up to the end of a run; keep the last few results, not decoded."""
+    def _take(self, newer: Deadline) -> Message | None:
+        """The next message; None if there is none, or if only old results are there and a newer one may come."""
+        end, self._pending_end = self._pending_end, None
+        if end is not None:
+            return end
+        self._fill()
+        if self._is_late(newer):
+            return None
+        while (parts := self._backlog.take(time.monotonic())) is not None:
+            if (message := self._accept(parts)) is not None:
+                return message
+        return None
+
+    def _take_latest(self, newer: Deadline) -> Result | None:
+        """The newest result up to the end of a run, which becomes pending."""
+        self._fill(everything=True)
+        if self._is_late(newer):
+            return None
         results: deque[list[bytes]] = deque(maxlen=_KEPT_RESULTS)
-        taken = 0
-        # A full queue refills from the kernel's buffers while it is drained.
-        while self._pending_end is None and self._socket.poll(_REFILL_MS if taken >= self._queue else 0):
-            parts = self._socket.recv_multipart()
-            taken += 1
+        while self._pending_end is None and (parts := self._backlog.take(time.monotonic())) is not None:
             if parts[0].endswith(b"/" + self._view.encode()):
                 results.append(parts)
             elif isinstance(end := self._accept(parts), End) and not self._runs.active:
                 self._pending_end = end
-        return results
+        for parts in reversed(results):
+            message = self._accept(parts)
+            if isinstance(message, Result):
+                return message
+        return None
+
+    def _is_late(self, newer: Deadline) -> bool:
+        return self._backlog.late(time.monotonic()) and newer.milliseconds() != 0
+
+    def _fill(self, *, everything: bool = False) -> None:
+        """Receive what has arrived, or of a file one message."""
+        for taken in range(_MOST_TAKEN):
+            # A full queue refills from the kernel's buffers while it is drained.
+            refill_ms = _REFILL_MS if taken >= self._queue else 0
+            if not (everything or self._backlog.grows) or not self._subscription.arrived(refill_ms):
+                return
+            parts = self._subscription.receive()
+            try:
+                source, view = read_topic(parts[0])
+            except MessageError as error:
+                self._reject(error)
+                continue
+            self._discover(source)
+            if view in (self._view, STATE):
+                self._backlog.add(parts, source, time.monotonic(), is_result=view != STATE)
 
     def _accept(self, parts: list[bytes]) -> Message | None:
-        """Decode a message; None if it is malformed, repeated, or of another view."""
+        """Decode a message; None if it is malformed or repeated."""
         try:
-            source, view = read_topic(parts[0])
-            self._discover(source)
-            if view not in (self._view, STATE):
-                return None
             message = self._runs.follow(decode(parts))
             self._received_s = time.monotonic()
         except MessageError as error:
-            self.rejected += 1
-            if self.rejected == 1:
-                _log.warning("a message from %s was dropped: %s", self.endpoint, error)
+            self._reject(error)
             return None
         return Result.of(message, self._view) if isinstance(message, messages.Result) else message
+
+    def _reject(self, error: MessageError) -> None:
+        self.rejected += 1
+        if self.rejected == 1:
+            _log.warning("a message from %s was dropped: %s", self.endpoint, error)
 
     def _discover(self, source: str) -> None:
         # The publisher makes pictures only for a subscription to their whole topic, which contains the source name.
         if self._discovered is not None and source not in self._discovered:
             self._discovered.add(source)
-            self._socket.subscribe(topic(source, self._view))
+            self._subscription.add(topic(source, self._view))
 
 
 def _read_keys(secret_key_file: str | Path | None, server_key_file: str | Path | None) -> ClientKeys | None:
@@ -302,15 +307,3 @@ def _read_keys(secret_key_file: str | Path | None, server_key_file: str | Path |
             f"{missing}: missing; a subscriber needs its own secret key and the publisher's public key, or neither"
         )
     return read_client_keys(secret_key_file, server_key_file)
-
-
-class _Deadline:
-    """A point in time, `seconds` from now; None is never."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self.seconds = math.inf if seconds is None else seconds
-        self._end = time.monotonic() + self.seconds
-
-    def milliseconds(self) -> int | None:
-        """Milliseconds left, at least 0; None without an end."""
-        return None if math.isinf(self._end) else max(0, math.ceil((self._end - time.monotonic()) * 1000))

@@ -194,6 +194,7 @@ class Result:
         models: The models that made it.
         boxes_seq: The frame on which the boxes were found; None before the first boxes.
         objects: In the order of the detector.
+        mode: `live` or `every-frame`; empty if the publisher does not say.
         jpeg: The picture, if the subscribed view has one.
         gap: Frames missing before this one; set by the subscriber. They count from the previous result, and before
             the first one of a run from the subscriber's first heartbeat.
@@ -213,6 +214,7 @@ class Result:
     boxes_seq: int | None
     objects: tuple[TrackedObject, ...]
     pixel_aspect: PixelAspect = SQUARE
+    mode: str = ""
     jpeg: bytes | None = None
     gap: int = 0
 

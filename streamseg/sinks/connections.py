@@ -9,7 +9,7 @@ from zmq.utils.monitor import parse_monitor_message
 class Connections:
     """The open connections of a socket: its subscribers, and its proxy if it has one.
 
-    A subscription does not count them: ZeroMQ reports each topic once, however many subscribe to it.
+    Subscriptions do not count them: a subscriber has several.
 
     Attributes:
         socket: Reports each connection; readable when one opens or ends.

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from streamseg.sinks.sink import Pictures, PublishedResult
 
 _QUEUE = 8
-_KERNEL_BUFFER_BYTES = 1 << 20
+_LIVE_BUFFER_BYTES = 1 << 16
+"""Kernel buffer of each subscriber. With less, TCP on loopback waits 40 ms for acknowledgements of each picture."""
+_FILE_BUFFER_BYTES = 1 << 20
 LINGER_MS = 500
 """Time for messages in flight when a socket is closed at the end of a run."""
 
@@ -27,8 +29,16 @@ LINGER_MS = 500
 class Network:
     """An XPUB socket: unlike PUB, it shows which views have a subscriber."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], settings: PublishSettings, source: str) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], settings: PublishSettings, source: str, *, live: bool = False
+    ) -> None:
         """Bind the endpoint, and connect to the proxy if there is one.
+
+        Args:
+            context: Of the socket.
+            settings: The endpoint, and who may subscribe.
+            source: Name of the source.
+            live: Keep little for a subscriber that is slow. For one of a file, more fits.
 
         Raises:
             EndpointInUseError: Another process has the endpoint.
@@ -37,7 +47,7 @@ class Network:
         self.socket = context.socket(zmq.XPUB)
         self.socket.linger = 0
         self.socket.sndhwm = _QUEUE
-        self.socket.sndbuf = _KERNEL_BUFFER_BYTES
+        self.socket.sndbuf = _LIVE_BUFFER_BYTES if live else _FILE_BUFFER_BYTES
         self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # shows a subscription also if another subscriber has the same
         self._quality = settings.quality
         self._source = source

@@ -80,7 +80,7 @@ class PublishStage(Stage):
         settings = self.config
         self._propagation = Propagation.from_config(settings, self.spec.models.segmenter)
         self._colours = Colours(self._snapshot.load())
-        self._network = Network(self.context.sockets, settings.publish, self._source)
+        self._network = Network(self.context.sockets, settings.publish, self._source, live=self._live)
         for socket in self._network.sockets:
             self.context.watch(socket)
         self._metrics = MetricsSink(self.context.report, hold=self._tap is not None and not self._live)
@@ -233,6 +233,7 @@ class PublishStage(Stage):
             dropped=self._dropped,
             models=self.spec.models,
             boxes_seq=None if boxes is None else boxes.seq,
+            mode=self.config.resolved_mode,
             objects=() if boxes is None else self._objects(joined.received, boxes, masks),
         )
 

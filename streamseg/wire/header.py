@@ -72,6 +72,7 @@ class ResultHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     dropped: Dropped
     models: Models
     boxes_seq: _Int64 | None
+    mode: str | None = None
     objects: Annotated[list[ObjectEntry], Meta(max_length=OBJECTS)]
 
 
@@ -83,7 +84,7 @@ class StateHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     source: str
     stage: str
     state: str
-    detail: str = ""
+    detail: str | None = None
 
 
 class HeartbeatHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="heartbeat"):
@@ -94,8 +95,8 @@ class HeartbeatHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind
     source: str
     seq: _Int64 | None
     t_unix_ns: _Int64
-    state: str = ""
-    detail: str = ""
+    state: str | None = None
+    detail: str | None = None
 
 
 class EndHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
@@ -186,6 +187,7 @@ def result_header(result: Result, kept: Sequence[int], masks: Sequence[msgspec.R
         dropped=result.dropped,
         models=result.models,
         boxes_seq=_to_text(result.boxes_seq),
+        mode=result.mode,
         objects=[_object_entry(result.objects[index], mask) for index, mask in zip(kept, masks, strict=True)],
     )
 
@@ -210,6 +212,7 @@ def result_from_header(header: ResultHeader, masks: Sequence[Mask | None], jpeg:
         dropped=header.dropped,
         models=header.models,
         boxes_seq=_to_optional_int("boxes_seq", header.boxes_seq),
+        mode=header.mode or "",
         objects=tuple(_tracked_object(entry, mask) for entry, mask in zip(header.objects, masks, strict=True)),
         jpeg=jpeg,
     )
@@ -246,7 +249,11 @@ def event_from_header(header: EventHeader) -> Event:
     """
     if isinstance(header, StateHeader):
         return SourceState(
-            run_id=header.run_id, source=header.source, stage=header.stage, state=header.state, detail=header.detail
+            run_id=header.run_id,
+            source=header.source,
+            stage=header.stage,
+            state=header.state,
+            detail=header.detail or "",
         )
     seq = _to_optional_int("seq", header.seq)
     if isinstance(header, HeartbeatHeader):
@@ -256,8 +263,8 @@ def event_from_header(header: EventHeader) -> Event:
             source=header.source,
             seq=seq,
             t_unix_ns=now_ns,
-            state=header.state,
-            detail=header.detail,
+            state=header.state or "",
+            detail=header.detail or "",
         )
     return End(run_id=header.run_id, source=header.source, seq=seq, reason=header.reason)
 

@@ -107,6 +107,7 @@ def _describe(message: Message) -> Json:
         "dropped": msgspec.to_builtins(message.dropped),
         "models": msgspec.to_builtins(message.models),
         "boxes_seq": _decimal(message.boxes_seq),
+        "mode": message.mode,
         "objects": [_describe_object(item) for item in message.objects],
         "jpeg": None if message.jpeg is None else base64.b64encode(message.jpeg).decode("ascii"),
     }
@@ -228,10 +229,11 @@ def _later_minor_versions() -> Iterator[Vector]:
             del item["predicted_iou"], item["stability"], item["colour"]
         header["timings"] = {}
         header["dropped"] = {}
-        del header["models"]["notice"], header["pixel_aspect"]
+        del header["models"]["notice"], header["pixel_aspect"], header["mode"]
 
     expected = describe(replace(_result(), timings=Timings(), dropped=Dropped()), "masks")
     expected["models"]["notice"] = None
+    expected["mode"] = ""
     for item in expected["objects"]:
         item["predicted_iou"] = item["stability"] = item["colour"] = None
 
@@ -244,6 +246,13 @@ def _later_minor_versions() -> Iterator[Vector]:
         "a sign of life that does not tell the state of the source",
         _edited(encode_event(beat), no_state),
         describe(beat, "state"),
+    )
+    state = SourceState(run_id="r1", source="cam", stage="detect", state="running")
+    yield Vector(
+        "state-optional-key-null",
+        "an optional key that is null means the same as an absent one",
+        _edited(encode_event(state), lambda header: header.update(detail=None)),
+        describe(state, "state"),
     )
     yield Vector(
         "result-optional-keys-absent", "keys that may be left out", _edited(base.parts, optional_keys), expected
@@ -275,6 +284,9 @@ def _rejected() -> Iterator[Vector]:
     yield Vector("reject-short-blob", "masks cut short", [topic, header, blob[:-1]], None)
     yield changed("kind", "a kind that does not exist", lambda header: header.update(kind="picture"))
     yield changed("missing-key", "no seq", lambda header: header.pop("seq"))
+    yield changed(
+        "null-in-dropped", "a count that is null", lambda header: header["dropped"].update(detect_replaced=None)
+    )
     yield changed("null-key", "a width that is null", lambda header: header.update(width=None))
     yield changed("number-as-boolean", "a width that is true", lambda header: header.update(width=True))
     yield changed("objects-not-array", "objects in an object", lambda header: header.update(objects={}))
@@ -372,6 +384,7 @@ def _result() -> Result:
             detector="yolox-nano", segmenter="nano", notice="no weights of MobileSAM: the network is unreachable"
         ),
         boxes_seq=40,
+        mode="live",
         objects=(
             _object(mask=small, method=REFINED, origin_seq=38, age_ms=100.0),
             _object(

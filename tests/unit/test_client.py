@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError, UsageError
 from streamseg.messages import End, Heartbeat, SourceState
 from streamseg.result import Result
+from streamseg.wire.curve import make_key_pair, read_client_keys
 from streamseg.wire.limits import PART_BYTES
-from streamseg.wire.protocol import ResultView, encode_event, encode_result
+from streamseg.wire.protocol import ResultView, encode_event, encode_result, topic
 
 PATIENCE = 20.0
 
@@ -29,9 +31,12 @@ PATIENCE = 20.0
 class Publisher:
     """An XPUB socket on a loopback port, as the pipeline has one."""
 
-    def __init__(self, endpoint: str = "tcp://127.0.0.1:0") -> None:
+    def __init__(self, endpoint: str = "tcp://127.0.0.1:0", secret_key: bytes | None = None) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
+        if secret_key is not None:
+            self._socket.curve_server = True
+            self._socket.curve_secretkey = secret_key
         self._socket.linger = 0
         self._socket.sndhwm = 10_000
         self._socket.bind(endpoint)
@@ -399,3 +404,64 @@ def test_frames_lost_before_the_first_picture_are_a_gap(publisher: Publisher) ->
         received = subscriber.receive()
         assert isinstance(received, Result)
         assert (received.seq, received.gap) == (2, 2)
+
+
+FPS = 30
+
+
+def at(seq: int, *, mode: str = "live", later_s: float = 0.0, **changes: Any) -> list[bytes]:
+    """A result that was sent at its time of a stream of 30 frames a second."""
+    return sent(seq, mode=mode, t_capture_unix_ns=round((1000 + seq / FPS + later_s) * 1e9), **changes)
+
+
+@pytest.mark.parametrize("how", ["masks", "overlay", "curve"])
+def test_a_slow_reader_sees_gaps_and_stays_fresh(tmp_path: Path, how: str) -> None:
+    view: ResultView = "overlay" if how == "overlay" else "masks"
+    jpeg = bytes(20_000) if how == "overlay" else None
+    own = server = secret = None
+    if how == "curve":
+        own, _ = make_key_pair(tmp_path / "own")
+        secret_file, server = make_key_pair(tmp_path / "publisher")
+        secret = read_client_keys(secret_file, server).secret
+    publisher = Publisher(secret_key=secret)
+    with Subscriber(
+        publisher.endpoint, source="cam", view=view, timeout=PATIENCE, secret_key_file=own, server_key_file=server
+    ) as subscriber:
+        publisher.wait_for(topic("cam", view), CAM[1])
+        results: list[Result] = []
+        for second in range(30):  # takes one result a second
+            publisher.send(*(at(second * FPS + part, view=view, jpeg=jpeg) for part in range(FPS)))
+            results.append(next(iter(subscriber)))
+        while results[-1].seq < 30 * FPS - 1:
+            results.append(next(iter(subscriber)))
+    publisher.close()
+    assert len(results) < 30 * FPS / 2
+    assert len(results) + sum(each.gap for each in results) == results[-1].seq - results[0].seq + 1
+
+
+def test_a_slow_reader_of_a_file_loses_nothing(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+        publisher.send(*(at(seq, mode="every-frame") for seq in range(300)), end())
+        assert [each.seq for each in subscriber] == list(range(300))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_after_a_pause_old_results_are_not_used_if_a_newer_one_comes(publisher: Publisher, asynchronous: bool) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
+        publisher.wait_for(*CAM)
+
+        async def first() -> Result:
+            return await anext(aiter(subscriber))
+
+        def take() -> tuple[int, int]:
+            taken = asyncio.run(first()) if asynchronous else next(iter(subscriber))
+            return taken.seq, taken.gap
+
+        publisher.send(at(300))
+        assert take() == (300, 0)
+        publisher.send(at(301, later_s=-5), at(600))  # the first one waited in buffers for 5 s
+        assert take() == (600, 299)
+        publisher.send(at(601, later_s=-5))  # nothing newer comes
+        assert take() == (601, 0)
+        assert subscriber.lag_ms > 4_900

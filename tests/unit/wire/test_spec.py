@@ -4,12 +4,16 @@ import re
 import zlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 import streamseg.wire
 from streamseg.messages import Result
+from streamseg.pipeline import STAGES
 from streamseg.wire import limits
+from streamseg.wire.header import EndHeader, HeartbeatHeader, ObjectEntry, ResultHeader, StateHeader
+from streamseg.wire.masks import MaskEntry
 from streamseg.wire.protocol import decode
 
 SPEC = Path(streamseg.wire.__file__).with_name("SPEC.md").read_text(encoding="utf-8")
@@ -54,3 +58,22 @@ def test_the_compressed_example_inflates_to_the_plain_one() -> None:
 )
 def test_the_limits_are_those_of_the_program(row: str) -> None:
     assert row in SPEC
+
+
+def test_every_stage_has_its_name_in_the_text() -> None:
+    assert [entry.name for entry in STAGES if f"`{entry.name}`" not in SPEC] == []
+
+
+@pytest.mark.parametrize("kind", [ResultHeader, StateHeader, HeartbeatHeader, EndHeader, ObjectEntry, MaskEntry])
+def test_every_key_is_in_the_text(kind: type[msgspec.Struct]) -> None:
+    assert [name for name in kind.__struct_fields__ if f"`{name}`" not in SPEC] == []
+
+
+def test_the_files_that_the_text_names_exist() -> None:
+    root = Path(__file__).parents[3]
+    assert (root / "tests/golden/README.md").exists()
+    assert list((root / "tests/golden/vectors").glob("*.json"))
+    for name in ("message.mjs", "subscribe.mjs"):
+        assert f"`{name}`" in SPEC
+        assert (root / "tests/golden" / name).exists()
+    assert (root / "streamseg/client.py").exists()

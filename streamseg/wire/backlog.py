@@ -1,0 +1,138 @@
+"""What a reader has received and not used yet: it drops results of a live source that became old meanwhile.
+
+The publisher cannot do that: buffers of two kernels and of ZeroMQ hold hundreds of small messages, the oldest first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+LIVE: Final = "live"
+"""Mode of a run whose newest frame wins."""
+
+
+class _Timings(msgspec.Struct, frozen=True):
+    published: float | None = None
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """What the header of a result says about its age."""
+
+    run_id: str
+    t_capture_unix_ns: int
+    timings: _Timings
+    mode: str | None = None
+
+
+_decoder = msgspec.json.Decoder(_Header, strict=False)  # the time is a decimal string
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A message; `sent_s` is the publisher's wall clock when a result was sent, None for any other message."""
+
+    parts: list[bytes]
+    source: str
+    live: bool = False
+    sent_s: float | None = None
+
+
+class Backlog:
+    """Messages in the order of their arrival. Times are seconds; `now_s` is the reader's monotonic clock.
+
+    The delay of a result is the reader's clock minus the publisher's. The least delay of a run is that of a result that
+    did not wait, and whatever a delay exceeds it by is lag: so the two clocks need not agree.
+
+    Attributes:
+        lag_s: For how long the result taken last had waited; 0 before the first.
+    """
+
+    def __init__(self, max_lag_s: float | None, limit: int) -> None:
+        """Begin empty.
+
+        Args:
+            max_lag_s: A live result that is older than the newest one of its source by more than this is dropped.
+            limit: Results to keep; the oldest one is dropped for one more.
+        """
+        self.lag_s = 0.0
+        self._max_lag_s = max_lag_s
+        self._limit = limit
+        self._waiting: deque[_Waiting] = deque()
+        self._results = 0
+        self._newest: dict[str, _Waiting] = {}
+        self._least: dict[str, tuple[str, float]] = {}
+        self._last: _Waiting | None = None
+
+    def __len__(self) -> int:
+        """The number of messages that wait."""
+        return len(self._waiting)
+
+    @property
+    def grows(self) -> bool:
+        """Whether the reader adds all that has arrived. Of a file it adds one message at a time, to lose none."""
+        return not self._waiting or (self._max_lag_s is not None and self._last is not None and self._last.live)
+
+    def add(self, parts: Sequence[bytes], source: str, now_s: float, *, is_result: bool) -> None:
+        """Add a message that has just been received."""
+        waiting = _Waiting(list(parts), source)
+        if is_result:
+            try:
+                header = _decoder.decode(parts[1])
+            except (ValueError, RecursionError, IndexError):
+                pass  # the decoder of the whole message rejects it
+            else:
+                sent_s = header.t_capture_unix_ns / 1e9 + (header.timings.published or 0.0) / 1e3
+                waiting = _Waiting(waiting.parts, source, header.mode == LIVE, sent_s)
+                self._note_delay(source, header.run_id, now_s - sent_s)
+                self._last = self._newest[source] = waiting
+                self._results += 1
+        self._waiting.append(waiting)
+        if self._results > self._limit:
+            self._drop_oldest()
+
+    def late(self, now_s: float) -> bool:
+        """Whether even the newest result is too old: its reader was away, and a newer one is on its way."""
+        last = self._last
+        return (
+            bool(self._waiting)
+            and last is not None
+            and last.live
+            and self._max_lag_s is not None
+            and self._lag_s(last, now_s) > self._max_lag_s
+        )
+
+    def take(self, now_s: float) -> list[bytes] | None:
+        """Remove and return the oldest message that is not to be dropped; None without one."""
+        while self._waiting:
+            oldest = self._waiting.popleft()
+            if oldest.sent_s is None:
+                return oldest.parts
+            self._results -= 1
+            if not self._is_old(oldest):
+                self.lag_s = self._lag_s(oldest, now_s)
+                return oldest.parts
+        return None
+
+    def _is_old(self, result: _Waiting) -> bool:
+        newest_s = self._newest[result.source].sent_s
+        if self._max_lag_s is None or not result.live or result.sent_s is None or newest_s is None:
+            return False
+        return newest_s - result.sent_s > self._max_lag_s
+
+    def _lag_s(self, result: _Waiting, now_s: float) -> float:
+        return 0.0 if result.sent_s is None else now_s - result.sent_s - self._least[result.source][1]
+
+    def _note_delay(self, source: str, run_id: str, delay_s: float) -> None:
+        known = self._least.get(source)
+        if known is None or known[0] != run_id or delay_s < known[1]:
+            self._least[source] = (run_id, delay_s)
+
+    def _drop_oldest(self) -> None:
+        oldest = next(waiting for waiting in self._waiting if waiting.sent_s is not None)
+        self._waiting.remove(oldest)
+        self._results -= 1
