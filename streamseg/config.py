@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
 import msgspec
 
-from streamseg.errors import SettingsError
+from streamseg.errors import SettingsError, SourceError
 from streamseg.models.options import DetectorSettings, SegmenterSettings
-from streamseg.paths import is_unicode
+from streamseg.paths import is_unicode, refuse_url
 from streamseg.render_settings import RenderSettings
 from streamseg.settings import Count, Positive, Settings, read_settings
 from streamseg.sources import SourceSettings
 
 Mode = Literal["live", "every-frame"]
 
+VIDEO_SUFFIX: Final = ".mp4"
+"""Ending of the names of recorded videos."""
+OTHER_SOURCES: Final = "rtsp://... of a camera, the path of a video file, a camera's number, or synthetic:"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -76,12 +80,16 @@ class PublishSettings(Settings, frozen=True, kw_only=True):
     wait_for_subscriber: bool = False
 
 
+STANDARD_OUTPUT: Final = ("-", "/dev/stdout")
+"""In place of a JSON Lines file."""
+
+
 class RecordSettings(Settings, frozen=True, kw_only=True):
     """Files to record.
 
     Attributes:
         video: Video file (MP4).
-        jsonl: JSON Lines file, one line per frame.
+        jsonl: JSON Lines file, one line per frame; `streamseg run` takes one of `STANDARD_OUTPUT` too.
         view: Whether the video shows the overlay or the plain picture.
     """
 
@@ -155,6 +163,13 @@ def _check_combinations(config: Config) -> None:
     publish = config.publish
     if not config.source.address:
         raise SettingsError("sources.0.url: empty; expected a path, rtsp://..., a camera's number, or synthetic:")
+    if config.source.kind == "file":
+        _check_path("sources.0.url", config.source.address)
+    video = config.record.video
+    if video is not None and Path(video).suffix.lower() != VIDEO_SUFFIX:
+        raise SettingsError(
+            f"record.video: {video} does not end in {VIDEO_SUFFIX}, and recordings are MP4; name such a file"
+        )
     protected = publish.curve is not None or publish.insecure
     _check_endpoint("publish.bind", publish.bind, r"tcp://.+:(\d+|\*)|ipc://.+", protected=protected)
     if publish.wait_for_subscriber and config.resolved_mode == "live":
@@ -163,6 +178,13 @@ def _check_combinations(config: Config) -> None:
         )
     if publish.connect is not None:
         _check_endpoint("publish.connect", publish.connect, r"tcp://.+:\d+|ipc://.+", protected=protected)
+
+
+def _check_path(key: str, text: str) -> None:
+    try:
+        refuse_url(text, OTHER_SOURCES)
+    except SourceError as error:
+        raise SettingsError(f"{key}: {error}") from error
 
 
 def _check_endpoint(key: str, endpoint: str, form: str, *, protected: bool) -> None:

@@ -118,6 +118,8 @@ class Pipeline:
         self._supervisor: Supervisor | None = None
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
+        self._observer: Observer = _Silent()
+        self._reason = "failed"
         self._stop_reason: str | None = None
 
     @property
@@ -125,14 +127,24 @@ class Pipeline:
         """Address for subscribers."""
         return self._endpoint.address
 
-    def run(self, observer: Observer | None = None) -> str:
+    def run(self, observer: Observer | None = None, take: Callable[[Result], None] | None = None) -> str:
         """Run to the end of the source, blocking, and return the reason of the end.
+
+        Args:
+            observer: Gets the events of the run.
+            take: Gets each result, as a loop over the pipeline does; what it raises ends the run.
 
         Raises:
             StreamsegError: The pipeline could not start, or a stage failed too often.
         """
+        self._observer = observer or self._observer
+        if take is not None:
+            with self:
+                for result in self:
+                    take(result)
+            return self._reason
         with self._exit:
-            return self._supervise(observer or _Silent(), tap=False).run()
+            return self._supervise(tap=False).run()
 
     def stop(self, reason: str = "stopped") -> None:
         """End in an orderly way; callable from any thread or signal handler."""
@@ -147,7 +159,7 @@ class Pipeline:
             self._supervisor.kill()
 
     def __enter__(self) -> Self:
-        supervisor = self._supervise(_Silent(), tap=True)
+        supervisor = self._supervise(tap=True)
         self._thread = threading.Thread(target=self._run_in_background, args=(supervisor,), name="supervisor")
         self._thread.start()
         return self
@@ -237,20 +249,20 @@ class Pipeline:
             time.sleep(_REPEAT_S)
         return None
 
-    def _supervise(self, observer: Observer, *, tap: bool) -> Supervisor:
+    def _supervise(self, *, tap: bool) -> Supervisor:
         instance = self._exit.enter_context(Instance())
         config = self.plan.config
         stages = stages_of(config)
         ends = {entry.name for entry in stages} | ({TAP} if tap else set())
         links = tuple(link for link in LINKS if {link.sender, link.receiver} <= ends)
-        self._supervisor = Supervisor(self.plan, Topology(stages, links), instance, observer)
+        self._supervisor = Supervisor(self.plan, Topology(stages, links), instance, self._observer)
         if self._stop_reason is not None:
             self._supervisor.stop(self._stop_reason)
         return self._supervisor
 
     def _run_in_background(self, supervisor: Supervisor) -> None:
         try:
-            supervisor.run()
+            self._reason = supervisor.run()
         except Exception as error:  # noqa: BLE001 - raised where the pipeline is used
             self._error = error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from streamseg.config import Config
+from streamseg.config import STANDARD_OUTPUT, Config
 from streamseg.errors import (
     CheckpointError,
     OutputExistsError,
@@ -189,6 +189,10 @@ def _check_files(config: Config, *, overwrite: bool) -> None:
     for source in sources:
         if not source.exists():
             raise SourceError(f"{source}: no such file; give the path of a video file")
+    if config.record.jsonl in STANDARD_OUTPUT:
+        raise UsageError(
+            f"record.jsonl: {config.record.jsonl} is for `streamseg run` alone; name a file, or loop over the pipeline"
+        )
     outputs = [Path(output) for output in (config.record.video, config.record.jsonl) if output is not None]
     for output in outputs:
         _check_output(output, sources, overwrite=overwrite)

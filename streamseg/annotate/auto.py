@@ -18,6 +18,7 @@ from streamseg.models.options import MAX_DET_OF_A_PICTURE, Compute, DetectorSett
 from streamseg.models.registry import check_detector
 from streamseg.models.search import WeightsSearch
 from streamseg.monitor.progress import DownloadDisplay
+from streamseg.paths import local_path
 from streamseg.threads import available_cores
 
 
@@ -93,7 +94,7 @@ def auto_annotate(
         SourceError: The folder has no pictures; or, after all others were annotated, a picture could not be read.
         WeightsError: The weights are missing, or belong to another model.
     """
-    folder = Path(data)
+    folder = local_path(data, "the folder of the pictures")
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder; give the folder of the pictures")
     check_varies(str(det_model))

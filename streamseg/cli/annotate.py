@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def annotate(
-    source: Annotated[Path, typer.Argument(help="A folder of pictures, a picture, or a video.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="A folder of pictures, a picture, or a video.", show_default=False)],
     output: Annotated[
         Path,
         typer.Option(metavar="DIR", help="The data set's folder; an earlier run with the same options is resumed."),
@@ -81,11 +81,12 @@ def annotate(
     from streamseg.annotate.command import AnnotateOptions, annotate_source
     from streamseg.annotate.models import check_varies
     from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
+    from streamseg.paths import local_path
 
     check_varies(detector)
     threads = available_cores() if threads is None else threads
     options = AnnotateOptions(
-        source=source,
+        source=local_path(source, "a folder of pictures, a picture, or a video"),
         output=output,
         format=data_format,
         detector=DetectorSettings(

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def run(
     config: SettingsFile = None,
     source: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
+            metavar="SOURCE",
             help="Camera number (0) or device, rtsp:// URL, video file, or synthetic: for a drawn scene.",
             show_default=False,
         ),
@@ -32,9 +33,15 @@ def run(
             show_default=False,
         ),
     ] = None,
+    detector_weights: Annotated[
+        str | None, typer.Option(metavar="F.onnx", help="The detector's weights.", show_default="downloaded")
+    ] = None,
     segmenter: Annotated[
         str | None,
         typer.Option(help="Makes their masks: mobilesam; sam-vit-b, -l, -h; nano; auto.", show_default=False),
+    ] = None,
+    segmenter_weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The segmenter's weights.", show_default="downloaded")
     ] = None,
     assignments: Assignments = None,
     show: Annotated[
@@ -53,7 +60,9 @@ def run(
     jsonl: Annotated[
         str | None,
         typer.Option(
-            metavar="F.jsonl", help="Record one line of JSON per frame, with masks as COCO RLE.", show_default=False
+            metavar="F.jsonl",
+            help="Record one line of JSON per frame, with masks as COCO RLE; - prints the lines.",
+            show_default=False,
         ),
     ] = None,
     metrics: Annotated[
@@ -93,10 +102,17 @@ def run(
 
     Exit codes: 0 done, 2 usage or settings, 3 source, 4 weights, 70 a stage failed too often, 130 and 143 a signal.
     """
+    if source is not None and len(source) > 1:
+        raise UsageError(
+            f"--source is given {len(source)} times, and one run has one source; start another run for each, with a "
+            "sources.0.name and a publish.bind of its own"
+        )
     options = (
-        ("sources.0.url", source),
+        ("sources.0.url", source[0] if source else None),
         ("detector.model", detector),
+        ("detector.weights", detector_weights),
         ("segmenter.model", segmenter),
+        ("segmenter.weights", segmenter_weights),
         ("publish.insecure", insecure or None),
         ("record.video", record),
         ("record.jsonl", jsonl),
@@ -140,4 +156,3 @@ def demo(
         ("record.jsonl", str(records)),
     ]
     run_pipeline(load_settings(example_file("demo"), None, overrides), overwrite=True)
-    typer.echo(f"wrote {video} and {records}")

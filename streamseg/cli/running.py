@@ -9,26 +9,35 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import FrameType
 
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from streamseg import __version__
-from streamseg.config import Config
+from streamseg.cli.output import print_json
+from streamseg.config import STANDARD_OUTPUT, Config, RecordSettings
 from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.progress import DownloadDisplay
 from streamseg.monitor.prometheus import MetricsServer, RunInfo
 from streamseg.monitor.stats import RunStats
+from streamseg.monitor.texts import size_text
 from streamseg.pipeline import Pipeline, stages_of
+from streamseg.result import Result
+from streamseg.sinks.parts import existing_parts
+from streamseg.wire.protocol import json_line
 
 
 def run_pipeline(
     settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, metrics: str | None = None
 ) -> None:
     """Run a pipeline to its end and print a summary: a table on a terminal, else one line `name: value` per figure.
+
+    Records for standard output are printed as they come; the summary then goes to standard error.
 
     Args:
         settings: Of the run.
@@ -41,6 +50,9 @@ def run_pipeline(
         SystemExit: A signal ended the run; the status is 128 and the signal's number.
     """
     console = Console(stderr=True)
+    to_output = settings.record.jsonl in STANDARD_OUTPUT
+    if to_output:
+        settings = replace(settings, record=replace(settings.record, jsonl=None))
     stats = RunStats(entry.name for entry in stages_of(settings))
     with nullcontext() if metrics is None else MetricsServer(metrics, stats) as server:
         with DownloadDisplay(console) as downloads:
@@ -64,21 +76,36 @@ def run_pipeline(
         )
         signals = _stop_on_signals(pipeline)
         with display, _window(pipeline, window):
-            reason = pipeline.run(display)
-    _print_summary([*display.summary(reason), ("peak memory", _peak_memory())])
+            reason = pipeline.run(display, _print_line if to_output else None)
+    rows = [*display.summary(reason), ("peak memory", _peak_memory())]
+    if stats.recording:
+        rows.append(("wrote", _written(settings.record)))
+    _print_summary(rows, to_output=to_output)
     if signals:
         sys.exit(128 + signals[0])
 
 
-def _print_summary(rows: Sequence[tuple[str, str]]) -> None:
-    if not sys.stdout.isatty():
+def _print_line(result: Result) -> None:
+    print_json(json_line(result))
+
+
+def _written(record: RecordSettings) -> str:
+    """The files of a recording with their sizes."""
+    targets = [Path(target) for target in (record.video, record.jsonl) if target is not None]
+    parts = [part for target in targets for part in existing_parts(target)]
+    return ", ".join(f"{part} ({size_text(part.stat().st_size)})" for part in parts)
+
+
+def _print_summary(rows: Sequence[tuple[str, str]], *, to_output: bool) -> None:
+    """Print to standard output, or to standard error if that has the records."""
+    if not (sys.stderr if to_output else sys.stdout).isatty():
         for name, value in rows:
-            typer.echo(f"{name}: {value}")
+            typer.echo(f"{name}: {value}", err=to_output)
         return
     table = Table(show_header=False)
     for name, value in rows:
         table.add_row(name, Text(value))
-    Console().print(table)
+    Console(stderr=to_output).print(table)
 
 
 def _peak_memory() -> str:

@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 def segment(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Pictures; all get the same prompts.", show_default=False)
+        list[str], typer.Argument(metavar="IMAGE...", help="Pictures; all get the same prompts.", show_default=False)
     ],
     output: Annotated[
         Path,
@@ -121,9 +121,11 @@ def segment(
     from streamseg.cli.prompt_texts import read_prompts
     from streamseg.models.segmenters.sam.automatic import AutomaticOptions
     from streamseg.monitor.progress import WorkDisplay
+    from streamseg.paths import local_path
     from streamseg.sam.promptable import SAM
     from streamseg.segment import SegmentJob, check_job, segment_images
 
+    pictures = tuple(local_path(image, "the path of a picture") for image in images)
     prompts = read_prompts(boxes or [], points or [], mask_input)
     tuning = (points_per_side, pred_iou_thresh, stability_score_thresh, crop_n_layers, min_mask_region_area)
     if everything:
@@ -147,7 +149,7 @@ def segment(
         if not prompts:
             raise UsageError("no prompt; give --box X1,Y1,X2,Y2, --points X,Y or --everything")
         wanted = prompts
-    job = SegmentJob(images=tuple(images), prompts=wanted, output=output, multimask=multimask, overwrite=yes)
+    job = SegmentJob(images=pictures, prompts=wanted, output=output, multimask=multimask, overwrite=yes)
     check_job(job)
     core = SAM(model, device).core
     finished: list[Segmented] = []

@@ -176,9 +176,9 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _size(size: int | None) -> str:
-    if size is None:
-        return "unknown"
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    from streamseg.monitor.texts import size_text
+
+    return "unknown" if size is None else size_text(size)
 
 
 def _state(entry: Weights) -> str:

@@ -44,6 +44,7 @@ class RunStats:
         frame_age_ms: From a frame's capture to its publication.
         mask_age_ms: From the frame that a mask was made on to the frame it was published with.
         connected: Whether the source delivers frames.
+        recording: Whether a frame was recorded.
         subscribers: Programs connected to the publisher.
     """
 
@@ -63,7 +64,7 @@ class RunStats:
         self.dropped = Counter(dict.fromkeys((*Dropped.__struct_fields__, "record_replaced", "record_overrun"), 0))
         self.frame_age_ms = Histogram(FRAME_AGES_MS)
         self.mask_age_ms = Histogram(MASK_AGES_MS)
-        self.connected = False
+        self.connected = self.recording = False
         self.subscribers = 0
         self._lost = False
 
@@ -94,6 +95,7 @@ class RunStats:
     def recorded(self, recorded: Recorded) -> None:
         """Count what the recording misses."""
         with self.lock:
+            self.recording = True
             self._count_dropped(
                 {"record_replaced": recorded.record_replaced, "record_overrun": recorded.record_overrun}
             )

@@ -32,6 +32,13 @@ def counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
 
 
+def size_text(size: int) -> str:
+    """A number of bytes in kB, MB or GB."""
+    if size < 1e6:
+        return f"{size / 1e3:.1f} kB"
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
 def duration_text(seconds: float) -> str:
     """A duration, rounded to minutes or hours."""
     minutes = round(seconds / 60)

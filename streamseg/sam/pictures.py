@@ -15,6 +15,7 @@ from PIL import Image as PilImage
 from streamseg.errors import SourceError
 from streamseg.images import image_files, left_out, read_image
 from streamseg.messages import Image
+from streamseg.paths import local_path
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def read_pictures(source: PictureSource | Sequence[PictureSource]) -> Iterator[I
         SourceError: A source is none of these, or cannot be read.
     """
     if isinstance(source, str | Path):
-        path = Path(source).expanduser()
+        path = local_path(source, "a path, an array, a Pillow image or a list")
         yield from map(read_image, _files(path))
     elif isinstance(source, np.ndarray):
         yield _from_array(source)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import av
 from av.container import InputContainer
@@ -16,6 +15,7 @@ from av.video.stream import VideoStream
 from streamseg.errors import SourceError
 from streamseg.messages import Frame
 from streamseg.orientation import Orientation
+from streamseg.paths import local_path
 from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.conversion import BgrConverter, pixel_aspect
 from streamseg.sources.timeline import FileTimeline, interval_ns, timed, timestamp_ns
@@ -37,7 +37,7 @@ class FileSource:
     """
 
     def __init__(self, settings: SourceSettings, threads: int | None = None) -> None:
-        self._path = Path(settings.address)
+        self._path = local_path(settings.address, "the path of a video file")
         self._threads = threads
         self._converter = BgrConverter(Orientation.from_rotation(settings.rotate, mirror=settings.mirror))
         with self._open() as container:

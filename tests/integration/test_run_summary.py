@@ -38,6 +38,14 @@ def test_without_a_terminal_the_summary_is_one_line_per_figure(place: Place) -> 
     check(dict(line.split(": ", 1) for line in output.splitlines()))
 
 
+def test_the_summary_names_what_was_written(place: Place) -> None:
+    with place.run(*RUN, "--jsonl", "out.jsonl", "--record", "out.MP4", "--max-frames", "2") as run:
+        status, output, errors = run.finish(60)
+    assert status == 0, errors
+    sizes = {name: (place.folder / name).stat().st_size / 1000 for name in ("out.MP4", "out.jsonl")}
+    assert output.splitlines()[-1] == "wrote: " + ", ".join(f"{name} ({size:.1f} kB)" for name, size in sizes.items())
+
+
 def test_on_a_terminal_the_summary_is_a_table(place: Place) -> None:
     with terminal(place, *RUN) as shown:
         until(lambda: shown.process.poll() is not None, 60, "the end of the run")

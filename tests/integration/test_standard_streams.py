@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+import msgspec
 import pytest
+from support.leftovers import Place
 
 FULL = Path("/dev/full")
 FULL_LINE = "streamseg: standard output cannot be written: No space left on device; free the disk\n"
@@ -16,7 +20,11 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs the device /dev
 
 
 def command(
-    redirection: str, *arguments: str, output: int = subprocess.PIPE, **environment: str
+    redirection: str,
+    *arguments: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    cwd: Path | None = None,
+    output: int = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
     """Run `streamseg …` in a shell with a redirection."""
     return subprocess.run(
@@ -27,6 +35,7 @@ def command(
         text=True,
         check=False,
         timeout=60,
+        cwd=cwd,
         env={**os.environ, **environment},
     )
 
@@ -59,6 +68,36 @@ def test_a_reader_that_ends_first_ends_the_command_quietly(arguments: tuple[str,
 
 
 def test_what_an_encoding_lacks_is_escaped(tmp_path: Path) -> None:
-    done = command("", "weights", "list", PYTHONIOENCODING="latin-1", STREAMSEG_CACHE=str(tmp_path / "日本"))
+    done = command(
+        "", "weights", "list", environment={"PYTHONIOENCODING": "latin-1", "STREAMSEG_CACHE": str(tmp_path / "日本")}
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("/\\u65e5\\u672c\n")
+
+
+RUN = (
+    "run", "--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*", "--jsonl", "-",
+    "--source",
+)  # fmt: skip
+
+
+def test_a_run_without_a_log_prints_every_record(place: Place) -> None:
+    done = command("2>&-", *RUN, "synthetic:?size=320x240&frames=5", cwd=place.folder, environment=place.environment)
+    assert done.returncode == 0
+    assert [msgspec.json.decode(line)["seq"] for line in done.stdout.splitlines()] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_live_run_outlives_a_full_log_and_ends_with_the_reader_of_its_records(place: Place) -> None:
+    started = f"{sys.executable} -m streamseg.cli {' '.join(RUN)} 'synthetic:?size=320x240' 2>/dev/full"
+    done = subprocess.run(
+        ["bash", "-c", f"{started} | head -n 3 >&2; exit ${{PIPESTATUS[0]}}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=place.folder,
+        env={**os.environ, **place.environment},
+    )
+    assert done.returncode == 141
+    assert len([msgspec.json.decode(line) for line in done.stderr.splitlines()]) == 3

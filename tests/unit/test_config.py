@@ -59,6 +59,12 @@ def test_there_are_four_examples() -> None:
         (f"publish.bind=ipc://{NOT_UTF8}", "publish.bind:", "in UTF-8"),
         ('detector.classes=["a\\udcdf"]', "detector.classes:", "is not Unicode"),
         ('detector.boxes=[{xyxy: [0, 0, 1, 1], name: "a\\udcdf"}]', "detector.boxes:", "is not Unicode"),
+        ("record.video=out.avi", "record.video:", "out.avi does not end in .mp4"),
+        ("record.video=out", "record.video:", "out does not end in .mp4"),
+        *(
+            (f"sources.0.url={url}", f"sources.0.url: {url}: ", "cannot be read; give rtsp://")
+            for url in ("http://127.0.0.1:1/x.mjpg", "https://cam/x", "rtmp://cam/live", "file:///clips/a.mp4")
+        ),
         ("detector.boxes=[{xyxy: [0, 0, .inf, 1]}]", "detector.boxes.0.xyxy.2:", "finite"),
     ],
 )

@@ -198,15 +198,15 @@ def test_parts_of_an_interrupted_recording_are_kept_unless_they_may_be_overwritt
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_output_that_cannot_be_written(tmp_path: Path, overwrite: bool) -> None:
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "film.mp4").touch()
     (tmp_path / "link.mp4").symlink_to("film.mp4")
     for output, complaint in (
-        ("folder", "folder is a folder"),
+        ("folder.mp4", "folder.mp4 is a folder"),
         ("gone/out.mp4", "there is no folder gone"),
         ("film.mp4", "film.mp4 is the source itself"),
         ("link.mp4", "link.mp4 is the source itself"),
-        ("folder/../film.mp4", "is the source itself"),
+        ("folder.mp4/../film.mp4", "is the source itself"),
     ):
         with pytest.raises(UsageError, match=complaint):
             planned(source="film.mp4", video=output, overwrite=overwrite)
@@ -216,7 +216,7 @@ def test_an_output_that_cannot_be_written(tmp_path: Path, overwrite: bool) -> No
 def test_two_outputs_are_two_files(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError, match="name two files"):
-        planned(video="out", jsonl="folder/../out", overwrite=overwrite)
+        planned(video="out.mp4", jsonl="folder/../out.mp4", overwrite=overwrite)
 
 
 def test_a_missing_source_fails_before_weights_are_downloaded() -> None:

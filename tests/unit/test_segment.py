@@ -176,16 +176,18 @@ def test_a_wrong_mask_file_is_refused(tmp_path: Path) -> None:
 def test_the_command_names_the_missing_option(picture: Path) -> None:
     out = picture.parent / "out"
     with pytest.raises(UsageError, match="no prompt; give --box"):
-        segment([picture], out)
+        segment([str(picture)], out)
     with pytest.raises(UsageError, match="--everything excludes --box"):
-        segment([picture], out, boxes=["1,1,2,2"], everything=True)
+        segment([str(picture)], out, boxes=["1,1,2,2"], everything=True)
     with pytest.raises(UsageError, match="--everything excludes"):
-        segment([picture], out, multimask=True, everything=True)
+        segment([str(picture)], out, multimask=True, everything=True)
     with pytest.raises(UsageError, match="add --everything"):
-        segment([picture], out, boxes=["1,1,2,2"], points_per_side=0)
+        segment([str(picture)], out, boxes=["1,1,2,2"], points_per_side=0)
     with pytest.raises(UsageError, match="points_per_side"):
-        segment([picture], out, everything=True, points_per_side=0)
+        segment([str(picture)], out, everything=True, points_per_side=0)
     assert not out.exists()
+    with pytest.raises(SourceError, match=r"^https://cam/x\.jpg: https:// cannot be read; give the path of a picture$"):
+        segment(["https://cam/x.jpg"], out, boxes=["1,1,9,9"])
 
 
 @pytest.mark.parametrize("multimask", [False, True])

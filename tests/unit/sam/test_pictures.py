@@ -76,3 +76,8 @@ def test_what_a_folder_holds_beside_pictures_is_said(
 def test_other_types_are_refused(source: PictureSource, said: str) -> None:
     with pytest.raises(SourceError, match=said):
         list(read_pictures(source))
+
+
+def test_a_url_is_refused_as_typed() -> None:
+    with pytest.raises(SourceError, match=r"^https://cam/x\.jpg: https:// cannot be read"):
+        list(read_pictures("https://cam/x.jpg"))
