@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from streamseg.extras import needed_for
 from streamseg.geometry import Box
+from streamseg.rings import TO_ROUND, Bits, Placement, Polygon, cut_open, outer_rings
 
-Bits = NDArray[np.bool_]
-Polygon = NDArray[np.float32]
+__all__ = ["Bits", "CocoRle", "Mask", "Polygon"]
 
 
 class CocoRle(TypedDict):
@@ -167,13 +167,21 @@ class Mask:
         return runs[:-1] if runs.size > 1 and runs[-1] == 0 else runs
 
     def polygons(self) -> list[Polygon]:
-        """Outlines of the mask's parts, each of shape (points, 2), in pixels of the frame, without holes."""
-        with needed_for("drawing a mask's outlines"):
-            import cv2
+        """Polygons around the mask's parts, each of shape (points, 2), in pixels of the frame; holes are covered.
 
-        outlines, _ = cv2.findContours(self.bits.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        offset = np.array([self.x, self.y], dtype=np.float32)
-        return [outline.reshape(-1, 2).astype(np.float32) + offset for outline in outlines if len(outline) >= 3]
+        None of them crosses or touches itself. A corner lies within a pixel of the mask: rounded, or without its
+        decimals, it is that pixel.
+        """
+        return outer_rings(self.bits, self.x, self.y, TO_ROUND)
+
+    def polygons_without_holes(self, placement: Placement, smallest: int = 1) -> list[Polygon]:
+        """As `polygons`, but a slit between two columns of pixels leads to each hole, so that nothing is covered.
+
+        Args:
+            placement: Of the corners: `AROUND_CENTRES` for COCO's readers, `TO_ROUND` for others.
+            smallest: Parts of fewer pixels are left out, except for the largest one.
+        """
+        return cut_open(self.bits, self.x, self.y, placement, smallest)
 
 
 def _compress_runs(runs: NDArray[np.int64]) -> str:

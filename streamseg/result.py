@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final, NotRequired, Self, TypedDict
 import numpy as np
 
 from streamseg import messages
+from streamseg.categories import category_id
 from streamseg.errors import UsageError
 from streamseg.extras import needed_for
 from streamseg.masks import CocoRle, Mask, Polygon
 from streamseg.messages import Image, TrackedObject
+from streamseg.rings import AROUND_CENTRES
 from streamseg.wire.protocol import ResultView
 
 if TYPE_CHECKING:
@@ -25,7 +27,10 @@ NO_TRACK: Final = -1
 
 
 class CocoAnnotation(TypedDict):
-    """An object in COCO's JSON. `bbox` is left, top, width, height; `image_id` is the frame's `seq`."""
+    """An object in COCO's JSON. `bbox` is left, top, width, height; `image_id` is the frame's `seq`.
+
+    `category_id` is that of COCO's own files if the class is COCO's.
+    """
 
     image_id: int
     category_id: int
@@ -33,7 +38,7 @@ class CocoAnnotation(TypedDict):
     score: float
     area: float
     iscrowd: int
-    segmentation: NotRequired[CocoRle]
+    segmentation: NotRequired[CocoRle | list[list[float]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,9 +94,13 @@ class Result(messages.Result):
 
         return render(self.image, self)
 
-    def to_coco(self) -> list[CocoAnnotation]:
-        """Convert every object to a COCO annotation. Without a mask it has no `segmentation`, and its box's area."""
-        return [self._annotation(item) for item in self.objects]
+    def to_coco(self, *, polygons: bool = False) -> list[CocoAnnotation]:
+        """Convert every object to a COCO annotation. Without a mask it has no `segmentation`, and its box's area.
+
+        Args:
+            polygons: Whether `segmentation` holds polygons, for readers that refuse run-length encoding.
+        """
+        return [self._annotation(item, polygons=polygons) for item in self.objects]
 
     def to_polygons(self) -> list[list[Polygon]]:
         """Convert every object to the outlines of its mask's parts, each of shape (points, 2); empty without a mask."""
@@ -123,19 +132,23 @@ class Result(messages.Result):
             },
         )
 
-    def _annotation(self, item: TrackedObject) -> CocoAnnotation:
+    def _annotation(self, item: TrackedObject, *, polygons: bool) -> CocoAnnotation:
         left, top, right, bottom = item.detection.xyxy
         width, height = right - left, bottom - top
         annotation = CocoAnnotation(
             image_id=self.seq,
-            category_id=item.detection.class_id,
+            category_id=category_id(item.detection.class_id, item.detection.class_name),
             bbox=[left, top, width, height],
             score=item.detection.confidence,
             area=width * height if item.mask is None else float(item.mask.area),
             iscrowd=0,
         )
         if item.mask is not None:
-            annotation["segmentation"] = item.mask.rle(self.height, self.width)
+            annotation["segmentation"] = (
+                [polygon.ravel().tolist() for polygon in item.mask.polygons_without_holes(AROUND_CENTRES)]
+                if polygons
+                else item.mask.rle(self.height, self.width)
+            )
         return annotation
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -12,19 +13,22 @@ import numpy as np
 import yaml
 
 from streamseg.annotate.coco import CocoFormat
-from streamseg.annotate.labelling import IMAGES, Format, LabelledObject, LabelledPicture
-from streamseg.annotate.outlines import WITHIN_PIXEL, outline, part_outlines
+from streamseg.annotate.labelling import IMAGES, SMALLEST_PART, Format, LabelledObject, LabelledPicture
+from streamseg.annotate.outlines import WITHIN_PIXEL, outline
 from streamseg.atomic import write_atomically
 from streamseg.errors import UsageError
+from streamseg.rings import TO_ROUND
 
-_CLASSES_FILE: Final = "data.yaml"
+_INDEX: Final = "data.yaml"
+_NAMES: Final = "classes.txt"
 _ANYLABELING_VERSION: Final = "0.3.3"
 
 
 class YoloFormat(Format):
     """YOLO segmentation: `labels/NAME.txt` beside `images/`, and `data.yaml` with the classes.
 
-    A line holds the number of the class and one polygon, x and y as shares of the picture's width and height.
+    `classes.txt` names them once more, one a line, for tools that read nothing else. A line of a label file holds the
+    number of the class and one polygon, x and y as shares of the picture's width and height.
     """
 
     folder = "labels"
@@ -35,15 +39,20 @@ class YoloFormat(Format):
         return encode_yolo(picture)
 
     def finish(self, directory: Path, classes: Sequence[str]) -> None:
-        """Write `data.yaml`. It names no path, so readers use its folder."""
-        index = directory / _CLASSES_FILE
-        if not index.exists():
-            content = {"train": IMAGES, "val": IMAGES, "names": dict(enumerate(classes))}
-            write_atomically(index, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+        """Write `data.yaml`, which names no path, so that readers use its folder, and `classes.txt`."""
+        content = {"train": IMAGES, "val": IMAGES, "names": dict(enumerate(classes))}
+        texts = {
+            _INDEX: yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
+            _NAMES: "".join(f"{name}\n" for name in classes),
+        }
+        for name, text in texts.items():
+            if not (directory / name).exists():
+                write_atomically(directory / name, text.encode())
 
     def remove_index(self, directory: Path) -> None:
-        """Remove `data.yaml`."""
-        (directory / _CLASSES_FILE).unlink(missing_ok=True)
+        """Remove `data.yaml` and `classes.txt`."""
+        for name in (_INDEX, _NAMES):
+            (directory / name).unlink(missing_ok=True)
 
 
 def encode_yolo(picture: LabelledPicture) -> bytes:
@@ -61,8 +70,9 @@ class _Shape(msgspec.Struct, kw_only=True):
     """One polygon; those of one object have the same `group_id`."""
 
     label: str
+    score: float
     text: str = ""
-    points: list[tuple[float, float]]
+    points: list[list[float]]
     group_id: int | None
     shape_type: str = "polygon"
     flags: dict[str, bool] = {}
@@ -82,27 +92,40 @@ class _File(msgspec.Struct, kw_only=True, rename="camel"):
 
 
 class AnyLabelingFormat(Format):
-    """AnyLabeling's format, which is LabelMe's: `images/NAME.json` beside each picture, with polygons in pixels."""
+    """AnyLabeling's format, which is LabelMe's: `images/NAME.json` beside each picture, with polygons in pixels.
+
+    No polygon crosses or touches itself.
+    """
 
     folder = IMAGES
     suffix = ".json"
 
     def encode(self, picture: LabelledPicture) -> bytes:
-        """A polygon for each part of each object, its holes joined to it."""
+        """A polygon for each part of each object, with slits to its holes."""
         shapes = [shape for number, labelled in enumerate(picture.objects) for shape in _shapes(labelled, number)]
         file = _File(shapes=shapes, image_path=picture.name, image_height=picture.height, image_width=picture.width)
         return msgspec.json.encode(file) + b"\n"
 
 
 def _shapes(labelled: LabelledObject, number: int) -> Iterator[_Shape]:
-    parts = part_outlines(labelled.mask)
-    for part in parts:
-        points = [(x + WITHIN_PIXEL, y + WITHIN_PIXEL) for x, y in part.tolist()]
-        yield _Shape(label=labelled.detection.class_name, points=points, group_id=number if len(parts) > 1 else None)
+    detection = labelled.detection
+    polygons = labelled.mask.polygons_without_holes(TO_ROUND, SMALLEST_PART)
+    for polygon in polygons:
+        yield _Shape(
+            label=detection.class_name,
+            score=detection.confidence,
+            points=polygon.tolist(),
+            group_id=number if len(polygons) > 1 else None,
+        )
 
 
 FORMATS: Final = MappingProxyType[str, Callable[[], Format]](
-    {"yolo": YoloFormat, "coco": CocoFormat, "anylabeling": AnyLabelingFormat}
+    {
+        "yolo": YoloFormat,
+        "coco": CocoFormat,
+        "coco-polygons": partial(CocoFormat, polygons=True),
+        "anylabeling": AnyLabelingFormat,
+    }
 )
 """Formats by name."""
 

@@ -15,6 +15,8 @@ IMAGES: Final = "images"
 """Folder of a data set with the pictures."""
 SMALLEST_AREA: Final = 9
 """Pixels; a smaller mask counts as a failure of the segmenter."""
+SMALLEST_PART: Final = 16
+"""Pixels of a part of a mask; polygons leave out smaller ones, except for the largest of an object."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Masks as polygons, for formats that have nothing else.
+"""A mask as one polygon, for YOLO's format, which has nothing else.
 
 A corner is a pixel: the polygon runs through the outermost pixels of the mask, and filling it by the even-odd rule with
 its edge, as `cv2.fillPoly` does, restores the mask. A polygon has neither holes nor several parts, so bridges lead to
@@ -34,16 +34,10 @@ _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 def outline(mask: Mask) -> Corners:
     """The mask as one polygon of at least three corners, with bridges to holes and parts."""
-    rings, parts = _parts(mask)
+    rings, first = _parts(mask)
     for near, far in _bridges(rings.padded):
         rings.join(rings.step_at(near), rings.step_at(far))
-    return _finish(rings.path(parts[0]), mask)
-
-
-def part_outlines(mask: Mask) -> list[Corners]:
-    """Each part of the mask as a polygon of at least three corners, with bridges to its holes."""
-    rings, parts = _parts(mask)
-    return [_finish(rings.path(part), mask) for part in parts]
+    return _finish(rings.path(first), mask)
 
 
 class _Rings:
@@ -87,8 +81,8 @@ class _Rings:
         return np.array(pixels, np.int32)
 
 
-def _parts(mask: Mask) -> tuple[_Rings, list[int]]:
-    """A path around each part of the mask and its holes, and a step of each."""
+def _parts(mask: Mask) -> tuple[_Rings, int]:
+    """A path around each part of the mask and its holes, and a step of the first."""
     rings = _Rings(np.pad(mask.bits.view(np.uint8), 1))
     contours, hierarchy = cv2.findContours(rings.padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     parents = np.asarray(hierarchy)[0, :, 3].tolist()
@@ -99,7 +93,7 @@ def _parts(mask: Mask) -> tuple[_Rings, list[int]]:
         from_top = np.roll(hole, -int(hole[:, 1].argmin()), axis=0)
         reached = rings.step_at(_above(rings.padded, from_top[0]))
         rings.join(reached, rings.add(from_top))
-    return rings, parts
+    return rings, parts[0]
 
 
 def _above(padded: Bytes, pixel: Corners) -> Corners:

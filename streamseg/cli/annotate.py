@@ -21,7 +21,9 @@ def annotate(
         Path,
         typer.Option(metavar="DIR", help="The data set's folder; an earlier run with the same options is resumed."),
     ],
-    data_format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="yolo, coco or anylabeling.")],
+    data_format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="yolo, coco, coco-polygons or anylabeling.")
+    ],
     detector: Annotated[
         str,
         typer.Option(
@@ -62,9 +64,10 @@ def annotate(
 
     DIR holds the pictures (frames of a video as JPEG) in images/, and
 
-      yolo          labels/NAME.txt and data.yaml: one polygon per object
-      coco          annotations.json: exact masks, as run-length encoding
-      anylabeling   images/NAME.json beside each picture: polygons to correct
+      yolo           labels/NAME.txt, data.yaml, classes.txt: one polygon per object
+      coco           annotations/instances_default.json: masks as run-length encoding
+      coco-polygons  the same file, with polygons for tools that refuse run lengths
+      anylabeling    images/NAME.json beside each picture: polygons to correct
 
     The same command resumes after an interruption, and annotates pictures that were added to the folder.
 

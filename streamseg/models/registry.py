@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamseg.categories import COCO_CLASSES
 from streamseg.errors import SettingsError
 from streamseg.models import Detector, Segmenter, StepProgress, plugins
-from streamseg.models.detectors.classes import COCO_CLASSES, MOTION_CLASSES, class_numbers
+from streamseg.models.detectors.classes import MOTION_CLASSES, class_numbers
 from streamseg.models.options import (
     MOBILE_SAM,
     NANO,

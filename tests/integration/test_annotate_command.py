@@ -15,7 +15,7 @@ import pytest
 import skimage
 from av.video.stream import VideoStream
 from pycocotools.coco import COCO
-from support.annotated import DatasetReader
+from support.annotated import COCO_INDEX, DatasetReader
 from support.leftovers import Place
 from support.pipeline_runs import Run, until
 
@@ -127,7 +127,7 @@ def test_mobilesam_on_photographs_opens_in_supervision_and_pycocotools(
     output = succeeds(place.run("annotate", "pictures", "--output", "coco", "--format", "coco", *weights))
     assert "coco: annotated 4 pictures with" in output
     reader = DatasetReader(place.folder / "coco", "coco")
-    coco = COCO(str(place.folder / "coco" / "annotations.json"))
+    coco = COCO(str(place.folder / "coco" / COCO_INDEX))
     assert len(reader.names) == 4
     assert len(reader.classes) == 80
     total = 0
@@ -136,7 +136,7 @@ def test_mobilesam_on_photographs_opens_in_supervision_and_pycocotools(
         assert picture is not None and picture.shape[:2] == (image["height"], image["width"])
         annotations = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
         found = reader.objects(image["file_name"])
-        assert [name for name, _ in found] == [reader.classes[one["category_id"] - 1] for one in annotations]
+        assert [name for name, _ in found] == [coco.cats[one["category_id"]]["name"] for one in annotations]
         for (_, bits), one in zip(found, annotations, strict=True):
             assert np.array_equal(bits, coco.annToMask(one).astype(bool))
             assert bits.sum() == one["area"] >= 9

@@ -12,6 +12,7 @@ from streamseg.annotate.dataset import Settings
 from streamseg.masks import Bits, Mask
 from streamseg.messages import Detection
 
+COCO_INDEX = Path("annotations", "instances_default.json")
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
 
@@ -65,8 +66,8 @@ class DatasetReader:
             self._dataset = sv.DetectionDataset.from_yolo(
                 images, str(directory / "labels"), str(directory / "data.yaml")
             )
-        elif data_format == "coco":
-            self._dataset = sv.DetectionDataset.from_coco(images, str(directory / "annotations.json"), force_masks=True)
+        elif data_format.startswith("coco"):
+            self._dataset = sv.DetectionDataset.from_coco(images, str(directory / COCO_INDEX), force_masks=True)
         else:
             self._dataset = sv.DetectionDataset.from_labelme(images, images, force_masks=True)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from streamseg.masks import Mask
+from streamseg.rings import TO_ROUND
 
 Bits = NDArray[np.bool_]
 
@@ -120,8 +122,25 @@ def test_polygons_are_in_frame_coordinates_one_per_part() -> None:
     full[10:15, 20:28] = True
     outlines = cropped(full).polygons()
     corners = sorted(tuple(outline.min(axis=0).tolist() + outline.max(axis=0).tolist()) for outline in outlines)
-    assert corners == [(3.0, 2.0, 8.0, 5.0), (20.0, 10.0, 27.0, 14.0)]
-    assert all(outline.shape[1] == 2 and outline.dtype == np.float32 for outline in outlines)
+    assert corners == [(3.05, 2.05, 8.45, 5.45), (20.05, 10.05, 27.45, 14.45)]
+    assert all(outline.shape[1] == 2 for outline in outlines)
+
+
+def test_a_thin_part_has_a_polygon_and_a_hole_is_covered_or_cut_open() -> None:
+    full = np.zeros((20, 30), dtype=np.bool_)
+    full[2:9, 3:10] = True
+    full[4:7, 5:8] = False
+    full[12, 3:20] = True
+    mask = cropped(full)
+    assert len(mask.polygons()) == len(mask.polygons_without_holes(TO_ROUND)) == 2
+    assert len(mask.polygons_without_holes(TO_ROUND, smallest=18)) == 1
+    for polygons, hole in ((mask.polygons(), 1), (mask.polygons_without_holes(TO_ROUND), 0)):
+        canvas = np.zeros(full.shape, np.uint8)
+        for polygon in polygons:
+            cv2.fillPoly(canvas, [polygon.astype(np.int32)], 1)
+        assert canvas[5, 6] == hole
+        canvas[4:7, 5:8] = 0
+        assert np.array_equal(canvas > 0, full)
 
 
 @pytest.mark.parametrize(

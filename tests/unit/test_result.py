@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import supervision
+from pycocotools import mask as coco_masks
 from support.results import EMPTY_RESULT
 
 from streamseg.errors import UsageError
@@ -67,7 +68,7 @@ def test_coco_annotations() -> None:
     assert json.loads(json.dumps(annotations)) == annotations
     assert annotations[1] == {
         "image_id": 8,
-        "category_id": 3,
+        "category_id": 4,
         "bbox": [1.0, 2.0, 10.5, 20.0],
         "score": 0.75,
         "area": 210.0,
@@ -79,11 +80,21 @@ def test_coco_annotations() -> None:
     assert annotations[0]["area"] == mask.area
 
 
+def test_coco_annotations_with_polygons() -> None:
+    annotations = RESULT.to_coco(polygons=True)
+    assert json.loads(json.dumps(annotations)) == annotations
+    assert "segmentation" not in annotations[1]
+    mask = RESULT.objects[0].mask
+    assert mask is not None
+    runs = coco_masks.frPyObjects(annotations[0]["segmentation"], 48, 64)
+    assert np.array_equal(coco_masks.decode(coco_masks.merge(runs)) > 0, mask.paste(48, 64))
+
+
 def test_polygons_one_list_for_each_object() -> None:
     outlines = RESULT.to_polygons()
     assert [len(parts) for parts in outlines] == [1, 0, 1]
-    assert outlines[0][0].min(axis=0).tolist() == [57.0, 43.0]
-    assert outlines[0][0].max(axis=0).tolist() == [63.0, 47.0]
+    assert outlines[0][0].min(axis=0).tolist() == [57.05, 43.05]
+    assert outlines[0][0].max(axis=0).tolist() == [63.45, 47.45]
 
 
 def picture() -> Image:

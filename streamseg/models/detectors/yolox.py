@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.categories import COCO_CLASSES
 from streamseg.errors import CheckpointError, SettingsError
 from streamseg.messages import Detection, Image
-from streamseg.models.detectors.classes import COCO_CLASSES, class_numbers
+from streamseg.models.detectors.classes import class_numbers
 from streamseg.models.detectors.yolox_graph import YoloxGraph, read_yolox_graph
 from streamseg.models.options import Compute, DetectorSettings
 from streamseg.models.runtime.onnx import ERRORS, open_session

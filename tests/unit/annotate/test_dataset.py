@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support.annotated import CLASSES, detection, disc, settings_of, write_picture
+from support.annotated import CLASSES, COCO_INDEX, detection, disc, settings_of, write_picture
 
 from streamseg.annotate.dataset import Settings, open_dataset
 from streamseg.annotate.formats import FORMATS, create_format
@@ -209,7 +209,7 @@ def test_the_index_drops_a_removed_picture(tmp_path: Path) -> None:
     annotate(tmp_path, settings_of("coco"), ["a.png", "b.png"])
     (tmp_path / "out" / "images" / "a.png").unlink()
     assert annotate(tmp_path, settings_of("coco"), ["b.png"]) == []
-    index = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    index = json.loads((tmp_path / "out" / COCO_INDEX).read_text())
     assert [image["file_name"] for image in index["images"]] == ["b.png"]
     assert {annotation["image_id"] for annotation in index["annotations"]} == {index["images"][0]["id"]}
 

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.blobs import LONGEST_SIDE, blobs
 
-from streamseg.annotate.outlines import WITHIN_PIXEL, Corners, outline, part_outlines
+from streamseg.annotate.outlines import WITHIN_PIXEL, Corners, outline
 from streamseg.masks import Bits, Mask
-
-LONGEST_SIDE = 28
 
 
 def filled(polygon: NDArray[np.generic], shape: tuple[int, int]) -> Bits:
@@ -41,18 +40,6 @@ def shortest_bridges(bits: Bits) -> int:
     return pixels
 
 
-@st.composite
-def blobs(draw: st.DrawFn) -> Bits:
-    """Masks with holes and parts, from single pixels of noise to smooth shapes, some up to the edge."""
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    noise = random.random((draw(st.integers(1, LONGEST_SIDE)), draw(st.integers(1, LONGEST_SIDE)))).astype(np.float32)
-    smoothness = draw(st.sampled_from([0.0, 0.7, 1.5, 3.0]))
-    if smoothness:
-        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), smoothness), np.float32)
-    bits: Bits = noise >= np.quantile(noise, draw(st.floats(0.05, 0.95)))
-    return bits
-
-
 @given(blobs())
 @settings(max_examples=400, deadline=None)
 def test_filling_the_outline_gives_the_mask_and_the_bridges(bits: Bits) -> None:
@@ -66,17 +53,6 @@ def test_filling_the_outline_gives_the_mask_and_the_bridges(bits: Bits) -> None:
     assert (again & ~bits).sum() <= 1.1 * shortest_bridges(bits) + 1
     if len(parts_of(bits)) == 1:
         assert np.array_equal(again, bits)
-
-
-@given(blobs())
-@settings(max_examples=200, deadline=None)
-def test_filling_the_outline_of_each_part_gives_that_part(bits: Bits) -> None:
-    mask = Mask.crop(bits)
-    assert mask is not None
-    polygons = part_outlines(mask)
-    assert all(len(polygon) >= 3 for polygon in polygons)
-    found = sorted(filled(polygon, bits.shape).tobytes() for polygon in polygons)
-    assert found == sorted(part.tobytes() for part in parts_of(bits))
 
 
 @given(blobs(), st.integers(LONGEST_SIDE, 9000))
@@ -119,10 +95,8 @@ def test_small_shapes(picture: str) -> None:
     shape = (bits.shape[0] + 9, bits.shape[1] + 9)
     whole = np.zeros(shape, np.bool_)
     whole[7 : 7 + bits.shape[0], 5 : 5 + bits.shape[1]] = bits
-    polygons = part_outlines(mask)
-    assert np.array_equal(np.logical_or.reduce([filled(polygon, shape) for polygon in polygons]), whole)
     assert len(outline(mask)) >= 3
-    if len(polygons) == 1:
+    if len(parts_of(bits)) == 1:
         assert np.array_equal(filled(outline(mask), shape), whole)
 
 
