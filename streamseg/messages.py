@@ -143,7 +143,14 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
-    """The models that made a result; `notice` is one line on why they are not the preferred ones."""
+    """The models that made a result.
+
+    Attributes:
+        detector: Its name.
+        segmenter: Its name.
+        notice: One line for people on what is wrong: why these are not the preferred models, that the machine is too
+            slow for them, that a stage restarts; None if nothing is.
+    """
 
     detector: str
     segmenter: str

@@ -229,6 +229,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         masks: Those of that frame.
         classes: Names of the classes in that frame.
         dropped: Frames and masks lost since the run started.
+        suggestion: What would help while live masks starve; None while they do not.
     """
 
     source: str
@@ -241,6 +242,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     masks: tuple[PublishedMask, ...]
     classes: tuple[str, ...]
     dropped: Dropped
+    suggestion: str | None
 
 
 class Subscribers(msgspec.Struct, frozen=True, tag=True):

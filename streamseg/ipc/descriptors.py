@@ -90,6 +90,7 @@ class Masks(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         pts_ns: The frame's presentation time.
+        t_capture_ns: Monotonic clock when the frame was decoded.
         t_encoded_ns: Monotonic clock when the model finished encoding the picture.
         t_decoded_ns: Monotonic clock when the last mask was ready.
         overrun: Keyframes overwritten in shared memory before segment read them.
@@ -99,6 +100,7 @@ class Masks(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     pts_ns: int
     objects: tuple[PackedKeyframeMask, ...]
+    t_capture_ns: int
     t_encoded_ns: int
     t_decoded_ns: int
     overrun: int

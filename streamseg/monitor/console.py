@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from streamseg.monitor.texts import counts_text, duration_text, percentiles_text, share_text
+from streamseg.messages import RUNNING
+from streamseg.monitor.suggestions import suggest_keyframes
+from streamseg.monitor.texts import counts_text, losses_text, percentiles_text, share_text, state_text
 
 if TYPE_CHECKING:
     from streamseg.config import Config
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
 SETTLED_FRAMES: Final = 60
 """Frames after which the rate of a run is stable enough to predict its end."""
-_KEYFRAME_INTERVAL = 5
-_LONG_S = 300.0
 
 
 class RunDisplay:
@@ -57,6 +57,8 @@ class RunDisplay:
         self._notice = notice
         self._metrics_url = metrics_url
         self._announced = False
+        self._models = models
+        self._suggested = False
         self._total = config.max_frames
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
@@ -102,6 +104,9 @@ class RunDisplay:
             self._progress.update(
                 self._task, description="segmenting", completed=stats.frames, rate=f"{stats.rate:.1f} frames/s"
             )
+        if stats.suggestion is not None and not self._suggested:
+            self._suggested = True
+            self._print(stats.suggestion)
         if stats.frames == SETTLED_FRAMES and self._total is not None:
             suggestion = suggest_keyframes(self._config, self._total - stats.frames, stats.rate)
             if suggestion is not None:
@@ -119,6 +124,8 @@ class RunDisplay:
         """Show that the source or a stage changed."""
         self._stats.changed(stage, state, detail)
         self._print(f"{stage}: {state}{f' ({detail})' if detail else ''}")
+        if self._task is not None and stage == "capture" and state != RUNNING:
+            self._progress.update(self._task, description=state_text(stage, state))
 
     def logged(self, level: int, text: str) -> None:
         """Show a log line of a stage."""
@@ -142,25 +149,17 @@ class RunDisplay:
             ("objects with a mask", share_text(stats.masked)),
             ("dropped", counts_text(stats.dropped)),
             ("restarts", counts_text(stats.restarts)),
+            ("disconnected", losses_text(stats.disconnections, stats.lost_s)),
+            ("notices", "; ".join(self._notices()) or "none"),
         ]
+
+    def _notices(self) -> list[str]:
+        """What was wrong with the models: what the preferred ones lack, and whether the masks starved."""
+        notices = [] if self._models.notice is None else [self._models.notice]
+        stats = self._stats
+        if stats.suggestion is not None:
+            notices.append(f"{stats.suggestion} ({share_text(stats.starved_frames / stats.frames)} of the frames)")
+        return notices
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def suggest_keyframes(config: Config, frames_left: int, rate: float) -> str | None:
-    """One line on how to finish sooner; None unless every frame of a long file is segmented.
-
-    Args:
-        config: The settings of the run.
-        frames_left: Frames until its end.
-        rate: Frames per second so far.
-    """
-    every_frame = config.resolved_mode == "every-frame" and config.segmenter.keyframe_interval == 1
-    if not (every_frame and config.propagate.enabled) or rate <= 0 or frames_left / rate < _LONG_S:
-        return None
-    return (
-        f"about {duration_text(frames_left / rate)} left; --set segmenter.keyframe_interval={_KEYFRAME_INTERVAL} "
-        "segments every fifth frame only and propagates its masks to the others: several times as fast with a slow "
-        "segmenter"
-    )

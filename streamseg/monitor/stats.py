@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from streamseg.messages import PROPAGATED, REFINED, SEGMENTED, Dropped
+from streamseg.messages import DISCONNECTED, PROPAGATED, REFINED, SEGMENTED, Dropped
 from streamseg.monitor.latency import Histogram
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class RunStats:
         mask_age_ms: From the frame that a mask was made on to the frame it was published with.
         connected: Whether the source delivers frames.
         recording: Whether a frame was recorded.
+        disconnections: How often the source was lost.
+        suggestion: What would have helped when masks starved last; None if they never did.
+        starved_frames: Frames published while they did.
         subscribers: Programs connected to the publisher.
     """
 
@@ -66,6 +69,10 @@ class RunStats:
         self.mask_age_ms = Histogram(MASK_AGES_MS)
         self.connected = self.recording = False
         self.subscribers = 0
+        self.disconnections = self.starved_frames = 0
+        self.suggestion: str | None = None
+        self._lost_s = 0.0
+        self._lost_at_s: float | None = None
         self._lost = False
 
     def prepared(self, stage: str, ready: Ready) -> None:
@@ -83,7 +90,12 @@ class RunStats:
                 self._first_s = now_s
             # Capture may be ready before its source is: only a frame captured after the last loss proves a connection.
             self.connected = not self._lost
+            if self.connected and self._lost_at_s is not None:
+                self._lost_s += now_s - self._lost_at_s
+                self._lost_at_s = None
             self.frames += 1
+            self.suggestion = published.suggestion or self.suggestion
+            self.starved_frames += published.suggestion is not None
             self.frames_with_masks += bool(published.masks)
             self.frames_with_own_boxes += published.boxes_seq == published.seq
             self.frame_age_ms.add(published.age_ms)
@@ -115,6 +127,9 @@ class RunStats:
                 # A capture process that runs again may still wait for its source; only a lost source reports a return.
                 self.connected = state == "running" and self._lost
                 self._lost = state != "running"
+                if state == DISCONNECTED:
+                    self.disconnections += 1
+                    self._lost_at_s = self._clock_s() if self._lost_at_s is None else self._lost_at_s
 
     def logged(self, level: int, text: str) -> None:
         """Log lines are not counted."""
@@ -123,6 +138,11 @@ class RunStats:
     def up(self) -> bool:
         """Whether every stage is ready."""
         return self._ready == self.restarts.keys()
+
+    @property
+    def lost_s(self) -> float:
+        """Seconds without the source: from each disconnection to the first frame after it, or to now."""
+        return self._lost_s + (0.0 if self._lost_at_s is None else self._clock_s() - self._lost_at_s)
 
     @property
     def rate(self) -> float:

@@ -56,6 +56,16 @@ def _object_text(item: TrackedObject) -> str:
     return f"{name} {item.mask.area if item.mask else item.method}"
 
 
+def state_text(source: str, state: str) -> str:
+    """The state of a source in words."""
+    return _STATES.get(state, f"{source}: {state}")
+
+
+def losses_text(count: int, lost_s: float) -> str:
+    """How often a source was disconnected, and for how long in all."""
+    return "never" if count == 0 else f"{'once' if count == 1 else f'{count} times'}, {lost_s:.0f} s in all"
+
+
 def waiting_text(states: Mapping[str, SourceState], idle_s: float, unreachable: str) -> str | None:
     """Why no picture comes; None while there is nothing to say.
 
@@ -66,7 +76,7 @@ def waiting_text(states: Mapping[str, SourceState], idle_s: float, unreachable: 
     """
     wrong = next((each for each in states.values() if each.state != RUNNING), None)
     if wrong is not None:
-        return f"{_STATES.get(wrong.state, f'{wrong.source}: {wrong.state}')} ({idle_s:.0f} s)"
+        return f"{state_text(wrong.source, wrong.state)} ({idle_s:.0f} s)"
     if idle_s < _IDLE_S:
         return None
     return f"no picture for {idle_s:.0f} s, but the pipeline runs" if states else unreachable

@@ -115,6 +115,7 @@ class MetricsSink:
             masks=tuple(PublishedMask(item.method, item.age_ms) for item in objects if item.mask is not None),
             classes=tuple(sorted({item.detection.class_name for item in objects})),
             dropped=result.result.dropped,
+            suggestion=result.suggestion,
         )
         if not self._hold:
             self.confirm()

@@ -21,6 +21,7 @@ class PublishedResult:
         encoded: The result as the view `masks` sends it.
         age_ms: Milliseconds from the capture of the frame to its publishing.
         masks_seq: The newest segmented keyframe; None without one.
+        suggestion: What would help while live masks starve; None while they do not.
     """
 
     frame: FrameDescriptor
@@ -28,6 +29,7 @@ class PublishedResult:
     encoded: EncodedResult
     age_ms: float
     masks_seq: int | None
+    suggestion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from streamseg.sinks.network import LINGER_MS, MaskSink, Network, PictureSink
 from streamseg.sinks.sink import Overlay, Pictures, PublishedResult, Sink
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
+from streamseg.stages.notices import Notices
 from streamseg.stages.propagation import Propagation
 from streamseg.topology import TAP
 from streamseg.wire.protocol import encode_result
@@ -74,6 +75,7 @@ class PublishStage(Stage):
         self._state, self._detail = lane.state, lane.detail
         self._held = self.config.publish.wait_for_subscriber
         self._subscribers: int | None = None
+        self._notices = Notices(self.config, self.spec.models)
 
     def prepare(self) -> Ready:
         """Bind the endpoint and load what propagation needs."""
@@ -99,6 +101,8 @@ class PublishStage(Stage):
         if isinstance(message, Announce) and not self._finished:
             if message.stage == "capture":
                 self._state, self._detail = message.state, message.detail
+            else:
+                self._notices.change(message.stage, message.state)
             self._network.send_state(
                 SourceState(
                     run_id=self.spec.run_id,
@@ -126,6 +130,7 @@ class PublishStage(Stage):
         while (masks := self._masks.receive()) is not None:
             self._join.add_masks(masks)
             self._propagation.add(masks)
+            self._notices.add(masks)
         while self._tap_is_ready() and (joined := self._join.take()) is not None:
             self._publish(joined)
         self._prefetch()
@@ -194,7 +199,7 @@ class PublishStage(Stage):
         encoded = encode_result(result, "masks")
         self._masks_limited += encoded.masks_limited
         masks_seq = None if joined.masks is None else joined.masks.seq
-        published = PublishedResult(frame, result, encoded, age_ms, masks_seq)
+        published = PublishedResult(frame, result, encoded, age_ms, masks_seq, self._notices.suggestion)
         pictures = Pictures(joined.received.image, partial(self._draw, published))
         self._last_seq = frame.seq
         if frame.seq > self._published_before:
@@ -231,7 +236,7 @@ class PublishStage(Stage):
                 decoded=None if own_masks is None else frame.age_ms(own_masks.t_decoded_ns),
             ),
             dropped=self._dropped,
-            models=self.spec.models,
+            models=self._notices.models,
             boxes_seq=None if boxes is None else boxes.seq,
             mode=self.config.resolved_mode,
             objects=() if boxes is None else self._objects(joined.received, boxes, masks),

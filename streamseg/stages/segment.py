@@ -156,6 +156,7 @@ class SegmentStage(Stage):
             seq=frame.seq,
             pts_ns=frame.pts_ns,
             objects=tuple(map(pack_keyframe_mask, self._keyframe_masks(frame, image, detections, masks))),
+            t_capture_ns=frame.t_capture_ns,
             t_encoded_ns=t_encoded_ns,
             t_decoded_ns=t_decoded_ns,
             overrun=lane.overrun,

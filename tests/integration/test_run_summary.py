@@ -27,7 +27,8 @@ def check(summary: dict[str, str]) -> None:
     rate, keyframes = (float(summary[name].removesuffix(" frames/s")) for name in ("rate", "keyframes segmented"))
     assert rate > 0
     assert keyframes > 0
-    assert summary["dropped"] == summary["restarts"] == "none"
+    assert summary["dropped"] == summary["restarts"] == summary["notices"] == "none"
+    assert summary["disconnected"] == "never"
     assert re.fullmatch(r"[1-9]\d+ MB, of the largest process", summary["peak memory"])
 
 

@@ -16,6 +16,7 @@ def published(
     objects: int = 0,
     classes: tuple[str, ...] = (),
     dropped: Dropped | None = None,
+    suggestion: str | None = None,
 ) -> Published:
     return Published(
         source=source,
@@ -28,4 +29,5 @@ def published(
         masks=masks,
         classes=classes,
         dropped=dropped or Dropped(),
+        suggestion=suggestion,
     )

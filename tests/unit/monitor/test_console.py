@@ -1,33 +1,77 @@
+"""What a run says at the terminal."""
+
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
+from support.published_frames import published
 
-from streamseg.config import Config, check_config
-from streamseg.monitor.console import suggest_keyframes
+from streamseg.config import check_config
+from streamseg.messages import Models
+from streamseg.monitor.console import RunDisplay
+from streamseg.monitor.stats import RunStats
 
-
-def config(**settings: object) -> Config:
-    return check_config({"sources": [{"url": "clip.mp4"}], **settings})
-
-
-@pytest.mark.parametrize(
-    ("frames", "rate", "left"), [(3000, 1.0, "50 min"), (90_000, 2.0, "12 h"), (300, 1.0, "5 min")]
-)
-def test_a_long_run_suggests_fewer_keyframes(frames: int, rate: float, left: str) -> None:
-    line = suggest_keyframes(config(), frames, rate)
-    assert line is not None and f"about {left} left" in line and "segmenter.keyframe_interval=5" in line
-    assert "\n" not in line
+FULL = "the CPU is full: keyframes 0.9/s; try --segmenter nano"
 
 
-@pytest.mark.parametrize(
-    ("settings", "frames", "rate"),
-    [
-        pytest.param(config(), 290, 1.0, id="short"),
-        pytest.param(config(), 10_000, 0.0, id="rate unknown"),
-        pytest.param(config(segmenter={"keyframe_interval": 2}), 10_000, 1.0, id="propagates masks already"),
-        pytest.param(config(mode="live"), 10_000, 1.0, id="live"),
-        pytest.param(config(propagate={"enabled": False}), 10_000, 1.0, id="propagation is off"),
-    ],
-)
-def test_other_runs_get_no_suggestion(settings: Config, frames: int, rate: float) -> None:
-    assert suggest_keyframes(settings, frames, rate) is None
+class Run:
+    """A run with its display, on a clock that a test sets."""
+
+    def __init__(self, notice: str | None = None) -> None:
+        self.now_s = 0.0
+        self._said = io.StringIO()
+        self.display = RunDisplay(
+            Console(file=self._said, width=200),
+            RunStats(("capture", "publish"), lambda: self.now_s),
+            check_config({"sources": [{"url": "0"}]}),
+            Models(detector="motion", segmenter="nano", notice=notice),
+            endpoint="tcp://127.0.0.1:5555",
+        )
+
+    def publish(self, at_s: float, suggestion: str | None = None) -> None:
+        self.now_s = at_s
+        self.display.published(published(suggestion=suggestion))
+
+    def change(self, at_s: float, state: str) -> None:
+        self.now_s = at_s
+        self.display.changed("capture", state, "")
+
+    @property
+    def lines(self) -> list[str]:
+        return self._said.getvalue().splitlines()
+
+    def row(self, name: str) -> str:
+        return dict(self.display.summary("done"))[name]
+
+
+def test_what_slows_the_masks_is_said_once_and_again_at_the_end_with_its_share() -> None:
+    run = Run(notice="no weights for yolox-nano")
+    for at_s, suggestion in enumerate((None, FULL, FULL.replace("0.9", "0.5"), None)):
+        run.publish(at_s, suggestion)
+    assert run.lines == [FULL]
+    assert run.row("notices") == f"no weights for yolox-nano; {FULL.replace('0.9', '0.5')} (50.0% of the frames)"
+
+
+def test_a_run_without_trouble_says_so() -> None:
+    run = Run()
+    run.publish(0)
+    assert (run.row("notices"), run.row("disconnected"), run.lines) == ("none", "never", [])
+
+
+@pytest.mark.parametrize(("returns", "text"), [(True, "2 times, 9 s in all"), (False, "2 times, 17 s in all")])
+def test_the_end_says_how_often_and_how_long_the_camera_was_lost(returns: bool, text: str) -> None:
+    run = Run()
+    run.publish(0)
+    run.change(10, "disconnected")
+    run.publish(11)  # was on its way
+    run.change(14, "running")
+    run.publish(15)
+    assert run.row("disconnected") == "once, 5 s in all"
+    run.change(20, "disconnected")
+    if returns:
+        run.change(23, "running")
+        run.publish(24)
+    run.now_s = 32
+    assert run.row("disconnected") == text

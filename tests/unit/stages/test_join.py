@@ -70,6 +70,7 @@ def masks(seq: int, *detections: Detection, empty: bool = False) -> Masks:
         seq=seq,
         pts_ns=frame.pts_ns,
         objects=tuple(map(pack_keyframe_mask, made)),
+        t_capture_ns=0,
         t_encoded_ns=0,
         t_decoded_ns=0,
         overrun=0,

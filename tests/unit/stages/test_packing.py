@@ -20,6 +20,7 @@ def over_a_link(made: list[KeyframeMask]) -> list[KeyframeMask]:
         seq=FRAME.seq,
         pts_ns=FRAME.pts_ns,
         objects=tuple(map(pack_keyframe_mask, made)),
+        t_capture_ns=0,
         t_encoded_ns=0,
         t_decoded_ns=0,
         overrun=0,

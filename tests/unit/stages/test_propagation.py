@@ -77,6 +77,7 @@ def masks(seq: int, shown: Shown, numbers: Sequence[int | None] = (1, 2), order:
         seq=seq,
         pts_ns=seq * FRAME_NS,
         objects=tuple(map(pack_keyframe_mask, made)),
+        t_capture_ns=0,
         t_encoded_ns=0,
         t_decoded_ns=0,
         overrun=0,

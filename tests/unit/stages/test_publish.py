@@ -11,7 +11,7 @@ from support.pipeline_runs import until
 from support.stage_context import FakeContext, lane_spec, link_to, put_frame, stage_config, stage_spec
 
 from streamseg.ipc.control import Acknowledge, Announce, Finished, LaneSpec, Published, Subscribers
-from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult
+from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult, Masks
 from streamseg.messages import Detection, Dropped, End, Heartbeat, Image, Message, Result, SourceState
 from streamseg.sinks.network import Network
 from streamseg.sinks.sink import Pictures, PublishedResult
@@ -62,6 +62,22 @@ class Publish:
                 t_detected_ns=now,
                 overrun=overrun,
                 segment_replaced=0,
+            )
+        )
+
+    def segment(self, seq: int, took_ms: int) -> None:
+        """Have segment finish a keyframe without objects so long after its capture."""
+        now = self.context.clock.now_ns()
+        self.context.receiver("segment").waiting.append(
+            Masks(
+                source="main",
+                seq=seq,
+                pts_ns=0,
+                objects=(),
+                t_capture_ns=now - took_ms * 1_000_000,
+                t_encoded_ns=now,
+                t_decoded_ns=now,
+                overrun=0,
             )
         )
 
@@ -277,6 +293,45 @@ def test_a_track_has_the_same_colour_in_every_result_also_of_a_publish_process_t
     second = Publish("record", lane=lane_spec(resume_after=2, highest_acknowledged=2), before=first.context)
     closing.append(second)
     assert colours(second, 3, 13, 12, 11) == [three, two, one]
+
+
+def test_each_live_result_says_what_is_wrong_with_the_models(closing: list[Publish]) -> None:
+    publish = Publish("record", mode="live")
+    closing.append(publish)
+
+    def notice(seq: int) -> str | None:
+        publish.announce(seq)
+        publish.detect(seq)
+        publish.turn()
+        result = decode(publish.context.sender("record").take()[-1].parts)
+        assert isinstance(result, Result)
+        return result.models.notice
+
+    assert notice(0) is None
+    publish.stage.instruct(Announce("main", "detect", "restarting", "hung"))
+    assert notice(1) == "detect: restarting"
+    for seq in range(3):
+        publish.segment(seq, took_ms=2000)
+    full = "the CPU is full: keyframes 0.5/s; try fewer programs on this machine"
+    assert notice(2) == f"detect: restarting; {full}"
+    publish.stage.instruct(Announce("main", "detect", "running", ""))
+    publish.stage.instruct(Announce("main", "capture", "disconnected", "no picture"))
+    assert notice(3) == full
+    suggestions = [report.suggestion for report in publish.context.reports if isinstance(report, Published)]
+    assert suggestions == [None, None, full, full]
+
+
+def test_the_results_of_a_file_do_not_depend_on_how_fast_they_were_made(closing: list[Publish]) -> None:
+    publish = Publish("record")
+    closing.append(publish)
+    for seq in range(3):
+        publish.segment(seq, took_ms=2000)
+    publish.stage.instruct(Announce("main", "detect", "restarting", "hung"))
+    publish.publish(0, 1)
+    for item in publish.context.sender("record").take():
+        result = decode(item.parts)
+        assert isinstance(result, Result)
+        assert result.models.notice is None
 
 
 def test_the_overlay_shows_what_the_settings_say(closing: list[Publish]) -> None:
