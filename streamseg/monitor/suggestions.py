@@ -18,6 +18,8 @@ _FED: Final = 0.75
 """Share of that time below which they no longer do: a run at the limit does not change its notice all the time."""
 _KEYFRAMES = 3
 """Keyframes whose median counts: the first of a shape may take long once."""
+_LONGEST_WAIT_MS = 6000.0
+"""An object that waits so long for any keyframe is enough of a sign."""
 _KEYFRAME_INTERVAL = 5
 _LONG_S = 300.0
 
@@ -33,14 +35,30 @@ class Starvation:
         self._processor = "GPU" if config.device == "cuda" else "CPU"
         self._remedy = _faster_segmenter(config)
         self._latencies_ms: deque[float] = deque(maxlen=_KEYFRAMES)
+        self._waiting_since_ms: float | None = None
         self.notice: str | None = None
 
     def add(self, latency_ms: float) -> None:
         """Count a keyframe whose masks were ready so long after its capture."""
         self._latencies_ms.append(latency_ms)
-        if len(self._latencies_ms) < _KEYFRAMES:
-            return
-        typical_ms = statistics.median(self._latencies_ms)
+        self._waiting_since_ms = None
+
+    def update(self, now_ms: float, *, pending: bool) -> None:
+        """Decide for a published frame.
+
+        Args:
+            now_ms: Of a monotonic clock.
+            pending: Whether an object of the frame waits for its mask.
+        """
+        if not pending:
+            self._waiting_since_ms = None
+        elif self._waiting_since_ms is None:
+            self._waiting_since_ms = now_ms
+        waited_ms = 0.0 if self._waiting_since_ms is None else now_ms - self._waiting_since_ms
+        known = len(self._latencies_ms) == _KEYFRAMES
+        typical_ms = statistics.median(self._latencies_ms) if known else 0.0
+        if waited_ms >= _LONGEST_WAIT_MS:
+            typical_ms = max(typical_ms, waited_ms)
         if typical_ms <= STARVING_MS * (_FED if self.notice else 1.0):
             self.notice = None
         else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from streamseg.config import Config
 from streamseg.ipc.descriptors import Masks
-from streamseg.messages import RUNNING, Models
+from streamseg.messages import PENDING, RUNNING, Models, TrackedObject
 from streamseg.monitor.suggestions import Starvation
 
 
@@ -36,6 +38,11 @@ class Notices:
         """Note how long a keyframe took."""
         if self._live:
             self._starvation.add((masks.t_decoded_ns - masks.t_capture_ns) / 1e6)
+
+    def update(self, objects: Sequence[TrackedObject], now_ns: int) -> None:
+        """Decide on the notice for a frame with these objects, published at that time of the monotonic clock."""
+        if self._live:
+            self._starvation.update(now_ns / 1e6, pending=any(item.method == PENDING for item in objects))
             self._update()
 
     def change(self, stage: str, state: str) -> None:
@@ -43,9 +50,9 @@ class Notices:
         self._restarting.pop(stage, None)
         if self._live and state != RUNNING:
             self._restarting[stage] = f"{stage}: {state}"
-        self._update()
 
     def _update(self) -> None:
         notices = (self._planned.notice, *self._restarting.values(), self._starvation.notice)
-        line = "; ".join(notice for notice in notices if notice is not None)
-        self.models = msgspec.structs.replace(self._planned, notice=line or None)
+        line = "; ".join(notice for notice in notices if notice is not None) or None
+        if line != self.models.notice:
+            self.models = msgspec.structs.replace(self._planned, notice=line)

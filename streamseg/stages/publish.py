@@ -219,6 +219,8 @@ class PublishStage(Stage):
         self._count_dropped(frame, boxes, masks)
         own_boxes = boxes if boxes is not None and boxes.seq == frame.seq else None
         own_masks = masks if masks is not None and masks.seq == frame.seq else None
+        objects = () if boxes is None else self._objects(joined.received, boxes, masks)
+        self._notices.update(objects, self.context.clock.now_ns())
         return Result(
             run_id=self.spec.run_id,
             epoch=frame.epoch,
@@ -239,7 +241,7 @@ class PublishStage(Stage):
             models=self._notices.models,
             boxes_seq=None if boxes is None else boxes.seq,
             mode=self.config.resolved_mode,
-            objects=() if boxes is None else self._objects(joined.received, boxes, masks),
+            objects=objects,
         )
 
     def _objects(self, received: ReceivedFrame, boxes: Boxes, masks: Masks | None) -> tuple[TrackedObject, ...]:

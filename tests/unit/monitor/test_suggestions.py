@@ -41,12 +41,28 @@ def test_masks_starve_once_three_keyframes_took_more_than_a_second_and_recover_w
     starvation, notices = Starvation(camera(segmenter={"model": "mobilesam"})), list[str | None]()
     for latency_ms in (9000, 400, 500, 1100, 1150, 1250, 900, 900, 740, 740):
         starvation.add(latency_ms)
+        starvation.update(0, pending=False)
         notices.append(starvation.notice)
     remedy = "try --set segmenter.imgsz=512"
     slow = f"the CPU is full: keyframes 0.9/s; {remedy}"
     assert notices[:4] == [None, None, None, None], "the first one may take long"
     assert notices[4:8] == [slow, slow, slow, f"the CPU is full: keyframes 1.1/s; {remedy}"]
     assert notices[8:] == [f"the CPU is full: keyframes 1.1/s; {remedy}", None]
+
+
+def test_masks_starve_when_an_object_waits_six_seconds_for_any_keyframe() -> None:
+    starvation = Starvation(camera(segmenter={"model": "nano"}))
+
+    def notice(at_s: float, *, pending: bool) -> str | None:
+        starvation.update(at_s * 1000, pending=pending)
+        return starvation.notice
+
+    assert [notice(at_s, pending=True) for at_s in (100, 103, 105.9)] == [None] * 3
+    assert notice(108, pending=True) == "the CPU is full: keyframes 0.1/s; try fewer programs on this machine"
+    starvation.add(500)
+    assert notice(108.1, pending=True) is None
+    assert [notice(at_s, pending=at_s != 113) for at_s in (113, 114, 119.9)] == [None] * 3, "it waited no longer"
+    assert notice(120.1, pending=True) is not None
 
 
 @pytest.mark.parametrize(
@@ -63,4 +79,5 @@ def test_each_segmenter_has_a_faster_alternative(settings: dict[str, object], pr
     starvation = Starvation(camera(**settings))
     for _ in range(3):
         starvation.add(4000)
+    starvation.update(0, pending=False)
     assert starvation.notice == f"the {processor} is full: keyframes 0.2/s; try {remedy}"
