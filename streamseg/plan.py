@@ -28,7 +28,7 @@ from streamseg.models.options import (
     SegmenterSettings,
 )
 from streamseg.models.registry import check_detector, check_segmenter, weights_path
-from streamseg.models.runtime.selection import candidates
+from streamseg.models.runtime.selection import candidates, check_device
 from streamseg.models.search import WeightsSearch
 from streamseg.models.segmenters.mobile_sam.export import export_beforehand
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
@@ -104,8 +104,10 @@ def check_models(config: Config) -> None:
     Raises:
         SettingsError: The detector, one of its classes, or the segmenter does not exist; or nothing on this machine
             runs the segmenter as configured.
+        UsageError: This machine has no such GPU.
     """
     detector, segmenter = config.detector, config.segmenter
+    check_device(config.device)
     if detector.model != "auto":
         check_detector(detector)
     if segmenter.model != "auto":
@@ -185,6 +187,8 @@ def _find_segmenter(settings: SegmenterSettings, search: WeightsSearch) -> Segme
 
 def _check_files(config: Config, *, overwrite: bool) -> None:
     sources = [Path(source.address) for source in config.sources if source.kind == "file"]
+    for settings in config.sources:
+        settings.read_password()
     # Before the weights: a typo is reported without waiting for a download.
     for source in sources:
         if not source.exists():

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from streamseg.errors import SettingsError
+from streamseg.spelling import suggestion
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -38,7 +39,7 @@ def read_settings(tree: object, kind: type[_Settings], key: str = "") -> _Settin
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        raise SettingsError(_explain(str(error), kind, key)) from error
+        raise SettingsError(_explain(str(error), kind, key, tree)) from error
 
 
 def check_settings(settings: Settings, key: str = "") -> None:
@@ -71,7 +72,7 @@ def _usable(text: str) -> bool:
         return False
 
 
-def _explain(message: str, kind: type[Settings], prefix: str) -> str:
+def _explain(message: str, kind: type[Settings], prefix: str, tree: object) -> str:
     text, _, path = message.partition(" - at `$")
     inner = re.sub(r"\[(\d+)\]", r".\1", path.rstrip("`")).lstrip(".")
     key = _join(prefix, inner)
@@ -80,15 +81,32 @@ def _explain(message: str, kind: type[Settings], prefix: str) -> str:
     missing = re.match(r"Object missing required field `(.+)`", text)
     if unknown:
         known = _known_keys(_annotation(kind, inner))
-        return f"{_join(key, unknown[1])}: unknown key; expected one of {', '.join(known)}"
+        return (
+            f"{_join(key, unknown[1])}: unknown key; expected one of {', '.join(known)}{suggestion(unknown[1], known)}"
+        )
     if choice:
-        choices = _choices(_annotation(kind, inner))
-        return f"{key}: {choice[1]} is not a choice; expected one of {', '.join(map(str, choices))}"
+        choices = [str(one) for one in _choices(_annotation(kind, inner))]
+        close = suggestion(choice[1].strip("'"), choices)
+        return f"{key}: {choice[1]} is not a choice; expected one of {', '.join(choices)}{close}"
     if missing:
         return f"{_join(key, missing[1])}: missing; give it a value" + (
             " (--source, or `sources: [{url: ...}]` in the file)" if missing[1] in ("sources", "url") else ""
         )
+    wrong = re.match(r"Expected `(.+)`, got `(.+)`", text)
+    if wrong and "str" in wrong[1].split(" | ") and wrong[2] in ("int", "float", "bool"):
+        return (
+            f"{key}: expected text, and without quotes this is a {'number' if wrong[2] != 'bool' else 'yes or no'}; "
+            f"""write --set '{key}="..."', or {inner.rpartition(".")[2]}: "..." in the file"""
+        )
+    if wrong and "array" in wrong[1] and wrong[2] == "str" and _struct_inside(_annotation(kind, inner)) is None:
+        return f"{key}: expected a list; write [{_value(tree, inner)}]"
     return f"{key or 'settings'}: {text[0].lower()}{text[1:]}"
+
+
+def _value(tree: object, key: str) -> object:
+    for name in key.split("."):
+        tree = tree[int(name)] if isinstance(tree, list | tuple) else tree[name] if isinstance(tree, dict) else tree
+    return tree
 
 
 def _join(key: str, name: str) -> str:

@@ -23,6 +23,7 @@ from streamseg.annotate.work import Summary, annotate_pictures
 from streamseg.errors import UsageError
 from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import check_detector, check_segmenter
+from streamseg.models.runtime.selection import check_device
 from streamseg.models.search import WeightsSearch
 from streamseg.monitor.progress import DownloadDisplay
 from streamseg.paths import unicode_name
@@ -66,6 +67,7 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
     check_detector(detector)
     check_segmenter(segmenter)
     check_settings(options.compute)
+    check_device(options.compute.device)
     pictures = open_pictures(options.source, every=options.every, detector=detector.model)
     if options.output.resolve() in (options.source.resolve(), *options.source.resolve().parents):
         raise UsageError(

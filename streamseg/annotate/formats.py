@@ -18,6 +18,7 @@ from streamseg.annotate.outlines import WITHIN_PIXEL, outline
 from streamseg.atomic import write_atomically
 from streamseg.errors import UsageError
 from streamseg.rings import TO_ROUND
+from streamseg.spelling import suggestion
 
 _INDEX: Final = "data.yaml"
 _NAMES: Final = "classes.txt"
@@ -137,5 +138,5 @@ def create_format(name: str) -> Format:
         UsageError: There is none.
     """
     if name not in FORMATS:
-        raise UsageError(f"--format {name} is unknown; expected one of {', '.join(FORMATS)}")
+        raise UsageError(f"--format {name} is unknown; expected one of {', '.join(FORMATS)}{suggestion(name, FORMATS)}")
     return FORMATS[name]()

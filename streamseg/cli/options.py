@@ -67,12 +67,15 @@ def example_file(name: str) -> Path:
         UsageError: There is no such example.
     """
     from streamseg.errors import UsageError
+    from streamseg.spelling import suggestion
 
     package = Path(__file__).parents[1]
     for folder in (package / "configs", package.parent / "configs"):
         if folder.is_dir():
             known = sorted(path.stem for path in folder.glob("*.yaml"))
             if name not in known:
-                raise UsageError(f"{name!r} is not an example; expected one of {', '.join(known)}")
+                raise UsageError(
+                    f"{name!r} is not an example; expected one of {', '.join(known)}{suggestion(name, known)}"
+                )
             return folder / f"{name}.yaml"
     raise UsageError("the example settings are not installed; reinstall streamseg")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamseg.errors import WeightsError
+from streamseg.spelling import suggestion
 
 _MOBILE_SAM = (
     "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
@@ -125,10 +126,11 @@ def find(name: str) -> Weights:
     """
     entry = look_up(name)
     if entry is None:
-        raise WeightsError(f"no weights are known as {name!r}; expected one of {known_names()}")
+        raise WeightsError(f"no weights are known as {name!r}; expected one of {known_names(name)}")
     return entry
 
 
-def known_names() -> str:
-    """Names and file names of all entries, for error messages."""
-    return ", ".join(f"{weights.name} ({weights.filename})" for weights in CATALOGUE)
+def known_names(word: str) -> str:
+    """Names and file names of all entries, and the one most like a word, for the end of an error."""
+    names = ", ".join(f"{weights.name} ({weights.filename})" for weights in CATALOGUE)
+    return names + suggestion(word, [known for weights in CATALOGUE for known in (weights.name, weights.filename)])

@@ -25,6 +25,7 @@ from streamseg.models import Detector, Segmenter
 from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 from streamseg.paths import is_unicode
 from streamseg.settings import Settings
+from streamseg.spelling import suggestion
 
 Kind = Literal["detector", "segmenter"]
 
@@ -92,8 +93,11 @@ def find(kind: Kind, model: str, known: Sequence[str]) -> Plugin:
     """
     found = tuple(importlib.metadata.entry_points(group=f"streamseg.{kind}s", name=model))
     if not found:
-        expected = ", ".join((*known, *names(kind)))
-        raise SettingsError(f"{kind}.model: {model!r} is unknown; expected {expected}, or a plug-in that is installed")
+        choices = (*known, *names(kind))
+        raise SettingsError(
+            f"{kind}.model: {model!r} is unknown; expected {', '.join(choices)}, or a plug-in that is installed"
+            f"{suggestion(model, choices)}"
+        )
     if len(found) > 1:
         packages = " and ".join(sorted(entry.dist.name for entry in found if entry.dist is not None))
         raise SettingsError(f"{kind}.model: {model!r} is offered by {packages}; uninstall all but one")

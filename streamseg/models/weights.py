@@ -150,10 +150,12 @@ def locate(model: str, *, offline: bool = False, progress: Report | None = None)
     if look_up(model) is not None:
         return resolve(model, offline=offline, progress=progress)
     if path.is_dir():
-        raise WeightsError(f"{model} is a folder; expected a file of weights, or one of {known_names()}")
+        raise WeightsError(f"{model} is a folder; expected a file of weights, or one of {known_names(model)}")
     if path.name != model or path.suffix:
-        raise WeightsError(f"{model} does not exist; expected a file of weights, or one of {known_names()}")
-    raise WeightsError(f"no weights are known as {model!r}; expected the path of a file, or one of {known_names()}")
+        raise WeightsError(f"{model} does not exist; expected a file of weights, or one of {known_names(model)}")
+    raise WeightsError(
+        f"no weights are known as {model!r}; expected the path of a file, or one of {known_names(model)}"
+    )
 
 
 def resolve(

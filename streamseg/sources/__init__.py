@@ -85,16 +85,27 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
         """The password in `password_file`; None without a file.
 
         Raises:
-            SettingsError: The file has no readable first line.
+            SettingsError: The file does not exist, cannot be read, is empty, or is not UTF-8.
         """
         if self.password_file is None:
             return None
         try:
-            return Path(self.password_file).read_text(encoding="utf-8").splitlines()[0]
-        except (OSError, UnicodeDecodeError, IndexError) as error:
-            raise SettingsError(
-                f"sources.0.password_file: {self.password_file} has no readable first line; write the password there"
-            ) from error
+            # Some editors begin a file with a byte-order mark.
+            lines = Path(self.password_file).read_text(encoding="utf-8-sig").splitlines()
+        except FileNotFoundError as error:
+            raise self._unusable_password("does not exist") from error
+        except OSError as error:
+            raise self._unusable_password(f"cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise self._unusable_password("is not UTF-8") from error
+        if not lines or not lines[0]:
+            raise self._unusable_password("has no first line")
+        return lines[0]
+
+    def _unusable_password(self, why: str) -> SettingsError:
+        return SettingsError(
+            f"sources.0.password_file: {self.password_file} {why}; its first line is the camera's password"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

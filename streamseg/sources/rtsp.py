@@ -44,7 +44,8 @@ class RtspAddress:
         """Parse a URL; `username` and `password` override those in it.
 
         Raises:
-            SourceError: It is no RTSP URL, or the end of the credentials is ambiguous. The message does not repeat it.
+            SourceError: It is no RTSP URL, has a password without a user name, or the end of the credentials is
+                ambiguous. The message does not repeat it.
         """
         scheme, _, rest = url.partition("://")
         scheme = scheme.lower()
@@ -58,6 +59,10 @@ class RtspAddress:
         url_user, _, url_password = login.partition(":")
         user = unquote(url_user) if username is None else username
         secret = unquote(url_password) if password is None else password
+        if secret and not user:
+            raise SourceError(
+                "the camera has a password without a user name; set sources.0.username, or write rtsp://USER:PASSWORD@..."
+            )
         credentials = f"{_quote(user)}:{_quote(secret)}@" if user else ""
         path = re.split(r"[?#]", tail)[0]
         return cls(

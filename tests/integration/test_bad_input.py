@@ -128,7 +128,7 @@ def test_a_wrong_password_is_refused_and_never_shown(place: Place, rtsp_server: 
         (("run", "--source", "clip.mp4", "--set", "detector.conf=.nan"), "detector.conf: nan"),
         (
             ("run", "--set", "sources.0.password_file=gone", "--source", "rtsp://127.0.0.1/x", *SMALL),
-            "password_file",
+            "password_file: gone does not exist",
         ),
         (("run", "--source", "clip.mp4", "--source", "other.mp4"), "--source is given 2 times"),
         (("run", "--source", "clip.mp4", "--record", "gone/out.mp4", *SMALL), "there is no folder gone"),

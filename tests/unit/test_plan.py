@@ -20,6 +20,7 @@ from streamseg.errors import (
 )
 from streamseg.models import search
 from streamseg.models.catalogue import find
+from streamseg.models.runtime import selection
 from streamseg.models.weights import MissingFile, MissingWeightsError, WeightsProgress
 from streamseg.plan import RunPlan, check_models, make_plan
 
@@ -392,3 +393,23 @@ def test_settings_that_the_segmenter_has_are_kept(segmenter: dict[str, object]) 
     config = check_config({"sources": sources, "detector": detector, "segmenter": segmenter, "device": "cpu"})
     check_models(config)
     assert {name: getattr(config.segmenter, name) for name in segmenter} == segmenter
+
+
+def test_a_device_that_this_machine_lacks_is_refused_whatever_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "cuda_devices", lambda: 0)
+    config = check_config(
+        {
+            "sources": [{"url": "synthetic:"}],
+            "detector": {"model": "motion"},
+            "segmenter": {"model": "nano"},
+            "device": "cuda",
+        }
+    )
+    with pytest.raises(UsageError, match=r"cannot use the device 'cuda': CUDA's driver has no GPUs here"):
+        make_plan(config, overwrite=False)
+
+
+def test_a_missing_password_file_fails_before_weights_are_downloaded() -> None:
+    config = check_config({"sources": [{"url": "rtsp://cam/x", "password_file": "gone"}]})
+    with pytest.raises(SettingsError, match=r"^sources\.0\.password_file: gone does not exist"):
+        make_plan(config, overwrite=False)

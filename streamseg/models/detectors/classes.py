@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamseg.errors import SettingsError
+from streamseg.spelling import suggestion
 
 MOTION_CLASSES = ("moving",)
 
@@ -27,5 +28,6 @@ def class_numbers(names: Sequence[str], wanted: tuple[str | int, ...] | None) ->
             known = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
             raise SettingsError(
                 f"detector.classes: the model has no class {item!r}; it has {len(names)}, by name or number: {known}"
+                f"{suggestion(str(item), names)}"
             )
     return frozenset(numbers)

@@ -77,6 +77,15 @@ def _not_available(settings: SegmenterSettings, available: Sequence[Runtime]) ->
     )
 
 
+def check_device(device: str) -> None:
+    """Check that a device exists on this machine; `auto` always does.
+
+    Raises:
+        UsageError: CUDA's driver has no such GPU.
+    """
+    _gpu(device)
+
+
 def _gpu(device: str) -> str | None:
     """PyTorch's name of the GPU to use; None for none."""
     count = 0 if device == "cpu" else cuda_devices()
@@ -86,7 +95,10 @@ def _gpu(device: str) -> str | None:
         return None
     index = device.removeprefix("cuda").removeprefix(":") or "0"
     if not index.isdecimal() or int(index) >= count:
-        raise UsageError(f"PyTorch cannot use the device {device!r}; choose one that this machine has, such as 'cpu'")
+        raise UsageError(
+            f"PyTorch cannot use the device {device!r}: CUDA's driver has {count or 'no'} GPUs here; "
+            "choose one that this machine has, such as 'cpu', or 'auto'"
+        )
     return device
 
 

@@ -73,11 +73,36 @@ def test_settings_do_not_show_secrets() -> None:
     assert "secret" not in repr(RtspAddress.parse("rtsp://u:secret@cam", "u", "secret-two"))
 
 
-def test_the_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "does not exist"),
+        (b"", "has no first line"),
+        (b"\nsecret\n", "has no first line"),
+        (b"\xdf", "is not UTF-8"),
+    ],
+)
+def test_a_password_file_that_is_unusable(tmp_path: Path, content: bytes | None, why: str) -> None:
     file = tmp_path / "password"
-    settings = SourceSettings(url="rtsp://cam", password_file=str(file))
-    with pytest.raises(SettingsError, match=r"^sources\.0\.password_file: .* has no readable first line"):
-        settings.read_password()
-    file.write_text("secret\nnote\n")
-    assert settings.read_password() == "secret"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=rf"^sources\.0\.password_file: {file} {why}; its first line is"):
+        SourceSettings(url="rtsp://cam", password_file=str(file)).read_password()
+
+
+@pytest.mark.parametrize("content", ["secret\nnote\n", "secret\r\n", "\ufeffsecret\r\n", "secret"])
+def test_the_password_is_the_first_line_of_its_file(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(content.encode())
+    assert SourceSettings(url="rtsp://cam", password_file=str(file)).read_password() == "secret"
+
+
+def test_without_a_file_there_is_no_password() -> None:
     assert SourceSettings(url="rtsp://cam").read_password() is None
+
+
+@pytest.mark.parametrize(("url", "password"), [("rtsp://cam/x", "secret"), ("rtsp://:secret@cam/x", None)])
+def test_a_password_needs_a_user_name(url: str, password: str | None) -> None:
+    with pytest.raises(SourceError, match="a password without a user name") as caught:
+        parse(url, password=password)
+    assert "secret" not in str(caught.value)
