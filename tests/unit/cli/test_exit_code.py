@@ -41,7 +41,7 @@ class Launcher(FakeLauncher):
 
 
 def test_a_stage_that_fails_too_often_ends_the_run_with_its_own_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(supervisor, "ProcessLauncher", Launcher)
     monkeypatch.setattr(supervisor, "SystemClock", HurriedClock)
@@ -56,5 +56,5 @@ def test_a_stage_that_fails_too_often_ends_the_run_with_its_own_code(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 70
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("streamseg:")]
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("streamseg:")]
     assert line == "streamseg: detect ended with status 1, after 5 restarts within 60 s; run with --verbose to see why"
