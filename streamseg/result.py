@@ -15,6 +15,7 @@ from streamseg.errors import UsageError
 from streamseg.extras import needed_for
 from streamseg.masks import CocoRle, Mask, Polygon
 from streamseg.messages import Image, TrackedObject
+from streamseg.render_settings import RenderSettings
 from streamseg.rings import AROUND_CENTRES
 from streamseg.wire.protocol import ResultView
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 NO_TRACK: Final = -1
 """`tracker_id` of an object without a confirmed track in `supervision.Detections`, as in supervision's own trackers."""
+_DRAWN: Final = RenderSettings()
 
 
 class CocoAnnotation(TypedDict):
@@ -77,8 +79,11 @@ class Result(messages.Result):
 
         return decode_image(self.jpeg)
 
-    def plot(self) -> Image:
-        """Draw masks, boxes and labels on a copy of the picture: shape (height, width, 3), uint8, BGR.
+    def plot(self, settings: RenderSettings = _DRAWN) -> Image:
+        """Draw on a copy of the picture: shape (height, width, 3), uint8, BGR. The view `overlay` comes drawn.
+
+        Args:
+            settings: Whether to draw masks, boxes and labels, and how.
 
         Raises:
             UsageError: The result has no picture.
@@ -92,7 +97,7 @@ class Result(messages.Result):
         with needed_for("drawing a result"):
             from streamseg.render import render
 
-        return render(self.image, self)
+        return render(self.image, self, settings)
 
     def to_coco(self, *, polygons: bool = False) -> list[CocoAnnotation]:
         """Convert every object to a COCO annotation. Without a mask it has no `segmentation`, and its box's area.

@@ -14,6 +14,7 @@ from streamseg.errors import UsageError
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Image, TrackedObject
 from streamseg.render import render
+from streamseg.render_settings import RenderSettings
 from streamseg.result import Result
 
 
@@ -117,6 +118,7 @@ def test_a_plot_is_drawn_on_a_copy() -> None:
     pixels = picture()
     drawn = replace(RESULT, view="clean", pixels=pixels).plot()
     assert np.array_equal(drawn, render(picture(), RESULT))
+    assert not np.array_equal(drawn, replace(RESULT, view="clean", pixels=pixels).plot(RenderSettings(labels=False)))
     assert not np.array_equal(drawn, picture())
     assert np.array_equal(pixels, picture())
 
