@@ -25,15 +25,15 @@ from streamseg import messages
 from streamseg.config import Config, check_config
 from streamseg.config_file import load_config
 from streamseg.errors import FrameOverrunError, UsageError
-from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
 from streamseg.ipc.ring import SharedFrames
 from streamseg.messages import Image
 from streamseg.models.weights import WeightsProgress
+from streamseg.monitor.observer import Observer
 from streamseg.plan import RunPlan, make_plan
 from streamseg.result import Result
-from streamseg.supervisor import Observer, Supervisor
+from streamseg.supervisor import Supervisor
 from streamseg.topology import TAP, Link, StageEntry, Topology
 from streamseg.wire.protocol import decode
 
@@ -118,7 +118,7 @@ class Pipeline:
         self._supervisor: Supervisor | None = None
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
-        self._observer: Observer = _Silent()
+        self._observer = Observer()
         self._reason = "failed"
         self._stop_reason: str | None = None
 
@@ -279,25 +279,3 @@ def _read(config: Config | Mapping[str, object] | str | os.PathLike[str]) -> Con
     if isinstance(config, Mapping):
         return check_config(dict(config))
     return load_config(Path(config), [], os.environ)
-
-
-class _Silent:
-    """An observer that shows nothing."""
-
-    def prepared(self, stage: str, ready: Ready) -> None:
-        """Ignore it."""
-
-    def published(self, published: Published) -> None:
-        """Ignore it."""
-
-    def recorded(self, recorded: Recorded) -> None:
-        """Ignore it."""
-
-    def subscribed(self, subscribers: Subscribers) -> None:
-        """Ignore it."""
-
-    def changed(self, stage: str, state: str, detail: str) -> None:
-        """Ignore it."""
-
-    def logged(self, level: int, text: str) -> None:
-        """Ignore it."""

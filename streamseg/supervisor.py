@@ -6,7 +6,6 @@ import logging
 import queue
 import secrets
 from functools import partial
-from typing import Protocol
 
 from streamseg.errors import EndpointInUseError, StageError, error_from_name
 from streamseg.ipc.clock import Clock, SystemClock
@@ -34,34 +33,13 @@ from streamseg.ipc.instance import Instance
 from streamseg.ipc.launcher import Launcher, ProcessLauncher
 from streamseg.ipc.links import LinkAddress, link_address
 from streamseg.lane import Lane
+from streamseg.monitor.observer import Observer
 from streamseg.plan import RunPlan
 from streamseg.processes import Place, Process, stop_processes
 from streamseg.topology import StageEntry, StageKey, Topology, describe_budget
 
 _TICK_S = 0.05
 _PAUSED_S = 1.0
-
-
-class Observer(Protocol):
-    """Gets the events of a run, on the supervisor's thread."""
-
-    def prepared(self, stage: str, ready: Ready) -> None:
-        """A stage is ready."""
-
-    def published(self, published: Published) -> None:
-        """A frame is published."""
-
-    def recorded(self, recorded: Recorded) -> None:
-        """A frame is recorded, or is missing in the recording."""
-
-    def subscribed(self, subscribers: Subscribers) -> None:
-        """A subscriber connected or disconnected."""
-
-    def changed(self, stage: str, state: str, detail: str) -> None:
-        """The source or a stage changed."""
-
-    def logged(self, level: int, text: str) -> None:
-        """A stage wrote a log line."""
 
 
 class Supervisor:

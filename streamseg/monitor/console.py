@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from streamseg.messages import RUNNING
+from streamseg.monitor.observer import Observer
 from streamseg.monitor.suggestions import suggest_keyframes
 from streamseg.monitor.texts import counts_text, losses_text, percentiles_text, share_text, state_text
 
@@ -23,8 +24,8 @@ SETTLED_FRAMES: Final = 60
 """Frames after which the rate of a run is stable enough to predict its end."""
 
 
-class RunDisplay:
-    """Counts the events of a run and shows them on a console; an observer of the pipeline.
+class RunDisplay(Observer):
+    """Counts the events of a run and shows them on a console.
 
     Draws a progress bar on a terminal only.
 

@@ -19,7 +19,7 @@ from support.plugin_files import offer
 
 from streamseg import Pipeline, processes
 from streamseg.config import check_config
-from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
+from streamseg.monitor.observer import Observer
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "tests" / "plugin_package"
@@ -230,31 +230,16 @@ def test_nonsense_in_the_middle_of_a_run_is_told(place: Place, tmp_path: Path) -
     )
 
 
-class Restarts:
+class Restarts(Observer):
     """An observer that records which stages restarted."""
 
     def __init__(self) -> None:
         self.stages: list[str] = []
 
-    def prepared(self, stage: str, ready: Ready) -> None:
-        """Ignored."""
-
-    def published(self, published: Published) -> None:
-        """Ignored."""
-
-    def recorded(self, recorded: Recorded) -> None:
-        """Ignored."""
-
-    def subscribed(self, subscribers: Subscribers) -> None:
-        """Ignored."""
-
     def changed(self, stage: str, state: str, detail: str) -> None:
         """Record a restart."""
         if state == "restarting":
             self.stages.append(stage)
-
-    def logged(self, level: int, text: str) -> None:
-        """Ignored."""
 
 
 def test_a_slow_model_does_not_pass_for_a_hung_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

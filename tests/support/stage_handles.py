@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from streamseg.ipc.control import Published, Ready, Recorded, StageSpec, Subscribers, ToStage, ToSupervisor
 from streamseg.ipc.launcher import Deliver
+from streamseg.monitor.observer import Observer
 
 Message = TypeVar("Message")
 
@@ -76,7 +77,7 @@ class FakeLauncher:
         return self.all(stage, source)[-1]
 
 
-class RecordingObserver:
+class RecordingObserver(Observer):
     """Keeps the events of a run."""
 
     def __init__(self) -> None:

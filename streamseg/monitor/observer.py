@@ -1,0 +1,27 @@
+"""What sees a run: the base of every display of a pipeline."""
+
+from __future__ import annotations
+
+from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
+
+
+class Observer:
+    """Gets the events of a run, on the supervisor's thread, and ignores them; a subclass uses those it needs."""
+
+    def prepared(self, stage: str, ready: Ready) -> None:
+        """A stage is ready."""
+
+    def published(self, published: Published) -> None:
+        """A frame is published."""
+
+    def recorded(self, recorded: Recorded) -> None:
+        """A frame is recorded, or is missing in the recording."""
+
+    def subscribed(self, subscribers: Subscribers) -> None:
+        """A subscriber connected or disconnected."""
+
+    def changed(self, stage: str, state: str, detail: str) -> None:
+        """The source or a stage changed."""
+
+    def logged(self, level: int, text: str) -> None:
+        """A stage wrote a log line."""
