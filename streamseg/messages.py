@@ -265,12 +265,17 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
-    """The run is over; `seq` is the last frame, None if there was none."""
+    """The run is over; `seq` is the last frame, None if there was none.
+
+    Attributes:
+        unreadable: About how many frames of a file could not be read.
+    """
 
     run_id: str
     source: str
     seq: int | None
     reason: str
+    unreadable: int = 0
 
 
 Event = SourceState | Heartbeat | End

@@ -85,7 +85,7 @@ def compare(options: CompareOptions) -> None:
 
 
 def _frames(source: FileSource, start: int) -> Iterator[Frame]:
-    yield from source.frames(start, threading.Event())
+    yield from (frame for frame in source.frames(start, threading.Event()) if isinstance(frame, Frame))
 
 
 class _Halves:

@@ -17,7 +17,7 @@ from streamseg.images import image_files, is_still, left_out, read_image
 from streamseg.messages import Image
 from streamseg.models.options import YOLOX_MODELS
 from streamseg.paths import unicode_name
-from streamseg.sources import SourceSettings
+from streamseg.sources import SourceDamage, SourceSettings
 from streamseg.sources.opening import open_file
 
 JPEG_QUALITY: Final = 95
@@ -197,6 +197,8 @@ class VideoFrames:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         for number, frame in enumerate(self._source.frames(0, threading.Event())):
+            if isinstance(frame, SourceDamage):
+                raise SourceError(f"{self.name}: {frame}; is the file complete?")
             wanted = number % self._every == 0
             if wanted or self._between:
                 yield VideoFrame(f"{self._stem}_{number:06}.jpg", frame.image, wanted=wanted)

@@ -125,8 +125,13 @@ class FrameResult(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class EndOfStream(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Capture has no more frames; `seq` was the last, None if there was none."""
+    """Capture has no more frames; `seq` was the last, None if there was none.
+
+    Attributes:
+        unreadable: Frames of a file that could not be read.
+    """
 
     source: str
     seq: int | None
     reason: str
+    unreadable: int = 0

@@ -132,12 +132,34 @@ class SourceChange:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SourceDamage:
+    """A file was read to its end, but not all of it could be used; comes after the last frame.
+
+    Attributes:
+        missing: Frames that could not be read, an estimate where the file does not count them.
+        damaged: Frames whose picture is partly wrong.
+        expected: Frames of the undamaged file.
+    """
+
+    missing: int
+    damaged: int
+    expected: int
+
+    def __str__(self) -> str:
+        wrong = f"{self.damaged} {{}} damaged".format("is" if self.damaged == 1 else "are")
+        if not self.missing:
+            return f"of {self.expected} frames {wrong}"
+        lost = f"about {self.missing} of {self.expected} frames could not be read"
+        return f"{lost}, and {wrong}" if self.damaged else lost
+
+
 class Source(Protocol):
     """A stream of frames. The constructor opens it, or raises `SourceError` within `start_timeout`."""
 
     info: SourceInfo
 
-    def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceChange]:
+    def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceChange | SourceDamage]:
         """Yield frames in order until the end or until `stop` is set.
 
         Args:

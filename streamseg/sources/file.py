@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import cast
 
 import av
 from av.container import InputContainer
@@ -16,8 +17,9 @@ from streamseg.errors import SourceError
 from streamseg.messages import Frame
 from streamseg.orientation import Orientation
 from streamseg.paths import local_path
-from streamseg.sources import SourceInfo, SourceSettings
+from streamseg.sources import SourceDamage, SourceInfo, SourceSettings
 from streamseg.sources.conversion import BgrConverter, pixel_aspect
+from streamseg.sources.damage import DamageMeter
 from streamseg.sources.timeline import FileTimeline, interval_ns, timed, timestamp_ns
 
 UNREADABLE_LIMIT = 100
@@ -43,7 +45,7 @@ class FileSource:
         with self._open() as container:
             stream = self._video(container)
             rate = stream.average_rate or stream.guessed_rate
-            if next(self._decode(container, stream), None) is None:
+            if next(self._decode(container, stream, DamageMeter(container, stream)), None) is None:
                 raise SourceError(f"{self._path} has no frame that can be decoded; is the file complete?")
             self.info = SourceInfo(
                 description=str(self._path),
@@ -53,18 +55,25 @@ class FileSource:
                 sound=bool(container.streams.audio),
             )
 
-    def frames(self, start: int, stop: threading.Event) -> Iterator[Frame]:
-        """Yield the frames from number `start` on; packets that cannot be decoded are skipped."""
+    def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceDamage]:
+        """Yield the frames from number `start` on; packets that cannot be decoded are skipped and counted."""
         with self._open() as container:
             restarts = bool(container.format.flags & Flags.ts_discont.value)  # type: ignore[operator]
             timeline = FileTimeline(interval_ns(self.info.fps), restarts=restarts)
-            pictures = timed(self._decode(container, self._video(container)), timestamp_ns, timeline)
+            stream = self._video(container)
+            meter = DamageMeter(container, stream)
+            pictures = timed(self._decode(container, stream, meter), timestamp_ns, timeline)
             for number, (picture, pts_ns) in enumerate(pictures):
                 if stop.is_set():
                     return
+                meter.add_picture(picture, pts_ns)
                 if number >= start:
                     image, aspect = self._converter.upright(picture, self.info.pixel_aspect)
                     yield Frame(image, pts_ns, time.monotonic_ns(), time.time_ns(), aspect)
+
+            damage = meter.damage()
+            if damage is not None:
+                yield damage
 
     def close(self) -> None:
         """Nothing to release: `frames` closes the file."""
@@ -95,26 +104,32 @@ class FileSource:
             stream.codec_context.thread_count = self._threads
         return stream
 
-    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-        for packet in self._packets(container, stream):
+    def _decode(self, container: InputContainer, stream: VideoStream, meter: DamageMeter) -> Iterator[av.VideoFrame]:
+        for packet in self._packets(container, stream, meter):
             try:
                 pictures = packet.decode()
             except (av.error.InvalidDataError, av.error.PatchWelcomeError):
+                meter.add_failure()
                 continue
             except av.FFmpegError as error:
                 raise SourceError(f"{self._path} cannot be decoded further: {error.strerror}") from error
             yield from pictures
 
-    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
+    def _packets(
+        self, container: InputContainer, stream: VideoStream, meter: DamageMeter
+    ) -> Iterator[av.Packet[VideoStream]]:
         unreadable = 0
         while unreadable < UNREADABLE_LIMIT:
             try:
-                for packet in container.demux(stream):
+                for packet in container.demux(stream, *meter.others):
                     unreadable = 0
-                    yield packet
+                    meter.add_packet(packet)
+                    if packet.stream.index == stream.index:
+                        yield cast("av.Packet[VideoStream]", packet)
                 return
             except av.error.InvalidDataError:
                 unreadable += 1
+                meter.add_failure()
             except av.FFmpegError as error:
                 raise SourceError(f"{self._path} cannot be read further: {error.strerror}") from error
         raise SourceError(f"{self._path} is damaged: {UNREADABLE_LIMIT} reads in a row failed; repair or re-encode it")

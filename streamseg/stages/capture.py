@@ -14,7 +14,7 @@ from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
 from streamseg.ipc.links import Sender
 from streamseg.ipc.ring import DEFAULT_SLOTS, FrameWriter
 from streamseg.messages import Frame
-from streamseg.sources import Source, SourceChange, SourceSettings
+from streamseg.sources import Source, SourceChange, SourceDamage, SourceSettings
 from streamseg.sources.opening import open_source
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.intake import Intake
@@ -45,6 +45,7 @@ class CaptureStage(Stage):
         self._announced: deque[FrameDescriptor] = deque(maxlen=DEFAULT_SLOTS)
         self._end: EndOfStream | None = None
         self._failure: StreamsegError | None = None
+        self._damage: SourceDamage | None = None
 
     def prepare(self) -> Ready:
         """Open the source."""
@@ -87,11 +88,17 @@ class CaptureStage(Stage):
                 self._write(frame)
             case SourceChange(state, detail):
                 self.context.report(SourceChanged(self._lane.name, state, detail))
+            case SourceDamage() as damage:
+                self._damage = damage
+                _log.warning("%s: %s; is the file complete?", self._lane.source.address, damage)
             case StreamsegError() as error:
                 self._failure = error  # raised when the frames before it are published
             case reason:
                 last = self._next_seq - 1 if self._next_seq else None
-                self._end = EndOfStream(source=self._lane.name, seq=last, reason=reason)
+                unreadable = 0 if self._damage is None else self._damage.missing
+                if self._damage is not None:
+                    reason = f"{reason}; {self._damage}"
+                self._end = EndOfStream(source=self._lane.name, seq=last, reason=reason, unreadable=unreadable)
                 self._to_publish.send(self._end, replace=False)
         self.context.wake()  # there may be more
         return True

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from streamseg.errors import StageError, StreamsegError
 from streamseg.messages import Frame
-from streamseg.sources import Source, SourceChange
+from streamseg.sources import Source, SourceChange, SourceDamage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Item = Frame | SourceChange | StreamsegError | str
-"""A frame, a change of the connection, the error that ended the source, or the reason of its end."""
+Item = Frame | SourceChange | SourceDamage | StreamsegError | str
+"""A frame, a change of the connection, what a file lacks, the error that ended the source, or the reason of its end."""
 
 _PUT_S = 0.1
 
@@ -100,7 +100,7 @@ class Intake:
         if self._limit is not None and count >= self._limit:
             return
         for item in self._source.frames(self._start, self._stop):
-            if isinstance(item, SourceChange):
+            if isinstance(item, SourceChange | SourceDamage):
                 self._put(item, wake)
                 continue
             if not self._released.is_set():

@@ -302,7 +302,13 @@ class PublishStage(Stage):
 
     def _close_sinks(self, reason: str) -> None:
         self._finished = True
-        end = End(run_id=self.spec.run_id, source=self._source, seq=self._last_seq, reason=reason)
+        end = End(
+            run_id=self.spec.run_id,
+            source=self._source,
+            seq=self._last_seq,
+            reason=reason,
+            unreadable=0 if self._end is None else self._end.unreadable,
+        )
         for sink in self._sinks:
             sink.close(end)
 

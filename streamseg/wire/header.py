@@ -107,6 +107,7 @@ class EndHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     source: str
     seq: _Int64 | None
     reason: str
+    unreadable: Annotated[int, Meta(ge=0, le=SAFE_INTEGER)] | None = None
 
 
 EventHeader = StateHeader | HeartbeatHeader | EndHeader
@@ -238,7 +239,13 @@ def event_header(event: Event) -> EventHeader:
             state=event.state,
             detail=_valid_unicode(event.detail),
         )
-    return EndHeader(run_id=event.run_id, source=event.source, seq=seq, reason=_valid_unicode(event.reason))
+    return EndHeader(
+        run_id=event.run_id,
+        source=event.source,
+        seq=seq,
+        reason=_valid_unicode(event.reason),
+        unreadable=event.unreadable,
+    )
 
 
 def event_from_header(header: EventHeader) -> Event:
@@ -266,7 +273,13 @@ def event_from_header(header: EventHeader) -> Event:
             state=header.state or "",
             detail=header.detail or "",
         )
-    return End(run_id=header.run_id, source=header.source, seq=seq, reason=header.reason)
+    return End(
+        run_id=header.run_id,
+        source=header.source,
+        seq=seq,
+        reason=header.reason,
+        unreadable=header.unreadable or 0,
+    )
 
 
 def _object_entry(item: TrackedObject, mask: msgspec.Raw) -> ObjectEntry:

@@ -92,7 +92,13 @@ def _describe(message: Message) -> Json:
             "detail": message.detail,
         }
     if isinstance(message, End):
-        return {"kind": "end", "run_id": message.run_id, "seq": _decimal(message.seq), "reason": message.reason}
+        return {
+            "kind": "end",
+            "run_id": message.run_id,
+            "seq": _decimal(message.seq),
+            "reason": message.reason,
+            "unreadable": message.unreadable,
+        }
     return {
         "kind": "result",
         "run_id": message.run_id,
@@ -190,7 +196,13 @@ def _news() -> Iterator[Vector]:
         encode_event(first),
         describe(first, "state"),
     )
-    end = End(run_id="r1", source="cam", seq=286, reason="the source ended")
+    end = End(
+        run_id="r1",
+        source="cam",
+        seq=286,
+        reason="end of source; about 13 of 300 frames could not be read",
+        unreadable=13,
+    )
     yield Vector("end", "the last message of a run", encode_event(end), describe(end, "state"))
 
 
@@ -239,6 +251,17 @@ def _later_minor_versions() -> Iterator[Vector]:
 
     def no_state(header: Json) -> None:
         del header["state"], header["detail"]
+
+    def nothing_lost(header: Json) -> None:
+        del header["unreadable"]
+
+    end = End(run_id="r1", source="cam", seq=286, reason="the source ended")
+    yield Vector(
+        "end-optional-keys-absent",
+        "the last message of a run whose source lacked nothing",
+        _edited(encode_event(end), nothing_lost),
+        describe(end, "state"),
+    )
 
     beat = Heartbeat(run_id="r1", source="cam", seq=7, t_unix_ns=1)
     yield Vector(

@@ -64,7 +64,11 @@ function readHeartbeat(header) {
 }
 
 function readEnd(header) {
-  return { seq: take(header, "seq", is.decimal, { nullable: true }), reason: take(header, "reason", is.text) };
+  return {
+    seq: take(header, "seq", is.decimal, { nullable: true }),
+    reason: take(header, "reason", is.text),
+    unreadable: optional(header, "unreadable", is.whole) ?? 0,
+  };
 }
 
 function readResult(header, parts) {

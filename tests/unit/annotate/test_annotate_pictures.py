@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image as PilImage
 from support.annotated import write_picture
+from support.clips import cut_short, write_clip
 
-from streamseg.annotate.pictures import PictureFile, open_pictures
+from streamseg.annotate.pictures import Picture, PictureFile, open_pictures
 from streamseg.errors import SourceError, UsageError
 
 HEIGHT, WIDTH = 80, 120
@@ -59,6 +61,14 @@ def test_an_animation_alone_is_a_video(tmp_path: Path, name: str, moving: bool) 
     pictures = open_pictures(tmp_path / name, every=1, detector="yolox-nano")
     expected = [f"a_{number:06}.jpg" for number in range(2)] if moving else [name]
     assert [picture.name for picture in pictures] == expected
+
+
+def test_a_cut_video_is_not_complete(tmp_path: Path) -> None:
+    clip = cut_short(write_clip(tmp_path / "clip.avi", frames=60, codec="mpeg4"), 0.6)
+    pictures: Iterator[Picture] = iter(open_pictures(clip, every=10, detector="yolox-nano"))
+    assert next(pictures).name == "clip_000000.jpg"
+    with pytest.raises(SourceError, match=r"clip\.avi: about \d+ of 60 frames could not be read"):
+        list(pictures)
 
 
 def test_a_name_that_is_not_utf8_is_unicode_in_the_data_set(tmp_path: Path) -> None:

@@ -13,21 +13,31 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 from PIL import ImageOps
-from support.clips import number_of, write_clip
+from support.clips import cut_short, number_of, write_clip
 
 from streamseg.errors import SourceError
 from streamseg.images import read_image
 from streamseg.messages import Frame
-from streamseg.sources import Rotation, SourceSettings
+from streamseg.sources import Rotation, SourceDamage, SourceSettings
 from streamseg.sources.file import FileSource
 from streamseg.sources.opening import open_file
 
 
-def play(path: Path, start: int = 0, rotate: Rotation = 0, mirror: bool = False) -> list[Frame]:
+def read(path: Path, start: int = 0, rotate: Rotation = 0, mirror: bool = False) -> list[Frame | SourceDamage]:
     source = open_file(SourceSettings(url=str(path), rotate=rotate, mirror=mirror))
-    frames = list(source.frames(start, threading.Event()))
+    items = list(source.frames(start, threading.Event()))
     source.close()
-    return frames
+    return items
+
+
+def play(path: Path, start: int = 0, rotate: Rotation = 0, mirror: bool = False) -> list[Frame]:
+    return [item for item in read(path, start, rotate, mirror) if isinstance(item, Frame)]
+
+
+def lacking(path: Path) -> SourceDamage | None:
+    """What the file lacks, which comes last."""
+    *_, last = read(path)
+    return last if isinstance(last, SourceDamage) else None
 
 
 def numbers(frames: list[Frame]) -> list[int]:
@@ -61,7 +71,7 @@ def test_every_frame_is_read_once_in_order_with_the_time_of_the_file(tmp_path: P
     source = FileSource(SourceSettings(url=str(clip)))
     assert (source.info.fps, source.info.frame_count) == (25.0, 30)
 
-    frames = list(source.frames(0, threading.Event()))
+    frames = [item for item in source.frames(0, threading.Event()) if isinstance(item, Frame)]
 
     assert numbers(frames) == list(range(30))
     assert [frame.pts_ns for frame in frames] == [number * 40_000_000 for number in range(30)]
@@ -238,6 +248,68 @@ def test_a_file_cut_short_plays_as_far_as_it_goes(tmp_path: Path) -> None:
     assert got[:15] == list(range(15))
 
 
+def copy(source: Path, target: Path, sound_s: float = 0.0) -> Path:
+    """Copy a clip's video, with its index in front, and beside some seconds of silence."""
+    with av.open(str(source)) as reader, av.open(str(target), "w", options={"movflags": "faststart"}) as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        sound = writer.add_stream("pcm_s16le", rate=8000) if sound_s else None
+        packets = [packet for packet in reader.demux(video=0) if packet.size]
+        for packet in packets:
+            packet.stream = stream
+        if sound is not None:
+            for number in range(round(sound_s * 25)):
+                silence = av.AudioFrame.from_ndarray(np.zeros((1, 320), np.int16), format="s16", layout="mono")
+                silence.rate, silence.pts = 8000, number * 320
+                packets.extend(sound.encode(silence))
+        for packet in sorted(packets, key=lambda one: float((one.dts or 0) * one.time_base)):
+            writer.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".flv"])
+def test_what_a_cut_file_lacks_is_told_at_its_end(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    if suffix == ".avi":
+        write_clip(whole, frames=60, codec="mpeg4", keyframes=1)
+    else:
+        copy(write_clip(tmp_path / "clip.mp4", frames=60, keyframes=1), whole)
+    assert lacking(whole) is None
+    frames = len(play(cut_short(whole, 0.5)))
+    damage = lacking(whole)
+    assert 5 < frames < 55
+    assert damage is not None
+    assert damage.missing == pytest.approx(60 - frames, abs=3)
+    assert damage.expected == frames + damage.missing
+
+
+def test_sound_that_is_longer_than_the_video_is_no_damage_and_also_tells_where_a_file_is_cut(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=50, fps=25)
+    assert lacking(copy(clip, tmp_path / "longer.mkv", sound_s=4)) is None
+    assert lacking(copy(clip, tmp_path / "shorter.mkv", sound_s=1)) is None
+    damage = lacking(cut_short(copy(clip, tmp_path / "cut.mkv", sound_s=2), 0.5))
+    assert damage is not None and 15 < damage.missing < 40
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts"])
+def test_what_a_damaged_file_lacks_is_told_at_its_end(tmp_path: Path, suffix: str) -> None:
+    clip = write_clip(tmp_path / f"clip{suffix}", frames=60)
+    assert lacking(clip) is None
+    damage = lacking(damage_middle(clip))
+    assert damage is not None
+    assert damage.missing == pytest.approx(60 - len(play(clip)), abs=2)
+    assert str(damage).startswith(f"about {damage.missing} of {damage.expected} frames could not be read")
+
+
+def damage_middle(clip: Path) -> Path:
+    return damage(clip, 0.3, 0.45)
+
+
+def test_a_restarting_clock_and_a_wrong_timestamp_are_no_damage(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.ts", frames=40)
+    clip.write_bytes(clip.read_bytes() * 2)
+    assert lacking(clip) is None
+
+
 def test_restarting_timestamps_keep_rising(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.ts", frames=60)
     clip.write_bytes(clip.read_bytes() * 2)
@@ -327,7 +399,7 @@ def test_a_file_that_is_no_video_is_one_line(tmp_path: Path, name: str, write: o
 def test_real_footage(shared_data: Path) -> None:
     source = FileSource(SourceSettings(url=str(shared_data / "clips" / "coffee.mp4")))
     assert source.info.frame_count == 287
-    times = [frame.pts_ns for frame in source.frames(0, threading.Event())]
+    times = [item.pts_ns for item in source.frames(0, threading.Event()) if isinstance(item, Frame)]
     assert len(times) == 287
     assert times[-1] == pytest.approx(286 * 1001 / 30000 * 1e9, rel=1e-6)
 

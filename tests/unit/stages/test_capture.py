@@ -15,7 +15,7 @@ from streamseg.ipc.control import LaneSpec, Released, Resend, RingCreated, Sourc
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
 from streamseg.ipc.ring import DEFAULT_SLOTS
 from streamseg.messages import Dropped, Frame
-from streamseg.sources import SourceChange, SourceInfo, SourceSettings
+from streamseg.sources import SourceChange, SourceDamage, SourceInfo, SourceSettings
 from streamseg.stages.capture import CaptureStage
 
 WITHIN_S = 10.0
@@ -30,11 +30,11 @@ class Script:
 
     info = SourceInfo(description="script", frame_count=7)
 
-    def __init__(self, items: Sequence[Frame | SourceChange], error: SourceError | None = None) -> None:
+    def __init__(self, items: Sequence[Frame | SourceChange | SourceDamage], error: SourceError | None = None) -> None:
         self._items = items
         self._error = error
 
-    def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceChange]:
+    def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceChange | SourceDamage]:
         yield from self._items[start:]
         if self._error is not None:
             raise self._error
@@ -48,7 +48,7 @@ class Capture:
 
     def __init__(
         self,
-        items: Sequence[Frame | SourceChange],
+        items: Sequence[Frame | SourceChange | SourceDamage],
         mode: str = "every-frame",
         lane: LaneSpec | None = None,
         error: SourceError | None = None,
@@ -105,6 +105,16 @@ def test_the_shape_of_the_pixels_is_announced() -> None:
     (descriptor, *_) = capture.context.sender("publish").sent
     assert isinstance(descriptor, FrameDescriptor)
     assert descriptor.pixel_aspect == (64, 45)
+
+
+def test_what_a_file_lacks_is_said_and_goes_with_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    capture = Capture([frame(0), SourceDamage(missing=50, damaged=0, expected=51)])
+    end = capture.turn_until_end()
+    assert (end.seq, end.unreadable) == (0, 50)
+    assert end.reason == "end of source; about 50 of 51 frames could not be read"
+    assert caplog.messages == [
+        "synthetic:?size=64x48&frames=5: about 50 of 51 frames could not be read; is the file complete?"
+    ]
 
 
 def test_one_line_says_that_a_recording_has_no_sound(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from support.stage_context import FakeContext, lane_spec, link_to, put_frame, st
 from streamseg.ipc.control import Acknowledge, Announce, Finished, LaneSpec, Published, Subscribers
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult, Masks
 from streamseg.messages import Detection, Dropped, End, Heartbeat, Image, Message, Result, SourceState
-from streamseg.sinks.network import Network
+from streamseg.sinks.network import MaskSink, Network
 from streamseg.sinks.sink import Pictures, PublishedResult
 from streamseg.stages.publish import PublishStage
 from streamseg.wire.protocol import decode
@@ -152,6 +152,20 @@ def test_each_result_goes_to_the_recorder_with_the_place_of_its_pixels(closing: 
     assert (result.seq, [item.detection.class_name for item in result.objects]) == (0, ["cup"])
     assert result.pixel_aspect == (64, 45)
     assert publish.reports(Published) == [0]
+
+
+def test_the_end_tells_how_much_of_the_file_could_not_be_read(
+    closing: list[Publish], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Publish()
+    closing.append(publish)
+    ends: list[End] = []
+    monkeypatch.setattr(MaskSink, "close", lambda self, end: ends.append(end))
+    publish.publish(0)
+    end = EndOfStream(source="main", seq=0, reason="end of file", unreadable=7)
+    publish.context.receiver("capture").waiting.append(end)
+    publish.turn()
+    assert [(end.reason, end.unreadable) for end in ends] == [("end of file", 7)]
 
 
 def test_a_run_without_a_recorder_finishes_with_the_last_result(closing: list[Publish]) -> None:
