@@ -102,6 +102,18 @@ def is_still(path: Path) -> bool:
         return True
 
 
+def is_upright(path: Path) -> bool:
+    """Whether a picture is stored as it is shown, so that a reader that ignores EXIF shows it right."""
+    try:
+        content = path.read_bytes()
+        if is_png(content) and b"eXIf" not in content:  # Pillow would decode it to look for the note behind the pixels
+            return True
+        picture = _header(content) or PilImage.open(BytesIO(content))
+        return Orientation.from_exif(picture.getexif().get(ExifTags.Base.Orientation, 1)) == Orientation()
+    except (OSError, SyntaxError, ValueError):  # `read_image` tells what is wrong
+        return True
+
+
 def _entries(folder: Path) -> list[Path]:
     """The entries of a folder, sorted by name, without hidden ones."""
     try:
@@ -114,8 +126,9 @@ def _entries(folder: Path) -> list[Path]:
 
 def _reason(content: bytes) -> str:
     """Why a picture could not be decoded."""
-    size = _size(content)
-    if size is not None and (size[0] * size[1] > _MOST_PIXELS or max(size) > _LONGEST_SIDE):
+    header = _header(content)
+    size = (0, 0) if header is None else header.size
+    if size[0] * size[1] > _MOST_PIXELS or max(size) > _LONGEST_SIDE:
         return (
             f"is too large, {size[0]}x{size[1]} pixels; at most {_LONGEST_SIDE:,} pixels a side "
             f"and {_MOST_PIXELS:,} in all are read: reduce it"
@@ -126,17 +139,18 @@ def _reason(content: bytes) -> str:
     return "is not a picture that OpenCV can read; expected a complete JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP file"
 
 
-def _size(content: bytes) -> tuple[int, int] | None:
-    """Width and height of a picture that may be too large; None if the file is of another kind or damaged."""
+def _header(content: bytes) -> PilImage.Image | None:
+    """A picture of a kind that may be too large, not yet decoded; None if the file is of another kind or damaged."""
     from PIL.BmpImagePlugin import BmpImageFile
     from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
     from PIL.TiffImagePlugin import TiffImageFile
 
+    # `PilImage.open` refuses large pictures.
     for kind in (PngImageFile, JpegImageFile, TiffImageFile, BmpImageFile, Jpeg2KImageFile):
         try:
-            return kind(BytesIO(content)).size
+            return kind(BytesIO(content))
         except (SyntaxError, ValueError, OSError):
             continue
     return None

@@ -13,14 +13,25 @@ from typing import Final, Protocol
 import cv2
 
 from streamseg.errors import SourceError, UsageError
-from streamseg.images import image_files, is_still, left_out, read_image
+from streamseg.images import image_files, is_still, is_upright, left_out, read_image
 from streamseg.messages import Image
 from streamseg.models.options import YOLOX_MODELS
 from streamseg.paths import unicode_name
 from streamseg.sources import SourceDamage, SourceSettings
 from streamseg.sources.opening import open_file
 
-JPEG_QUALITY: Final = 95
+QUALITY: Final = 95
+"""Of the pictures that are compressed, 0 to 100."""
+_PARAMETERS: Final = {
+    ".avif": (cv2.IMWRITE_AVIF_QUALITY, QUALITY),
+    **dict.fromkeys((".jpg", ".jpeg"), (cv2.IMWRITE_JPEG_QUALITY, QUALITY)),
+}
+"""By ending, for `cv2.imencode`."""
+_KNOWN_AS: Final = {
+    **dict.fromkeys((".jfif", ".jpe"), ".jpg"),
+    **dict.fromkeys((".dib", ".gif", ".j2k", ".jp2", ".pam", ".pbm", ".pgm", ".pnm", ".ppm", ".ras", ".sr"), ".png"),
+}
+"""Endings in a data set in place of those that tools for data sets do not read."""
 
 
 class Picture(Protocol):
@@ -95,30 +106,45 @@ class Pictures(Protocol):
 
 
 class PictureFile:
-    """A picture file, copied unchanged."""
+    """A picture file, copied unchanged if other tools know its kind and show it upright; otherwise it is converted."""
 
     wanted = True
 
     def __init__(self, path: Path) -> None:
-        self.name = unicode_name(path.name)
         self._path = path
+        self._suffix = _KNOWN_AS.get(path.suffix.lower(), path.suffix)
+        self.name = unicode_name(path.stem + self._suffix)
 
     def read(self) -> Image:
         """The picture, upright."""
         return read_image(self._path)
 
     def save(self, path: Path) -> None:
-        """Copy the file with its modification time."""
-        shutil.copyfile(self._path, path)
+        """Copy or write the file, with the modification time of the picture."""
+        if self._is_copied():
+            shutil.copyfile(self._path, path)
+        else:
+            path.write_bytes(self._encode())
         found = self._path.stat()
         os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
     def matches(self, path: Path) -> bool:
-        """Whether a file has the same size, and the same modification time or content."""
+        """Whether a file has the modification time of the picture and its size if it is copied, or the content."""
         try:
-            return filecmp.cmp(self._path, path)
+            if filecmp.cmp(self._path, path):
+                return self._path.stat().st_mtime_ns == path.stat().st_mtime_ns or self._is_copied()
+            if self._is_copied():
+                return False
+            same_time = self._path.stat().st_mtime_ns == path.stat().st_mtime_ns
+            return same_time or self._encode() == path.read_bytes()
         except OSError as error:
             raise SourceError(f"{self._path} cannot be read: {error.strerror or error}; expected a picture") from error
+
+    def _is_copied(self) -> bool:
+        return self._suffix.lower() in (self._path.suffix.lower(), ".jpg") and is_upright(self._path)
+
+    def _encode(self) -> bytes:
+        return _encode(self._suffix, self.read())
 
 
 class PictureFiles:
@@ -162,8 +188,7 @@ class VideoFrame:
 
     def save(self, path: Path) -> None:
         """Compress the frame; equal frames give equal bytes."""
-        _, encoded = cv2.imencode(".jpg", self._image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        path.write_bytes(encoded.tobytes())
+        path.write_bytes(_encode(".jpg", self._image))
 
     def matches(self, path: Path) -> bool:
         """True: the size identifies the video, and decoding always gives the same frames."""
@@ -202,6 +227,11 @@ class VideoFrames:
             wanted = number % self._every == 0
             if wanted or self._between:
                 yield VideoFrame(f"{self._stem}_{number:06}.jpg", frame.image, wanted=wanted)
+
+
+def _encode(suffix: str, image: Image) -> bytes:
+    _, encoded = cv2.imencode(suffix, image, _PARAMETERS.get(suffix.lower(), ()))
+    return encoded.tobytes()
 
 
 def open_pictures(source: Path, *, every: int, detector: str) -> PictureFiles | VideoFrames:
