@@ -9,6 +9,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -126,12 +127,14 @@ def _ended_by_user(title: str) -> bool:
 def _with_text(picture: Image, text: str) -> Image:
     """A copy of the picture with a dark band and the text at its upper edge."""
     scene, sizes = picture.copy(), Sizes.of(*picture.shape[:2])
-    band = scene[: 2 * sizes.line_height]
+    font = cv2.FONT_HERSHEY_SIMPLEX, 1.2 * sizes.text_scale, (255, 255, 255), sizes.text_thickness, cv2.LINE_AA
+    room = picture.shape[1] - 4 * sizes.line_margin
+    (text_width, _), _ = cv2.getTextSize(text, font[0], font[1], font[3])
+    lines = textwrap.wrap(text, max(int(0.85 * len(text) * room / max(text_width, 1)), 1))
+    band = scene[: (len(lines) + 1) * sizes.line_height]
     cv2.convertScaleAbs(band, dst=band, alpha=0.35)
-    start, thickness = (2 * sizes.line_margin, round(1.3 * sizes.line_height)), sizes.text_thickness
-    cv2.putText(
-        scene, text, start, cv2.FONT_HERSHEY_SIMPLEX, 1.2 * sizes.text_scale, (255, 255, 255), thickness, cv2.LINE_AA
-    )
+    for place, line in enumerate(lines):
+        cv2.putText(scene, line, (2 * sizes.line_margin, round((place + 1.3) * sizes.line_height)), *font)
     return scene
 
 

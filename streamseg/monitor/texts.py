@@ -76,7 +76,8 @@ def waiting_text(states: Mapping[str, SourceState], idle_s: float, unreachable: 
     """
     wrong = next((each for each in states.values() if each.state != RUNNING), None)
     if wrong is not None:
-        return f"{state_text(wrong.source, wrong.state)} ({idle_s:.0f} s)"
+        text = f"{state_text(wrong.source, wrong.state)} ({idle_s:.0f} s)"
+        return f"{text}: {wrong.detail}" if wrong.detail else text
     if idle_s < _IDLE_S:
         return None
     return f"no picture for {idle_s:.0f} s, but the pipeline runs" if states else unreachable

@@ -21,6 +21,19 @@ def send(socket: zmq.Socket[bytes], message: Message) -> None:
     socket.send_multipart(parts)
 
 
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (640, 360), (3840, 2160)])
+def test_a_long_text_is_broken_into_lines_that_fit(width: int, height: int) -> None:
+    picture = np.full((height, width, 3), 90, np.uint8)
+    lines = [_rows(show._with_text(picture, "camera disconnected " * count)) for count in (1, 12)]
+    assert 0 < lines[0] < lines[1]
+    assert (show._with_text(picture, "word " * 60)[:, -2:] < 250).all(), "nothing is cut off"
+
+
+def _rows(scene: Image) -> int:
+    """How many rows of pixels are darkened."""
+    return int((scene != 90).any(axis=(1, 2)).sum())
+
+
 def test_the_window_says_that_the_camera_is_lost_on_the_last_picture_and_shows_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -31,7 +44,7 @@ def test_the_window_says_that_the_camera_is_lost_on_the_last_picture_and_shows_t
     script: list[tuple[str, list[Message]]] = [
         ("waiting for here", [Heartbeat(run_id="a", source="cam", seq=None, t_unix_ns=1, state="running"), picture]),
         ("200", [lost]),
-        ("camera disconnected, retrying (0 s)", [returned, replace(picture, seq=9)]),
+        ("camera disconnected, retrying (0 s): no picture for 3 s", [returned, replace(picture, seq=9)]),
         ("200", [End(run_id="a", source="cam", seq=9, reason="done")]),
     ]
     said: list[str] = []

@@ -13,6 +13,11 @@ def states(*given: str) -> dict[str, SourceState]:
     }
 
 
+def test_the_cause_follows_where_it_is_known() -> None:
+    lost = SourceState(run_id="a", source="cam", stage="capture", state="disconnected", detail="refused; check it")
+    assert waiting_text({"cam": lost}, 5, "") == "camera disconnected, retrying (5 s): refused; check it"
+
+
 @pytest.mark.parametrize(
     ("given", "idle_s", "text"),
     [
