@@ -72,7 +72,7 @@ class Subscriber:
             second even when its camera is away, so iteration with 3 s or more survives a camera that restarts.
         max_lag: Seconds by which a result of a live source may be older than the newest one when the program gets it;
             older ones are missed. None keeps what fits into `queue`.
-        queue: Messages kept while the program is busy.
+        queue: Results kept while the program is busy.
         secret_key_file: File with this subscriber's secret key, for a publisher that admits certain keys only.
         server_key_file: File with that publisher's public key. No other publisher is accepted.
 
@@ -257,7 +257,12 @@ class Subscriber:
         return None
 
     def _is_late(self, newer: Deadline) -> bool:
-        return self._backlog.late(time.monotonic()) and newer.milliseconds() != 0
+        """Whether only old results are there and a newer one may come."""
+        late = self._backlog.late(time.monotonic())
+        if late and newer.milliseconds() == 0:
+            self._backlog.settle()
+            return False
+        return late
 
     def _fill(self, *, everything: bool = False) -> None:
         """Receive what has arrived, or of a file one message."""

@@ -34,12 +34,22 @@ _decoder = msgspec.json.Decoder(_Header, strict=False)  # the time is a decimal 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A message; `sent_s` is the publisher's wall clock when a result was sent, None for any other message."""
+    """A message; a result also has the time it was sent on the publisher's wall clock, and its delay at its receipt."""
 
     parts: list[bytes]
     source: str
     live: bool = False
     sent_s: float | None = None
+    delay_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Delays:
+    """Of the results of a run: the least delay, and the one beyond which a result counts as late."""
+
+    run_id: str
+    least_s: float
+    usual_s: float
 
 
 class Backlog:
@@ -65,7 +75,7 @@ class Backlog:
         self._waiting: deque[_Waiting] = deque()
         self._results = 0
         self._newest: dict[str, _Waiting] = {}
-        self._least: dict[str, tuple[str, float]] = {}
+        self._delays: dict[str, _Delays] = {}
         self._last: _Waiting | None = None
 
     def __len__(self) -> int:
@@ -87,7 +97,7 @@ class Backlog:
                 pass  # the decoder of the whole message rejects it
             else:
                 sent_s = header.t_capture_unix_ns / 1e9 + (header.timings.published or 0.0) / 1e3
-                waiting = _Waiting(waiting.parts, source, header.mode == LIVE, sent_s)
+                waiting = _Waiting(waiting.parts, source, header.mode == LIVE, sent_s, now_s - sent_s)
                 self._note_delay(source, header.run_id, now_s - sent_s)
                 self._last = self._newest[source] = waiting
                 self._results += 1
@@ -103,8 +113,13 @@ class Backlog:
             and last is not None
             and last.live
             and self._max_lag_s is not None
-            and self._lag_s(last, now_s) > self._max_lag_s
+            and self._delay_s(last, now_s) - self._delays[last.source].usual_s > self._max_lag_s
         )
+
+    def settle(self) -> None:
+        """Take the newest result's delay for the usual one: no newer result came. The publisher's clock may be set."""
+        if self._last is not None:
+            self._delays[self._last.source].usual_s = self._last.delay_s
 
     def take(self, now_s: float) -> list[bytes] | None:
         """Remove and return the oldest message that is not to be dropped; None without one."""
@@ -114,7 +129,7 @@ class Backlog:
                 return oldest.parts
             self._results -= 1
             if not self._is_old(oldest):
-                self.lag_s = self._lag_s(oldest, now_s)
+                self.lag_s = self._delay_s(oldest, now_s) - self._delays[oldest.source].least_s
                 return oldest.parts
         return None
 
@@ -124,13 +139,14 @@ class Backlog:
             return False
         return newest_s - result.sent_s > self._max_lag_s
 
-    def _lag_s(self, result: _Waiting, now_s: float) -> float:
-        return 0.0 if result.sent_s is None else now_s - result.sent_s - self._least[result.source][1]
+    def _delay_s(self, result: _Waiting, now_s: float) -> float:
+        return 0.0 if result.sent_s is None else now_s - result.sent_s
 
     def _note_delay(self, source: str, run_id: str, delay_s: float) -> None:
-        known = self._least.get(source)
-        if known is None or known[0] != run_id or delay_s < known[1]:
-            self._least[source] = (run_id, delay_s)
+        known = self._delays.get(source)
+        if known is None or known.run_id != run_id:
+            known = self._delays[source] = _Delays(run_id, delay_s, delay_s)
+        known.least_s, known.usual_s = min(known.least_s, delay_s), min(known.usual_s, delay_s)
 
     def _drop_oldest(self) -> None:
         oldest = next(waiting for waiting in self._waiting if waiting.sent_s is not None)

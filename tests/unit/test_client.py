@@ -17,6 +17,7 @@ import pytest
 import zmq
 from support.results import EMPTY_RESULT
 
+from streamseg import client
 from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError, UsageError
 from streamseg.messages import End, Heartbeat, SourceState
@@ -447,7 +448,10 @@ def test_a_slow_reader_of_a_file_loses_nothing(publisher: Publisher) -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_after_a_pause_old_results_are_not_used_if_a_newer_one_comes(publisher: Publisher, asynchronous: bool) -> None:
+def test_after_a_pause_old_results_are_not_used_if_a_newer_one_comes(
+    publisher: Publisher, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_NEWER_S", PATIENCE)
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
         publisher.wait_for(*CAM)
 
@@ -462,6 +466,7 @@ def test_after_a_pause_old_results_are_not_used_if_a_newer_one_comes(publisher: 
         assert take() == (300, 0)
         publisher.send(at(301, later_s=-5), at(600))  # the first one waited in buffers for 5 s
         assert take() == (600, 299)
+        monkeypatch.setattr(client, "_NEWER_S", 0.01)
         publisher.send(at(601, later_s=-5))  # nothing newer comes
         assert take() == (601, 0)
         assert subscriber.lag_ms > 4_900

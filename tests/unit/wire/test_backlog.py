@@ -96,6 +96,17 @@ def test_a_reader_that_was_away_is_late_until_a_new_result_arrives() -> None:
     assert take(backlog) == [450]
 
 
+def test_a_reader_is_not_late_for_ever_where_the_clock_of_the_publisher_is_set_back() -> None:
+    backlog = Backlog(1.0, 1000)
+    late = []
+    for seq, later_s in ((0, 0.0), (1, -3600.0), (2, -3600.0), (3, 0.0), (4, -3600.0)):
+        add(backlog, 5.0 + seq * PERIOD_S, result(seq, later_s=later_s))
+        late.append(backlog.late(5.0 + seq * PERIOD_S))
+        if seq == 1:
+            backlog.settle()
+    assert late == [False, True, False, False, True]
+
+
 def test_the_oldest_results_beyond_the_limit_are_dropped() -> None:
     backlog = Backlog(1.0, 3)
     add(backlog, 5.0, heartbeat(), *(result(seq) for seq in range(5)))
