@@ -26,6 +26,17 @@ def clip_box(box: Box, width: float, height: float) -> Box | None:
     return clipped if box_area(clipped) > 0 else None
 
 
+def clamp_box(box: Box, width: float, height: float) -> Box:
+    """The box with every edge moved into a picture of that size; without area on its rim if nothing of it is inside."""
+    left, top, right, bottom = box
+    return (
+        min(max(left, 0.0), width),
+        min(max(top, 0.0), height),
+        min(max(right, 0.0), width),
+        min(max(bottom, 0.0), height),
+    )
+
+
 def box_iou(first: Box, second: Box) -> float:
     """Intersection over union of two boxes, 0 to 1."""
     common = box_area(intersection(first, second))

@@ -13,6 +13,7 @@ from streamseg import messages
 from streamseg.categories import category_id
 from streamseg.errors import UsageError
 from streamseg.extras import needed_for
+from streamseg.geometry import clamp_box
 from streamseg.masks import CocoRle, Mask, Polygon
 from streamseg.messages import Image, TrackedObject
 from streamseg.render_settings import RenderSettings
@@ -102,6 +103,8 @@ class Result(messages.Result):
     def to_coco(self, *, polygons: bool = False) -> list[CocoAnnotation]:
         """Convert every object to a COCO annotation. Without a mask it has no `segmentation`, and its box's area.
 
+        `bbox` is the part of the box inside the frame; of a box outside it has no area.
+
         Args:
             polygons: Whether `segmentation` holds polygons, for readers that refuse run-length encoding.
         """
@@ -138,7 +141,7 @@ class Result(messages.Result):
         )
 
     def _annotation(self, item: TrackedObject, *, polygons: bool) -> CocoAnnotation:
-        left, top, right, bottom = item.detection.xyxy
+        left, top, right, bottom = clamp_box(item.detection.xyxy, self.width, self.height)
         width, height = right - left, bottom - top
         annotation = CocoAnnotation(
             image_id=self.seq,

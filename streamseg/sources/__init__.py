@@ -33,7 +33,8 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
         mirror: Whether to swap left and right, after the rotation.
         transport: RTSP transport.
         timeout: Seconds without a decoded frame after which a live source counts as disconnected.
-        start_timeout: Seconds within which the first frame must arrive.
+        start_timeout: Seconds within which the first frame must arrive. FFmpeg needs about four intervals between
+            frames: the default allows a camera of one frame in 5 seconds.
         wait: Whether to wait, without limit, for a live source that is absent at the start.
         username: For RTSP; overrides the URL's.
         password_file: File whose first line is the password for RTSP; overrides the URL's.
@@ -48,7 +49,7 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
     mirror: bool = False
     transport: Literal["tcp", "udp"] = "tcp"
     timeout: Positive = 3.0
-    start_timeout: Positive = 10.0
+    start_timeout: Positive = 30.0
     wait: bool = False
     username: str | None = None
     password_file: str | None = None

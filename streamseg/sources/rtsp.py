@@ -14,11 +14,13 @@ from av.container import InputContainer
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.sources import SourceInfo, SourceSettings
-from streamseg.sources.connection import Opened
+from streamseg.sources.connection import Opened, no_picture
 from streamseg.sources.conversion import pixel_aspect
 from streamseg.sources.live import LiveSource
 
 DEFAULT_PORT = 554
+ANSWER_S = 10.0
+"""Within which a camera answers a request; its first picture may take longer."""
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d+))?")
 _SECRET_IN_PATH = re.compile(r"pass|pwd|token|auth", re.IGNORECASE)
 
@@ -88,6 +90,7 @@ class RtspSource(LiveSource):
 
     def __init__(self, settings: SourceSettings) -> None:
         self._address = RtspAddress.parse(settings.address, settings.username, settings.read_password())
+        self._answer_s = min(ANSWER_S, settings.start_timeout)
         super().__init__(settings, self._address.shown)
 
     def connect(self) -> Opened:
@@ -119,7 +122,7 @@ class RtspSource(LiveSource):
 
     def _open(self) -> InputContainer | SourceError:
         """Returns the error: one raised here would chain FFmpeg's, which quotes the password."""
-        microseconds = str(round(self._settings.start_timeout * 1e6))
+        microseconds = str(round(self._answer_s * 1e6))
         start = time.monotonic()
         try:
             return av.open(
@@ -140,11 +143,11 @@ class RtspSource(LiveSource):
 
     def _explain(self, error: av.FFmpegError, after_s: float) -> SourceError:
         shown = self._address.shown
+        if isinstance(error, av.error.ExitError):
+            return no_picture(shown, self._settings.start_timeout)
         # FFmpeg reports a missing answer as invalid data.
-        if after_s >= 0.9 * self._settings.start_timeout:
-            return SourceError(
-                f"{shown} did not answer within {self._settings.start_timeout:g} s; check the address and the network"
-            )
+        if after_s >= 0.9 * self._answer_s:
+            return SourceError(f"{shown} did not answer within {self._answer_s:g} s; check the address and the network")
         match error:
             case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
                 return SourceRefusedError(
@@ -152,6 +155,10 @@ class RtspSource(LiveSource):
                 )
             case av.error.HTTPNotFoundError():
                 return SourceError(f"{shown}: the camera has no such stream (404); check the path")
+            case av.error.HTTPOtherClientError():
+                return SourceError(
+                    f"{shown} has no video stream, only sound or nothing ({error.strerror}); check the path"
+                )
             case av.error.ConnectionRefusedError():
                 return SourceError(
                     f"{shown} refused the connection; check the address and the port, and that RTSP is switched on"

@@ -23,7 +23,7 @@ print(json.dumps("end"), flush=True)
 def test_a_subscriber_elsewhere_gets_the_masks_of_an_rtsp_camera(
     rtsp_server: StartRtspServer, shared_data: Path, tmp_path: Path
 ) -> None:
-    server = rtsp_server(shared_data / "clips" / "cups.mp4", width=640, height=360, fps=15)
+    server = rtsp_server(shared_data / "clips" / "cups.mp4", width=640, height=360, fps="15")
     endpoint, lines = free_endpoint(), tmp_path / "subscriber.txt"
     with lines.open("w") as output:
         subscriber = subprocess.Popen([sys.executable, "-c", SUBSCRIBER, endpoint], stdout=output)

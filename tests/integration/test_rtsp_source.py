@@ -259,3 +259,14 @@ def test_the_server_of_the_tests_ends_with_its_standard_input(rtsp_server: Start
     server = rtsp_server()
     server.stop()
     assert server.process.returncode == 0
+
+
+def test_a_camera_of_one_picture_in_five_seconds_opens_by_default(
+    watch: Callable[[SourceSettings], Watch], rtsp_server: StartRtspServer
+) -> None:
+    watch(SourceSettings(url=rtsp_server(fps="1/5").url)).frames(1)
+
+
+def test_a_stream_of_sound_alone_is_named(rtsp_server: StartRtspServer) -> None:
+    with pytest.raises(SourceError, match=r"/stream has no video stream, only sound or nothing .*; check the path$"):
+        RtspSource(SourceSettings(url=rtsp_server(sound=True).url))

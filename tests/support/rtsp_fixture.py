@@ -44,15 +44,20 @@ class RtspServer:
         password: str | None = None,
         width: int = 320,
         height: int = 240,
-        fps: int = 15,
+        fps: str = "15",
         port: int = 0,
         once: bool = False,
+        sound: bool = False,
     ) -> Self:
-        """Serve `clip` in a loop (or `once`), or a moving ball, scaled to width x height; `port` 0 takes a free one."""
+        """Serve `clip` in a loop (or `once`), or a moving ball, scaled to width x height, or a tone.
+
+        `port` 0 takes a free one.
+        """
         command = [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_server.py"))]
-        command += ["--width", str(width), "--height", str(height), "--fps", str(fps), "--port", str(port)]
+        command += ["--width", str(width), "--height", str(height), "--fps", fps, "--port", str(port)]
         command += ["--clip", str(clip)] if clip else []
         command += ["--once"] if once else []
+        command += ["--sound"] if sound else []
         command += ["--user", user, "--password", password or ""] if user is not None else []
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         assert process.stdout is not None
@@ -97,9 +102,10 @@ class StartRtspServer(Protocol):
         password: str | None = None,
         width: int = 320,
         height: int = 240,
-        fps: int = 15,
+        fps: str = "15",
         port: int = 0,
         once: bool = False,
+        sound: bool = False,
     ) -> RtspServer: ...
 
 
@@ -127,11 +133,12 @@ def rtsp_server(rtsp_available: None) -> Iterator[StartRtspServer]:
             password: str | None = None,
             width: int = 320,
             height: int = 240,
-            fps: int = 15,
+            fps: str = "15",
             port: int = 0,
             once: bool = False,
+            sound: bool = False,
         ) -> RtspServer:
-            server = RtspServer.start(clip, user, password, width, height, fps, port, once)
+            server = RtspServer.start(clip, user, password, width, height, fps, port, once, sound)
             running.callback(server.stop)
             return server
 

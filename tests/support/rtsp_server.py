@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import gi  # type: ignore[import-not-found, unused-ignore]
@@ -26,11 +27,14 @@ class Picture:
 
     clip: Path | None
     loop: bool
-    fps: int
+    fps: Fraction
     bitrate: int
+    sound: bool = False
 
     def launch(self) -> str:
         """The pipeline whose element `pay0` the server hands out."""
+        if self.sound:
+            return "( audiotestsrc is-live=true ! audio/x-raw,rate=8000 ! mulawenc ! rtppcmupay name=pay0 pt=0 )"
         source = "appsrc name=clip is-live=true format=time" if self.clip else "videotestsrc is-live=true pattern=ball"
         return (
             f"( {source} ! videoconvert ! videoscale ! capsfilter name=size ! "
@@ -48,7 +52,7 @@ class ClipFeed:
         self.count = 0
         self.decoder = Gst.parse_launch(
             "filesrc name=file ! decodebin ! videoconvert ! videorate ! "
-            f"video/x-raw,format=I420,framerate={picture.fps}/1 ! "
+            f"video/x-raw,format=I420,framerate={picture.fps.numerator}/{picture.fps.denominator} ! "
             "appsink name=frames sync=false max-buffers=2"
         )
         self.decoder.get_by_name("file").set_property("location", str(picture.clip))
@@ -111,7 +115,9 @@ class Stream:
         """Serve this size from now on."""
         self.size = (width, height)
         if self.filter is not None:
-            rate = "" if self.picture.clip else f",framerate={self.picture.fps}/1"
+            rate = (
+                "" if self.picture.clip else f",framerate={self.picture.fps.numerator}/{self.picture.fps.denominator}"
+            )
             caps = f"video/x-raw,format=I420,width={width},height={height},pixel-aspect-ratio=1/1{rate}"
             self.filter.set_property("caps", Gst.Caps.from_string(caps))
 
@@ -138,7 +144,8 @@ def main() -> None:
     arguments.add_argument("--once", action="store_true", help="end the stream at the clip's end")
     arguments.add_argument("--width", type=int, required=True)
     arguments.add_argument("--height", type=int, required=True)
-    arguments.add_argument("--fps", type=int, required=True)
+    arguments.add_argument("--fps", type=Fraction, required=True)
+    arguments.add_argument("--sound", action="store_true", help="serve a tone and no pictures")
     arguments.add_argument("--bitrate", type=int, default=2000, help="kilobits a second")
     arguments.add_argument("--port", type=int, default=0)
     arguments.add_argument("--user")
@@ -150,7 +157,9 @@ def main() -> None:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(str(given.port))
-    stream = Stream(Picture(given.clip, not given.once, given.fps, given.bitrate), given.width, given.height)
+    stream = Stream(
+        Picture(given.clip, not given.once, given.fps, given.bitrate, given.sound), given.width, given.height
+    )
     if given.user is not None:
         require_login(server, stream.factory, given.user, given.password)
     server.get_mount_points().add_factory("/stream", stream.factory)

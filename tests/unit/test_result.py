@@ -81,6 +81,21 @@ def test_coco_annotations() -> None:
     assert annotations[0]["area"] == mask.area
 
 
+@pytest.mark.parametrize(
+    ("xyxy", "bbox"),
+    [
+        ((-5.0, -2.0, 70.0, 50.0), [0.0, 0.0, 64.0, 48.0]),
+        ((60.0, 40.0, 70.5, 50.0), [60.0, 40.0, 4.0, 8.0]),
+        ((-9.0, 3.0, -1.0, 9.0), [0.0, 3.0, 0.0, 6.0]),
+    ],
+)
+def test_coco_boxes_lie_inside_the_frame(xyxy: tuple[float, float, float, float], bbox: list[float]) -> None:
+    found = Detection(xyxy=xyxy, confidence=0.75, class_id=3, class_name="cup")
+    (annotation,) = result(8, TrackedObject(detection=found)).to_coco()
+    assert annotation["bbox"] == bbox
+    assert annotation["area"] == bbox[2] * bbox[3]
+
+
 def test_coco_annotations_with_polygons() -> None:
     annotations = RESULT.to_coco(polygons=True)
     assert json.loads(json.dumps(annotations)) == annotations
