@@ -43,32 +43,29 @@ def subscribe(
     On a terminal: a live table of frames, masks, ages, losses, and the milliseconds from capture to each step.
 
     Elsewhere: one line per frame with its source and number, and each object's class, track and mask area in pixels.
+    Standard error has the changes of the source, the end, and what is waited for.
+
+    With --json, each of them is a line of JSON, by its `kind`: result, state, end or waiting.
     """
     from rich.console import Console
 
+    from streamseg.cli.lines import WAITING_S, print_lines
     from streamseg.client import Subscriber
     from streamseg.monitor.table import REFRESH_S, show_table
-    from streamseg.monitor.texts import objects_text
-    from streamseg.wire.protocol import json_line
 
     console = Console()
     as_table = not as_json and sys.stdout.isatty() and console.is_interactive
     with Subscriber(
         endpoint,
         source=source,
-        timeout=REFRESH_S if as_table else None,
+        timeout=REFRESH_S if as_table else WAITING_S,
         secret_key_file=secret_key_file,
         server_key_file=server_key_file,
     ) as subscriber:
         if as_table:
             show_table(subscriber, endpoint, console)
-            return
-        for result in subscriber:
-            if as_json:
-                typer.echo(json_line(result).decode())
-                continue
-            lost = f" (+{result.gap} missed)" if result.gap else ""
-            typer.echo(f"{result.source} {result.seq}{lost}: {objects_text(result.objects)}")
+        else:
+            print_lines(subscriber, endpoint, as_json=as_json)
 
 
 def _exit_when_input_ends() -> None:

@@ -15,7 +15,7 @@ from rich.text import Text
 from streamseg.errors import SubscriptionTimeoutError
 from streamseg.messages import Result
 from streamseg.monitor.stream import TIMING_POINTS, WINDOW_S, RecentResults, StreamFigures
-from streamseg.monitor.texts import counts_text, objects_text, percentiles_text, share_text
+from streamseg.monitor.texts import counts_text, objects_text, percentiles_text, printable, share_text
 
 REFRESH_S: Final = 0.25
 """Seconds between two drawings."""
@@ -65,7 +65,7 @@ def draw(figures: Sequence[StreamFigures], endpoint: str) -> Table:
         table.add_column(one.source)
 
     def row(name: str, cells: Sequence[str]) -> None:
-        table.add_row(name, *(Text(_printable(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
+        table.add_row(name, *(Text(printable(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
 
     row("frames", [f"{one.received}, {one.rate:.1f} a second" for one in figures])
     row("missed", [str(one.missed) for one in figures])
@@ -80,8 +80,3 @@ def draw(figures: Sequence[StreamFigures], endpoint: str) -> Table:
     row("dropped", [counts_text(msgspec.structs.asdict(one.newest.dropped)) for one in figures])
     row("newest", [objects_text(one.newest.objects) for one in figures])
     return table
-
-
-def _printable(text: str) -> str:
-    """Replace control characters: a name from the network must not control the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

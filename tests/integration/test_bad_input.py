@@ -241,4 +241,6 @@ def test_a_subscriber_to_nobody_waits_until_it_is_told_to_end(place: Place) -> N
             listener.accept()[0].close()  # it reconnects
             assert run.process.poll() is None
             run.process.send_signal(signal.SIGINT)
-            assert run.finish(10) == (130, "", "")
+            code, output, errors = run.finish(10)
+            assert (code, output) == (130, "")
+            assert errors in ("", f"waiting for tcp://127.0.0.1:{listener.getsockname()[1]}\n")
