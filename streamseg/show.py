@@ -23,6 +23,7 @@ from streamseg.messages import Image, PixelAspect
 from streamseg.monitor.texts import waiting_text
 from streamseg.render import Sizes
 
+_TITLE = "streamseg"
 _KEYS_THAT_END = frozenset(map(ord, "qQ\x1b"))
 _POLL_S = 0.03
 _LARGEST = (1280, 720)
@@ -34,7 +35,6 @@ def show(
     endpoint: str,
     *,
     source: str | None = None,
-    title: str = "streamseg",
     secret_key_file: Path | None = None,
     server_key_file: Path | None = None,
 ) -> None:
@@ -47,7 +47,6 @@ def show(
     Args:
         endpoint: ZeroMQ address of the publisher.
         source: Name of the source; None for any source of the endpoint.
-        title: Of the window.
         secret_key_file: File with the window's secret key, for a publisher that admits certain keys only.
         server_key_file: File with that publisher's public key.
 
@@ -60,13 +59,13 @@ def show(
         endpoint, source=source, view="overlay", secret_key_file=secret_key_file, server_key_file=server_key_file
     ) as subscriber:
         try:
-            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
             raise NoDisplayError(
                 f"OpenCV cannot open a window: {error.err}; install opencv-python, not opencv-python-headless"
             ) from error
         try:
-            _show_results(subscriber, title, f"waiting for {endpoint}" + (f", source {source}" if source else ""))
+            _show_results(subscriber, f"waiting for {endpoint}" + (f", source {source}" if source else ""))
         finally:
             cv2.destroyAllWindows()
 
@@ -82,18 +81,18 @@ def _let_qt_own_events() -> None:
         ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
-def _show_results(subscriber: Subscriber, title: str, waiting: str) -> None:
+def _show_results(subscriber: Subscriber, waiting: str) -> None:
     picture: Image = np.full((360, 640, 3), 32, np.uint8)
-    cv2.resizeWindow(title, 640, 360)
-    cv2.imshow(title, _with_text(picture, waiting))
+    cv2.resizeWindow(_TITLE, 640, 360)
+    cv2.imshow(_TITLE, _with_text(picture, waiting))
     arrived, shape = time.monotonic(), None
-    while not _ended_by_user(title):
+    while not _ended_by_user():
         try:
             result = subscriber.latest(_POLL_S)
         except SubscriptionTimeoutError:
             text = waiting_text(subscriber.states, time.monotonic() - arrived, waiting)
             if text is not None:
-                cv2.imshow(title, _with_text(picture, text))
+                cv2.imshow(_TITLE, _with_text(picture, text))
             continue
         if result is None:
             return
@@ -103,8 +102,8 @@ def _show_results(subscriber: Subscriber, title: str, waiting: str) -> None:
         if picture.shape != shape:
             shape = picture.shape
             scale = min(1.0, _LARGEST[0] / shape[1], _LARGEST[1] / shape[0])
-            cv2.resizeWindow(title, max(round(shape[1] * scale), 1), max(round(shape[0] * scale), 1))
-        cv2.imshow(title, picture)
+            cv2.resizeWindow(_TITLE, max(round(shape[1] * scale), 1), max(round(shape[0] * scale), 1))
+        cv2.imshow(_TITLE, picture)
 
 
 def square_pixels(picture: Image, pixel_aspect: PixelAspect) -> Image:
@@ -115,11 +114,11 @@ def square_pixels(picture: Image, pixel_aspect: PixelAspect) -> Image:
     return picture if size == (width, height) else np.asarray(cv2.resize(picture, size), np.uint8)
 
 
-def _ended_by_user(title: str) -> bool:
+def _ended_by_user() -> bool:
     if cv2.waitKey(1) & 0xFF in _KEYS_THAT_END:
         return True
     try:
-        return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1
+        return cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1
     except cv2.error:  # OpenCV 5 with Qt raises once its only window is closed
         return True
 

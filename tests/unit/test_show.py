@@ -76,8 +76,8 @@ def test_the_window_says_that_the_camera_is_lost_on_the_last_picture_and_shows_t
                 return kept[-1]
 
             monkeypatch.setattr(show, "_with_text", with_text)
-            monkeypatch.setattr(show, "_ended_by_user", lambda title: False)
+            monkeypatch.setattr(show, "_ended_by_user", lambda: False)
             monkeypatch.setattr(cv2, "imshow", shown)
             monkeypatch.setattr(cv2, "resizeWindow", lambda *size: None)
-            show._show_results(subscriber, "title", "waiting for here")
+            show._show_results(subscriber, "waiting for here")
     assert said == [expected for expected, _ in script]
