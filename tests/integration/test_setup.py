@@ -95,7 +95,7 @@ def test_without_a_gpu_it_takes_the_cpu_build_and_developer_tools_only_on_reques
     status, lines = checkout.setup()
     assert status == 0
     assert lines[0] == "setup: installing [run,demo] into .venv for Python 3.11.7"
-    assert lines[1].startswith("setup: no NVIDIA GPU: PyTorch's CPU build. About 1.5 GB on disk, ")
+    assert lines[1].startswith("setup: no NVIDIA GPU: PyTorch's CPU build. About 1.7 GB on disk, ")
     assert len(lines) == 3
     pair, rest = checkout.calls()
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
@@ -115,7 +115,7 @@ def test_where_the_index_is_out_of_reach_it_takes_the_ordinary_build_and_says_so
     assert (status, len(lines)) == (0, 4)
     assert lines[2] == (
         "setup: the index http://mirror/cpu does not give that build, so this takes the ordinary one:"
-        " 6.3 GB on disk, 4.8 of them for CUDA, 3.3 GB of downloads; 5 to 15 minutes"
+        " 6.5 GB on disk, 4.8 of them for CUDA, 3.3 GB of downloads; 5 to 15 minutes"
     )
     assert len(checkout.calls()) == 2
 
@@ -124,7 +124,7 @@ def test_with_a_gpu_it_takes_the_build_with_cuda(checkout: Checkout) -> None:
     checkout.program("nvidia-smi", "#!/bin/sh\necho GPU 0\n")
     status, lines = checkout.setup()
     assert (status, len(lines)) == (0, 3)
-    assert lines[1].startswith("setup: for this machine's NVIDIA GPU: 6.3 GB on disk, ")
+    assert lines[1].startswith("setup: for this machine's NVIDIA GPU: 6.5 GB on disk, ")
     assert checkout.calls() == [f"{REST} .[run,demo]"]
 
 
