@@ -24,7 +24,7 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 class TrackerSettings(Settings, frozen=True, kw_only=True):
-    """The tracker that gives objects their ids."""
+    """The tracker that gives objects their ids: `bytetrack` over all classes, by place, colours and optical flow."""
 
     model: Literal["bytetrack", "none"] = "bytetrack"
 
@@ -139,6 +139,11 @@ class Config(Settings, frozen=True, kw_only=True):
     def propagates_masks(self) -> bool:
         """Whether masks are propagated to frames between segmented ones."""
         return self.propagate.enabled and (self.resolved_mode == "live" or self.segmenter.keyframe_interval > 1)
+
+    @property
+    def tracks(self) -> bool:
+        """Whether objects get ids."""
+        return self.tracker.model != "none"
 
     @property
     def resolved_mode(self) -> Mode:

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from streamseg.duplicates import merge_boxes
 from streamseg.messages import Detection, Dropped, Frame, Image, Models, Result, Timings, TrackedObject
 from streamseg.models import Detector, Segmenter
 from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
@@ -29,7 +30,7 @@ from streamseg.render import render
 from streamseg.sinks.video import VideoWriter
 from streamseg.sources import SourceSettings
 from streamseg.sources.file import FileSource
-from streamseg.stages.tracking import Tracker
+from streamseg.stages.tracking import LOW_SHARE, Tracker
 
 _BUDGET = Budget(max_age_ns=6_000_000_000, missed_frames=5)
 """The pipeline's own for a live source."""
@@ -94,7 +95,7 @@ class _Halves:
     def __init__(self, options: CompareOptions) -> None:
         weights = None if options.weights is None else str(options.weights)
         self._detector: Detector = create_detector(
-            DetectorSettings(model=options.detector, conf=_CONFIDENCE), Compute(threads=1)
+            DetectorSettings(model=options.detector, conf=LOW_SHARE * _CONFIDENCE), Compute(threads=1)
         )
         segmenter = create_segmenter(SegmenterSettings(model=options.segmenter, weights=weights), Compute())
         self._models = Models(detector=self._detector.name, segmenter=segmenter.name)
@@ -106,7 +107,7 @@ class _Halves:
     def draw(self, seq: int, frame: Frame) -> Image:
         """Draw a frame twice, side by side: shape (height + caption, 2 * width, 3), uint8, BGR."""
         time = FrameTime(seq, frame.pts_ns)
-        detections = self._tracker.update(self._detector.detect(frame.image), frame.pts_ns)
+        detections = self._tracker.update(frame.image, merge_boxes(self._detector.detect(frame.image)), frame.pts_ns)
         arrived = self._segmenter.update(time, frame.image, detections)
         if arrived is not None:
             self._newest = arrived

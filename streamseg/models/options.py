@@ -71,12 +71,13 @@ class DetectorSettings(Settings, frozen=True, kw_only=True):
         model: `auto`, `yolox-…`, `motion`, `fixed`, a YOLOX export that ends in `.onnx`, or an installed plug-in.
         weights: A file used in place of the official weights; a plug-in may take any text.
         sha256: Expected hash of downloaded weights, in place of the catalogue's.
-        conf: Minimum confidence of a detection.
+        conf: Minimum confidence of a detection. The pipeline's tracker follows an object down to 0.4 of it.
         iou: Of two boxes of one class with a greater IoU, YOLOX drops the less confident one.
         max_det: Maximum number of detections per frame; the most confident ones stay.
         imgsz: Longer side of YOLOX's input in pixels; the export's own if absent.
         classes: Names or numbers of the classes to keep; all if absent. A plug-in may take any text, such as prompts.
         boxes: For `fixed`.
+        merge_duplicates: Whether objects of nearly the same extent are one object of the surer one's class (pipeline).
 
     Raises:
         SettingsError: The model is `fixed` and there are no boxes, or a class name is not Unicode.
@@ -91,6 +92,7 @@ class DetectorSettings(Settings, frozen=True, kw_only=True):
     imgsz: Annotated[int, msgspec.Meta(ge=64, le=4096, multiple_of=32)] | None = None
     classes: tuple[str | int, ...] | None = None
     boxes: tuple[FixedBox, ...] = ()
+    merge_duplicates: bool = True
 
     def __post_init__(self) -> None:
         for name in self.classes or ():

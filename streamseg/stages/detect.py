@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from streamseg.duplicates import merge_boxes
 from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import Acknowledge, LaneSpec, Ready
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
@@ -17,7 +18,7 @@ from streamseg.models import Detector
 from streamseg.models.options import Compute, DetectorSettings
 from streamseg.models.registry import create_detector
 from streamseg.stages.base import Stage, StageContext
-from streamseg.stages.tracking import Tracker
+from streamseg.stages.tracking import LOW_SHARE, Tracker
 
 _SAVE_NS = 1_000_000_000
 
@@ -33,8 +34,11 @@ class DetectStage(Stage):
         self._lanes = deque(_DetectLane(context, lane) for lane in self.spec.lanes)
 
     def prepare(self) -> Ready:
-        """Load the detector."""
-        self._detector = self._create_detector(self.config.detector, self.spec.compute)
+        """Load the detector. With a tracker, it also returns the boxes of low confidence that only continue tracks."""
+        settings = self.config.detector
+        if self.config.tracks:
+            settings = msgspec.structs.replace(settings, conf=LOW_SHARE * settings.conf)
+        self._detector = self._create_detector(settings, self.spec.compute)
         return Ready(self._detector.name)
 
     def turn(self) -> bool:
@@ -93,7 +97,7 @@ class _DetectLane:
         self._overrun = lane.dropped.detect_overrun
         self._segment_replaced_before = lane.dropped.segment_replaced
         self._saved_id = self._saved_ns = 0
-        self._tracker = Tracker(self._config.detector.conf) if self._config.tracker.model == "bytetrack" else None
+        self._tracker = Tracker(self._config.detector.conf) if self._config.tracks else None
         self._restore()
 
     def service(self) -> None:
@@ -117,8 +121,10 @@ class _DetectLane:
 
     def _detect(self, frame: FrameDescriptor, image: Image, detector: Detector) -> None:
         detections = tuple(detector.detect(image))
+        if self._config.detector.merge_duplicates:
+            detections = merge_boxes(detections)
         if self._tracker is not None:
-            detections = self._tracker.update(detections, frame.t_capture_ns if self._live else frame.pts_ns)
+            detections = self._tracker.update(image, detections, frame.t_capture_ns if self._live else frame.pts_ns)
         self._last_seq = frame.seq
         boxes = Boxes(
             source=self._name,

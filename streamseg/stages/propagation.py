@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from streamseg.config import Config
+from streamseg.duplicates import merge_masks
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks
 from streamseg.messages import Image, TrackedObject
 from streamseg.models.registry import create_refiner
@@ -19,21 +20,24 @@ _MISSED_FRAMES = 5
 class Propagation:
     """Turns boxes and keyframe masks into the objects of each frame, in the order of the frames."""
 
-    def __init__(self, propagator: Propagator | None) -> None:
-        """Without a propagator, an object has a mask only on its keyframe."""
+    def __init__(self, propagator: Propagator | None, *, merge_duplicates: bool = True) -> None:
+        """Without a propagator, an object has a mask only on its keyframe. Objects with one mask can be merged."""
         self._propagator = propagator
+        self._merge_duplicates = merge_duplicates
         self._boxes_seq = -1
 
     @classmethod
     def from_config(cls, config: Config, segmenter: str) -> Self:
         """Propagate as configured, after the segmenter of that name."""
+        merge = config.detector.merge_duplicates
         if not config.propagates_masks:
-            return cls(None)
+            return cls(None, merge_duplicates=merge)
         budget = Budget(
             max_age_ns=int(config.propagate.max_age_ms * 1e6),
             missed_frames=_MISSED_FRAMES if config.resolved_mode == "live" else 0,
         )
-        return cls(Propagator(budget, create_refiner(segmenter) if config.propagate.refine else None))
+        refine = create_refiner(segmenter) if config.propagate.refine else None
+        return cls(Propagator(budget, refine), merge_duplicates=merge)
 
     def add(self, masks: Masks) -> None:
         """Add the masks of a keyframe; they count from the next frame on."""
@@ -56,6 +60,12 @@ class Propagation:
             boxes: The newest boxes, of this frame or of an older one.
             masks: The newest keyframe masks; used only if nothing is propagated.
         """
+        objects = self._objects(frame, image, boxes, masks)
+        return merge_masks(objects) if self._merge_duplicates else objects
+
+    def _objects(
+        self, frame: FrameDescriptor, image: Image | None, boxes: Boxes, masks: Masks | None
+    ) -> tuple[TrackedObject, ...]:
         if self._propagator is None or image is None:
             return _keyframe_objects(boxes, masks if masks is not None and masks.seq == frame.seq else None)
         new = boxes.seq == frame.seq or boxes.seq != self._boxes_seq

@@ -44,6 +44,7 @@ class Detect:
         self.stage.prepare()
 
     def _create(self, settings: DetectorSettings, compute: Compute) -> GreyBoxes:
+        self.settings = settings
         self.detector = GreyBoxes()
         return self.detector
 
@@ -87,7 +88,7 @@ def test_every_frame_gets_its_boxes_and_ids_and_is_a_keyframe() -> None:
     stage.feed(*frames(stage.context, 0, 1, 2, 3))
     boxes = stage.boxes()
     assert [each.seq for each in boxes] == [0, 1, 2, 3]
-    assert ids(boxes)[1:] == [[1, 2]] * 3
+    assert ids(boxes)[2:] == [[1, 2]] * 2
     assert [each.detections for each in stage.keyframes()] == [each.detections for each in boxes]
     assert stage.context.reports == [Acknowledge("main", seq) for seq in range(4)]
     assert stage.context.receiver("capture").grants
@@ -192,6 +193,22 @@ def test_without_a_tracker_there_are_no_ids() -> None:
     assert ids(stage.boxes()) == [[None, None]] * 3
 
 
+def test_the_detector_returns_boxes_of_low_confidence_only_for_a_tracker() -> None:
+    assert detect(detector={"model": "motion", "conf": 0.5}).settings.conf == pytest.approx(0.2)
+    assert detect(detector={"model": "motion", "conf": 0.5}, tracker={"model": "none"}).settings.conf == 0.5
+
+
+@pytest.mark.parametrize(("merges", "names"), [(True, ["plate"]), (False, ["cup", "plate"])])
+@pytest.mark.parametrize("tracker", ["bytetrack", "none"])
+def test_one_object_with_two_classes_is_one_unless_both_are_kept(tracker: str, merges: bool, names: list[str]) -> None:
+    stage = detect(detector={"model": "motion", "merge_duplicates": merges}, tracker={"model": tracker})
+    surer = msgspec.structs.replace(box(22, 1), confidence=0.95)
+    stage.detector.detect = lambda image: [box(20, 0), surer]  # type: ignore[method-assign]
+    stage.feed(*frames(stage.context, 0, 1))
+    assert [[each.class_name for each in sent.detections] for sent in stage.boxes()] == [names] * 2
+    assert [len(sent.detections) for sent in stage.keyframes()] == [len(names)] * 2
+
+
 def test_sources_take_turns_and_share_nothing_but_the_detector() -> None:
     stage = detect(sources=("door", "yard"))
     door, yard = frames(stage.context, 0, 1, 2, source="door"), frames(stage.context, 0, 1, source="yard")
@@ -199,7 +216,7 @@ def test_sources_take_turns_and_share_nothing_but_the_detector() -> None:
     order = [report.source for report in stage.context.reports if isinstance(report, Acknowledge)]
     assert order == ["door", "yard", "door", "yard", "door"]
     assert [each.source for each in stage.boxes("door")] == ["door"] * 3
-    assert ids(stage.boxes("yard")) == [[None, None], [1, 2]]
+    assert ids(stage.boxes("yard")) == [[None, None]] * 2
     assert [each.frame.source for each in stage.keyframes("yard")] == ["yard"] * 2
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from support.moving_scenes import HEIGHT, WIDTH, Pose, Shown, detection, film, sprite
 
@@ -131,6 +132,24 @@ def test_without_propagation_an_object_has_a_mask_on_its_keyframe_only(mode: str
     check_owners(own, shown[1], 0.999)
     later = update(propagation, 2, shown, boxes(2, made.detections), made)  # also where the boxes have not moved
     assert [(item.method, item.mask, item.origin_seq) for item in later] == [(PENDING, None, None)] * 2
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("merges", [True, False])
+def test_one_mask_is_one_object_unless_both_are_kept(merges: bool, enabled: bool, shown: list[Shown]) -> None:
+    tree = config(enabled=enabled)
+    detector = msgspec.structs.replace(tree.detector, merge_duplicates=merges)
+    propagation = Propagation.from_config(msgspec.structs.replace(tree, detector=detector), OTHER)
+    made = masks(0, shown[0], order=(0, 0))
+    again = msgspec.structs.replace(made.detections[0], tracker_id=2, class_id=5, confidence=0.99)
+    made = msgspec.structs.replace(
+        made, objects=(made.objects[0], msgspec.structs.replace(made.objects[1], detection=again))
+    )
+    propagation.add(made)
+    items = update(propagation, 0, shown, boxes(0, made.detections), made)
+    assert [item.method for item in items] == [SEGMENTED] * (1 if merges else 2)
+    if merges:
+        assert (items[0].detection.tracker_id, items[0].detection.class_id) == (1, 5)
 
 
 def test_without_propagation_masks_of_other_objects_are_ignored(shown: list[Shown]) -> None:
