@@ -16,6 +16,8 @@ _SLOWING_S = 0.5
 """Seconds in which the predicted speed of a missed object falls to a third: it may be stopping."""
 _COLOURS_KEPT = 0.9
 """Share of the known colours in the mean with those of a new box. As in BoT-SORT (Aharon et al., 2022)."""
+_VOTES_KEPT = 0.97
+"""Weight of the votes so far after another one: the last 33 boxes count most, so a wrong beginning is outvoted."""
 SHORTEST_S: Final = 0.001
 """Seconds between two frames, at least."""
 
@@ -30,7 +32,7 @@ class Track(msgspec.Struct):
         t_ns: Time of the newest frame.
         found_ns: Time of the last frame with a detection.
         colours: Mean histogram, float32.
-        votes: Sum of the confidences of its detections, by class number and name.
+        votes: Confidence of its detections, by class number and name; older ones count less.
         boxes: Number of its detections.
         followed: Whether flow has shown where it is in the newest frame.
     """
@@ -105,6 +107,7 @@ class Track(msgspec.Struct):
         self.box, self.found_ns = detection.xyxy, self.t_ns
         self.boxes += 1
         voted = detection.class_id, detection.class_name
+        self.votes = {known: _VOTES_KEPT * votes for known, votes in self.votes.items()}
         self.votes[voted] = self.votes.get(voted, 0.0) + detection.confidence
 
 

@@ -77,12 +77,12 @@ def test_the_order_of_detections_does_not_matter() -> None:
 
 def test_a_change_of_class_continues_the_track_and_the_class_is_a_vote() -> None:
     tracker = Tracker(CONF)
-    classes = [0, 0, 1, 0, 2, 1, 1, 1, 1]
+    classes = [0, 0, 0, 1, 0, 2, 1, 1, 1, 1, 1]
     seen = [tracker.update(BLANK, [found(100, class_id=each)], step * FRAME_NS) for step, each in enumerate(classes)]
-    assert [ids(each) for each in seen[2:]] == [[1]] * 7
+    assert [ids(each) for each in seen[2:]] == [[1]] * 9
     voted = [(each[0].class_id, each[0].class_name) for each in seen]
-    assert voted[:7] == [(0, "class 0")] * 7
-    assert voted[8] == (1, "class 1"), "five votes to three"
+    assert voted[:8] == [(0, "class 0")] * 8
+    assert voted[10] == (1, "class 1"), "six votes to four"
 
 
 def test_two_boxes_of_two_classes_at_one_place_keep_their_tracks() -> None:
