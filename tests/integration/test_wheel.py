@@ -14,7 +14,7 @@ READER = """
 import sys
 from streamseg import Subscriber
 from streamseg.errors import MissingPackageError
-with Subscriber(sys.argv[1], view="clean", timeout=60) as subscriber:
+with Subscriber(sys.argv[1], view="clean", timeout=100) as subscriber:
     result = next(result for result in subscriber if any(item.mask for item in result.objects))
 assert [120, 160] in [found["segmentation"]["size"] for found in result.to_coco() if "segmentation" in found]
 assert any(result.to_polygons())
