@@ -19,7 +19,6 @@ from support.annotated import COCO_INDEX, DatasetReader
 from support.leftovers import Place
 from support.pipeline_runs import Run, until
 
-from streamseg.annotate.formats import FORMATS
 from streamseg.annotate.pictures import VideoFrames
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png")
@@ -146,7 +145,7 @@ def test_mobilesam_on_photographs_opens_in_supervision_and_pycocotools(
     assert reader.objects("nothing.png") == []
 
 
-@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("data_format", LABELS)
 def test_a_killed_run_resumes_with_the_same_result(
     place: Place, shared_data: Path, detector: tuple[str, ...], data_format: str
 ) -> None:
