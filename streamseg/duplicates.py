@@ -19,7 +19,9 @@ _SAME_BOX_IOU = 0.8
 object with two labels; of those from 0.6 to 0.8, most are two objects."""
 _SAME_MASK_IOU = 0.7
 """IoU from which on masks are one object: in the same photographs, 27 of 28 such pairs are, most of them of a cup and
-a bowl or of a chair and a couch."""
+a bowl or of a chair and a couch. Below are things on a table."""
+_SAME_CLASS_MASK_IOU = 0.5
+"""The same for masks of one class: in the same photographs, no two objects of one class have more."""
 
 
 def merge_boxes(detections: Sequence[Detection]) -> tuple[Detection, ...]:
@@ -55,9 +57,11 @@ def merge_masks(objects: Sequence[TrackedObject]) -> tuple[TrackedObject, ...]:
 
 
 def _same_mask(one: TrackedObject, other: TrackedObject) -> bool:
-    if one.mask is None or other.mask is None or box_iou(one.mask.xyxy, other.mask.xyxy) < _SAME_MASK_IOU / 2:
+    same_class = one.detection.class_id == other.detection.class_id
+    least = _SAME_CLASS_MASK_IOU if same_class else _SAME_MASK_IOU
+    if one.mask is None or other.mask is None or box_iou(one.mask.xyxy, other.mask.xyxy) < least / 2:
         return False  # rectangles cost nothing to compare
-    return one.mask.iou(other.mask) >= _SAME_MASK_IOU
+    return one.mask.iou(other.mask) >= least
 
 
 def _with_older_number(item: TrackedObject, number: int | None) -> TrackedObject:

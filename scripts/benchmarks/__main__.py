@@ -78,6 +78,29 @@ def propagate(
     _show(bench_propagate(folders or [], _report), print_propagate, as_json=as_json)
 
 
+@app.command("tracks")
+def tracks(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder with cups.mp4 and coffee.mp4 of the SAM 2 demo gallery.", show_default=False),
+    ] = None,
+    detector_weights: Annotated[
+        Path | None, typer.Option(metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Steadiness of track numbers, beside one ByteTrack per class.
+
+    Drawn scenes have a detector that misses objects, changes their classes, and finds some twice or where nothing is.
+    Clips have YOLOX-Nano and a truth that was marked by hand. Counted are the numbers that each object has, those on
+    several objects, identity switches, fragments and IDF1, and pairs of masks of one object. ByteTrack runs if the
+    package `trackers` is installed. It takes three minutes.
+    """
+    from benchmarks.tracks import bench_tracks, print_tracks
+
+    _show(bench_tracks(folder, detector_weights, _report), print_tracks, as_json=as_json)
+
+
 @app.command("nano")
 def nano(
     folders: Annotated[

@@ -62,8 +62,13 @@ def test_objects_with_one_mask_are_one_with_the_older_number_and_the_surer_class
     assert names(merge_masks([masked("bottle", 100, 0.9), masked("cup", 104, 0.8)])) == [("bottle", None)]
 
 
+def test_masks_of_one_class_need_less() -> None:
+    assert names(merge_masks([masked("table", 100, 0.9, 1), masked("table", 130, 0.8, 2)])) == [("table", 1)]
+    assert len(merge_masks([masked("cup", 100, 0.9, 1), masked("cup", 140, 0.8, 2)])) == 2
+
+
 def test_other_masks_stay() -> None:
-    apart = (masked("cup", 100, 0.9, 1), masked("cup", 130, 0.8, 2), masked("plate", 100, 0.7, 3, width=60))
+    apart = (masked("cup", 100, 0.9, 1), masked("bottle", 130, 0.8, 2), masked("plate", 100, 0.7, 3, width=60))
     assert merge_masks(apart) == apart
     pending = (TrackedObject(detection=found("cup", CUP, 0.9)), TrackedObject(detection=found("bottle", CUP, 0.8)))
     assert merge_masks(pending) == pending
