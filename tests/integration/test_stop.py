@@ -143,7 +143,7 @@ def test_no_stage_outlives_a_killed_supervisor_and_the_next_run_cleans_up(place:
         run.finish(5)
     left = place.leftovers()
     assert any(item.startswith("runtime file") for item in left)
-    assert any(item.startswith("segment") for item in left)
+    assert any(item.startswith("block") for item in left)
     assert len(read_records(place.folder / "out.jsonl")) <= pictures(place.folder / "out.mp4")
     with place.run(*live(), "-y", "--max-frames", "3") as run:
         assert run.finish(60)[0] == 0

@@ -92,7 +92,7 @@ def test_all_are_verified_before_it_fails(cache: Path) -> None:
     weights_command("fetch", "one", "two", "three")
     (cache / "one.bin").write_bytes(CONTENT[::-1])
     (cache / "two.bin").write_bytes(CONTENT[1:])
-    assert states() == {"one": "fetched", "two": "damaged (0.3 MB), fetch it again", "three": "fetched"}
+    assert states() == {"one": "fetched", "two": "damaged (262.1 kB), fetch it again", "three": "fetched"}
     verified = weights_command("verify")
     assert [line.split(":")[0] for line in verified.output.splitlines()] == ["one", "two", "three"]
     assert [("damaged" in line) for line in verified.output.splitlines()] == [True, True, False]
