@@ -43,7 +43,7 @@ class Devices:
     def open(
         self, device: str, input_format: str, options: dict[str, str], timeout: tuple[float, float]
     ) -> InputContainer:
-        assert timeout == (10.0, 3.0)
+        assert timeout == (30.0, 3.0)
         request = " ".join([device, *(f"{name}={value}" for name, value in options.items())])
         self.requests.append(request)
         self.formats.append(input_format)
