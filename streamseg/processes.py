@@ -58,8 +58,8 @@ class Process:
             if not self.hung and now_s - self.progress_s > max(_HUNG_S, _HUNG_TURNS * self.turn_s):
                 self.hung = True
                 self.handle.kill()
-        elif now_s - self.spawned_s > self._ready_within_s():
-            text = f"{self.entry.name} was not ready after {_READY_S:.0f} s; run with --verbose to see why"
+        elif now_s - self.spawned_s > (patience_s := self._ready_within_s()):
+            text = f"{self.entry.name} was not ready after {patience_s:.0f} s; run with --verbose to see why"
             self.failure = self.failure or Failed("StageError", text)
             self.handle.kill()
 
