@@ -17,6 +17,7 @@ from streamseg.ipc.ring import block_folder
 from support.pipeline_runs import Run
 
 _SETTLE_S = 2.0
+_PREFIX = "ss-"
 
 
 class Place:
@@ -42,7 +43,11 @@ class Place:
     def leftovers(self) -> list[str]:
         """Processes, shared memory, sockets, folders and locks that runs in this place left."""
         processes = [f"process {process.pid}: {_command(process)}" for process in self.processes()]
-        blocks = [f"block {path.name}" for path in _blocks() - self._foreign if not _mapped(path)]
+        blocks = [
+            f"block {path.name}"
+            for path in _blocks() - self._foreign
+            if not _mapped(path) and not self._is_of_another_place(path)
+        ]
         runtime = self._temporary / f"streamseg-{os.getuid()}"
         files = [f"runtime file {path}" for path in runtime.rglob("*") if path.name != "sweep.lock"]
         return processes + blocks + files
@@ -50,6 +55,11 @@ class Place:
     def processes(self) -> list[psutil.Process]:
         """Living processes with this working directory: stages keep it after their parent died."""
         return [process for process in psutil.process_iter() if _folder(process) == str(self.folder)]
+
+    def _is_of_another_place(self, block: Path) -> bool:
+        """Whether the run of a block is of another place: a test that kills a run leaves its block and its folder."""
+        folders = self._temporary.parent.glob(f"{_PREFIX}*/streamseg-*/{_run_name(block)}")
+        return any(not folder.is_relative_to(self._temporary) for folder in folders)
 
     def check_nothing_left(self) -> None:
         """Check that nothing is left after a moment. Other runs on this machine do not count."""
@@ -64,7 +74,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     """A place for the commands of one test, which fails if they leave anything behind."""
     folder = tmp_path / "here"
     folder.mkdir()
-    temporary = Path(tempfile.mkdtemp(prefix="ss-"))  # short, as it holds the paths of sockets
+    temporary = Path(tempfile.mkdtemp(prefix=_PREFIX))  # short, as it holds the paths of sockets
     with socket.socket() as dead:
         dead.bind(("127.0.0.1", 0))  # bound, but not listening
         place = Place(folder, temporary, f"http://127.0.0.1:{dead.getsockname()[1]}")
@@ -83,8 +93,12 @@ def _blocks() -> set[Path]:
 
 def _mapped(block: Path) -> bool:
     """Whether a living process maps a block, which then belongs to another run on this machine."""
-    run = str(block.parent / "-".join(block.name.split("-")[:2]))
+    run = str(block.parent / _run_name(block))
     return any(run in _maps(process.pid) for process in psutil.process_iter())
+
+
+def _run_name(block: Path) -> str:
+    return "-".join(block.name.split("-")[:2])
 
 
 def _maps(pid: int) -> str:
