@@ -264,8 +264,8 @@ def test_the_server_of_the_tests_ends_with_its_standard_input(rtsp_server: Start
 def test_a_camera_of_one_picture_in_five_seconds_opens_by_default(
     watch: Callable[[SourceSettings], Watch], rtsp_server: StartRtspServer
 ) -> None:
-    url = rtsp_server(fps="1").url  # a fifth of the time, and of the patience
-    patience_s = SourceSettings(url=url).start_timeout / 5
+    url = rtsp_server(fps="2/5").url  # half of the time, and of the patience
+    patience_s = SourceSettings(url=url).start_timeout / 2
     watch(SourceSettings(url=url, start_timeout=patience_s)).frames(1)
 
 
