@@ -25,32 +25,33 @@ LOW_SHARE: Final = 0.4
 _CONFIRMING = 3
 """Boxes that confirm a track. SORT's."""
 _FRESH_S = 0.5
-"""Seconds for which the prediction of a missed object is good, and within which the next box confirms a new one."""
+"""Seconds for which the prediction of a missed object is good, and within which the next box confirms a new one. Chosen
+by hand."""
 _REMEMBERED_S = 5.0
-"""Seconds after which a lost object is forgotten."""
+"""Seconds after which a lost object is forgotten. Chosen by hand."""
 _SAME_IOU = 0.5
 """IoU of a box with the predicted one that shows the same object on its own. ByteTrack's."""
 _FOLLOWED_IOU = 0.3
-"""Least IoU if flow has shown where the object is. In drawn scenes, partly hidden objects need it."""
+"""Least IoU if flow has shown where the object is. With 0.5, drawn objects behind a wall are lost."""
 _PREDICTED_IOU = 0.2
 """Least IoU if it has not. ByteTrack's."""
 _LOW_FACTOR = 0.8
-"""By which a box of low confidence counts less: a confident one beside it is the object's."""
+"""By which a box of low confidence counts less: a confident one beside it is the object's. Chosen by hand."""
 _OTHER_CLASS_FACTOR = 0.9
-"""By which a box of another class than the track's counts less."""
+"""By which a box of another class than the track's counts less. Chosen by hand."""
 _RECOGNISED = 0.8
 """Overlap of colours that shows the same object: 95% of objects have it after ten frames (eight sequences of DAVIS),
 and a fifth of the pairs of neighbours of one class (COCO)."""
 _ALIKE = 0.5
 """Least overlap of colours for a lost object and for a box below `_SAME_IOU`: half of the neighbours have less."""
 _ALIKE_PER_SIZE = 0.1
-"""By which it rises with each size of the object between the two places."""
+"""By which it rises with each size of the object between the two places. Chosen by hand."""
 _FASTEST = 5.0
 """Sizes of an object by which it moves at most in a second while it is lost: a runner, or a car in a town."""
 _LARGEST_RATIO = 1.5
-"""By which its size changes at most meanwhile."""
+"""By which its size changes at most meanwhile. Chosen by hand."""
 _CROWDED = 0.3
-"""IoU with another box from which on the colours of a box are not only its own."""
+"""IoU with another box from which on the colours of a box are not only its own. Chosen by hand."""
 
 
 class _State(msgspec.Struct):

@@ -12,7 +12,8 @@ from streamseg.stages.tracking import Tracker
 
 CONF = 0.25
 FRAME_NS = 33_000_000
-BLANK = np.zeros((360, 640, 3), np.uint8)
+BLANK = np.zeros((90, 160, 3), np.uint8)
+"""A frame that shows nothing; most boxes lie outside."""
 RED, GREEN = (40, 40, 200), (40, 200, 40)
 
 
@@ -52,7 +53,7 @@ def track(tracker: Tracker, frames: Sequence[Sequence[Detection]], start: int = 
 
 def painted(*detections: tuple[Detection, tuple[int, int, int]]) -> Image:
     """A frame with its objects in their colours."""
-    image = BLANK.copy()
+    image = np.zeros((360, 640, 3), np.uint8)
     for detection, colour in detections:
         left, top, right, bottom = (round(edge) for edge in detection.xyxy)
         image[top:bottom, left:right] = colour
@@ -114,7 +115,7 @@ def test_a_lost_object_is_recognised_elsewhere_by_its_colours(colour: tuple[int,
     for step in range(4):
         tracker.update(painted((found(100), RED)), [found(100)], step * FRAME_NS)
     for step in range(4, 10):
-        tracker.update(BLANK, [], step * FRAME_NS)
+        tracker.update(painted(), [], step * FRAME_NS)
     tracked = tracker.update(painted((found(170), colour)), [found(170)], 10 * FRAME_NS)
     assert ids(tracked) == [number]
 
@@ -149,6 +150,23 @@ def test_flow_follows_a_missed_object_that_turns() -> None:
             state, tracker = tracker.state(), Tracker(CONF)
             tracker.restore(state)
     assert ids(tracked) == [1]
+
+
+def test_a_box_that_spans_two_objects_for_a_frame_does_not_move_a_track_to_the_other() -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (120, 90, 3), np.uint8)
+    image = np.full((360, 640, 3), 90, np.uint8)
+    image[100:220, 100:190] = image[100:220, 200:290] = noise
+    tracker = Tracker(CONF)
+
+    def seen(left: float, right: float, step: int) -> list[int | None]:
+        box = (left, 100.0, right, 220.0)
+        detection = Detection(xyxy=box, confidence=0.9, class_id=0, class_name="class 0")
+        return ids(tracker.update(image, [detection], step * FRAME_NS))
+
+    assert [seen(100, 190, step) for step in range(4)] == [[None], [None], [1], [1]]
+    assert seen(100, 290, 4) == [1]
+    assert seen(200, 290, 5) == [None]
+    assert seen(100, 190, 6) == [1]
 
 
 def test_a_source_of_one_frame_a_second_has_ids() -> None:
@@ -202,7 +220,7 @@ def test_a_restored_tracker_continues_exactly(scene: list[list[Detection]], data
 
 def test_the_state_does_not_grow() -> None:
     tracker = Tracker(CONF)
-    small = BLANK[:48, :64].copy()
+    small = BLANK[:48, :64]
     sizes = []
     for step in range(600):
         # A new object every ten frames, each of one of twenty classes.
