@@ -38,8 +38,10 @@ Message = Result | Event
 _log = logging.getLogger(__name__)
 
 _REFILL_MS: Final = 2
-_NEWER_S: Final = 0.1
-"""Time in which a newer result arrives when the program was away for long and finds old ones only."""
+_NEWER_S: Final = 0.5
+"""Time in which newer results arrive when the program was away for long and finds old ones only."""
+_FALL_S: Final = 0.1
+"""By how much their delay falls in that time while full buffers are drained."""
 _MOST_TAKEN: Final = 4096
 _KEPT_RESULTS: Final = 8
 _SILENT_S: Final = 3.0
@@ -180,12 +182,12 @@ class Subscriber:
             timeout: Seconds to wait; None takes the subscriber's own time-out.
         """
         deadline = Deadline(self._timeout if timeout is None else timeout)
-        newer = Deadline(_NEWER_S)
+        catch_up = _CatchUp(deadline)
         while self._pending_end is None:
-            if (result := self._take_latest(newer)) is not None:
+            if (result := self._take_latest(catch_up)) is not None:
                 return result
             if self._pending_end is None:
-                self._wait(deadline, newer)
+                self._wait(deadline, catch_up)
         self._pending_end = None
         return None
 
@@ -193,20 +195,20 @@ class Subscriber:
         return isinstance(message, End) and not self._runs.active
 
     def _next(self, deadline: Deadline) -> Message:
-        newer = Deadline(_NEWER_S)
-        while (message := self._take(newer)) is None:
-            self._wait(deadline, newer)
+        catch_up = _CatchUp(deadline)
+        while (message := self._take(catch_up)) is None:
+            self._wait(deadline, catch_up)
         return message
 
     async def _next_async(self, deadline: Deadline) -> Message:
-        newer = Deadline(_NEWER_S)
-        while (message := self._take(newer)) is None:
-            await self._subscription.wait_async(newer if self._backlog else deadline)
+        catch_up = _CatchUp(deadline)
+        while (message := self._take(catch_up)) is None:
+            await self._subscription.wait_async(catch_up.deadline if self._backlog else deadline)
             self._check_arrived(deadline)
         return message
 
-    def _wait(self, deadline: Deadline, newer: Deadline) -> None:
-        self._subscription.wait(newer if self._backlog else deadline)
+    def _wait(self, deadline: Deadline, catch_up: _CatchUp) -> None:
+        self._subscription.wait(catch_up.deadline if self._backlog else deadline)
         self._check_arrived(deadline)
 
     def _check_arrived(self, deadline: Deadline) -> None:
@@ -226,23 +228,23 @@ class Subscriber:
             cause = "is the pipeline running, with that key?"
         raise SubscriptionTimeoutError(f"nothing came from {self.endpoint} within {deadline.seconds:g} s; {cause}")
 
-    def _take(self, newer: Deadline) -> Message | None:
+    def _take(self, catch_up: _CatchUp) -> Message | None:
         """The next message; None if there is none, or if only old results are there and a newer one may come."""
         end, self._pending_end = self._pending_end, None
         if end is not None:
             return end
         self._fill()
-        if self._is_late(newer):
+        if self._is_late(catch_up):
             return None
         while (parts := self._backlog.take(time.monotonic())) is not None:
             if (message := self._accept(parts)) is not None:
                 return message
         return None
 
-    def _take_latest(self, newer: Deadline) -> Result | None:
+    def _take_latest(self, catch_up: _CatchUp) -> Result | None:
         """The newest result up to the end of a run, which becomes pending."""
         self._fill(everything=True)
-        if self._is_late(newer):
+        if self._is_late(catch_up):
             return None
         results: deque[list[bytes]] = deque(maxlen=_KEPT_RESULTS)
         while self._pending_end is None and (parts := self._backlog.take(time.monotonic())) is not None:
@@ -256,13 +258,15 @@ class Subscriber:
                 return message
         return None
 
-    def _is_late(self, newer: Deadline) -> bool:
+    def _is_late(self, catch_up: _CatchUp) -> bool:
         """Whether only old results are there and a newer one may come."""
-        late = self._backlog.late(time.monotonic())
-        if late and newer.milliseconds() == 0:
+        if not self._backlog.late(time.monotonic()):
+            return False
+        catch_up.update(self._backlog.lateness_s)
+        if catch_up.stalled:
             self._backlog.settle()
             return False
-        return late
+        return not catch_up.expired
 
     def _fill(self, *, everything: bool = False) -> None:
         """Receive what has arrived, or of a file one message."""
@@ -301,6 +305,40 @@ class Subscriber:
         if self._discovered is not None and source not in self._discovered:
             self._discovered.add(source)
             self._subscription.add(topic(source, self._view))
+
+
+class _CatchUp:
+    """The wait for newer results while only old ones are there. It lasts as long as their delay falls.
+
+    Full buffers keep the oldest results, and draining them takes seconds if the buffers are small or the link is slow.
+    """
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._newer: Deadline | None = None
+        self._lateness_s = math.inf
+        self._falls = False
+
+    @property
+    def deadline(self) -> Deadline:
+        """When to look again although nothing has arrived."""
+        return self._newer or self._deadline
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the delay falls no more."""
+        return self._newer is not None and self._newer.milliseconds() == 0
+
+    @property
+    def expired(self) -> bool:
+        """Whether the delay still falls, but the program waits no longer."""
+        return self._falls and self._deadline.milliseconds() == 0
+
+    def update(self, lateness_s: float) -> None:
+        """Note by how much the newest result is late."""
+        if self._newer is None or lateness_s <= self._lateness_s - _FALL_S:
+            self._falls = self._newer is not None
+            self._newer, self._lateness_s = Deadline(_NEWER_S), lateness_s
 
 
 def _read_keys(secret_key_file: str | Path | None, server_key_file: str | Path | None) -> ClientKeys | None:

@@ -204,7 +204,7 @@ class Result:
         mode: `live` or `every-frame`; empty if the publisher does not say.
         jpeg: The picture, if the subscribed view has one.
         gap: Frames missing before this one; set by the subscriber. They count from the previous result, and before
-            the first one of a run from the subscriber's first heartbeat.
+            the first one of a run from the newest heartbeat before it.
     """
 
     run_id: str

@@ -106,18 +106,23 @@ class Backlog:
             self._drop_oldest()
 
     def late(self, now_s: float) -> bool:
-        """Whether even the newest result is too old: its reader was away, and a newer one is on its way."""
+        """Whether results wait, and even the newest is too old: its reader was away, and a newer one is on its way."""
         last = self._last
         return (
-            bool(self._waiting)
+            self._results > 0
             and last is not None
             and last.live
             and self._max_lag_s is not None
             and self._delay_s(last, now_s) - self._delays[last.source].usual_s > self._max_lag_s
         )
 
+    @property
+    def lateness_s(self) -> float:
+        """By how much the newest result exceeded the usual delay at its receipt; 0 before the first."""
+        return 0.0 if self._last is None else self._last.delay_s - self._delays[self._last.source].usual_s
+
     def settle(self) -> None:
-        """Take the newest result's delay for the usual one: no newer result came. The publisher's clock may be set."""
+        """Take the newest result's delay for the usual one, since it falls no more: the publisher's clock was set."""
         if self._last is not None:
             self._delays[self._last.source].usual_s = self._last.delay_s
 

@@ -12,7 +12,7 @@ class _Run:
     """A run as its reader knows it.
 
     Attributes:
-        before: The newest frame published before the reader came, -1 before the first; None if unknown.
+        before: The frame published last before the newest heartbeat, -1 without one; None if unknown.
         seq: The newest result that the reader received; None before the first.
         state: Of the source, with a `detail` for people; empty while unknown.
     """
@@ -47,8 +47,8 @@ class Runs:
     def follow(self, message: Message) -> Message | None:
         """Take the next message, and return it with the gap before it if it is a result; None for a repeated result.
 
-        The gap counts from the previous result. Before the first one it counts from the first heartbeat, which names
-        the newest frame that was published before.
+        The gap counts from the previous result, that of the first one from the newest heartbeat before it, which names
+        the newest frame that was published by then.
         """
         run = self._runs.get(message.source)
         if run is None or run.run_id != message.run_id:
@@ -64,9 +64,7 @@ class Runs:
                 message = replace(message, gap=0 if last is None else max(0, seq - last - 1))
                 run = replace(run, seq=seq)
             case Heartbeat(seq=seq, state=state, detail=detail):
-                if run.before is None:
-                    run = replace(run, before=-1 if seq is None else seq)
-                run = replace(run, state=state, detail=detail)
+                run = replace(run, before=-1 if seq is None else seq, state=state, detail=detail)
             case SourceState(stage="capture", state=state, detail=detail):
                 run = replace(run, state=state, detail=detail)
         self._runs[message.source] = run

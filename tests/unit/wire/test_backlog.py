@@ -96,6 +96,14 @@ def test_a_reader_that_was_away_is_late_until_a_new_result_arrives() -> None:
     assert take(backlog) == [450]
 
 
+def test_other_messages_are_not_late_while_a_camera_is_away() -> None:
+    backlog = Backlog(1.0, 1000)
+    add(backlog, 5.0, result(0))
+    take(backlog, 5.0)
+    add(backlog, 65.0, heartbeat())
+    assert not backlog.late(65.0)
+
+
 def test_a_reader_is_not_late_for_ever_where_the_clock_of_the_publisher_is_set_back() -> None:
     backlog = Backlog(1.0, 1000)
     late = []

@@ -28,10 +28,10 @@ def gap(runs: Runs, seq: int, run_id: str = "a") -> int | None:
 
 
 @pytest.mark.parametrize(("before", "first_gap"), [(None, 5), (3, 1), (4, 0), (9, 0)])
-def test_the_first_result_has_the_gap_since_the_first_heartbeat(before: int | None, first_gap: int) -> None:
+def test_the_first_result_has_the_gap_since_the_newest_heartbeat(before: int | None, first_gap: int) -> None:
     runs = Runs()
+    runs.follow(heartbeat(None))
     runs.follow(heartbeat(before))
-    runs.follow(heartbeat(4))
     assert gap(runs, 5) == first_gap
 
 
