@@ -166,7 +166,7 @@ def _results() -> Iterator[Vector]:
     yield _vector(
         "result-pixel-aspect", "pixels that are not square", "masks", replace(_empty(), pixel_aspect=(64, 45))
     )
-    edges = replace(_empty(), objects=tuple(_object(mask=_stripes(width)) for width in (1, 7, 8, 9, 64)))
+    edges = replace(_empty(), objects=tuple(_object(mask=_stripes(width), origin_seq=0) for width in (1, 7, 8, 9, 64)))
     yield _vector("result-widths", "masks whose rows end within a byte, at its end, and just after it", "masks", edges)
 
 
@@ -331,6 +331,7 @@ def _rejected() -> Iterator[Vector]:
     yield changed("mask-empty", "a mask without columns", in_mask(0, w=0))
     yield changed("mask-offset", "a mask behind the end of the blob", in_mask(0, off=len(blob)))
     yield changed("mask-bits-short", "fewer bits than the rectangle needs", in_mask(0, h=5))
+    yield changed("mask-bits-long", "more bits than the rectangle needs", in_mask(0, h=2))
     yield changed("masks-share-bytes", "two masks that claim the same bytes", _share_bytes)
     yield changed("not-zlib", "plain bits announced as zlib", in_mask(0, enc="bits+zlib"))
     loose = zlib.compress(bytes(384), 1) + b"more"

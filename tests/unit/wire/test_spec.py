@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import streamseg.wire
+from streamseg.masks import Mask
 from streamseg.messages import Result
 from streamseg.pipeline import STAGES
 from streamseg.wire import limits
@@ -44,13 +45,21 @@ def test_the_compressed_example_inflates_to_the_plain_one() -> None:
     assert zlib.decompress(bytes.fromhex(stream[1])) == BITS
 
 
+def test_the_example_of_run_lengths_is_that_of_its_picture() -> None:
+    example = re.search(r"`\{\"size\": \[4, 6\], \"counts\": \"(\w+)\"\}`:\n\n```\n(.*?)\n```", SPEC, re.DOTALL)
+    assert example is not None
+    mask = Mask.crop(np.array([[pixel == "#" for pixel in row] for row in example[2].split()]))
+    assert mask is not None
+    assert mask.rle(4, 6) == {"size": [4, 6], "counts": example[1]}
+
+
 @pytest.mark.parametrize(
     "row",
     [
         f"| a part | {limits.PART_BYTES >> 20} MiB |",
         f"| the header | {limits.HEADER_BYTES >> 20} MiB |",
         f"| `objects` | {limits.OBJECTS} |",
-        f"| `width`, `height`, `w`, `h` | {limits.SIDE} |",
+        f"| `width`, `height`, `w`, `h` | 1 to {limits.SIDE} |",
         f"as it is shown, each 1 to {limits.RATIO}.",
         f"all masks | {limits.RAW_BYTES >> 20} MiB;",
         f"2 to {limits.PARTS}",
