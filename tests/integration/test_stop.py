@@ -17,7 +17,7 @@ from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError
 from streamseg.messages import End
 
-ORPHANS_END_WITHIN_S = 2.0
+ORPHANS_END_WITHIN_S = 10.0
 
 
 def live(endpoint: str = "tcp://127.0.0.1:*") -> tuple[str, ...]:
