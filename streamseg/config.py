@@ -24,9 +24,9 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 class TrackerSettings(Settings, frozen=True, kw_only=True):
-    """The tracker that gives objects their ids: `bytetrack` over all classes, by place, colours and optical flow."""
+    """The tracker that gives objects their ids: `flow` follows all classes by optical flow, place and colours."""
 
-    model: Literal["bytetrack", "none"] = "bytetrack"
+    model: Literal["flow", "none"] = "flow"
 
 
 class PropagateSettings(Settings, frozen=True, kw_only=True):

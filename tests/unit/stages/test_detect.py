@@ -199,7 +199,7 @@ def test_the_detector_returns_boxes_of_low_confidence_only_for_a_tracker() -> No
 
 
 @pytest.mark.parametrize(("merges", "names"), [(True, ["plate"]), (False, ["cup", "plate"])])
-@pytest.mark.parametrize("tracker", ["bytetrack", "none"])
+@pytest.mark.parametrize("tracker", ["flow", "none"])
 def test_one_object_with_two_classes_is_one_unless_both_are_kept(tracker: str, merges: bool, names: list[str]) -> None:
     stage = detect(detector={"model": "motion", "merge_duplicates": merges}, tracker={"model": tracker})
     surer = msgspec.structs.replace(box(22, 1), confidence=0.95)
