@@ -23,7 +23,7 @@ _BITS = 4
 _LEVELS = 2**_BITS
 """Levels of each colour channel."""
 _COLOURS = _LEVELS**3
-_FEW_LEVELS = 8
+FEW_LEVELS: Final = 8
 """Levels of each channel if an object only needs to be recognised."""
 _STEP = 255 / (_LEVELS - 1)
 _CELLS = 8
@@ -104,15 +104,15 @@ def colour_logits(appearances: Sequence[Appearance], pictures: Image) -> Plane:
     return logits
 
 
-def colour_histogram(picture: Image, share: Plane) -> Plane:
+def colour_histogram(picture: Image, share: Plane | None = None) -> Plane:
     """The histogram of an object's colours (Swain and Ballard, "Color indexing", 1991): shape (8, 8, 8), sum 1.
 
     Args:
-        picture: Its square, shape (side, side, 3), uint8, BGR.
-        share: How much of each pixel belongs to the object: shape (side, side), 0 to 1.
+        picture: Shape (height, width, 3), uint8, BGR.
+        share: How much of each pixel belongs to the object: shape (height, width), 0 to 1; None for all of it.
     """
-    inside = (share > 0.5).view(np.uint8)
-    counts = cv2.calcHist([picture], [0, 1, 2], inside, [_FEW_LEVELS] * 3, [0, 256] * 3)
+    inside = None if share is None else (share > 0.5).view(np.uint8)
+    counts = cv2.calcHist([picture], [0, 1, 2], inside, [FEW_LEVELS] * 3, [0, 256] * 3)
     return np.asarray(counts / max(counts.sum(), 1), np.float32)
 
 

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from streamseg.errors import StageError, UsageError
 from streamseg.messages import SQUARE, Image, PixelAspect
-from streamseg.sinks.colours import pixel_format, video_frame
+from streamseg.sinks.bt709 import pixel_format, video_frame
 from streamseg.sinks.rate import TIMESCALE
 
 _NOMINAL_FPS = 30  # until the rate is known, which the timestamps tell

@@ -10,7 +10,8 @@ import numpy as np
 
 from streamseg.geometry import Box
 from streamseg.messages import Detection
-from streamseg.stages.evidence import Colours, Motion, overlap
+from streamseg.propagate.appearance import histogram_overlap
+from streamseg.stages.evidence import ColourHistogram, Motion
 
 _SLOWING_S = 0.5
 """Seconds in which the predicted speed of a missed object falls to a third: it may be stopping. Chosen by hand."""
@@ -53,7 +54,7 @@ class Track(msgspec.Struct):
     followed: bool = False
 
     @classmethod
-    def begin(cls, detection: Detection, colours: Colours, t_ns: int) -> Track:
+    def begin(cls, detection: Detection, colours: ColourHistogram, t_ns: int) -> Track:
         """A new track."""
         votes = {(detection.class_id, detection.class_name): detection.confidence}
         return cls(None, detection.xyxy, (0.0, 0.0), t_ns, t_ns, colours.tobytes(), votes)
@@ -68,9 +69,9 @@ class Track(msgspec.Struct):
         """Seconds since the last detection."""
         return (self.t_ns - self.found_ns) / 1e9
 
-    def likeness(self, colours: Colours) -> float:
+    def likeness(self, colours: ColourHistogram) -> float:
         """Overlap with other colours, 0 to 1."""
-        return overlap(np.frombuffer(self.colours, np.float32), colours)
+        return histogram_overlap(np.frombuffer(self.colours, np.float32), colours)
 
     def predict(self, t_ns: int, motion: Motion | None) -> None:
         """Move to the next frame, by the motion that flow shows or at constant velocity."""
@@ -86,7 +87,7 @@ class Track(msgspec.Struct):
         self.box = left + across, top + down, right + across, bottom + down
         self.t_ns, self.followed = t_ns, motion is not None
 
-    def update(self, detection: Detection, colours: Colours | None, seconds: float) -> None:
+    def update(self, detection: Detection, colours: ColourHistogram | None, seconds: float) -> None:
         """Take a detection of the newest frame.
 
         Args:

@@ -17,7 +17,7 @@ import numpy as np
 
 from streamseg.geometry import Box, box_area, box_iou
 from streamseg.messages import Detection, Image
-from streamseg.stages.evidence import Colours, FrameEvidence, Grey
+from streamseg.stages.evidence import ColourHistogram, FrameEvidence, Grey
 from streamseg.stages.track import SHORTEST_S, Track, offset
 
 LOW_SHARE: Final = 0.4
@@ -174,19 +174,19 @@ class _Frame:
         self.detections = detections
         self._evidence = evidence
         self._confidence = confidence
-        self._colours: dict[int, Colours] = {}
+        self._colours: dict[int, ColourHistogram] = {}
 
     def confident(self, place: int) -> bool:
         """Whether a detection may begin a track."""
         return self.detections[place].confidence >= self._confidence
 
-    def colours(self, place: int) -> Colours:
+    def colours(self, place: int) -> ColourHistogram:
         """The colours of a detection's box."""
         if place not in self._colours:
             self._colours[place] = self._evidence.colours(self.detections[place].xyxy)
         return self._colours[place]
 
-    def own_colours(self, place: int) -> Colours | None:
+    def own_colours(self, place: int) -> ColourHistogram | None:
         """The same; None if another box covers much of it."""
         box = self.detections[place].xyxy
         others = (each.xyxy for number, each in enumerate(self.detections) if number != place)
