@@ -33,8 +33,6 @@ from streamseg.wire.protocol import (
 )
 from streamseg.wire.runs import Runs
 
-Message = Result | Event
-
 _log = logging.getLogger(__name__)
 
 _REFILL_MS: Final = 2
@@ -157,7 +155,7 @@ class Subscriber:
             elif self._is_last(message):
                 return
 
-    def messages(self) -> Iterator[Message]:
+    def messages(self) -> Iterator[Result | Event]:
         """Yield every message in order, also state, heartbeat and end, until the run ends."""
         while True:
             message = self.receive()
@@ -165,7 +163,7 @@ class Subscriber:
             if self._is_last(message):
                 return
 
-    def receive(self, timeout: float | None = None) -> Message:
+    def receive(self, timeout: float | None = None) -> Result | Event:
         """Return the next message of any kind.
 
         Args:
@@ -191,16 +189,16 @@ class Subscriber:
         self._pending_end = None
         return None
 
-    def _is_last(self, message: Message) -> bool:
+    def _is_last(self, message: Result | Event) -> bool:
         return isinstance(message, End) and not self._runs.active
 
-    def _next(self, deadline: Deadline) -> Message:
+    def _next(self, deadline: Deadline) -> Result | Event:
         catch_up = _CatchUp(deadline)
         while (message := self._take(catch_up)) is None:
             self._wait(deadline, catch_up)
         return message
 
-    async def _next_async(self, deadline: Deadline) -> Message:
+    async def _next_async(self, deadline: Deadline) -> Result | Event:
         catch_up = _CatchUp(deadline)
         while (message := self._take(catch_up)) is None:
             await self._subscription.wait_async(catch_up.deadline if self._backlog else deadline)
@@ -228,7 +226,7 @@ class Subscriber:
             cause = "is the pipeline running, with that key?"
         raise SubscriptionTimeoutError(f"nothing came from {self.endpoint} within {deadline.seconds:g} s; {cause}")
 
-    def _take(self, catch_up: _CatchUp) -> Message | None:
+    def _take(self, catch_up: _CatchUp) -> Result | Event | None:
         """The next message; None if there is none, or if only old results are there and a newer one may come."""
         end, self._pending_end = self._pending_end, None
         if end is not None:
@@ -285,7 +283,7 @@ class Subscriber:
             if view in (self._view, STATE):
                 self._backlog.add(parts, source, time.monotonic(), is_result=view != STATE)
 
-    def _accept(self, parts: list[bytes]) -> Message | None:
+    def _accept(self, parts: list[bytes]) -> Result | Event | None:
         """Decode a message; None if it is malformed or repeated."""
         try:
             message = self._runs.follow(decode(parts))
@@ -293,7 +291,7 @@ class Subscriber:
         except MessageError as error:
             self._reject(error)
             return None
-        return Result.of(message, self._view) if isinstance(message, messages.Result) else message
+        return Result.of(message, self._view) if isinstance(message, messages.ResultMessage) else message
 
     def _reject(self, error: MessageError) -> None:
         self.rejected += 1

@@ -183,7 +183,7 @@ class TrackedObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class ResultMessage:
     """A published frame with all its objects.
 
     Attributes:
@@ -280,4 +280,4 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
 Event = SourceState | Heartbeat | End
 """Every message that is not a result."""
-Message = Result | Event
+Message = ResultMessage | Event

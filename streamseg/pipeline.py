@@ -208,7 +208,7 @@ class Pipeline:
 
     def _messages(
         self, receivers: list[LinkReceiver[list[bytes]]], thread: threading.Thread
-    ) -> Iterator[messages.Result]:
+    ) -> Iterator[messages.ResultMessage]:
         poller = zmq.Poller()
         for receiver in receivers:
             poller.register(receiver.socket, zmq.POLLIN)
@@ -225,13 +225,13 @@ class Pipeline:
                 if parts is None:
                     continue
                 message = decode(parts)
-                assert isinstance(message, messages.Result)
+                assert isinstance(message, messages.ResultMessage)
                 if message.seq > last_seqs[place]:  # a publish process that took over may repeat the last one
                     last_seqs[place] = message.seq
                     yield message
 
     def _pixels(
-        self, message: messages.Result, frames: SharedFrames, supervisor: Supervisor, thread: threading.Thread
+        self, message: messages.ResultMessage, frames: SharedFrames, supervisor: Supervisor, thread: threading.Thread
     ) -> Image | None:
         """Copy the frame of a result; None if a newer one replaced it in live mode, or the run failed.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from streamseg.colours import default_colour
 from streamseg.labels import LabelPlaces, Rectangle
-from streamseg.messages import Image, Result, TrackedObject
+from streamseg.messages import Image, ResultMessage, TrackedObject
 from streamseg.render_settings import RenderSettings
 
 Colour = tuple[int, int, int]
@@ -65,7 +65,7 @@ class Sizes:
         )
 
 
-def render(image: Image, result: Result, settings: RenderSettings = _DEFAULTS) -> Image:
+def render(image: Image, result: ResultMessage, settings: RenderSettings = _DEFAULTS) -> Image:
     """Draw the mask, box and label of every object, and status lines: the names of the models, and what is wrong.
 
     An object without a colour has that of its `tracker_id`, or else of its class. Where masks overlap, the smallest is
@@ -155,7 +155,7 @@ def _draw_masks(scene: Image, image: Image, drawn: Sequence[_Drawn]) -> None:
             cv2.copyTo(cv2.transform(image[rectangle], tint), inside, target)
 
 
-def _corners(item: TrackedObject, result: Result) -> Rectangle:
+def _corners(item: TrackedObject, result: ResultMessage) -> Rectangle:
     left, top, right, bottom = item.detection.xyxy
     x_limit, y_limit = result.width - 1, result.height - 1
     return Rectangle(
@@ -188,7 +188,7 @@ def _text_size(text: str, scale: float, thickness: int) -> tuple[int, int]:
     return width, height
 
 
-def _status(result: Result) -> list[str]:
+def _status(result: ResultMessage) -> list[str]:
     """The status lines from top to bottom: what is wrong, then the models and the age of the oldest mask."""
     models = result.models
     oldest = max((item.age_ms for item in result.objects if item.mask is not None), default=0.0)

@@ -45,7 +45,7 @@ class CocoAnnotation(TypedDict):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Result(messages.Result):
+class Result(messages.ResultMessage):
     """A published frame with all its objects, its picture on request, and conversions for other libraries.
 
         with Pipeline("settings.yaml", images=True) as pipeline:
@@ -62,7 +62,7 @@ class Result(messages.Result):
     pixels: Image | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
-    def of(cls, message: messages.Result, view: ResultView, pixels: Image | None = None) -> Self:
+    def of(cls, message: messages.ResultMessage, view: ResultView, pixels: Image | None = None) -> Self:
         """Make a result from its message."""
         fields = {field.name: getattr(message, field.name) for field in dataclasses.fields(message)}
         return cls(**fields, view=view, pixels=pixels)

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from streamseg.duplicates import merge_boxes
-from streamseg.messages import Detection, Dropped, Frame, Image, Models, Result, Timings, TrackedObject
+from streamseg.messages import Detection, Dropped, Frame, Image, Models, ResultMessage, Timings, TrackedObject
 from streamseg.models import Detector, Segmenter
 from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import create_detector, create_segmenter
@@ -120,8 +120,8 @@ class _Halves:
             [_captioned(render(frame.image, self._result(seq, frame, objects)), text) for objects, text in halves]
         )
 
-    def _result(self, seq: int, frame: Frame, objects: tuple[TrackedObject, ...]) -> Result:
-        return Result(
+    def _result(self, seq: int, frame: Frame, objects: tuple[TrackedObject, ...]) -> ResultMessage:
+        return ResultMessage(
             run_id="",
             epoch=0,
             seq=seq,

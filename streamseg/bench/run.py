@@ -22,7 +22,7 @@ import zmq
 from streamseg.bench.machine import family_rss_mb
 from streamseg.bench.true_models import FPS, SCENE_URL
 from streamseg.errors import StageError
-from streamseg.messages import Result
+from streamseg.messages import ResultMessage
 from streamseg.sources.crossing import read_number
 from streamseg.wire.protocol import ResultView, decode, topic
 
@@ -52,13 +52,13 @@ class PipelineRun:
     """
 
     seconds: float
-    results: list[Result]
+    results: list[ResultMessage]
     pictures: int
     keyframes: int
     rss_mb: list[float]
     first_pts_ns: int
 
-    def frame_number(self, result: Result) -> int:
+    def frame_number(self, result: ResultMessage) -> int:
         """Return the number of the scene's frame that a result belongs to."""
         return round((result.pts_ns - self.first_pts_ns) * FPS / 1e9)
 
@@ -90,7 +90,7 @@ def run_pipeline(folder: Path, settings: Sequence[str], seconds: float, recordin
             time.sleep(min(1.0, left))
         counted, last, pictures = time.monotonic() - began, len(masks), len(overlays) - first_overlay
         keyframes = program.keyframes() - keyframes
-    results = [result for parts in masks[first:last] if isinstance(result := decode(parts), Result)]
+    results = [result for parts in masks[first:last] if isinstance(result := decode(parts), ResultMessage)]
     if not results:
         raise StageError(f"the pipeline published nothing within {counted:.0f} s after its first keyframe")
     return PipelineRun(counted, results, pictures, keyframes, rss_mb, _first_pts_ns(overlays))
@@ -196,7 +196,7 @@ def _first_pts_ns(pictures: list[list[bytes]]) -> int:
     times = set()
     for parts in filter(None, pictures):
         message = decode(parts)
-        if isinstance(message, Result) and message.jpeg is not None:
+        if isinstance(message, ResultMessage) and message.jpeg is not None:
             image = cv2.imdecode(np.frombuffer(message.jpeg, np.uint8), cv2.IMREAD_COLOR)
             number = None if image is None else read_number(np.asarray(image, np.uint8))
             if number is not None:

@@ -10,7 +10,7 @@ import typer
 
 from streamseg.cli.output import print_json
 from streamseg.errors import SubscriptionTimeoutError
-from streamseg.messages import End, Message, Result, SourceState
+from streamseg.messages import End, Message, ResultMessage, SourceState
 from streamseg.monitor.texts import objects_text, printable
 from streamseg.wire.protocol import encode_event, json_line
 
@@ -53,7 +53,7 @@ def print_lines(subscriber: Messages, endpoint: str, *, as_json: bool) -> None:
 
 def _show_json(message: Message) -> None:
     match message:
-        case Result():
+        case ResultMessage():
             print_json(json_line(message))
         case SourceState() | End():
             print_json(encode_event(message)[1])
@@ -61,7 +61,7 @@ def _show_json(message: Message) -> None:
 
 def _show_text(message: Message) -> None:
     match message:
-        case Result():
+        case ResultMessage():
             lost = f" (+{message.gap} missed)" if message.gap else ""
             typer.echo(f"{message.source} {message.seq}{lost}: {printable(objects_text(message.objects))}")
         case SourceState():

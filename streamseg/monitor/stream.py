@@ -6,7 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Final
 
-from streamseg.messages import Result, Timings
+from streamseg.messages import ResultMessage, Timings
 from streamseg.monitor.latency import Percentiles, percentiles
 
 WINDOW_S: Final = 10.0
@@ -34,7 +34,7 @@ class StreamFigures:
     """
 
     source: str
-    newest: Result
+    newest: ResultMessage
     received: int
     missed: int
     rate: float
@@ -59,10 +59,10 @@ class RecentResults:
 
     def __init__(self) -> None:
         self._window: deque[_Received] = deque(maxlen=WINDOW_FRAMES)
-        self._newest: Result | None = None
+        self._newest: ResultMessage | None = None
         self._received = self._missed = 0
 
-    def add(self, result: Result, t_s: float) -> None:
+    def add(self, result: ResultMessage, t_s: float) -> None:
         """Add a result, received at `t_s` seconds of a monotonic clock."""
         if self._newest is None or self._newest.run_id != result.run_id:
             self._window.clear()

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamseg.errors import SubscriptionTimeoutError
-from streamseg.messages import Result
+from streamseg.messages import ResultMessage
 from streamseg.monitor.stream import TIMING_POINTS, WINDOW_S, RecentResults, StreamFigures
 from streamseg.monitor.texts import counts_text, objects_text, percentiles_text, printable, share_text
 
@@ -21,7 +21,7 @@ REFRESH_S: Final = 0.25
 """Seconds between two drawings."""
 
 
-def show_table(results: Iterable[Result], endpoint: str, console: Console) -> None:
+def show_table(results: Iterable[ResultMessage], endpoint: str, console: Console) -> None:
     """Draw the figures of a stream until it ends. The last table stays, also after an exception.
 
     Args:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from streamseg.errors import StageError, UsageError
-from streamseg.messages import Result
+from streamseg.messages import ResultMessage
 from streamseg.wire.protocol import json_line
 
 
@@ -28,7 +28,7 @@ class LinesWriter:
                 f"{path} cannot be written: {error.strerror}; give another file for the records"
             ) from error
 
-    def write(self, result: Result) -> None:
+    def write(self, result: ResultMessage) -> None:
         """Append the result's line.
 
         Raises:

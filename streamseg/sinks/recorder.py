@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamseg.config import RecordSettings
-from streamseg.messages import Image, PixelAspect, Result
+from streamseg.messages import Image, PixelAspect, ResultMessage
 from streamseg.sinks.joining import join_lines, join_videos, video_size
 from streamseg.sinks.jsonl import LinesWriter
 from streamseg.sinks.parts import existing_parts, later_parts, next_part
@@ -39,7 +39,7 @@ class Recorder:
         """Whether a part of this recording exists. Until then, existing files are those of an earlier run."""
         return self._resume or self._video is not None or self._lines is not None
 
-    def write(self, result: Result, image: Image | None) -> None:
+    def write(self, result: ResultMessage, image: Image | None) -> None:
         """Append a result and its picture, of shape (height, width, 3), if there is a video.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from streamseg.ipc.descriptors import FrameDescriptor
-    from streamseg.messages import End, Image, Result
+    from streamseg.messages import End, Image, ResultMessage
     from streamseg.wire.protocol import EncodedResult
 
 
@@ -25,7 +25,7 @@ class PublishedResult:
     """
 
     frame: FrameDescriptor
-    result: Result
+    result: ResultMessage
     encoded: EncodedResult
     age_ms: float
     masks_seq: int | None

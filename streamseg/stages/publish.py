@@ -19,7 +19,7 @@ from streamseg.messages import (
     End,
     Heartbeat,
     Image,
-    Result,
+    ResultMessage,
     SourceState,
     Timings,
     TrackedObject,
@@ -214,14 +214,14 @@ class PublishStage(Stage):
         overlay = render(image, published.result, self.config.render)
         return Overlay(overlay, self._age_ms(published.frame))
 
-    def _result(self, joined: JoinedFrame) -> Result:
+    def _result(self, joined: JoinedFrame) -> ResultMessage:
         frame, boxes, masks = joined.received.descriptor, joined.boxes, joined.masks
         self._count_dropped(frame, boxes, masks)
         own_boxes = boxes if boxes is not None and boxes.seq == frame.seq else None
         own_masks = masks if masks is not None and masks.seq == frame.seq else None
         objects = () if boxes is None else self._objects(joined.received, boxes, masks)
         self._notices.update(objects, self.context.clock.now_ns())
-        return Result(
+        return ResultMessage(
             run_id=self.spec.run_id,
             epoch=frame.epoch,
             seq=frame.seq,

@@ -12,7 +12,7 @@ import msgspec
 from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import Finished, Ready, Recorded
 from streamseg.ipc.descriptors import EndOfStream, FrameResult
-from streamseg.messages import Image, Result
+from streamseg.messages import Image, ResultMessage
 from streamseg.render import render
 from streamseg.sinks.recorder import Recorder
 from streamseg.stages.base import SUPERVISOR_GONE, Stage, StageContext
@@ -90,14 +90,14 @@ class RecordStage(Stage):
                 Recorded(source=self._source, seq=seq, record_replaced=self._replaced, record_overrun=self._overrun)
             )
 
-    def _draw(self, item: FrameResult) -> tuple[Result, Image | None]:
+    def _draw(self, item: FrameResult) -> tuple[ResultMessage, Image | None]:
         """The result, and its picture if there is a video.
 
         Raises:
             FrameOverrunError: The picture is no longer in shared memory.
         """
         result = decode(item.parts)
-        assert isinstance(result, Result)
+        assert isinstance(result, ResultMessage)
         if not self._recorder.wants_picture:
             return result, None
         image = self.context.frames.read(item.frame.ring, item.frame.seq)

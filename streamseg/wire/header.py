@@ -20,7 +20,7 @@ from streamseg.messages import (
     Event,
     Heartbeat,
     Models,
-    Result,
+    ResultMessage,
     SourceState,
     Timings,
     TrackedObject,
@@ -163,7 +163,7 @@ def mask_entry(mask: msgspec.Raw) -> MaskEntry | None:
         raise MessageError(f"a mask of the header is not valid: {error}") from error
 
 
-def result_header(result: Result, kept: Sequence[int], masks: Sequence[msgspec.Raw]) -> ResultHeader:
+def result_header(result: ResultMessage, kept: Sequence[int], masks: Sequence[msgspec.Raw]) -> ResultHeader:
     """The header of a result.
 
     Args:
@@ -193,13 +193,13 @@ def result_header(result: Result, kept: Sequence[int], masks: Sequence[msgspec.R
     )
 
 
-def result_from_header(header: ResultHeader, masks: Sequence[Mask | None], jpeg: bytes | None) -> Result:
+def result_from_header(header: ResultHeader, masks: Sequence[Mask | None], jpeg: bytes | None) -> ResultMessage:
     """The result of a header, its unpacked masks and its picture.
 
     Raises:
         MessageError: A 64-bit number is malformed.
     """
-    return Result(
+    return ResultMessage(
         run_id=header.run_id,
         epoch=_to_int("epoch", header.epoch),
         seq=_to_int("seq", header.seq),

@@ -10,7 +10,7 @@ from typing import Final, Literal, cast, get_args
 import msgspec
 
 from streamseg.errors import MessageError, UsageError
-from streamseg.messages import Event, Message, Result, Timings
+from streamseg.messages import Event, Message, ResultMessage, Timings
 from streamseg.wire.header import (
     NULL,
     ResultHeader,
@@ -128,7 +128,7 @@ class EncodedResult:
         return replace(self, parts=parts)
 
 
-def encode_result(result: Result, view: ResultView) -> EncodedResult:
+def encode_result(result: ResultMessage, view: ResultView) -> EncodedResult:
     """Encode a result; its picture only in a view that has one.
 
     Beyond the limits, the least confident objects lose their masks. Beyond the limits of the header, they are left out.
@@ -161,7 +161,7 @@ def encode_event(event: Event) -> list[bytes]:
     return [topic(event.source, STATE), data]
 
 
-def json_line(result: Result) -> bytes:
+def json_line(result: ResultMessage) -> bytes:
     """A result as one line of JSON, without the line feed: its header, with masks in COCO's run-length encoding.
 
     Raises:
@@ -200,7 +200,7 @@ def decode(parts: Sequence[bytes | memoryview]) -> Message:
     return result_from_header(header, masks, bytes(parts[3]) if len(parts) == PARTS else None)
 
 
-def _encode_objects(result: Result, kept_by_confidence: list[int]) -> EncodedResult:
+def _encode_objects(result: ResultMessage, kept_by_confidence: list[int]) -> EncodedResult:
     kept = sorted(kept_by_confidence)
     position = {index: place for place, index in enumerate(kept)}
     masks = [result.objects[index].mask for index in kept]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from streamseg.messages import End, Heartbeat, Message, Result, SourceState
+from streamseg.messages import End, Heartbeat, Message, ResultMessage, SourceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Runs:
             case End():
                 self._runs.pop(message.source, None)
                 return message
-            case Result(seq=seq):
+            case ResultMessage(seq=seq):
                 if run.seq is not None and seq <= run.seq:
                     return None
                 last = run.before if run.seq is None else run.seq

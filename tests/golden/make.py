@@ -25,7 +25,7 @@ from streamseg.messages import (
     Heartbeat,
     Message,
     Models,
-    Result,
+    ResultMessage,
     SourceState,
     Timings,
     TrackedObject,
@@ -353,7 +353,7 @@ def _rejected() -> Iterator[Vector]:
     yield Vector("reject-raw-limit", "nine masks of 8192x8192, more than 64 MiB unpacked", parts, None)
 
 
-def _vector(name: str, about: str, view: View, result: Result) -> Vector:
+def _vector(name: str, about: str, view: View, result: ResultMessage) -> Vector:
     assert view != "state"
     return Vector(name, about, encode_result(result, view).parts, describe(result, view))
 
@@ -389,11 +389,11 @@ def _nine_huge_masks(length: int) -> Callable[[Json], None]:
     return edit
 
 
-def _result() -> Result:
+def _result() -> ResultMessage:
     small = Mask.crop(np.array([[0, 1, 1, 0, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 1]]), x=12, y=8)
     rows, columns = np.mgrid[:48, :64]
     disc = Mask.crop((rows - 24) ** 2 + (columns - 40) ** 2 < 400)
-    return Result(
+    return ResultMessage(
         run_id="r1",
         epoch=1,
         seq=41,
@@ -427,7 +427,7 @@ def _result() -> Result:
     )
 
 
-def _empty() -> Result:
+def _empty() -> ResultMessage:
     return replace(_result(), seq=0, boxes_seq=None, objects=())
 
 

@@ -11,7 +11,7 @@ from support.pipeline_runs import Run, free_endpoint, until
 from support.pseudo_terminal import terminal
 
 from streamseg import Subscriber
-from streamseg.messages import Result
+from streamseg.messages import ResultMessage
 
 DEADLINE_S = 60.0
 
@@ -72,8 +72,8 @@ def test_without_a_terminal_there_is_one_line_per_frame(place: Place) -> None:
 
 def test_masks_are_sent_before_the_picture_is_drawn(place: Place) -> None:
     endpoint = free_endpoint()
-    bare: dict[int, Result] = {}
-    drawn: dict[int, Result] = {}
+    bare: dict[int, ResultMessage] = {}
+    drawn: dict[int, ResultMessage] = {}
     with (
         pipeline(place, endpoint) as run,
         Subscriber(endpoint) as masks,

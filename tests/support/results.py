@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from streamseg.messages import Dropped, Models, Result, Timings
+from streamseg.messages import Dropped, Models, ResultMessage, Timings
 
-EMPTY_RESULT = Result(
+EMPTY_RESULT = ResultMessage(
     run_id="run",
     epoch=0,
     seq=0,

@@ -12,12 +12,12 @@ from support.results import EMPTY_RESULT
 
 from streamseg import show
 from streamseg.client import Subscriber
-from streamseg.messages import End, Heartbeat, Image, Message, Result, SourceState
+from streamseg.messages import End, Heartbeat, Image, Message, ResultMessage, SourceState
 from streamseg.wire.protocol import encode_event, encode_result
 
 
 def send(socket: zmq.Socket[bytes], message: Message) -> None:
-    parts = encode_result(message, "overlay").parts if isinstance(message, Result) else encode_event(message)
+    parts = encode_result(message, "overlay").parts if isinstance(message, ResultMessage) else encode_event(message)
     socket.send_multipart(parts)
 
 

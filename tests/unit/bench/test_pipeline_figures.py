@@ -14,14 +14,14 @@ from streamseg.bench.pipeline import PipelineFigures, SegmenterAlone, figures_of
 from streamseg.bench.run import PipelineRun
 from streamseg.bench.true_models import FPS, TrueScene, match
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Dropped, Models, Result, Timings, TrackedObject
+from streamseg.messages import Detection, Dropped, Models, ResultMessage, Timings, TrackedObject
 
 FIRST_PTS_NS = 70_000_000
 
 
-def result(number: int, masks: list[Mask | None], *, late_boxes: bool = False, dropped: int = 0) -> Result:
+def result(number: int, masks: list[Mask | None], *, late_boxes: bool = False, dropped: int = 0) -> ResultMessage:
     detection = Detection(xyxy=(0.0, 0.0, 9.0, 9.0), confidence=0.9, class_id=0, class_name="object")
-    return Result(
+    return ResultMessage(
         run_id="run",
         epoch=0,
         seq=number + 5,

@@ -7,7 +7,7 @@ import pytest
 from support.results import EMPTY_RESULT
 
 from streamseg.masks import Mask
-from streamseg.messages import Detection, Result, Timings, TrackedObject
+from streamseg.messages import Detection, ResultMessage, Timings, TrackedObject
 from streamseg.monitor.latency import Percentiles
 from streamseg.monitor.stream import TIMING_POINTS, WINDOW_FRAMES, RecentResults, StreamFigures
 
@@ -27,7 +27,7 @@ def result(
     run_id: str = "run",
     boxes_seq: int | None = None,
     timings: Timings | None = None,
-) -> Result:
+) -> ResultMessage:
     return replace(
         EMPTY_RESULT,
         run_id=run_id,

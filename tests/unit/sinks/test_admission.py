@@ -20,7 +20,7 @@ from streamseg.client import Subscriber
 from streamseg.config import Config, CurveSettings, PublishSettings
 from streamseg.errors import SettingsError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
 from streamseg.keys import admit_window
-from streamseg.messages import Result
+from streamseg.messages import ResultMessage
 from streamseg.sinks.network import Network
 from streamseg.sources import SourceSettings
 from streamseg.wire.curve import Admission, make_key_pair, read_client_keys, read_server_keys
@@ -94,7 +94,7 @@ def publisher(settings: PublishSettings) -> Iterator[Publisher]:
         made.close()
 
 
-def result(seq: int) -> Result:
+def result(seq: int) -> ResultMessage:
     return replace(EMPTY_RESULT, run_id="a", seq=seq, source="main")
 
 

@@ -11,12 +11,12 @@ import pytest
 from support.results import EMPTY_RESULT
 
 from streamseg.errors import StageError, UsageError
-from streamseg.messages import Result
+from streamseg.messages import ResultMessage
 from streamseg.sinks.jsonl import LinesWriter
 from streamseg.wire.protocol import json_line
 
 
-def result(seq: int) -> Result:
+def result(seq: int) -> ResultMessage:
     return replace(EMPTY_RESULT, seq=seq, pts_ns=seq)
 
 

@@ -15,7 +15,7 @@ from support.stage_context import FakeContext, put_frame, stage_spec
 
 from streamseg.config import CurveSettings, PublishSettings
 from streamseg.errors import EndpointInUseError, SettingsError
-from streamseg.messages import Dropped, End, Image, Models, Result, Timings
+from streamseg.messages import Dropped, End, Image, Models, ResultMessage, Timings
 from streamseg.sinks.network import MaskSink, Network, PictureSink
 from streamseg.sinks.sink import Overlay, Pictures, PublishedResult
 from streamseg.wire.curve import make_key_pair, read_client_keys
@@ -43,11 +43,11 @@ class Wire:
 
         until(served, PATIENCE_MS / 1000, f"{view}: {wanted}")
 
-    def received(self) -> tuple[bytes, Result]:
+    def received(self) -> tuple[bytes, ResultMessage]:
         assert self.subscriber.poll(PATIENCE_MS)
         parts = self.subscriber.recv_multipart()
         message = decode(parts)
-        assert isinstance(message, Result)
+        assert isinstance(message, ResultMessage)
         return parts[0], message
 
     def pictures(self) -> Pictures:
@@ -72,7 +72,7 @@ def wire() -> Iterator[Wire]:
 
 @pytest.fixture
 def published() -> PublishedResult:
-    result = Result(
+    result = ResultMessage(
         run_id="a", epoch=0, seq=7, source="main", width=64, height=48, pts_ns=0, t_capture_unix_ns=0,
         timings=Timings(published=20.0), dropped=Dropped(), models=Models(detector="motion", segmenter="nano"),
         boxes_seq=None, objects=(),

@@ -12,7 +12,7 @@ from support.stage_context import FakeContext, lane_spec, link_to, put_frame, st
 
 from streamseg.ipc.control import Acknowledge, Announce, Finished, LaneSpec, Published, Subscribers
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult, Masks
-from streamseg.messages import Detection, Dropped, End, Heartbeat, Image, Message, Result, SourceState
+from streamseg.messages import Detection, Dropped, End, Heartbeat, Image, Message, ResultMessage, SourceState
 from streamseg.sinks.network import MaskSink, Network
 from streamseg.sinks.sink import Pictures, PublishedResult
 from streamseg.stages.publish import PublishStage
@@ -148,7 +148,7 @@ def test_each_result_goes_to_the_recorder_with_the_place_of_its_pixels(closing: 
     (item,) = publish.context.sender("record").sent
     assert item.frame == frame
     result = decode(item.parts)
-    assert isinstance(result, Result)
+    assert isinstance(result, ResultMessage)
     assert (result.seq, [item.detection.class_name for item in result.objects]) == (0, ["cup"])
     assert result.pixel_aspect == (64, 45)
     assert publish.reports(Published) == [0]
@@ -294,7 +294,7 @@ def test_a_track_has_the_same_colour_in_every_result_also_of_a_publish_process_t
         publish.detect(seq, *tracks)
         publish.turn()
         result = decode(publish.context.sender("record").take()[-1].parts)
-        assert isinstance(result, Result)
+        assert isinstance(result, ResultMessage)
         return [item.colour for item in result.objects]
 
     first = Publish("record")
@@ -318,7 +318,7 @@ def test_each_live_result_says_what_is_wrong_with_the_models(closing: list[Publi
         publish.detect(seq)
         publish.turn()
         result = decode(publish.context.sender("record").take()[-1].parts)
-        assert isinstance(result, Result)
+        assert isinstance(result, ResultMessage)
         return result.models.notice
 
     assert notice(0) is None
@@ -344,7 +344,7 @@ def test_the_results_of_a_file_do_not_depend_on_how_fast_they_were_made(closing:
     publish.publish(0, 1)
     for item in publish.context.sender("record").take():
         result = decode(item.parts)
-        assert isinstance(result, Result)
+        assert isinstance(result, ResultMessage)
         assert result.models.notice is None
 
 
@@ -488,5 +488,5 @@ def test_a_file_waits_for_the_first_view_that_is_requested(closing: list[Publish
     assert publish.reports(Published) == []
     reader.subscribe(b"streamseg/1/main/overlay")
     messages = [reader.next() for _ in range(4)]
-    assert [type(message) for message in messages] == [Heartbeat, Result, Result, End]
-    assert [message.jpeg is not None for message in messages if isinstance(message, Result)] == [False, True]
+    assert [type(message) for message in messages] == [Heartbeat, ResultMessage, ResultMessage, End]
+    assert [message.jpeg is not None for message in messages if isinstance(message, ResultMessage)] == [False, True]

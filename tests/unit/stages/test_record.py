@@ -14,13 +14,13 @@ from support.stage_context import FakeContext, lane_spec, put_frame, stage_confi
 
 from streamseg.ipc.control import Finished, LaneSpec, Recorded
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor, FrameResult
-from streamseg.messages import Detection, Result, Timings, TrackedObject
+from streamseg.messages import Detection, ResultMessage, Timings, TrackedObject
 from streamseg.stages.base import SUPERVISOR_GONE
 from streamseg.stages.record import RecordStage
 from streamseg.wire.protocol import encode_result
 
 
-def result_of(frame: FrameDescriptor) -> Result:
+def result_of(frame: FrameDescriptor) -> ResultMessage:
     found = Detection(xyxy=(1.0, 1.0, 30.0, 30.0), confidence=0.5, class_id=0, class_name="cup")
     return replace(
         EMPTY_RESULT,

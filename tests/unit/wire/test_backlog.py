@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from support.results import EMPTY_RESULT
 
-from streamseg.messages import Heartbeat, Result, Timings
+from streamseg.messages import Heartbeat, ResultMessage, Timings
 from streamseg.wire.backlog import Backlog
 from streamseg.wire.protocol import decode, encode_event, encode_result
 
@@ -38,7 +38,7 @@ def take(backlog: Backlog, now_s: float = 0.0) -> list[int | None]:
     taken: list[int | None] = []
     while (parts := backlog.take(now_s)) is not None:
         message = decode(parts)
-        taken.append(message.seq if isinstance(message, Result) else None)
+        taken.append(message.seq if isinstance(message, ResultMessage) else None)
     return taken
 
 

@@ -25,7 +25,7 @@ from streamseg.messages import (
     Event,
     Heartbeat,
     Models,
-    Result,
+    ResultMessage,
     SourceState,
     Timings,
     TrackedObject,
@@ -79,7 +79,7 @@ objects = st.builds(
     colour=st.none() | st.from_regex(r"^#[0-9a-f]{6}\Z"),
 )
 results = st.builds(
-    Result,
+    ResultMessage,
     run_id=texts,
     epoch=int64,
     seq=int64,
@@ -104,7 +104,7 @@ events: st.SearchStrategy[Event] = st.one_of(
 )
 
 
-def plain(**changes: Any) -> Result:
+def plain(**changes: Any) -> ResultMessage:
     values: dict[str, Any] = {
         "run_id": "r",
         "epoch": 1,
@@ -120,7 +120,7 @@ def plain(**changes: Any) -> Result:
         "boxes_seq": None,
         "objects": (),
     }
-    return Result(**(values | changes))
+    return ResultMessage(**(values | changes))
 
 
 def thing(confidence: float = 0.5, mask: Mask | None = None, class_name: str = "cup", **changes: Any) -> TrackedObject:
@@ -130,7 +130,7 @@ def thing(confidence: float = 0.5, mask: Mask | None = None, class_name: str = "
 
 @given(results, st.sampled_from(["masks", "clean", "overlay"]))
 @settings(deadline=None)
-def test_a_result_is_read_as_it_was_sent(result: Result, view: ResultView) -> None:
+def test_a_result_is_read_as_it_was_sent(result: ResultMessage, view: ResultView) -> None:
     encoded = encode_result(result, view)
     assert encoded.masks_limited == 0
     sent = result if view != "masks" else replace(result, jpeg=None)
@@ -199,7 +199,7 @@ def read_or_reject(parts: list[bytes]) -> None:
     except MessageError as error:
         assert "\n" not in str(error)
         return
-    if isinstance(message, Result):
+    if isinstance(message, ResultMessage):
         masks_of = [item.mask for item in message.objects if item.mask is not None]
         assert all(mask.inside(message.height, message.width) for mask in masks_of)
 
@@ -250,7 +250,7 @@ def test_more_objects_than_allowed_are_rejected() -> None:
 
 def decoded_objects(header: dict[str, Any]) -> tuple[TrackedObject, ...]:
     message = decode([b"streamseg/1/cam/masks", msgspec.json.encode(header), b""])
-    assert isinstance(message, Result)
+    assert isinstance(message, ResultMessage)
     return message.objects
 
 
@@ -296,9 +296,9 @@ def test_a_header_has_room_for_later_timings() -> None:
     assert decoded_result(full.with_timings(later).parts).timings == later
 
 
-def decoded_result(parts: list[bytes]) -> Result:
+def decoded_result(parts: list[bytes]) -> ResultMessage:
     message = decode(parts)
-    assert isinstance(message, Result)
+    assert isinstance(message, ResultMessage)
     return message
 
 
@@ -327,7 +327,7 @@ def test_a_picture_beyond_the_limit_of_a_part_is_left_out() -> None:
     ],
     ids=["wide", "flat", "mask-outside", "nan", "surrogate", "long"],
 )
-def test_a_result_that_cannot_be_sent_is_an_error(bad: Result) -> None:
+def test_a_result_that_cannot_be_sent_is_an_error(bad: ResultMessage) -> None:
     with pytest.raises(MessageError):
         encode_result(bad, "masks")
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from support.results import EMPTY_RESULT
 
-from streamseg.messages import End, Heartbeat, Result, SourceState
+from streamseg.messages import End, Heartbeat, ResultMessage, SourceState
 from streamseg.wire.runs import Runs
 
 
-def result(seq: int, run_id: str = "a") -> Result:
+def result(seq: int, run_id: str = "a") -> ResultMessage:
     return replace(EMPTY_RESULT, run_id=run_id, seq=seq, source="cam")
 
 
@@ -24,7 +24,7 @@ def beat(state: str) -> Heartbeat:
 def gap(runs: Runs, seq: int, run_id: str = "a") -> int | None:
     """The gap before a result; None if it is a repeat."""
     message = runs.follow(result(seq, run_id))
-    return message.gap if isinstance(message, Result) else None
+    return message.gap if isinstance(message, ResultMessage) else None
 
 
 @pytest.mark.parametrize(("before", "first_gap"), [(None, 5), (3, 1), (4, 0), (9, 0)])

@@ -10,7 +10,7 @@ import pytest
 
 import streamseg.wire
 from streamseg.masks import Mask
-from streamseg.messages import Result
+from streamseg.messages import ResultMessage
 from streamseg.pipeline import STAGES
 from streamseg.wire import limits
 from streamseg.wire.header import EndHeader, HeartbeatHeader, ObjectEntry, ResultHeader, StateHeader
@@ -30,7 +30,7 @@ BITS = bytes.fromhex("3f00ffc000c0")
 def test_the_example_message_is_read() -> None:
     topic, header, blob = re.findall(r"```(?:json)?\n((?:streamseg/|\{|3f ).*?)\n```", SPEC, re.DOTALL)
     message = decode([topic.encode(), header.encode(), bytes.fromhex(blob)])
-    assert isinstance(message, Result)
+    assert isinstance(message, ResultMessage)
     mask = message.objects[0].mask
     assert mask is not None
     assert (mask.x, mask.y) == (12, 8)
