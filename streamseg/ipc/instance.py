@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import socket
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import zmq
 from filelock import FileLock, Timeout
 
 from streamseg.errors import EndpointInUseError, SettingsError, StageError
-from streamseg.ipc.ring import remove_blocks
+from streamseg.ipc.ring import block_folder, remove_blocks
+from streamseg.ipc.run_lock import RunLock
 
 _PREFIX = "streamseg-"
+_RUN: Final = re.compile(rf"{_PREFIX}[0-9a-f]{{12}}")
 _LONGEST_SOCKET_PATH = 107
 _LONGEST_FOLDER = 60  # leaves room for the names of the run and of its sockets
 
@@ -28,44 +33,58 @@ def runtime_directory() -> Path:
     """The user's private folder for sockets and locks, made if it is missing.
 
     Raises:
-        StageError: Another user made a folder of that name.
+        StageError: It cannot be made, or something else has its name: a file, or a folder of another user.
     """
     user = str(os.getuid()) if hasattr(os, "getuid") else "user"
-    parent = Path(tempfile.gettempdir())
-    if len(str(parent)) > _LONGEST_FOLDER and Path("/tmp").is_dir():
-        parent = Path("/tmp")
-    folder = parent / f"{_PREFIX}{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        parent = Path(tempfile.gettempdir())
+        if len(str(parent)) > _LONGEST_FOLDER and Path("/tmp").is_dir():
+            parent = Path("/tmp")
+        folder = parent / f"{_PREFIX}{user}"
+        if not os.path.lexists(folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StageError(f"no folder for temporary files ({error.strerror}); set TMPDIR to one") from error
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise StageError(f"{folder} is not a folder; remove it, or set TMPDIR")
     if hasattr(os, "getuid"):
-        found = folder.lstat()
-        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+        if found.st_uid != os.getuid():
             raise StageError(f"{folder} belongs to another user; remove it, or set TMPDIR")
         folder.chmod(0o700)
     return folder
 
 
 class Instance:
-    """One run's folder; a lock marks it as alive. Entering removes what dead runs left; leaving removes its own."""
+    """One run's folder and its blocks. Entering removes what dead runs left; leaving removes its own.
+
+    The folder and the blocks have a lock each, beside them: a run that sees only one of the two places, as a service
+    with a private `/tmp` does, sweeps that one.
+    """
 
     def __init__(self) -> None:
         self.name = f"{_PREFIX}{secrets.token_hex(6)}"
         self.directory = runtime_directory() / self.name
-        self._lock = FileLock(self.directory / "lock")
+        self._exit = ExitStack()
 
     def __enter__(self) -> Self:
-        with _sweeping():
-            _sweep(self.directory.parent)
-            self.directory.mkdir(mode=0o700)
-            self._lock.acquire()
+        with ExitStack() as stack:
+            with _sweeping():
+                _sweep_folders(self.directory.parent)
+                _sweep_endpoints(self.directory.parent)
+                self.directory.mkdir(mode=0o700)
+                stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
+                stack.callback(RunLock.make(self.directory / "lock").release)
+            _sweep_blocks()
+            stack.callback(RunLock.make(block_folder() / f"{self.name}.lock").release)
+            stack.callback(remove_blocks, f"{self.name}-")
+            self._exit = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        remove_blocks(self.name)
-        with _sweeping():
-            self._lock.release()
-            shutil.rmtree(self.directory)
+        self._exit.close()
 
 
 class Endpoint:
@@ -95,16 +114,29 @@ class Endpoint:
             _remove(self._lock)
 
 
-def _sweeping() -> FileLock:
-    """The lock to hold while making or removing locks and folders: none is removed before its maker locks it."""
-    return FileLock(runtime_directory() / "sweep.lock")
-
-
-def _acquire(lock: FileLock) -> bool:
+@contextmanager
+def _sweeping() -> Iterator[None]:
+    """The lock to hold while making or removing locks of endpoints: none is removed before its maker locks it."""
+    lock = FileLock(runtime_directory() / "sweep.lock")
+    _acquire(lock, timeout=-1)
     try:
-        lock.acquire(timeout=0)
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, timeout: float = 0) -> bool:
+    """Lock a file if it is free within some seconds; -1 waits without an end.
+
+    Raises:
+        StageError: Something that is not a lock has its name.
+    """
+    try:
+        lock.acquire(timeout)
     except Timeout:
         return False
+    except OSError as error:
+        raise StageError(f"{lock.lock_file} cannot be locked ({error.strerror}); remove it") from error
     return True
 
 
@@ -147,14 +179,26 @@ def _check_socket_path(bind: str) -> None:
             raise _in_use(bind)
 
 
-def _sweep(folder: Path) -> None:
+def _sweep_folders(folder: Path) -> None:
     for directory in folder.glob(f"{_PREFIX}*"):
-        lock = FileLock(directory / "lock")
-        if _acquire(lock):
-            remove_blocks(directory.name)
-            lock.release()
-            shutil.rmtree(directory)
+        if _RUN.fullmatch(directory.name) and directory.is_dir() and not directory.is_symlink():
+            lock = RunLock.of_dead(directory / "lock")
+            if lock is not None:
+                lock.release()
+            if not os.path.lexists(directory / "lock"):
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _sweep_endpoints(folder: Path) -> None:
     for path in folder.glob("endpoint-*.lock"):
         lock = FileLock(path)
-        if _acquire(lock):
+        if path.is_file() and not path.is_symlink() and _acquire(lock):
             _remove(lock)
+
+
+def _sweep_blocks() -> None:
+    for path in block_folder().glob(f"{_PREFIX}*.lock"):
+        lock = RunLock.of_dead(path) if _RUN.fullmatch(path.stem) else None
+        if lock is not None:
+            remove_blocks(f"{path.stem}-")
+            lock.release()

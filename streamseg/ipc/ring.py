@@ -12,6 +12,7 @@ import os
 import shutil
 import struct
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -53,9 +54,10 @@ def block_folder() -> Path:
 
 
 def remove_blocks(prefix: str) -> None:
-    """Unlink every block whose name begins with `prefix`; a process that maps one keeps it until it ends."""
+    """Unlink every block of this user whose name begins with `prefix`. A process keeps the blocks that it maps."""
     for path in block_folder().glob(f"{prefix}*"):
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, IsADirectoryError, PermissionError):  # what is no block of this user's stays
+            path.unlink()
 
 
 def ring_bytes(height: int, width: int) -> int:

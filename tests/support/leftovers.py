@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -46,7 +47,7 @@ class Place:
         blocks = [
             f"block {path.name}"
             for path in _blocks() - self._foreign
-            if not _mapped(path) and not self._is_of_another_place(path)
+            if not _mapped(path) and not _locked(path) and not self._is_of_another_place(path)
         ]
         runtime = self._temporary / f"streamseg-{os.getuid()}"
         files = [f"runtime file {path}" for path in runtime.rglob("*") if path.name != "sweep.lock"]
@@ -97,8 +98,20 @@ def _mapped(block: Path) -> bool:
     return any(run in _maps(process.pid) for process in psutil.process_iter())
 
 
+def _locked(block: Path) -> bool:
+    """Whether the run of a block is alive."""
+    try:
+        with (block.parent / f"{_run_name(block)}.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
 def _run_name(block: Path) -> str:
-    return "-".join(block.name.split("-")[:2])
+    return "-".join(block.name.removesuffix(".lock").split("-")[:2])
 
 
 def _maps(pid: int) -> str:
