@@ -12,7 +12,7 @@ from streamseg.errors import SettingsError, SourceError
 from streamseg.models.options import DetectorSettings, SegmenterSettings
 from streamseg.paths import is_unicode, refuse_url
 from streamseg.render_settings import RenderSettings
-from streamseg.settings import Count, Positive, Settings, read_settings
+from streamseg.settings import Count, Settings, Threads, read_settings
 from streamseg.sources import SourceSettings
 
 Mode = Literal["live", "every-frame"]
@@ -39,7 +39,7 @@ class PropagateSettings(Settings, frozen=True, kw_only=True):
     """
 
     enabled: bool = True
-    max_age_ms: Positive = 10000.0
+    max_age_ms: Annotated[float, msgspec.Meta(gt=0, le=3_600_000)] = 10000.0
     refine: bool = True
 
 
@@ -126,8 +126,8 @@ class Config(Settings, frozen=True, kw_only=True):
     publish: PublishSettings = PublishSettings()
     record: RecordSettings = RecordSettings()
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Count | None = None
-    duration: Positive | None = None
+    threads: Threads | None = None
+    duration: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
     max_frames: Count | None = None
 
     @property

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from streamseg.config import Config, check_config
 from streamseg.errors import SettingsError
+from streamseg.settings import MAX_DEPTH
+from streamseg.yaml_tree import MAX_BYTES, is_yaml_text, read_yaml
 
 Override = tuple[str, object]
 """A dotted key and its value."""
@@ -26,7 +26,7 @@ def load_config(path: Path | None, overrides: Sequence[Override], environment: M
     Raises:
         SettingsError: The message has the key, what was wrong and what was expected.
     """
-    tree = {} if path is None else _read_yaml(path)
+    tree = {} if path is None else _read_file(path)
     for key, value in overrides:
         _assign(tree, key, value)
     return check_config(_expand(tree, "", environment))
@@ -41,24 +41,30 @@ def parse_override(text: str) -> Override:
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise SettingsError(f"{text}: expected key=value, such as detector.conf=0.4")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.reader.ReaderError:  # YAML has not every character of a file name
+    if key.count(".") >= MAX_DEPTH:
+        raise SettingsError(f"{key.partition('.')[0]}.…: a key has at most {MAX_DEPTH} parts")
+    if not is_yaml_text(value):
         return key, value
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{key}: {value!r} is not a YAML value") from error
-
-
-def _read_yaml(path: Path) -> dict[str, object]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return key, read_yaml(value)
+    except SettingsError as error:
+        raise SettingsError(f"{key}: not a YAML value ({error}); put a text in quotes") from None
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            tree = read_yaml(file.read(MAX_BYTES + 1).decode())
     except OSError as error:
         raise SettingsError(
             f"{path}: cannot be read ({error.strerror}); give a settings file; `streamseg init` writes one"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = " ".join(str(error).split())
-        raise SettingsError(f"{path}: not YAML ({where})") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not YAML (byte {error.start}: not UTF-8)") from None
+    except ValueError as error:  # the name holds a null character
+        raise SettingsError(f"{str(path)!a}: no file has such a name; give a settings file") from error
+    except SettingsError as error:
+        raise SettingsError(f"{path}: not YAML as settings need it ({error})") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -90,7 +96,7 @@ def _child(node: object, name: str, key: str) -> object:
 
 
 def _index(node: list[object], text: str, key: str) -> int:
-    if not text.isdecimal() or int(text) >= len(node):
+    if not text.isdecimal() or len(text) > len(str(len(node))) or int(text) >= len(node):
         raise SettingsError(f"{key}: {text} is not a number below {len(node)}")
     return int(text)
 

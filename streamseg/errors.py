@@ -1,17 +1,22 @@
 """The exceptions of streamseg: one tree, with an exit code for each kind of error.
 
-A message is one line: what is wrong, what was expected, what to do. It never contains a password.
+A message is one line: what is wrong, what was expected, what to do. It never contains a password: `redact` hides it.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from streamseg.redaction import redact
+
 
 class StreamsegError(Exception):
     """Base of all errors that streamseg raises on purpose."""
 
     exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redact(message))
 
 
 class UsageError(StreamsegError):

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 
-
-def redact(text: str) -> str:
-    """Replace the password in every `scheme://user:password@host` of a text with asterisks."""
-    return re.sub(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s/]*@", r"\1:***@", text)
+from streamseg.redaction import redact
 
 
 class ForwardingHandler(logging.Handler):

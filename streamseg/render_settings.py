@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from streamseg.settings import Fraction, Positive, Settings
+from typing import Annotated
+
+import msgspec
+
+from streamseg.settings import Fraction, Settings
 
 
 class RenderSettings(Settings, frozen=True, kw_only=True):
@@ -14,7 +18,7 @@ class RenderSettings(Settings, frozen=True, kw_only=True):
         labels: Class, track and confidence of each object.
         status: At the lower edge, the names of the models, the age of old masks, and what is wrong.
         opacity: Of the masks, 0 to 1.
-        scale: Size of lines and text, as a multiple of their usual size, which follows that of the picture.
+        scale: Size of lines and text, as a multiple (0.1 to 10) of their usual size, which follows that of the picture.
     """
 
     masks: bool = True
@@ -22,4 +26,4 @@ class RenderSettings(Settings, frozen=True, kw_only=True):
     labels: bool = True
     status: bool = True
     opacity: Fraction = 0.45
-    scale: Positive = 1.0
+    scale: Annotated[float, msgspec.Meta(ge=0.1, le=10)] = 1.0

@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 import os
 import re
-from typing import Annotated, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
 from streamseg.errors import SettingsError
 from streamseg.spelling import suggestion
 
+MAX_DEPTH: Final = 16
+"""Levels of a tree of settings, and parts of a key."""
+LONGEST_TEXT: Final = 4096
+"""Characters of a text."""
+
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,17 +57,25 @@ def check_settings(settings: Settings, key: str = "") -> None:
     read_settings(msgspec.to_builtins(settings), type(settings), key)
 
 
-def _check_values(node: object, key: str) -> None:
-    if isinstance(node, dict):
-        for name, value in node.items():
-            _check_values(value, _join(key, str(name)))
-    elif isinstance(node, list | tuple):
-        for index, value in enumerate(node):
-            _check_values(value, _join(key, str(index)))
-    elif isinstance(node, float) and not math.isfinite(node):
-        raise SettingsError(f"{key}: {node} is not a finite number")
-    elif isinstance(node, str) and not _usable(node):
-        raise SettingsError(f"{key}: {node!a} holds a character that no file name and no text can have")
+def _check_values(node: object, key: str, depth: int = 0) -> None:
+    """Refuse what msgspec would take and nothing could use."""
+    if depth > MAX_DEPTH:
+        raise SettingsError(f"{key.partition('.')[0]}: nested more than {MAX_DEPTH} levels deep")
+    match node:
+        case dict():
+            for name, value in node.items():
+                _check_values(value, _join(key, str(name)), depth + 1)
+        case list() | tuple():
+            for index, value in enumerate(node):
+                _check_values(value, _join(key, str(index)), depth + 1)
+        case int() if not -(2**63) <= node < 2**63:
+            raise SettingsError(f"{key}: the number does not fit into 64 bits")
+        case float() if not math.isfinite(node):
+            raise SettingsError(f"{key}: {node} is not a finite number")
+        case str() if len(node) > LONGEST_TEXT:
+            raise SettingsError(f"{key}: a text of {len(node)} characters; expected at most {LONGEST_TEXT}")
+        case str() if not _usable(node):
+            raise SettingsError(f"{key}: {node!a} holds a character that no file name and no text can have")
 
 
 def _usable(text: str) -> bool:

@@ -21,6 +21,7 @@ from streamseg.client import Subscriber
 from streamseg.errors import NoDisplayError, SubscriptionTimeoutError
 from streamseg.messages import Image, PixelAspect
 from streamseg.monitor.texts import waiting_text
+from streamseg.redaction import redact
 from streamseg.render import Sizes
 
 _TITLE = "streamseg"
@@ -65,7 +66,7 @@ def show(
                 f"OpenCV cannot open a window: {error.err}; install opencv-python, not opencv-python-headless"
             ) from error
         try:
-            _show_results(subscriber, f"waiting for {endpoint}" + (f", source {source}" if source else ""))
+            _show_results(subscriber, f"waiting for {redact(endpoint)}" + (f", source {source}" if source else ""))
         finally:
             cv2.destroyAllWindows()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TextIO
 
 from streamseg.errors import OutputError, ReaderGoneError
+from streamseg.redaction import redact
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -38,8 +40,11 @@ def open_closed_streams() -> None:
 
 
 def log_stream() -> TextIO:
-    """Standard error as a text stream that loses what cannot be written: a full disk must not end the work."""
-    return _text(_Log(_LOG, "wb", closefd=False), sys.stderr)
+    """Standard error as a text stream without passwords.
+
+    It loses what cannot be written: a full disk must not end the work.
+    """
+    return _text(_Log(_LOG, "wb", closefd=False), sys.stderr, _RedactedText)
 
 
 class _Output(io.FileIO):
@@ -65,9 +70,15 @@ class _Log(io.FileIO):
             return memoryview(data).nbytes
 
 
-def _text(file: io.FileIO, before: TextIO | None) -> TextIO:
+class _RedactedText(io.TextIOWrapper):
+    def write(self, text: str) -> int:
+        super().write(redact(text))
+        return len(text)
+
+
+def _text(file: io.FileIO, before: TextIO | None, kind: Callable[..., TextIO] = io.TextIOWrapper) -> TextIO:
     """A text stream in the encoding of the one `before`, which is None if it was closed."""
-    return io.TextIOWrapper(
+    return kind(
         io.BufferedWriter(file),
         encoding="utf-8" if before is None else before.encoding,
         errors="backslashreplace",

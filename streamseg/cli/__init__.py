@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,6 +60,7 @@ def streamseg(
 
 def main() -> None:
     """Run a command. An error prints one line and sets the exit code."""
+    _hide_arguments()
     take_over_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -79,6 +81,20 @@ def _run() -> object:
             return app(standalone_mode=False)
     finally:
         sys.stdout.flush()  # here, where an error can still be reported
+
+
+def _hide_arguments() -> None:
+    """Let `ps` list the command without its arguments: one of them may hold a password."""
+    with suppress(ModuleNotFoundError):  # of the extra `run`; without it there is no command that opens a source
+        from setproctitle import setproctitle
+
+        command = next((word for word in sys.argv[1:2] if word in _commands()), "")
+        setproctitle(f"streamseg {command}".rstrip())
+
+
+def _commands() -> set[str]:
+    commands = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
+    return commands | {group.name for group in app.registered_groups if group.name is not None}
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

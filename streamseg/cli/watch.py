@@ -52,6 +52,7 @@ def subscribe(
     from streamseg.cli.lines import WAITING_S, print_lines
     from streamseg.client import Subscriber
     from streamseg.monitor.table import REFRESH_S, show_table
+    from streamseg.redaction import redact
 
     console = Console()
     as_table = not as_json and sys.stdout.isatty() and console.is_interactive
@@ -62,10 +63,11 @@ def subscribe(
         secret_key_file=secret_key_file,
         server_key_file=server_key_file,
     ) as subscriber:
+        shown = redact(endpoint)
         if as_table:
-            show_table(subscriber, endpoint, console)
+            show_table(subscriber, shown, console)
         else:
-            print_lines(subscriber, endpoint, as_json=as_json)
+            print_lines(subscriber, shown, as_json=as_json)
 
 
 def _exit_when_input_ends() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from streamseg.errors import SettingsError
 from streamseg.geometry import Box
 from streamseg.paths import is_unicode
-from streamseg.settings import Count, Fraction, Settings
+from streamseg.settings import Count, Fraction, Settings, Threads
 
 YOLOX_MODELS = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
 MOBILE_SAM: Final = "mobilesam"
@@ -40,7 +39,10 @@ class Compute(Settings, frozen=True, kw_only=True):
     """
 
     device: str = "auto"
-    threads: Count | None = None
+    threads: Threads | None = None
+
+
+_FARTHEST: Final = 1e6
 
 
 class FixedBox(Settings, frozen=True, kw_only=True):
@@ -55,8 +57,11 @@ class FixedBox(Settings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.xyxy
-        if not all(map(math.isfinite, self.xyxy)) or right <= left or bottom <= top:
-            raise SettingsError(f"detector.boxes: {self.xyxy} is not x1,y1,x2,y2 with x1 < x2 and y1 < y2")
+        if not (-_FARTHEST <= left < right <= _FARTHEST and -_FARTHEST <= top < bottom <= _FARTHEST):
+            raise SettingsError(
+                f"detector.boxes: {self.xyxy} is not x1,y1,x2,y2 with x1 < x2 and y1 < y2, "
+                f"from {-_FARTHEST:.0f} to {_FARTHEST:.0f}"
+            )
         _check_class_name("detector.boxes", self.name)
 
 
@@ -91,7 +96,7 @@ class DetectorSettings(Settings, frozen=True, kw_only=True):
     max_det: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 100
     imgsz: Annotated[int, msgspec.Meta(ge=64, le=4096, multiple_of=32)] | None = None
     classes: tuple[str | int, ...] | None = None
-    boxes: tuple[FixedBox, ...] = ()
+    boxes: Annotated[tuple[FixedBox, ...], msgspec.Meta(max_length=1024)] = ()
     merge_duplicates: bool = True
 
     def __post_init__(self) -> None:

@@ -14,10 +14,12 @@ import msgspec
 
 from streamseg.errors import SettingsError
 from streamseg.messages import SQUARE, Frame, PixelAspect
-from streamseg.settings import Count, Positive, Settings
+from streamseg.settings import Seconds, Settings
 
 SourceKind = Literal["webcam", "rtsp", "file", "synthetic"]
 Rotation = Literal[0, 90, 180, 270]
+Side = Annotated[int, msgspec.Meta(ge=1, le=8192)]
+"""Pixels of a picture's width or height."""
 
 
 class SourceSettings(Settings, frozen=True, kw_only=True):
@@ -40,16 +42,16 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
         password_file: File whose first line is the password for RTSP; overrides the URL's.
     """
 
-    url: str | int
+    url: str | Annotated[int, msgspec.Meta(ge=0, le=999)]
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")] = "main"
-    width: Count | None = None
-    height: Count | None = None
-    fps: Positive | None = None
+    width: Side | None = None
+    height: Side | None = None
+    fps: Annotated[float, msgspec.Meta(gt=0, le=1000)] | None = None
     rotate: Rotation = 0
     mirror: bool = False
     transport: Literal["tcp", "udp"] = "tcp"
-    timeout: Positive = 3.0
-    start_timeout: Positive = 30.0
+    timeout: Seconds = 3.0
+    start_timeout: Seconds = 30.0
     wait: bool = False
     username: str | None = None
     password_file: str | None = None

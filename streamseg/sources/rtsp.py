@@ -63,7 +63,7 @@ class RtspAddress:
         secret = unquote(url_password) if password is None else password
         if secret and not user:
             raise SourceError(
-                "the camera has a password without a user name; set sources.0.username, or write rtsp://USER:PASSWORD@..."
+                "the camera has a password without a user name; set sources.0.username, or write it before the password"
             )
         credentials = f"{_quote(user)}:{_quote(secret)}@" if user else ""
         path = re.split(r"[?#]", tail)[0]

@@ -39,7 +39,8 @@ from streamseg.ipc.control import (
 from streamseg.ipc.links import LinkAddress, LinkReceiver, LinkSender, Receiver, Sender
 from streamseg.ipc.ring import FrameMemory, SharedFrames
 from streamseg.ipc.snapshot import SharedSnapshot, Snapshot
-from streamseg.logs import ForwardingHandler, redact
+from streamseg.logs import ForwardingHandler
+from streamseg.redaction import redact
 from streamseg.stages.base import SUPERVISOR_GONE, Stage
 from streamseg.streams import log_stream, open_closed_streams
 
@@ -177,7 +178,7 @@ def _prepare_and_turn(
         reason = _turn_until_stopped(stage, context, inbox)
         stage.close(reason)
     except StreamsegError as error:
-        context.report(Failed(type(error).__name__, redact(str(error))))
+        context.report(Failed(type(error).__name__, str(error)))
         return 1
     except Exception as error:  # noqa: BLE001 - whatever a model or driver raises must reach the supervisor
         logging.getLogger(__name__).error("%s", traceback.format_exc().strip())

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from support.clips import write_clip
 from support.leftovers import Place
@@ -116,6 +117,16 @@ def test_a_wrong_password_is_refused_and_never_shown(place: Place, rtsp_server: 
     for source in (("--source", in_url, "--verbose"), in_file):
         line = fails_without_output(place, 3, *source, *SMALL)
         assert "refused the user name or password" in line
+
+
+def test_the_list_of_processes_shows_no_password(place: Place, mute_server: int) -> None:
+    source = f"rtsp://user:{PASSWORD}@127.0.0.1:{mute_server}/x"
+    with place.run("run", "--source", source, *SMALL) as run:
+        until(lambda: "streamseg run" in psutil.Process(run.process.pid).cmdline(), 30, "a title without arguments")
+        until(lambda: len(run.stages()) == 4, 60, "all stages")
+        assert not [word for process in place.processes() for word in process.cmdline() if PASSWORD in word]
+        run.process.send_signal(signal.SIGINT)
+        assert PASSWORD not in "".join(run.finish(30)[1:])
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
 
-from streamseg.config import Config
+from streamseg.config import Config, check_config
 from streamseg.config_file import load_config, parse_override
 from streamseg.errors import SettingsError
 
@@ -124,11 +127,83 @@ def test_a_file_name_that_is_not_utf8_stays_as_it_is() -> None:
     assert load(f"sources.0.url={NOT_UTF8}", f"record.jsonl={NOT_UTF8}").record.jsonl == NOT_UTF8
 
 
-@pytest.mark.parametrize("content", ["- a\n- b\n", "a: [1\n", "\x00"])
-def test_a_file_that_is_not_settings_is_an_error_of_one_line(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", [b"- a\n- b\n", b"a: [1\n", b"\x00", b"\xff", b"a: *b", b"#" * 100_000])
+def test_a_file_that_is_not_settings_is_an_error_of_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "settings.yaml"
-    path.write_text(content)
+    path.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
         load_config(path, [], {})
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_an_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(SettingsError, match=r"^/dev/zero: not YAML"):
+        load_config(Path("/dev/zero"), [], {})
+
+
+@pytest.mark.parametrize("name", ["a\0b", "n" * 300, "/n" * 3000])
+def test_a_name_that_no_file_can_have_is_an_error_of_one_line(name: str) -> None:
+    with pytest.raises(SettingsError, match="give a settings file"):
+        load_config(Path(name), [], {})
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "detector.conf=" + "9" * 5000,
+        "a" + ".a" * 100_000 + "=1",
+        "sources." + "9" * 5000 + ".url=x",
+        "mode=" + "[" * 50_000,
+        "mode=" + "x" * 5_000,
+        "mode=*a",
+    ],
+)
+def test_an_assignment_beyond_a_limit_is_an_error_of_one_line(assignment: str) -> None:
+    assert len(refusal(assignment).partition(": ")[2]) < 6000
+
+
+def test_a_tree_of_python_has_the_same_limits() -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    deep: object = 1
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (endless, {"a": endless}, deep, 2**64, -(2**63) - 1, 10**5000, "x" * 5000, "\ud800", "\0"):
+        with pytest.raises(SettingsError, match=r"^(detector|detector\.classes.*): "):
+            check_config({"sources": [{"url": "clip.mp4"}], "detector": {"classes": value}})
+
+
+NUMBERS = (
+    *(f"sources.0.{key}" for key in ("url", "width", "height", "fps", "timeout", "start_timeout", "rotate")),
+    *(f"detector.{key}" for key in ("conf", "iou", "max_det", "imgsz")),
+    *("segmenter.imgsz", "segmenter.keyframe_interval", "propagate.max_age_ms", "render.opacity", "render.scale"),
+    *("publish.quality", "threads", "duration", "max_frames"),
+)
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_every_number_has_a_range(key: str) -> None:
+    for number in (-1, 1e13, 2**62, 2**63, 2**64, -(2**80), 10**300, 1e300, float("nan"), float("inf")):
+        with pytest.raises(SettingsError, match=f"^{key}: "):
+            load_config(None, [("sources.0.url", "clip.mp4"), (key, number)], {})
+
+
+def test_the_test_of_ranges_names_every_number() -> None:
+    """A new number must be in `NUMBERS`, and have a range."""
+
+    def numbers(kind: type[msgspec.Struct], prefix: str) -> Iterator[str]:
+        for field in msgspec.structs.fields(kind):
+            yield from found(field.type, prefix + field.name)
+
+    def found(annotation: object, key: str) -> Iterator[str]:
+        if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+            yield from numbers(annotation, key + ".")
+        elif annotation in (int, float):
+            yield key
+        else:
+            for part in get_args(annotation):
+                yield from found(type(part) if isinstance(part, int) and not isinstance(part, bool) else part, key)
+
+    elsewhere = {"detector.classes", "detector.boxes.xyxy"}
+    assert {key.replace("sources.", "sources.0.") for key in numbers(Config, "")} - elsewhere == set(NUMBERS)
