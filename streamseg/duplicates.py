@@ -7,11 +7,11 @@ and stay apart.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from streamseg.geometry import box_iou
+from streamseg.geometry import similar_pairs
 from streamseg.messages import Detection, TrackedObject
 
 _SAME_BOX_IOU = 0.8
@@ -29,14 +29,16 @@ def merge_boxes(detections: Sequence[Detection]) -> tuple[Detection, ...]:
 
     Boxes of one class are left to the detector, whose own threshold keeps them apart.
     """
-    kept: list[int] = []
+    boxes = [each.xyxy for each in detections]
+    same = _neighbours(
+        pair
+        for pair in similar_pairs(boxes, boxes, _SAME_BOX_IOU)
+        if detections[pair[0]].class_id != detections[pair[1]].class_id
+    )
+    kept: set[int] = set()
     for place in sorted(range(len(detections)), key=lambda place: -detections[place].confidence):
-        one = detections[place]
-        others = (detections[other] for other in kept)
-        if not any(
-            one.class_id != other.class_id and box_iou(one.xyxy, other.xyxy) >= _SAME_BOX_IOU for other in others
-        ):
-            kept.append(place)
+        if kept.isdisjoint(same.get(place, ())):
+            kept.add(place)
     return tuple(detections[place] for place in sorted(kept))
 
 
@@ -45,10 +47,19 @@ def merge_masks(objects: Sequence[TrackedObject]) -> tuple[TrackedObject, ...]:
 
     Of the numbers of the two, that of the older track stays.
     """
+    masked = [place for place, each in enumerate(objects) if each.mask is not None]
+    boxes = [each.mask.xyxy for each in objects if each.mask is not None]
+    # Rectangles cost nothing to compare: those of one object have at least half the IoU of its masks.
+    near = _neighbours(
+        (masked[one], masked[other]) for one, other in similar_pairs(boxes, boxes, _SAME_CLASS_MASK_IOU / 2)
+    )
     kept: dict[int, TrackedObject] = {}
-    for place in sorted(range(len(objects)), key=lambda place: -objects[place].detection.confidence):
-        one = objects[place]
-        same = next((other for other in kept if _same_mask(kept[other], one)), None)
+    surest = sorted(range(len(objects)), key=lambda place: -objects[place].detection.confidence)
+    rank = {place: number for number, place in enumerate(surest)}
+    for place in surest:
+        one, others = objects[place], near.get(place, ())
+        known = sorted((other for other in others if other in kept), key=lambda other: rank[other])
+        same = next((other for other in known if _same_mask(kept[other], one)), None)
         if same is None:
             kept[place] = one
         else:
@@ -56,12 +67,19 @@ def merge_masks(objects: Sequence[TrackedObject]) -> tuple[TrackedObject, ...]:
     return tuple(kept[place] for place in sorted(kept))
 
 
+def _neighbours(pairs: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
+    """The others of each place that has any."""
+    others: dict[int, set[int]] = {}
+    for one, other in pairs:
+        if one != other:
+            others.setdefault(one, set()).add(other)
+    return others
+
+
 def _same_mask(one: TrackedObject, other: TrackedObject) -> bool:
     same_class = one.detection.class_id == other.detection.class_id
     least = _SAME_CLASS_MASK_IOU if same_class else _SAME_MASK_IOU
-    if one.mask is None or other.mask is None or box_iou(one.mask.xyxy, other.mask.xyxy) < least / 2:
-        return False  # rectangles cost nothing to compare
-    return one.mask.iou(other.mask) >= least
+    return one.mask is not None and other.mask is not None and one.mask.iou(other.mask) >= least
 
 
 def _with_older_number(item: TrackedObject, number: int | None) -> TrackedObject:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+import numpy as np
+
 _ROWS: Final = 5
 """A label lies at most so many times its height away from its box."""
 
@@ -24,7 +26,7 @@ class LabelPlaces:
     def __init__(self, width: int, height: int) -> None:
         self._width = width
         self._height = height
-        self._taken: list[Rectangle] = []
+        self._taken = np.zeros((max(height, 1), max(width, 1)), np.bool_)
 
     def take(self, box: Rectangle, width: int, height: int) -> Rectangle | None:
         """Take a free place for a label of an object.
@@ -44,13 +46,10 @@ class LabelPlaces:
         for x, y in _corners(box, width, height):
             left, top = max(min(x, x_limit), 0), max(min(y, y_limit), 0)
             right, bottom = left + width, top + height
-            for other_left, other_top, other_right, other_bottom in self._taken:
-                if left < other_right and right > other_left and top < other_bottom and bottom > other_top:
-                    break
-            else:
-                place = Rectangle(left, top, right, bottom)
-                self._taken.append(place)
-                return place
+            taken = self._taken[top:bottom, left:right]
+            if not taken.any():
+                taken[:] = True
+                return Rectangle(left, top, right, bottom)
         return None
 
 

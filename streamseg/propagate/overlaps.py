@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamseg.geometry import meeting_pairs
 from streamseg.masks import Mask
 from streamseg.propagate.crop import thinned
 from streamseg.window import Plane, Window, paste
@@ -46,14 +46,15 @@ def expected_ious(logits: Plane) -> NDArray[np.float32]:
 def remove_overlaps(drawn: Sequence[DrawnMask]) -> list[Mask | None]:
     """The masks without the pixels that clearly belong to another one, in their order."""
     masks = [each.mask for each in drawn]
-    for first, second in itertools.combinations(range(len(drawn)), 2):
+    places = [place for place, mask in enumerate(masks) if mask is not None]
+    boxes = [mask.xyxy for mask in masks if mask is not None]
+    for row, column in meeting_pairs(boxes, boxes):
+        first, second = places[row], places[column]
         one, other = drawn[first].mask, drawn[second].mask
-        if one is None or other is None:
+        if first >= second or one is None or other is None:
             continue
         left, top = max(one.x, other.x), max(one.y, other.y)
         right, bottom = min(one.x + one.width, other.x + other.width), min(one.y + one.height, other.y + other.height)
-        if left >= right or top >= bottom:
-            continue
         region = Window(left, top, right, bottom)
         difference = _odds_in(drawn[first], region) - _odds_in(drawn[second], region)
         masks[first] = _without(masks[first], region, difference < -_CLEARLY)

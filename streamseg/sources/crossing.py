@@ -1,4 +1,4 @@
-"""A scene of large textured objects that move, turn, grow, shrink and hide each other, for pipeline benchmarks."""
+"""Scenes of textured objects that move, turn, grow, shrink and hide each other, for pipeline benchmarks."""
 
 from __future__ import annotations
 
@@ -107,6 +107,10 @@ _LARGEST = 1.25
 """Largest size of an object, as a factor; the smallest is its inverse."""
 _PERIODS = (180.0, 360.0)
 """Frames between two maxima of the size."""
+_CROWD_SIDES = (12.0, 200.0)
+"""Sides of the objects of a crowd, in pixels: as many between 12 and 24 as between 100 and 200."""
+_CROWD_SPEEDS = (0.5, 3.0)
+"""Their speeds, in pixels per frame at 30 frames per second."""
 _FIXED_POINT = 4
 """Fractional bits of OpenCV's polygon corners."""
 
@@ -163,22 +167,27 @@ class CrossingScene:
         return visible(placed, owner)
 
     def _sprite(self, chance: np.random.Generator) -> _Sprite:
-        options, unit = self.options, self._unit
-        outline = unit * outlined(chance, *_SHAPE)
+        outline, margin = self._unit * outlined(chance, *_SHAPE), self._unit * _MARGIN
+        return self._moving(chance, outline, margin, (self._unit * _SPEEDS[0], self._unit * _SPEEDS[1]))
+
+    def _moving(
+        self, chance: np.random.Generator, outline: NDArray[np.float64], margin: float, speeds: tuple[float, float]
+    ) -> _Sprite:
+        options = self.options
         side = 2 * math.ceil(np.linalg.norm(outline, axis=1).max()) + 4
         heading = chance.uniform(0.2, 0.8) * math.pi / 2
-        step = unit * chance.uniform(*_SPEEDS) * 30 / options.fps
+        step = chance.uniform(*speeds) * 30 / options.fps
         return _Sprite(
             outline=outline,
             texture=np.asarray(cv2.cvtColor(textured(chance, side, side, contrast=60.0), cv2.COLOR_BGR2BGRA), np.uint8),
-            x=self._track(chance, options.width, step * math.cos(heading)),
-            y=self._track(chance, options.height, step * math.sin(heading)),
+            x=self._track(chance, margin, options.width, step * math.cos(heading)),
+            y=self._track(chance, margin, options.height, step * math.sin(heading)),
             turn=chance.choice((-1, 1)) * chance.uniform(*_TURNS) * 30 / options.fps,
             scale_phase=(2 * math.pi / chance.uniform(*_PERIODS) * 30 / options.fps, chance.uniform(0, 2 * math.pi)),
         )
 
-    def _track(self, chance: np.random.Generator, length: int, step: float) -> BackAndForth:
-        low, high = self._unit * _MARGIN, length - self._unit * _MARGIN
+    def _track(self, chance: np.random.Generator, margin: float, length: int, step: float) -> BackAndForth:
+        low, high = margin, length - margin
         return BackAndForth(low, high, chance.uniform(0, 2 * (high - low)), step)
 
     def _place(self, sprite: _Sprite, seq: int) -> PlacedObject:
@@ -207,3 +216,19 @@ class CrossingScene:
         )
         area = scale**2 * cv2.contourArea(sprite.outline.astype(np.float32))
         return PlacedObject(CLASS_NAME, int(left), int(top), bits, sprite.texture, to_rectangle, area)
+
+
+class CrowdScene(CrossingScene):
+    """Many objects of 12x12 to 200x200 pixels; the smaller ones lie in front of the larger ones."""
+
+    def __init__(self, options: SceneOptions) -> None:
+        super().__init__(options)
+        self._sprites.sort(key=lambda sprite: -sprite.texture.shape[0])
+
+    def _sprite(self, chance: np.random.Generator) -> _Sprite:
+        least, most = _CROWD_SIDES
+        height, width = least * (most / least) ** chance.uniform(0, 1, 2)
+        # Not too flat, and at its largest still a little smaller than the frame.
+        longest = min(max(height, width), 0.7 * min(self.options.height, self.options.width))
+        half_height, half_width = (max(min(each, longest), longest / 2.5) / 2 for each in (height, width))
+        return self._moving(chance, outlined(chance, half_height, half_width), longest / 2, _CROWD_SPEEDS)

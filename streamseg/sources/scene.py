@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, Self, cast, get_args
+from typing import Literal, Protocol, Self, TypeVar, cast, get_args
 from urllib.parse import parse_qsl
 
 import cv2
@@ -17,7 +17,9 @@ from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import Image
 
-SceneName = Literal["bands", "crossing"]
+_Pixel = TypeVar("_Pixel", bound=np.generic)
+
+SceneName = Literal["bands", "crossing", "crowd"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,8 @@ class SceneOptions:
     """Options of a scene: `synthetic:?size=640x480&fps=30&frames=120&seed=1&objects=2`.
 
     Attributes:
-        scene: `bands` has small objects that seldom meet, `crossing` has large ones that hide each other.
+        scene: `bands` has small objects that seldom meet, `crossing` has large ones that hide each other, `crowd` has
+            many of 12x12 to 200x200 pixels.
         frames: Length of the scene; 0 makes it endless and live: it keeps its frame rate.
     """
 
@@ -64,7 +67,7 @@ class SceneOptions:
                 case "seed":
                     scene = replace(scene, seed=_whole(key, text, 0, 2**32))
                 case "objects":
-                    scene = replace(scene, objects=_whole(key, text, 0, 32))
+                    scene = replace(scene, objects=_whole(key, text, 0, 1024))
                 case _:
                     raise SourceError(
                         f"synthetic: has no key {key!r}; expected scene, size, fps, frames, seed and objects"
@@ -150,7 +153,7 @@ class PlacedObject:
     to_rectangle: NDArray[np.float64]
     area: float
 
-    def crop(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def crop(self, frame: NDArray[_Pixel]) -> NDArray[_Pixel]:
         """The view of its rectangle in an array over the frame."""
         height, width = self.bits.shape
         return frame[self.y : self.y + height, self.x : self.x + width]
@@ -178,7 +181,7 @@ def draw(image: Image, placed: Sequence[PlacedObject]) -> None:
         cv2.copyTo(cv2.cvtColor(shown, cv2.COLOR_BGRA2BGR), item.bits, item.crop(image))
 
 
-def visible(placed: Sequence[PlacedObject], owner: NDArray[np.uint8]) -> tuple[TruthObject, ...]:
+def visible(placed: Sequence[PlacedObject], owner: NDArray[np.uint16]) -> tuple[TruthObject, ...]:
     """The visible parts of objects that are drawn in this order.
 
     Args:
@@ -193,9 +196,9 @@ def visible(placed: Sequence[PlacedObject], owner: NDArray[np.uint8]) -> tuple[T
     return tuple(found)
 
 
-def owners(placed: Sequence[PlacedObject], height: int, width: int) -> NDArray[np.uint8]:
+def owners(placed: Sequence[PlacedObject], height: int, width: int) -> NDArray[np.uint16]:
     """Number of the object that each pixel shows, from 1 up, shape (height, width); 0 for the background."""
-    owner = np.zeros((height, width), np.uint8)
+    owner = np.zeros((height, width), np.uint16)
     for number, item in enumerate(placed, start=1):
-        np.copyto(item.crop(owner), np.uint8(number), where=item.bits.view(np.bool_))
+        np.copyto(item.crop(owner), np.uint16(number), where=item.bits.view(np.bool_))
     return owner

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streamseg.messages import Frame, Image
 from streamseg.orientation import Orientation
 from streamseg.sources import SourceInfo, SourceSettings
-from streamseg.sources.crossing import CrossingScene
+from streamseg.sources.crossing import CrossingScene, CrowdScene
 from streamseg.sources.scene import BackAndForth, PlacedObject, Scene, SceneOptions, TruthObject, draw, owners, visible
 
 CLASS_NAMES = ("disc", "box", "star")
@@ -154,7 +154,13 @@ def _texture(
 
 def open_scene(options: SceneOptions) -> Scene:
     """Make the scene that the options name."""
-    return SyntheticScene(options) if options.scene == "bands" else CrossingScene(options)
+    match options.scene:
+        case "bands":
+            return SyntheticScene(options)
+        case "crossing":
+            return CrossingScene(options)
+        case "crowd":
+            return CrowdScene(options)
 
 
 class SyntheticSource:

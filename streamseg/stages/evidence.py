@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.geometry import Box, box_area, intersection
+from streamseg.geometry import Box, box_area, intersection, meeting_pairs
 from streamseg.messages import Image
 from streamseg.propagate.appearance import FEW_LEVELS, colour_histogram
 
@@ -76,8 +76,10 @@ class FrameEvidence:
         columns, rows = _places(*before.shape)
         found = cv2.remap(self.grey, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
         change, scale = np.asarray(cv2.absdiff(found, before), np.uint8), self._image.shape[1] / before.shape[1]
+        hidden = {behind for behind, other in meeting_pairs(boxes, boxes) if _hides(boxes[other], boxes[behind])}
         return [
-            None if _hidden(box, boxes) else _motion(box, np.asarray(flow, np.float32), change, scale) for box in boxes
+            None if place in hidden else _motion(box, np.asarray(flow, np.float32), change, scale)
+            for place, box in enumerate(boxes)
         ]
 
 
@@ -113,13 +115,10 @@ def _places(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.fl
     return columns, rows
 
 
-def _hidden(box: Box, boxes: Sequence[Box]) -> bool:
-    """Whether another object is in front: cameras look down, so what reaches further down is nearer."""
-    area = box_area(box)
-    return any(
-        other[3] > box[3] and box_area(other) < _BEHIND * area and box_area(intersection(other, box)) > _HIDES * area
-        for other in boxes
-    )
+def _hides(box: Box, behind: Box) -> bool:
+    """Whether an object is in front of another: cameras look down, so what reaches further down is nearer."""
+    area = box_area(behind)
+    return box[3] > behind[3] and box_area(box) < _BEHIND * area and box_area(intersection(box, behind)) > _HIDES * area
 
 
 def _inner(box: Box, margin: float, width: int, height: int) -> tuple[int, int, int, int]:

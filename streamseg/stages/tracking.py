@@ -8,17 +8,18 @@ confident enough to be objects still continue tracks. A track's class is a vote 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from streamseg.geometry import Box, box_area, box_iou
+from streamseg.geometry import Box, box_iou, similar_pairs
 from streamseg.messages import Detection, Image
 from streamseg.stages.evidence import ColourHistogram, FrameEvidence, Grey
-from streamseg.stages.track import SHORTEST_S, Track, offset
+from streamseg.stages.track import SHORTEST_S, Track
 
 LOW_SHARE: Final = 0.4
 """Least confidence of a box that continues a track, as a share of one that begins a track. ByteTrack's 0.1 of 0.25."""
@@ -151,17 +152,19 @@ class Tracker:
         fresh = [track for track in confirmed if track.followed or track.missed_s <= fresh_s]
         owners = {}
         every = range(len(frame.detections))
-        for place, track in _pairs(fresh, every, frame.similarity).items():
+        for place, track in frame.pairs(fresh, every).items():
             owners[place] = track
             track.update(frame.detections[place], frame.own_colours(place), interval_s)
         boxes = [frame.detections[place].xyxy for place in owners]
-        lost = [track for track in confirmed if track.missed_s > 0 and not frame.still_shows(track, boxes)]
+        missed = [track for track in confirmed if track.missed_s > 0]
+        seen = frame.still_shown(missed, boxes)
+        lost = [track for number, track in enumerate(missed) if number not in seen]
         left = [place for place in every if place not in owners and frame.confident(place)]
-        for place, track in _pairs(lost, left, frame.recognition).items():
+        for place, track in _pairs(lost, frame.recognised(lost, left)).items():
             owners[place] = track
             track.recover(frame.detections[place])
         left = [place for place in every if place not in owners]
-        for place, track in _pairs(tentative, left, frame.similarity).items():
+        for place, track in frame.pairs(tentative, left).items():
             owners[place] = track
             track.update(frame.detections[place], frame.own_colours(place), interval_s)
         return owners
@@ -188,9 +191,21 @@ class _Frame:
 
     def own_colours(self, place: int) -> ColourHistogram | None:
         """The same; None if another box covers much of it."""
-        box = self.detections[place].xyxy
-        others = (each.xyxy for number, each in enumerate(self.detections) if number != place)
-        return None if any(box_iou(box, other) > _CROWDED for other in others) else self.colours(place)
+        return None if place in self._crowded else self.colours(place)
+
+    @cached_property
+    def _crowded(self) -> set[int]:
+        """The places of the boxes that other boxes cover in much."""
+        boxes = [each.xyxy for each in self.detections]
+        return {place for place, other in similar_pairs(boxes, boxes, _CROWDED) if place != other}
+
+    def pairs(self, tracks: Sequence[Track], places: Sequence[int]) -> dict[int, Track]:
+        """The track of each of these places that continues one."""
+        boxes = [self.detections[place].xyxy for place in places]
+        near = similar_pairs([track.box for track in tracks], boxes, _PREDICTED_IOU)
+        return _pairs(
+            tracks, ((self.similarity(tracks[row], places[column]), row, places[column]) for row, column in near)
+        )
 
     def similarity(self, track: Track, place: int) -> float:
         """How well a detection fits a track where it is predicted: 0 if it does not, else up to 1."""
@@ -206,29 +221,44 @@ class _Frame:
         class_factor = 1.0 if track.elected[0] == detection.class_id else _OTHER_CLASS_FACTOR
         return iou * (1 + likeness) / 2 * class_factor * (1.0 if confident else _LOW_FACTOR)
 
-    def recognition(self, track: Track, place: int) -> float:
-        """How surely a detection is a lost object: 0 if it is not."""
-        box = self.detections[place].xyxy
-        size, other = math.sqrt(box_area(track.box)), math.sqrt(box_area(box))
-        if max(size, other) > _LARGEST_RATIO * min(size, other):
-            return 0.0
-        distance = math.hypot(*offset(track.box, box)) / size
-        if distance > 1 + _FASTEST * track.missed_s:
-            return 0.0
-        return max(track.likeness(self.colours(place)) - _ALIKE - _ALIKE_PER_SIZE * distance, 0.0)
+    def recognised(self, lost: Sequence[Track], places: Sequence[int]) -> Iterator[tuple[float, int, int]]:
+        """How surely each of the detections is each lost object that can have got there; its number, and the place."""
+        if not lost or not places:
+            return
+        reach = np.array([1 + _FASTEST * track.missed_s for track in lost])[:, None]
+        before, now = _placed([track.box for track in lost]), _placed([self.detections[place].xyxy for place in places])
+        distance = np.hypot(*(before[:, None, :2] - now[None, :, :2]).transpose(2, 0, 1))
+        size, other = before[:, None, 2], now[None, :, 2]
+        alike = np.maximum(size, other) <= _LARGEST_RATIO * np.minimum(size, other)
+        for row, column in np.argwhere(alike & (distance <= reach * size) & (size > 0)).tolist():
+            place, sizes = places[column], distance[row, column] / before[row, 2]
+            likeness = lost[row].likeness(self.colours(place))
+            yield max(likeness - _ALIKE - _ALIKE_PER_SIZE * sizes, 0.0), row, place
 
-    def still_shows(self, track: Track, found: Sequence[Box]) -> bool:
-        """Whether a missed object can be seen where flow has followed it, and not another one that was found there."""
-        if not track.followed or any(box_iou(track.box, box) > _SAME_IOU for box in found):
-            return False
-        return track.likeness(self._evidence.colours(track.box)) >= _RECOGNISED
+    def still_shown(self, missed: Sequence[Track], found: Sequence[Box]) -> set[int]:
+        """Those missed objects that can be seen where flow has followed them, and where no other one was found."""
+        taken = {row for row, _ in similar_pairs([track.box for track in missed], found, _SAME_IOU)}
+        return {
+            number
+            for number, track in enumerate(missed)
+            if track.followed
+            and number not in taken
+            and track.likeness(self._evidence.colours(track.box)) >= _RECOGNISED
+        }
 
 
-def _pairs(
-    tracks: Sequence[Track], places: Sequence[int], similarity: Callable[[Track, int], float]
-) -> dict[int, Track]:
-    """The track of each place that has one. The most similar pair comes first: two poor ones do not outweigh it."""
-    scored = [(similarity(track, place), number, place) for number, track in enumerate(tracks) for place in places]
+def _placed(boxes: Sequence[Box]) -> NDArray[np.float64]:
+    """The centre of each box, and its size: shape (boxes, 3)."""
+    edges = np.array(boxes, np.float64).reshape(-1, 4)
+    sides = np.maximum(edges[:, 2:] - edges[:, :2], 0)
+    return np.column_stack(((edges[:, :2] + edges[:, 2:]) / 2, np.sqrt(sides.prod(axis=1))))
+
+
+def _pairs(tracks: Sequence[Track], scored: Iterable[tuple[float, int, int]]) -> dict[int, Track]:
+    """The track of each place that has one, by similarity, number of the track and place.
+
+    The most similar pair comes first: two poor ones do not outweigh it.
+    """
     free, pairs = set(range(len(tracks))), {}
     for score, number, place in sorted(scored, key=lambda each: -each[0]):
         if score > 0 and number in free and place not in pairs:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamseg.sources.crossing import CrossingScene, corner, read_number
+from streamseg.sources.crossing import CrossingScene, CrowdScene, corner, read_number
 from streamseg.sources.scene import SceneOptions, TruthObject
 from streamseg.sources.synthetic import SyntheticScene, open_scene
 
@@ -12,6 +12,7 @@ OPTIONS = SceneOptions.parse("synthetic:?scene=crossing&size=1280x720&seed=10&ob
 def test_the_url_chooses_the_scene() -> None:
     assert isinstance(open_scene(OPTIONS), CrossingScene)
     assert isinstance(open_scene(SceneOptions.parse("synthetic:?scene=bands")), SyntheticScene)
+    assert isinstance(open_scene(SceneOptions.parse("synthetic:?scene=crowd")), CrowdScene)
 
 
 def test_a_frame_depends_on_its_number_and_the_seed_alone() -> None:
@@ -70,3 +71,10 @@ def test_objects_are_large_cross_and_move_by_a_few_pixels() -> None:
 def middle(item: TruthObject) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     left, top, right, bottom = item.xyxy
     return np.array([(left + right) / 2, (top + bottom) / 2])
+
+
+def test_a_crowd_has_small_and_large_objects_and_shows_most_of_them() -> None:
+    truth = CrowdScene(SceneOptions.parse("synthetic:?scene=crowd&size=640x360&objects=300")).truth(0)
+    assert {item.tracker_id for item in truth} <= set(range(1, 301)) and len(truth) > 200
+    sides = [max(item.mask.width, item.mask.height) for item in truth if item.share > 0.99]
+    assert min(sides) < 24 and max(sides) > 100

@@ -27,7 +27,7 @@ def test_the_url_sets_the_options_of_the_scene() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("synthetic:?scene=sea", "scene='sea' is not valid; expected bands or crossing"),
+        ("synthetic:?scene=sea", "scene='sea' is not valid; expected bands or crossing or crowd"),
         ("synthetic:?colour=red", "no key 'colour'"),
         ("synthetic:?size=640", "size=''"),
         ("synthetic:?size=10x10", "size='10'"),
