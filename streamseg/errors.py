@@ -90,7 +90,7 @@ class StageError(StreamsegError):
 
 
 class OutputError(StreamsegError):
-    """Standard output cannot be written."""
+    """Standard output cannot be written, or a recording was deleted while it was written."""
 
     exit_code = 74
 
@@ -101,8 +101,16 @@ class ReaderGoneError(OutputError):
     exit_code = 141
 
 
-class FrameOverrunError(StreamsegError):
-    """The frame was overwritten in shared memory before it was read."""
+class FrameGoneError(StreamsegError):
+    """A frame is no longer in shared memory."""
+
+
+class FrameOverrunError(FrameGoneError):
+    """The frame was overwritten before it was read."""
+
+
+class RingGoneError(FrameGoneError):
+    """The ring's shared memory was removed or replaced; capture makes a new ring."""
 
 
 class MessageError(StreamsegError):

@@ -24,7 +24,7 @@ import zmq
 from streamseg import messages
 from streamseg.config import Config, check_config
 from streamseg.config_file import load_config
-from streamseg.errors import FrameOverrunError, UsageError
+from streamseg.errors import FrameGoneError, UsageError
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
 from streamseg.ipc.ring import SharedFrames
@@ -243,7 +243,7 @@ class Pipeline:
             try:
                 if ring is not None:
                     return frames.read(ring, message.seq)
-            except FrameOverrunError:
+            except FrameGoneError:
                 if self.plan.config.resolved_mode == "live":
                     return None
             time.sleep(_REPEAT_S)

@@ -14,13 +14,13 @@ import struct
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.errors import FrameOverrunError, StageError
+from streamseg.errors import FrameOverrunError, RingGoneError, StageError
 from streamseg.messages import Image
 
 DEFAULT_SLOTS = 8
@@ -74,8 +74,30 @@ class RingWriter:
         Raises:
             StageError: Shared memory has not enough room.
         """
+        self._prefix, self._size = prefix, (height, width)
         self.ring = RingName(f"{prefix}-{epoch}", epoch, slots, _slot_bytes(height, width))
         self._block = _create(self.ring)
+        self._identity = _identity(self.ring)
+
+    @property
+    def intact(self) -> bool:
+        """Whether readers still find this block under its name, with its header."""
+        return _identity(self.ring) == self._identity and _has_header(self._block.memory, self.ring)
+
+    def move(self, epoch: int) -> Self:
+        """Create the block of another epoch with the same frames, and unmap this one.
+
+        Raises:
+            StageError: Shared memory has not enough room.
+        """
+        moved = type(self)(self._prefix, epoch, *self._size, self.ring.slots)
+        for header, pixels in zip(self._block.headers, self._block.pixels, strict=True):
+            if header[_GENERATION]:
+                height, width = int(header[_HEIGHT]), int(header[_WIDTH])
+                moved.write(int(header[_SEQ]), pixels[: height * width * 3].reshape(height, width, 3))
+        del header, pixels
+        self.close()
+        return moved
 
     def write(self, seq: int, image: Image) -> None:
         """Put frame `seq`, shape (height, width, 3), uint8, into its slot, over the frame before it."""
@@ -96,6 +118,19 @@ class FrameWriter(Protocol):
     """A ring to write frames into."""
 
     ring: RingName
+
+    @property
+    def intact(self) -> bool:
+        """Whether readers still find the ring; anything of the same user may remove it."""
+        ...
+
+    def move(self, epoch: int) -> Self:
+        """Make a ring of another epoch with the same frames, and unmap this one.
+
+        Raises:
+            StageError: Shared memory has not enough room.
+        """
+        ...
 
     def write(self, seq: int, image: Image) -> None:
         """Put frame `seq`, shape (height, width, 3), uint8, BGR, into its slot, over the frame before it."""
@@ -121,7 +156,9 @@ class FrameMemory(Protocol):
         """Copy frame `seq`: shape (height, width, 3), uint8, BGR.
 
         Raises:
-            FrameOverrunError: The frame was overwritten before the copy was complete, or its ring is gone.
+            FrameOverrunError: The frame was overwritten before the copy was complete.
+            RingGoneError: The ring was removed, or something else has its name.
+            StageError: The ring cannot be mapped.
         """
         ...
 
@@ -163,7 +200,9 @@ class RingReader:
         """Copy frame `seq`: shape (height, width, 3), uint8, BGR.
 
         Raises:
-            FrameOverrunError: The frame was overwritten before the copy was complete, or its ring is gone.
+            FrameOverrunError: The frame was overwritten before the copy was complete.
+            RingGoneError: The ring was removed, or something else has its name.
+            StageError: The ring cannot be mapped.
         """
         block = self._map(ring)
         slot = seq % ring.slots
@@ -196,13 +235,15 @@ class RingReader:
             return self._block
         self.close()
         try:
-            with (block_folder() / ring.name).open("r+b") as file:
+            with _path(ring).open("r+b") as file:
                 memory = mmap.mmap(file.fileno(), 0)
-        except (OSError, ValueError) as error:
-            raise FrameOverrunError(f"ring {ring.name} is gone") from error
-        if _BLOCK_HEADER.unpack_from(memory) != (_MAGIC, _ABI, ring.epoch, ring.slots, ring.slot_bytes):
+        except (FileNotFoundError, ValueError) as error:  # an empty file cannot be mapped
+            raise RingGoneError(f"{_path(ring)} was removed") from error
+        except OSError as error:
+            raise StageError(f"{_path(ring)} cannot be read ({error.strerror}); see ulimit -n and ulimit -v") from error
+        if not _has_header(memory, ring):
             memory.close()
-            raise FrameOverrunError(f"block {ring.name} is not the announced ring")
+            raise RingGoneError(f"{_path(ring)} was replaced")
         self._ring, self._block = ring, _views(memory, ring)
         return self._block
 
@@ -215,7 +256,7 @@ def last_sequence(ring: RingName) -> int | None:
         written = [int(header[_SEQ]) for header in block.headers if header[_GENERATION] > 0]
         del block
         return max(written, default=None)
-    except FrameOverrunError:
+    except RingGoneError:
         return None
     finally:
         reader.close()
@@ -229,9 +270,31 @@ def _block_bytes(slots: int, slot_bytes: int) -> int:
     return _HEADER_BYTES + slots * (_HEADER_BYTES + slot_bytes)
 
 
+def _path(ring: RingName) -> Path:
+    return block_folder() / ring.name
+
+
+def _identity(ring: RingName) -> tuple[int, int, int] | None:
+    """What tells the file of a ring from another one of its name; None without any."""
+    try:
+        found = _path(ring).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size
+
+
+def _has_header(memory: mmap.mmap, ring: RingName) -> bool:
+    whole = len(memory) == _block_bytes(ring.slots, ring.slot_bytes)
+    return whole and _BLOCK_HEADER.unpack_from(memory) == _header(ring)
+
+
+def _header(ring: RingName) -> tuple[int, ...]:
+    return _MAGIC, _ABI, ring.epoch, ring.slots, ring.slot_bytes
+
+
 def _create(ring: RingName) -> _Block:
     size = _block_bytes(ring.slots, ring.slot_bytes)
-    path = block_folder() / ring.name
+    path = _path(ring)
     free = shutil.disk_usage(path.parent).free
     if free < size:
         raise StageError(
@@ -252,7 +315,7 @@ def _create(ring: RingName) -> _Block:
         ) from error
     finally:
         os.close(descriptor)
-    _BLOCK_HEADER.pack_into(memory, 0, _MAGIC, _ABI, ring.epoch, ring.slots, ring.slot_bytes)
+    _BLOCK_HEADER.pack_into(memory, 0, *_header(ring))
     return _views(memory, ring)
 
 

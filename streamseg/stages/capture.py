@@ -77,6 +77,8 @@ class CaptureStage(Stage):
         self._to_publish.service()
         if self._failure is not None and (self._live or self._acknowledged >= self._next_seq - 1):
             raise self._failure
+        if self._ring is not None and not self._ring.intact:
+            self._replace_ring(self._ring)
         if not self._has_room():
             return False
         match self._intake.take():
@@ -130,6 +132,20 @@ class CaptureStage(Stage):
         self._announced.clear()
         self.context.report(RingCreated(self._lane.name, self._ring.ring))
         return True
+
+    def _replace_ring(self, lost: FrameWriter) -> None:
+        """Make a ring that readers find, with the frames of one that they no longer do, which lie in memory still."""
+        _log.warning(
+            "the shared memory %s was removed; its frames go to a new one. Does the system remove IPC objects at "
+            "log-out (RemoveIPC in logind.conf)?",
+            lost.ring.name,
+        )
+        self._epoch += 1
+        self._ring = lost.move(self._epoch)
+        self.context.report(RingCreated(self._lane.name, self._ring.ring))
+        for _ in range(len(self._announced)):
+            self._announced.append(msgspec.structs.replace(self._announced.popleft(), ring=self._ring.ring))
+        self._resend(self._acknowledged)
 
     def _write(self, frame: Frame) -> None:
         assert self._ring is not None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from streamseg.duplicates import merge_boxes
-from streamseg.errors import FrameOverrunError
+from streamseg.errors import FrameGoneError
 from streamseg.ipc.control import Acknowledge, LaneSpec, Ready
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.ipc.links import Receiver, Sender
@@ -114,8 +114,8 @@ class _DetectLane:
         if is_next:
             try:
                 image = self._context.frames.read(frame.ring, frame.seq)
-            except FrameOverrunError:
-                self._overrun += 1
+            except FrameGoneError:
+                self._overrun += self._live  # in every-frame mode, capture repeats it
                 return
             self._detect(frame, image, detector)
 

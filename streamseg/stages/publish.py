@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from streamseg.colours import Colours
-from streamseg.errors import FrameOverrunError
+from streamseg.errors import FrameGoneError
 from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, Subscribers, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.messages import (
@@ -174,8 +174,8 @@ class PublishStage(Stage):
             wanted = self.config.propagates_masks or any(sink.wants() for sink in self._sinks)
             try:
                 image = self.context.frames.read(frame.ring, frame.seq) if wanted else None
-            except FrameOverrunError:
-                self._overrun += 1
+            except FrameGoneError:
+                self._overrun += self._live  # in every-frame mode, capture repeats it
                 return
             self._join.add_frame(ReceivedFrame(frame, image, self.context.clock.now_ns()))
         elif not self._live:  # capture repeats it for a process that is new

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from streamseg.errors import FrameOverrunError
+from streamseg.errors import FrameGoneError
 from streamseg.ipc.control import Finished, Ready, Recorded
 from streamseg.ipc.descriptors import EndOfStream, FrameResult
 from streamseg.messages import Image, ResultMessage
@@ -80,8 +80,8 @@ class RecordStage(Stage):
             self._replaced = item.replaced
             try:
                 self._recorder.write(*self._draw(item))
-            except FrameOverrunError:
-                if not self._live:  # its ring is gone with the capture process: the next one repeats the frame
+            except FrameGoneError:
+                if not self._live:  # capture makes a new ring and repeats the frame
                     return
                 self._overrun += 1
             self._last_seq = seq
@@ -94,7 +94,7 @@ class RecordStage(Stage):
         """The result, and its picture if there is a video.
 
         Raises:
-            FrameOverrunError: The picture is no longer in shared memory.
+            FrameGoneError: The picture is no longer in shared memory.
         """
         result = decode(item.parts)
         assert isinstance(result, ResultMessage)

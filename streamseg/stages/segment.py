@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from streamseg.errors import FrameOverrunError
+from streamseg.errors import FrameGoneError
 from streamseg.ipc.control import LaneSpec, Progress, Ready, Resend, ToStage
 from streamseg.ipc.descriptors import FrameDescriptor, Keyframe, Masks
 from streamseg.ipc.links import Receiver, Sender
@@ -123,8 +123,8 @@ class SegmentStage(Stage):
         if not repeated:
             try:
                 masks = self._segment(lane, keyframe)
-            except FrameOverrunError:
-                lane.overrun += 1
+            except FrameGoneError:
+                lane.overrun += self.spec.live  # in every-frame mode, capture repeats it
                 return False
         if masks is None:
             return False

@@ -78,16 +78,28 @@ class FakeReceiver:
 
 
 class FakeRing:
-    """A ring whose slots a test can look into."""
+    """A ring whose slots a test can look into; it is lost when it is no longer in `frames`."""
 
-    def __init__(self, ring: RingName) -> None:
+    def __init__(self, ring: RingName, frames: FakeFrames) -> None:
         self.ring = ring
+        self._frames = frames
         self.images: dict[int, Image] = {}
         self.closed = False
 
     def write(self, seq: int, image: Image) -> None:
         self.images.pop(seq - self.ring.slots, None)
         self.images[seq] = image.copy()
+
+    @property
+    def intact(self) -> bool:
+        return self._frames.rings.get(self.ring.name) is self
+
+    def move(self, epoch: int) -> FakeRing:
+        prefix = self.ring.name.removesuffix(f"-{self.ring.epoch}")
+        moved = self._frames.create(prefix, epoch, 1, self.ring.slot_bytes // 3)
+        moved.images = self.images
+        self.close()
+        return moved
 
     def close(self) -> None:
         self.closed = True
@@ -101,7 +113,7 @@ class FakeFrames:
 
     def create(self, prefix: str, epoch: int, height: int, width: int) -> FakeRing:
         name = RingName(f"{prefix}-{epoch}", epoch, DEFAULT_SLOTS, height * width * 3)
-        self.rings[name.name] = FakeRing(name)
+        self.rings[name.name] = FakeRing(name, self)
         return self.rings[name.name]
 
     def read(self, ring: RingName, seq: int) -> Image:

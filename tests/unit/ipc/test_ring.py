@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import multiprocessing
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.synchronize import Event
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from streamseg.errors import FrameOverrunError, StageError
+from streamseg.errors import FrameOverrunError, RingGoneError, StageError
 from streamseg.ipc import ring as ring_module
 from streamseg.ipc.ring import RingName, RingReader, RingWriter, block_folder, last_sequence, remove_blocks
 from streamseg.messages import Image
@@ -57,10 +58,72 @@ def test_a_new_epoch_is_mapped_and_the_old_one_refused(prefix: str) -> None:
     second = RingWriter(prefix, 1, 96, 64)
     second.write(1, picture(2, 96))
     assert (reader.read(second.ring, 1) == 2).all()
-    with pytest.raises(FrameOverrunError):
+    with pytest.raises(RingGoneError):
         reader.read(first.ring, 0)
     reader.close()
     second.close()
+
+
+def replace(path: Path) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(bytes(64) + content[64:])
+
+
+def overwrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(bytes(64))
+
+
+def empty(path: Path) -> None:
+    path.unlink()
+    path.touch()
+
+
+def shorten(path: Path) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, replace, overwrite, empty, shorten])
+def test_a_ring_that_is_gone_is_no_overrun_and_its_frames_move_to_a_new_one(
+    prefix: str, damage: Callable[[Path], None]
+) -> None:
+    writer = RingWriter(prefix, 0, 48, 64, slots=4)
+    for seq in range(6):
+        writer.write(seq, picture(seq, 48 if seq % 2 else 31))
+    assert writer.intact
+    damage(block_folder() / writer.ring.name)
+    assert not writer.intact
+    with pytest.raises(RingGoneError):
+        RingReader().read(writer.ring, 5)
+    assert last_sequence(writer.ring) is None
+
+    moved, reader = writer.move(1), RingReader()
+    assert moved.intact
+    assert (moved.ring.epoch, moved.ring.slots, moved.ring.slot_bytes) == (1, 4, writer.ring.slot_bytes)
+    for seq in range(2, 6):
+        assert (reader.read(moved.ring, seq) == seq).all()
+        assert reader.read(moved.ring, seq).shape == (48 if seq % 2 else 31, 64, 3)
+    with pytest.raises(FrameOverrunError):
+        reader.read(moved.ring, 1)
+    reader.close()
+    moved.close()
+
+
+def test_a_ring_that_cannot_be_mapped_is_an_error_of_the_stage(prefix: str) -> None:
+    writer = RingWriter(prefix, 0, 48, 64)
+    path = block_folder() / writer.ring.name
+    path.unlink()
+    path.mkdir()
+    try:
+        with pytest.raises(StageError, match="cannot be read"):
+            RingReader().read(writer.ring, 0)
+        assert not writer.intact
+    finally:
+        path.rmdir()
+    writer.close()
 
 
 def test_a_frame_that_changes_under_the_reader_is_never_returned(prefix: str) -> None:

@@ -186,6 +186,36 @@ def test_frames_of_another_size_wait_for_the_old_ones_and_get_a_new_ring() -> No
     assert capture.announced("detect") == [2, 3], "the old ring is gone"
 
 
+def test_the_frames_of_a_ring_that_is_gone_are_announced_in_a_new_one(caplog: pytest.LogCaptureFixture) -> None:
+    capture = Capture([frame(number) for number in range(10)])
+    capture.turn_until_announced(DEFAULT_SLOTS - 1)
+    capture.stage.instruct(Released("main", 2))
+    capture.turn_until_announced(DEFAULT_SLOTS + 2)
+    for link in ("detect", "publish"):
+        capture.context.sender(link).take()
+    capture.context.frames.rings.clear()
+    capture.turn_idle()
+    for link in ("detect", "publish"):
+        sent = [message for message in capture.context.sender(link).sent if isinstance(message, FrameDescriptor)]
+        assert [descriptor.seq for descriptor in sent] == [3, 4, 5, 6, 7, 8, 9]
+        assert {descriptor.epoch for descriptor in sent} == {1}
+        assert all((capture.context.frames.read(each.ring, each.seq) == each.seq).all() for each in sent)
+    rings = [report.ring.epoch for report in capture.context.reports if isinstance(report, RingCreated)]
+    assert rings == [0, 1]
+    (line,) = caplog.messages
+    assert "was removed" in line
+
+
+def test_a_live_source_goes_on_in_a_new_ring() -> None:
+    capture = Capture([frame(number) for number in range(20)], "live")
+    capture.turn_until_announced(1)
+    capture.context.frames.rings.clear()
+    capture.turn_until_end()
+    sent = [message for message in capture.context.sender("detect").sent if isinstance(message, FrameDescriptor)]
+    assert [descriptor.seq for descriptor in sent] == list(range(20)), "no frame is announced again"
+    assert (sent[-1].epoch, (capture.context.frames.read(sent[-1].ring, 19) == 19).all()) == (1, True)
+
+
 def test_a_file_is_read_on_after_what_is_done() -> None:
     lane = lane_spec(resume_after=2)
     capture = Capture([frame(number) for number in range(5)], lane=lane)
