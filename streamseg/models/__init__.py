@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from streamseg.messages import Detection, Image, ObjectMask
 
@@ -23,6 +23,19 @@ class Detector(Protocol):
 
     def detect(self, image: Image) -> list[Detection]:
         """Find the objects in a frame of shape (height, width, 3), uint8, BGR; most confident first."""
+        ...
+
+
+@runtime_checkable
+class StatefulDetector(Protocol):
+    """What a detector also has if its objects depend on the frames before: a new process continues from its state."""
+
+    def state(self) -> bytes:
+        """What the next frames need of those before; saved after every frame of a file."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Continue from a state that the same version saved."""
         ...
 
 

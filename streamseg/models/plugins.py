@@ -21,7 +21,7 @@ from streamseg.errors import SettingsError, StageError, StreamsegError
 from streamseg.geometry import clip_box
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models import Detector, Segmenter
+from streamseg.models import Detector, Segmenter, StatefulDetector
 from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 from streamseg.paths import is_unicode
 from streamseg.settings import Settings
@@ -133,6 +133,17 @@ class PluginDetector:
                 for detection in self._detector.detect(image)
             )
             return list(islice((detection for detection in found if detection is not None), self._max_det))
+
+    def state(self) -> bytes:
+        """The plug-in's own state; empty if it has none."""
+        with self._plugin.blamed():
+            return self._detector.state() if isinstance(self._detector, StatefulDetector) else b""
+
+    def restore(self, state: bytes) -> None:
+        """Continue from the plug-in's own state, if it has one."""
+        with self._plugin.blamed():
+            if isinstance(self._detector, StatefulDetector):
+                self._detector.restore(state)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.ipc.links import Receiver, Sender
 from streamseg.ipc.recent import Recent
 from streamseg.messages import Detection, Image
-from streamseg.models import Detector
+from streamseg.models import Detector, StatefulDetector
 from streamseg.models.options import Compute, DetectorSettings
 from streamseg.models.registry import create_detector
 from streamseg.stages.base import Stage, StageContext
@@ -39,6 +39,8 @@ class DetectStage(Stage):
         if self.config.tracks:
             settings = msgspec.structs.replace(settings, conf=LOW_SHARE * settings.conf)
         self._detector = self._create_detector(settings, self.spec.compute)
+        for lane in self._lanes:
+            lane.restore(self._detector)
         return Ready(self._detector.name)
 
     def turn(self) -> bool:
@@ -67,12 +69,14 @@ class _DetectState(msgspec.Struct, frozen=True):
 
     Attributes:
         tracker: The tracker's state after frame `last_seq`.
+        detector: The detector's; empty if it has none.
         recent: The boxes sent last. They are repeated as they are, so that a restart changes no result.
     """
 
     last_seq: int
     last_keyframe: int | None
     tracker: bytes
+    detector: bytes
     recent: tuple[Boxes, ...]
 
 
@@ -98,7 +102,6 @@ class _DetectLane:
         self._segment_replaced_before = lane.dropped.segment_replaced
         self._saved_id = self._saved_ns = 0
         self._tracker = Tracker(self._config.detector.conf) if self._config.tracks else None
-        self._restore()
 
     def service(self) -> None:
         """Send what waits for credit."""
@@ -119,6 +122,21 @@ class _DetectLane:
                 return
             self._detect(frame, image, detector)
 
+    def restore(self, detector: Detector) -> None:
+        """Continue where an earlier process stopped, if there was one."""
+        saved = self._snapshot.load()
+        if saved is None:
+            return
+        state = msgspec.msgpack.decode(saved, type=_DetectState)
+        self._last_seq = max(self._last_seq, state.last_seq)
+        self._last_keyframe = state.last_keyframe
+        for boxes in state.recent:
+            self._recent.add(boxes.seq, boxes)
+        if self._tracker is not None:
+            self._tracker.restore(state.tracker)
+        if state.detector and isinstance(detector, StatefulDetector):
+            detector.restore(state.detector)
+
     def _detect(self, frame: FrameDescriptor, image: Image, detector: Detector) -> None:
         detections = tuple(detector.detect(image))
         if self._config.detector.merge_duplicates:
@@ -137,7 +155,7 @@ class _DetectLane:
         )
         if not self._live:
             self._recent.add(boxes.seq, boxes)
-        self._save()  # before sending: what was sent must be repeated exactly after a restart
+        self._save(detector)  # before sending: what was sent must be repeated exactly after a restart
         self._send(frame, boxes)
 
     def _is_keyframe(self, seq: int, detections: tuple[Detection, ...]) -> bool:
@@ -158,24 +176,13 @@ class _DetectLane:
         if not self._live:
             self._context.report(Acknowledge(self._name, boxes.seq))
 
-    def _save(self) -> None:
+    def _save(self, detector: Detector) -> None:
         """Save the state. Live mode saves once a second and at each new track id; it need not be exact."""
         now_ns, highest_id = self._context.clock.now_ns(), 0 if self._tracker is None else self._tracker.highest_id
         if self._live and highest_id == self._saved_id and now_ns - self._saved_ns < _SAVE_NS:
             return
         self._saved_id, self._saved_ns = highest_id, now_ns
         tracker = b"" if self._tracker is None else self._tracker.state()
-        state = _DetectState(self._last_seq, self._last_keyframe, tracker, tuple(self._recent.values()))
+        memory = detector.state() if isinstance(detector, StatefulDetector) else b""
+        state = _DetectState(self._last_seq, self._last_keyframe, tracker, memory, tuple(self._recent.values()))
         self._snapshot.save(msgspec.msgpack.encode(state))
-
-    def _restore(self) -> None:
-        saved = self._snapshot.load()
-        if saved is None:
-            return
-        state = msgspec.msgpack.decode(saved, type=_DetectState)
-        self._last_seq = max(self._last_seq, state.last_seq)
-        self._last_keyframe = state.last_keyframe
-        for boxes in state.recent:
-            self._recent.add(boxes.seq, boxes)
-        if self._tracker is not None:
-            self._tracker.restore(state.tracker)

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,6 +64,15 @@ class _Motion:
     camera_rests: bool
 
 
+class _State(msgspec.Struct):
+    """The memory of `MotionDetector`: the bytes of its arrays, whose last axis but the channels has `columns`."""
+
+    columns: int
+    past: list[bytes]
+    background: bytes
+    rested: bytes
+
+
 class MotionDetector:
     """Finds moving objects in a sequence of frames, given in order.
 
@@ -99,6 +109,21 @@ class MotionDetector:
         self._past.append(grey)
         foreground, change = self._separate(small, near, [motion for motion in motions if motion is not None])
         return self._detections(foreground, change, image.shape[1], image.shape[0])
+
+    def state(self) -> bytes:
+        """The frames and the background that the next frames are compared with: 1.4 MB for 16:9."""
+        past = [grey.tobytes() for grey in self._past]
+        state = _State(self._rested.shape[1], past, self._background.tobytes(), self._rested.tobytes())
+        return msgspec.msgpack.encode(state)
+
+    def restore(self, state: bytes) -> None:
+        """Continue from a state."""
+        saved = msgspec.msgpack.decode(state, type=_State)
+        columns = max(1, saved.columns)
+        self._past.clear()
+        self._past.extend(np.frombuffer(grey, np.uint8).reshape(-1, columns) for grey in saved.past)
+        self._background = np.frombuffer(saved.background, np.float32).reshape(-1, columns, 3).copy()
+        self._rested = np.frombuffer(saved.rested, np.int32).reshape(-1, columns).copy()
 
     def _start(self, small: Image, grey: Grey) -> list[Detection]:
         self._past.clear()

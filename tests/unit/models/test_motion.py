@@ -197,3 +197,17 @@ def test_real_footage_is_covered(shared_data: object) -> None:
     capture.release()
     assert changed > 20
     assert covered >= 0.9 * changed
+
+
+def test_a_detector_that_takes_over_finds_what_the_first_one_would_have_found() -> None:
+    settings = DetectorSettings(model="motion")
+    pictures = [Scene(step=3.0).render(number)[0] for number in range(16)]
+    undisturbed = MotionDetector(settings)
+    expected = [undisturbed.detect(picture) for picture in pictures]
+    assert all(expected[2:])
+    for taken_over in (0, 1, 3, 12):
+        first, second = MotionDetector(settings), MotionDetector(settings)
+        found = [first.detect(picture) for picture in pictures[:taken_over]]
+        second.restore(first.state())
+        found += [second.detect(picture) for picture in pictures[taken_over:]]
+        assert found == expected

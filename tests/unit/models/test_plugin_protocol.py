@@ -13,7 +13,7 @@ from support.plugin_files import offer
 
 from streamseg.errors import StageError, WeightsError
 from streamseg.messages import Detection, ObjectMask
-from streamseg.models import Detector, Segmenter
+from streamseg.models import Detector, Segmenter, StatefulDetector
 from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import create_detector, create_segmenter
 
@@ -34,6 +34,10 @@ class make:
     name, classes = "mine", ["cup", "mug"]
     def __init__(self, settings, compute): self.settings = settings
     def detect(self, image): return {answer}
+"""
+STATE = """
+    def state(self): return b"seen"
+    def restore(self, state): self.settings = state
 """
 SEGMENTER = """
 class make:
@@ -77,6 +81,17 @@ def test_detections_get_python_numbers_and_clipped_boxes(detector: Callable[[str
     assert (made.name, made.classes) == ("mine", ("cup", "mug"))
     assert answers == [Detection(xyxy=(0.0, 2.5, 30.0, 60.0), confidence=0.5, class_id=1, class_name="mug")] * 3
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(answers), type=list[Detection]) == answers
+
+
+@pytest.mark.parametrize("memory", ["", STATE])
+def test_a_detector_may_have_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    code = IMPORTS + DETECTOR.format(answer="[found()] if self.settings == b'seen' else []") + memory
+    offer(tmp_path, "detector", "mine", code, package=tmp_path.name)
+    made = create_detector(DetectorSettings(model="mine"), Compute())
+    assert isinstance(made, StatefulDetector)
+    made.restore(made.state())
+    assert len(made.detect(FRAME)) == bool(memory)
 
 
 @pytest.mark.parametrize("box", ["80, 0, 99, 9", "-9, 0, 0, 9", "0, 70, 9, 99", "5, 5, 5, 9", "5, 5, 9, 5"])

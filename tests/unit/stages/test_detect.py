@@ -15,23 +15,37 @@ from streamseg.stages.detect import DetectStage
 
 
 class GreyBoxes:
-    """Finds two objects per frame, at places that its grey level gives; none in black."""
+    """Finds two objects per frame, at places that its grey level gives; none in black.
+
+    They are lower with every frame seen before: a process that takes over must know of those.
+    """
 
     name = "grey"
     classes = ("cup", "plate")
 
     def __init__(self) -> None:
-        self.frames = 0
+        self.frames = self.seen = 0
 
     def detect(self, image: Image) -> list[Detection]:
         self.frames += 1
+        self.seen += 1
         grey = float(image[0, 0, 0])
-        return [box(grey, 0), box(grey + 100, 1)] if grey else []
+        return [box(grey, 0, self.seen), box(grey + 100, 1, self.seen)] if grey else []
+
+    def state(self) -> bytes:
+        return str(self.seen).encode()
+
+    def restore(self, state: bytes) -> None:
+        self.seen = int(state)
 
 
-def box(left: float, class_id: int) -> Detection:
+def box(left: float, class_id: int, seen: int = 0) -> Detection:
+    top = 10.0 + 0.1 * seen
     return Detection(
-        xyxy=(left, 10.0, left + 40.0, 50.0), confidence=0.9, class_id=class_id, class_name=GreyBoxes.classes[class_id]
+        xyxy=(left, top, left + 40.0, top + 40.0),
+        confidence=0.9,
+        class_id=class_id,
+        class_name=GreyBoxes.classes[class_id],
     )
 
 
