@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TextIO
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
 
 _OUTPUT: Final = 1
 _LOG: Final = 2
+_PATIENCE_S: Final = 0.2
+"""How long a log line waits for its reader, once; while nobody reads, the lines after it wait no more."""
+_AT_ONCE: Final = 4096
+"""Bytes that a pipe takes without waiting when it is ready for any."""
 
 
 def take_over_streams() -> None:
     """Make the standard streams usable, in whatever state the process got them.
 
     A closed stream is opened on nothing, before another file gets its number. What has no place in the stream's
-    encoding is escaped. Output that cannot be written raises `OutputError` once; a log that cannot be written is lost.
+    encoding is escaped. Output that cannot be written raises `OutputError` once; a log that cannot be written, or that
+    nobody reads, is lost.
     """
     open_closed_streams()
     sys.stdout = _text(_Output(_OUTPUT, "wb", closefd=False), sys.stdout)
@@ -42,7 +48,7 @@ def open_closed_streams() -> None:
 def log_stream() -> TextIO:
     """Standard error as a text stream without passwords.
 
-    It loses what cannot be written: a full disk must not end the work.
+    It loses what cannot be written: neither a full disk nor a full pipe that nobody reads may end or stop the work.
     """
     return _text(_Log(_LOG, "wb", closefd=False), sys.stderr, _RedactedText)
 
@@ -60,14 +66,27 @@ class _Output(io.FileIO):
             if isinstance(error, BrokenPipeError):
                 raise ReaderGoneError("") from error
             raise OutputError(f"standard output cannot be written: {error.strerror}; free the disk") from error
+        except SystemExit:  # a signal ended the command while its reader took nothing
+            self._failed = True
+            raise
 
 
 class _Log(io.FileIO):
+    _lost = 0
+
     def write(self, data: Buffer) -> int:
+        size = memoryview(data).nbytes
         try:
-            return super().write(data)
+            if not select.select([], [self], [], 0 if self._lost else _PATIENCE_S)[1]:
+                self._lost += size
+                return size
+            if not self._lost:
+                return super().write(memoryview(data)[:_AT_ONCE])
+            super().write(b"streamseg: %d bytes of this log were lost because nobody read it\n" % self._lost)
         except OSError:
-            return memoryview(data).nbytes
+            return size
+        self._lost = 0
+        return self.write(data)
 
 
 class _RedactedText(io.TextIOWrapper):

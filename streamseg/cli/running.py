@@ -54,6 +54,7 @@ def run_pipeline(
     if to_output:
         settings = replace(settings, record=replace(settings.record, jsonl=None))
     stats = RunStats(entry.name for entry in stages_of(settings))
+    records = _Records() if to_output else None
     with nullcontext() if metrics is None else MetricsServer(metrics, stats) as server:
         with DownloadDisplay(console) as downloads:
             pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
@@ -74,9 +75,9 @@ def run_pipeline(
             notice=plan.notice,
             metrics_url=None if server is None else server.url,
         )
-        signals = _stop_on_signals(pipeline)
+        signals = _stop_on_signals(pipeline, records)
         with display, _window(pipeline, window):
-            reason = pipeline.run(display, _print_line if to_output else None)
+            reason = pipeline.run(display, None if records is None else records.print)
     rows = [*display.summary(reason), ("peak memory", _peak_memory())]
     if stats.recording:
         rows.append(("wrote", _written(settings.record)))
@@ -85,8 +86,15 @@ def run_pipeline(
         sys.exit(128 + signals[0])
 
 
-def _print_line(result: Result) -> None:
-    print_json(json_line(result))
+class _Records:
+    """Prints results as JSON Lines. `printing` holds while one waits for the program that reads them."""
+
+    printing = False
+
+    def print(self, result: Result) -> None:
+        self.printing = True
+        print_json(json_line(result))
+        self.printing = False
 
 
 def _written(record: RecordSettings) -> str:
@@ -135,7 +143,7 @@ def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[Non
         window.communicate()
 
 
-def _stop_on_signals(pipeline: Pipeline) -> list[int]:
+def _stop_on_signals(pipeline: Pipeline, records: _Records | None) -> list[int]:
     """Stop the run on the first signal, kill it on the second. The list fills with the signals received."""
     received: list[int] = []
 
@@ -145,6 +153,8 @@ def _stop_on_signals(pipeline: Pipeline) -> list[int]:
             pipeline.stop("interrupted")
         else:
             pipeline.kill()
+            if records is not None and records.printing:  # its reader may never take it
+                sys.exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, receive)

@@ -289,9 +289,9 @@ class ControlWriter:
         Raises:
             OSError: The other end is gone.
         """
-        data = _encode(message)
+        data = packet(message)
         with self._lock:
-            self._stream.write(_LENGTH.pack(len(data)) + data)
+            self._stream.write(data)
             self._stream.flush()
 
 
@@ -303,6 +303,12 @@ def read_from_supervisor(stream: IO[bytes]) -> Iterator[ToStage]:
 def read_from_stage(stream: IO[bytes]) -> Iterator[ToSupervisor]:
     """Yield messages until the stage is gone."""
     return _messages(stream, ToSupervisor)
+
+
+def packet(message: ToStage | ToSupervisor) -> bytes:
+    """A message with its length in front, as the pipes carry it."""
+    data = _encode(message)
+    return _LENGTH.pack(len(data)) + data
 
 
 def _encode(message: ToStage | ToSupervisor) -> bytes:

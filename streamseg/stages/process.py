@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, BinaryIO
 
@@ -25,7 +26,6 @@ from setproctitle import setproctitle
 from streamseg.errors import StageError, StreamsegError
 from streamseg.ipc.clock import Clock, SystemClock
 from streamseg.ipc.control import (
-    ControlWriter,
     Failed,
     LaneSpec,
     LogLine,
@@ -37,6 +37,7 @@ from streamseg.ipc.control import (
     read_from_supervisor,
 )
 from streamseg.ipc.links import LinkAddress, LinkReceiver, LinkSender, Receiver, Sender
+from streamseg.ipc.reports import ReportWriter
 from streamseg.ipc.ring import FrameMemory, SharedFrames
 from streamseg.ipc.snapshot import SharedSnapshot, Snapshot
 from streamseg.logs import ForwardingHandler
@@ -53,12 +54,12 @@ _ORPHANED = 75
 class ProcessContext:
     """The context of a stage in a process of its own."""
 
-    def __init__(self, spec: StageSpec, control: ControlWriter) -> None:
+    def __init__(self, spec: StageSpec, reports: ReportWriter) -> None:
         self.spec = spec
         self.clock: Clock = SystemClock()
         self.frames: FrameMemory = SharedFrames()
         self.sockets: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._control = control
+        self._reports = reports
         self._poller = zmq.Poller()
         self._watched: list[zmq.Socket[bytes]] = []
         self._wake_in, self._wake_out = socket.socketpair()
@@ -90,10 +91,8 @@ class ProcessContext:
 
     def report(self, message: ToSupervisor) -> None:
         """Send a message to the supervisor. If it is gone, the control thread ends the process."""
-        try:
-            self._control.send(message)
-        except OSError:
-            logging.getLogger(__name__).debug("the supervisor is gone")
+        with _supervisor_may_be_gone():
+            self._reports.send(message)
 
     def progress(self) -> None:
         """Report that a long turn makes progress."""
@@ -111,6 +110,8 @@ class ProcessContext:
 
     def wait(self) -> None:
         """Sleep until something arrives, at most a moment."""
+        with _supervisor_may_be_gone():
+            self._reports.flush()
         self._poller.poll(_IDLE_MS)
         with contextlib.suppress(BlockingIOError):
             self._wake_in.recv(4096)
@@ -121,10 +122,20 @@ class ProcessContext:
             watched.close()
         self.sockets.destroy()  # also closes what a stage opened before it failed
         self.frames.close()
+        with _supervisor_may_be_gone():
+            self._reports.drain()
 
     def _link(self, sender: str, receiver: str, source: str) -> LinkAddress:
         ends = (sender, receiver, source)
         return next(link for link in self.spec.links if (link.sender, link.receiver, link.source) == ends)
+
+
+@contextlib.contextmanager
+def _supervisor_may_be_gone() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        logging.getLogger(__name__).debug("the supervisor is gone")
 
 
 def run_stage(module: str) -> None:
@@ -132,14 +143,14 @@ def run_stage(module: str) -> None:
 
     A thread watches the supervisor from the start, even while the module and its libraries are imported.
     """
-    control_in, control = _take_over_standard_streams()
+    control_in, reports = _take_over_standard_streams()
     inbox: queue.SimpleQueue[ToStage] = queue.SimpleQueue()
     messages = read_from_supervisor(control_in)
     spec = next(messages, None)
     if not isinstance(spec, StageSpec):
         os._exit(_ORPHANED)
-    _settle(spec, control)
-    context = ProcessContext(spec, control)
+    _settle(spec, reports)
+    context = ProcessContext(spec, reports)
     turning = threading.Event()
 
     def listen() -> None:
@@ -149,6 +160,7 @@ def run_stage(module: str) -> None:
                 context.wake()
         except Exception as error:  # noqa: BLE001 - without control, nothing could stop this process
             context.report(Failed("StageError", f"{spec.stage}: control: {type(error).__name__}: {error}"))
+            reports.drain()
             os._exit(1)
         if turning.is_set():  # there may be something to finish
             inbox.put(Stop(SUPERVISOR_GONE))
@@ -221,22 +233,22 @@ def _turn_until_stopped(stage: Stage, context: ProcessContext, inbox: queue.Simp
             reported_ns = now
 
 
-def _take_over_standard_streams() -> tuple[BinaryIO, ControlWriter]:
+def _take_over_standard_streams() -> tuple[BinaryIO, ReportWriter]:
     """Reserve the control pipe; what a library prints goes to standard error, and standard input is empty.
 
     No thread may hold `sys.stdin`, whose lock Python takes at its exit.
     """
     open_closed_streams()
     sys.stdout.flush()
-    control_in, control_out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    control_in, reports = os.fdopen(os.dup(0), "rb"), ReportWriter(os.dup(1))
     os.dup2(2, 1)
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - os.devnull is a name, no path
         os.dup2(nothing.fileno(), 0)
     sys.stdout = sys.stderr = log_stream()
-    return control_in, ControlWriter(control_out)
+    return control_in, reports
 
 
-def _settle(spec: StageSpec, control: ControlWriter) -> None:
+def _settle(spec: StageSpec, reports: ReportWriter) -> None:
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGTTOU"):
@@ -245,14 +257,14 @@ def _settle(spec: StageSpec, control: ControlWriter) -> None:
     setproctitle(f"streamseg {spec.stage}")
     if hasattr(os, "nice"):
         os.nice(spec.niceness)
-    handler = ForwardingHandler(lambda level, text: _forward(control, level, text))
+    handler = ForwardingHandler(lambda level, text: _forward(reports, level, text))
     handler.setFormatter(logging.Formatter(f"{spec.stage}: %(message)s"))
     logging.basicConfig(level=spec.log_level, handlers=[handler], force=True)
     logging.captureWarnings(True)
 
 
-def _forward(control: ControlWriter, level: int, text: str) -> None:
+def _forward(reports: ReportWriter, level: int, text: str) -> None:
     try:
-        control.send(LogLine(level, text))
+        reports.send(LogLine(level, text))
     except OSError:
         sys.stderr.write(text + "\n")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 import msgspec
 import pytest
 from support.leftovers import Place
+from support.pipeline_runs import until
+from support.pipes import SMALLEST, fill, shrink
 
 FULL = Path("/dev/full")
 FULL_LINE = "streamseg: standard output cannot be written: No space left on device; free the disk\n"
@@ -75,10 +81,9 @@ def test_what_an_encoding_lacks_is_escaped(tmp_path: Path) -> None:
     assert done.stdout.endswith("/\\u65e5\\u672c\n")
 
 
-RUN = (
-    "run", "--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*", "--jsonl", "-",
-    "--source",
-)  # fmt: skip
+MODELS = ("--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*")
+RUN = ("run", *MODELS, "--jsonl", "-", "--source")
+LIVE = (*MODELS, "--source", "synthetic:?size=320x240&frames=0")
 
 
 def test_a_run_without_a_log_prints_every_record(place: Place) -> None:
@@ -101,3 +106,35 @@ def test_a_live_run_outlives_a_full_log_and_ends_with_the_reader_of_its_records(
     )
     assert done.returncode == 141
     assert len([msgspec.json.decode(line) for line in done.stderr.splitlines()]) == 3
+
+
+def test_a_log_that_nobody_reads_stops_neither_supervision_nor_signals(place: Place) -> None:
+    with place.run("run", *LIVE, "--verbose", "--jsonl", "out.jsonl") as run:
+        records = place.folder / "out.jsonl"
+        until(lambda: records.exists() and records.stat().st_size, 60, "frames")
+        fill(run.process.pid, 2)
+        dead = run.stages()["detect"]
+        dead.kill()
+        until(lambda: (new := run.stages().get("detect")) and new.pid != dead.pid, 60, "a new detect")
+        before = records.stat().st_size
+        until(lambda: records.stat().st_size > before, 60, "more frames")
+        run.process.send_signal(signal.SIGTERM)
+        assert run.process.wait(20) == 143
+
+
+def test_a_second_signal_ends_a_run_whose_records_nobody_reads(place: Place) -> None:
+    with place.run("run", *LIVE, "--jsonl", "-") as run:
+        assert run.process.stdout is not None
+        shrink(run.process.stdout.fileno())
+        until(lambda: waiting_bytes(run.process.stdout) >= SMALLEST, 60, "a full pipe")
+        run.process.send_signal(signal.SIGTERM)
+        until(lambda: not run.stages(), 20, "the end of the stages")
+        run.process.send_signal(signal.SIGTERM)
+        assert run.process.wait(20) == 143
+
+
+def waiting_bytes(pipe: IO[str] | None) -> int:
+    """Bytes that wait in a pipe."""
+    assert pipe is not None
+    count = fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4))
+    return int.from_bytes(count, sys.byteorder)
