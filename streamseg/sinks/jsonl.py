@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streamseg.errors import StageError, UsageError
 from streamseg.messages import ResultMessage
+from streamseg.sinks.output_file import OutputFile
 from streamseg.wire.protocol import json_line
 
 
@@ -20,32 +20,20 @@ class LinesWriter:
         Raises:
             UsageError: The file cannot be opened.
         """
-        self._path = path
-        try:
-            self._file = path.open("wb", buffering=0)
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be written: {error.strerror}; give another file for the records"
-            ) from error
+        self.file = OutputFile(path)
 
     def write(self, result: ResultMessage) -> None:
         """Append the result's line.
 
         Raises:
+            OutputError: The file was deleted.
             StageError: The line could not be written; those before it stay.
         """
-        rest = memoryview(json_line(result) + b"\n")
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            raise StageError(
-                f"writing {self._path} failed: {error.strerror}; free the disk or give another file for the records"
-            ) from error
+        self.file.append(json_line(result) + b"\n")
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self.file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from streamseg.errors import OutputError
+
 
 def part_path(target: Path, number: int) -> Path:
     """The file of a part; parts are numbered from 1."""
@@ -26,9 +28,24 @@ def existing_parts(target: Path) -> list[Path]:
     return ([target] if target.exists() else []) + later_parts(target)
 
 
+def all_parts(target: Path) -> list[Path]:
+    """All parts of a recording that has at least one.
+
+    Raises:
+        OutputError: One was deleted.
+    """
+    existing = existing_parts(target)
+    for number in range(1, max(1, len(existing)) + 1):
+        if part_path(target, number) not in existing:
+            raise deleted(part_path(target, number))
+    return existing
+
+
 def next_part(target: Path) -> Path:
-    """A part behind all existing ones."""
-    number = 1
-    while part_path(target, number).exists():
-        number += 1
-    return part_path(target, number)
+    """A part behind those of a recording; see `all_parts`."""
+    return part_path(target, len(all_parts(target)) + 1)
+
+
+def deleted(path: Path) -> OutputError:
+    """The error that a file of a recording is no longer there."""
+    return OutputError(f"{path} was deleted or renamed while the run recorded; leave it alone until the run has ended")

@@ -8,7 +8,7 @@ from streamseg.config import RecordSettings
 from streamseg.messages import Image, PixelAspect, ResultMessage
 from streamseg.sinks.joining import join_lines, join_videos, video_size
 from streamseg.sinks.jsonl import LinesWriter
-from streamseg.sinks.parts import existing_parts, later_parts, next_part
+from streamseg.sinks.parts import all_parts, later_parts, next_part
 from streamseg.sinks.video import VideoWriter
 
 
@@ -44,6 +44,7 @@ class Recorder:
 
         Raises:
             UsageError: A file cannot be opened.
+            OutputError: A file or part was deleted.
             StageError: The result could not be written.
         """
         if self._video_path is not None and image is not None:
@@ -64,16 +65,21 @@ class Recorder:
         """Close the parts and make one ordinary file of them. Takes seconds for hours of video.
 
         Raises:
+            OutputError: A part was deleted; the others are kept.
             StageError: A file could not be finished; all its parts are kept.
         """
+        for writer in filter(None, (self._video, self._lines)):
+            writer.file.require()
         self.close()
-        if self._video_path is not None and self.begun and (parts := existing_parts(self._video_path)):
-            join_videos(parts, self._video_path)
-        if self._lines_path is not None and self.begun and len(parts := existing_parts(self._lines_path)) > 1:
+        if not self.begun:
+            return
+        if self._video_path is not None:
+            join_videos(all_parts(self._video_path), self._video_path)
+        if self._lines_path is not None and len(parts := all_parts(self._lines_path)) > 1:
             join_lines(parts, self._lines_path)
 
     def _open_video(self, target: Path, pixel_aspect: PixelAspect) -> VideoWriter:
-        if not self._resume or not target.exists():
+        if not self._resume:
             return VideoWriter(target, pixel_aspect=pixel_aspect)
         return VideoWriter(next_part(target), video_size(target), pixel_aspect)
 

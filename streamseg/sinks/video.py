@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +13,10 @@ import numpy as np
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from streamseg.errors import StageError, UsageError
+from streamseg.errors import StageError
 from streamseg.messages import SQUARE, Image, PixelAspect
 from streamseg.sinks.bt709 import pixel_format, video_frame
+from streamseg.sinks.output_file import OutputFile
 from streamseg.sinks.rate import TIMESCALE
 
 _NOMINAL_FPS = 30  # until the rate is known, which the timestamps tell
@@ -52,12 +52,9 @@ class VideoWriter:
         self._path = path
         self._pixel_aspect = pixel_aspect
         self._encoder = None if size is None else _Encoder(*size, pixel_aspect)
-        self._count = self._length = 0
+        self._count = 0
         self._last = -1
-        try:
-            self._file = path.open("wb", buffering=0)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}; give another file to record to") from error
+        self.file = OutputFile(path)
 
     def write(self, image: Image, pts_ns: int) -> None:
         """Append one frame.
@@ -67,6 +64,7 @@ class VideoWriter:
             pts_ns: Presentation time in nanoseconds. One that is not after the frame before is set one tick after it.
 
         Raises:
+            OutputError: The file was deleted.
             StageError: The frame could not be encoded or written; the frames before it stay in the file.
         """
         if self._encoder is None:
@@ -74,15 +72,15 @@ class VideoWriter:
         time = max((pts_ns * 9 + 50_000) // 100_000, self._last + 1)
         duration = time - self._last if self._count else TIMESCALE // _NOMINAL_FPS
         fragment = self._encoder.fragment(image, time, duration, self._count + 1)
-        self._append(fragment if self._count else self._encoder.header + fragment)
+        self.file.append(fragment if self._count else self._encoder.header + fragment)
         self._count += 1
         self._last = time
 
     def close(self) -> None:
         """Close the file; a video without any frame is removed."""
-        if self._file.closed:
+        if self.file.closed:
             return
-        self._file.close()
+        self.file.close()
         if not self._count and self._path.is_file():
             self._path.unlink()
 
@@ -93,19 +91,6 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def _append(self, data: bytes) -> None:
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            with contextlib.suppress(OSError):  # the first error matters; players skip a fragment that is cut short
-                self._file.truncate(self._length)
-            raise StageError(
-                f"recording to {self._path} failed: {error.strerror}; free the disk or record elsewhere"
-            ) from error
-        self._length += len(data)
 
 
 class _Encoder:

@@ -9,7 +9,7 @@ import cv2
 import pytest
 from support.numbered_video import HEIGHT, WIDTH, assert_plays, numbered, played, pts
 
-from streamseg.errors import StageError
+from streamseg.errors import OutputError, StageError
 from streamseg.sinks.joining import join_lines, join_videos, video_size
 from streamseg.sinks.parts import existing_parts, next_part, part_path
 from streamseg.sinks.video import VideoWriter
@@ -169,4 +169,7 @@ def test_parts_are_numbered_in_order_and_other_files_are_none(tmp_path: Path) ->
     for name in ("a[1].part-x.mp4", "a[1].part-2.jsonl", "a1.part-2.mp4", "b.part-2.mp4"):
         (tmp_path / name).touch()
     assert [part.name for part in existing_parts(target)] == ["a[1].mp4", "a[1].part-2.mp4", "a[1].part-10.mp4"]
+    with pytest.raises(OutputError, match=r"a\[1\].part-3.mp4 was deleted"):
+        next_part(target)
+    part_path(target, 10).unlink()
     assert next_part(target).name == "a[1].part-3.mp4"

@@ -12,6 +12,7 @@ from msgspec import structs
 from support.results import EMPTY_RESULT
 from support.stage_context import FakeContext, lane_spec, put_frame, stage_config, stage_spec
 
+from streamseg.errors import OutputError
 from streamseg.ipc.control import Finished, LaneSpec, Recorded
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor, FrameResult
 from streamseg.messages import Detection, ResultMessage, Timings, TrackedObject
@@ -158,6 +159,36 @@ def test_a_new_process_begins_a_part_and_the_end_joins_them(tmp_path: Path) -> N
     assert (pictures(second.video), seqs(second.lines)) == (4, [0, 1, 2, 3])
 
 
+IO_COUNTS = Path("/proc/self/io")
+LONG_BYTES = 20_000_000
+"""About an hour of a still picture."""
+
+
+def bytes_read() -> int:
+    """Bytes that this process has read from files and pipes."""
+    return int(IO_COUNTS.read_text().split("rchar: ")[1].split()[0])
+
+
+@pytest.mark.skipif(not IO_COUNTS.exists(), reason="needs the counts of Linux")
+def test_a_restart_costs_the_same_however_long_the_recording_is(tmp_path: Path) -> None:
+    first = Record(tmp_path)
+    first.hand(0)
+    sizes = first.video.stat().st_size, first.lines.stat().st_size
+    first.hand(1)
+    first.kill()
+    for path, size in zip((first.video, first.lines), sizes, strict=True):
+        with path.open("r+b") as file:
+            file.seek(size)
+            frame = file.read()
+            file.write(frame * (LONG_BYTES // len(frame)))
+    before = bytes_read()
+    second = Record(tmp_path, lane=lane_spec(resume_after=1, highest_acknowledged=1), context=first.context)
+    second.hand(2)
+    assert second.acknowledged() == [2]
+    assert bytes_read() - before < LONG_BYTES / 10
+    second.kill()
+
+
 def test_what_was_recorded_before_is_acknowledged_again_and_not_written_again(tmp_path: Path) -> None:
     first = Record(tmp_path)
     first.hand(0, 1, 2)
@@ -262,6 +293,58 @@ def test_a_run_without_frames_leaves_no_file_and_an_old_one_alone(tmp_path: Path
     record.end(None)
     assert record.finished == [None]
     assert (tmp_path / "out.mp4").read_bytes() == b"of an earlier run"
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.jsonl"])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_file_deleted_while_it_is_recorded_is_an_error(tmp_path: Path, name: str, last: bool) -> None:
+    record = Record(tmp_path)
+    record.hand(0)
+    (tmp_path / name).unlink()
+    with pytest.raises(OutputError, match=f"{name} was deleted or renamed"):
+        if last:
+            record.end(0)
+        else:
+            record.hand(1)
+    record.kill()
+    assert record.acknowledged() == [0]
+    assert names(tmp_path) == [other for other in ("out.jsonl", "out.mp4") if other != name]
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("out.mp4", False), ("out.jsonl", False), ("out.mp4", True), ("out.part-2.mp4", True), ("out.part-2.jsonl", True)],
+)
+def test_a_part_deleted_while_the_run_records_is_an_error(tmp_path: Path, name: str, last: bool) -> None:
+    context = None
+    for seq in (0, 1):
+        lane = lane_spec() if context is None else lane_spec(resume_after=seq - 1, highest_acknowledged=seq - 1)
+        part = Record(tmp_path, lane=lane, context=context)
+        part.hand(seq)
+        part.kill()
+        context = part.context
+    record = Record(tmp_path, lane=lane_spec(resume_after=1, highest_acknowledged=1), context=context)
+    if last:
+        record.hand(2)
+    (tmp_path / name).unlink()
+    with pytest.raises(OutputError, match=f"{name} was deleted or renamed"):
+        if last:
+            record.end(2)
+        else:
+            record.hand(2)
+    record.kill()
+
+
+def test_a_file_that_something_else_replaced_is_not_written_on(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    record.hand(0)
+    record.lines.rename(tmp_path / "moved.jsonl")
+    record.lines.write_text("of somebody else")
+    with pytest.raises(OutputError, match="deleted or renamed"):
+        record.hand(1)
+    record.kill()
+    assert record.lines.read_text() == "of somebody else"
+    assert seqs(tmp_path / "moved.jsonl") == [0]
 
 
 def test_a_run_of_its_own_does_not_continue_the_parts_of_an_earlier_one(tmp_path: Path) -> None:
