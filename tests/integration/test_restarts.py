@@ -11,6 +11,7 @@ from support.pipeline_runs import RECORDING_STAGES, Run, read_records, until
 from support.pipes import shrink_pipe_between
 
 from streamseg.ipc.ring import block_folder
+from streamseg.sinks.parts import existing_parts
 
 MODELS = ("--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*")
 LIVE = ("--source", "synthetic:?size=320x240&fps=30&frames=0", *MODELS)
@@ -29,7 +30,8 @@ class Written:
 
     @property
     def newest(self) -> Seen | None:
-        text = self.path.read_bytes() if self.path.exists() else b""
+        parts = existing_parts(self.path)
+        text = parts[-1].read_bytes() if parts else b""
         lines = text[: text.rfind(b"\n") + 1].splitlines()
         return msgspec.json.decode(lines[-1], type=Seen) if lines else None
 

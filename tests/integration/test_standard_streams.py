@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
-import termios
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
 
 import msgspec
 import pytest
 from support.leftovers import Place
 from support.pipeline_runs import until
-from support.pipes import SMALLEST, fill, shrink
+from support.pipes import fill
+
+from streamseg.client import Subscriber
 
 FULL = Path("/dev/full")
 FULL_LINE = "streamseg: standard output cannot be written: No space left on device; free the disk\n"
@@ -124,17 +123,12 @@ def test_a_log_that_nobody_reads_stops_neither_supervision_nor_signals(place: Pl
 
 def test_a_second_signal_ends_a_run_whose_records_nobody_reads(place: Place) -> None:
     with place.run("run", *LIVE, "--jsonl", "-") as run:
-        assert run.process.stdout is not None
-        shrink(run.process.stdout.fileno())
-        until(lambda: waiting_bytes(run.process.stdout) >= SMALLEST, 60, "a full pipe")
+        fill(run.process.pid, 1)
+        assert run.process.stderr is not None
+        endpoint = run.process.stderr.readline().removeprefix("publishing on ").strip()
+        with Subscriber(endpoint, timeout=60) as subscriber:
+            assert any(result.seq > 5 for result in subscriber)
         run.process.send_signal(signal.SIGTERM)
         until(lambda: not run.stages(), 20, "the end of the stages")
         run.process.send_signal(signal.SIGTERM)
         assert run.process.wait(20) == 143
-
-
-def waiting_bytes(pipe: IO[str] | None) -> int:
-    """Bytes that wait in a pipe."""
-    assert pipe is not None
-    count = fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4))
-    return int.from_bytes(count, sys.byteorder)

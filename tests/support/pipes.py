@@ -8,20 +8,14 @@ from pathlib import Path
 
 import psutil
 
-SMALLEST = 4096
-"""Bytes of a pipe of one page."""
-
-
-def shrink(descriptor: int) -> None:
-    """Give a pipe room for one page."""
-    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, SMALLEST)
+_PAGE = 4096
 
 
 def fill(process: int, number: int) -> None:
     """Fill the pipe that a process has as a descriptor of that number, as somebody does who shares it."""
     writing = os.open(f"/proc/{process}/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
     try:
-        shrink(writing)
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PAGE)
         while True:
             os.write(writing, b"x")
     except BlockingIOError:
@@ -36,7 +30,7 @@ def shrink_pipe_between(writer: psutil.Process, reader: psutil.Process) -> None:
     (pipe,) = common
     writing = os.open(_pipes(writer, os.O_WRONLY)[pipe], os.O_WRONLY | os.O_NONBLOCK)
     try:
-        shrink(writing)
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PAGE)
     finally:
         os.close(writing)
 
