@@ -79,7 +79,6 @@ class RingWriter:
         self._block = _create(self.ring)
         self._identity = _identity(self.ring)
 
-    @property
     def intact(self) -> bool:
         """Whether readers still find this block under its name, with its header."""
         return _identity(self.ring) == self._identity and _has_header(self._block.memory, self.ring)
@@ -119,7 +118,6 @@ class FrameWriter(Protocol):
 
     ring: RingName
 
-    @property
     def intact(self) -> bool:
         """Whether readers still find the ring; anything of the same user may remove it."""
         ...

@@ -68,8 +68,9 @@ class Recorder:
             OutputError: A part was deleted; the others are kept.
             StageError: A file could not be finished; all its parts are kept.
         """
-        for writer in filter(None, (self._video, self._lines)):
-            writer.file.require()
+        for writer in (self._video, self._lines):
+            if writer is not None:
+                writer.file.require()
         self.close()
         if not self.begun:
             return

@@ -77,7 +77,7 @@ class CaptureStage(Stage):
         self._to_publish.service()
         if self._failure is not None and (self._live or self._acknowledged >= self._next_seq - 1):
             raise self._failure
-        if self._ring is not None and not self._ring.intact:
+        if self._ring is not None and not self._ring.intact():
             self._replace_ring(self._ring)
         if not self._has_room():
             return False

@@ -90,7 +90,6 @@ class FakeRing:
         self.images.pop(seq - self.ring.slots, None)
         self.images[seq] = image.copy()
 
-    @property
     def intact(self) -> bool:
         return self._frames.rings.get(self.ring.name) is self
 

@@ -8,7 +8,7 @@ import pytest
 from support.published_frames import published
 
 from streamseg.ipc import reports as reports_module
-from streamseg.ipc.control import Failed, LogLine, Published, RingCreated, read_from_stage
+from streamseg.ipc.control import Failed, LogLine, Published, RingCreated, ToSupervisor, read_from_stage
 from streamseg.ipc.reports import ReportWriter
 from streamseg.ipc.ring import RingName
 
@@ -57,7 +57,7 @@ def test_beyond_a_limit_only_reports_that_matter_are_kept(pipe: Pipe, monkeypatc
     for seq in range(COUNT):
         pipe.writer.send(published(seq=seq))
         pipe.writer.send(LogLine(30, "a line"))
-    matter = [RingCreated("main", RingName("ring", 1, 8, 64)), Failed("StageError", "full")]
+    matter: list[ToSupervisor] = [RingCreated("main", RingName("ring", 1, 8, 64)), Failed("StageError", "full")]
     for report in matter:
         pipe.writer.send(report)
     assert len(pipe.writer._waiting) < 101_000

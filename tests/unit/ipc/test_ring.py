@@ -93,15 +93,15 @@ def test_a_ring_that_is_gone_is_no_overrun_and_its_frames_move_to_a_new_one(
     writer = RingWriter(prefix, 0, 48, 64, slots=4)
     for seq in range(6):
         writer.write(seq, picture(seq, 48 if seq % 2 else 31))
-    assert writer.intact
+    assert writer.intact()
     damage(block_folder() / writer.ring.name)
-    assert not writer.intact
+    assert not writer.intact()
     with pytest.raises(RingGoneError):
         RingReader().read(writer.ring, 5)
     assert last_sequence(writer.ring) is None
 
     moved, reader = writer.move(1), RingReader()
-    assert moved.intact
+    assert moved.intact()
     assert (moved.ring.epoch, moved.ring.slots, moved.ring.slot_bytes) == (1, 4, writer.ring.slot_bytes)
     for seq in range(2, 6):
         assert (reader.read(moved.ring, seq) == seq).all()
@@ -120,7 +120,7 @@ def test_a_ring_that_cannot_be_mapped_is_an_error_of_the_stage(prefix: str) -> N
     try:
         with pytest.raises(StageError, match="cannot be read"):
             RingReader().read(writer.ring, 0)
-        assert not writer.intact
+        assert not writer.intact()
     finally:
         path.rmdir()
     writer.close()
