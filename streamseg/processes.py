@@ -13,7 +13,7 @@ from streamseg.ipc.launcher import StageHandle
 from streamseg.lane import Lane
 from streamseg.topology import StageEntry, StageKey
 
-_READY_S = 90.0
+_PREPARE_S = 90.0
 _HUNG_S = 10.0
 _HUNG_TURNS = 20
 _RESTARTS = 5
@@ -30,7 +30,7 @@ class Process:
 
     Attributes:
         lanes: The sources it serves.
-        progress_s: When it last reported progress.
+        progress_s: When it last reported progress, or was started.
         turn_s: Median length of its turns.
         ready: Whether it is prepared.
         failure: The error it reported before it ended.
@@ -39,7 +39,6 @@ class Process:
     entry: StageEntry
     handle: StageHandle
     lanes: list[Lane]
-    spawned_s: float
     progress_s: float
     turn_s: float = 0.0
     ready: bool = False
@@ -53,14 +52,14 @@ class Process:
             self.turn_s = progress.turn_ns / 1e9
 
     def kill_if_stuck(self, now_s: float) -> None:
-        """Kill it if it makes no progress, or is not ready in time."""
+        """Kill it if it makes no progress; before it is ready, it has more time for that."""
         if self.ready:
             if not self.hung and now_s - self.progress_s > max(_HUNG_S, _HUNG_TURNS * self.turn_s):
                 self.hung = True
                 self.handle.kill()
-        elif now_s - self.spawned_s > (patience_s := self._ready_within_s()):
-            text = f"{self.entry.name} was not ready after {patience_s:.0f} s; run with --verbose to see why"
-            self.failure = self.failure or Failed("StageError", text)
+        elif now_s - self.progress_s > (patience_s := self._prepares_within_s()):
+            stuck = f"{self.entry.name} made no progress in getting ready for {patience_s:.0f} s"
+            self.failure = self.failure or Failed("StageError", f"{stuck}; run with --verbose to see why")
             self.handle.kill()
 
     def cause_of_death(self, status: int) -> str:
@@ -71,11 +70,11 @@ class Process:
             return "hung"
         return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
-    def _ready_within_s(self) -> float:
+    def _prepares_within_s(self) -> float:
         sources = [lane.source for lane in self.lanes]
         if self.entry.reads_source and any(source.wait for source in sources):
             return float("inf")
-        return _READY_S + max(source.start_timeout for source in sources)
+        return _PREPARE_S + max(source.start_timeout for source in sources)
 
 
 @dataclass

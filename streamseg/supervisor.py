@@ -264,7 +264,7 @@ class Supervisor:
         deliver = partial(self._deliver, place.key, place.launch)
         handle = self._launcher.launch(place.entry.module, self._spec(place, lanes), deliver)
         now = self._now_s()
-        place.process = Process(place.entry, handle, lanes, spawned_s=now, progress_s=now)
+        place.process = Process(place.entry, handle, lanes, progress_s=now)
 
     def _deliver(self, key: StageKey, launch: int, message: ToSupervisor | None) -> None:
         self._events.put((key, launch, message))

@@ -120,7 +120,7 @@ def test_mobilesam_on_photographs_opens_in_supervision_and_pycocotools(
     for name in ("astronaut.png", "coffee.png"):
         (pictures / name).unlink()
     shutil.copy(shared_data / "images" / "dog.jpg", pictures)
-    cut_wide(pictures / "dog.jpg")  # the cat has another shape, which is exported on the way
+    cut_wide(pictures / "dog.jpg", pictures / "chelsea.png")
     cv2.imwrite(str(pictures / "nothing.png"), np.full((90, 160, 3), 128, np.uint8))
     weights = (*detector, "--segmenter-weights", str(mobile_sam))
     output = succeeds(place.run("annotate", "pictures", "--output", "coco", "--format", "coco", *weights))

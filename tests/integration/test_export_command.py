@@ -87,13 +87,13 @@ def test_a_run_exports_new_shapes_and_repairs_damaged_exports(
     place: Place, weights: Path, mobile_sam: Path, export_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.environment |= {"COLUMNS": "400", "STREAMSEG_CACHE": str(export_cache)}
-    done(place.run("weights", "export", str(mobile_sam)))
+    done(place.run("weights", "export", str(mobile_sam), "--imgsz", "768"))
     place.environment["STREAMSEG_CACHE"] = str(place.folder / "cache")
     monkeypatch.setenv("STREAMSEG_CACHE", str(export_cache))
     exports = Exports.of(mobile_sam).folder
     copy = place.folder / "cache" / "exports" / exports.name
     shutil.copytree(exports, copy)
-    (encoder,) = copy.glob("encoder-64-48x64.onnx")
+    (encoder,) = copy.glob("encoder-48-40x48.onnx")
     encoder.write_bytes(encoder.read_bytes()[:100_000])
     arguments = (
         "--source",
@@ -103,7 +103,7 @@ def test_a_run_exports_new_shapes_and_repairs_damaged_exports(
         "--jsonl",
         "out.jsonl",
     )
-    model = ("--segmenter", "mobilesam", *settings(weights=weights.name, backend="onnxruntime"))
+    model = ("--segmenter", "mobilesam", *settings(weights=weights.name, backend="onnxruntime", imgsz=768))
     _, errors = done(place.run("run", *arguments, *model, "--set", "publish.bind=tcp://127.0.0.1:*"))
     assert any(item.mask is not None for record in read_records(place.folder / "out.jsonl") for item in record.objects)
     assert "models: motion + mobilesam (onnxruntime, fp32, " in errors
@@ -115,7 +115,7 @@ def test_a_run_exports_new_shapes_and_repairs_damaged_exports(
     )
 
 
-def settings(**values: str) -> Iterator[str]:
+def settings(**values: str | int) -> Iterator[str]:
     """Options that set keys below `segmenter`."""
     for key, value in values.items():
         yield from ("--set", f"segmenter.{key}={value}")
