@@ -7,7 +7,8 @@ extend beyond the box that prompted the mask.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self, TypedDict
+from functools import cached_property
+from typing import Final, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from streamseg.geometry import Box
 from streamseg.rings import TO_ROUND, Bits, Placement, Polygon, cut_open, outer_rings
 
 __all__ = ["Bits", "CocoRle", "Mask", "Polygon"]
+
+_BITS_SET: Final = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
+"""How many bits are set in each byte."""
 
 
 class CocoRle(TypedDict):
@@ -31,7 +35,7 @@ class CocoRle(TypedDict):
     counts: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Mask:
     """A non-empty binary mask, cropped to its smallest rectangle.
 
@@ -127,18 +131,14 @@ class Mask:
         padded[:, : self.width] = self.bits
         return np.packbits(padded).tobytes()
 
-    @classmethod
-    def unpack(cls, x: int, y: int, width: int, height: int, packed: bytes | memoryview) -> Self:
-        """Make a mask from the bytes of `pack`.
+    @staticmethod
+    def unpack(x: int, y: int, width: int, height: int, packed: bytes | memoryview) -> Mask:
+        """Make a mask from the bytes of `pack`; it takes an eighth of the memory until its bits are used.
 
         Raises:
             ValueError: A side is not positive, or `packed` does not have height * ceil(width / 8) bytes.
         """
-        stride = (width + 7) // 8
-        if width <= 0 or height <= 0 or len(packed) != stride * height:
-            raise ValueError(f"{len(packed)} bytes do not hold a mask of {width}x{height}")
-        rows = np.frombuffer(packed, dtype=np.uint8).reshape(height, stride)
-        return cls(x, y, np.unpackbits(rows, axis=1, count=width).view(np.bool_))
+        return _PackedMask(x, y, width, height, packed)
 
     def rle(self, height: int, width: int) -> CocoRle:
         """COCO's compressed run-length encoding for a frame of that size. Pixels outside the frame are cut off.
@@ -182,6 +182,43 @@ class Mask:
             smallest: Parts of fewer pixels are left out, except for the largest one.
         """
         return cut_open(self.bits, self.x, self.y, placement, smallest)
+
+
+class _PackedMask(Mask):
+    """A mask that unpacks its bits on first use: a short message may hold masks of many pixels."""
+
+    _size: tuple[int, int]
+    _packed: bytes
+
+    def __init__(self, x: int, y: int, width: int, height: int, packed: bytes | memoryview) -> None:
+        stride = (width + 7) // 8
+        if x < 0 or y < 0 or width <= 0 or height <= 0 or len(packed) != stride * height:
+            raise ValueError(f"{len(packed)} bytes do not hold a mask of {width}x{height} at ({x}, {y})")
+        if width % 8:  # a sender may set the bits behind the last column
+            rows = np.frombuffer(packed, dtype=np.uint8).reshape(height, stride).copy()
+            rows[:, -1] &= 0xFF << 8 - width % 8 & 0xFF
+            packed = rows.tobytes()
+        vars(self).update(x=x, y=y, _size=(width, height), _packed=bytes(packed))
+
+    @cached_property
+    def bits(self) -> Bits:
+        rows = np.frombuffer(self._packed, dtype=np.uint8).reshape(self.height, -1)
+        return np.unpackbits(rows, axis=1, count=self.width).view(np.bool_)
+
+    @property
+    def width(self) -> int:
+        return self._size[0]
+
+    @property
+    def height(self) -> int:
+        return self._size[1]
+
+    @property
+    def area(self) -> int:
+        return int(_BITS_SET[np.frombuffer(self._packed, dtype=np.uint8)].sum())
+
+    def pack(self) -> bytes:
+        return self._packed
 
 
 def _compress_runs(runs: NDArray[np.int64]) -> str:

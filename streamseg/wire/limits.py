@@ -16,7 +16,7 @@ SIDE: Final = 8192
 """Pixels of a frame's width or height."""
 RATIO: Final = 65_535
 """Either number of a pixel's aspect ratio."""
-RAW_BYTES: Final = 64 * 1024 * 1024
+RAW_BYTES: Final = 16 * 1024 * 1024
 """Bytes of all masks of a result, uncompressed: eight pixels per byte."""
 SAFE_INTEGER: Final = 2**53 - 1
 """Largest integer that every JSON reader keeps exactly; larger ones are sent as decimal strings."""

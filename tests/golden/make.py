@@ -349,8 +349,8 @@ def _rejected() -> Iterator[Vector]:
         None,
     )
     huge = zlib.compress(bytes(16), 1)
-    parts = _edited([topic, header, huge * 9], _nine_huge_masks(len(huge)))
-    yield Vector("reject-raw-limit", "nine masks of 8192x8192, more than 64 MiB unpacked", parts, None)
+    parts = _edited([topic, header, huge * 3], _three_huge_masks(len(huge)))
+    yield Vector("reject-raw-limit", "three masks of 8192x8192, more than 16 MiB unpacked", parts, None)
 
 
 def _vector(name: str, about: str, view: View, result: ResultMessage) -> Vector:
@@ -377,12 +377,12 @@ def _alone(blob: bytes, width: int, height: int) -> Callable[[Json], None]:
     return edit
 
 
-def _nine_huge_masks(length: int) -> Callable[[Json], None]:
+def _three_huge_masks(length: int) -> Callable[[Json], None]:
     def edit(header: Json) -> None:
         header.update(width=8192, height=8192)
         masks = [
             {"enc": "bits+zlib", "x": 0, "y": 0, "w": 8192, "h": 8192, "off": index * length, "len": length}
-            for index in range(9)
+            for index in range(3)
         ]
         header["objects"] = [{**header["objects"][0], "mask": mask} for mask in masks]
 

@@ -3,7 +3,7 @@
 import { inflateSync } from "node:zlib";
 
 const MIB = 1024 * 1024;
-const LIMITS = { parts: 4, part: 4 * MIB, header: MIB, objects: 1024, side: 8192, ratio: 65535, raw: 64 * MIB };
+const LIMITS = { parts: 4, part: 4 * MIB, header: MIB, objects: 1024, side: 8192, ratio: 65535, raw: 16 * MIB };
 const LEDGER = ["received", "detected", "encoded", "decoded", "rendered", "published"];
 const DROPPED = [
   "detect_replaced", "segment_replaced", "publish_replaced", "detect_overrun", "segment_overrun", "publish_overrun", "masks_limited",

@@ -271,8 +271,8 @@ def test_beyond_the_raw_limit_the_least_confident_lose_their_masks() -> None:
     )
     entries = json.loads(encoded.parts[1])["objects"]
     assert len(entries) == 10
-    assert {entry["confidence"] for entry in entries if entry["mask"] is None} == set(sorted(scores)[:2])
-    assert encoded.masks_limited == 2
+    assert {entry["confidence"] for entry in entries if entry["mask"] is None} == set(sorted(scores)[:8])
+    assert encoded.masks_limited == 8
 
 
 def test_names_too_long_for_a_header_leave_out_the_least_confident_objects() -> None:

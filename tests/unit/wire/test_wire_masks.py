@@ -34,6 +34,8 @@ def test_unpack_undoes_pack(given_masks: list[Mask | None]) -> None:
             assert before is after is None
         else:
             assert (before.x, before.y) == (after.x, after.y)
+            assert (before.width, before.height, before.area) == (after.width, after.height, after.area)
+            assert before.pack() == after.pack()
             assert np.array_equal(before.bits, after.bits)
 
 
@@ -55,8 +57,8 @@ def test_when_the_blob_is_full_all_later_masks_are_left_out() -> None:
 
 def test_beyond_the_raw_limit_the_last_masks_are_left_out() -> None:
     full = Mask(0, 0, np.ones((8192, 8192), dtype=np.bool_))
-    entries, _ = pack_masks([full] * 9, range(9), 8192, 8192)
-    assert [entry is not None for entry in entries] == [True] * 8 + [False]
+    entries, _ = pack_masks([full] * 3, range(3), 8192, 8192)
+    assert [entry is not None for entry in entries] == [True, True, False]
 
 
 def test_a_mask_outside_the_frame_is_not_sent() -> None:
@@ -94,14 +96,34 @@ def test_masks_that_share_bytes_are_rejected() -> None:
 
 def test_the_raw_limit_is_checked_before_the_first_mask_is_made() -> None:
     piece = zlib.compress(bytes(1024), 9)
-    entries = [entry(enc=BITS_ZLIB, w=8192, h=8192, off=index * len(piece), len=len(piece)) for index in range(9)]
+    entries = [entry(enc=BITS_ZLIB, w=8192, h=8192, off=index * len(piece), len=len(piece)) for index in range(3)]
     assert sum(item.raw_bytes for item in entries) > RAW_BYTES
     tracemalloc.start()
     with pytest.raises(MessageError, match="unpacked"):
-        unpack_masks(entries, piece * 9, 8192, 8192)
+        unpack_masks(entries, piece * 3, 8192, 8192)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
+
+
+def test_masks_are_unpacked_when_they_are_used() -> None:
+    piece = zlib.compress(bytes(8192 * 8192 // 8), 9)
+    entries = [entry(enc=BITS_ZLIB, w=8192, h=8192, off=index * len(piece), len=len(piece)) for index in range(2)]
+    tracemalloc.start()
+    first, second = unpack_masks(entries, piece * 2, 8192, 8192)
+    assert first is not None and second is not None
+    assert (first.width, first.height, first.area, second.pack()) == (8192, 8192, 0, bytes(8192 * 8192 // 8))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * RAW_BYTES
+    assert not first.bits.any()
+
+
+def test_bits_behind_the_last_column_are_ignored() -> None:
+    (mask,) = unpack_masks([entry(w=3)], b"\xbf\x1f", 100, 80)
+    assert mask is not None
+    assert mask.bits.tolist() == [[True, False, True], [False, False, False]]
+    assert (mask.area, mask.pack()) == (2, b"\xa0\x00")
 
 
 def test_a_zlib_bomb_is_inflated_only_as_far_as_its_mask_needs() -> None:
