@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from streamseg.printable import printable
 from streamseg.redaction import redact
 
 
 class StreamsegError(Exception):
-    """Base of all errors that streamseg raises on purpose."""
+    """Base of all errors that streamseg raises on purpose. Its message is made printable."""
 
     exit_code: ClassVar[int] = 70
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(redact(message))
+        super().__init__(printable(redact(message)))
 
 
 class UsageError(StreamsegError):

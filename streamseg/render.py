@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from streamseg.colours import default_colour
 from streamseg.labels import LabelPlaces, Rectangle
 from streamseg.messages import Image, ResultMessage, TrackedObject
+from streamseg.printable import printable
 from streamseg.render_settings import RenderSettings
 
 Colour = tuple[int, int, int]
@@ -141,7 +142,7 @@ def label_text(item: TrackedObject) -> str:
     """The label of an object: class, track and confidence."""
     detection = item.detection
     track = "" if detection.tracker_id is None else f" #{detection.tracker_id}"
-    return f"{_printable(detection.class_name)}{track} {detection.confidence:.0%}"
+    return f"{printable(detection.class_name)}{track} {detection.confidence:.0%}"
 
 
 def _draw_masks(scene: Image, image: Image, drawn: Sequence[_Drawn]) -> None:
@@ -195,14 +196,7 @@ def _status(result: ResultMessage) -> list[str]:
     parts = [f"{models.detector} + {models.segmenter}"]
     if oldest > _OLD_MS:
         parts.append(f"masks up to {oldest / 1000:.1f} s old")
-    return ([_printable(models.notice)] if models.notice else []) + ["  |  ".join(parts)]
-
-
-def _printable(text: str) -> str:
-    """The text on one line without control characters; OpenCV 5 crashes on text that is not Unicode."""
-    if text.isprintable():
-        return text
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return ([printable(models.notice)] if models.notice else []) + [printable("  |  ".join(parts))]
 
 
 def _draw_status(scene: Image, lines: Sequence[str], sizes: Sizes) -> None:

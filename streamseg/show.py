@@ -21,6 +21,7 @@ from streamseg.client import Subscriber
 from streamseg.errors import NoDisplayError, SubscriptionTimeoutError
 from streamseg.messages import Image, PixelAspect
 from streamseg.monitor.texts import waiting_text
+from streamseg.printable import printable
 from streamseg.redaction import redact
 from streamseg.render import Sizes
 
@@ -130,7 +131,7 @@ def _with_text(picture: Image, text: str) -> Image:
     font = cv2.FONT_HERSHEY_SIMPLEX, 1.2 * sizes.text_scale, (255, 255, 255), sizes.text_thickness, cv2.LINE_AA
     room = picture.shape[1] - 4 * sizes.line_margin
     (text_width, _), _ = cv2.getTextSize(text, font[0], font[1], font[3])
-    lines = textwrap.wrap(text, max(int(0.85 * len(text) * room / max(text_width, 1)), 1))
+    lines = textwrap.wrap(printable(text), max(int(0.85 * len(text) * room / max(text_width, 1)), 1))
     band = scene[: (len(lines) + 1) * sizes.line_height]
     cv2.convertScaleAbs(band, dst=band, alpha=0.35)
     for place, line in enumerate(lines):

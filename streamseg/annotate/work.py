@@ -13,6 +13,7 @@ from streamseg.annotate.labelling import LabelledPicture, Labeller
 from streamseg.annotate.pictures import Picture, Pictures
 from streamseg.errors import SourceError
 from streamseg.monitor.progress import WorkDisplay
+from streamseg.printable import printable
 
 
 class Destination(Protocol):
@@ -72,7 +73,7 @@ def annotate_pictures(
     summary = Summary()
     if pictures.left_out:
         text = f"left out of {pictures.name}: {pictures.left_out}; only its pictures are annotated"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
     if _is_any_missing(pictures, destination, summary, console):
         summary = Summary()
         labeller = load()

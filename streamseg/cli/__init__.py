@@ -13,6 +13,7 @@ from streamseg import __version__
 from streamseg.cli.annotate import annotate
 from streamseg.cli.bench import bench_app
 from streamseg.cli.doctor import doctor
+from streamseg.cli.output import print_line
 from streamseg.cli.pipeline import demo, run
 from streamseg.cli.prepare import check, devices, init, keys
 from streamseg.cli.segment import segment
@@ -104,5 +105,5 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def _fail(message: str, status: int) -> None:
     if message:
-        typer.echo(f"streamseg: {' '.join(message.split())}", err=True)
+        print_line(f"streamseg: {message}", err=True)
     sys.exit(status)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamseg.cli.output import print_line
 from streamseg.errors import SourceError
 from streamseg.models.options import MAX_DET_OF_A_PICTURE
 from streamseg.threads import available_cores
@@ -111,10 +112,10 @@ def annotate(
     try:
         summary = annotate_source(options, Console(stderr=True))
     except (KeyboardInterrupt, SystemExit):
-        typer.echo(f"interrupted; finished pictures are kept in {output}, and the same command resumes", err=True)
+        print_line(f"interrupted; finished pictures are kept in {output}, and the same command resumes", err=True)
         raise
     for line in _lines(summary, output):
-        typer.echo(line)
+        print_line(line)
     if summary.unreadable:
         raise SourceError(
             f"{_count(summary.unreadable, 'file')} could not be read completely, see above; repair and run again"

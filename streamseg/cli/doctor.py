@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from streamseg.cli.options import DEFAULT_ENDPOINT, AsJson
+from streamseg.cli.output import print_line
 
 
 def doctor(
@@ -31,6 +32,6 @@ def doctor(
     else:
         for check in diagnosis.checks:
             state = "ok" if check.ok else "needed" if check.needed else "missing"
-            typer.echo(f"{state:<8} {check.name}: {check.detail}{'' if check.remedy is None else f'; {check.remedy}'}")
+            print_line(f"{state:<8} {check.name}: {check.detail}{'' if check.remedy is None else f'; {check.remedy}'}")
     if not diagnosis.can_run:
         raise typer.Exit(2)

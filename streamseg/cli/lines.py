@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 import msgspec
-import typer
 
-from streamseg.cli.output import print_json
+from streamseg.cli.output import print_json, print_line
 from streamseg.errors import SubscriptionTimeoutError
 from streamseg.messages import End, Message, ResultMessage, SourceState
-from streamseg.monitor.texts import objects_text, printable
+from streamseg.monitor.texts import objects_text
 from streamseg.wire.protocol import encode_event, json_line
 
 WAITING_S: Final = 2.0
@@ -46,7 +45,7 @@ def print_lines(subscriber: Messages, endpoint: str, *, as_json: bool) -> None:
         except SubscriptionTimeoutError:
             if not waiting:
                 waiting = True
-                typer.echo(f"waiting for {endpoint}", err=True)
+                print_line(f"waiting for {endpoint}", err=True)
                 if as_json:
                     print_json(msgspec.json.encode(_Waiting(endpoint)))
 
@@ -63,9 +62,9 @@ def _show_text(message: Message) -> None:
     match message:
         case ResultMessage():
             lost = f" (+{message.gap} missed)" if message.gap else ""
-            typer.echo(f"{message.source} {message.seq}{lost}: {printable(objects_text(message.objects))}")
+            print_line(f"{message.source} {message.seq}{lost}: {objects_text(message.objects)}")
         case SourceState():
             detail = f" ({message.detail})" if message.detail else ""
-            typer.echo(printable(f"{message.source} {message.stage}: {message.state}{detail}"), err=True)
+            print_line(f"{message.source} {message.stage}: {message.state}{detail}", err=True)
         case End():
-            typer.echo(printable(f"{message.source} ended: {message.reason}"), err=True)
+            print_line(f"{message.source} ended: {message.reason}", err=True)

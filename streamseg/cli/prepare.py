@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from streamseg.cli.options import Assignments, Overwrite, example_file, load_settings
+from streamseg.cli.output import print_line
 from streamseg.errors import OutputExistsError, UsageError
 
 
@@ -20,7 +21,7 @@ def check(
 
     settings = load_settings(config, assignments, [])
     check_models(settings)
-    typer.echo(f"{config}: valid; {settings.source.kind} source, mode {settings.resolved_mode}")
+    print_line(f"{config}: valid; {settings.source.kind} source, mode {settings.resolved_mode}")
 
 
 def init(
@@ -36,7 +37,7 @@ def init(
         target.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}; change to another folder") from error
-    typer.echo(f"wrote {target}; edit it, then run: streamseg run {target}")
+    print_line(f"wrote {target}; edit it, then run: streamseg run {target}")
 
 
 def keys(
@@ -59,7 +60,7 @@ def keys(
     from streamseg.wire.curve import make_key_pair
 
     secret, public = make_key_pair(name)
-    typer.echo(f"wrote {secret}, the secret key of this side, and {public}, the public key for the other side")
+    print_line(f"wrote {secret}, the secret key of this side, and {public}, the public key for the other side")
 
 
 def devices() -> None:
@@ -68,8 +69,8 @@ def devices() -> None:
 
     cameras = list_devices()
     if not cameras:
-        typer.echo("no camera found; connect one, or check that this user may open it")
+        print_line("no camera found; connect one, or check that this user may open it")
     for camera in cameras:
-        typer.echo(f"{camera.index}  {camera.device}  {camera.name}")
+        print_line(f"{camera.index}  {camera.device}  {camera.name}")
         for offered in camera.formats:
-            typer.echo(f"     {offered}")
+            print_line(f"     {offered}")

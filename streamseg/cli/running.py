@@ -12,14 +12,13 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-import typer
 from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from streamseg import __version__
-from streamseg.cli.output import print_json
+from streamseg.cli.output import print_json, print_line
 from streamseg.config import STANDARD_OUTPUT, Config, RecordSettings
 from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.progress import DownloadDisplay
@@ -27,6 +26,7 @@ from streamseg.monitor.prometheus import MetricsServer, RunInfo
 from streamseg.monitor.stats import RunStats
 from streamseg.monitor.texts import size_text
 from streamseg.pipeline import Pipeline, stages_of
+from streamseg.printable import printable
 from streamseg.result import Result
 from streamseg.sinks.parts import existing_parts
 from streamseg.wire.protocol import json_line
@@ -108,11 +108,11 @@ def _print_summary(rows: Sequence[tuple[str, str]], *, to_output: bool) -> None:
     """Print to standard output, or to standard error if that has the records."""
     if not (sys.stderr if to_output else sys.stdout).isatty():
         for name, value in rows:
-            typer.echo(f"{name}: {value}", err=to_output)
+            print_line(f"{name}: {value}", err=to_output)
         return
     table = Table(show_header=False)
     for name, value in rows:
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(printable(value)))
     Console(stderr=to_output).print(table)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from streamseg.cli.options import Overwrite
+from streamseg.cli.output import print_line
 from streamseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def segment(
     finally:
         # Printed while the bar is on the terminal, a line would end up beside it.
         for done in finished:
-            typer.echo(_summary(done))
+            print_line(_summary(done))
 
 
 def _given(value: _T | None, usual: _T) -> _T:

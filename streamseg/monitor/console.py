@@ -13,6 +13,7 @@ from streamseg.messages import RUNNING
 from streamseg.monitor.observer import Observer
 from streamseg.monitor.suggestions import suggest_keyframes
 from streamseg.monitor.texts import counts_text, losses_text, percentiles_text, share_text, state_text
+from streamseg.printable import printable
 
 if TYPE_CHECKING:
     from streamseg.config import Config
@@ -163,4 +164,4 @@ class RunDisplay(Observer):
         return notices
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

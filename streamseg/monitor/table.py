@@ -15,7 +15,8 @@ from rich.text import Text
 from streamseg.errors import SubscriptionTimeoutError
 from streamseg.messages import ResultMessage
 from streamseg.monitor.stream import TIMING_POINTS, WINDOW_S, RecentResults, StreamFigures
-from streamseg.monitor.texts import counts_text, objects_text, percentiles_text, printable, share_text
+from streamseg.monitor.texts import counts_text, objects_text, percentiles_text, share_text
+from streamseg.printable import printable
 
 REFRESH_S: Final = 0.25
 """Seconds between two drawings."""

@@ -32,11 +32,6 @@ def counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
 
 
-def printable(text: str) -> str:
-    """Replace control characters: a name from the network must not control the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def size_text(size: int) -> str:
     """A number of bytes in kB, MB or GB."""
     if size < 1e6:

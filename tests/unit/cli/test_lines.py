@@ -43,7 +43,7 @@ class Replayed:
 def test_text_has_results_and_standard_error_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
     print_lines(Replayed(), ENDPOINT, as_json=False)
     printed = capsys.readouterr()
-    assert printed.out == "cam 7 (+2 missed): 日本?#3 pending\n"
+    assert printed.out == "cam 7 (+2 missed): 日本\\x1b#3 pending\n"
     assert printed.err.splitlines() == [
         f"waiting for {ENDPOINT}",
         "cam capture: disconnected (the stream ended)",

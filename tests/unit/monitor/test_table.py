@@ -70,7 +70,7 @@ def test_every_figure_has_its_row() -> None:
 
 
 def test_control_characters_in_names_do_not_reach_the_terminal() -> None:
-    assert "newest cup#2 12, red ?[31m? pending" in lines(figures())
+    assert "newest cup#2 12, red \\x1b[31m pending" in lines(figures())
 
 
 def test_every_source_has_a_column() -> None:
