@@ -1,7 +1,8 @@
-"""Reads pictures."""
+"""Reads pictures. Their size is checked before they are decoded."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
@@ -11,12 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags
-from PIL import Image as PilImage
 
-from streamseg.errors import SourceError
+from streamseg.errors import SourceError, UsageError
 from streamseg.messages import Image
 from streamseg.orientation import Orientation
-from streamseg.png import is_png, needed_chunks, png_size
+from streamseg.paths import irregularity
+from streamseg.picture_header import read_header, stored_size
+from streamseg.png import is_png, needed_chunks
 
 IMAGE_SUFFIXES: Final = frozenset(
     (
@@ -25,9 +27,13 @@ IMAGE_SUFFIXES: Final = frozenset(
     )
 )
 """File name suffixes of pictures, in lower case."""
-_MOST_PIXELS: Final = 1 << 30
+MOST_PIXELS: Final = 200_000_000
+"""Pixels of a picture unless `STREAMSEG_MAX_PIXELS` gives another limit: the largest photographs of telephones."""
 _LONGEST_SIDE: Final = 1_000_000
+_OPENCV_PIXELS: Final = 1 << 30
 """OpenCV's limits of a picture; of a side it is libpng's."""
+_PIXEL_BYTES: Final = 8
+"""Of the largest pixel that is read: four channels of 16 bits."""
 
 
 def read_image(path: Path) -> Image:
@@ -37,16 +43,41 @@ def read_image(path: Path) -> Image:
     reads the first picture.
 
     Raises:
-        SourceError: The file cannot be read, or is not a complete picture in a format of OpenCV.
+        SourceError: The file cannot be read, is not a regular file, or is not a complete picture in a format of OpenCV,
+            or the picture is too large.
+        UsageError: `STREAMSEG_MAX_PIXELS` is not a number of pixels.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror or error}; expected a picture") from error
-    image = decode_image(content)
+    limit = most_pixels()
+    content = _read_file(path, limit)
+    if (size := stored_size(content)) is not None and not _is_readable(size, limit):
+        raise SourceError(f"{path} is too large, {size[0]}x{size[1]} pixels; {_limits(limit)}")
+    image = None if size is None else _decode_upright(content)
     if image is None:
-        raise SourceError(f"{path} {_reason(content)}")
+        raise SourceError(f"{path} {_reason(content, size)}")
     return image
+
+
+def decode_picture(jpeg: bytes, width: int, height: int) -> Image | None:
+    """Decode the picture of a message, shape (height, width, 3), uint8, BGR; None unless its header has that size."""
+    image = _decode_upright(jpeg) if stored_size(jpeg) == (width, height) else None
+    return None if image is None or image.shape[:2] != (height, width) else image
+
+
+def most_pixels() -> int:
+    """The largest number of pixels of a picture: `STREAMSEG_MAX_PIXELS`, or `MOST_PIXELS`.
+
+    Raises:
+        UsageError: The variable is not a number of pixels.
+    """
+    text = os.environ.get("STREAMSEG_MAX_PIXELS")
+    if not text:
+        return MOST_PIXELS
+    if not (text.isascii() and text.isdigit() and len(text) < 11 and 0 < int(text) <= _OPENCV_PIXELS):
+        raise UsageError(
+            f"STREAMSEG_MAX_PIXELS {text[:40]!r}: expected a number of pixels from 1 to {_OPENCV_PIXELS}, "
+            f"such as {MOST_PIXELS}"
+        )
+    return int(text)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -79,26 +110,16 @@ def left_out(folder: Path) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
 
-def decode_image(content: bytes) -> Image | None:
-    """Decode the content of a picture file as `read_image` does; None if OpenCV cannot."""
-    readable = content
-    if is_png(content):
-        needed = needed_chunks(content)
-        if needed is None or max(png_size(needed)) > _LONGEST_SIDE:
-            return None
-        readable = needed
-    decoded, turn = _decode(readable, cv2.IMREAD_COLOR), _avif_orientation(content)
-    return None if decoded is None or turn is None else turn.apply(np.asarray(decoded, np.uint8))
-
-
 def is_still(path: Path) -> bool:
     """Whether a file is a picture that does not move, by its name and, where its kind may move, by its content."""
     if path.suffix.lower() not in (".avif", ".gif", ".webp"):
         return path.suffix.lower() in IMAGE_SUFFIXES
     try:
-        with PilImage.open(path) as picture:
-            return getattr(picture, "n_frames", 1) == 1
-    except (OSError, ValueError):  # `read_image` tells what is wrong
+        if not path.is_file():
+            return True
+        with path.open("rb") as file:
+            return getattr(read_header(file), "n_frames", 1) == 1
+    except (OSError, EOFError, ValueError):  # `read_image` tells what is wrong
         return True
 
 
@@ -108,10 +129,35 @@ def is_upright(path: Path) -> bool:
         content = path.read_bytes()
         if is_png(content) and b"eXIf" not in content:  # Pillow would decode it to look for the note behind the pixels
             return True
-        picture = _header(content) or PilImage.open(BytesIO(content))
-        return Orientation.from_exif(picture.getexif().get(ExifTags.Base.Orientation, 1)) == Orientation()
+        picture = read_header(BytesIO(content))
+        orientation = 1 if picture is None else picture.getexif().get(ExifTags.Base.Orientation, 1)
+        return Orientation.from_exif(orientation) == Orientation()
     except (OSError, SyntaxError, ValueError):  # `read_image` tells what is wrong
         return True
+
+
+def _read_file(path: Path, limit: int) -> bytes:
+    """The content of a regular file that may hold a picture of at most that many pixels."""
+    try:
+        if other := irregularity(path):
+            raise SourceError(f"{path} is {other}; expected a picture in a regular file")
+        size = path.stat().st_size
+        if size > limit * _PIXEL_BYTES:
+            raise SourceError(f"{path} is too large, {size:,} bytes; {_limits(limit)}")
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}; expected a picture") from error
+
+
+def _is_readable(size: tuple[int, int], limit: int) -> bool:
+    return size[0] * size[1] <= limit and max(size) <= _LONGEST_SIDE
+
+
+def _limits(limit: int) -> str:
+    return (
+        f"at most {_LONGEST_SIDE:,} pixels a side and {limit:,} in all are read: reduce it, "
+        "or set STREAMSEG_MAX_PIXELS to read more"
+    )
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -124,47 +170,31 @@ def _entries(folder: Path) -> list[Path]:
         ) from error
 
 
-def _reason(content: bytes) -> str:
-    """Why a picture could not be decoded."""
-    header = _header(content)
-    size = (0, 0) if header is None else header.size
-    if size[0] * size[1] > _MOST_PIXELS or max(size) > _LONGEST_SIDE:
-        return (
-            f"is too large, {size[0]}x{size[1]} pixels; at most {_LONGEST_SIDE:,} pixels a side "
-            f"and {_MOST_PIXELS:,} in all are read: reduce it"
-        )
-    samples = None if is_png(content) else _decode(content, cv2.IMREAD_UNCHANGED)
+def _reason(content: bytes, size: tuple[int, int] | None) -> str:
+    """Why a picture of that size, which may be read, could not be decoded."""
+    samples = None if size is None or is_png(content) else _decode(content, cv2.IMREAD_UNCHANGED)
     if samples is not None:
         return f"holds {samples.dtype} samples; expected 8 or 16 bits without sign: convert it"
     return "is not a picture that OpenCV can read; expected a complete JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP file"
 
 
-def _header(content: bytes) -> PilImage.Image | None:
-    """A picture of a kind that may be too large, not yet decoded; None if the file is of another kind or damaged."""
-    from PIL.BmpImagePlugin import BmpImageFile
-    from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
-    from PIL.JpegImagePlugin import JpegImageFile
-    from PIL.PngImagePlugin import PngImageFile
-    from PIL.TiffImagePlugin import TiffImageFile
-
-    # `PilImage.open` refuses large pictures.
-    for kind in (PngImageFile, JpegImageFile, TiffImageFile, BmpImageFile, Jpeg2KImageFile):
-        try:
-            return kind(BytesIO(content))
-        except (SyntaxError, ValueError, OSError):
-            continue
-    return None
+def _decode_upright(content: bytes) -> Image | None:
+    """Decode the content of a picture file whose size is checked; None if OpenCV cannot."""
+    readable = needed_chunks(content) if is_png(content) else content
+    if readable is None:
+        return None
+    decoded, turn = _decode(readable, cv2.IMREAD_COLOR), _avif_orientation(content)
+    return None if decoded is None or turn is None else turn.apply(np.asarray(decoded, np.uint8))
 
 
 def _avif_orientation(content: bytes) -> Orientation | None:
     """How an AVIF picture is turned, None if it is damaged; OpenCV turns the pictures of other formats itself."""
     if content[4:8] != b"ftyp":
         return Orientation()
-    try:
-        with PilImage.open(BytesIO(content)) as picture:
-            return Orientation.from_exif(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except OSError:
+    picture = read_header(BytesIO(content))
+    if picture is None:
         return None
+    return Orientation.from_exif(picture.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _decode(content: bytes, flags: int) -> NDArray[np.generic] | None:

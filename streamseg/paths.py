@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,20 @@ def refuse_url(text: str, expected: str) -> None:
     scheme = _URL.match(text)
     if scheme is not None:
         raise SourceError(f"{text}: {scheme[1]}:// cannot be read; give {expected}")
+
+
+def irregularity(path: Path) -> str | None:
+    """What an existing path names other than a regular file, such as `a folder`; None for a regular file.
+
+    Reading a pipe may never end, and reading a device never does.
+
+    Raises:
+        OSError: It does not exist, or cannot be accessed.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
 
 
 def is_unicode(text: str) -> bool:

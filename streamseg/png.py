@@ -37,8 +37,3 @@ def needed_chunks(content: bytes) -> bytes | None:
             return b"".join(kept)
         start = end
     return None
-
-
-def png_size(content: bytes) -> tuple[int, int]:
-    """Width and height of a picture with all its needed chunks."""
-    return int.from_bytes(content[16:20]), int.from_bytes(content[20:24])

@@ -69,16 +69,18 @@ class Result(messages.ResultMessage):
 
     @cached_property
     def image(self) -> Image | None:
-        """The picture: shape (height, width, 3), uint8, BGR; decoded on first use, None if the result has none.
+        """The picture: shape (height, width, 3), uint8, BGR; decoded on first use.
+
+        None if the result has none, or its header has another size than the frame.
 
         A `Pipeline` gives it with `images=True`, a `Subscriber` with the views `clean` and `overlay`.
         """
         if self.pixels is not None or self.jpeg is None:
             return self.pixels
         with needed_for("decoding a picture"):
-            from streamseg.images import decode_image
+            from streamseg.images import decode_picture
 
-        return decode_image(self.jpeg)
+        return decode_picture(self.jpeg, self.width, self.height)
 
     def plot(self, settings: RenderSettings = _DRAWN) -> Image:
         """Draw on a copy of the picture: shape (height, width, 3), uint8, BGR. The view `overlay` comes drawn.

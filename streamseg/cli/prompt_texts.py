@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from streamseg.errors import UsageError
+from streamseg.paths import irregularity
 from streamseg.sam.object_prompts import ObjectPrompts
 
 
@@ -87,15 +89,18 @@ def _read_masks(path: Path) -> NDArray[np.float32]:
     """Shape (objects, 256, 256)."""
     expected = "expected a logits.npy of an earlier call"
     try:
-        with path.open("rb") as file:
-            held: Any = np.load(file, allow_pickle=False)
-            prompts = ObjectPrompts.read(masks=held) if isinstance(held, np.ndarray) and held.size else None
+        if other := irregularity(path):
+            raise UsageError(f"it is {other}; {expected}")
+        # A mapped array is as large as its file, whatever its header claims.
+        with np.errstate(over="ignore"):
+            held: Any = open_memmap(path, mode="r")
+        prompts = ObjectPrompts.read(masks=held) if held.size else None
     except UsageError as error:
         raise UsageError(f"--mask-input {path}: {error}") from error
     except OSError as error:
         raise UsageError(f"--mask-input {path}: {error.strerror or error}; {expected}") from error
-    except (ValueError, EOFError) as error:
-        raise UsageError(f"--mask-input {path}: not a NumPy array; {expected}") from error
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--mask-input {path}: no array of masks; {expected}") from error
     if prompts is None or prompts.masks is None:
         raise UsageError(f"--mask-input {path}: no array of masks; {expected}")
     return prompts.masks[:, 0]

@@ -16,7 +16,7 @@ from streamseg.models.segmenters.sam import Sam
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions, generate
 from streamseg.paths import unicode_name
 from streamseg.sam.object_prompts import ObjectPrompts
-from streamseg.segment.result import RECORDS, CandidateMask, PictureResult, PromptRecord, write_result
+from streamseg.segment.result import CandidateMask, PictureResult, PromptRecord, foreign_content, write_result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,8 @@ class SegmentJob:
     """Pictures to segment, the prompts, and where the results go.
 
     Attributes:
-        images: Files; the result of each is a folder in `output`, named like the file without its suffix.
+        images: Files; the result of each is a folder in `output`, named like the file without its suffix, or
+            like the file if that leaves only dots.
         prompts: One per object, boxes clipped to each picture; or the settings of everything mode.
         output: Created if missing.
         multimask: Whether to return three candidates per prompted object.
@@ -39,7 +40,7 @@ class SegmentJob:
 
     def folder(self, image: Path) -> Path:
         """Return the folder for the result of a picture."""
-        return self.output / image.stem
+        return self.output / (image.stem if image.stem.strip(".") else image.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +63,19 @@ def check_job(job: SegmentJob) -> None:
     """
     if job.output.exists() and not job.output.is_dir():
         raise UsageError(f"{job.output} is a file; name a folder for the results")
-    names: dict[str, Path] = {}
+    folders: dict[Path, Path] = {}
     for image in job.images:
-        if image.stem in names:
+        folder = job.folder(image)
+        if folder in folders:
             raise UsageError(
-                f"{names[image.stem]} and {image} would both be written to {job.folder(image)}; segment them one by one"
+                f"{folders[folder]} and {image} would both be written to {folder}; segment them one by one"
             )
-        names[image.stem] = image
-    for folder in map(job.folder, job.images):
+        folders[folder] = image
+    for folder in folders:
         if folder.exists() and not job.overwrite:
             raise OutputExistsError(f"{folder} exists; name another --output, or allow replacing it with -y")
-        if folder.exists() and not (folder / RECORDS).is_file():
-            raise OutputExistsError(
-                f"{folder} exists and holds no {RECORDS}, so it is not replaced; name another --output"
-            )
+        if folder.exists() and (foreign := foreign_content(folder)) is not None:
+            raise OutputExistsError(f"{folder} {foreign}, so it is not replaced; name another --output")
     for image in job.images:
         height, width = read_image(image).shape[:2]
         for prompts in () if isinstance(job.prompts, AutomaticOptions) else job.prompts:

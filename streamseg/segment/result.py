@@ -13,6 +13,7 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
+from streamseg.errors import UsageError
 from streamseg.geometry import Box
 from streamseg.masks import CocoRle, Mask
 from streamseg.messages import Image
@@ -132,6 +133,27 @@ def write_result(folder: Path, image_name: str, image: Image, result: PictureRes
         if folder.exists():
             folder.rename(Path(beside, "old"))
         new.rename(folder)
+
+
+def foreign_content(folder: Path) -> str | None:
+    """Why a folder, or a file in its place, is not only what `write_result` wrote; None if it is.
+
+    Raises:
+        UsageError: The folder cannot be read.
+    """
+    if not folder.is_dir():
+        return "is a file"
+    try:
+        names = {path.name for path in folder.iterdir()}
+        record = msgspec.json.decode((folder / RECORDS).read_bytes(), type=ImageRecord) if RECORDS in names else None
+    except msgspec.MsgspecError:
+        return f"holds a {RECORDS} of another program"
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror or error}; name another --output") from error
+    if record is None:
+        return f"exists and holds no {RECORDS}"
+    others = names - {RECORDS, LOGITS, OVERLAY, *(mask.file for mask in record.masks)}
+    return f"also holds {min(others)}" if others else None
 
 
 def overlay(image: Image, result: PictureResult) -> Image:

@@ -26,6 +26,8 @@ _ANIMATED: Final = 0x02
 def is_animated_webp(path: Path) -> bool:
     """Whether a file starts as an animated WebP picture does; false if it cannot be read."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
     except OSError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import struct
 import zlib
 from io import BytesIO
@@ -12,12 +14,23 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from streamseg.errors import SourceError
-from streamseg.images import IMAGE_SUFFIXES, image_files, left_out, read_image
+from streamseg.errors import SourceError, UsageError
+from streamseg.images import (
+    IMAGE_SUFFIXES,
+    decode_picture,
+    image_files,
+    is_still,
+    left_out,
+    most_pixels,
+    read_image,
+)
 from streamseg.messages import Image
+from streamseg.sources.animation import is_animated_webp
 
 TURNED_RIGHT = 6
 """What a camera that was held on its side writes under EXIF's orientation."""
+SUFFIXES = [".avif", ".bmp", ".gif", ".jp2", ".jpg", ".pam", ".png", ".ppm", ".ras", ".tif", ".webp"]
+"""One of each kind."""
 
 
 @pytest.fixture
@@ -33,6 +46,13 @@ def png(picture: Image, before_pixels: bytes = b"") -> bytes:
     """A PNG file with more chunks between its header and its pixels."""
     content = cv2.imencode(".png", picture)[1].tobytes()
     return content[:33] + before_pixels + content[33:]
+
+
+def jpeg_of_size(picture: Image, width: int, height: int) -> bytes:
+    """A JPEG whose header claims another size."""
+    content = cv2.imencode(".jpg", picture)[1].tobytes()
+    place = content.index(b"\xff\xc0") + 5
+    return content[:place] + struct.pack(">HH", height, width) + content[place + 4 :]
 
 
 def empty_png(width: int, height: int) -> bytes:
@@ -124,10 +144,74 @@ def test_a_picture_that_is_too_large_is_called_so(
 ) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(empty_png(width, height))
-    limits = r"at most 1,000,000 pixels a side and 1,073,741,824 in all"
+    limits = r"at most 1,000,000 pixels a side and 200,000,000 in all are read: reduce it, or set STREAMSEG_MAX_PIXELS"
     with pytest.raises(SourceError, match=rf"large\.png is too large, {width}x{height} pixels; {limits}"):
         read_image(path)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_bomb_is_refused_before_it_is_decoded(
+    picture: Image, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"bomb{suffix}"
+    if cv2.haveImageWriter(suffix):
+        path.write_bytes(cv2.imencode(suffix, picture)[1].tobytes())
+    else:
+        PilImage.fromarray(picture).save(path)
+    monkeypatch.setenv("STREAMSEG_MAX_PIXELS", "2400")
+    assert read_image(path).shape == (40, 60, 3)
+    monkeypatch.setenv("STREAMSEG_MAX_PIXELS", "2399")
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(SourceError, match=rf"bomb\{suffix} is too large, 60x40 pixels; at most .* and 2,399 in all"):
+        read_image(path)
+
+
+def test_a_jpeg_that_only_claims_to_be_large_takes_no_memory(picture: Image, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.jpg"
+    path.write_bytes(jpeg_of_size(picture, 30_000, 30_000))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(SourceError, match="too large, 30000x30000 pixels"):
+        read_image(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "0", "1e6", "1073741825", "9" * 5000])
+def test_a_limit_that_is_no_number_of_pixels_is_an_error(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMSEG_MAX_PIXELS", text)
+    with pytest.raises(UsageError, match=r"STREAMSEG_MAX_PIXELS .* expected a number of pixels from 1 to 1073741824"):
+        most_pixels()
+
+
+@pytest.mark.parametrize("name", ["pipe.png", "pipe.gif", "pipe.webp", "zero.jpg", "zero.avif"])
+def test_only_regular_files_are_read(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name.startswith("pipe"):
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    assert is_still(path)
+    assert not is_animated_webp(path)
+    with pytest.raises(SourceError, match="is a device or a pipe; expected a picture in a regular file"):
+        read_image(path)
+
+
+def test_a_file_with_more_bytes_than_a_picture_has_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.jpg"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(SourceError, match=r"sparse\.jpg is too large, 1,099,511,627,776 bytes"):
+        read_image(path)
+
+
+def test_the_picture_of_a_message_has_the_size_of_its_frame(picture: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+    decoded = decode_picture(jpeg, 60, 40)
+    assert decoded is not None and decoded.shape == (40, 60, 3)
+    monkeypatch.setattr(cv2, "imdecode", None)
+    for wrong in (b"", b"\xff\xd8", jpeg[:100], jpeg_of_size(picture, 16_000, 16_000)):
+        assert decode_picture(wrong, 60, 40) is None
+    assert decode_picture(jpeg, 40, 60) is None
 
 
 @pytest.mark.parametrize("samples", [np.float32, np.float64, np.int32])
@@ -150,7 +234,7 @@ def test_of_an_animation_the_first_picture_is_read(picture: Image, tmp_path: Pat
 def test_a_missing_file_or_a_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"absent\.jpg cannot be read: No such file"):
         read_image(tmp_path / "absent.jpg")
-    with pytest.raises(SourceError, match="directory"):
+    with pytest.raises(SourceError, match="is a folder"):
         read_image(tmp_path)
 
 

@@ -153,15 +153,25 @@ def test_a_wrong_mask_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--mask-input .*masks\.npy: No such file"):
         read_prompts([], [], path)
     path.write_bytes(b"not an array")
-    with pytest.raises(UsageError, match=r"masks\.npy: not a NumPy array"):
+    with pytest.raises(UsageError, match=r"masks\.npy: no array of masks"):
         read_prompts([], [], path)
     np.save(path, np.array([{}], dtype=object))
-    with pytest.raises(UsageError, match=r"masks\.npy: not a NumPy array"):
+    with pytest.raises(UsageError, match=r"masks\.npy: no array of masks"):
         read_prompts([], [], path)
     with path.open("wb") as file:
         np.savez(file, logits=np.zeros((1, 256, 256)))
     with pytest.raises(UsageError, match=r"masks\.npy: no array of masks"):
         read_prompts([], [], path)
+    for shape in ((10**6, 1, 256, 256), (1 << 62, 1, 256, 256), (10**30, 1, 256, 256)):
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        with pytest.raises(UsageError, match=r"masks\.npy: no array of masks"):
+            read_prompts([], [], path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match=r"masks\.npy: it is a device or a pipe"):
+        read_prompts([], [], path)
+    path.unlink()
     np.save(path, np.zeros((2, 3, 256, 256)))
     with pytest.raises(UsageError, match=r"--mask-input .*masks\.npy: .*\(2, 3, 256, 256\)"):
         read_prompts([], [], path)
@@ -275,12 +285,29 @@ def test_an_earlier_result_is_replaced_whole_and_only_if_wanted(picture: Path, d
     assert [path.name for path in folder.parent.iterdir()] == ["picture"]
 
 
-def test_a_foreign_folder_is_never_replaced(picture: Path) -> None:
+def test_a_foreign_folder_is_never_replaced(picture: Path, drawer: Drawer) -> None:
     mine = picture.parent / "out" / "picture"
     mine.mkdir(parents=True)
     (mine / "thesis.tex").touch()
     with pytest.raises(OutputExistsError, match=r"picture exists and holds no masks\.json"):
         check_job(job(picture, overwrite=True))
+    (mine / "masks.json").write_text('{"masks": []}')
+    with pytest.raises(OutputExistsError, match=r"picture holds a masks\.json of another program"):
+        check_job(job(picture, overwrite=True))
+    (mine / "thesis.tex").unlink()
+    (mine / "masks.json").unlink()
+    mine.rmdir()
+    run(job(picture), drawer)
+    (mine / "thesis.tex").touch()
+    with pytest.raises(OutputExistsError, match=r"picture also holds thesis\.tex"):
+        check_job(job(picture, overwrite=True))
+
+
+@pytest.mark.parametrize("name", ["..png", "...png", ".....png"])
+def test_a_picture_whose_name_is_only_dots_has_a_folder_of_its_own(picture: Path, drawer: Drawer, name: str) -> None:
+    (done,) = run(job(picture.rename(picture.with_name(name))), drawer)
+    assert done.folder == picture.parent / "out" / name
+    assert [path.name for path in (picture.parent / "out").iterdir()] == [name]
 
 
 def test_two_pictures_of_one_name_are_refused(picture: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.checker
 import onnx.helper
 import onnx.numpy_helper
 from google.protobuf.message import DecodeError
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 from streamseg.errors import CheckpointError
 
+_UNREADABLE = (DecodeError, onnx.checker.ValidationError, OSError, ValueError, TypeError, IndexError)
+"""Raised for a damaged file; the second one for data in files outside the export's folder."""
 _NO_END = 2**31 - 1
 """A Slice that ends here or later ends at the end of the axis."""
 
@@ -62,12 +65,15 @@ def read_yolox_graph(path: Path) -> YoloxGraph:
     """Read a YOLOX export: one image in, raw outputs of shape (1, cells, 5 + classes) out.
 
     Raises:
-        CheckpointError: The file is not ONNX, or not such an export.
+        CheckpointError: The file or the data that it keeps in other files is not ONNX, or not such an export.
     """
     try:
-        model = onnx.load(path)
-    except (DecodeError, OSError) as error:
+        return _read(path, onnx.load(path))
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} is not an ONNX file ({error}); expected a YOLOX export") from error
+
+
+def _read(path: Path, model: onnx.ModelProto) -> YoloxGraph:
     inputs, outputs = _image_inputs(model.graph), model.graph.output
     if len(inputs) != 1 or len(outputs) != 1:
         raise CheckpointError(

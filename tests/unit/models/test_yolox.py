@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from streamseg.errors import CheckpointError, SettingsError, WeightsError
 from streamseg.geometry import Box, box_iou
@@ -361,6 +362,22 @@ def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path, content: bytes) -
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"^[^\n]+a\.onnx[^\n]+YOLOX[^\n]+$"):
         create(detector_for(path)).detect(np.zeros((64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", "missing.bin", "link.bin", "short.bin"])
+def test_weights_beyond_the_folder_of_the_export_are_refused(tmp_path: Path, location: str) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    model = onnx.load(export(folder / "a.onnx"))
+    (tmp_path / "weights.bin").write_bytes(bytes(1 << 20))
+    (folder / "link.bin").symlink_to(tmp_path / "weights.bin")
+    (folder / "short.bin").write_bytes(bytes(4))
+    kernel = next(tensor for tensor in model.graph.initializer if tensor.name == "kernel8")
+    set_external_data(kernel, location, offset=0, length=len(kernel.raw_data))
+    kernel.ClearField("raw_data")
+    (folder / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(CheckpointError, match=r"^[^\n]+a\.onnx[^\n]+YOLOX[^\n]+$"):
+        create(detector_for(folder / "a.onnx"))
 
 
 def test_a_model_that_is_not_yolox_is_refused(tmp_path: Path) -> None:
