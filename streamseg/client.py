@@ -21,13 +21,15 @@ from streamseg.result import Result
 from streamseg.subscription import Deadline, Subscription
 from streamseg.wire.backlog import Backlog
 from streamseg.wire.curve import ClientKeys, read_client_keys
+from streamseg.wire.limits import SOURCES
 from streamseg.wire.protocol import (
     PREFIX,
     STATE,
     ResultView,
+    check_parts,
     decode,
-    read_topic,
     topic,
+    used_parts,
     validate_source_name,
     validate_view,
 )
@@ -65,7 +67,7 @@ class Subscriber:
 
     Args:
         endpoint: ZeroMQ address of the publisher.
-        source: Name of the source; None for every source of the endpoint.
+        source: Name of the source; None for every source of the endpoint, at most 256.
         view: `masks` without a picture; `clean` or `overlay` with the plain or the rendered one, as `Result.jpeg` and
             `Result.image`.
         timeout: Seconds to wait for each message; None waits for ever. While the pipeline runs, a message arrives every
@@ -275,13 +277,13 @@ class Subscriber:
                 return
             parts = self._subscription.receive()
             try:
-                source, view = read_topic(parts[0])
+                source, view = check_parts(parts)
+                self._discover(source)
             except MessageError as error:
                 self._reject(error)
                 continue
-            self._discover(source)
             if view in (self._view, STATE):
-                self._backlog.add(parts, source, time.monotonic(), is_result=view != STATE)
+                self._backlog.add(parts[: used_parts(view)], source, time.monotonic(), is_result=view != STATE)
 
     def _accept(self, parts: list[bytes]) -> Result | Event | None:
         """Decode a message; None if it is malformed or repeated."""
@@ -301,6 +303,8 @@ class Subscriber:
     def _discover(self, source: str) -> None:
         # The publisher makes pictures only for a subscription to their whole topic, which contains the source name.
         if self._discovered is not None and source not in self._discovered:
+            if len(self._discovered) == SOURCES:
+                raise MessageError(f"{source} is one source more than the {SOURCES} that a subscriber follows; name it")
             self._discovered.add(source)
             self._subscription.add(topic(source, self._view))
 

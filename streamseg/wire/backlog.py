@@ -12,8 +12,14 @@ from typing import Final
 
 import msgspec
 
+from streamseg.wire.header import RunId
+
 LIVE: Final = "live"
 """Mode of a run whose newest frame wins."""
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of all messages that wait; more than a second of pictures of 4K."""
+_OVERHEAD_BYTES: Final = 1024
+"""Of a message beside its parts."""
 
 
 class _Timings(msgspec.Struct, frozen=True):
@@ -23,7 +29,7 @@ class _Timings(msgspec.Struct, frozen=True):
 class _Header(msgspec.Struct, frozen=True):
     """What the header of a result says about its age."""
 
-    run_id: str
+    run_id: RunId
     t_capture_unix_ns: int
     timings: _Timings
     mode: str | None = None
@@ -41,6 +47,10 @@ class _Waiting:
     live: bool = False
     sent_s: float | None = None
     delay_s: float = 0.0
+
+    @property
+    def size(self) -> int:
+        return _OVERHEAD_BYTES + sum(map(len, self.parts))
 
 
 @dataclass(slots=True)
@@ -67,14 +77,15 @@ class Backlog:
 
         Args:
             max_lag_s: A live result that is older than the newest one of its source by more than this is dropped.
-            limit: Results to keep; the oldest one is dropped for one more.
+            limit: Results to keep; the oldest one is dropped for one more, and for each message beyond `MOST_BYTES`.
         """
         self.lag_s = 0.0
         self._max_lag_s = max_lag_s
         self._limit = limit
         self._waiting: deque[_Waiting] = deque()
         self._results = 0
-        self._newest: dict[str, _Waiting] = {}
+        self._bytes = 0
+        self._newest_s: dict[str, float] = {}
         self._delays: dict[str, _Delays] = {}
         self._last: _Waiting | None = None
 
@@ -99,10 +110,11 @@ class Backlog:
                 sent_s = header.t_capture_unix_ns / 1e9 + (header.timings.published or 0.0) / 1e3
                 waiting = _Waiting(waiting.parts, source, header.mode == LIVE, sent_s, now_s - sent_s)
                 self._note_delay(source, header.run_id, now_s - sent_s)
-                self._last = self._newest[source] = waiting
+                self._last, self._newest_s[source] = waiting, sent_s
                 self._results += 1
         self._waiting.append(waiting)
-        if self._results > self._limit:
+        self._bytes += waiting.size
+        while self._results > self._limit or (self._bytes > MOST_BYTES and len(self._waiting) > 1):
             self._drop_oldest()
 
     def late(self, now_s: float) -> bool:
@@ -130,19 +142,18 @@ class Backlog:
         """Remove and return the oldest message that is not to be dropped; None without one."""
         while self._waiting:
             oldest = self._waiting.popleft()
+            self._forget(oldest)
             if oldest.sent_s is None:
                 return oldest.parts
-            self._results -= 1
             if not self._is_old(oldest):
                 self.lag_s = self._delay_s(oldest, now_s) - self._delays[oldest.source].least_s
                 return oldest.parts
         return None
 
     def _is_old(self, result: _Waiting) -> bool:
-        newest_s = self._newest[result.source].sent_s
-        if self._max_lag_s is None or not result.live or result.sent_s is None or newest_s is None:
+        if self._max_lag_s is None or not result.live or result.sent_s is None:
             return False
-        return newest_s - result.sent_s > self._max_lag_s
+        return self._newest_s[result.source] - result.sent_s > self._max_lag_s
 
     def _delay_s(self, result: _Waiting, now_s: float) -> float:
         return 0.0 if result.sent_s is None else now_s - result.sent_s
@@ -154,6 +165,10 @@ class Backlog:
         known.least_s, known.usual_s = min(known.least_s, delay_s), min(known.usual_s, delay_s)
 
     def _drop_oldest(self) -> None:
-        oldest = next(waiting for waiting in self._waiting if waiting.sent_s is not None)
+        oldest = next((waiting for waiting in self._waiting if waiting.sent_s is not None), self._waiting[0])
         self._waiting.remove(oldest)
-        self._results -= 1
+        self._forget(oldest)
+
+    def _forget(self, waiting: _Waiting) -> None:
+        self._bytes -= waiting.size
+        self._results -= waiting.sent_s is not None

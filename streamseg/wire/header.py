@@ -25,7 +25,7 @@ from streamseg.messages import (
     Timings,
     TrackedObject,
 )
-from streamseg.wire.limits import INT64, OBJECTS, RATIO, SAFE_INTEGER, SIDE
+from streamseg.wire.limits import INT64, LINE, OBJECTS, RATIO, RUN_ID, SAFE_INTEGER, SIDE
 from streamseg.wire.masks import ENCODINGS, MaskEntry
 
 _Int64 = str
@@ -33,6 +33,7 @@ _Int64 = str
 _Number = Annotated[int, Meta(ge=-SAFE_INTEGER, le=SAFE_INTEGER)]
 _Part = Annotated[int, Meta(ge=1, le=RATIO)]
 _Side = Annotated[int, Meta(ge=1, le=SIDE)]
+RunId = Annotated[str, Meta(max_length=RUN_ID)]
 _Colour = Annotated[str, Meta(pattern=r"^#[0-9a-f]{6}\Z")]
 
 NULL = msgspec.Raw(b"null")
@@ -59,7 +60,7 @@ class ResultHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     """Header of a published frame."""
 
     v: Literal[1] = 1
-    run_id: str
+    run_id: RunId
     epoch: _Int64
     seq: _Int64
     source: str
@@ -80,7 +81,7 @@ class StateHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     """Header of a change of the source or of a stage."""
 
     v: Literal[1] = 1
-    run_id: str
+    run_id: RunId
     source: str
     stage: str
     state: str
@@ -91,7 +92,7 @@ class HeartbeatHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind
     """Header of a heartbeat."""
 
     v: Literal[1] = 1
-    run_id: str
+    run_id: RunId
     source: str
     seq: _Int64 | None
     t_unix_ns: _Int64
@@ -103,7 +104,7 @@ class EndHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     """Header of the last message of a run."""
 
     v: Literal[1] = 1
-    run_id: str
+    run_id: RunId
     source: str
     seq: _Int64 | None
     reason: str
@@ -227,7 +228,7 @@ def event_header(event: Event) -> EventHeader:
             source=event.source,
             stage=event.stage,
             state=event.state,
-            detail=_valid_unicode(event.detail),
+            detail=_line(event.detail),
         )
     seq = _to_text(event.seq)
     if isinstance(event, Heartbeat):
@@ -237,13 +238,13 @@ def event_header(event: Event) -> EventHeader:
             seq=seq,
             t_unix_ns=str(event.t_unix_ns),
             state=event.state,
-            detail=_valid_unicode(event.detail),
+            detail=_line(event.detail),
         )
     return EndHeader(
         run_id=event.run_id,
         source=event.source,
         seq=seq,
-        reason=_valid_unicode(event.reason),
+        reason=_line(event.reason),
         unreadable=event.unreadable,
     )
 
@@ -336,6 +337,6 @@ def _to_optional_int(name: str, text: _Int64 | None) -> int | None:
     return None if text is None else _to_int(name, text)
 
 
-def _valid_unicode(text: str) -> str:
+def _line(text: str) -> str:
     # Python keeps the bytes of a file name that are not UTF-8 as lone surrogates, which JSON does not allow.
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text[:LINE].encode("utf-8", "replace").decode("utf-8")

@@ -10,6 +10,14 @@ PART_BYTES: Final = 4 * 1024 * 1024
 """Bytes of one part."""
 HEADER_BYTES: Final = 1024 * 1024
 """Bytes of the header."""
+EVENT_BYTES: Final = 64 * 1024
+"""Bytes of the header of a message that is not a result."""
+LINE: Final = 4096
+"""Characters that a sender keeps of a line for people."""
+RUN_ID: Final = 128
+"""Characters of the name of a run."""
+SOURCES: Final = 256
+"""Sources that a reader follows which does not name one."""
 OBJECTS: Final = 1024
 """Objects of a result."""
 SIDE: Final = 8192

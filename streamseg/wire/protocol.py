@@ -22,7 +22,7 @@ from streamseg.wire.header import (
     result_header,
     to_json,
 )
-from streamseg.wire.limits import HEADER_BYTES, OBJECTS, PART_BYTES, PARTS, SIDE
+from streamseg.wire.limits import EVENT_BYTES, HEADER_BYTES, OBJECTS, PART_BYTES, PARTS, SIDE
 from streamseg.wire.masks import pack_masks, unpack_masks
 
 ResultView = Literal["masks", "clean", "overlay"]
@@ -146,7 +146,7 @@ def encode_result(result: ResultMessage, view: ResultView) -> EncodedResult:
     while len(encoded.parts[1]) > HEADER_BYTES - _TIMINGS_BYTES and count:
         count //= 2
         encoded = _encode_objects(result, by_confidence[:count])
-    _check_size(encoded.parts[1])
+    _check_size(encoded.parts[1], HEADER_BYTES)
     return encoded.as_view(result.source, view, result.jpeg)
 
 
@@ -157,7 +157,7 @@ def encode_event(event: Event) -> list[bytes]:
         MessageError: It is longer than a header may be.
     """
     data = to_json(event_header(event))
-    _check_size(data)
+    _check_size(data, EVENT_BYTES)
     return [topic(event.source, STATE), data]
 
 
@@ -174,18 +174,32 @@ def json_line(result: ResultMessage) -> bytes:
     return to_json(result_header(result, range(len(masks)), masks))
 
 
+def check_parts(parts: Sequence[bytes | memoryview]) -> tuple[str, View]:
+    """The source and the view of a message whose number and size of parts are valid.
+
+    Raises:
+        MessageError: They are not, or the topic is not of this version.
+    """
+    if not 2 <= len(parts) <= PARTS:
+        raise MessageError(f"a message has 2 to {PARTS} parts, not {len(parts)}")
+    if (largest := max(map(len, parts))) > PART_BYTES:
+        raise MessageError(f"a part of {largest} bytes is larger than the limit of {PART_BYTES}")
+    return read_topic(parts[0])
+
+
+def used_parts(view: View) -> int:
+    """How many parts of a message of a view a reader uses at most."""
+    return {STATE: 2, "masks": 3}.get(view, PARTS)
+
+
 def decode(parts: Sequence[bytes | memoryview]) -> Message:
     """Decode a message of any kind. Unknown keys are ignored; a mask of an unknown encoding becomes None.
 
     Raises:
         MessageError: The message breaks the format or its limits, or is of another version.
     """
-    if not 2 <= len(parts) <= PARTS:
-        raise MessageError(f"a message has 2 to {PARTS} parts, not {len(parts)}")
-    if (largest := max(map(len, parts))) > PART_BYTES:
-        raise MessageError(f"a part of {largest} bytes is larger than the limit of {PART_BYTES}")
-    source, view = read_topic(parts[0])
-    _check_size(parts[1])
+    source, view = check_parts(parts)
+    _check_size(parts[1], EVENT_BYTES if view == STATE else HEADER_BYTES)
     header = from_json(parts[1])
     if header.source != source:
         raise MessageError(f"the header is of source {header.source[:80]!r}, its topic of {source!r}")
@@ -210,6 +224,6 @@ def _encode_objects(result: ResultMessage, kept_by_confidence: list[int]) -> Enc
     return EncodedResult(header, [b"", to_json(header), blob], given - sum(entry is not None for entry in entries))
 
 
-def _check_size(header: bytes | memoryview) -> None:
-    if len(header) > HEADER_BYTES:
-        raise MessageError(f"a header of {len(header)} bytes is larger than the limit of {HEADER_BYTES}")
+def _check_size(header: bytes | memoryview, limit: int) -> None:
+    if len(header) > limit:
+        raise MessageError(f"a header of {len(header)} bytes is larger than the limit of {limit}")

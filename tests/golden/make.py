@@ -310,6 +310,16 @@ def _rejected() -> Iterator[Vector]:
     yield changed(
         "null-in-dropped", "a count that is null", lambda header: header["dropped"].update(detect_replaced=None)
     )
+    yield changed("long-run-id", "the name of a run of 129 characters", lambda header: header.update(run_id="r" * 129))
+    state = encode_event(SourceState(run_id="r1", source="cam", stage="capture", state="running"))
+    yield Vector(
+        "reject-large-event",
+        "a header of 64 KiB and one byte without a result",
+        _edited(
+            state, lambda header: header.update(detail="x" * (64 * 1024 + 1 - len(json.dumps(header | {"detail": ""}))))
+        ),
+        None,
+    )
     yield changed("null-key", "a width that is null", lambda header: header.update(width=None))
     yield changed("number-as-boolean", "a width that is true", lambda header: header.update(width=True))
     yield changed("objects-not-array", "objects in an object", lambda header: header.update(objects={}))

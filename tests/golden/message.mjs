@@ -3,7 +3,7 @@
 import { inflateSync } from "node:zlib";
 
 const MIB = 1024 * 1024;
-const LIMITS = { parts: 4, part: 4 * MIB, header: MIB, objects: 1024, side: 8192, ratio: 65535, raw: 16 * MIB };
+const LIMITS = { parts: 4, part: 4 * MIB, header: MIB, event: MIB / 16, run: 128, objects: 1024, side: 8192, ratio: 65535, raw: 16 * MIB };
 const LEDGER = ["received", "detected", "encoded", "decoded", "rendered", "published"];
 const DROPPED = [
   "detect_replaced", "segment_replaced", "publish_replaced", "detect_overrun", "segment_overrun", "publish_overrun", "masks_limited",
@@ -15,6 +15,7 @@ function require(condition, message) {
 
 const is = {
   text: (value) => typeof value === "string",
+  run: (value) => is.text(value) && [...value].length <= LIMITS.run,
   number: (value) => Number.isFinite(value),
   whole: (value) => Number.isSafeInteger(value),
   side: (value) => Number.isInteger(value) && value >= 1 && value <= LIMITS.side,
@@ -36,16 +37,16 @@ function optional(from, key, check) {
 export function decode(parts) {
   require(parts.length >= 2 && parts.length <= LIMITS.parts, "number of parts");
   require(parts.every((part) => part.length <= LIMITS.part), "size of a part");
-  require(parts[1].length <= LIMITS.header, "size of the header");
   const topic = /^streamseg\/([0-9]+)\/([a-z0-9_-]{1,64})\/(masks|clean|overlay|state)$/.exec(parts[0].toString("latin1"));
   require(topic !== null && topic[1] === "1", "topic");
+  require(parts[1].length <= (topic[3] === "state" ? LIMITS.event : LIMITS.header), "size of the header");
   const header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(parts[1]));
   require(header.v === 1, "version");
   require(take(header, "source", is.text) === topic[2], "source");
   const kinds = { result: readResult, state: readState, heartbeat: readHeartbeat, end: readEnd };
   require(Object.hasOwn(kinds, header.kind), "kind");
   require((header.kind === "result") === (topic[3] !== "state"), "view of the kind");
-  const common = { view: topic[3], source: header.source, kind: header.kind, run_id: take(header, "run_id", is.text) };
+  const common = { view: topic[3], source: header.source, kind: header.kind, run_id: take(header, "run_id", is.run) };
   return { ...common, ...kinds[header.kind](header, parts) };
 }
 

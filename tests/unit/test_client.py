@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,7 +24,7 @@ from streamseg.errors import SubscriptionTimeoutError, UsageError
 from streamseg.messages import End, Heartbeat, SourceState
 from streamseg.result import Result
 from streamseg.wire.curve import make_key_pair, read_client_keys
-from streamseg.wire.limits import PART_BYTES
+from streamseg.wire.limits import PART_BYTES, SOURCES
 from streamseg.wire.protocol import ResultView, encode_event, encode_result, topic
 
 PATIENCE = 20.0
@@ -297,6 +298,43 @@ def test_bad_messages_are_counted_logged_once_and_dropped(
         assert [item.seq for item in subscriber] == [0, 1]
         assert subscriber.rejected == 3
         assert len(caplog.records) == 1
+
+
+def test_a_subscriber_follows_a_limited_number_of_sources(
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Subscriber(publisher.endpoint, timeout=PATIENCE, queue=1000) as subscriber, caplog.at_level(logging.WARNING):
+        publisher.wait_for(b"streamseg/1/")
+        publisher.send(*(heartbeat(f"cam{number}") for number in range(SOURCES + 3)), heartbeat("cam0"))
+        received = [subscriber.receive() for _ in range(SOURCES + 1)]
+        assert len({message.source for message in received}) == SOURCES
+        assert subscriber.rejected == 3
+        assert "cam256 is one source more than the 256 that a subscriber follows; name it" in caplog.text
+
+
+def test_parts_that_no_reader_needs_are_not_kept(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE, queue=1000) as subscriber:
+        publisher.wait_for(*CAM)
+        large = bytes(PART_BYTES)
+        tracemalloc.start()
+        publisher.send(*([[*heartbeat(), large, large]] * 30), sent(0), end())
+        assert isinstance(subscriber.latest(), Result)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 8 * PART_BYTES
+
+
+def test_what_a_stranger_writes_cannot_control_the_terminal(
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic, header = heartbeat()
+    strange = header.replace(b'"heartbeat"', b'"\\u001b]0;owned\\u0007\\n\\u009b2J"')
+    with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber, caplog.at_level(logging.WARNING):
+        publisher.wait_for(*CAM)
+        publisher.send([topic, strange], end())
+        assert isinstance(subscriber.receive(), End)
+        assert caplog.records[0].getMessage().isprintable()
+        assert r"\x1b]0;owned\x07 \x9b2J" in caplog.text
 
 
 def test_a_publisher_of_too_large_parts_is_disconnected(publisher: Publisher) -> None:

@@ -6,7 +6,8 @@ import pytest
 from support.results import EMPTY_RESULT
 
 from streamseg.messages import Heartbeat, ResultMessage, Timings
-from streamseg.wire.backlog import Backlog
+from streamseg.wire.backlog import MOST_BYTES, Backlog
+from streamseg.wire.limits import PART_BYTES
 from streamseg.wire.protocol import decode, encode_event, encode_result
 
 PERIOD_S = 1 / 30
@@ -53,6 +54,20 @@ def test_nothing_is_dropped_of_a_file_or_without_a_limit(mode: str, max_lag_s: f
     backlog = Backlog(max_lag_s, 1000)
     add(backlog, 5.0, *(result(seq, mode=mode) for seq in range(300)))
     assert take(backlog) == list(range(300))
+
+
+@pytest.mark.parametrize("message", [heartbeat(), result(0), result(0, mode="every-frame")])
+def test_what_waits_is_limited_in_bytes(message: list[bytes]) -> None:
+    backlog = Backlog(1.0, 1000)
+    large = [*message[:2], bytes(PART_BYTES)]
+    add(backlog, 5.0, heartbeat(), *[large] * 40, result(1))
+    assert len(backlog) <= MOST_BYTES // PART_BYTES + 1
+    kept = []
+    while (parts := backlog.take(5.0)) is not None:
+        kept.append(parts)
+    assert kept[-1] == result(1)
+    add(backlog, 5.0, large)
+    assert len(backlog) == 1
 
 
 def test_each_source_is_compared_with_itself_and_other_messages_stay() -> None:

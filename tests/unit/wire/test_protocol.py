@@ -342,6 +342,12 @@ def test_values_that_are_not_finite_are_sent_as_absent() -> None:
     assert (result.objects[0].predicted_iou, result.objects[0].stability) == (None, None)
 
 
+def test_a_long_line_is_cut_to_fit_into_a_header() -> None:
+    message = decode(encode_event(End(run_id="r", source="cam", seq=None, reason="\x1b" * 1_000_000)))
+    assert isinstance(message, End)
+    assert message.reason == "\x1b" * 4096
+
+
 def test_a_file_name_that_is_not_unicode_can_be_announced() -> None:
     state = SourceState(run_id="r", source="cam", stage="source", state="failed", detail="no file caf\udce9.mp4")
     message = decode(encode_event(state))

@@ -57,7 +57,9 @@ def test_the_example_of_run_lengths_is_that_of_its_picture() -> None:
     "row",
     [
         f"| a part | {limits.PART_BYTES >> 20} MiB |",
-        f"| the header | {limits.HEADER_BYTES >> 20} MiB |",
+        f"| the header | {limits.HEADER_BYTES >> 20} MiB of a result, {limits.EVENT_BYTES >> 10} KiB of another",
+        f"| `run_id` | {limits.RUN_ID} characters |",
+        f"at most {limits.SOURCES} of them",
         f"| `objects` | {limits.OBJECTS} |",
         f"| `width`, `height`, `w`, `h` | 1 to {limits.SIDE} |",
         f"as it is shown, each 1 to {limits.RATIO}.",
