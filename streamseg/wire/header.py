@@ -36,6 +36,9 @@ _Side = Annotated[int, Meta(ge=1, le=SIDE)]
 RunId = Annotated[str, Meta(max_length=RUN_ID)]
 _Colour = Annotated[str, Meta(pattern=r"^#[0-9a-f]{6}\Z")]
 
+_SHOWN = 200
+"""Characters of an error that are shown: it may quote the header."""
+
 NULL = msgspec.Raw(b"null")
 
 
@@ -148,7 +151,7 @@ def from_json(data: bytes | memoryview) -> Header:
     try:
         return _header_decoder.decode(data)
     except (ValueError, RecursionError) as error:
-        raise MessageError(f"the header is not valid: {error}") from error
+        raise MessageError(f"the header is not valid: {str(error)[:_SHOWN]}") from error
 
 
 def mask_entry(mask: msgspec.Raw) -> MaskEntry | None:
@@ -161,7 +164,7 @@ def mask_entry(mask: msgspec.Raw) -> MaskEntry | None:
         encoding = _encoding_decoder.decode(mask)
         return None if encoding is None or encoding.enc not in ENCODINGS else _entry_decoder.decode(mask)
     except (ValueError, RecursionError) as error:
-        raise MessageError(f"a mask of the header is not valid: {error}") from error
+        raise MessageError(f"a mask of the header is not valid: {str(error)[:_SHOWN]}") from error
 
 
 def result_header(result: ResultMessage, kept: Sequence[int], masks: Sequence[msgspec.Raw]) -> ResultHeader:
