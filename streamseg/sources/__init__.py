@@ -116,6 +116,7 @@ class SourceInfo:
     """Properties of an opened source; None if the source does not give them.
 
     Attributes:
+        size: Width and height of the first picture as stored, before any turn.
         pixel_aspect: As stored, before any turn.
         sound: Whether it has sound, which nothing here uses.
     """
@@ -123,6 +124,7 @@ class SourceInfo:
     description: str
     fps: float | None = None
     frame_count: int | None = None
+    size: tuple[int, int] | None = None
     pixel_aspect: PixelAspect = SQUARE
     sound: bool = False
 

@@ -52,7 +52,10 @@ class AnimatedWebpSource:
             self._load(animation, 0)
             duration_ms = animation.info["duration"]
         self.info = SourceInfo(
-            description=str(self._path), fps=1000 / duration_ms if duration_ms else None, frame_count=count
+            description=str(self._path),
+            fps=1000 / duration_ms if duration_ms else None,
+            frame_count=count,
+            size=animation.size,
         )
 
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame]:

@@ -45,12 +45,14 @@ class FileSource:
         with self._open() as container:
             stream = self._video(container)
             rate = stream.average_rate or stream.guessed_rate
-            if next(self._decode(container, stream, DamageMeter(container, stream)), None) is None:
+            first = next(self._decode(container, stream, DamageMeter(container, stream)), None)
+            if first is None:
                 raise SourceError(f"{self._path} has no frame that can be decoded; is the file complete?")
             self.info = SourceInfo(
                 description=str(self._path),
                 fps=float(rate) if rate else None,
                 frame_count=stream.frames or None,
+                size=(first.width, first.height),
                 pixel_aspect=pixel_aspect(stream),
                 sound=bool(container.streams.audio),
             )

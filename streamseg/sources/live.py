@@ -7,6 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
@@ -109,7 +110,8 @@ class LiveSource(ABC):
         started = start(self.connect, self._settings, stop, self._name)
         self._connection = started.connection
         self._timeline.reconnected()
-        self.info = started.connection.info
+        first = started.first.picture
+        self.info = replace(started.connection.info, size=(first.width, first.height))
         return started
 
     def _watch(self, started: Started, stop: threading.Event) -> Iterator[Frame]:

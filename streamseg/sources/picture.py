@@ -24,7 +24,8 @@ class PictureSource:
         """
         turn = Orientation.from_rotation(settings.rotate, mirror=settings.mirror)
         self._image = turn.apply(read_image(Path(settings.address)))
-        self.info = SourceInfo(description=settings.address, frame_count=1)
+        height, width = self._image.shape[:2]
+        self.info = SourceInfo(description=settings.address, frame_count=1, size=(width, height))
 
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame]:
         """Yield the picture if `start` is 0."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from streamseg.errors import StageError, StreamsegError
+from streamseg.errors import SourceError, StageError, StreamsegError
 from streamseg.ipc.control import Ready, Released, Resend, RingCreated, SourceChanged, Start, ToStage
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
 from streamseg.ipc.links import Sender
@@ -18,6 +18,7 @@ from streamseg.sources import Source, SourceChange, SourceDamage, SourceSettings
 from streamseg.sources.opening import open_source
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.intake import Intake
+from streamseg.wire.limits import SIDE
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class CaptureStage(Stage):
         if self._lane.resume_after is not None and settings.live:
             settings = msgspec.structs.replace(settings, wait=True)  # wait for a camera that worked before
         source = self._open_source(settings, self.spec.threads)
+        if source.info.size is not None:
+            self._check_size(*source.info.size)
         self._intake = Intake(
             source, self._next_seq, self.config.max_frames, live=settings.live, paced=self._live and not settings.live
         )
@@ -128,10 +131,18 @@ class CaptureStage(Stage):
             self._epoch += 1
         if frame.image.size == 0:
             raise StageError("the source gave an empty frame")
+        self._check_size(frame.width, frame.height)
         self._ring = self.context.frames.create(self._lane.ring, self._epoch, frame.height, frame.width)
         self._announced.clear()
         self.context.report(RingCreated(self._lane.name, self._ring.ring))
         return True
+
+    def _check_size(self, width: int, height: int) -> None:
+        if max(width, height) > SIDE:
+            raise SourceError(
+                f"{self._lane.source.address} has pictures of {width}x{height} pixels; a side may have at most {SIDE}: "
+                "scale it down, or choose a smaller stream of the camera"
+            )
 
     def _replace_ring(self, lost: FrameWriter) -> None:
         """Make a ring that readers find, with the frames of one that they no longer do, which lie in memory still."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from support.clips import write_clip
 from support.leftovers import Place
+from support.picture_bombs import jpeg_of_size
 from support.pipeline_runs import Run, free_endpoint, until
 from support.rtsp_fixture import StartRtspServer
 
@@ -87,10 +89,16 @@ def mute_server() -> Iterator[int]:
         ("text.mp4", "text.mp4"),
         (".", ". is not a file"),
         ("99", "camera 99"),
+        ("bomb.jpg", "bomb.jpg is too large, 30000x30000 pixels"),
+        ("wide.mkv", "wide.mkv has pictures of 8200x16 pixels; a side may have at most 8192"),
+        ("pipe.png", "pipe.png is not a file"),
     ],
 )
 def test_an_unusable_source(place: Place, source: str, complaint: str) -> None:
     (place.folder / "text.mp4").write_text("This is no film.\n" * 200)
+    (place.folder / "bomb.jpg").write_bytes(jpeg_of_size(30_000, 30_000))
+    write_clip(place.folder / "wide.mkv", frames=2, width=8200, height=16, codec="ffv1")
+    os.mkfifo(place.folder / "pipe.png")
     assert complaint in fails_without_output(place, 3, "--source", source, *SMALL)
 
 

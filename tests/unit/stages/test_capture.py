@@ -127,6 +127,20 @@ def test_one_line_says_that_a_recording_has_no_sound(caplog: pytest.LogCaptureFi
     assert caplog.messages == ["clip.mp4 has sound; recordings have none"]
 
 
+@pytest.mark.parametrize("size", [(8193, 8), (8, 8193)])
+def test_a_picture_too_large_to_send_is_refused_before_the_start_and_later(size: tuple[int, int]) -> None:
+    class Large(Script):
+        info = SourceInfo(description="large", size=size)
+
+    refusal = rf"has pictures of {size[0]}x{size[1]} pixels; a side may have at most 8192: scale it down"
+    with pytest.raises(SourceError, match=refusal):
+        CaptureStage(FakeContext(stage_spec("capture", lane_spec())), lambda settings, threads: Large([])).prepare()
+    capture = Capture([frame(0), frame(1, size[1], size[0])])
+    capture.stage.instruct(Released("main", 0))
+    with pytest.raises(SourceError, match=refusal):
+        capture.turn_until_announced(2)
+
+
 def test_unacknowledged_frames_of_a_file_are_never_overwritten() -> None:
     capture = Capture([frame(number) for number in range(20)])
     capture.turn_until_announced(DEFAULT_SLOTS - 1)
