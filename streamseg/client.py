@@ -260,7 +260,7 @@ class Subscriber:
 
     def _is_late(self, catch_up: _CatchUp) -> bool:
         """Whether only old results are there and a newer one may come."""
-        if not self._backlog.late(time.monotonic()):
+        if not self._backlog.late:
             return False
         catch_up.update(self._backlog.lateness_s)
         if catch_up.stalled:

@@ -117,15 +117,15 @@ class Backlog:
         while self._results > self._limit or (self._bytes > MOST_BYTES and len(self._waiting) > 1):
             self._drop_oldest()
 
-    def late(self, now_s: float) -> bool:
-        """Whether results wait, and even the newest is too old: its reader was away, and a newer one is on its way."""
-        last = self._last
+    @property
+    def late(self) -> bool:
+        """Whether results wait, and even the newest was late when it arrived: newer ones are in buffers behind it."""
         return (
             self._results > 0
-            and last is not None
-            and last.live
+            and self._last is not None
+            and self._last.live
             and self._max_lag_s is not None
-            and self._delay_s(last, now_s) - self._delays[last.source].usual_s > self._max_lag_s
+            and self.lateness_s > self._max_lag_s
         )
 
     @property
@@ -146,7 +146,7 @@ class Backlog:
             if oldest.sent_s is None:
                 return oldest.parts
             if not self._is_old(oldest):
-                self.lag_s = self._delay_s(oldest, now_s) - self._delays[oldest.source].least_s
+                self.lag_s = now_s - oldest.sent_s - self._delays[oldest.source].least_s
                 return oldest.parts
         return None
 
@@ -154,9 +154,6 @@ class Backlog:
         if self._max_lag_s is None or not result.live or result.sent_s is None:
             return False
         return self._newest_s[result.source] - result.sent_s > self._max_lag_s
-
-    def _delay_s(self, result: _Waiting, now_s: float) -> float:
-        return 0.0 if result.sent_s is None else now_s - result.sent_s
 
     def _note_delay(self, source: str, run_id: str, delay_s: float) -> None:
         known = self._delays.get(source)
