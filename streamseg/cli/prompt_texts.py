@@ -12,8 +12,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from streamseg.errors import UsageError
+from streamseg.object_prompts import ObjectPrompts
 from streamseg.paths import irregularity
-from streamseg.sam.object_prompts import ObjectPrompts
 
 
 def read_prompts(boxes: Sequence[str], points: Sequence[str], mask_input: Path | None) -> tuple[ObjectPrompts, ...]:

@@ -12,8 +12,8 @@ from streamseg.cli.output import print_line
 from streamseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from streamseg.sam.object_prompts import ObjectPrompts
-    from streamseg.segment import Segmented
+    from streamseg.models.segmenters.sam.automatic import AutomaticOptions
+    from streamseg.segment.pictures import Segmented
 
 _T = TypeVar("_T")
 
@@ -120,38 +120,27 @@ def segment(
     Exit codes: 0 done, 2 usage or an output that exists, 3 a picture cannot be read, 4 weights.
     """
     from streamseg.cli.prompt_texts import read_prompts
-    from streamseg.models.segmenters.sam.automatic import AutomaticOptions
     from streamseg.monitor.progress import WorkDisplay
     from streamseg.paths import local_path
-    from streamseg.sam.promptable import SAM
-    from streamseg.segment import SegmentJob, check_job, segment_images
+    from streamseg.segment.job import SegmentJob, check_job
 
     pictures = tuple(local_path(image, "the path of a picture") for image in images)
     prompts = read_prompts(boxes or [], points or [], mask_input)
     tuning = (points_per_side, pred_iou_thresh, stability_score_thresh, crop_n_layers, min_mask_region_area)
-    if everything:
-        if prompts or multimask:
-            raise UsageError(
-                "--everything excludes --box, --points, --mask-input and --multimask; leave out one or the other"
-            )
-        usual = AutomaticOptions()
-        wanted: tuple[ObjectPrompts, ...] | AutomaticOptions = AutomaticOptions(
-            points_per_side=_given(points_per_side, usual.points_per_side),
-            pred_iou_thresh=_given(pred_iou_thresh, usual.pred_iou_thresh),
-            stability_score_thresh=_given(stability_score_thresh, usual.stability_score_thresh),
-            crop_n_layers=_given(crop_n_layers, usual.crop_n_layers),
-            min_mask_region_area=_given(min_mask_region_area, usual.min_mask_region_area),
+    if everything and (prompts or multimask):
+        raise UsageError(
+            "--everything excludes --box, --points, --mask-input and --multimask; leave out one or the other"
         )
-    else:
-        if any(value is not None for value in tuning):
-            raise UsageError(
-                "an option of --everything was given without it; add --everything, or leave the option out"
-            )
-        if not prompts:
-            raise UsageError("no prompt; give --box X1,Y1,X2,Y2, --points X,Y or --everything")
-        wanted = prompts
+    if not everything and any(value is not None for value in tuning):
+        raise UsageError("an option of --everything was given without it; add --everything, or leave the option out")
+    if not everything and not prompts:
+        raise UsageError("no prompt; give --box X1,Y1,X2,Y2, --points X,Y or --everything")
+    wanted = _everything(*tuning) if everything else prompts
     job = SegmentJob(images=pictures, prompts=wanted, output=output, multimask=multimask, overwrite=yes)
     check_job(job)
+    from streamseg.sam.promptable import SAM
+    from streamseg.segment.pictures import segment_images
+
     core = SAM(model, device).core
     finished: list[Segmented] = []
     try:
@@ -161,6 +150,26 @@ def segment(
         # Printed while the bar is on the terminal, a line would end up beside it.
         for done in finished:
             print_line(_summary(done))
+
+
+def _everything(
+    points_per_side: int | None,
+    pred_iou_thresh: float | None,
+    stability_score_thresh: float | None,
+    crop_n_layers: int | None,
+    min_mask_region_area: int | None,
+) -> AutomaticOptions:
+    """The given settings of everything mode; the others are the original's."""
+    from streamseg.models.segmenters.sam.automatic import AutomaticOptions
+
+    usual = AutomaticOptions()
+    return AutomaticOptions(
+        points_per_side=_given(points_per_side, usual.points_per_side),
+        pred_iou_thresh=_given(pred_iou_thresh, usual.pred_iou_thresh),
+        stability_score_thresh=_given(stability_score_thresh, usual.stability_score_thresh),
+        crop_n_layers=_given(crop_n_layers, usual.crop_n_layers),
+        min_mask_region_area=_given(min_mask_region_area, usual.min_mask_region_area),
+    )
 
 
 def _given(value: _T | None, usual: _T) -> _T:

@@ -18,8 +18,8 @@ from streamseg.models.segmenters.sam import Sam
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions, generate
 from streamseg.models.weights import locate
 from streamseg.monitor.progress import DownloadDisplay, WorkDisplay
+from streamseg.object_prompts import LOGITS_SIZE, Numbers, ObjectPrompts
 from streamseg.sam.info import ModelInfo, as_rich_table, model_info
-from streamseg.sam.object_prompts import LOGITS_SIZE, Numbers, ObjectPrompts
 from streamseg.sam.picture_masks import PictureMasks
 from streamseg.sam.pictures import PictureSource, read_pictures
 

@@ -15,7 +15,7 @@ NETWORKS = tuple(
     f"models/segmenters/mobile_sam/{name}.py" for name in ("decoder", "encoder", "export_process", "networks")
 )
 MAY_LOAD_TORCH = (
-    *NETWORKS, "models/runtime/torch.py", "models/segmenters/sam/", "sam/", "segment/", "cli/prompt_texts.py", "train/"
+    *NETWORKS, "models/runtime/torch.py", "models/segmenters/sam/", "sam/", "segment/pictures.py", "train/"
 )  # fmt: skip
 LOAD = """
 import sys
@@ -36,6 +36,10 @@ for command in ["--help"], ["run", "--help"], ["doctor"], ["weights", "list"], [
     done = CliRunner().invoke(app, command)
     assert done.output and done.exception is None, (command, done.exception)
     assert "torch" not in loaded, f"streamseg {{command}} loads torch"
+for prompt in [], ["--box", "1,2"], ["--points", "1,2", "--points", "3"], ["--points", "1,2"]:
+    refused = CliRunner().invoke(app, ["segment", "none.jpg", "--output", "none", *prompt])
+    assert refused.exception is not None
+    assert "torch" not in loaded, f"streamseg segment {{prompt}} loads torch before it refuses"
 """
 
 

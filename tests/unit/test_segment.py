@@ -24,8 +24,9 @@ from streamseg.masks import Mask
 from streamseg.messages import Image
 from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Prompts, Sam, SamNetwork
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions
-from streamseg.sam.object_prompts import ObjectPrompts
-from streamseg.segment import Segmented, SegmentJob, check_job, segment_images
+from streamseg.object_prompts import ObjectPrompts
+from streamseg.segment.job import SegmentJob, check_job
+from streamseg.segment.pictures import Segmented, segment_images
 from streamseg.segment.result import CandidateMask, ImageRecord, PictureResult, PromptRecord, write_result
 
 HEIGHT, WIDTH = 60, 80

@@ -23,8 +23,8 @@ from streamseg.images import read_image
 from streamseg.messages import Image
 from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Prompts, Sam, SamNetwork
 from streamseg.models.segmenters.sam.automatic import AutomaticOptions, generate
+from streamseg.object_prompts import Numbers
 from streamseg.sam import promptable
-from streamseg.sam.object_prompts import Numbers
 
 LOGIT_TOLERANCE = 1e-3
 """As a share of the largest magnitude."""

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from streamseg.errors import UsageError
 from streamseg.models.segmenters.resizing import Size
-from streamseg.models.segmenters.sam import ImageEmbedding, Prompts
+
+if TYPE_CHECKING:  # prompts are checked before PyTorch is loaded, which takes seconds
+    from streamseg.models.segmenters.sam import ImageEmbedding, Prompts
+
+
+@runtime_checkable
+class Tensor(Protocol):
+    """A tensor of PyTorch."""
+
+    def numpy(self, *, force: bool) -> NDArray[Any]:
+        """Convert to an array; `force` also from a GPU, or where gradients are computed."""
+
 
 Numbers = ArrayLike | Tensor
 LOGITS_SIZE = (256, 256)
