@@ -4,44 +4,15 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import psutil
 from support.leftovers import Place
-from support.pipeline_runs import RECORDING_STAGES, Run, read_records, until
+from support.pipeline_runs import RECORDING_STAGES, Recording, Run, read_records, until
 from support.pipes import shrink_pipe_between
 
 from streamseg.ipc.ring import block_folder
-from streamseg.sinks.parts import existing_parts
 
 MODELS = ("--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*")
 LIVE = ("--source", "synthetic:?size=320x240&fps=30&frames=0", *MODELS)
-
-
-class Seen(msgspec.Struct):
-    seq: str
-    boxes_seq: str | None
-
-
-class Written:
-    """The records of a run as they come."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def newest(self) -> Seen | None:
-        parts = existing_parts(self.path)
-        text = parts[-1].read_bytes() if parts else b""
-        lines = text[: text.rfind(b"\n") + 1].splitlines()
-        return msgspec.json.decode(lines[-1], type=Seen) if lines else None
-
-    @property
-    def seq(self) -> int:
-        return -1 if self.newest is None else int(self.newest.seq)
-
-    @property
-    def has_own_boxes(self) -> bool:
-        return self.newest is not None and self.newest.boxes_seq == self.newest.seq
 
 
 def wait_for(run: Run, condition: Callable[[], object], what: str, seconds: float = 60) -> None:
@@ -60,7 +31,7 @@ def remove_shared_memory(capture: psutil.Process) -> None:
 
 def test_a_file_whose_shared_memory_is_removed_loses_no_frame(place: Place) -> None:
     file = ("--source", "synthetic:?size=320x240&frames=120", "--set", "mode=every-frame", *MODELS)
-    records = Written(place.folder / "out.jsonl")
+    records = Recording(place.folder / "out.jsonl")
     with place.run("run", *file, "--record", "out.mp4", "--jsonl", "out.jsonl") as run:
         wait_for(run, lambda: records.seq > 10, "frames")
         stages = run.stages()
@@ -70,12 +41,12 @@ def test_a_file_whose_shared_memory_is_removed_loses_no_frame(place: Place) -> N
         status, output, errors = run.finish(120)
     assert status == 0, errors
     assert "was removed; its frames go to a new one" in errors
-    assert [int(record.seq) for record in read_records(records.path)] == list(range(120))
+    assert [int(record.seq) for record in read_records(place.folder / "out.jsonl")] == list(range(120))
     assert "dropped: none" in output
 
 
 def test_a_live_run_whose_shared_memory_is_removed_finds_objects_again(place: Place) -> None:
-    records = Written(place.folder / "out.jsonl")
+    records = Recording(place.folder / "out.jsonl")
     with place.run("run", *LIVE, "--jsonl", "out.jsonl") as run:
         wait_for(run, lambda: records.has_own_boxes, "boxes")
         stages = run.stages()
@@ -89,7 +60,7 @@ def test_a_live_run_whose_shared_memory_is_removed_finds_objects_again(place: Pl
 
 
 def test_live_frames_go_on_while_the_supervisor_is_paused(place: Place) -> None:
-    records = Written(place.folder / "out.jsonl")
+    records = Recording(place.folder / "out.jsonl")
     with place.run("run", *LIVE, "--jsonl", "out.jsonl") as run:
         supervisor = psutil.Process(run.process.pid)
         wait_for(run, lambda: records.seq > 5, "frames")
@@ -110,7 +81,7 @@ def test_live_frames_go_on_while_the_supervisor_is_paused(place: Place) -> None:
 
 
 def test_hung_stages_are_replaced_and_frames_continue(place: Place) -> None:
-    records = Written(place.folder / "out.jsonl")
+    records = Recording(place.folder / "out.jsonl")
     with place.run("run", *LIVE, "--jsonl", "out.jsonl") as run:
         wait_for(run, lambda: records.seq > 5, "frames")
         stuck = run.stages()

@@ -167,6 +167,31 @@ def test_stall_cut_and_refusal_are_announced_and_survived(rtsp_server: StartRtsp
     assert times == sorted(set(times))
 
 
+@pytest.mark.parametrize("every", [2000, 60])
+def test_damaged_packets_are_survived(rtsp_server: StartRtspServer, watch: OpenWatch, every: int) -> None:
+    """Pictures with errors, or none at all and a new connection: what comes is whole in time and size."""
+    with TcpProxy(rtsp_server().port) as proxy:
+        camera = watch(SourceSettings(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=1.0))
+        camera.frames(15)
+        proxy.damage(every)
+        until_s = time.monotonic() + 3.0
+        timer = threading.Timer(3.0, proxy.damage, (0,))
+        timer.start()
+        camera.until(lambda item: time.monotonic() > until_s)
+        timer.join()
+        camera.frames(45)
+    times = camera.times()
+    assert times == sorted(set(times))
+    assert {item.image.shape for item in camera.items if isinstance(item, Frame)} == {(240, 320, 3)}
+
+
+def test_a_stream_without_a_keyframe_is_an_error_that_says_so(rtsp_server: StartRtspServer) -> None:
+    with TcpProxy(rtsp_server().port, keyframes=False) as proxy:
+        url = f"rtsp://127.0.0.1:{proxy.port}/stream"
+        with pytest.raises(SourceError, match="gave no picture within 2 s"):
+            RtspSource(SourceSettings(url=url, start_timeout=2.0))
+
+
 def test_a_short_pause_is_no_disconnection(rtsp_server: StartRtspServer, watch: OpenWatch) -> None:
     with TcpProxy(rtsp_server().port) as proxy:
         camera = watch(SourceSettings(url=f"rtsp://127.0.0.1:{proxy.port}/stream", timeout=3.0))

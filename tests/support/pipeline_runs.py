@@ -18,6 +18,8 @@ import psutil
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from streamseg.sinks.parts import existing_parts
+
 STAGES = ("capture", "detect", "segment", "publish")
 """Of every run."""
 RECORDING_STAGES = (*STAGES, "record")
@@ -61,9 +63,40 @@ class Record(msgspec.Struct):
 
 
 def read_records(path: Path) -> list[Record]:
-    """Every line of a recording."""
+    """Every complete line of a recording."""
     decoder = msgspec.json.Decoder(Record)
-    return [decoder.decode(line) for line in path.read_bytes().splitlines()]
+    return [decoder.decode(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+class Recording:
+    """The newest part of a recording that grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def newest(self) -> Record | None:
+        """Its last complete line."""
+        parts = existing_parts(self._path)
+        lines = parts[-1].read_bytes().splitlines(keepends=True)[-2:] if parts else []
+        complete = [line for line in lines if line.endswith(b"\n")]
+        return msgspec.json.decode(complete[-1], type=Record) if complete else None
+
+    @property
+    def seq(self) -> int:
+        """The newest frame; -1 without any."""
+        return -1 if (newest := self.newest) is None else int(newest.seq)
+
+    @property
+    def has_own_boxes(self) -> bool:
+        """Whether the boxes of the newest frame were found on it."""
+        return (newest := self.newest) is not None and newest.boxes_seq == newest.seq
+
+    @property
+    def segmented(self) -> int:
+        """The newest keyframe that a mask of the newest frame was made on; -1 without one."""
+        objects = [] if (newest := self.newest) is None else newest.objects
+        return max((int(item.origin_seq) for item in objects if item.origin_seq is not None), default=-1)
 
 
 def until(condition: Callable[[], object], seconds: float, what: str) -> None:

@@ -8,27 +8,37 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from support.rtp import KeyframeFilter
+
 CHUNK = 65536
 
 
 class TcpProxy:
-    """Forwards 127.0.0.1:`port` to 127.0.0.1:`target`, until `stall`, `cut` or `refuse`.
+    """Forwards 127.0.0.1:`port` to 127.0.0.1:`target`, until `damage`, `stall`, `cut` or `refuse`.
+
+    With `keyframes=False` it drops those of an RTSP camera.
 
     `accepted` counts the connections so far.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, *, keyframes: bool = True) -> None:
         self.target = target
         self.accepted = 0
         self._flowing = threading.Event()
         self._flowing.set()
         self._closed = threading.Event()
+        self._damaged_every = 0
+        self._filter = None if keyframes else KeyframeFilter()
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._lock = threading.Lock()
         self._listener: socket.socket | None = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._run, name="tcp-proxy")
         self._thread.start()
+
+    def damage(self, every: int) -> None:
+        """Change one byte of so many that go to a client, whatever it means; 0 changes none."""
+        self._damaged_every = every
 
     def stall(self) -> None:
         """Keep every connection open and forward nothing."""
@@ -100,7 +110,7 @@ class TcpProxy:
             try:
                 data = end.recv(CHUNK)
                 if data:
-                    self._pairs[end].sendall(data)
+                    self._pairs[end].sendall(self._changed(data) if end.getpeername()[1] == self.target else data)
             except OSError:
                 data = b""
             if not data:
@@ -108,3 +118,10 @@ class TcpProxy:
                 del self._pairs[other]
                 end.close()
                 other.close()
+
+    def _changed(self, data: bytes) -> bytes:
+        changed = bytearray(data if self._filter is None else self._filter.pass_on(data))
+        if self._damaged_every:
+            for place in range(self._damaged_every // 2, len(changed), self._damaged_every):
+                changed[place] ^= 0x55
+        return bytes(changed)
