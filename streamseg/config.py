@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
 
+from streamseg.endpoints import check_endpoint
 from streamseg.errors import SettingsError, SourceError
 from streamseg.models.options import DetectorSettings, SegmenterSettings
-from streamseg.paths import is_unicode, refuse_url
+from streamseg.paths import refuse_url
 from streamseg.render_settings import RenderSettings
 from streamseg.settings import Count, Settings, Threads, read_settings
 from streamseg.sources import SourceSettings
@@ -175,14 +175,15 @@ def _check_combinations(config: Config) -> None:
         raise SettingsError(
             f"record.video: {video} does not end in {VIDEO_SUFFIX}, and recordings are MP4; name such a file"
         )
-    protected = publish.curve is not None or publish.insecure
-    _check_endpoint("publish.bind", publish.bind, r"tcp://.+:(\d+|\*)|ipc://.+", protected=protected)
+    check_endpoint("publish.bind", publish.bind, any_port=True)
+    _check_exposure("publish.bind", publish.bind, publish)
     if publish.wait_for_subscriber and config.resolved_mode == "live":
         raise SettingsError(
             "publish.wait_for_subscriber: a live source does not wait; expected a file, or mode=every-frame"
         )
     if publish.connect is not None:
-        _check_endpoint("publish.connect", publish.connect, r"tcp://.+:\d+|ipc://.+", protected=protected)
+        check_endpoint("publish.connect", publish.connect)
+        _check_exposure("publish.connect", publish.connect, publish)
 
 
 def _check_path(key: str, text: str) -> None:
@@ -192,9 +193,8 @@ def _check_path(key: str, text: str) -> None:
         raise SettingsError(f"{key}: {error}") from error
 
 
-def _check_endpoint(key: str, endpoint: str, form: str, *, protected: bool) -> None:
-    if not re.fullmatch(form, endpoint) or not is_unicode(endpoint):
-        raise SettingsError(f"{key}: {endpoint!r} is not an endpoint; expected tcp://HOST:PORT or ipc://PATH in UTF-8")
+def _check_exposure(key: str, endpoint: str, publish: PublishSettings) -> None:
+    protected = publish.curve is not None or publish.insecure
     if endpoint.startswith("tcp://") and endpoint[6:].rpartition(":")[0] not in LOOPBACK_HOSTS and not protected:
         raise SettingsError(
             f"{key}: {endpoint} is reachable from other machines without keys; expected a loopback address, keys "

@@ -21,10 +21,13 @@ def local_path(text: str | Path, expected: str) -> Path:
         expected: What else may be given, for the error.
 
     Raises:
-        SourceError: It is a URL, which would lose a slash as a path.
+        SourceError: It is a URL, which would lose a slash as a path, or the home of an unknown user.
     """
     refuse_url(str(text), expected)
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise SourceError(f"{text}: there is no such user; give {expected}") from error
 
 
 def refuse_url(text: str, expected: str) -> None:

@@ -274,8 +274,8 @@ class Pipeline:
 
 
 def _read(config: Config | Mapping[str, object] | str | os.PathLike[str]) -> Config:
-    if isinstance(config, Config):
-        return config
+    if isinstance(config, Config):  # made in Python, where msgspec checks nothing
+        return check_config(msgspec.to_builtins(config))
     if isinstance(config, Mapping):
         return check_config(dict(config))
     return load_config(Path(config), [], os.environ)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from streamseg.errors import (
     CheckpointError,
     OutputExistsError,
     SettingsError,
-    SourceError,
     UsageError,
     WeightsError,
 )
@@ -35,10 +35,13 @@ from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
 from streamseg.models.weights import MissingWeightsError, WeightsProgress
 from streamseg.paths import unicode_name
 from streamseg.sinks.parts import later_parts
+from streamseg.sources.opening import check_source
 from streamseg.wire.curve import read_server_keys
 
 AUTO_DETECTOR = "yolox-nano"
 AUTO_SEGMENTER = MOBILE_SAM
+OWN_YOLOX = "yolox"
+"""Stands for a YOLOX export that `detector.model` names, in messages."""
 FALLBACK_DETECTOR = "motion"
 FALLBACK_SEGMENTER = NANO
 
@@ -70,13 +73,10 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
         OutputExistsError: An output file exists, and `overwrite` is not set.
         SettingsError: A setting of the models is wrong, the runtime is not available, or a key file does not exist.
         UsageError: An output file cannot be written.
-        SourceError: The source is a file that does not exist.
+        SourceError: The address of the source is invalid, or the file does not exist.
         WeightsError: A model that was chosen by name has no weights.
     """
-    _check_files(config, overwrite=overwrite)
-    check_models(config)
-    if config.publish.curve is not None:
-        read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
+    _check_run(config, overwrite=overwrite)
     search = WeightsSearch(progress)
     detector, segmenter = _find_detector(config.detector, search), _find_segmenter(config.segmenter, search)
     search.check()
@@ -96,6 +96,41 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
         ),
         "\n".join(notices) or None,
     )
+
+
+def check_run(config: Config, *, overwrite: bool) -> None:
+    """Check all that `make_plan` checks, without downloading, exporting or loading anything.
+
+    Raises:
+        StreamsegError: As for `make_plan`; weights that would be downloaded are not missing.
+    """
+    _check_run(config, overwrite=overwrite)
+    search = WeightsSearch(None)
+    for model, path in _own_weights(config):
+        search.find(model, path)
+    search.check()
+
+
+def _check_run(config: Config, *, overwrite: bool) -> None:
+    # Before the weights: a typo is reported without waiting for a download.
+    for source in config.sources:
+        check_source(source)
+    _check_outputs(config, overwrite=overwrite)
+    check_models(config)
+    if config.publish.curve is not None:
+        read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
+
+
+def _own_weights(config: Config) -> Iterator[tuple[str, Path]]:
+    """The models whose weights are files of the user's, and these files."""
+    detector, segmenter = config.detector, config.segmenter
+    detectors, segmenters = ("auto", *YOLOX_MODELS), ("auto", *SAM_MODELS, NANO)
+    if detector.model.endswith(".onnx"):
+        yield OWN_YOLOX, Path(detector.model)
+    elif detector.model in detectors and detector.weights is not None:
+        yield AUTO_DETECTOR if detector.model == "auto" else detector.model, Path(detector.weights)
+    if segmenter.model in segmenters and segmenter.weights is not None:
+        yield AUTO_SEGMENTER if segmenter.model == "auto" else segmenter.model, Path(segmenter.weights)
 
 
 def check_models(config: Config) -> None:
@@ -170,6 +205,8 @@ def _find_detector(settings: DetectorSettings, search: WeightsSearch) -> Detecto
     if settings.model in YOLOX_MODELS:
         path = search.find(settings.model, weights_path(settings), sha256=settings.sha256)
         return replace(settings, weights=str(path))
+    if settings.model.endswith(".onnx"):
+        search.find(OWN_YOLOX, Path(settings.model))
     return settings
 
 
@@ -185,21 +222,18 @@ def _find_segmenter(settings: SegmenterSettings, search: WeightsSearch) -> Segme
     return settings
 
 
-def _check_files(config: Config, *, overwrite: bool) -> None:
-    sources = [Path(source.address) for source in config.sources if source.kind == "file"]
-    for settings in config.sources:
-        settings.read_password()
-    # Before the weights: a typo is reported without waiting for a download.
-    for source in sources:
-        if not source.exists():
-            raise SourceError(f"{source}: no such file; give the path of a video file")
+def _check_outputs(config: Config, *, overwrite: bool) -> None:
     if config.record.jsonl in STANDARD_OUTPUT:
         raise UsageError(
             f"record.jsonl: {config.record.jsonl} is for `streamseg run` alone; name a file, or loop over the pipeline"
         )
+    sources = [Path(source.address) for source in config.sources if source.kind == "file"]
     outputs = [Path(output) for output in (config.record.video, config.record.jsonl) if output is not None]
     for output in outputs:
-        _check_output(output, sources, overwrite=overwrite)
+        try:
+            _check_output(output, sources, overwrite=overwrite)
+        except OSError as error:
+            raise UsageError(f"{output} cannot be written: {error.strerror}; name another file") from error
     if len({output.resolve() for output in outputs}) < len(outputs):
         raise UsageError(f"{outputs[0]} cannot hold both the video and the records; name two files")
 
@@ -211,6 +245,9 @@ def _check_output(path: Path, sources: list[Path], *, overwrite: bool) -> None:
         raise UsageError(f"{path} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; make it, or name another")
+    for place in (path.parent, path) if path.exists() else (path.parent,):
+        if not os.access(place, os.W_OK):
+            raise UsageError(f"{path} cannot be written: no permission for {place}; name another file")
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists; name another file, or allow overwriting with -y")
     for part in () if overwrite else later_parts(path):

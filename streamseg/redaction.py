@@ -15,7 +15,7 @@ _USER_IN_URL: Final = re.compile(
     rf"""
     ({_COLON}{_SLASH}+ | {_SLASH}{{2,}})              # scheme:// and the ways to mistype it
     (?: (?:(?!{_COLON}|{_AT})\S)* {_COLON} (?:{_PASSWORD})* {_AT}    # user:password@
-      | (?:(?!{_SLASH}|{_AT})[^\s?\#'"])* {_AT} )     # user@
+      | (?:(?!{_SLASH}|{_AT})[^\s?\#'"])+ {_AT} )     # user@
     """,
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )

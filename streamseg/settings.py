@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -41,11 +42,15 @@ def read_settings(tree: object, kind: type[_Settings], key: str = "") -> _Settin
     Raises:
         SettingsError: The message has the key, what was wrong and what was expected.
     """
-    _check_values(tree, key)
+    for leaf, value in _leaves(tree, key):
+        _check_value(leaf, value)
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
         raise SettingsError(_explain(str(error), kind, key, tree)) from error
+    except UnicodeEncodeError as error:  # of a text that is no file name, or of a key
+        place = next((leaf for leaf, value in _leaves(tree, key) if value == error.object), key or "settings")
+        raise SettingsError(f"{place}: {error.object!a} is not Unicode") from error
 
 
 def check_settings(settings: Settings, key: str = "") -> None:
@@ -57,25 +62,31 @@ def check_settings(settings: Settings, key: str = "") -> None:
     read_settings(msgspec.to_builtins(settings), type(settings), key)
 
 
-def _check_values(node: object, key: str, depth: int = 0) -> None:
-    """Refuse what msgspec would take and nothing could use."""
+def _leaves(node: object, key: str, depth: int = 0) -> Iterator[tuple[str, object]]:
+    """Every value that holds no others, with its key."""
     if depth > MAX_DEPTH:
         raise SettingsError(f"{key.partition('.')[0]}: nested more than {MAX_DEPTH} levels deep")
-    match node:
-        case dict():
-            for name, value in node.items():
-                _check_values(value, _join(key, str(name)), depth + 1)
-        case list() | tuple():
-            for index, value in enumerate(node):
-                _check_values(value, _join(key, str(index)), depth + 1)
-        case int() if not -(2**63) <= node < 2**63:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _leaves(value, _join(key, str(name)), depth + 1)
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from _leaves(value, _join(key, str(index)), depth + 1)
+    else:
+        yield key, node
+
+
+def _check_value(key: str, value: object) -> None:
+    """Refuse what msgspec would take and nothing could use."""
+    match value:
+        case int() if not -(2**63) <= value < 2**63:
             raise SettingsError(f"{key}: the number does not fit into 64 bits")
-        case float() if not math.isfinite(node):
-            raise SettingsError(f"{key}: {node} is not a finite number")
-        case str() if len(node) > LONGEST_TEXT:
-            raise SettingsError(f"{key}: a text of {len(node)} characters; expected at most {LONGEST_TEXT}")
-        case str() if not _usable(node):
-            raise SettingsError(f"{key}: {node!a} holds a character that no file name and no text can have")
+        case float() if not math.isfinite(value):
+            raise SettingsError(f"{key}: {value} is not a finite number")
+        case str() if len(value) > LONGEST_TEXT:
+            raise SettingsError(f"{key}: a text of {len(value)} characters; expected at most {LONGEST_TEXT}")
+        case str() if not _usable(value):
+            raise SettingsError(f"{key}: {value!a} holds a character that no file name and no text can have")
 
 
 def _usable(text: str) -> bool:

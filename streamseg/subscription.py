@@ -9,6 +9,7 @@ from typing import Final
 
 import zmq
 
+from streamseg.endpoints import check_endpoint
 from streamseg.errors import UsageError
 from streamseg.wire.curve import ClientKeys
 from streamseg.wire.limits import PART_BYTES
@@ -43,6 +44,7 @@ class Subscription:
         Raises:
             UsageError: The endpoint is invalid.
         """
+        check_endpoint("endpoint", endpoint)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.linger = 0
@@ -63,11 +65,10 @@ class Subscription:
         self._poller.register(self._refusals, zmq.POLLIN)
         try:
             self._socket.connect(endpoint)
-        except (zmq.ZMQError, UnicodeEncodeError) as error:
+        except zmq.ZMQError as error:
             self.close()
-            cause = error.strerror if isinstance(error, zmq.ZMQError) else "not UTF-8"
             raise UsageError(
-                f"endpoint {endpoint!r}: {cause}; expected an address such as tcp://127.0.0.1:5555"
+                f"endpoint {endpoint!r}: {error.strerror}; expected an address such as tcp://127.0.0.1:5555"
             ) from error
 
     def close(self) -> None:

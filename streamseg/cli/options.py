@@ -60,6 +60,17 @@ def load_settings(path: Path | None, assignments: list[str] | None, overrides: l
     return load_config(path, [*map(parse_override, assignments or []), *overrides], os.environ)
 
 
+def without_standard_output(settings: Config) -> Config:
+    """The settings without records for standard output: the command prints them, and no process writes them."""
+    from msgspec.structs import replace
+
+    from streamseg.config import STANDARD_OUTPUT
+
+    if settings.record.jsonl not in STANDARD_OUTPUT:
+        return settings
+    return replace(settings, record=replace(settings.record, jsonl=None))
+
+
 def example_file(name: str) -> Path:
     """An example settings file of the package.
 

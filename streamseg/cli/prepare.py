@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamseg.cli.options import Assignments, Overwrite, example_file, load_settings
+from streamseg.cli.options import Assignments, Overwrite, example_file, load_settings, without_standard_output
 from streamseg.cli.output import print_line
 from streamseg.errors import OutputExistsError, UsageError
 
@@ -15,12 +15,21 @@ from streamseg.errors import OutputExistsError, UsageError
 def check(
     config: Annotated[Path, typer.Argument(help="Settings file (YAML).")],
     assignments: Assignments = None,
+    yes: Overwrite = False,
 ) -> None:
-    """Check a settings file without starting anything. An error names the key that is wrong."""
-    from streamseg.plan import check_models
+    """Check a settings file as `streamseg run` does, without starting or downloading anything.
+
+    It refuses what a run would refuse at this moment: a setting, whose key the error names, an endpoint in use, a file
+    that is missing, or an output that exists (without -y). It opens no source and loads no weights.
+
+    Exit codes: 0 valid, 2 usage or settings, 3 source, 4 weights.
+    """
+    from streamseg.ipc.instance import Endpoint
+    from streamseg.plan import check_run
 
     settings = load_settings(config, assignments, [])
-    check_models(settings)
+    with Endpoint(settings.publish.bind):
+        check_run(without_standard_output(settings), overwrite=yes)
     print_line(f"{config}: valid; {settings.source.kind} source, mode {settings.resolved_mode}")
 
 

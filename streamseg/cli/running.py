@@ -12,12 +12,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from streamseg import __version__
+from streamseg.cli.options import without_standard_output
 from streamseg.cli.output import print_json, print_line
 from streamseg.config import STANDARD_OUTPUT, Config, RecordSettings
 from streamseg.monitor.console import RunDisplay
@@ -51,8 +51,7 @@ def run_pipeline(
     """
     console = Console(stderr=True)
     to_output = settings.record.jsonl in STANDARD_OUTPUT
-    if to_output:
-        settings = replace(settings, record=replace(settings.record, jsonl=None))
+    settings = without_standard_output(settings)
     stats = RunStats(entry.name for entry in stages_of(settings))
     records = _Records() if to_output else None
     with nullcontext() if metrics is None else MetricsServer(metrics, stats) as server:

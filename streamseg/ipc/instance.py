@@ -19,13 +19,13 @@ from typing import Final, Self
 import zmq
 from filelock import FileLock, Timeout
 
+from streamseg.endpoints import check_endpoint
 from streamseg.errors import EndpointInUseError, SettingsError, StageError
 from streamseg.ipc.ring import block_folder, remove_blocks
 from streamseg.ipc.run_lock import RunLock
 
 _PREFIX = "streamseg-"
 _RUN: Final = re.compile(rf"{_PREFIX}[0-9a-f]{{12}}")
-_LONGEST_SOCKET_PATH = 107
 _LONGEST_FOLDER = 60  # leaves room for the names of the run and of its sockets
 
 
@@ -152,6 +152,7 @@ def _in_use(address: str) -> EndpointInUseError:
 
 
 def _try_to_bind(bind: str) -> str:
+    check_endpoint("publish.bind", bind, any_port=True)
     if bind.startswith("ipc://"):
         _check_socket_path(bind)
     with zmq.Context() as context, context.socket(zmq.XPUB) as probe:
@@ -170,8 +171,6 @@ def _try_to_bind(bind: str) -> str:
 def _check_socket_path(bind: str) -> None:
     """Refuse what binding would silently destroy: a file, or a socket in use."""
     path = Path(bind.removeprefix("ipc://"))
-    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
-        raise SettingsError(f"publish.bind: {path} is longer than {_LONGEST_SOCKET_PATH} bytes; name a shorter path")
     if path.exists() and not path.is_socket():
         raise SettingsError(f"publish.bind: {path} exists and is not a socket; name another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from streamseg.categories import COCO_CLASSES
 from streamseg.errors import SettingsError
 from streamseg.models import Detector, Segmenter, StepProgress, plugins
-from streamseg.models.detectors.classes import MOTION_CLASSES, class_numbers
+from streamseg.models.detectors.classes import MOTION_CLASSES, box_classes, class_numbers
 from streamseg.models.options import (
     MOBILE_SAM,
     NANO,
@@ -32,15 +32,21 @@ def check_detector(settings: DetectorSettings) -> None:
 
     Raises:
         SettingsError: A number is out of range, the model is unknown, several plug-ins have its name, or it has no such
-            class.
+            class or takes no weights.
     """
     check_settings(settings, "detector")
     model = settings.model
+    if settings.weights is not None and model in ("motion", "fixed"):
+        raise SettingsError(f"detector.weights: {model} takes no weights; leave the key out, or choose a yolox model")
+    if settings.weights is not None and model.endswith(".onnx"):
+        raise SettingsError(f"detector.weights: detector.model already names a file, {model}; give one of the two")
     if model in YOLOX_MODELS and settings.weights is None:
         class_numbers(COCO_CLASSES, settings.classes)
     elif model == "motion":
         class_numbers(MOTION_CLASSES, settings.classes)
-    elif model not in (*YOLOX_MODELS, "fixed") and not model.endswith(".onnx"):
+    elif model == "fixed":
+        class_numbers(box_classes(settings.boxes), settings.classes)
+    elif model not in YOLOX_MODELS and not model.endswith(".onnx"):
         _detector_plugin(model)
 
 
@@ -67,10 +73,6 @@ def create_detector(settings: DetectorSettings, compute: Compute) -> Detector:
     check_settings(compute)
     if settings.model in YOLOX_MODELS or settings.model.endswith(".onnx"):
         return _create_yolox(settings, compute)
-    if settings.weights is not None and settings.model in ("motion", "fixed"):
-        raise SettingsError(
-            f"detector.weights: {settings.model} takes no weights; leave the key out, or choose a yolox model"
-        )
     if settings.model == "motion":
         from streamseg.models.detectors.motion import MotionDetector
 
@@ -125,10 +127,6 @@ def _create_yolox(settings: DetectorSettings, compute: Compute) -> Detector:
 
     if settings.model in YOLOX_MODELS:
         return YoloxDetector(settings, compute, weights.resolve(settings.model, path=weights_path(settings)))
-    if settings.weights is not None:
-        raise SettingsError(
-            f"detector.weights: detector.model already names a file, {settings.model}; give one of the two"
-        )
     return YoloxDetector(settings, compute, weights.resolve("yolox", path=Path(settings.model)))
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
-from dataclasses import dataclass, field
-from typing import Self
-from urllib.parse import quote, unquote
 
 import av
 from av.container import InputContainer
@@ -17,72 +13,10 @@ from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.connection import Opened, no_picture
 from streamseg.sources.conversion import pixel_aspect
 from streamseg.sources.live import LiveSource
+from streamseg.sources.rtsp_address import RtspAddress
 
-DEFAULT_PORT = 554
 ANSWER_S = 10.0
 """Within which a camera answers a request; its first picture may take longer."""
-_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d+))?")
-_SECRET_IN_PATH = re.compile(r"pass|pwd|token|auth", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class RtspAddress:
-    """Address and credentials of a camera.
-
-    Attributes:
-        shown: The address for messages: without credentials and without the query, which may hold some.
-        host: Name or IP address, without brackets.
-        port: TCP port.
-        url: The address for FFmpeg, with percent-encoded credentials.
-    """
-
-    shown: str
-    host: str
-    port: int
-    url: str = field(repr=False)
-
-    @classmethod
-    def parse(cls, url: str, username: str | None = None, password: str | None = None) -> Self:
-        """Parse a URL; `username` and `password` override those in it.
-
-        Raises:
-            SourceError: It is no RTSP URL, has a password without a user name, or the end of the credentials is
-                ambiguous. The message does not repeat it.
-        """
-        scheme, _, rest = url.partition("://")
-        scheme = scheme.lower()
-        authority, tail = _split_authority(rest)
-        login, _, place = authority.rpartition("@")
-        found = _HOST_AND_PORT.fullmatch(place)
-        if scheme not in ("rtsp", "rtsps") or found is None or "@" in tail:
-            raise SourceError(
-                "bad RTSP URL; expected rtsp://HOST[:PORT]/PATH, with percent-encoding for / ? # @ in a password"
-            )
-        url_user, _, url_password = login.partition(":")
-        user = unquote(url_user) if username is None else username
-        secret = unquote(url_password) if password is None else password
-        if secret and not user:
-            raise SourceError(
-                "the camera has a password without a user name; set sources.0.username, or write it before the password"
-            )
-        credentials = f"{_quote(user)}:{_quote(secret)}@" if user else ""
-        path = re.split(r"[?#]", tail)[0]
-        return cls(
-            shown=f"{scheme}://{place}{'/...' if _SECRET_IN_PATH.search(path) else path}",
-            host=found[1].strip("[]"),
-            port=int(found[2] or DEFAULT_PORT),
-            url=f"{scheme}://{credentials}{place}{tail}",
-        )
-
-
-def _quote(text: str) -> str:
-    """Percent-encode a text, also one of bytes that are not UTF-8."""
-    return quote(text, safe="", errors="surrogateescape")
-
-
-def _split_authority(rest: str) -> tuple[str, str]:
-    end = re.search(r"[/?#]", rest)
-    return (rest, "") if end is None else (rest[: end.start()], rest[end.start() :])
 
 
 class RtspSource(LiveSource):
@@ -115,7 +49,7 @@ class RtspSource(LiveSource):
         # FFmpeg reports an unknown name as an input/output error.
         try:
             socket.getaddrinfo(self._address.host, self._address.port)
-        except socket.gaierror as error:
+        except (socket.gaierror, UnicodeError) as error:  # a part of a name has at most 63 characters
             raise SourceError(
                 f"{self._address.shown}: the host name {self._address.host!r} is unknown; check it, or give the address"
             ) from error

@@ -402,7 +402,7 @@ def test_closing_is_fast_and_may_be_repeated() -> None:
 
 @pytest.mark.parametrize("endpoint", ["localhost:5555", "tcp://127.0.0.1", "", "udp5://x:1", "ipc://\udcdf"])
 def test_an_invalid_endpoint_is_an_error_of_one_line(endpoint: str) -> None:
-    with pytest.raises(UsageError, match="expected an address such as tcp://") as caught:
+    with pytest.raises(UsageError, match="expected tcp://HOST:PORT or ipc://PATH") as caught:
         Subscriber(endpoint)
     assert "\n" not in str(caught.value)
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamseg.errors import SettingsError
+from streamseg.models.options import FixedBox
 from streamseg.spelling import suggestion
 
 MOTION_CLASSES = ("moving",)
+
+
+def box_classes(boxes: Sequence[FixedBox]) -> tuple[str, ...]:
+    """The classes of the `fixed` detector, numbered in the order in which their names first appear."""
+    return tuple(dict.fromkeys(box.name for box in boxes))
 
 
 def class_numbers(names: Sequence[str], wanted: tuple[str | int, ...] | None) -> frozenset[int]:

@@ -6,7 +6,7 @@ import msgspec
 
 from streamseg.geometry import clip_box
 from streamseg.messages import Detection, Image
-from streamseg.models.detectors.classes import class_numbers
+from streamseg.models.detectors.classes import box_classes, class_numbers
 from streamseg.models.options import DetectorSettings
 
 
@@ -22,7 +22,7 @@ class FixedDetector:
     name = "fixed"
 
     def __init__(self, settings: DetectorSettings) -> None:
-        self.classes = tuple(dict.fromkeys(box.name for box in settings.boxes))
+        self.classes = box_classes(settings.boxes)
         wanted = class_numbers(self.classes, settings.classes)
         detections = [
             Detection(xyxy=box.xyxy, confidence=1.0, class_id=self.classes.index(box.name), class_name=box.name)

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from pathlib import Path
 
 import pytest
-import setproctitle
-
-from streamseg import cli
+from support.failing_command import fail
 
 PASSWORD = "s3cret-w0rd"
 LOGIN = f"user:{PASSWORD}@127.0.0.1:1/x"
 SMALL = ("--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*")
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Run a command that fails, in this process; its exit code."""
-    monkeypatch.setattr(sys, "stdout", sys.stdout)
-    monkeypatch.setattr(sys, "stderr", sys.stderr)
-    monkeypatch.setattr(sys, "argv", ["streamseg", *arguments])
-    monkeypatch.setattr(signal, "signal", lambda number, act: None)
-    monkeypatch.setattr(setproctitle, "setproctitle", lambda title: None)
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    sys.stderr.flush()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
-
-
 @pytest.mark.parametrize("source", ["http://", "https://", "rtmp://", "udp://", "srt://", " rtsp://", "rtsp//", ""])
 def test_a_source_that_cannot_be_read(
     source: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "run", "--source", f"{source}{LOGIN}", *SMALL) in (2, 3)
+    assert fail(monkeypatch, "run", "--source", f"{source}{LOGIN}", *SMALL) in (2, 3)
     printed = capfd.readouterr()
     assert "***@127.0.0.1" in printed.err and PASSWORD not in printed.err + printed.out
 
@@ -63,7 +45,7 @@ def test_a_source_that_cannot_be_read(
 def test_other_arguments(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, *arguments) in (2, 3)
+    assert fail(monkeypatch, *arguments) in (2, 3)
     printed = capfd.readouterr()
     assert printed.err.startswith("streamseg: ") and PASSWORD not in printed.err + printed.out
 
@@ -90,7 +72,7 @@ def test_a_settings_file_that_is_wrong(
 ) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(text)
-    assert run(monkeypatch, "run", str(path), *SMALL) in (2, 3)
+    assert fail(monkeypatch, "run", str(path), *SMALL) in (2, 3)
     printed = capfd.readouterr()
     assert printed.err.startswith("streamseg: ") and PASSWORD not in printed.err + printed.out
     assert len(printed.err.splitlines()) == 1

@@ -7,7 +7,7 @@ import pytest
 
 from streamseg.errors import SettingsError, SourceError
 from streamseg.sources import SourceSettings
-from streamseg.sources.rtsp import RtspAddress
+from streamseg.sources.rtsp_address import RtspAddress
 
 
 def parse(url: str, username: str | None = None, password: str | None = None) -> RtspAddress:
