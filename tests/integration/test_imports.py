@@ -32,7 +32,8 @@ for name in {modules}:
 from typer.testing import CliRunner
 from streamseg.cli import app
 
-for command in ["--help"], ["run", "--help"], ["doctor"], ["weights", "list"], ["devices"], ["check", {example!r}]:
+check = ["check", {example!r}, "--set", "sources.0.url=synthetic:?frames=1", "--set", "publish.bind=tcp://127.0.0.1:*"]
+for command in ["--help"], ["run", "--help"], ["doctor"], ["weights", "list"], ["devices"], check:
     done = CliRunner().invoke(app, command)
     assert done.output and done.exception is None, (command, done.exception)
     assert "torch" not in loaded, f"streamseg {{command}} loads torch"
