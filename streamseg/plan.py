@@ -35,7 +35,7 @@ from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
 from streamseg.models.weights import MissingWeightsError, WeightsProgress
 from streamseg.paths import unicode_name
 from streamseg.sinks.parts import later_parts
-from streamseg.sources.opening import check_source
+from streamseg.sources.checking import check_source
 from streamseg.wire.curve import read_server_keys
 
 AUTO_DETECTOR = "yolox-nano"

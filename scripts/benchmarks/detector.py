@@ -18,7 +18,7 @@ from streamseg.bench.machine import family_rss_mb
 from streamseg.errors import StageError
 from streamseg.messages import Image
 from streamseg.models.weights import resolve
-from streamseg.sources.scene import SceneOptions
+from streamseg.sources.scene_options import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene
 
 if TYPE_CHECKING:

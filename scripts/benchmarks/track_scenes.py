@@ -13,7 +13,7 @@ from benchmarks.track_score import TrueBoxes
 from streamseg.geometry import Box
 from streamseg.messages import Detection, Image
 from streamseg.sources.crossing import CrossingScene
-from streamseg.sources.scene import SceneOptions
+from streamseg.sources.scene_options import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene
 from streamseg.train.augmentation import jittered
 

@@ -20,7 +20,8 @@ from streamseg.models.options import MOBILE_SAM, Compute, DetectorSettings, Segm
 from streamseg.models.registry import create_detector, create_segmenter
 from streamseg.models.weights import weights_directory
 from streamseg.sources.crossing import CLASS_NAME, CrossingScene, read_number
-from streamseg.sources.scene import SceneOptions, TruthObject
+from streamseg.sources.scene import TruthObject
+from streamseg.sources.scene_options import SceneOptions
 from streamseg.train.augmentation import jittered
 
 FPS: Final = 30

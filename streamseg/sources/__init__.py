@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -81,7 +81,7 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
     def live(self) -> bool:
         """Whether frames arrive at their own pace, without an end."""
         if self.kind == "synthetic":
-            return parse_qs(urlsplit(self.address).query).get("frames", ["0"])[-1] == "0"
+            return parse_qs(self.address.partition("?")[2]).get("frames", ["0"])[-1] == "0"
         return self.kind in ("webcam", "rtsp")
 
     def read_password(self) -> str | None:

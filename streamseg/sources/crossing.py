@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamseg.messages import Image
-from streamseg.sources.scene import BackAndForth, PlacedObject, SceneOptions, TruthObject, draw, owners, visible
+from streamseg.sources.scene import BackAndForth, PlacedObject, TruthObject, draw, owners, visible
+from streamseg.sources.scene_options import SceneOptions
 
 _COLOURED = 0.3
 """Contrast of patches in colour, as a share of their contrast in brightness."""

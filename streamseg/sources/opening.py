@@ -1,49 +1,16 @@
-"""Checks and opens the source that settings name. Only its own kind is imported."""
+"""Opens the source that settings name. Only its own kind is imported."""
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamseg.errors import SourceError
-from streamseg.paths import local_path
 from streamseg.sources import Source, SourceSettings
-from streamseg.sources.rtsp_address import RtspAddress
 
 if TYPE_CHECKING:
     from streamseg.sources.animation import AnimatedWebpSource
     from streamseg.sources.file import FileSource
     from streamseg.sources.picture import PictureSource
-
-
-def check_source(settings: SourceSettings) -> None:
-    """Check a source without opening it: its address, its password file, and that a file is there.
-
-    Raises:
-        SourceError: The address is invalid, or there is no such file.
-        SettingsError: The password file cannot be read.
-    """
-    password = settings.read_password()
-    match settings.kind:
-        case "file":
-            path = local_path(settings.address, "the path of a video file")
-            try:
-                regular = stat.S_ISREG(path.stat().st_mode)
-            except FileNotFoundError as error:
-                raise SourceError(f"{path}: no such file; give the path of a video file") from error
-            except OSError as error:
-                raise SourceError(
-                    f"{path}: cannot be read ({error.strerror}); give the path of a video file"
-                ) from error
-            if not regular:
-                raise SourceError(f"{path} is not a file; give the path of a video file")
-        case "rtsp":
-            RtspAddress.parse(settings.address, settings.username, password)
-        case "synthetic":
-            from streamseg.sources.scene import SceneOptions
-
-            SceneOptions.parse(settings.address)
 
 
 def open_source(settings: SourceSettings, threads: int) -> Source:

@@ -16,7 +16,8 @@ from streamseg.messages import Frame, Image
 from streamseg.orientation import Orientation
 from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.crossing import CrossingScene, CrowdScene
-from streamseg.sources.scene import BackAndForth, PlacedObject, Scene, SceneOptions, TruthObject, draw, owners, visible
+from streamseg.sources.scene import BackAndForth, PlacedObject, Scene, TruthObject, draw, owners, visible
+from streamseg.sources.scene_options import SceneOptions
 
 CLASS_NAMES = ("disc", "box", "star")
 COLOURS = ((40, 60, 225), (215, 110, 40), (60, 200, 235), (190, 60, 200), (60, 190, 70), (235, 200, 60))

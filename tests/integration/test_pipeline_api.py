@@ -10,7 +10,7 @@ from support.pipeline_runs import STAGES
 from streamseg import Config, Pipeline, Subscriber
 from streamseg.config import check_config
 from streamseg.errors import SourceError, SubscriptionTimeoutError, UsageError
-from streamseg.sources.scene import SceneOptions
+from streamseg.sources.scene_options import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene
 
 

@@ -9,7 +9,7 @@ from support.pipeline_runs import Record, Run, read_records, until
 from support.true_masks import best_ious
 
 from streamseg.messages import PROPAGATED, SEGMENTED
-from streamseg.sources.scene import SceneOptions
+from streamseg.sources.scene_options import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene
 
 FRAMES, INTERVAL = 90, 5

@@ -7,7 +7,7 @@ import pytest
 from support.pipeline_runs import Run, read_records
 from support.true_masks import best_ious
 
-from streamseg.sources.scene import SceneOptions
+from streamseg.sources.scene_options import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene
 
 SCENES = (

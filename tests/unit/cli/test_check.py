@@ -55,6 +55,7 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (3, "the port 0; expected", ("sources.0.url=rtsp://cam:0/x",)),
         (3, "a password without a user name", ("sources.0.url=rtsp://:x@cam/x",)),
         (3, "synthetic: frames='x'", ("sources.0.url=synthetic:?frames=x",)),
+        (3, "'synthetic://[x?frames=1' cannot be read", ("sources.0.url='synthetic://[x?frames=1'",)),
         (3, "gone.mp4: no such file", ("sources.0.url=gone.mp4",)),
         (3, "folder.mp4 is not a file", ("sources.0.url=folder.mp4",)),
         (3, "File name too long", (f"sources.0.url={LONG}",)),

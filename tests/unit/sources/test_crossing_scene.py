@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from streamseg.sources.crossing import CrossingScene, CrowdScene, corner, read_number
-from streamseg.sources.scene import SceneOptions, TruthObject
+from streamseg.sources.scene import TruthObject
+from streamseg.sources.scene_options import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene, open_scene
 
 OPTIONS = SceneOptions.parse("synthetic:?scene=crossing&size=1280x720&seed=10&objects=5")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from streamseg.errors import SourceError
 from streamseg.sources import SourceSettings
-from streamseg.sources.scene import SceneOptions
+from streamseg.sources.scene_options import SceneOptions
 from streamseg.sources.synthetic import CLASS_NAMES, SyntheticScene, SyntheticSource
 
 
