@@ -1,30 +1,209 @@
-"""Counts the connections of a publishing socket."""
+"""The connections of a publishing socket: their subscriptions, and the limits of what they may send."""
 
 from __future__ import annotations
 
+import logging
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, get_args
+
 import zmq
 from zmq.utils.monitor import parse_monitor_message
+
+from streamseg.wire.limits import (
+    HANDSHAKE_S,
+    READER_BYTES,
+    READER_MESSAGE_BYTES,
+    READER_TOPICS,
+    READERS,
+    READERS_BYTES,
+    TOPIC_BYTES,
+    TOPICS,
+)
+from streamseg.wire.protocol import ResultView, View, requests_view, topic
+
+_log = logging.getLogger(__name__)
+
+_DOMAIN: Final = b"streamseg"
+_KERNEL_BYTES: Final = 4096
+_KEEPALIVE_S: Final = 60
+_MEASURED_EVERY_S: Final = 0.1
+_SUBSCRIBE, _CANCEL = b"\x01", b"\x00"
+_BYTES_RECEIVED: Final = struct.Struct("128xQ")  # in Linux' struct tcp_info
+
+
+def limit_input(listening: zmq.Socket[bytes], *, curve: bool) -> None:
+    """Limit what libzmq itself takes from each connection; call it before the socket is bound.
+
+    libzmq stores the subscriptions that wait within the call that receives the first one. If more than one may wait, a
+    peer that sends without a pause keeps it in that call for ever.
+    """
+    listening.maxmsgsize = READER_MESSAGE_BYTES
+    listening.rcvhwm = 2 if curve else 1  # with CURVE, libzmq counts the credential of the peer for good
+    listening.rcvbuf = _KERNEL_BYTES
+    listening.handshake_ivl = HANDSHAKE_S * 1000
+    listening.tcp_keepalive = 1
+    listening.tcp_keepalive_idle = listening.tcp_keepalive_intvl = _KEEPALIVE_S
+    # Refuses versions of the protocol before 3.0, in which any bytes are a valid beginning.
+    listening.zap_domain = _DOMAIN
 
 
 class Connections:
     """The open connections of a socket: its subscribers, and its proxy if it has one.
 
-    Subscriptions do not count them: a subscriber has several.
+    A connection that exceeds a limit of `wire.limits` is ended; libzmq connects again by itself.
 
     Attributes:
-        socket: Reports each connection; readable when one opens or ends.
+        monitor: Reports each connection; readable when one opens or ends.
     """
 
-    def __init__(self, observed: zmq.Socket[bytes]) -> None:
-        self.socket = observed.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
-        self._open: set[int] = set()
+    def __init__(self, observed: zmq.Socket[bytes], source: str, most: int = READERS) -> None:
+        """Observe an XPUB socket with `XPUB_VERBOSER`, and count requests for the views of a source.
 
-    def count(self) -> int:
-        """How many are open now."""
-        while self.socket.poll(0):
-            event = parse_monitor_message(self.socket.recv_multipart())
-            if event["event"] == zmq.EVENT_DISCONNECTED:
-                self._open.discard(event["value"])
-            else:
-                self._open.add(event["value"])
+        Args:
+            observed: Not bound yet.
+            source: Its name.
+            most: Connections at a time.
+        """
+        self.monitor = observed.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
+        self._source = source
+        self._most = most
+        self._open: dict[int, set[bytes]] = {}
+        self._views: Counter[View] = Counter()
+        self._complete = {topic(source, view) for view in get_args(ResultView)}
+        self._requests = self._topics = 0
+        self._measured_s = 0.0
+        self._logged: set[str] = set()
+
+    def __len__(self) -> int:
+        """How many are open."""
         return len(self._open)
+
+    def wants(self, view: View) -> bool:
+        """Whether a view has a subscriber."""
+        return self._views[view] > 0
+
+    @property
+    def requested(self) -> bool:
+        """Whether a subscriber has requested one view of the results: a prefix of the topics does not."""
+        return self._requests > 0
+
+    def update(self) -> None:
+        """Note which connections opened and ended, and end those that sent too much."""
+        self._read_events()
+        now_s = time.monotonic()
+        if now_s - self._measured_s >= _MEASURED_EVERY_S:
+            self._measured_s = now_s
+            self._limit_bytes()
+
+    def receive(self, message: zmq.Frame) -> bool:
+        """Take one message of the socket, and return whether it is a new subscription."""
+        try:
+            descriptor = int(message.get(zmq.SRCFD))
+        except zmq.ZMQError:
+            return False  # a subscription that ended with its connection
+        # libzmq may have used the descriptor again: its events come before its messages.
+        self._read_events()
+        if descriptor not in self._open:
+            return False
+        kind, name = message.bytes[:1], message.bytes[1:]
+        if kind == _SUBSCRIBE:
+            return self._subscribe(descriptor, name)
+        if kind == _CANCEL and name in self._open[descriptor]:
+            self._open[descriptor].remove(name)
+            self._count(name, -1)
+        # Anything else is a message that an XSUB socket sent upstream; streamseg has no use for it.
+        return False
+
+    def _read_events(self) -> None:
+        while True:
+            try:
+                event = parse_monitor_message(self.monitor.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            descriptor = int(event["value"])
+            self._forget(descriptor)
+            if event["event"] != zmq.EVENT_DISCONNECTED:
+                self._add(descriptor)
+
+    def _add(self, descriptor: int) -> None:
+        if len(self._open) >= self._most:
+            # The one that has been open for longest without a subscription makes room; else there is none.
+            idle = next((each for each, topics in self._open.items() if not topics), descriptor)
+            self._end(idle, f"{self._most} are connected, and there is no room for more")
+            if idle == descriptor:
+                return
+        self._open[descriptor] = set()
+
+    def _subscribe(self, descriptor: int, name: bytes) -> bool:
+        topics = self._open[descriptor]
+        if name in topics:
+            return False
+        if len(name) > TOPIC_BYTES:
+            self._end(descriptor, f"a subscription is longer than {TOPIC_BYTES} bytes")
+        elif len(topics) >= READER_TOPICS:
+            self._end(descriptor, f"it has more than {READER_TOPICS} subscriptions")
+        elif self._topics >= TOPICS:
+            self._end(descriptor, f"all subscribers together have more than {TOPICS} subscriptions")
+        else:
+            topics.add(name)
+            self._count(name, 1)
+            return True
+        return False
+
+    def _count(self, name: bytes, by: int) -> None:
+        self._topics += by
+        self._requests += by * (name in self._complete)
+        for view in get_args(View):
+            if requests_view(name, self._source, view):
+                self._views[view] += by
+
+    def _forget(self, descriptor: int) -> None:
+        for name in self._open.pop(descriptor, ()):
+            self._count(name, -1)
+
+    def _limit_bytes(self) -> None:
+        """End the connections that sent too much: libzmq keeps the parts of a message until the last one arrives."""
+        sent = sorted((_sent_bytes(descriptor), descriptor) for descriptor in self._open)
+        total = sum(count for count, _ in sent)
+        while sent and (sent[-1][0] > READER_BYTES or total > READERS_BYTES):
+            count, descriptor = sent.pop()
+            total -= count
+            self._end(descriptor, f"it sent too much; a subscriber may send {READER_BYTES >> 10} KiB")
+
+    def _end(self, descriptor: int, reason: str) -> None:
+        self._forget(descriptor)
+        with suppress(OSError), _borrowed(descriptor) as connection:
+            address = connection.getpeername()
+            connection.shutdown(socket.SHUT_RDWR)
+            if reason not in self._logged:  # an attacker connects again and again
+                self._logged.add(reason)
+                _log.warning("the subscriber at %s was disconnected: %s", _text(address), reason)
+
+
+def _text(address: object) -> str:
+    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else "the Unix socket"
+
+
+def _sent_bytes(descriptor: int) -> int:
+    """Bytes that the other end of a connection sent; 0 where the system does not count them."""
+    if not hasattr(socket, "TCP_INFO"):
+        return 0
+    with suppress(OSError, struct.error), _borrowed(descriptor) as connection:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
+        return int(_BYTES_RECEIVED.unpack(info)[0])
+    return 0
+
+
+@contextmanager
+def _borrowed(descriptor: int) -> Iterator[socket.socket]:
+    """A connection of libzmq's, which stays open."""
+    borrowed = socket.socket(fileno=descriptor)
+    try:
+        yield borrowed
+    finally:
+        borrowed.detach()

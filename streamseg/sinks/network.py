@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import cv2
 import msgspec
 import zmq
 
 from streamseg.errors import EndpointInUseError, SettingsError, StageError, StreamsegError
-from streamseg.sinks.connections import Connections
+from streamseg.sinks.connections import Connections, limit_input
 from streamseg.wire.curve import Admission, read_server_keys
-from streamseg.wire.protocol import EncodedResult, ResultView, View, encode_event, requests_view, topic
+from streamseg.wire.limits import READERS
+from streamseg.wire.protocol import EncodedResult, ResultView, View, encode_event
 
 if TYPE_CHECKING:
     from streamseg.config import PublishSettings
@@ -22,6 +23,7 @@ _QUEUE = 8
 _LIVE_BUFFER_BYTES = 1 << 16
 """Kernel buffer of each subscriber. With less, TCP on loopback waits 40 ms for acknowledgements of each picture."""
 _FILE_BUFFER_BYTES = 1 << 20
+_MESSAGES_PER_TURN = 64
 LINGER_MS = 500
 """Time for messages in flight when a socket is closed at the end of a run."""
 
@@ -30,7 +32,13 @@ class Network:
     """An XPUB socket: unlike PUB, it shows which views have a subscriber."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], settings: PublishSettings, source: str, *, live: bool = False
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        settings: PublishSettings,
+        source: str,
+        *,
+        live: bool = False,
+        most: int = READERS,
     ) -> None:
         """Bind the endpoint, and connect to the proxy if there is one.
 
@@ -39,6 +47,7 @@ class Network:
             settings: The endpoint, and who may subscribe.
             source: Name of the source.
             live: Keep little for a subscriber that is slow. For one of a file, more fits.
+            most: Connections at a time.
 
         Raises:
             EndpointInUseError: Another process has the endpoint.
@@ -48,17 +57,17 @@ class Network:
         self.socket.linger = 0
         self.socket.sndhwm = _QUEUE
         self.socket.sndbuf = _LIVE_BUFFER_BYTES if live else _FILE_BUFFER_BYTES
-        self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # shows a subscription also if another subscriber has the same
+        self.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # shows every subscription and cancellation of every subscriber
+        limit_input(self.socket, curve=settings.curve is not None)
         self._quality = settings.quality
         self._source = source
-        self._subscriptions: set[bytes] = set()
         self._admission: Admission | None = None
         if settings.curve is not None:
             self._admission = Admission(
                 context, read_server_keys(settings.curve.secret_key_file, settings.curve.allow_files)
             )
             self._admission.guard(self.socket)
-        self._connections = Connections(self.socket)
+        self._connections = Connections(self.socket, source, most)
         try:
             self._bind(settings.bind)
             if settings.connect is not None:
@@ -71,41 +80,37 @@ class Network:
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """The sockets to watch, and to close at the end in this order."""
-        own = [self.socket, self._connections.socket]
+        own = [self.socket, self._connections.monitor]
         return own if self._admission is None else [*own, self._admission.socket]
 
     def service(self) -> bool:
-        """Process subscriptions and cancellations, and return whether there is a new subscription.
+        """Process connections, subscriptions and cancellations, and return whether there is a new subscription.
 
         Call it every turn.
         """
-        added = False
         if self._admission is not None:
             self._admission.decide()
-        while True:
+        self._connections.update()
+        added = False
+        for _ in range(_MESSAGES_PER_TURN):
             try:
-                message = self.socket.recv(zmq.NOBLOCK)
+                added |= self._connections.receive(self.socket.recv(zmq.NOBLOCK, copy=False))
             except zmq.Again:
-                return added
-            if message[:1] == b"\x01":
-                self._subscriptions.add(message[1:])
-                added = True
-            elif message[:1] == b"\x00":
-                self._subscriptions.discard(message[1:])
-            # anything else is a message that an XSUB socket sent upstream; streamseg has no use for it
+                break
+        return added
 
     def connections(self) -> int:
         """How many subscribers and proxies are connected."""
-        return self._connections.count()
+        return len(self._connections)
 
     def wants(self, view: View) -> bool:
         """Whether a view has a subscriber."""
-        return any(requests_view(subscription, self._source, view) for subscription in self._subscriptions)
+        return self._connections.wants(view)
 
     @property
     def requested(self) -> bool:
         """Whether a subscriber has requested one view of the results: a prefix of the topics does not."""
-        return any(topic(self._source, view) in self._subscriptions for view in get_args(ResultView))
+        return self._connections.requested
 
     def send_result(self, encoded: EncodedResult) -> None:
         """Send a result without a picture, if that view has a subscriber."""

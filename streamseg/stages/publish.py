@@ -38,6 +38,8 @@ from streamseg.wire.protocol import encode_result
 _log = logging.getLogger(__name__)
 
 _HEARTBEAT_NS = 1_000_000_000
+_EARLY_HEARTBEATS = 16
+"""For new subscribers, in a second. Every subscriber gets them, and has room for few messages."""
 _IN_TIME_MS = 45.0
 """Age of a published frame beyond which the frames that follow are too late to refine good masks."""
 
@@ -71,7 +73,8 @@ class PublishStage(Stage):
         self._finished = False
         self._dropped = lane.dropped
         self._overrun, self._masks_limited = lane.dropped.publish_overrun, lane.dropped.masks_limited
-        self._heartbeat_ns = 0
+        self._heartbeat_ns = self._second_ns = 0
+        self._early_heartbeats = 0
         self._state, self._detail = lane.state, lane.detail
         self._held = self.config.publish.wait_for_subscriber
         self._subscribers: int | None = None
@@ -272,7 +275,11 @@ class PublishStage(Stage):
 
     def _send_heartbeat(self, *, newcomer: bool) -> None:
         now = self.context.clock.now_ns()
-        if not self._finished and (newcomer or now - self._heartbeat_ns >= _HEARTBEAT_NS):
+        if now - self._second_ns >= _HEARTBEAT_NS:
+            self._second_ns, self._early_heartbeats = now, 0
+        self._early_heartbeats += newcomer
+        early = newcomer and self._early_heartbeats <= _EARLY_HEARTBEATS
+        if not self._finished and (early or now - self._heartbeat_ns >= _HEARTBEAT_NS):
             self._heartbeat_ns = now
             self._network.send_heartbeat(
                 Heartbeat(

@@ -30,3 +30,18 @@ SAFE_INTEGER: Final = 2**53 - 1
 """Largest integer that every JSON reader keeps exactly; larger ones are sent as decimal strings."""
 INT64: Final = 2**63 - 1
 """Largest number in a decimal string."""
+
+READERS: Final = 256
+"""Connections to a publisher at a time."""
+READER_MESSAGE_BYTES: Final = 1024
+"""Bytes of one message of a reader to the publisher, also of the handshake."""
+READER_BYTES: Final = 256 * 1024
+"""Bytes that a reader may send over one connection. Those of all open connections together: `READERS_BYTES`."""
+READERS_BYTES: Final = 4 * 1024 * 1024
+TOPIC_BYTES: Final = 128
+"""Bytes of one subscription."""
+READER_TOPICS: Final = 128
+"""Subscriptions of one connection at a time. Those of all connections together: `TOPICS`."""
+TOPICS: Final = 4096
+HANDSHAKE_S: Final = 10
+"""Seconds within which a connection finishes its handshake."""

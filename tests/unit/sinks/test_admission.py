@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
 from support.pipeline_runs import free_endpoint, until
 from support.results import EMPTY_RESULT
-from zmq.utils.monitor import recv_monitor_message
+from zmq.utils.monitor import parse_monitor_message, recv_monitor_message
 
 from streamseg.client import Subscriber
 from streamseg.config import Config, CurveSettings, PublishSettings
@@ -47,19 +48,42 @@ def curve(keys: Path, *allow: str) -> CurveSettings:
     )
 
 
+class CountedEvents:
+    """Counts the connections of a publishing socket, and how many of them it admitted. A socket has one monitor."""
+
+    def __init__(self, network: Network) -> None:
+        connections: Any = network._connections
+        connections.monitor.close()
+        network.socket.monitor(
+            "inproc://events",
+            zmq.EVENT_ACCEPTED | zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED,
+        )
+        self._monitor: zmq.Socket[bytes] = network.socket.context.socket(zmq.PAIR)
+        self._monitor.connect("inproc://events")
+        self.close = self._monitor.close
+        self.connections = self.admitted = 0
+        connections.monitor = self
+
+    def recv_multipart(self, flags: int) -> list[bytes]:
+        """The next event that the network knows."""
+        while True:
+            parts = self._monitor.recv_multipart(flags)
+            event = parse_monitor_message(parts)["event"]
+            self.connections += event == zmq.EVENT_ACCEPTED
+            if event != zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                return parts
+            self.admitted += 1
+
+
 class Publisher:
     """A publishing socket that sends one result after the other, served as the stage serves it."""
 
     def __init__(self, settings: PublishSettings) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._network = Network(self._context, settings, "main")
-        # In place of the network's own monitor: a socket has one.
-        self._network.socket.monitor("inproc://events", zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
-        self._events = self._context.socket(zmq.PAIR)
-        self._events.connect("inproc://events")
+        self.events = CountedEvents(self._network)
         self._stop = threading.Event()
         self.wanted = False
-        self.connections = self.admitted = 0
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -76,11 +100,7 @@ class Publisher:
             self.wanted = self._network.wants("masks")
             self._network.send_result(encode_result(result(seq), "masks"))
             seq += 1
-            while self._events.poll(0):
-                event = recv_monitor_message(self._events)["event"]
-                self.connections += event == zmq.EVENT_ACCEPTED
-                self.admitted += event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-        for socket in (*self._network.sockets, self._events):
+        for socket in self._network.sockets:
             socket.close()
         self._context.term()
 
@@ -109,8 +129,8 @@ def check_refused(refused: Subscriber, friend: Subscriber, made: Publisher) -> b
             explicit = True
         except SubscriptionTimeoutError:
             assert not explicit
-        if received >= MANY and (explicit or made.connections >= CONNECTIONS):
-            assert made.admitted == 1
+        if received >= MANY and (explicit or made.events.connections >= CONNECTIONS):
+            assert made.events.admitted == 1
             return explicit
         assert received < TOO_MANY, "the refused subscriber never connected"
     pytest.fail("the friend's results ended")

@@ -24,6 +24,11 @@ from streamseg.wire.protocol import View, decode, encode_result, topic
 PATIENCE_MS = 20_000
 
 
+def connected(network: Network) -> int:
+    network.service()
+    return network.connections()
+
+
 @dataclass
 class Wire:
     """A publishing socket and a subscriber that subscribes by hand."""
@@ -134,13 +139,13 @@ def test_every_subscriber_gets_the_end(wire: Wire) -> None:
 
 
 def test_programs_are_counted_while_they_are_connected_whatever_they_subscribe_to(wire: Wire) -> None:
-    until(lambda: wire.network.connections() == 1, PATIENCE_MS / 1000, "the first")
+    until(lambda: connected(wire.network) == 1, PATIENCE_MS / 1000, "the first")
     wire.subscribe("masks")
     wire.subscribe("state")
     with zmq.Context() as context, context.socket(zmq.SUB) as other:
         other.connect(wire.network.socket.getsockopt_string(zmq.LAST_ENDPOINT))
-        until(lambda: wire.network.connections() == 2, PATIENCE_MS / 1000, "the second")
-    until(lambda: wire.network.connections() == 1, PATIENCE_MS / 1000, "the end of the second")
+        until(lambda: connected(wire.network) == 2, PATIENCE_MS / 1000, "the second")
+    until(lambda: connected(wire.network) == 1, PATIENCE_MS / 1000, "the end of the second")
 
 
 def test_a_program_that_is_not_admitted_does_not_count(tmp_path: Path) -> None:
@@ -159,7 +164,7 @@ def test_a_program_that_is_not_admitted_does_not_count(tmp_path: Path) -> None:
             return bool(refused.poll(10))
 
         until(is_refused, PATIENCE_MS / 1000, "the refusal")
-        until(lambda: network.connections() == 0, PATIENCE_MS / 1000, "the end of the connection")
+        until(lambda: connected(network) == 0, PATIENCE_MS / 1000, "the end of the connection")
         for socket in (refused, *network.sockets):
             socket.close(0)
 

@@ -65,6 +65,13 @@ def test_the_example_of_run_lengths_is_that_of_its_picture() -> None:
         f"as it is shown, each 1 to {limits.RATIO}.",
         f"all masks | {limits.RAW_BYTES >> 20} MiB;",
         f"2 to {limits.PARTS}",
+        f"| does not finish its handshake in | {limits.HANDSHAKE_S} s |",
+        f"| sends a message or a command longer than | {limits.READER_MESSAGE_BYTES} bytes |",
+        f"| subscribes to a topic longer than | {limits.TOPIC_BYTES} bytes |",
+        f"| has more subscriptions than | {limits.READER_TOPICS} |",
+        f"on Linux) | {limits.READER_BYTES >> 10} KiB |",
+        f"together have at most {limits.TOPICS} subscriptions and sent at most {limits.READERS_BYTES >> 20} MiB",
+        f"At most {limits.READERS} are open",
     ],
 )
 def test_the_limits_are_those_of_the_program(row: str) -> None:
