@@ -474,6 +474,20 @@ def test_a_new_subscriber_gets_a_heartbeat_at_once(closing: list[Publish]) -> No
         assert (heartbeat.seq, heartbeat.state) == (1, "running")
 
 
+def test_subscriptions_without_end_bring_only_some_heartbeats(
+    closing: list[Publish], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[Message] = []
+    monkeypatch.setattr(Network, "_send", lambda network, parts: events.append(decode(parts)))
+    monkeypatch.setattr(Network, "service", lambda network: True)
+    publish = Publish()
+    closing.append(publish)
+    for expected in (16, 32):
+        publish.turn(100)
+        assert len(heartbeats(events)) == expected
+        publish.context.clock.advance(1000)
+
+
 def test_a_file_waits_for_the_first_view_that_is_requested(closing: list[Publish]) -> None:
     publish = Publish(wait_for_subscriber=True)
     closing.append(publish)
