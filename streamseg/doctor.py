@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from streamseg.errors import StreamsegError, WeightsError
+from streamseg.models.runtime.telemetry import turn_telemetry_off
 
 _PACKAGES: Final = (
     ("numpy", ("numpy",)),
@@ -56,6 +57,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 def examine(bind: str) -> Diagnosis:
     """Run all checks; `bind` is the endpoint that must be free."""
+    turn_telemetry_off()
     checks = tuple(_all_checks(bind))
     return Diagnosis(can_run=all(check.ok or not check.needed for check in checks), checks=checks)
 

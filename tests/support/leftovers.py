@@ -22,17 +22,20 @@ _PREFIX = "ss-"
 
 
 class Place:
-    """A working directory that identifies its runs, a runtime directory, an empty cache, and no network."""
+    """A working directory that identifies its runs, a runtime directory, an empty cache and home, and no network."""
 
     def __init__(self, folder: Path, temporary: Path, dead_proxy: str) -> None:
         self.folder = folder
+        self._home = temporary / "home"
+        self._home.mkdir()
         self.environment = {
+            "HOME": str(self._home),
             "TMPDIR": str(temporary),
             "STREAMSEG_CACHE": str(folder / "cache"),
             "DISPLAY": "",
             "WAYLAND_DISPLAY": "",
             **dict.fromkeys(("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"), dead_proxy),
-            **dict.fromkeys(("no_proxy", "NO_PROXY"), ""),
+            **dict.fromkeys(("no_proxy", "NO_PROXY", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), ""),
         }
         self._temporary = temporary
         self._foreign = _blocks()
@@ -42,7 +45,7 @@ class Place:
         return Run(*arguments, cwd=self.folder, environment=self.environment)
 
     def leftovers(self) -> list[str]:
-        """Processes, shared memory, sockets, folders and locks that runs in this place left."""
+        """Processes, shared memory, sockets, folders, locks and files in the home that runs in this place left."""
         processes = [f"process {process.pid}: {_command(process)}" for process in self.processes()]
         blocks = [
             f"block {path.name}"
@@ -51,7 +54,8 @@ class Place:
         ]
         runtime = self._temporary / f"streamseg-{os.getuid()}"
         files = [f"runtime file {path}" for path in runtime.rglob("*") if path.name != "sweep.lock"]
-        return processes + blocks + files
+        home = [f"file in the home {path}" for path in self._home.rglob("*") if path.is_file()]
+        return processes + blocks + files + home
 
     def processes(self) -> list[psutil.Process]:
         """Living processes with this working directory: stages keep it after their parent died."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Telemetry starts at import.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
-
 from streamseg.models.options import DEFAULT_PROVIDERS
 from streamseg.models.runtime.base import Graph, Runtime, Value, damage, failure
+from streamseg.models.runtime.telemetry import turn_telemetry_off
+
+turn_telemetry_off()
+
+import onnxruntime  # noqa: E402
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors  # noqa: E402
 
 READING_ERRORS = (runtime_errors.InvalidArgument, runtime_errors.InvalidGraph, runtime_errors.InvalidProtobuf)
 """Raised for a file that cannot be read; the first one for an empty file."""

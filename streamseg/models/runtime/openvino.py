@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-# Telemetry starts at import, if this package is found.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+from streamseg.models.runtime.base import Graph, Runtime, Value, damage, failure
+from streamseg.models.runtime.telemetry import turn_telemetry_off
+
+turn_telemetry_off()
 
 import openvino  # noqa: E402
 from openvino import opset14 as operations  # noqa: E402
-
-from streamseg.models.runtime.base import Graph, Runtime, Value, damage, failure  # noqa: E402
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
