@@ -30,6 +30,8 @@ PROPAGATED = "propagated"
 """Method of a mask propagated from an older frame."""
 REFINED = "refined"
 """Method of a propagated mask that the refiner (the segmenter `nano`) improved, or of one that it made alone."""
+MOVED = "moved"
+"""Method of an older mask that was only moved and scaled with its object's box: the frame had no time for more."""
 NONE = "none"
 """Method of an object in which the segmenter found no mask."""
 
@@ -164,7 +166,7 @@ class TrackedObject:
     Attributes:
         detection: Box, class, confidence and track.
         mask: None if `method` is `PENDING` or `NONE`.
-        method: `SEGMENTED`, `PROPAGATED`, `REFINED`, `PENDING` or `NONE`.
+        method: `SEGMENTED`, `PROPAGATED`, `REFINED`, `MOVED`, `PENDING` or `NONE`.
         origin_seq: Sequence number of the frame on which the mask was made; None without a mask.
         age_ms: Milliseconds from that frame to this one.
         predicted_iou: Expected IoU of the mask with the true one, 0 to 1; None if unknown.

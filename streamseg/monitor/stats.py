@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from streamseg.messages import DISCONNECTED, PROPAGATED, REFINED, SEGMENTED, Dropped
+from streamseg.messages import DISCONNECTED, MOVED, PROPAGATED, REFINED, SEGMENTED, Dropped
 from streamseg.monitor.latency import Histogram
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class RunStats:
         self.frames = self.frames_with_masks = self.frames_with_own_boxes = 0
         self.objects = self.masks = self.keyframes = 0
         self.newest_objects = 0
-        self.newest_masks = Counter(dict.fromkeys((SEGMENTED, PROPAGATED, REFINED), 0))
+        self.newest_masks = Counter(dict.fromkeys((SEGMENTED, PROPAGATED, REFINED, MOVED), 0))
         self.classes: Counter[str] = Counter()
         self.dropped = Counter(dict.fromkeys((*Dropped.__struct_fields__, "record_replaced", "record_overrun"), 0))
         self.frame_age_ms = Histogram(FRAME_AGES_MS)

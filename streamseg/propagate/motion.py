@@ -32,11 +32,13 @@ class Predicted:
 
     Attributes:
         detection: Moved to this frame.
-        motion: What is predicted for it since the frame before; flow corrects that.
+        motion: What is predicted for it since its newest step; flow corrects that.
+        share: How much of that motion lies behind the frame of the detection: 0 to 1.
     """
 
     detection: Detection
     motion: Motion
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,11 @@ class Path:
         """Add the newest step."""
         self._steps.append(step)
 
+    def forget(self, seq: int) -> None:
+        """Forget the steps that no mask of frame `seq` or a later one needs."""
+        while len(self._steps) > 2 and self._steps[1].seq <= seq:
+            self._steps.popleft()
+
     def share_newest(self, share: Plane | None) -> None:
         """Replace the object's share of the newest step's cells."""
         if self._steps:
@@ -142,7 +149,7 @@ class Path:
         end, (across, down) = motions.pop()
         rest = (end - found_on) / max(end - steps[-1 - len(later)].seq, 1)
         motion = across * rest + sum(x for _, (x, _) in motions), down * rest + sum(y for _, (_, y) in motions)
-        return Predicted(moved(detection, motion), next_motion)
+        return Predicted(moved(detection, motion), next_motion, 1.0 if later else rest)
 
 
 def moved(detection: Detection, motion: Motion) -> Detection:

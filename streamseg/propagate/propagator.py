@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from streamseg.geometry import Box, box_iou
+from streamseg.geometry import Box, box_iou, similar_pairs
 from streamseg.masks import Mask
-from streamseg.messages import PROPAGATED, REFINED, Detection, Image, TrackedObject
+from streamseg.messages import MOVED, PROPAGATED, REFINED, Detection, Image, TrackedObject
 from streamseg.propagate.batch import advance_pending, locate_tracks, observe
 from streamseg.propagate.crop import FLOW_SIDE, FlowFinder, similar_windows
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, Refine
 from streamseg.propagate.motion import Measured, Position, Predicted
+from streamseg.propagate.moved import moved_mask
 from streamseg.propagate.track import Observation, Track
+from streamseg.propagate.turns import choose
 
 _SAME_OBJECT_IOU = 0.5
 """Overlap of boxes of one object: as most trackers and benchmarks have it."""
@@ -26,13 +29,17 @@ _REFINED_PER_FRAME = 1
 """Objects refined per frame: each takes about 3 ms."""
 _UNREFINED_PENALTY = 0.05
 """Expected IoU that each frame without refinement counts, when objects are chosen. Chosen by hand."""
+_LONGEST_DELAY = 150
+"""Frames after which no mask of a keyframe is expected any more: five seconds."""
+_MOST_WAITING = 128
+"""Masks kept for objects that may come back."""
 _RETRY_FRAMES = 5
 """Frames before an object without a mask is refined again. Chosen by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits of propagation.
+    """Limits of propagation, beside the number of objects that each frame propagates.
 
     Attributes:
         max_age_ns: Age beyond which a mask is dropped.
@@ -64,6 +71,7 @@ class Propagator:
         self._waiting: list[KeyframeMask] = []
         self._newest: tuple[FrameTime, Image] | None = None
         self._prefetched: _Prefetched | None = None
+        self._answered_seq = -1
 
     def add(self, masks: Iterable[KeyframeMask]) -> None:
         """Add the masks of a keyframe, which may be older or still to come. They count from the next update on."""
@@ -71,7 +79,12 @@ class Propagator:
         seqs = {made.frame.seq for made in masks}
         self._waiting = [*(made for made in self._waiting if made.frame.seq not in seqs), *masks]
 
-    def prefetch(self, frame: FrameTime, image: Image) -> None:
+    @property
+    def objects(self) -> int:
+        """How many objects it follows."""
+        return len(self._tracks)
+
+    def prefetch(self, frame: FrameTime, image: Image, most: int | None = None) -> None:
         """Crop objects and compute their flow where they are predicted in the next frame, before its boxes are known.
 
         `update` then returns the same, within rounding, but sooner. Call it after `refine`.
@@ -79,12 +92,19 @@ class Propagator:
         if self._newest is None or image.shape != self._newest[1].shape:
             return
         side = _crop_side(len(self._tracks))
-        boxes = [self._predicted_box(track, frame.seq) for track in self._tracks]
-        found = observe(self._tracks, frame.seq, image, boxes, side, self._finder)
-        self._prefetched = _Prefetched(frame.seq, side, dict(zip(self._tracks, found, strict=True)))
+        tracks = choose(self._tracks, frame.seq, most, image.shape[1], image.shape[0])
+        boxes = [self._predicted_box(track, frame.seq) for track in tracks]
+        found = observe(tracks, frame.seq, image, boxes, side, self._finder)
+        self._prefetched = _Prefetched(frame.seq, side, dict(zip(tracks, found, strict=True)))
 
     def update(
-        self, frame: FrameTime, image: Image, detections: Sequence[Detection] | None, *, found_on: int | None = None
+        self,
+        frame: FrameTime,
+        image: Image,
+        detections: Sequence[Detection] | None,
+        *,
+        found_on: int | None = None,
+        most: int | None = None,
     ) -> tuple[TrackedObject, ...]:
         """Advance to a newer frame.
 
@@ -94,6 +114,8 @@ class Propagator:
             detections: Its objects; None if the detector has no result newer than the frame before.
             found_on: Number of the older frame of the detections, if they are not of this one. Their positions are then
                 predicted, and corrected by flow.
+            most: How many objects are propagated at most; the masks of the others are moved with their boxes. None
+                propagates all.
 
         Returns:
             One object for each detection, in their order, and behind them the missed objects that still have a mask.
@@ -119,15 +141,22 @@ class Propagator:
         missed = self._missed_positions(lost, newest.seq, frame.seq, positions)
         self._keep_masks([track for track in lost if track not in missed])
         self._tracks, positions = [*found, *missed], [*positions, *missed.values()]
-        observations = self._observe(frame.seq, image, [position.detection.xyxy for position in positions])
-        for track, position, observation in zip(self._tracks, positions, observations, strict=True):
-            track.update(frame.seq, position, observation)
+        early = self._take_prefetched(frame.seq)
+        chosen = choose(self._tracks, frame.seq, most, image.shape[1], image.shape[0], early)
+        at = dict(zip(self._tracks, positions, strict=True))
+        observations = self._observe(frame.seq, image, chosen, [at[track].detection.xyxy for track in chosen], early)
+        for track, observation in zip(chosen, observations, strict=True):
+            track.update(frame.seq, at.pop(track), observation)
+        for track, position in at.items():
+            track.move(frame.seq, position)
         self._newest = frame, image
         self._hand_out(frame)
-        advance_pending(self._tracks, frame)
+        advance_pending(chosen, frame)
         for track in self._tracks:
+            track.forget(max(self._answered_seq, frame.seq - _LONGEST_DELAY))
             track.expire(frame.pts_ns - self._budget.max_age_ns)
-        objects = self._locate(frame, image)
+        located = dict(zip(chosen, self._locate(chosen, frame, image), strict=True))
+        objects = [located.get(track) or _moved(track, frame, image) for track in self._tracks]
         return (*objects[: len(found)], *(each for each in objects[len(found) :] if each.mask is not None))
 
     def refine(self, *, hurried: bool = False) -> None:
@@ -142,7 +171,11 @@ class Propagator:
         if self._refiner is None or self._newest is None:
             return
         frame, image = self._newest
-        candidates = [track for track in self._tracks if track.missed == 0 and track.refinable]
+        candidates = [
+            track
+            for track in self._tracks
+            if track.propagated_seq == frame.seq and track.missed == 0 and track.refinable
+        ]
         if hurried:
             candidates = [track for track in candidates if track.mask is None or not track.expected_iou]
         candidates = [each for each in candidates if each.expected_iou or each.frames_since_refinement >= _RETRY_FRAMES]
@@ -153,22 +186,32 @@ class Propagator:
             for track, logits in zip(chosen, refined, strict=True):
                 track.refine(frame, logits)
 
-    def _locate(self, frame: FrameTime, image: Image) -> list[TrackedObject]:
+    def _locate(self, tracks: Sequence[Track], frame: FrameTime, image: Image) -> list[TrackedObject]:
         """One object for each track, with its mask if one can be trusted."""
-        located = locate_tracks(self._tracks, image.shape[1], image.shape[0])
-        for track, found in zip(self._tracks, located, strict=True):
-            track.correct(found.warped, found.expected_iou)
-        return [_object(track, frame, found.mask) for track, found in zip(self._tracks, located, strict=True)]
+        located = locate_tracks(tracks, image.shape[1], image.shape[0])
+        for track, found in zip(tracks, located, strict=True):
+            track.correct(found.warped, found.expected_iou, found.mask)
+        return [_object(track, frame, found.mask) for track, found in zip(tracks, located, strict=True)]
 
-    def _observe(self, seq: int, image: Image, boxes: Sequence[Box]) -> list[Observation | None]:
+    def _take_prefetched(self, seq: int) -> dict[Track, Observation | None]:
+        """What was prefetched for frame `seq`."""
+        early, self._prefetched = self._prefetched, None
+        side = _crop_side(len(self._tracks))
+        return {} if early is None or (early.seq, early.side) != (seq, side) else early.observations
+
+    def _observe(
+        self,
+        seq: int,
+        image: Image,
+        tracks: Sequence[Track],
+        boxes: Sequence[Box],
+        known: Mapping[Track, Observation | None],
+    ) -> list[Observation | None]:
         """Observe each track around its predicted box if its box is close to that, else around its box."""
         height, width = image.shape[:2]
-        side = _crop_side(len(boxes))
-        early, self._prefetched = self._prefetched, None
-        known = {} if early is None or (early.seq, early.side) != (seq, side) else early.observations
         observations: list[Observation | None] = [None] * len(boxes)
         places, around = [], []
-        for place, (track, box) in enumerate(zip(self._tracks, boxes, strict=True)):
+        for place, (track, box) in enumerate(zip(tracks, boxes, strict=True)):
             prefetched = known.get(track)
             predicted = self._predicted_box(track, seq) if prefetched is None else prefetched.crop.box
             close = similar_windows(predicted, box, width, height)
@@ -177,7 +220,8 @@ class Propagator:
             else:
                 places.append(place)
                 around.append(predicted if close else box)
-        observed = observe([self._tracks[place] for place in places], seq, image, around, side, self._finder)
+        side = _crop_side(len(self._tracks))
+        observed = observe([tracks[place] for place in places], seq, image, around, side, self._finder)
         for place, observation in zip(places, observed, strict=True):
             observations[place] = observation
         return [None if each is None else each.with_box(box) for each, box in zip(observations, boxes, strict=True)]
@@ -193,31 +237,31 @@ class Propagator:
         numbered = [
             None if detection.tracker_id is None else by_number.get(detection.tracker_id) for detection in detections
         ]
-        free = [track for track in self._tracks if track not in numbered]
+        owned = set(numbered)
+        free = dict.fromkeys(track for track in self._tracks if track not in owned)
+        loose = [detection for detection, track in zip(detections, numbered, strict=True) if track is None]
+        nearest = iter(_nearest(list(free), loose, found_on))
         found = []
         for detection, track in zip(detections, numbered, strict=True):
             if track is None:
-                track = _nearest(free, detection, found_on)
-                if track is None:
-                    track = Track(detection)
-                else:
-                    free.remove(track)
+                track = next((near for near in next(nearest) if near in free), None) or Track(detection)
+                free.pop(track, None)
             found.append(track)
-        return found, free
+        return found, list(free)
 
     def _missed_positions(
         self, lost: Sequence[Track], newest: int, seq: int, found: Sequence[Position]
     ) -> dict[Track, Position]:
         """The positions of the missed tracks that are kept: those where no other object was found."""
         missed: dict[Track, Position] = {}
-        for track in lost:
-            position = track.predict(seq, track.detection, newest)
+        positions = [track.predict(seq, track.detection, newest) for track in lost]
+        boxes = [[position.detection.xyxy for position in each] for each in (positions, found)]
+        taken = {place for place, _ in similar_pairs(boxes[0], boxes[1], _SAME_OBJECT_IOU)}
+        for place, (track, position) in enumerate(zip(lost, positions, strict=True)):
             # Without a keyframe mask it must have been seen in two frames: one false detection makes no object.
             known = isinstance(position, Predicted) if track.mask else track.path.motion_to(seq) is not None
             frames = self._budget.missed_frames * (_PATIENCE if track.missed_answers < 2 else 1)
-            box = position.detection.xyxy
-            taken = any(box_iou(box, other.detection.xyxy) > _SAME_OBJECT_IOU for other in found)
-            if known and track.missed <= frames and not taken:
+            if known and track.missed <= frames and place not in taken:
                 missed[track] = position
         return missed
 
@@ -230,24 +274,33 @@ class Propagator:
         """Give waiting keyframe masks to their tracks. Those without a track wait until they are too old."""
         waiting = []
         newest: dict[Track, KeyframeMask] = {}
-        for made in sorted(self._waiting, key=lambda made: made.frame.seq):
-            track = self._owner(made) if made.frame.seq <= frame.seq else None
+        due = sorted((made for made in self._waiting if made.frame.seq <= frame.seq), key=lambda made: made.frame.seq)
+        for made, track in zip(due, self._owners(due), strict=True):
+            self._answered_seq = max(self._answered_seq, made.frame.seq)
             if track is not None:
                 known = newest.get(track, track.newest_keyframe_mask)
                 if known is None or made.frame.seq > known.frame.seq:
                     newest[track] = made
             elif frame.pts_ns - made.frame.pts_ns <= self._budget.max_age_ns:
                 waiting.append(made)
-        self._waiting = waiting
+        self._waiting = [*waiting[-_MOST_WAITING:], *(made for made in self._waiting if made.frame.seq > frame.seq)]
         for track, made in newest.items():
             track.add_keyframe_mask(made)
 
-    def _owner(self, made: KeyframeMask) -> Track | None:
-        """The track of a keyframe mask by its number or box on the keyframe: both may have changed since."""
-        number, seq = made.detection.tracker_id, made.frame.seq
-        if number is None:
-            return _nearest(self._tracks, made.detection, seq)
-        return next((track for track in self._tracks if track.detection_on(seq).tracker_id == number), None)
+    def _owners(self, masks: Sequence[KeyframeMask]) -> Iterator[Track | None]:
+        """The track of each keyframe mask by its number or box on the keyframe: both may have changed since."""
+        for seq, of_frame in itertools.groupby(masks, key=lambda made: made.frame.seq):
+            detections = [made.detection for made in of_frame]
+            by_number: dict[int | None, Track] = {}
+            for track in self._tracks:
+                by_number.setdefault(track.detection_on(seq).tracker_id, track)
+            loose = [detection for detection in detections if detection.tracker_id is None]
+            nearest = iter(_nearest(self._tracks, loose, seq))
+            for detection in detections:
+                if detection.tracker_id is None:
+                    yield next(iter(next(nearest)), None)
+                else:
+                    yield by_number.get(detection.tracker_id)
 
 
 def _object(track: Track, frame: FrameTime, mask: Mask | None) -> TrackedObject:
@@ -269,15 +322,35 @@ def _object(track: Track, frame: FrameTime, mask: Mask | None) -> TrackedObject:
     )
 
 
-def _nearest(tracks: Sequence[Track], detection: Detection, seq: int) -> Track | None:
-    """The track of its class that overlaps the detection most on frame `seq`, and enough to be the same object."""
-    overlaps = [
-        (box_iou(track.detection_on(seq).xyxy, detection.xyxy), track)
-        for track in tracks
-        if track.detection.class_id == detection.class_id
-    ]
-    overlap, nearest = max(overlaps, key=lambda pair: pair[0], default=(0.0, None))
-    return nearest if overlap >= _SAME_OBJECT_IOU else None
+def _moved(track: Track, frame: FrameTime, image: Image) -> TrackedObject:
+    """The object of a frame that did not propagate it: with its last mask, moved as its box moved."""
+    shown, detection, made = track.shown, track.detection, track.newest_keyframe_mask
+    if made is not None and (made.frame.seq == frame.seq or made.mask is None):
+        return made.as_object(detection)
+    if shown is None:
+        return TrackedObject(detection=detection)
+    mask = moved_mask(shown.mask, shown.box, detection.xyxy, image.shape[1], image.shape[0])
+    if mask is None:
+        return TrackedObject(detection=detection)
+    return TrackedObject(
+        detection=detection,
+        mask=mask,
+        method=MOVED,
+        origin_seq=shown.frame.seq,
+        age_ms=(frame.pts_ns - shown.frame.pts_ns) / 1e6,
+        stability=shown.stability,
+    )
+
+
+def _nearest(tracks: Sequence[Track], detections: Sequence[Detection], seq: int) -> list[list[Track]]:
+    """For each detection the tracks of its class that overlap it enough to be the same object, the nearest first."""
+    near: list[list[tuple[float, Track]]] = [[] for _ in detections]
+    known = [track.detection_on(seq).xyxy for track in tracks] if detections else []
+    for row, column in similar_pairs(known, [detection.xyxy for detection in detections], _SAME_OBJECT_IOU):
+        track, detection = tracks[row], detections[column]
+        if track.detection.class_id == detection.class_id:
+            near[column].append((box_iou(known[row], detection.xyxy), track))
+    return [[track for _, track in sorted(each, key=lambda pair: -pair[0])] for each in near]
 
 
 def _crop_side(objects: int) -> int:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from streamseg.geometry import Box
+from streamseg.masks import Mask
 from streamseg.messages import Detection
 from streamseg.propagate.appearance import colour_histogram, histogram_overlap
 from streamseg.propagate.crop import FLOW_SIDE, Flow, ObjectCrop, resized, rewindowed, sampled, split
@@ -99,6 +100,23 @@ class Refinement:
         return replace(self, logits=sampled([self.logits], x, y, side, cv2.BORDER_REPLICATE)[0], frames=self.frames + 1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownMask:
+    """The mask with which an object was published last, or a newer one of the segmenter that was not yet.
+
+    Attributes:
+        mask: In pixels of the frame.
+        box: Of the object in that frame.
+        frame: The frame on which the mask was made.
+        stability: As in `ObjectMask`.
+    """
+
+    mask: Mask
+    box: Box
+    frame: FrameTime
+    stability: float | None
+
+
 class Track:
     """An object, from its first frame to its last. Only its own methods change it.
 
@@ -106,12 +124,15 @@ class Track:
         detection: The object in the newest frame; its box is predicted if the detector did not find it there.
         missed: Number of frames since the detector last found it.
         missed_answers: Number of detector results since then, all without it.
-        crop: In the newest frame; None while the object is outside of it.
-        keyframe_mask: The newest one that has reached the newest frame.
-        mask: The same, warped to the newest crop.
+        propagated_seq: The last frame that propagated it, not only moved it; None before the first. What follows is of
+            that frame.
+        crop: In that frame; None while the object is outside of it.
+        keyframe_mask: The newest one that has reached that frame.
+        mask: The same, warped to the crop.
         pending: A newer one; until it has reached the newest frame, the one before counts.
         refinement: None unless the refiner ran lately.
-        expected_iou: IoU that the mask is expected to have in the newest frame; 0 if it is not shown.
+        expected_iou: IoU that the mask is expected to have; 0 if it is not shown.
+        shown: What moves with its box in frames that do not propagate it; None without a mask.
         path: Its motion.
     """
 
@@ -119,12 +140,14 @@ class Track:
         self.detection = detection
         self.missed = 0
         self.missed_answers = 0
+        self.propagated_seq: int | None = None
         self.crop: ObjectCrop | None = None
         self.keyframe_mask: KeyframeMask | None = None
         self.mask: WarpedMask | None = None
         self.pending: PendingMask | None = None
         self.refinement: Refinement | None = None
         self.expected_iou = 0.0
+        self.shown: ShownMask | None = None
         self.path = Path()
         self._detections: deque[tuple[int, Detection]] = deque(maxlen=_LONGEST_HISTORY)
 
@@ -189,7 +212,7 @@ class Track:
             position: The object's. If it is predicted, flow corrects it.
             observation: What the frame shows of it; None outside of the frame.
         """
-        self.detection = position.detection
+        self.detection, self.propagated_seq = position.detection, seq
         if observation is None:
             self.mask, self.crop, self.refinement = self.mask_without_flow(), None, None
             return
@@ -202,14 +225,29 @@ class Track:
         self.crop = crop
         if isinstance(position, Predicted):
             (across, down), (predicted_across, predicted_down) = step.motion, position.motion
-            self.detection = moved(position.detection, (across - predicted_across, down - predicted_down))
+            missing = (across - predicted_across) * position.share, (down - predicted_down) * position.share
+            self.detection = moved(position.detection, missing)
             self.crop = crop.with_box(self.detection.xyxy)
         self._detections.append((seq, self.detection))
         if self.missed:
             self._check_refinement(self.crop)
 
+    def move(self, seq: int, position: Position) -> None:
+        """Advance to frame `seq` by the position alone. The next `update` goes on from the last one."""
+        self.detection = position.detection
+        self._detections.append((seq, self.detection))
+
+    def forget(self, seq: int) -> None:
+        """Forget the motion and the detections that no mask of frame `seq` or a later one needs."""
+        self.path.forget(seq if self.pending is None else min(seq, self.pending.seq))
+        while len(self._detections) > 2 and self._detections[1][0] <= seq:
+            self._detections.popleft()
+
     def add_keyframe_mask(self, made: KeyframeMask) -> None:
         """Take a newer keyframe mask, of the newest frame or of an older one: see `pending`."""
+        self.shown = (
+            None if made.mask is None else ShownMask(made.mask, made.detection.xyxy, made.frame, made.stability)
+        )
         if made.template is None:
             self.keyframe_mask, self.mask, self.pending = made, None, None
             return
@@ -233,9 +271,15 @@ class Track:
             self.pending = None
             self.path.share_newest(self.mask.share)
 
-    def correct(self, mask: WarpedMask | None, expected_iou: float) -> None:
-        """Set the mask as located in the newest crop, and its expected IoU, 0 if it is not shown."""
+    def correct(self, mask: WarpedMask | None, expected_iou: float, shown: Mask | None) -> None:
+        """Set the mask as located in the newest crop, its expected IoU, 0 if it is not shown, and what is shown."""
         self.mask, self.expected_iou = mask, expected_iou
+        made_on = self.mask_frame
+        if shown is not None and made_on is not None:
+            stability = None if self.keyframe_mask is None else self.keyframe_mask.stability
+            self.shown = ShownMask(shown, self.detection.xyxy, made_on, stability)
+        elif self.pending is None:
+            self.shown = None
 
     def refine(self, frame: FrameTime, logits: Plane) -> None:
         """Take the refiner's log-odds of the square around its box in the newest frame."""
@@ -251,6 +295,8 @@ class Track:
         made_on = self.mask_frame
         if made_on is not None and made_on.pts_ns < oldest_ns:
             self.keyframe_mask = self.mask = None
+        if self.shown is not None and self.shown.frame.pts_ns < oldest_ns:
+            self.shown = None
 
     def _check_refinement(self, crop: ObjectCrop) -> None:
         """Drop the refinement of a missed object that has nothing else, unless it still recognises the object."""

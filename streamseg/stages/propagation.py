@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 from streamseg.config import Config
@@ -11,6 +12,7 @@ from streamseg.messages import Image, TrackedObject
 from streamseg.models.registry import create_refiner
 from streamseg.propagate.keyframe_mask import FrameTime
 from streamseg.propagate.propagator import Budget, Propagator
+from streamseg.stages.frame_budget import FrameBudget
 from streamseg.stages.packing import unpack_keyframe_masks
 
 _MISSED_FRAMES = 5
@@ -20,24 +22,30 @@ _MISSED_FRAMES = 5
 class Propagation:
     """Turns boxes and keyframe masks into the objects of each frame, in the order of the frames."""
 
-    def __init__(self, propagator: Propagator | None, *, merge_duplicates: bool = True) -> None:
-        """Without a propagator, an object has a mask only on its keyframe. Objects with one mask can be merged."""
+    def __init__(
+        self, propagator: Propagator | None, budget: FrameBudget | None = None, *, merge_duplicates: bool = True
+    ) -> None:
+        """Without a propagator, an object has a mask only on its keyframe. Objects with one mask can be merged.
+
+        Without a budget, every frame propagates all objects, however long it takes.
+        """
         self._propagator = propagator
+        self._budget = budget
         self._merge_duplicates = merge_duplicates
         self._boxes_seq = -1
 
     @classmethod
-    def from_config(cls, config: Config, segmenter: str) -> Self:
+    def from_config(cls, config: Config, segmenter: str, budget: FrameBudget | None = None) -> Self:
         """Propagate as configured, after the segmenter of that name."""
         merge = config.detector.merge_duplicates
         if not config.propagates_masks:
             return cls(None, merge_duplicates=merge)
-        budget = Budget(
+        limits = Budget(
             max_age_ns=int(config.propagate.max_age_ms * 1e6),
             missed_frames=_MISSED_FRAMES if config.resolved_mode == "live" else 0,
         )
         refine = create_refiner(segmenter) if config.propagate.refine else None
-        return cls(Propagator(budget, refine), merge_duplicates=merge)
+        return cls(Propagator(limits, refine), budget, merge_duplicates=merge)
 
     def add(self, masks: Masks) -> None:
         """Add the masks of a keyframe; they count from the next frame on."""
@@ -47,7 +55,8 @@ class Propagation:
     def prefetch(self, frame: FrameDescriptor, image: Image | None) -> None:
         """Use the time until the boxes of the next frame arrive: see `Propagator.prefetch`."""
         if self._propagator is not None and image is not None:
-            self._propagator.prefetch(FrameTime(frame.seq, frame.pts_ns), image)
+            with self._measured():
+                self._propagator.prefetch(FrameTime(frame.seq, frame.pts_ns), image, self._most)
 
     def update(
         self, frame: FrameDescriptor, image: Image | None, boxes: Boxes, masks: Masks | None
@@ -71,7 +80,20 @@ class Propagation:
         new = boxes.seq == frame.seq or boxes.seq != self._boxes_seq
         self._boxes_seq = boxes.seq
         detections = boxes.detections if new else None
-        return self._propagator.update(FrameTime(frame.seq, frame.pts_ns), image, detections, found_on=boxes.seq)
+        time, most = FrameTime(frame.seq, frame.pts_ns), self._most
+        with self._measured():
+            objects = self._propagator.update(time, image, detections, found_on=boxes.seq, most=most)
+        if self._budget is not None and most is not None:
+            self._budget.add_propagated(min(self._propagator.objects, most))
+        return objects
+
+    @property
+    def _most(self) -> int | None:
+        """How many objects the next frame propagates at most; None for all."""
+        return None if self._budget is None else self._budget.objects
+
+    def _measured(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._budget is None else self._budget.propagation()
 
     def refine(self, *, hurried: bool = False) -> None:
         """Improve the masks of the frames to come: see `Propagator.refine`."""

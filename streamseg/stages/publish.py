@@ -29,6 +29,7 @@ from streamseg.sinks.links import MetricsSink, RecordSink, TapSink
 from streamseg.sinks.network import LINGER_MS, MaskSink, Network, PictureSink
 from streamseg.sinks.sink import Overlay, Pictures, PublishedResult, Sink
 from streamseg.stages.base import Stage, StageContext
+from streamseg.stages.frame_budget import FrameBudget
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
 from streamseg.stages.notices import Notices
 from streamseg.stages.propagation import Propagation
@@ -79,11 +80,13 @@ class PublishStage(Stage):
         self._held = self.config.publish.wait_for_subscriber
         self._subscribers: int | None = None
         self._notices = Notices(self.config, self.spec.models)
+        self._budget = FrameBudget(context.clock)
 
     def prepare(self) -> Ready:
         """Bind the endpoint and load what propagation needs."""
         settings = self.config
-        self._propagation = Propagation.from_config(settings, self.spec.models.segmenter)
+        budget = self._budget if self._live else None
+        self._propagation = Propagation.from_config(settings, self.spec.models.segmenter, budget)
         self._colours = Colours(self._snapshot.load())
         self._network = Network(self.context.sockets, settings.publish, self._source, live=self._live)
         for socket in self._network.sockets:
@@ -119,6 +122,13 @@ class PublishStage(Stage):
     def turn(self) -> bool:
         """Take what has arrived and publish what is complete."""
         before = self._last_seq
+        with self._budget.turn():
+            self._work()
+        if self._last_seq != before:
+            self._budget.add_published()
+        return self._last_seq != before
+
+    def _work(self) -> None:
         if not self._held:
             self._receive()  # first: only for frames is the time of receipt recorded
         self._send_heartbeat(newcomer=self._network.service())
@@ -139,7 +149,6 @@ class PublishStage(Stage):
         self._prefetch()
         if self._end is not None and not self._finished and self._tap_is_ready():
             self._finish_if_complete(self._end)
-        return self._last_seq != before
 
     def close(self, reason: str) -> None:
         """Publish the last frame and end every sink."""
@@ -173,6 +182,7 @@ class PublishStage(Stage):
     def _add_frame(self, frame: FrameDescriptor) -> None:
         if self._state == STARTING:
             self._state = RUNNING
+        self._budget.add_frame(frame.seq, frame.t_capture_ns)
         if self._join.needs(frame):
             wanted = self.config.propagates_masks or any(sink.wants() for sink in self._sinks)
             try:

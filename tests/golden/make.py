@@ -15,6 +15,7 @@ import numpy as np
 
 from streamseg.masks import Mask
 from streamseg.messages import (
+    MOVED,
     NONE,
     PROPAGATED,
     REFINED,
@@ -166,6 +167,8 @@ def _results() -> Iterator[Vector]:
     yield _vector(
         "result-pixel-aspect", "pixels that are not square", "masks", replace(_empty(), pixel_aspect=(64, 45))
     )
+    moved = _object(mask=_stripes(9), method=MOVED, origin_seq=38, age_ms=100.0)
+    yield _vector("result-moved", "a mask that was only moved", "masks", replace(_empty(), objects=(moved,)))
     edges = replace(_empty(), objects=tuple(_object(mask=_stripes(width), origin_seq=0) for width in (1, 7, 8, 9, 64)))
     yield _vector("result-widths", "masks whose rows end within a byte, at its end, and just after it", "masks", edges)
 

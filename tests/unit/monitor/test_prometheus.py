@@ -49,7 +49,7 @@ def test_before_the_first_event_every_figure_is_there(stats: RunStats) -> None:
     assert found.pop("info 1.2.3 yard motion nano") == 1
     assert set(found.values()) == {0}
     assert {name for name in found if name.startswith("masks ")} == {
-        "masks segmented", "masks propagated", "masks refined"
+        "masks segmented", "masks propagated", "masks refined", "masks moved"
     }  # fmt: skip
     assert {name for name in found if "dropped" in name} == {
         f"frames_dropped_total {cause}"

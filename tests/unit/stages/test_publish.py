@@ -1,20 +1,39 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 import zmq
 from msgspec import structs
+from support.moving_scenes import Pose, Shown, detection, film, sprite
 from support.pipeline_runs import until
-from support.stage_context import FakeContext, lane_spec, link_to, put_frame, stage_config, stage_spec
+from support.stage_context import FakeClock, FakeContext, lane_spec, link_to, put_frame, stage_config, stage_spec
 
 from streamseg.ipc.control import Acknowledge, Announce, Finished, LaneSpec, Published, Subscribers
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult, Masks
-from streamseg.messages import Detection, Dropped, End, Heartbeat, Image, Message, ResultMessage, SourceState
+from streamseg.messages import (
+    MOVED,
+    PROPAGATED,
+    Detection,
+    Dropped,
+    End,
+    Heartbeat,
+    Image,
+    Message,
+    ObjectMask,
+    ResultMessage,
+    SourceState,
+)
+from streamseg.propagate.batch import observe
+from streamseg.propagate.keyframe_mask import FrameTime, make_keyframe_masks
+from streamseg.propagate.track import Observation, Track
 from streamseg.sinks.network import MaskSink, Network
 from streamseg.sinks.sink import Pictures, PublishedResult
+from streamseg.stages.packing import pack_keyframe_mask
 from streamseg.stages.publish import PublishStage
 from streamseg.wire.protocol import decode
 
@@ -29,12 +48,16 @@ class Publish:
         lane: LaneSpec | None = None,
         before: FakeContext | None = None,
         render: dict[str, object] | None = None,
+        clock: FakeClock | None = None,
+        segmenter: dict[str, object] | None = None,
         **publish: object,
     ) -> None:
         settings = {"publish": {"bind": "tcp://127.0.0.1:*", **publish}, "render": render or {}}
+        if segmenter is not None:
+            settings["segmenter"] = segmenter
         config = stage_config(mode, **settings)
         links = [link_to("publish", receiver) for receiver in receivers]
-        self.context = FakeContext(stage_spec("publish", lane or lane_spec(), config=config, links=links))
+        self.context = FakeContext(stage_spec("publish", lane or lane_spec(), config=config, links=links), clock=clock)
         if before is not None:  # the process that takes over
             self.context._snapshots = before._snapshots
         self.stage = PublishStage(self.context)
@@ -127,6 +150,45 @@ class Drawing:
 
     def close(self, end: End) -> None:
         pass
+
+
+def crowd(publish: Publish, seq: int, shown: Shown) -> None:
+    """Have frame `seq` announced and detected, and segmented if it is the first."""
+    frame = put_frame(publish.context, seq, shown.image)
+    found = [detection(mask, number) for number, mask in enumerate(shown.masks, 1) if mask is not None]
+    publish.context.receiver("capture").waiting.append(frame)
+    publish.context.receiver("detect").waiting.append(
+        Boxes(
+            source="main",
+            seq=seq,
+            detections=tuple(found),
+            keyframe=seq == 0,
+            t_detected_ns=publish.context.clock.now_ns(),
+            overrun=0,
+            segment_replaced=0,
+        )
+    )
+    if seq == 0:
+        results = [ObjectMask(mask, 0.9, 0.8) for mask in shown.masks]
+        made = make_keyframe_masks(FrameTime(0, frame.pts_ns), shown.image, found, results)
+        objects = tuple(map(pack_keyframe_mask, made))
+        publish.context.receiver("segment").waiting.append(
+            Masks(
+                source="main",
+                seq=0,
+                pts_ns=frame.pts_ns,
+                objects=objects,
+                t_capture_ns=0,
+                t_encoded_ns=0,
+                t_decoded_ns=0,
+                overrun=0,
+            )
+        )
+
+
+def side_by_side(index: int, frame: int) -> Pose:
+    """24 objects that never touch; all move."""
+    return 40 + 75 * (index % 6) + frame, 50 + 85 * (index // 6), 1, 0
 
 
 @pytest.fixture
@@ -504,3 +566,35 @@ def test_a_file_waits_for_the_first_view_that_is_requested(closing: list[Publish
     messages = [reader.next() for _ in range(4)]
     assert [type(message) for message in messages] == [Heartbeat, ResultMessage, ResultMessage, End]
     assert [message.jpeg is not None for message in messages if isinstance(message, ResultMessage)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("mode", "cost_ms", "moves"), [("live", 3.0, True), ("live", 0.2, False), ("every-frame", 3.0, False)]
+)
+def test_live_frames_without_time_for_all_objects_move_the_masks_of_some(
+    mode: str, cost_ms: float, moves: bool, closing: list[Publish], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time passes on the clock of the stage as objects are propagated: so long for each."""
+    clock = FakeClock()
+
+    def take_time(tracks: Sequence[Track], *arguments: Any) -> list[Observation | None]:
+        clock.advance(cost_ms * len(tracks))
+        return observe(tracks, *arguments)
+
+    monkeypatch.setattr("streamseg.propagate.propagator.observe", take_time)
+    publish = Publish(mode=mode, clock=clock, segmenter={"model": "nano", "keyframe_interval": 1000})
+    closing.append(publish)
+    shown = film(16, [sprite(seed, 60) for seed in range(24)], side_by_side)
+    for seq, frame in enumerate(shown):
+        began_ns = clock.now_ns()
+        crowd(publish, seq, frame)
+        publish.turn(2)
+        clock.advance(max(33 - (clock.now_ns() - began_ns) / 1e6, 0))
+    reports = [report for report in publish.context.reports if isinstance(report, Published)]
+    methods = [Counter(mask.method for mask in report.masks) for report in reports]
+    assert [report.seq for report in reports] == list(range(16)) and all(report.objects == 24 for report in reports)
+    assert all(sum(counted.values()) == 24 for counted in methods), "every object keeps a mask"
+    if moves:
+        assert methods[-1] == {MOVED: 18, PROPAGATED: 6}
+    else:
+        assert all(counted == {PROPAGATED: 24} for counted in methods[-4:])
