@@ -60,7 +60,7 @@ class Subscriber:
     `queue` and the buffers of both machines are full.
 
     A subscriber belongs to one thread. It may connect before the pipeline starts, and reconnects when it restarts. A
-    publisher that sends a part larger than the format allows is disconnected for good.
+    publisher that sends a part or a message larger than the format allows is disconnected for good.
 
     Every method that waits raises `SubscriptionTimeoutError` if nothing arrives in time, and `SubscriptionRefusedError`
     if the publisher refuses the subscriber's key.

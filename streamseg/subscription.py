@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import struct
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -11,10 +13,19 @@ import zmq
 
 from streamseg.endpoints import check_endpoint
 from streamseg.errors import UsageError
+from streamseg.inflow import Inflow
 from streamseg.wire.curve import ClientKeys
-from streamseg.wire.limits import PART_BYTES
+from streamseg.wire.limits import PART_BYTES, PARTS
 
-_SIGNALS_MS: Final = 200
+_log = logging.getLogger(__name__)
+
+_EVENT: Final = struct.Struct("=Hi")
+"""An event of the socket monitor and its value; of a connection, the descriptor. pyzmq's reader imports asyncio."""
+_STEP_MS: Final = 50
+_UNFINISHED_BYTES: Final = 2 * PARTS * PART_BYTES
+"""What may arrive without a complete message: the longest one, and as much for what waits in the kernel."""
+_REFUSALS: Final = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+"""ZeroMQ does not reconnect after either of these."""
 
 
 class Deadline:
@@ -30,7 +41,11 @@ class Deadline:
 
 
 class Subscription:
-    """A SUB socket that is connected to a publisher, or connects as soon as there is one."""
+    """A SUB socket that is connected to a publisher, or connects as soon as there is one.
+
+    Attributes:
+        refused: Whether the publisher refused the key, or the lack of one.
+    """
 
     def __init__(self, endpoint: str, topics: Sequence[bytes], queue: int, keys: ClientKeys | None) -> None:
         """Connect.
@@ -56,13 +71,13 @@ class Subscription:
             self._socket.curve_serverkey = keys.server
         for name in topics:
             self._socket.subscribe(name)
-        # ZeroMQ does not reconnect after either of these.
-        self._refusals = self._socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-        )
+        self.refused = False
+        self._endpoint = endpoint
+        self._inflow = Inflow()
+        self._events = self._socket.get_monitor_socket(_REFUSALS | zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._refusals, zmq.POLLIN)
+        self._poller.register(self._events, zmq.POLLIN)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
@@ -74,7 +89,7 @@ class Subscription:
     def close(self) -> None:
         """Disconnect. Closing twice does nothing."""
         self._socket.close()
-        self._refusals.close()
+        self._events.close()
         self._context.term()
 
     def add(self, topic: bytes) -> None:
@@ -87,19 +102,13 @@ class Subscription:
 
     def receive(self) -> list[bytes]:
         """The parts of the next message, which has arrived."""
+        self._inflow.completed()
         return self._socket.recv_multipart()
 
-    @property
-    def refused(self) -> bool:
-        """Whether the publisher refused the key, or the lack of one."""
-        return bool(self._refusals.poll(0))
-
     def wait(self, deadline: Deadline) -> None:
-        """Wait for a message or a refusal."""
-        # In steps: Python handles a signal only when the poll returns.
-        left = deadline.milliseconds()
-        while not self._poller.poll(_SIGNALS_MS if left is None else min(left, _SIGNALS_MS)) and left != 0:
-            left = deadline.milliseconds()
+        """Wait for a message or a refusal. A publisher whose message does not end is disconnected for good."""
+        while not self._is_over() and (step := _step_ms(deadline)):
+            self._poller.poll(step)
 
     async def wait_async(self, deadline: Deadline) -> None:
         """Do the same without blocking the event loop."""
@@ -107,5 +116,35 @@ class Subscription:
 
         poller = Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._refusals, zmq.POLLIN)
-        await poller.poll(deadline.milliseconds())
+        poller.register(self._events, zmq.POLLIN)
+        while not self._is_over() and (step := _step_ms(deadline)):
+            await poller.poll(step)
+
+    def _is_over(self) -> bool:
+        """Whether a message or a refusal is there."""
+        self._note_events()
+        unfinished = self._inflow.count()  # before the poll: what completes a message meanwhile does not count
+        if self._socket.poll(0):
+            return True
+        if unfinished > _UNFINISHED_BYTES:
+            _log.warning("%s sends a message that is longer than the format allows: disconnected", self._endpoint)
+            self._inflow.disconnected()
+            self._socket.disconnect(self._endpoint)
+        return self.refused
+
+    def _note_events(self) -> None:
+        while self._events.poll(0):
+            event, value = _EVENT.unpack(self._events.recv_multipart()[0])
+            match event:
+                case zmq.EVENT_CONNECTED:
+                    self._inflow.connected(value)
+                case zmq.EVENT_DISCONNECTED:
+                    self._inflow.disconnected()
+                case _:
+                    self.refused = True
+
+
+def _step_ms(deadline: Deadline) -> int:
+    """Milliseconds to wait until the next look, 0 at the deadline. Python handles a signal only between two waits."""
+    left = deadline.milliseconds()
+    return _STEP_MS if left is None else min(left, _STEP_MS)

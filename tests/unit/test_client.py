@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import zmq
+from support.raw_publisher import accepted
 from support.results import EMPTY_RESULT
 
 from streamseg import client
@@ -345,6 +347,28 @@ def test_a_publisher_of_too_large_parts_is_disconnected(publisher: Publisher) ->
             publisher.take_changes(wait=PATIENCE)
         with pytest.raises(SubscriptionTimeoutError):
             subscriber.receive()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_publisher_whose_message_does_not_end_is_disconnected(
+    caplog: pytest.LogCaptureFixture, asynchronous: bool
+) -> None:
+    async def first() -> Result:
+        return await anext(aiter(subscriber))
+
+    def wait() -> None:
+        with pytest.raises(SubscriptionTimeoutError):
+            asyncio.run(first()) if asynchronous else subscriber.receive()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as executor:
+        endpoint = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with Subscriber(endpoint, source="cam", timeout=PATIENCE / 4) as subscriber:
+            waiting = executor.submit(wait)
+            with accepted(listener, PATIENCE / 8) as publisher:
+                publisher.send_unfinished(bytes(PART_BYTES), 16)
+                publisher.wait_for_end()
+            waiting.result()
+    assert f"{endpoint} sends a message that is longer than the format allows: disconnected" in caplog.text
 
 
 def test_async_for_leaves_the_event_loop_free(publisher: Publisher) -> None:

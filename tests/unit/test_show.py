@@ -43,7 +43,7 @@ def test_the_window_says_that_the_camera_is_lost_on_the_last_picture_and_shows_t
     returned = SourceState(run_id="a", source="cam", stage="capture", state="running")
     script: list[tuple[str, list[Message]]] = [
         ("waiting for here", [Heartbeat(run_id="a", source="cam", seq=None, t_unix_ns=1, state="running"), picture]),
-        ("200", [lost]),
+        ("200", [replace(picture, seq=5, jpeg=b""), lost]),
         ("camera disconnected, retrying (0 s): no picture for 3 s", [returned, replace(picture, seq=9)]),
         ("200", [End(run_id="a", source="cam", seq=9, reason="done")]),
     ]
