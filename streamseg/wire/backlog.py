@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from streamseg.wire.header import RunId
+from streamseg.errors import MessageError
+from streamseg.wire.header import RunId, to_int
 
 LIVE: Final = "live"
 """Mode of a run whose newest frame wins."""
@@ -30,12 +31,12 @@ class _Header(msgspec.Struct, frozen=True):
     """What the header of a result says about its age."""
 
     run_id: RunId
-    t_capture_unix_ns: int
+    t_capture_unix_ns: str
     timings: _Timings
     mode: str | None = None
 
 
-_decoder = msgspec.json.Decoder(_Header, strict=False)  # the time is a decimal string
+_decoder = msgspec.json.Decoder(_Header)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +105,11 @@ class Backlog:
         if is_result:
             try:
                 header = _decoder.decode(parts[1])
-            except (ValueError, RecursionError, IndexError):
+                captured_ns = to_int("t_capture_unix_ns", header.t_capture_unix_ns)
+            except (ValueError, RecursionError, IndexError, MessageError):
                 pass  # the decoder of the whole message rejects it
             else:
-                sent_s = header.t_capture_unix_ns / 1e9 + (header.timings.published or 0.0) / 1e3
+                sent_s = captured_ns / 1e9 + (header.timings.published or 0.0) / 1e3
                 waiting = _Waiting(waiting.parts, source, header.mode == LIVE, sent_s, now_s - sent_s)
                 self._note_delay(source, header.run_id, now_s - sent_s)
                 self._last, self._newest_s[source] = waiting, sent_s

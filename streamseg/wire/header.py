@@ -205,14 +205,14 @@ def result_from_header(header: ResultHeader, masks: Sequence[Mask | None], jpeg:
     """
     return ResultMessage(
         run_id=header.run_id,
-        epoch=_to_int("epoch", header.epoch),
-        seq=_to_int("seq", header.seq),
+        epoch=to_int("epoch", header.epoch),
+        seq=to_int("seq", header.seq),
         source=header.source,
         width=header.width,
         height=header.height,
         pixel_aspect=header.pixel_aspect or SQUARE,
-        pts_ns=_to_int("pts_ns", header.pts_ns),
-        t_capture_unix_ns=_to_int("t_capture_unix_ns", header.t_capture_unix_ns),
+        pts_ns=to_int("pts_ns", header.pts_ns),
+        t_capture_unix_ns=to_int("t_capture_unix_ns", header.t_capture_unix_ns),
         timings=header.timings,
         dropped=header.dropped,
         models=header.models,
@@ -268,7 +268,7 @@ def event_from_header(header: EventHeader) -> Event:
         )
     seq = _to_optional_int("seq", header.seq)
     if isinstance(header, HeartbeatHeader):
-        now_ns = _to_int("t_unix_ns", header.t_unix_ns)
+        now_ns = to_int("t_unix_ns", header.t_unix_ns)
         return Heartbeat(
             run_id=header.run_id,
             source=header.source,
@@ -284,6 +284,18 @@ def event_from_header(header: EventHeader) -> Event:
         reason=header.reason,
         unreadable=header.unreadable or 0,
     )
+
+
+def to_int(name: str, text: _Int64) -> int:
+    """The number in the text of the key `name`.
+
+    Raises:
+        MessageError: It is no decimal number, or does not fit into 64 bits.
+    """
+    digits = text.removeprefix("-")
+    if len(digits) > 19 or not (digits.isascii() and digits.isdigit()) or int(digits) > INT64:
+        raise MessageError(f"{name}: expected a 64-bit number as a decimal string, not {text[:24]!r}")
+    return int(text)
 
 
 def _object_entry(item: TrackedObject, mask: msgspec.Raw) -> ObjectEntry:
@@ -329,15 +341,8 @@ def _to_text(number: int | None) -> _Int64 | None:
     return None if number is None else str(number)
 
 
-def _to_int(name: str, text: _Int64) -> int:
-    digits = text.removeprefix("-")
-    if len(digits) > 19 or not (digits.isascii() and digits.isdigit()) or int(digits) > INT64:
-        raise MessageError(f"{name}: expected a 64-bit number as a decimal string, not {text[:24]!r}")
-    return int(text)
-
-
 def _to_optional_int(name: str, text: _Int64 | None) -> int | None:
-    return None if text is None else _to_int(name, text)
+    return None if text is None else to_int(name, text)
 
 
 def _line(text: str) -> str:

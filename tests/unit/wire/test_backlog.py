@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -136,9 +137,11 @@ def test_the_oldest_results_beyond_the_limit_are_dropped() -> None:
     assert take(backlog) == [None, 2, 3, 4]
 
 
-def test_a_header_that_cannot_be_read_keeps_its_place() -> None:
+@pytest.mark.parametrize("time", [b'"' + b"9" * 400 + b'"', b"7"], ids=["beyond a double", "not a text"])
+def test_a_header_that_cannot_be_read_keeps_its_place(time: bytes) -> None:
     backlog = Backlog(1.0, 1000)
-    broken = [b"streamseg/1/cam/masks", b"{", b""]
+    topic, header, masks = result(1)
+    broken = [topic, re.sub(rb'(?<="t_capture_unix_ns":)"\d+"', time, header), masks]
     add(backlog, 5.0, result(0), broken, [b"streamseg/1/cam/masks"], result(60))
     assert backlog.take(5.0) == broken
     assert backlog.take(5.0) == [b"streamseg/1/cam/masks"]
