@@ -41,9 +41,14 @@ STAGES = (
     StageEntry("capture", "streamseg.stages.capture", reads_source=True, replays=True),
     StageEntry("detect", "streamseg.stages.detect", cores=0.5, shared=True, acknowledges=True),
     StageEntry("segment", "streamseg.stages.segment", cores=1, live_cores=0.5, niceness=10, shared=True, replays=True),
-    StageEntry("publish", "streamseg.stages.publish", acknowledges=True, announces=True),
+    StageEntry("publish", "streamseg.stages.publish", acknowledges=True, announces=True, finishes=True),
     StageEntry(
-        "record", "streamseg.stages.record", niceness=5, acknowledges=True, needed=lambda config: config.record.enabled
+        "record",
+        "streamseg.stages.record",
+        niceness=5,
+        acknowledges=True,
+        finishes=True,
+        needed=lambda config: config.record.enabled,
     ),
 )
 """The processes."""

@@ -20,6 +20,7 @@ _RESTARTS = 5
 _RESTARTS_WITHIN_S = 60.0
 _FIRST_BACK_OFF_S = 0.1
 _STOP_S = 2.0
+_FINISH_S = 3.0
 _TERMINATE_S = 1.0
 _POLL_S = 0.01
 
@@ -117,6 +118,8 @@ def stop_processes(
 ) -> None:
     """End processes: those that are ready in an orderly way, the others at once, those that do not end by force.
 
+    On a busy machine, a stage may take seconds to turn. One that finishes something gets more time than the others.
+
     Args:
         processes: To end; none is left alive.
         reason: Goes on the wire.
@@ -125,9 +128,9 @@ def stop_processes(
         killed: Whether to wait no longer.
     """
 
-    def wait_for_exit(seconds: float) -> None:
+    def wait_for_exit(seconds: float, awaited: Sequence[Process] = processes) -> None:
         deadline_ns = clock.now_ns() + seconds * 1e9
-        while not killed() and clock.now_ns() < deadline_ns and any(process.handle.alive for process in processes):
+        while not killed() and clock.now_ns() < deadline_ns and any(process.handle.alive for process in awaited):
             if busy():
                 deadline_ns = clock.now_ns() + seconds * 1e9
             clock.sleep(_POLL_S)
@@ -138,6 +141,11 @@ def stop_processes(
         else:
             process.handle.terminate()
     wait_for_exit(_STOP_S)
+    finishing = [process for process in processes if process.ready and process.entry.finishes]
+    for process in processes:
+        if process not in finishing:
+            process.handle.terminate()
+    wait_for_exit(_FINISH_S, finishing)
     for process in processes:
         process.handle.terminate()
     wait_for_exit(_TERMINATE_S)

@@ -47,6 +47,7 @@ class StageEntry:
         acknowledges: Reports the frames it is done with; the ring keeps a frame until every such stage is.
         replays: Repeats what it sent when a stage downstream is new.
         announces: Puts changes of the source and of stages on the wire.
+        finishes: Has an end to send or files to complete when it stops, and gets more time for that.
         needed: Whether a run with these settings has this stage.
     """
 
@@ -60,6 +61,7 @@ class StageEntry:
     acknowledges: bool = False
     replays: bool = False
     announces: bool = False
+    finishes: bool = False
     needed: Callable[[Config], bool] = _always
 
     def keys(self, sources: Sequence[str]) -> list[StageKey]:

@@ -163,7 +163,7 @@ class Network:
 
 
 class MaskSink:
-    """Sends results without pictures. It comes before every sink that draws."""
+    """Sends results without pictures, and the end. It comes before every sink that takes time to draw or to close."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -177,11 +177,12 @@ class MaskSink:
         self._network.send_result(result.encoded)
 
     def close(self, end: End) -> None:
-        """The end is for the subscribers of every view; `PictureSink` sends it."""
+        """Send the end to the subscribers of every view."""
+        self._network.send_end(end)
 
 
 class PictureSink:
-    """Sends results with the clean or the drawn picture, and the end of the results."""
+    """Sends results with the clean or the drawn picture."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -204,5 +205,4 @@ class PictureSink:
             self._network.send_picture(result.encoded.with_timings(timings), "overlay", drawn.image)
 
     def close(self, end: End) -> None:
-        """Send the end to every subscriber."""
-        self._network.send_end(end)
+        """`MaskSink` sends the end."""

@@ -38,7 +38,7 @@ TOPOLOGY = Topology(
         StageEntry("eye", "eye", reads_source=True, replays=True),
         StageEntry("finder", "finder", shared=True, acknowledges=True),
         StageEntry("painter", "painter", shared=True, replays=True),
-        StageEntry("voice", "voice", acknowledges=True, announces=True),
+        StageEntry("voice", "voice", acknowledges=True, announces=True, finishes=True),
     ),
     (
         Link("eye", "finder"),
@@ -437,6 +437,25 @@ def test_stages_that_are_ready_are_stopped_in_order_and_the_others_at_once(bench
     assert bench.stages("eye").status == -9
     assert all(stage.status == -15 for stage in bench.stages.started if stage.spec.stage != "eye")
     assert (bench.clock.ns - before) / 1e9 == pytest.approx(3, abs=0.1)
+
+
+def test_a_stage_that_finishes_something_gets_more_time_than_the_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.start()
+    before = bench.clock.ns
+    terminated_s: dict[str, float] = {}
+    for stage in bench.stages.started:
+
+        def terminate(stage: FakeStage = stage) -> None:
+            terminated_s.setdefault(stage.spec.stage, (bench.clock.ns - before) / 1e9)
+            stage.die(-15)
+
+        monkeypatch.setattr(stage, "terminate", terminate)
+    bench.supervisor.end()
+    assert terminated_s == {
+        stage: pytest.approx(5 if stage == "voice" else 2, abs=0.1) for stage in ("eye", "finder", "painter", "voice")
+    }
 
 
 def test_a_stage_that_reports_progress_at_its_end_gets_more_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ def test_pictures_that_were_not_read_are_not_sent(wire: Wire, published: Publish
 
 def test_every_subscriber_gets_the_end(wire: Wire) -> None:
     wire.subscribe("state")
-    PictureSink(wire.network).close(End(run_id="a", source="main", seq=7, reason="end of file"))
+    MaskSink(wire.network).close(End(run_id="a", source="main", seq=7, reason="end of file"))
     assert wire.subscriber.poll(PATIENCE_MS)
     assert isinstance(decode(wire.subscriber.recv_multipart()), End)
 

@@ -252,6 +252,20 @@ def test_a_recorder_gets_the_end_after_the_last_result_and_finishes_the_run_itse
     assert not publish.finished
 
 
+def test_subscribers_get_the_end_before_a_slow_recorder_does(
+    closing: list[Publish], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Publish("record", mode="live")
+    closing.append(publish)
+    recorder = publish.context.sender("record")
+    recorder.credit = False
+    sent: list[str] = []
+    monkeypatch.setattr(Network, "send_end", lambda self, end: sent.append(end.reason))
+    monkeypatch.setattr(publish.context.clock, "sleep", lambda seconds: sent.append("wait"))
+    publish.stage.close("interrupted")
+    assert (sent[0], sent[-1]) == ("interrupted", "wait")
+
+
 def test_a_new_recorder_gets_the_results_and_the_end_again_when_capture_repeats_them(closing: list[Publish]) -> None:
     publish = Publish("record")
     closing.append(publish)
