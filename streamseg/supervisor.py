@@ -262,8 +262,14 @@ class Supervisor:
         place.launch += 1
         lanes = [lane for lane in self._lanes.values() if place.key.serves(lane.name)]
         deliver = partial(self._deliver, place.key, place.launch)
-        handle = self._launcher.launch(place.entry.module, self._spec(place, lanes), deliver)
         now = self._now_s()
+        try:
+            handle = self._launcher.launch(place.entry.module, self._spec(place, lanes), deliver)
+        except StageError as error:
+            if self._origin_ns is None:
+                raise
+            place.schedule_restart(f"failed: {error}", now)
+            return
         place.process = Process(place.entry, handle, lanes, progress_s=now)
 
     def _deliver(self, key: StageKey, launch: int, message: ToSupervisor | None) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from streamseg.errors import StageError
 from streamseg.ipc.control import ControlWriter, Failed, StageSpec, ToStage, ToSupervisor, read_from_stage
 
 # Read while NumPy and PyTorch are imported.
@@ -51,7 +52,11 @@ class Launcher(Protocol):
     """Starts stages somewhere."""
 
     def launch(self, module: str, spec: StageSpec, deliver: Deliver) -> StageHandle:
-        """Start the stage of a module and send it `spec`."""
+        """Start the stage of a module and send it `spec`.
+
+        Raises:
+            StageError: The machine has no process, thread or memory left for it.
+        """
         ...
 
 
@@ -59,8 +64,14 @@ class ProcessLauncher:
     """Starts each stage as a child process."""
 
     def launch(self, module: str, spec: StageSpec, deliver: Deliver) -> StageHandle:
-        """Start the stage of a module and send it `spec`."""
-        process = StageProcess(module, spec.threads, deliver)
+        """Start the stage of a module and send it `spec`; see `Launcher`."""
+        try:
+            process = StageProcess(module, spec.threads, deliver)
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise StageError(
+                f"{spec.stage} cannot be started ({reason}); end other programs, or raise the limits (ulimit -a)"
+            ) from error
         process.send(spec)
         return process
 
@@ -83,9 +94,13 @@ class StageProcess:
         self._deliver = deliver
         self._outbox: queue.SimpleQueue[ToStage | None] = queue.SimpleQueue()
         self._sender = threading.Thread(target=self._send_all, name=f"send to {module}", daemon=True)
-        self._sender.start()
         self._listener = threading.Thread(target=self._listen, name=f"listen to {module}", daemon=True)
-        self._listener.start()
+        try:
+            self._sender.start()
+            self._listener.start()
+        except RuntimeError:
+            self._abandon()
+            raise
 
     @property
     def alive(self) -> bool:
@@ -111,6 +126,15 @@ class StageProcess:
         self._sender.join()
         self._listener.join(_LAST_MESSAGES_S)  # a process that the child started may keep the pipe open
         return status
+
+    def _abandon(self) -> None:
+        """End a child that has no thread to control it."""
+        self.kill()
+        self._process.wait()
+        self._outbox.put(None)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
 
     def _send_all(self) -> None:
         assert self._process.stdin is not None

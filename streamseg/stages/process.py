@@ -49,6 +49,8 @@ _IDLE_MS = 50
 _PROGRESS_NS = 500_000_000
 _ORPHAN_GRACE_S = 0.5
 _ORPHANED = 75
+_OF_THE_MACHINE = (MemoryError, OSError, ImportError)
+"""Errors whose traceback helps nobody, except with --verbose: a library that finds no memory raises each of them."""
 
 
 class ProcessContext:
@@ -193,10 +195,17 @@ def _prepare_and_turn(
         context.report(Failed(type(error).__name__, str(error)))
         return 1
     except Exception as error:  # noqa: BLE001 - whatever a model or driver raises must reach the supervisor
-        logging.getLogger(__name__).error("%s", traceback.format_exc().strip())
-        context.report(Failed("StageError", redact(f"{context.spec.stage}: {type(error).__name__}: {error}")))
+        level = logging.DEBUG if isinstance(error, _OF_THE_MACHINE) else logging.ERROR
+        logging.getLogger(__name__).log(level, "%s", traceback.format_exc().strip())
+        context.report(Failed("StageError", redact(f"{context.spec.stage}: {_describe(error)}")))
         return 1
     return 0
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error or 'no details'}); end other programs, or choose smaller models"
+    return f"{type(error).__name__}: {error}"
 
 
 def _stage_of(module: str) -> type[Stage]:

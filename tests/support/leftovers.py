@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -40,9 +40,9 @@ class Place:
         self._temporary = temporary
         self._foreign = _blocks()
 
-    def run(self, *arguments: str) -> Run:
-        """Start `streamseg …` here."""
-        return Run(*arguments, cwd=self.folder, environment=self.environment)
+    def run(self, *arguments: str, wrapper: Sequence[str] = ()) -> Run:
+        """Start `streamseg …` here, by a program in front of it if there is a wrapper."""
+        return Run(*arguments, cwd=self.folder, environment=self.environment, wrapper=wrapper)
 
     def leftovers(self) -> list[str]:
         """Processes, shared memory, sockets, folders, locks and files in the home that runs in this place left."""

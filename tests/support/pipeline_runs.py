@@ -123,9 +123,10 @@ class Run:
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
         python: str | Path = sys.executable,
+        wrapper: Sequence[str] = (),
     ) -> None:
         self.process = subprocess.Popen(
-            [python, "-m", "streamseg.cli", *arguments],
+            [*wrapper, python, "-m", "streamseg.cli", *arguments],
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -22,16 +22,20 @@ PERIOD_NS = 33_000_000
 
 
 class FakeClock:
-    """A clock that stands still until `advance`, or until somebody sleeps."""
+    """A clock that stands still until `advance`, or until somebody sleeps.
+
+    `set_ns` is by how much the wall clock was set.
+    """
 
     def __init__(self, ns: int = 1_000_000_000_000) -> None:
         self.ns = ns
+        self.set_ns = 0
 
     def now_ns(self) -> int:
         return self.ns
 
     def unix_ns(self) -> int:
-        return self.ns + 1_700_000_000_000_000_000
+        return self.ns + self.set_ns + 1_700_000_000_000_000_000
 
     def sleep(self, seconds: float) -> None:
         self.advance(seconds * 1000)

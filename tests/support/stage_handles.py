@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from streamseg.errors import StageError
 from streamseg.ipc.control import Published, Ready, Recorded, StageSpec, Subscribers, ToStage, ToSupervisor
 from streamseg.ipc.launcher import Deliver
 from streamseg.monitor.observer import Observer
@@ -55,12 +56,16 @@ class FakeStage:
 
 
 class FakeLauncher:
-    """Keeps every stage it started, in order."""
+    """Keeps every stage it started, in order; it refuses to start the next `refusals` ones."""
 
     def __init__(self) -> None:
         self.started: list[FakeStage] = []
+        self.refusals = 0
 
     def launch(self, module: str, spec: StageSpec, deliver: Deliver) -> FakeStage:
+        if self.refusals:
+            self.refusals -= 1
+            raise StageError(f"{spec.stage} cannot be started")
         self.started.append(FakeStage(spec, deliver))
         return self.started[-1]
 

@@ -272,6 +272,24 @@ def test_each_source_has_its_own_restarts_and_old_ones_are_forgiven(two: Bench) 
     two.restart("eye", "door")
 
 
+def test_a_stage_that_cannot_be_started_is_tried_again(bench: Bench) -> None:
+    bench.start()
+    bench.stages.refusals = 2
+    painter = bench.restart("painter")
+    painter.say(Ready("ready"))
+    bench.settle()
+    assert painter.got(Start)
+    bench.stages.refusals = 9
+    with pytest.raises(StageError, match="painter failed: painter cannot be started, after 5 restarts"):
+        bench.restart("painter")
+
+
+def test_a_stage_that_cannot_be_started_at_all_ends_the_run(bench: Bench) -> None:
+    bench.stages.refusals = 1
+    with pytest.raises(StageError, match="eye cannot be started"):
+        bench.supervisor.run()
+
+
 def test_restarts_come_later_each_time(bench: Bench) -> None:
     bench.start()
     waited = []

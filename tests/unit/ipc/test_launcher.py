@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 import queue
@@ -8,10 +9,12 @@ import threading
 import time
 
 import pytest
+from support.stage_context import stage_spec
 
+from streamseg.errors import StageError
 from streamseg.ipc import launcher
 from streamseg.ipc.control import ControlWriter, Failed, LogLine, ToSupervisor
-from streamseg.ipc.launcher import StageProcess
+from streamseg.ipc.launcher import ProcessLauncher, StageProcess
 
 
 class Child:
@@ -84,3 +87,31 @@ def test_a_message_that_cannot_be_read_ends_the_stage_with_an_error(child: Child
     assert isinstance(failure, Failed) and "control of painter" in failure.message
     assert end is None
     assert child.killed.is_set()
+
+
+def test_a_machine_without_processes_is_an_error_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **settings: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(StageError, match=r"^record cannot be started \(Resource temporarily unavailable\); "):
+        ProcessLauncher().launch("painter", stage_spec("record"), lambda message: None)
+
+
+@pytest.mark.parametrize("thread", ["send to painter", "listen to painter"])
+def test_a_machine_without_threads_is_one_too_and_leaves_no_process(
+    child: Child, monkeypatch: pytest.MonkeyPatch, thread: str
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name == thread:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(StageError, match=r"^record cannot be started \(can't start new thread\); "):
+        ProcessLauncher().launch("painter", stage_spec("record"), lambda message: None)
+    assert child.killed.is_set()
+    assert child.stdin.closed and child.stdout.closed
+    child.pipe.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -214,6 +215,37 @@ def test_each_result_goes_to_the_recorder_with_the_place_of_its_pixels(closing: 
     assert (result.seq, [item.detection.class_name for item in result.objects]) == (0, ["cup"])
     assert result.pixel_aspect == (64, 45)
     assert publish.reports(Published) == [0]
+
+
+@pytest.mark.parametrize("mode", ["every-frame", "live"])
+@pytest.mark.parametrize("set_s", [-86_400, 5, 86_400])
+def test_a_wall_clock_that_is_set_changes_nothing_but_its_own_times(
+    closing: list[Publish], mode: str, set_s: int
+) -> None:
+    def publish(set_s: int) -> tuple[list[ResultMessage], list[Heartbeat]]:
+        heartbeats: list[Heartbeat] = []
+        stage = Publish("record", mode=mode)
+        closing.append(stage)
+        stage.stage._network.send_heartbeat = heartbeats.append  # type: ignore[method-assign]
+        for seq in range(60):
+            stage.context.clock.set_ns = set_s * 1_000_000_000 if seq >= 20 else 0
+            stage.announce(seq)
+            stage.context.clock.advance(10)
+            stage.detect(seq, 1)
+            stage.turn()
+            stage.context.clock.advance(40)
+        results = [decode(item.parts) for item in stage.context.sender("record").take()]
+        return [
+            replace(result, t_capture_unix_ns=0) for result in results if isinstance(result, ResultMessage)
+        ], heartbeats
+
+    expected, regular = publish(0)
+    results, heartbeats = publish(set_s)
+    assert len(expected) == 60
+    assert results == expected
+    assert len(regular) > 2
+    assert [beat.seq for beat in heartbeats] == [beat.seq for beat in regular]
+    assert heartbeats[-1].t_unix_ns - regular[-1].t_unix_ns == set_s * 1_000_000_000
 
 
 def test_the_end_tells_how_much_of_the_file_could_not_be_read(
