@@ -220,13 +220,13 @@ def test_each_result_goes_to_the_recorder_with_the_place_of_its_pixels(closing: 
 @pytest.mark.parametrize("mode", ["every-frame", "live"])
 @pytest.mark.parametrize("set_s", [-86_400, 5, 86_400])
 def test_a_wall_clock_that_is_set_changes_nothing_but_its_own_times(
-    closing: list[Publish], mode: str, set_s: int
+    closing: list[Publish], monkeypatch: pytest.MonkeyPatch, mode: str, set_s: int
 ) -> None:
     def publish(set_s: int) -> tuple[list[ResultMessage], list[Heartbeat]]:
         heartbeats: list[Heartbeat] = []
         stage = Publish("record", mode=mode)
         closing.append(stage)
-        stage.stage._network.send_heartbeat = heartbeats.append  # type: ignore[method-assign]
+        monkeypatch.setattr(stage.stage._network, "send_heartbeat", heartbeats.append)
         for seq in range(60):
             stage.context.clock.set_ns = set_s * 1_000_000_000 if seq >= 20 else 0
             stage.announce(seq)
