@@ -6,6 +6,7 @@ asyncio, which a subscriber without keys does not need.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import struct
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 _DOMAIN = "streamseg"
 _LOGGED_KEYS = 64
+_DECISIONS = 64
 _REMEDY = "`streamseg keys NAME` makes a pair"
 
 
@@ -122,16 +124,16 @@ class Admission:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def decide(self) -> None:
-        """Admit or refuse all subscribers that tried to connect since the last call."""
-        import asyncio
-
-        while True:
+        """Admit or refuse the subscribers that tried to connect since the last call, at most a turn's work of them."""
+        for _ in range(_DECISIONS):
             try:
                 request = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             self._address = request[3].decode()
-            asyncio.run(self._authenticator.handle_zap_message(request))
+            # It waits for nothing, and an event loop of its own would need three descriptors for each decision.
+            with contextlib.suppress(StopIteration):
+                self._authenticator.handle_zap_message(request).send(None)
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Decide about one key in Z85; called by pyzmq."""

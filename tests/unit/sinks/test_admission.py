@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import zmq
+from support.open_files import open_files_limited_to
 from support.pipeline_runs import free_endpoint, until
 from support.results import EMPTY_RESULT
 from zmq.utils.monitor import parse_monitor_message, recv_monitor_message
@@ -208,6 +209,27 @@ def test_no_subscriber_is_admitted_before_its_key_is_checked(keys: Path) -> None
                 assert recv_monitor_message(events)["event"] == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
                 assert not socket.poll(0)
             socket.close()
+
+
+def test_a_key_is_checked_also_when_no_file_can_be_opened(keys: Path) -> None:
+    endpoint = free_endpoint()
+    with (
+        zmq.Context() as context,
+        Subscriber(endpoint, secret_key_file=keys / "friend.key", server_key_file=keys / "publisher.pub"),
+    ):
+        network = Network(context, PublishSettings(bind=endpoint, curve=curve(keys)), "main")
+        *_, requests = network.sockets
+        assert requests.poll(PATIENCE_MS)
+        with open_files_limited_to(3):
+            network.service()
+
+        def served() -> bool:
+            network.service()
+            return network.wants("state")
+
+        until(served, PATIENCE, "the subscription")
+        for each in network.sockets:
+            each.close(0)
 
 
 def test_closing_does_not_hang_while_a_key_waits_to_be_checked(keys: Path) -> None:
