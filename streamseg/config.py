@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from streamseg.endpoints import check_endpoint
+from streamseg.endpoints import check_endpoint, is_loopback
 from streamseg.errors import SettingsError, SourceError
 from streamseg.models.options import DetectorSettings, SegmenterSettings
 from streamseg.paths import refuse_url
@@ -20,7 +20,6 @@ Mode = Literal["live", "every-frame"]
 VIDEO_SUFFIX: Final = ".mp4"
 """Ending of the names of recorded videos."""
 OTHER_SOURCES: Final = "rtsp://... of a camera, the path of a video file, a camera's number, or synthetic:"
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 class TrackerSettings(Settings, frozen=True, kw_only=True):
@@ -195,7 +194,7 @@ def _check_path(key: str, text: str) -> None:
 
 def _check_exposure(key: str, endpoint: str, publish: PublishSettings) -> None:
     protected = publish.curve is not None or publish.insecure
-    if endpoint.startswith("tcp://") and endpoint[6:].rpartition(":")[0] not in LOOPBACK_HOSTS and not protected:
+    if endpoint.startswith("tcp://") and not is_loopback(endpoint[6:].rpartition(":")[0]) and not protected:
         raise SettingsError(
             f"{key}: {endpoint} is reachable from other machines without keys; expected a loopback address, keys "
             "in publish.curve (`streamseg keys` makes them), or --insecure (publish.insecure=true) to let anyone read"

@@ -1,9 +1,11 @@
-"""Endpoints of ZeroMQ as users write them. ZeroMQ itself takes port 99999 for 34463."""
+"""Addresses as users write them. ZeroMQ itself takes port 99999 for 34463."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+from contextlib import suppress
 from typing import Final
 
 from streamseg.errors import SettingsError
@@ -34,3 +36,10 @@ def check_endpoint(key: str, endpoint: str, *, any_port: bool = False) -> None:
         raise SettingsError(f"{key}: {path} is longer than {_LONGEST_PATH} bytes; name a shorter path")
     if port not in (None, "*") and not (len(port) <= len(str(_LAST_PORT)) and 1 <= int(port) <= _LAST_PORT):
         raise SettingsError(f"{key}: {endpoint} has no valid port; expected 1 to {_LAST_PORT}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, an IPv6 address in brackets or without them, is reachable from this machine only."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    return host == "localhost"

@@ -24,6 +24,7 @@ from streamseg.bench.true_models import FPS, SCENE_URL
 from streamseg.errors import StageError
 from streamseg.messages import ResultMessage
 from streamseg.sources.crossing import read_number
+from streamseg.wire.limits import PART_BYTES
 from streamseg.wire.protocol import ResultView, decode, topic
 
 _READY_S = 120.0
@@ -182,7 +183,7 @@ def _listen(
 ) -> None:
     """Subscribe without decoding anything, so that listening takes next to no processor time."""
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
-        socket.linger, socket.rcvhwm = 0, _QUEUE
+        socket.linger, socket.rcvhwm, socket.maxmsgsize = 0, _QUEUE, PART_BYTES
         socket.subscribe(topic("main", view))
         socket.connect(endpoint)
         while not stop.is_set():

@@ -49,7 +49,7 @@ def run(
     ] = False,
     insecure: Annotated[
         bool,
-        typer.Option("--insecure", help="Allow a publish.bind that other machines reach without keys."),
+        typer.Option("--insecure", help="Let other machines read results without keys (publish.bind), and metrics."),
     ] = False,
     record: Annotated[
         str | None,

@@ -21,8 +21,9 @@ from streamseg.cli.options import without_standard_output
 from streamseg.cli.output import print_json, print_line
 from streamseg.config import STANDARD_OUTPUT, Config, RecordSettings
 from streamseg.monitor.console import RunDisplay
+from streamseg.monitor.metrics_server import MetricsServer
 from streamseg.monitor.progress import DownloadDisplay
-from streamseg.monitor.prometheus import MetricsServer, RunInfo
+from streamseg.monitor.prometheus import RunInfo
 from streamseg.monitor.stats import RunStats
 from streamseg.monitor.texts import size_text
 from streamseg.pipeline import Pipeline, stages_of
@@ -54,7 +55,8 @@ def run_pipeline(
     settings = without_standard_output(settings)
     stats = RunStats(entry.name for entry in stages_of(settings))
     records = _Records() if to_output else None
-    with nullcontext() if metrics is None else MetricsServer(metrics, stats) as server:
+    serving = nullcontext() if metrics is None else MetricsServer(metrics, stats, insecure=settings.publish.insecure)
+    with serving as server:
         with DownloadDisplay(console) as downloads:
             pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
         plan = pipeline.plan

@@ -26,6 +26,7 @@ from streamseg.ipc.run_lock import RunLock
 
 _PREFIX = "streamseg-"
 _RUN: Final = re.compile(rf"{_PREFIX}[0-9a-f]{{12}}")
+_PROBE_BYTES = 1024
 _LONGEST_FOLDER = 60  # leaves room for the names of the run and of its sockets
 
 
@@ -157,6 +158,7 @@ def _try_to_bind(bind: str) -> str:
         _check_socket_path(bind)
     with zmq.Context() as context, context.socket(zmq.XPUB) as probe:
         probe.linger = 0
+        probe.maxmsgsize = _PROBE_BYTES  # a subscriber may connect for that moment
         try:
             probe.bind(bind)
         except zmq.ZMQError as error:

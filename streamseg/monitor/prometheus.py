@@ -1,14 +1,11 @@
-"""Serves the figures of a run over HTTP in Prometheus' text format."""
+"""Presents the figures of a run as metrics for Prometheus."""
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -18,7 +15,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from streamseg.errors import UsageError
 from streamseg.monitor.stats import FRAME_AGES_MS, MASK_AGES_MS
 
 if TYPE_CHECKING:
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
 
     from streamseg.monitor.latency import Histogram
     from streamseg.monitor.stats import RunStats
-
-_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,62 +136,3 @@ def _histogram(name: str, text: str, histogram: Histogram, bounds_ms: Sequence[f
     return HistogramMetricFamily(
         name, text, buckets=[*buckets, ("+Inf", histogram.count)], sum_value=histogram.total / 1e3
     )
-
-
-class MetricsServer:
-    """An HTTP server for the metrics of a run. Leaving the context stops it.
-
-    Args:
-        address: `HOST:PORT`, or a port on 127.0.0.1. Port 0 takes a free port.
-        stats: The figures of the run.
-
-    Attributes:
-        collector: Turns the figures into metrics.
-        url: Address of the metrics.
-
-    Raises:
-        UsageError: The address is malformed, in use, or not one of this machine.
-    """
-
-    def __init__(self, address: str, stats: RunStats) -> None:
-        host, port = _parse(address)
-        registry = CollectorRegistry()
-        self.collector = StatsCollector(stats)
-        registry.register(self.collector)
-        try:
-            self._server, self._thread = start_http_server(port, host, registry)
-        except (OSError, UnicodeError) as error:
-            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-                raise UsageError(
-                    f"--metrics: {address} is in use; end the program that listens there, or choose another port"
-                ) from error
-            reason = error.strerror if isinstance(error, OSError) else "not a host name"
-            raise UsageError(
-                f"--metrics: cannot listen on {address} ({reason}); expected an address of this machine"
-            ) from error
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self._server.server_port}/metrics"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def _parse(address: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    bare = host[1:-1] if bracketed else host
-    if (
-        not (port.isascii() and port.isdecimal() and int(port) < 2**16)
-        or (colon and not bare)
-        or (":" in bare and not bracketed)
-    ):
-        raise UsageError(
-            f"--metrics: {address!r} is not an address; expected HOST:PORT, such as 127.0.0.1:9100, or a port"
-        )
-    return bare or _LOOPBACK, int(port)

@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-import http.client
-import re
-import socket
-import threading
-from urllib.parse import urlsplit
-
 import pytest
 from support.published_frames import published
 
-from streamseg.errors import UsageError
 from streamseg.ipc.control import PublishedMask, Subscribers
 from streamseg.messages import Dropped
-from streamseg.monitor.prometheus import MetricsServer, RunInfo, StatsCollector
+from streamseg.monitor.prometheus import RunInfo, StatsCollector
 from streamseg.monitor.stats import RunStats
 
 STAGES = ("capture", "publish")
@@ -21,17 +14,6 @@ STAGES = ("capture", "publish")
 @pytest.fixture
 def stats() -> RunStats:
     return RunStats(STAGES)
-
-
-def get(url: str) -> tuple[int, str]:
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
-    try:
-        connection.request("GET", address.path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
 
 
 def samples(stats: RunStats) -> dict[str, float]:
@@ -98,45 +80,3 @@ def test_lost_frames_and_left_out_masks_are_metrics_of_their_own(stats: RunStats
     assert found["frames_dropped_total detect_replaced"] == 5
     assert found["frames_dropped_total segment_overrun"] == 7
     assert found["masks_limited_total"] == 2
-
-
-@pytest.mark.parametrize(("address", "host"), [("0", "127.0.0.1"), ("localhost:0", "localhost")])
-def test_the_server_runs_until_its_context_ends(stats: RunStats, address: str, host: str) -> None:
-    threads = threading.active_count()
-    with MetricsServer(address, stats) as server:
-        assert re.fullmatch(rf"http://{host}:[1-9]\d*/metrics", server.url)
-        status, text = get(server.url)
-        assert status == 200
-        assert "streamseg_up 0.0" in text.splitlines()
-        assert "python_info" not in text
-        stats.published(published())
-        assert "streamseg_frames_published_total 1.0" in get(server.url)[1].splitlines()
-    with pytest.raises(ConnectionRefusedError):
-        get(server.url)
-    assert threading.active_count() == threads
-
-
-def test_an_idle_client_blocks_neither_others_nor_the_end(stats: RunStats) -> None:
-    with MetricsServer("0", stats) as server, socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0)):
-        assert get(server.url)[0] == 200
-
-
-@pytest.mark.parametrize(
-    "address", ["", "x", "127.0.0.1", ":9100", "[]:9100", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "::1:9100"]
-)
-def test_a_malformed_address(stats: RunStats, address: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(f"--metrics: {address!r} is not an address; expected HOST:PORT")):
-        MetricsServer(address, stats)
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", f"{'x' * 64}.invalid"])
-def test_an_address_of_no_interface_or_host(stats: RunStats, host: str) -> None:
-    with pytest.raises(UsageError, match=f"--metrics: cannot listen on {host}:0 "):
-        MetricsServer(f"{host}:0", stats)
-
-
-def test_an_address_in_use(stats: RunStats) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as foreign:
-        address = f"127.0.0.1:{foreign.getsockname()[1]}"
-        with pytest.raises(UsageError, match=f"--metrics: {address} is in use; end the program that listens there"):
-            MetricsServer(address, stats)
