@@ -149,6 +149,7 @@ def from_json(data: bytes | memoryview) -> Header:
         MessageError: It is not JSON, or not a header.
     """
     try:
+        str(data, "utf-8")  # the decoder reads no texts under unknown keys
         return _header_decoder.decode(data)
     except (ValueError, RecursionError) as error:
         raise MessageError(f"the header is not valid: {str(error)[:_SHOWN]}") from error

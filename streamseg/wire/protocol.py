@@ -211,7 +211,7 @@ def decode(parts: Sequence[bytes | memoryview]) -> Message:
         raise MessageError("a result has 3 or 4 parts, not 2")
     entries = [mask_entry(item.mask) for item in header.objects]
     masks = unpack_masks(entries, parts[2], header.width, header.height)
-    return result_from_header(header, masks, bytes(parts[3]) if len(parts) == PARTS else None)
+    return result_from_header(header, masks, bytes(parts[3]) if len(parts) == used_parts(view) == PARTS else None)
 
 
 def _encode_objects(result: ResultMessage, kept_by_confidence: list[int]) -> EncodedResult:

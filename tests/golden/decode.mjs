@@ -18,7 +18,7 @@ for (const name of readdirSync(directory).filter((file) => file.endsWith(".json"
   } catch (error) {
     why = error.message;
   }
-  const right = isDeepStrictEqual(got, vector.expected);
+  const right = isDeepStrictEqual(got, vector.expected) || (got === null && vector.may_reject === true);
   failed += right ? 0 : 1;
   console.log(`${right ? "ok" : "WRONG"} ${name} ${why}`.trim());
 }

@@ -4,16 +4,19 @@ import { inflateSync } from "node:zlib";
 
 const MIB = 1024 * 1024;
 const LIMITS = { parts: 4, part: 4 * MIB, header: MIB, event: MIB / 16, run: 128, objects: 1024, side: 8192, ratio: 65535, raw: 16 * MIB };
-const LEDGER = ["received", "detected", "encoded", "decoded", "rendered", "published"];
+const TIMINGS = ["received", "detected", "encoded", "decoded", "rendered", "published"];
 const DROPPED = [
   "detect_replaced", "segment_replaced", "publish_replaced", "detect_overrun", "segment_overrun", "publish_overrun", "masks_limited",
 ];
+
+const LONE = /\p{Surrogate}/u;
 
 function require(condition, message) {
   if (!condition) throw new Error(message);
 }
 
 const is = {
+  object: (value) => typeof value === "object" && value !== null && !Array.isArray(value),
   text: (value) => typeof value === "string",
   run: (value) => is.text(value) && [...value].length <= LIMITS.run,
   number: (value) => Number.isFinite(value),
@@ -30,6 +33,17 @@ function take(from, key, check, { nullable = false } = {}) {
   return value;
 }
 
+function decimal(from, key, allowed = {}) {
+  const value = take(from, key, is.decimal, allowed);
+  return value === null ? null : String(BigInt(value));
+}
+
+// A text with half of a surrogate pair has no UTF-8 form, and -0 is 0.
+function checked(key, value) {
+  require(!LONE.test(key) && !(is.text(value) && LONE.test(value)), "a lone surrogate");
+  return value === 0 ? 0 : value;
+}
+
 function optional(from, key, check) {
   return from[key] === undefined ? null : take(from, key, check, { nullable: true });
 }
@@ -40,14 +54,14 @@ export function decode(parts) {
   const topic = /^streamseg\/([0-9]+)\/([a-z0-9_-]{1,64})\/(masks|clean|overlay|state)$/.exec(parts[0].toString("latin1"));
   require(topic !== null && topic[1] === "1", "topic");
   require(parts[1].length <= (topic[3] === "state" ? LIMITS.event : LIMITS.header), "size of the header");
-  const header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(parts[1]));
+  const header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(parts[1]), checked);
   require(header.v === 1, "version");
   require(take(header, "source", is.text) === topic[2], "source");
   const kinds = { result: readResult, state: readState, heartbeat: readHeartbeat, end: readEnd };
   require(Object.hasOwn(kinds, header.kind), "kind");
   require((header.kind === "result") === (topic[3] !== "state"), "view of the kind");
   const common = { view: topic[3], source: header.source, kind: header.kind, run_id: take(header, "run_id", is.run) };
-  return { ...common, ...kinds[header.kind](header, parts) };
+  return { ...common, ...kinds[header.kind](header, parts, topic[3]) };
 }
 
 function readState(header) {
@@ -57,8 +71,8 @@ function readState(header) {
 
 function readHeartbeat(header) {
   return {
-    seq: take(header, "seq", is.decimal, { nullable: true }),
-    t_unix_ns: take(header, "t_unix_ns", is.decimal),
+    seq: decimal(header, "seq", { nullable: true }),
+    t_unix_ns: decimal(header, "t_unix_ns"),
     state: optional(header, "state", is.text) ?? "",
     detail: optional(header, "detail", is.text) ?? "",
   };
@@ -66,13 +80,13 @@ function readHeartbeat(header) {
 
 function readEnd(header) {
   return {
-    seq: take(header, "seq", is.decimal, { nullable: true }),
+    seq: decimal(header, "seq", { nullable: true }),
     reason: take(header, "reason", is.text),
     unreadable: optional(header, "unreadable", is.whole) ?? 0,
   };
 }
 
-function readResult(header, parts) {
+function readResult(header, parts, view) {
   require(parts.length >= 3, "a result without masks part");
   const width = take(header, "width", is.side);
   const height = take(header, "height", is.side);
@@ -80,20 +94,21 @@ function readResult(header, parts) {
   require(objects.length <= LIMITS.objects, "number of objects");
   checkMasks(objects, width, height, parts[2]);
   const timings = {};
-  for (const key of LEDGER) {
-    const value = optional(header.timings, key, is.number);
+  for (const key of TIMINGS) {
+    const value = optional(take(header, "timings", is.object), key, is.number);
     if (value !== null) timings[key] = value;
   }
   const dropped = {};
-  for (const key of DROPPED) dropped[key] = header.dropped[key] === undefined ? 0 : take(header.dropped, key, is.whole);
+  const counts = take(header, "dropped", is.object);
+  for (const key of DROPPED) dropped[key] = counts[key] === undefined ? 0 : take(counts, key, is.whole);
   return {
-    epoch: take(header, "epoch", is.decimal),
-    seq: take(header, "seq", is.decimal),
+    epoch: decimal(header, "epoch"),
+    seq: decimal(header, "seq"),
     width,
     height,
     pixel_aspect: optional(header, "pixel_aspect", is.ratio) ?? [1, 1],
-    pts_ns: take(header, "pts_ns", is.decimal),
-    t_capture_unix_ns: take(header, "t_capture_unix_ns", is.decimal),
+    pts_ns: decimal(header, "pts_ns"),
+    t_capture_unix_ns: decimal(header, "t_capture_unix_ns"),
     timings,
     dropped,
     models: {
@@ -101,10 +116,10 @@ function readResult(header, parts) {
       segmenter: take(header.models, "segmenter", is.text),
       notice: optional(header.models, "notice", is.text),
     },
-    boxes_seq: take(header, "boxes_seq", is.decimal, { nullable: true }),
+    boxes_seq: decimal(header, "boxes_seq", { nullable: true }),
     mode: optional(header, "mode", is.text) ?? "",
     objects: objects.map((item) => readObject(item, parts[2])),
-    jpeg: parts.length === 4 ? parts[3].toString("base64") : null,
+    jpeg: parts.length === 4 && view !== "masks" ? parts[3].toString("base64") : null,
   };
 }
 
@@ -137,7 +152,7 @@ function readObject(item, blob) {
     class_name: take(item, "class_name", is.text),
     tracker_id: take(item, "tracker_id", is.whole, { nullable: true }),
     mask: known(item.mask) ? readMask(item.mask, blob) : null,
-    origin_seq: take(item, "origin_seq", is.decimal, { nullable: true }),
+    origin_seq: decimal(item, "origin_seq", { nullable: true }),
     age_ms: take(item, "age_ms", is.number),
     method: take(item, "method", is.text),
     predicted_iou: optional(item, "predicted_iou", is.number),
