@@ -3,7 +3,7 @@
 import { inflateSync } from "node:zlib";
 
 const MIB = 1024 * 1024;
-const LIMITS = { parts: 4, part: 4 * MIB, header: MIB, event: MIB / 16, run: 128, objects: 1024, side: 8192, ratio: 65535, raw: 16 * MIB };
+export const LIMITS = { parts: 4, part: 4 * MIB, header: MIB, event: MIB / 16, run: 128, objects: 1024, side: 8192, ratio: 65535, raw: 16 * MIB };
 const TIMINGS = ["received", "detected", "encoded", "decoded", "rendered", "published"];
 const DROPPED = [
   "detect_replaced", "segment_replaced", "publish_replaced", "detect_overrun", "segment_overrun", "publish_overrun", "masks_limited",
@@ -166,6 +166,17 @@ function readMask({ enc, x, y, w, h, off, len }, blob) {
   const piece = blob.subarray(off, off + len);
   const bits = enc === "bits" ? piece : inflate(piece, stride * h);
   require(bits.length === stride * h, "bits of a mask");
+  // Unpacked when used: a character per pixel takes eight times the memory and more.
+  return {
+    x,
+    y,
+    get rows() {
+      return unpack(bits, w, h, stride);
+    },
+  };
+}
+
+function unpack(bits, w, h, stride) {
   const rows = [];
   for (let row = 0; row < h; row += 1) {
     let text = "";
@@ -174,7 +185,7 @@ function readMask({ enc, x, y, w, h, off, len }, blob) {
     }
     rows.push(text);
   }
-  return { x, y, rows };
+  return rows;
 }
 
 function inflate(piece, expected) {

@@ -119,9 +119,9 @@ def rejected_masks() -> Iterator[Vector]:
         edited([topic, header, bomb], _alone(bomb, 64, 48)),
         None,
     )
-    huge = zlib.compress(bytes(16), 1)
-    parts = edited([topic, header, huge * 3], _three_huge_masks(len(huge)))
-    yield Vector("reject-raw-limit", "three masks of 8192x8192, more than 16 MiB unpacked", parts, None)
+    huge, dot = zlib.compress(bytes(8192 * 8192 // 8), 9), b"\x80"
+    parts = edited([topic, header, huge * 2 + dot], _huge_masks(len(huge)))
+    yield Vector("reject-raw-limit", "two masks of 8192x8192 and a pixel, more than 16 MiB unpacked", parts, None)
 
 
 def _changed(name: str, about: str, edit: Callable[[Json], object]) -> Vector:
@@ -149,13 +149,14 @@ def _alone(blob: bytes, width: int, height: int) -> Callable[[Json], None]:
     return edit
 
 
-def _three_huge_masks(length: int) -> Callable[[Json], None]:
+def _huge_masks(length: int) -> Callable[[Json], None]:
     def edit(header: Json) -> None:
         header.update(width=8192, height=8192)
         masks = [
             {"enc": "bits+zlib", "x": 0, "y": 0, "w": 8192, "h": 8192, "off": index * length, "len": length}
-            for index in range(3)
+            for index in range(2)
         ]
+        masks.append({"enc": "bits", "x": 0, "y": 0, "w": 1, "h": 1, "off": 2 * length, "len": 1})
         header["objects"] = [{**header["objects"][0], "mask": mask} for mask in masks]
 
     return edit

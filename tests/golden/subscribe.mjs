@@ -5,7 +5,7 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { decode } from "./message.mjs";
+import { LIMITS, decode } from "./message.mjs";
 
 const MAX_LAG_MS = 1000;
 const MORE = 1;
@@ -35,6 +35,7 @@ function* messages(state) {
     const start = flags & LONG ? 9 : 2;
     if (state.bytes.length < start) return;
     const size = flags & LONG ? Number(state.bytes.readBigUInt64BE(1)) : short;
+    if (size > LIMITS.part || state.parts.length === LIMITS.parts) throw new Error("a message beyond the limits");
     if (state.bytes.length < start + size) return;
     const body = state.bytes.subarray(start, start + size);
     state.bytes = state.bytes.subarray(start + size);
