@@ -5,9 +5,9 @@
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { Backlog } from "./backlog.mjs";
 import { LIMITS, decode } from "./message.mjs";
 
-const MAX_LAG_MS = 1000;
 const MORE = 1;
 const LONG = 2;
 const COMMAND = 4;
@@ -50,7 +50,7 @@ function* messages(state) {
 async function* results(host, port, source, view) {
   const socket = connect(Number(port), host);
   const state = { bytes: Buffer.alloc(0), parts: [], greeted: false };
-  const waiting = [];
+  const backlog = new Backlog();
   let wake = () => {};
   let ended = false;
   socket.write(greeting());
@@ -64,29 +64,26 @@ async function* results(host, port, source, view) {
       for (const name of [view, "state"]) socket.write(frame(0, Buffer.from(`\x01streamseg/1/${source}/${name}`, "latin1")));
     }
     for (const parts of messages(state)) {
-      const message = decode(parts);
+      let message;
+      try {
+        message = decode(parts);
+      } catch {
+        continue; // it breaks the format or comes from a later version
+      }
       ended ||= message.kind === "end";
-      if (message.kind === "result") waiting.push(message);
+      if (message.kind === "result") backlog.add(message, performance.now());
     }
     wake();
   });
+  const arrival = () => new Promise((resolve) => (wake = resolve));
   while (true) {
-    const newest = waiting.length ? sentMs(waiting[waiting.length - 1]) : 0;
-    const next = waiting.shift();
-    if (next !== undefined) {
-      const lag = newest - sentMs(next);
-      if (next.mode !== "live" || lag <= MAX_LAG_MS) yield { ...next, lag };
-    } else if (ended) {
-      break;
-    } else {
-      await new Promise((resolve) => (wake = resolve));
-    }
+    const left = ended ? 0 : backlog.wait(performance.now());
+    const next = left > 0 ? undefined : backlog.take(performance.now());
+    if (next !== undefined) yield next;
+    else if (ended) break;
+    else await (left > 0 ? Promise.race([arrival(), sleep(left)]) : arrival());
   }
   socket.destroy();
-}
-
-function sentMs(result) {
-  return Number(BigInt(result.t_capture_unix_ns) / 1000n) / 1000 + (result.timings.published ?? 0);
 }
 
 const [host, port, source, view, busy] = process.argv.slice(2);
