@@ -98,7 +98,7 @@ def follow(node: str, *steps: tuple[int, list[tuple[str, int, int]]]) -> list[li
 
     A result is its run, the millisecond in which it was sent, and its number.
     """
-    rows = [
+    rows: list[list[Any]] = [
         [now]
         + [
             {
