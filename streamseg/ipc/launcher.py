@@ -13,11 +13,14 @@ from typing import Protocol
 
 from streamseg.errors import StageError
 from streamseg.ipc.control import ControlWriter, Failed, StageSpec, ToStage, ToSupervisor, read_from_stage
+from streamseg.open_files import Reserve, check_limit
 
 # Read while NumPy and PyTorch are imported.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # ONNX Runtime's; read while it is imported
 _LAST_MESSAGES_S = 1.0
+_KEPT_FOR_RESTARTS = 16
+"""Descriptors. A start takes six, of which two stay open until the stage ends."""
 
 Deliver = Callable[[ToSupervisor | None], None]
 """Takes each message of a stage, and None when the stage has ended. Called from any thread."""
@@ -61,12 +64,22 @@ class Launcher(Protocol):
 
 
 class ProcessLauncher:
-    """Starts each stage as a child process."""
+    """Starts each stage as a child process, also when this process has opened all the files that it may."""
+
+    def __init__(self) -> None:
+        """Keep descriptors for restarts.
+
+        Raises:
+            StageError: The processes of a run may have too few files open.
+        """
+        check_limit()
+        self._reserve = Reserve(_KEPT_FOR_RESTARTS)
 
     def launch(self, module: str, spec: StageSpec, deliver: Deliver) -> StageHandle:
         """Start the stage of a module and send it `spec`; see `Launcher`."""
         try:
-            process = StageProcess(module, spec.threads, deliver)
+            with self._reserve.released():
+                process = StageProcess(module, spec.threads, deliver)
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise StageError(

@@ -41,6 +41,7 @@ from streamseg.ipc.reports import ReportWriter
 from streamseg.ipc.ring import FrameMemory, SharedFrames
 from streamseg.ipc.snapshot import SharedSnapshot, Snapshot
 from streamseg.logs import ForwardingHandler
+from streamseg.open_files import raise_limit
 from streamseg.redaction import redact
 from streamseg.stages.base import SUPERVISOR_GONE, Stage
 from streamseg.streams import log_stream, open_closed_streams
@@ -264,6 +265,7 @@ def _settle(spec: StageSpec, reports: ReportWriter) -> None:
         # Otherwise what a library prints stops a background process on some terminals.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     setproctitle(f"streamseg {spec.stage}")
+    raise_limit()
     if hasattr(os, "nice"):
         os.nice(spec.niceness)
     handler = ForwardingHandler(lambda level, text: _forward(reports, level, text))

@@ -8,6 +8,7 @@ from functools import partial
 
 import msgspec
 
+from streamseg import open_files
 from streamseg.colours import Colours
 from streamseg.errors import FrameGoneError
 from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, Subscribers, ToStage
@@ -34,6 +35,7 @@ from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, Received
 from streamseg.stages.notices import Notices
 from streamseg.stages.propagation import Propagation
 from streamseg.topology import TAP
+from streamseg.wire.limits import READERS
 from streamseg.wire.protocol import encode_result
 
 _log = logging.getLogger(__name__)
@@ -88,7 +90,8 @@ class PublishStage(Stage):
         budget = self._budget if self._live else None
         self._propagation = Propagation.from_config(settings, self.spec.models.segmenter, budget)
         self._colours = Colours(self._snapshot.load())
-        self._network = Network(self.context.sockets, settings.publish, self._source, live=self._live)
+        most = max(1, min(READERS, open_files.limit() - open_files.OWN))
+        self._network = Network(self.context.sockets, settings.publish, self._source, live=self._live, most=most)
         for socket in self._network.sockets:
             self.context.watch(socket)
         self._metrics = MetricsSink(self.context.report, hold=self._tap is not None and not self._live)
@@ -98,6 +101,8 @@ class PublishStage(Stage):
         if self._record is not None:
             self._sinks.append(self._record)
         self._sinks += [PictureSink(self._network), self._metrics]
+        if most < READERS:
+            _log.warning("at most %d subscribers: a process may have few files open (`ulimit -n 1024`)", most)
         if self._held:
             _log.warning("the first frame waits for a subscriber (publish.wait_for_subscriber)")
         return Ready(settings.publish.bind)

@@ -19,6 +19,10 @@ def frame(body: bytes, flags: int = 0) -> bytes:
     return struct.pack(">BB", flags, len(body)) + body
 
 
+HANDSHAKE = GREETING + frame(b"\x05READY\x0bSocket-Type" + struct.pack(">I", 3) + b"SUB", COMMAND)
+"""Of a SUB socket."""
+
+
 def announced(size: int, flags: int = 0) -> bytes:
     """The beginning of a frame of so many bytes, which never come."""
     return struct.pack(">BQ", flags | _LONG, size)
@@ -33,7 +37,7 @@ def connect(endpoint: str) -> socket.socket:
 def subscriber(endpoint: str) -> socket.socket:
     """A connection that finished the handshake as a SUB socket."""
     peer = connect(endpoint)
-    peer.sendall(GREETING + frame(b"\x05READY\x0bSocket-Type" + struct.pack(">I", 3) + b"SUB", COMMAND))
+    peer.sendall(HANDSHAKE)
     received = b""
     while len(received) < len(GREETING) or b"READY" not in received:
         received += peer.recv(4096)

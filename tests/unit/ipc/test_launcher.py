@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from support.open_files import every_descriptor_taken
 from support.stage_context import stage_spec
 
 from streamseg.errors import StageError
@@ -96,6 +97,17 @@ def test_a_machine_without_processes_is_an_error_of_the_stage(monkeypatch: pytes
     monkeypatch.setattr(subprocess, "Popen", refuse)
     with pytest.raises(StageError, match=r"^record cannot be started \(Resource temporarily unavailable\); "):
         ProcessLauncher().launch("painter", stage_spec("record"), lambda message: None)
+
+
+def test_stages_start_also_when_every_descriptor_is_taken() -> None:
+    delivered: queue.SimpleQueue[ToSupervisor | None] = queue.SimpleQueue()
+    launcher = ProcessLauncher()
+    with every_descriptor_taken():
+        processes = [launcher.launch("no.such.module", stage_spec("record"), delivered.put) for _ in range(3)]
+        for process in processes:
+            process.kill()
+            assert process.wait() == -9
+    assert [delivered.get(timeout=20) for _ in range(3)] == [None] * 3
 
 
 @pytest.mark.parametrize("thread", ["send to painter", "listen to painter"])
