@@ -15,7 +15,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from streamseg import messages
-from streamseg.errors import MessageError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
+from streamseg.errors import (
+    LaterMessageError,
+    MessageError,
+    SubscriptionRefusedError,
+    SubscriptionTimeoutError,
+    UsageError,
+)
 from streamseg.messages import End, Event, SourceState
 from streamseg.result import Result
 from streamseg.subscription import Deadline, Subscription
@@ -296,6 +302,8 @@ class Subscriber:
         return Result.of(message, self._view) if isinstance(message, messages.ResultMessage) else message
 
     def _reject(self, error: MessageError) -> None:
+        if isinstance(error, LaterMessageError):
+            return
         self.rejected += 1
         if self.rejected == 1:
             _log.warning("a message from %s was dropped: %s", self.endpoint, error)

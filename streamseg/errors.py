@@ -118,6 +118,10 @@ class MessageError(StreamsegError):
     """A message breaks the wire format."""
 
 
+class LaterMessageError(MessageError):
+    """A message has a kind or a view that this version does not know; a later one may."""
+
+
 class SubscriptionRefusedError(StreamsegError):
     """The publisher refused the subscriber's key. Not retried."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from streamseg.errors import MessageError
+from streamseg.errors import LaterMessageError, MessageError
 from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import (
@@ -118,14 +118,23 @@ EventHeader = StateHeader | HeartbeatHeader | EndHeader
 Header = ResultHeader | EventHeader
 
 
+class _Kind(msgspec.Struct, frozen=True):
+    """The one key that tells whether this version knows the others."""
+
+    kind: str
+
+
 class _Encoding(msgspec.Struct, frozen=True):
     """The one key that a mask has in every encoding."""
 
     enc: str
 
 
+_KINDS = {kind.__struct_config__.tag for kind in (ResultHeader, StateHeader, HeartbeatHeader, EndHeader)}
+
 _encoder = msgspec.json.Encoder()
 _header_decoder: msgspec.json.Decoder[Header] = msgspec.json.Decoder(Header)
+_kind_decoder = msgspec.json.Decoder(_Kind)
 _encoding_decoder = msgspec.json.Decoder(_Encoding | None)
 _entry_decoder = msgspec.json.Decoder(MaskEntry)
 
@@ -147,12 +156,14 @@ def from_json(data: bytes | memoryview) -> Header:
 
     Raises:
         MessageError: It is not JSON, or not a header.
+        LaterMessageError: Its kind is unknown.
     """
     try:
         str(data, "utf-8")  # the decoder reads no texts under unknown keys
         return _header_decoder.decode(data)
     except (ValueError, RecursionError) as error:
-        raise MessageError(f"the header is not valid: {str(error)[:_SHOWN]}") from error
+        kind = LaterMessageError if _has_unknown_kind(data) else MessageError
+        raise kind(f"the header is not valid: {str(error)[:_SHOWN]}") from error
 
 
 def mask_entry(mask: msgspec.Raw) -> MaskEntry | None:
@@ -297,6 +308,13 @@ def to_int(name: str, text: _Int64) -> int:
     if len(digits) > 19 or not (digits.isascii() and digits.isdigit()) or int(digits) > INT64:
         raise MessageError(f"{name}: expected a 64-bit number as a decimal string, not {text[:24]!r}")
     return int(text)
+
+
+def _has_unknown_kind(data: bytes | memoryview) -> bool:
+    try:
+        return _kind_decoder.decode(data).kind not in _KINDS
+    except (ValueError, RecursionError):
+        return False
 
 
 def _object_entry(item: TrackedObject, mask: msgspec.Raw) -> ObjectEntry:

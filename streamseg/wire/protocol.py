@@ -9,7 +9,7 @@ from typing import Final, Literal, cast, get_args
 
 import msgspec
 
-from streamseg.errors import MessageError, UsageError
+from streamseg.errors import LaterMessageError, MessageError, UsageError
 from streamseg.messages import Event, Message, ResultMessage, Timings
 from streamseg.wire.header import (
     NULL,
@@ -87,7 +87,7 @@ def read_topic(part: bytes | memoryview) -> tuple[str, View]:
             f"the message is of version {version} of the wire format, this program reads version 1; update streamseg"
         )
     if view not in get_args(View):
-        raise MessageError(f"topic {bytes(part[:80])!r}: the view is none of {', '.join(get_args(View))}")
+        raise LaterMessageError(f"topic {bytes(part[:80])!r}: the view is none of {', '.join(get_args(View))}")
     return source, cast(View, view)
 
 

@@ -302,6 +302,19 @@ def test_bad_messages_are_counted_logged_once_and_dropped(
         assert len(caplog.records) == 1
 
 
+def test_kinds_and_views_of_a_later_version_are_ignored_without_a_warning(
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    view = [b"streamseg/1/cam/depth", *sent(0)[1:]]
+    kind = [CAM[1], b'{"v":1,"kind":"chapter","run_id":"a","source":"cam","title":null}']
+    with Subscriber(publisher.endpoint, timeout=PATIENCE) as subscriber, caplog.at_level(logging.WARNING):
+        publisher.wait_for(b"streamseg/1/")
+        publisher.send(view, kind, heartbeat("cam"))
+        assert isinstance(subscriber.receive(), Heartbeat)
+        assert subscriber.rejected == 0
+        assert caplog.records == []
+
+
 def test_a_subscriber_follows_a_limited_number_of_sources(
     publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
