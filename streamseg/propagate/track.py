@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -185,7 +186,8 @@ class Track:
 
     def detection_on(self, seq: int) -> Detection:
         """The detection of frame `seq`, or of the last one before; the newest if none is known."""
-        return next((found for found_on, found in reversed(self._detections) if found_on <= seq), self.detection)
+        place = bisect.bisect_right(self._detections, seq, key=lambda known: known[0])
+        return self._detections[place - 1][1] if place else self.detection
 
     def predict(self, seq: int, detection: Detection, found_on: int) -> Predicted | Unpredictable:
         """Predict the position in frame `seq`, the next one, of a detection of frame `found_on`."""

@@ -18,6 +18,8 @@ _LARGE = 1 / 16
 """Share of the frame from which on an object counts as large."""
 _LARGE_WEIGHT = 2.0
 """How much faster a large object gets its turn. Chosen by hand."""
+_WITHOUT_MASK = 0.5
+"""The same for one without a mask: it only shows its motion, which a late mask needs. Chosen by hand."""
 _WITH_NEW_MASK = 2.0
 """How much faster an object gets its turn when the segmenter has made a mask of it. Chosen by hand."""
 
@@ -47,6 +49,9 @@ def _urgency(track: Track, seq: int, width: int, height: int) -> float:
     box = track.detection.xyxy
     large = min(math.sqrt(box_area(box) / (width * height) / _LARGE), 1.0)
     near = min(max(box[3] / height, 0.0), 1.0)  # cameras look down
-    uncertain = 1 - track.expected_iou
-    weight = 1 + _LARGE_WEIGHT * large + (near + track.detection.confidence) / 2 + uncertain
-    return waited * (weight + _WITH_NEW_MASK * (track.pending is not None))
+    weight = _LARGE_WEIGHT * large + (near + track.detection.confidence) / 2
+    if track.pending is not None:
+        weight += _WITH_NEW_MASK
+    elif track.mask is not None:
+        weight += 1 - track.expected_iou
+    return waited * (1 + weight if track.shown is not None else _WITHOUT_MASK * (1 + weight))

@@ -1,4 +1,4 @@
-"""Scenes of textured objects that move, turn, grow, shrink and hide each other, for pipeline benchmarks."""
+"""A scene of large textured objects that move, turn, grow, shrink and hide each other, for pipeline benchmarks."""
 
 from __future__ import annotations
 
@@ -108,17 +108,13 @@ _LARGEST = 1.25
 """Largest size of an object, as a factor; the smallest is its inverse."""
 _PERIODS = (180.0, 360.0)
 """Frames between two maxima of the size."""
-_CROWD_SIDES = (12.0, 200.0)
-"""Sides of the objects of a crowd, in pixels: as many between 12 and 24 as between 100 and 200."""
-_CROWD_SPEEDS = (0.5, 3.0)
-"""Their speeds, in pixels per frame at 30 frames per second."""
 _FIXED_POINT = 4
 """Fractional bits of OpenCV's polygon corners."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Sprite:
-    """One object.
+class Sprite:
+    """One object of a scene.
 
     Attributes:
         outline: Corners around its centre at normal size, shape (points, 2).
@@ -135,6 +131,11 @@ class _Sprite:
     y: BackAndForth
     turn: float
     scale_phase: tuple[float, float]
+    class_name: str = CLASS_NAME
+
+    def scale(self, seq: int) -> float:
+        """Its size in frame `seq`, as a factor."""
+        return float(_LARGEST ** math.sin(self.scale_phase[0] * seq + self.scale_phase[1]))
 
 
 class CrossingScene:
@@ -148,37 +149,39 @@ class CrossingScene:
         self.options = options
         chance = np.random.default_rng(options.seed)
         self._unit = min(options.width, options.height) / _SIDE
-        self._background = textured(chance, options.height, options.width, contrast=45.0)
-        self._sprites = [self._sprite(chance) for _ in range(options.objects)]
+        self.background = textured(chance, options.height, options.width, contrast=45.0)
+        self.sprites = [self.sprite(chance) for _ in range(options.objects)]
 
     def render(self, seq: int) -> Image:
         """Draw frame `seq`: shape (height, width, 3), uint8, BGR."""
-        image = self._background.copy()
-        draw(image, [self._place(sprite, seq) for sprite in self._sprites])
+        image = self.background.copy()
+        draw(image, [self.place(sprite, seq) for sprite in self.sprites])
         write_number(image, seq)
         return image
 
     def truth(self, seq: int) -> tuple[TruthObject, ...]:
         """The visible part of each object in frame `seq`, without objects that are hidden entirely."""
         height, width = self.options.height, self.options.width
-        placed = [self._place(sprite, seq) for sprite in self._sprites]
+        placed = [self.place(sprite, seq) for sprite in self.sprites]
         owner = owners(placed, height, width)
         rows, columns = corner(height, width)
         owner[:rows, :columns] = 0
         return visible(placed, owner)
 
-    def _sprite(self, chance: np.random.Generator) -> _Sprite:
+    def sprite(self, chance: np.random.Generator) -> Sprite:
+        """The next object."""
         outline, margin = self._unit * outlined(chance, *_SHAPE), self._unit * _MARGIN
-        return self._moving(chance, outline, margin, (self._unit * _SPEEDS[0], self._unit * _SPEEDS[1]))
+        return self.moving(chance, outline, margin, (self._unit * _SPEEDS[0], self._unit * _SPEEDS[1]))
 
-    def _moving(
+    def moving(
         self, chance: np.random.Generator, outline: NDArray[np.float64], margin: float, speeds: tuple[float, float]
-    ) -> _Sprite:
+    ) -> Sprite:
+        """An object of that outline, which stays `margin` pixels inside the frame and moves between two speeds."""
         options = self.options
         side = 2 * math.ceil(np.linalg.norm(outline, axis=1).max()) + 4
         heading = chance.uniform(0.2, 0.8) * math.pi / 2
         step = chance.uniform(*speeds) * 30 / options.fps
-        return _Sprite(
+        return Sprite(
             outline=outline,
             texture=np.asarray(cv2.cvtColor(textured(chance, side, side, contrast=60.0), cv2.COLOR_BGR2BGRA), np.uint8),
             x=self._track(chance, margin, options.width, step * math.cos(heading)),
@@ -191,8 +194,9 @@ class CrossingScene:
         low, high = margin, length - margin
         return BackAndForth(low, high, chance.uniform(0, 2 * (high - low)), step)
 
-    def _place(self, sprite: _Sprite, seq: int) -> PlacedObject:
-        scale = _LARGEST ** math.sin(sprite.scale_phase[0] * seq + sprite.scale_phase[1])
+    def place(self, sprite: Sprite, seq: int) -> PlacedObject:
+        """The object in frame `seq`."""
+        scale = sprite.scale(seq)
         cosine, sine = scale * math.cos(sprite.turn * seq), scale * math.sin(sprite.turn * seq)
         turned = sprite.outline @ np.array([[cosine, sine], [-sine, cosine]]) + (sprite.x.at(seq), sprite.y.at(seq))
         (left, top), (right, bottom) = (
@@ -216,20 +220,4 @@ class CrossingScene:
             ]
         )
         area = scale**2 * cv2.contourArea(sprite.outline.astype(np.float32))
-        return PlacedObject(CLASS_NAME, int(left), int(top), bits, sprite.texture, to_rectangle, area)
-
-
-class CrowdScene(CrossingScene):
-    """Many objects of 12x12 to 200x200 pixels; the smaller ones lie in front of the larger ones."""
-
-    def __init__(self, options: SceneOptions) -> None:
-        super().__init__(options)
-        self._sprites.sort(key=lambda sprite: -sprite.texture.shape[0])
-
-    def _sprite(self, chance: np.random.Generator) -> _Sprite:
-        least, most = _CROWD_SIDES
-        height, width = least * (most / least) ** chance.uniform(0, 1, 2)
-        # Not too flat, and at its largest still a little smaller than the frame.
-        longest = min(max(height, width), 0.7 * min(self.options.height, self.options.width))
-        half_height, half_width = (max(min(each, longest), longest / 2.5) / 2 for each in (height, width))
-        return self._moving(chance, outlined(chance, half_height, half_width), longest / 2, _CROWD_SPEEDS)
+        return PlacedObject(sprite.class_name, int(left), int(top), bits, sprite.texture, to_rectangle, area)

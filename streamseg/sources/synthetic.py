@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from streamseg.messages import Frame, Image
 from streamseg.orientation import Orientation
 from streamseg.sources import SourceInfo, SourceSettings
-from streamseg.sources.crossing import CrossingScene, CrowdScene
+from streamseg.sources.crossing import CrossingScene
+from streamseg.sources.crowd import CrowdScene
 from streamseg.sources.scene import BackAndForth, PlacedObject, Scene, TruthObject, draw, owners, visible
 from streamseg.sources.scene_options import SceneOptions
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from support.leftovers import Place
 
+from streamseg.bench.crowd import CrowdFigures
 from streamseg.bench.pipeline import PipelineFigures
 
 
@@ -38,3 +39,19 @@ def test_missing_weights_end_it_at_once(tmp_path: Path, place: Place) -> None:
         status, _, errors = run.finish(60)
     assert status == 4
     assert "none.onnx" in errors
+
+
+@pytest.mark.timeout(300)
+def test_what_many_objects_cost(place: Place) -> None:
+    with place.run("bench", "pipeline", "--json", "--objects", "40", "--seconds", "3") as run:
+        status, output, errors = run.finish(240)
+    assert status == 0, errors
+    figures = msgspec.json.decode(output, type=CrowdFigures, strict=True)
+    assert 30 < figures.objects_per_frame <= 45
+    shares = {each.method: each.share for each in figures.methods}
+    assert shares.keys() <= {"moved", "propagated", "segmented", "pending", "none"}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert figures.rss_mb is not None and figures.rss_mb < 700
+    assert {step.stage for step in figures.steps} == {"detect", "segment", "publish", "record"}
+    assert all(step.frame_ms > 0 and step.objects > 25 for step in figures.steps)
+    place.check_nothing_left()

@@ -79,7 +79,8 @@ def test_a_new_object_comes_first_and_large_ones_come_more_often() -> None:
         assert 8 in propagated or seq != 10
         turns.update(propagated)
     assert turns[1] > 1.2 * max(turns[number] for number in range(2, 8))
-    assert all(turns[number] >= 5 for number in range(1, 9))
+    assert all(turns[number] >= 4 for number in range(1, 8)), "none starves"
+    assert turns[8] >= 2, "nor does the one without a mask"
 
 
 def test_a_mask_of_the_segmenter_is_shown_at_once_where_its_object_waits() -> None:

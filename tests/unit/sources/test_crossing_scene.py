@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamseg.sources.crossing import CrossingScene, CrowdScene, corner, read_number
+from streamseg.sources.crossing import CrossingScene, corner, read_number
+from streamseg.sources.crowd import CrowdScene
 from streamseg.sources.scene import TruthObject
 from streamseg.sources.scene_options import SceneOptions
 from streamseg.sources.synthetic import SyntheticScene, open_scene
