@@ -27,7 +27,7 @@ def labels(draw: st.DrawFn) -> Label:
 
 
 @given(st.lists(labels(), max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_labels_lie_inside_the_picture_and_cover_each_other_never(given: list[Label]) -> None:
     places = placed(given)
     for (_, width, height), place in zip(given, places, strict=True):

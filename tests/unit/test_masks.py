@@ -43,7 +43,7 @@ def coco_counts(full: Bits) -> str:
 
 
 @given(frames())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_rle_equals_that_of_pycocotools(full: Bits) -> None:
     assert cropped(full).rle(*full.shape)["counts"] == coco_counts(full)
 
@@ -67,13 +67,11 @@ def test_rle_cuts_off_pixels_outside_the_frame() -> None:
 
 
 @given(frames())
-@settings(deadline=None)
 def test_rle_does_not_need_a_tight_rectangle(full: Bits) -> None:
     assert Mask(0, 0, full).rle(*full.shape)["counts"] == coco_counts(full)
 
 
 @given(frames())
-@settings(deadline=None)
 def test_crop_is_tight_and_paste_undoes_it(full: Bits) -> None:
     mask = cropped(full)
     assert np.array_equal(mask.paste(*full.shape), full)
@@ -85,7 +83,6 @@ def test_an_empty_mask_crops_to_none() -> None:
 
 
 @given(frames())
-@settings(deadline=None)
 def test_unpack_undoes_pack(full: Bits) -> None:
     mask = cropped(full)
     packed = mask.pack()
@@ -107,7 +104,6 @@ def test_unpack_rejects_a_wrong_number_of_bytes(width: int, height: int, size: i
 
 
 @given(frames(), frames())
-@settings(deadline=None)
 def test_iou_equals_that_of_whole_frames(first: Bits, second: Bits) -> None:
     size = (40, 40)
     one, two = Mask(2, 1, first), Mask(0, 3, second)

@@ -92,7 +92,7 @@ FILLS: dict[Placement, tuple[Callable[[Polygon, tuple[int, ...]], Bits], ...]] =
 
 @pytest.mark.parametrize("placement", FILLS)
 @given(bits=blobs())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_each_part_becomes_a_simple_polygon_that_readers_fill_alike(placement: Placement, bits: Bits) -> None:
     polygons = cut_open(bits, 0, 0, placement, 1)
     assert all(is_simple(polygon) and area(polygon) > 0 for polygon in polygons)
@@ -102,7 +102,7 @@ def test_each_part_becomes_a_simple_polygon_that_readers_fill_alike(placement: P
 
 
 @given(blobs())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_outer_rings_cover_the_holes(bits: Bits) -> None:
     polygons = outer_rings(bits, 0, 0, AROUND_CENTRES)
     assert len(polygons) == len(parts_of(bits))

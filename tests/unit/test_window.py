@@ -45,7 +45,7 @@ def rectangles(draw: st.DrawFn) -> tuple[int, int, tuple[int, int, int, int]]:
 
 
 @given(rectangles())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_crop_and_paste_keep_the_edges_of_a_rectangle_within_half_a_pixel(
     scene: tuple[int, int, tuple[int, int, int, int]],
 ) -> None:
@@ -123,7 +123,6 @@ def test_a_window_has_a_margin_around_its_box() -> None:
     st.integers(1, 400),
     st.integers(1, 400),
 )
-@settings(deadline=None)
 def test_a_window_is_the_smallest_with_margins_and_within_the_limits(
     corner: tuple[float, float], size: tuple[float, float], width: int, height: int
 ) -> None:
@@ -191,7 +190,6 @@ def boxes_of(side: float) -> st.SearchStrategy[Box]:
 
 
 @given(boxes_of(40), st.integers(8, 300), st.integers(8, 300))
-@settings(deadline=None)
 def test_a_box_plane_sums_to_the_area_of_the_box(box: Box, width: int, height: int) -> None:
     window = Window(-7, 3, -7 + width, 3 + height)
     inside_x = max(0.0, min(box[2], window.right) - max(box[0], window.left)) / width * SIDE
@@ -220,7 +218,7 @@ def test_a_box_around_the_window_covers_all_of_it_and_one_beside_it_none() -> No
 
 
 @given(rectangles())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_rectangular_mask_has_the_plane_of_its_box(scene: tuple[int, int, tuple[int, int, int, int]]) -> None:
     width, height, box = scene
     window = around(box, width, height)

@@ -41,7 +41,7 @@ def shortest_bridges(bits: Bits) -> int:
 
 
 @given(blobs())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_filling_the_outline_gives_the_mask_and_the_bridges(bits: Bits) -> None:
     mask = Mask.crop(bits)
     assert mask is not None
@@ -56,7 +56,7 @@ def test_filling_the_outline_gives_the_mask_and_the_bridges(bits: Bits) -> None:
 
 
 @given(blobs(), st.integers(LONGEST_SIDE, 9000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_corners_survive_rounding_and_truncation(bits: Bits, width: int) -> None:
     mask = Mask.crop(bits)
     assert mask is not None

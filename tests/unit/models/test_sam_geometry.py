@@ -58,7 +58,7 @@ def test_a_box_stays_the_same_share_of_the_picture(case: tuple[int, int, tuple[f
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(40, 700), st.integers(40, 700), st.data())
 def test_what_is_painted_in_a_box_is_found_there_after_resizing(height: int, width: int, data: st.DataObject) -> None:
     left, top = data.draw(st.integers(0, width - 20)), data.draw(st.integers(0, height - 20))
@@ -76,7 +76,7 @@ def test_what_is_painted_in_a_box_is_found_there_after_resizing(height: int, wid
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(picture_and_box())
 def test_a_box_that_goes_through_both_ways_returns_within_half_a_pixel(
     case: tuple[int, int, tuple[float, float, float, float]],

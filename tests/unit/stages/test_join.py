@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Masks
@@ -146,7 +146,6 @@ def seqs(joined: list[JoinedFrame]) -> list[int]:
     return [item.received.descriptor.seq for item in joined]
 
 
-@settings(deadline=None)
 @given(stories())
 def test_every_frame_of_a_file_is_taken_once_in_order_with_its_own_boxes_and_masks(
     story: tuple[Film, list[Message]],
@@ -242,7 +241,6 @@ def test_a_published_live_frame_is_not_taken_again() -> None:
     assert join.needs(received(8).descriptor)
 
 
-@settings(deadline=None)
 @given(films(), st.data())
 def test_every_live_frame_is_taken_once_with_boxes_and_masks_that_had_arrived(film: Film, data: st.DataObject) -> None:
     join = newest()

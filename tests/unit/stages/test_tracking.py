@@ -203,7 +203,7 @@ def test_no_id_is_given_twice() -> None:
     assert all_ids == [1, 2, 3, 4, 5]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scenes(), st.data())
 def test_a_restored_tracker_continues_exactly(scene: list[list[Detection]], data: st.DataObject) -> None:
     restored_at = data.draw(st.integers(0, len(scene)))

@@ -129,7 +129,6 @@ def thing(confidence: float = 0.5, mask: Mask | None = None, class_name: str = "
 
 
 @given(results, st.sampled_from(["masks", "clean", "overlay"]))
-@settings(deadline=None)
 def test_a_result_is_read_as_it_was_sent(result: ResultMessage, view: ResultView) -> None:
     encoded = encode_result(result, view)
     assert encoded.masks_limited == 0
@@ -138,7 +137,6 @@ def test_a_result_is_read_as_it_was_sent(result: ResultMessage, view: ResultView
 
 
 @given(events)
-@settings(deadline=None)
 def test_an_event_is_read_as_it_was_sent(message: Event) -> None:
     assert decode(encode_event(message)) == message
 
@@ -154,13 +152,12 @@ VALID = [vector.parts for vector in golden_vectors() if vector.expected is not N
 
 
 @given(st.lists(st.binary(max_size=300), max_size=6))
-@settings(deadline=None)
 def test_random_parts_raise_nothing_but_message_errors(parts: list[bytes]) -> None:
     read_or_reject(parts)
 
 
 @given(st.data())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_mutated_messages_raise_nothing_but_message_errors(data: st.DataObject) -> None:
     parts = [bytearray(part) for part in data.draw(st.sampled_from(VALID))]
     for _ in range(data.draw(st.integers(1, 4))):
@@ -178,7 +175,7 @@ json_values = st.recursive(
 
 
 @given(st.data())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_headers_with_other_values_raise_nothing_but_message_errors(data: st.DataObject) -> None:
     parts = data.draw(st.sampled_from(VALID))
     header = json.loads(parts[1])

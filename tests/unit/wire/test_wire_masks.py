@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from msgspec.structs import replace
@@ -25,7 +25,6 @@ def masks(draw: st.DrawFn) -> Mask:
 
 
 @given(st.lists(st.none() | masks(), max_size=6))
-@settings(deadline=None)
 def test_unpack_undoes_pack(given_masks: list[Mask | None]) -> None:
     entries, blob = pack_masks(given_masks, range(len(given_masks)), 100, 80)
     again = unpack_masks(entries, blob, 100, 80)
