@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from streamseg.errors import MessageError
-from streamseg.wire.header import RunId, to_int
+from streamseg.wire.conversion import to_int
+from streamseg.wire.header import RunId
 
 LIVE: Final = "live"
 """Mode of a run whose newest frame wins."""

@@ -11,17 +11,8 @@ import msgspec
 
 from streamseg.errors import LaterMessageError, MessageError, UsageError
 from streamseg.messages import Event, Message, ResultMessage, Timings
-from streamseg.wire.header import (
-    NULL,
-    ResultHeader,
-    event_from_header,
-    event_header,
-    from_json,
-    mask_entry,
-    result_from_header,
-    result_header,
-    to_json,
-)
+from streamseg.wire.conversion import event_from_header, event_header, result_from_header, result_header
+from streamseg.wire.header import NULL, ResultHeader, from_json, mask_entry, to_json
 from streamseg.wire.limits import EVENT_BYTES, HEADER_BYTES, OBJECTS, PART_BYTES, PARTS, SIDE
 from streamseg.wire.masks import pack_masks, unpack_masks
 
