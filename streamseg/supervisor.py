@@ -240,7 +240,7 @@ class Supervisor:
         if done is not None:
             for reader in self._topology.stages:
                 if reader.reads_source:
-                    self._send(reader, lane, Released(source, done))
+                    self._send(reader, lane, Released(source, done), ready=False)  # it is said only once
 
     def _announce(self, stage: str, lanes: list[Lane], state: str, detail: str) -> None:
         self._observer.changed(stage, state, detail)

@@ -176,6 +176,20 @@ def test_a_new_stage_resumes_after_what_every_stage_is_done_with(bench: Bench) -
     assert (eye.spec.lane.resume_after, eye.spec.lane.highest_acknowledged) == (5, None)
 
 
+def test_what_is_done_while_a_new_capture_prepares_is_released_to_it(bench: Bench) -> None:
+    bench.start()
+    bench.stages("finder").say(Acknowledge("main", 9))
+    bench.stages("voice").say(published(seq=5))
+    bench.settle()
+    eye = bench.restart("eye")
+    assert eye.spec.lane.resume_after == 5
+    bench.stages("voice").say(published(seq=9))
+    bench.settle()
+    eye.say(Ready("ready"))
+    bench.settle()
+    assert eye.got(Released) == [Released("main", 9)], "else it repeats frames 6 to 9 and waits for ever"
+
+
 def test_frames_that_a_new_stage_reads_again_count_as_unacknowledged(bench: Bench) -> None:
     bench.start()
     bench.stages("finder").say(Acknowledge("main", 9))
