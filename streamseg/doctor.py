@@ -10,13 +10,15 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from streamseg.errors import StreamsegError, WeightsError
+from streamseg.errors import StreamsegError
+from streamseg.models.missing import MissingWeightsError
 from streamseg.models.runtime.telemetry import turn_telemetry_off
 
 _PACKAGES: Final = (
@@ -73,8 +75,8 @@ def _all_checks(bind: str) -> Iterator[Check]:
     yield _run("threads", check_threads, needed=True)
     yield _run("shared memory", check_shared_memory, needed=True)
     yield _run("endpoint", lambda: check_endpoint(bind), needed=True)
-    yield _run("weights", lambda: check_weights("yolox-nano", "motion"))
-    yield _run("weights", lambda: check_weights("mobilesam", "nano"))
+    for model, instead in (("yolox-nano", "motion"), ("mobilesam", "nano")):
+        yield _run(f"weights of {model}", partial(check_weights, model, instead))
     yield _run("backends", check_backends)
     yield _run("cameras", check_cameras)
     yield _run("display", check_display)
@@ -145,9 +147,9 @@ def check_weights(model: str, instead: str) -> Check:
     name = f"weights of {model}"
     try:
         return Check(name=name, ok=True, needed=False, detail=str(resolve(model, offline=True)))
-    except WeightsError as error:
+    except MissingWeightsError as error:
         remedy = f"streamseg weights fetch {model}; `run` tries that too, and takes {instead} if it cannot"
-        return _missing(name, str(error).partition("; ")[0], remedy)
+        return _missing(name, ", ".join(file.cause for file in error.files), remedy)
 
 
 def check_backends() -> Check:

@@ -18,6 +18,7 @@ from streamseg.errors import (
     WeightsError,
 )
 from streamseg.messages import Models
+from streamseg.models.missing import fallback_lines
 from streamseg.models.options import (
     MOBILE_SAM,
     NANO,
@@ -32,10 +33,11 @@ from streamseg.models.runtime.selection import candidates, check_device
 from streamseg.models.search import WeightsSearch
 from streamseg.models.segmenters.mobile_sam.export import export_beforehand
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
-from streamseg.models.weights import MissingWeightsError, WeightsProgress
+from streamseg.models.weights import WeightsProgress
 from streamseg.paths import unicode_name
 from streamseg.sinks.parts import later_parts
 from streamseg.sources.checking import check_source
+from streamseg.sources.presence import check_present
 from streamseg.wire.curve import read_server_keys
 
 AUTO_DETECTOR = "yolox-nano"
@@ -55,12 +57,13 @@ class RunPlan:
     Attributes:
         config: The settings, with models and weights in place of `auto`.
         models: The models' names, with a short notice for subscribers if a fallback replaces one.
-        notice: For the terminal, one line per fallback: the cause and the remedy. It may name files of this machine.
+        notice: Lines for the terminal on each fallback: what is used, the cause, and the remedies. They may name files
+            of this machine.
     """
 
     config: Config
     models: Models
-    notice: str | None
+    notice: tuple[str, ...]
 
 
 def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> RunPlan:
@@ -73,16 +76,18 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
         OutputExistsError: An output file exists, and `overwrite` is not set.
         SettingsError: A setting of the models is wrong, the runtime is not available, or a key file does not exist.
         UsageError: An output file cannot be written.
-        SourceError: The address of the source is invalid, or the file does not exist.
+        SourceError: The address of the source is invalid, or there is no such file or camera.
         WeightsError: A model that was chosen by name has no weights.
     """
     _check_run(config, overwrite=overwrite)
+    for source in config.sources:
+        check_present(source)  # before the weights: nobody waits for a download to read of a camera that is not there
     search = WeightsSearch(progress)
     detector, segmenter = _find_detector(config.detector, search), _find_segmenter(config.segmenter, search)
     search.check()
-    notices = []
+    notices: list[str] = []
     if search.missing:
-        notices.append(f"{MissingWeightsError.of(search.missing)}; using {detector.model} + {segmenter.model}")
+        notices += fallback_lines(search.missing, f"{detector.model} + {segmenter.model}")
     if segmenter.model == MOBILE_SAM and segmenter.weights is not None:
         segmenter, failure = _export(config, segmenter, progress)
         notices += [] if failure is None else [failure]
@@ -94,7 +99,7 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
             segmenter=unicode_name(segmenter.model),
             notice=f"no weights for {replaced}" if replaced else None,
         ),
-        "\n".join(notices) or None,
+        tuple(notices),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -27,8 +27,10 @@ from streamseg.streams import take_over_streams
 if TYPE_CHECKING:
     from types import FrameType
 
+PROGRAM: Final = "streamseg"
+
 app = typer.Typer(
-    name="streamseg",
+    name=PROGRAM,
     help=(
         "Segments live video: a mask for every object of a webcam, RTSP camera or file, shown, recorded and published."
         "\n\nStart with `streamseg demo`, then `streamseg run --source 0 --show`. Every command has --help."
@@ -68,8 +70,10 @@ def main() -> None:
         status = _run()
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")
+        context = getattr(error, "ctx", None)
+        command = PROGRAM if context is None else context.command_path
         # Without a command there is no message: the help was printed.
-        _fail(message and f"{message}; see streamseg --help", 2)
+        _fail(message and f"{message}; see {command} --help", 2)
     except StreamsegError as error:
         _fail(str(error), error.exit_code)
     else:
@@ -79,7 +83,7 @@ def main() -> None:
 def _run() -> object:
     try:
         with needed_for("this command"):
-            return app(standalone_mode=False)
+            return app(standalone_mode=False, prog_name=PROGRAM)
     finally:
         sys.stdout.flush()  # here, where an error can still be reported
 

@@ -85,8 +85,7 @@ def example_file(name: str) -> Path:
         if folder.is_dir():
             known = sorted(path.stem for path in folder.glob("*.yaml"))
             if name not in known:
-                raise UsageError(
-                    f"{name!r} is not an example; expected one of {', '.join(known)}{suggestion(name, known)}"
-                )
+                wrong = f"{name!r} is not an example" if name else "no example is named"
+                raise UsageError(f"{wrong}; expected one of {', '.join(known)}{suggestion(name, known)}")
             return folder / f"{name}.yaml"
     raise UsageError("the example settings are not installed; reinstall streamseg")

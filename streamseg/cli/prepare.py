@@ -34,7 +34,9 @@ def check(
 
 
 def init(
-    name: Annotated[str, typer.Argument(help="Example: webcam, rtsp, file or demo.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Example: webcam, rtsp, file or demo.", show_default=False)
+    ] = "",
     yes: Overwrite = False,
 ) -> None:
     """Write a commented example settings file, such as webcam.yaml, to this folder."""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from streamseg.errors import WeightsError
-from streamseg.models.weights import MissingFile, MissingWeightsError, Report, locate, resolve
+from streamseg.models.missing import MissingFile, MissingWeightsError
+from streamseg.models.weights import Report, locate, resolve
 
 
 class WeightsSearch:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import platformdirs
 from filelock import FileLock, Timeout
 
 from streamseg.errors import CheckpointError, WeightsError, WeightsUnavailableError
 from streamseg.models.catalogue import Weights, find, known_names, look_up
+from streamseg.models.missing import MissingFile, MissingWeightsError
 from streamseg.paths import is_unicode
 
 CHECKPOINT_ADVICE = "give an official file, such as mobile_sam.pt or sam_vit_b_01ec64.pth"
@@ -44,50 +44,6 @@ class WeightsProgress:
 
 
 Report = Callable[[WeightsProgress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class MissingFile:
-    """A file of weights that is not on this machine.
-
-    Attributes:
-        name: As in the catalogue.
-        target: Where it belongs.
-        other: How the file at `target` differs from the right one; None without a file there.
-        reason: Why it was not downloaded; None if that was not tried.
-    """
-
-    name: str
-    url: str
-    target: Path
-    other: str | None
-    reason: str | None = None
-
-
-class MissingWeightsError(WeightsUnavailableError):
-    """Weights are missing; the message names each file, and where to put it.
-
-    Attributes:
-        files: The missing files.
-    """
-
-    def __init__(self, message: str, files: Sequence[MissingFile] = ()) -> None:
-        super().__init__(message)
-        self.files = tuple(files)
-
-    @classmethod
-    def of(cls, files: Sequence[MissingFile]) -> Self:
-        """The error for these files, at least one."""
-        names = " and ".join(file.name for file in files)
-        causes = [
-            f"the file {file.target.name} in the cache is not the one ({file.other})"
-            for file in files
-            if file.other is not None
-        ]
-        causes += dict.fromkeys(file.reason for file in files if file.reason is not None)
-        cause = ", ".join(causes) or "they are not in the cache"
-        remedies = "; ".join(f"download {file.url} and save it as {file.target}" for file in files)
-        return cls(f"the weights of {names} are not available: {cause}; or {remedies}", files)
 
 
 def weights_directory() -> Path:

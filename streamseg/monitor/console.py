@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -36,7 +37,7 @@ class RunDisplay(Observer):
         config: The settings of the run.
         models: The models of the run; `segment` may report a more exact name for its own.
         endpoint: Where results are published.
-        notice: Why these are not the models that the settings prefer, and what to do about it.
+        notice: Why these are not the models that the settings prefer, and what to do about it, in lines.
         metrics_url: Where the figures are served, if they are.
     """
 
@@ -48,7 +49,7 @@ class RunDisplay(Observer):
         models: Models,
         *,
         endpoint: str,
-        notice: str | None = None,
+        notice: Sequence[str] = (),
         metrics_url: str | None = None,
     ) -> None:
         self._console = console
@@ -92,8 +93,8 @@ class RunDisplay(Observer):
             self._print(f"models: {self._detector} + {self._segmenter}")
             if self._metrics_url is not None:
                 self._print(f"metrics on {self._metrics_url}")
-            if self._notice is not None:
-                self._print(self._notice)
+            for line in self._notice:
+                self._print(line)
         if self._task is not None and stage == "capture" and ready.frame_count is not None:
             self._total = min(ready.frame_count, self._config.max_frames or ready.frame_count)
             self._progress.update(self._task, total=self._total)
@@ -164,4 +165,5 @@ class RunDisplay(Observer):
         return notices
 
     def _print(self, line: str) -> None:
-        self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        self._console.print(indent + printable(line), markup=False, highlight=False, soft_wrap=True)

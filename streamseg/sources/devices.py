@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import av
+from streamseg.errors import SourceError
+
+LISTING: Final = "`streamseg devices` lists the cameras"
 
 Ioctl = Callable[[int, int, bytearray], int]
 
@@ -124,6 +126,12 @@ def list_devices(
     return _listed_by_ffmpeg("avfoundation" if platform == "darwin" else "dshow")
 
 
+def absent(camera: str, cameras: Sequence[CameraDevice]) -> SourceError:
+    """The error of a camera that is none of those of this machine."""
+    known = ", ".join(f"{one.index} ({one.name})" for one in cameras) or "none"
+    return SourceError(f"there is no camera {camera}; cameras of this machine: {known}; {LISTING}")
+
+
 def _linux_devices(sysfs: Path, offered: Callable[[Path], tuple[str, ...]]) -> list[CameraDevice]:
     nodes = [
         (int(node.name.removeprefix("video")), node)
@@ -147,6 +155,8 @@ def _linux_devices(sysfs: Path, offered: Callable[[Path], tuple[str, ...]]) -> l
 
 
 def _listed_by_ffmpeg(system: str) -> list[CameraDevice]:
+    import av
+
     try:
         found = av.enumerate_input_devices(system)
     except av.FFmpegError:

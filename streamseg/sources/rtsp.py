@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 import av
@@ -29,7 +28,7 @@ class RtspSource(LiveSource):
 
     def connect(self) -> Opened:
         """Open the camera's stream."""
-        self._resolve()
+        self._address.resolve()
         container = self._open()
         if isinstance(container, SourceError):
             raise container
@@ -44,15 +43,6 @@ class RtspSource(LiveSource):
         )
         info = SourceInfo(description=description, fps=float(rate) if rate else None, pixel_aspect=pixel_aspect(stream))
         return Opened(container, info)
-
-    def _resolve(self) -> None:
-        # FFmpeg reports an unknown name as an input/output error.
-        try:
-            socket.getaddrinfo(self._address.host, self._address.port)
-        except (socket.gaierror, UnicodeError) as error:  # a part of a name has at most 63 characters
-            raise SourceError(
-                f"{self._address.shown}: the host name {self._address.host!r} is unknown; check it, or give the address"
-            ) from error
 
     def _open(self) -> InputContainer | SourceError:
         """Returns the error: one raised here would chain FFmpeg's, which quotes the password."""
@@ -94,9 +84,7 @@ class RtspSource(LiveSource):
                     f"{shown} has no video stream, only sound or nothing ({error.strerror}); check the path"
                 )
             case av.error.ConnectionRefusedError():
-                return SourceError(
-                    f"{shown} refused the connection; check the address and the port, and that RTSP is switched on"
-                )
+                return self._address.refused()
         return SourceError(
             f"{shown} could not be opened ({error.strerror});"
             " check the address and the port, or try the other transport"

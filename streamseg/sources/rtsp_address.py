@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import quote, unquote
@@ -64,6 +65,25 @@ class RtspAddress:
             host=found[1].strip("[]"),
             port=port,
             url=f"{scheme}://{credentials}{place}{tail}",
+        )
+
+    def resolve(self) -> None:
+        """Look the host up; FFmpeg reports an unknown name as an input/output error.
+
+        Raises:
+            SourceError: The name is unknown.
+        """
+        try:
+            socket.getaddrinfo(self.host, self.port)
+        except (socket.gaierror, UnicodeError) as error:  # a part of a name has at most 63 characters
+            raise SourceError(
+                f"{self.shown}: the host name {self.host!r} is unknown; check it, or give the address"
+            ) from error
+
+    def refused(self) -> SourceError:
+        """The error of a host that refuses the connection."""
+        return SourceError(
+            f"{self.shown} refused the connection; check the address and the port, and that RTSP is switched on"
         )
 
 

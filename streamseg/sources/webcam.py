@@ -16,15 +16,13 @@ from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.connection import Opened
 from streamseg.sources.conversion import pixel_aspect
-from streamseg.sources.devices import CameraDevice, list_devices
+from streamseg.sources.devices import LISTING, CameraDevice, absent, list_devices
 from streamseg.sources.live import LiveSource
 
 Choice = tuple[tuple[str, str], ...]
 """FFmpeg's options for one attempt to open a device."""
 OpenDevice = Callable[[str, str, dict[str, str], tuple[float, float]], InputContainer]
 """Opens a device: name, FFmpeg's input format, options, and the time limits of opening and of a read in seconds."""
-
-LISTING = "`streamseg devices` lists the cameras"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +164,7 @@ class WebcamSource(LiveSource):
             raise SourceRefusedError(f"no permission to use camera {url}; {self._system.permission}") from error
 
     def _absent(self) -> SourceError:
-        known = ", ".join(f"{camera.index} ({camera.name})" for camera in self._cameras()) or "none"
-        return SourceError(f"there is no camera {self._camera}; cameras of this machine: {known}; {LISTING}")
+        return absent(self._camera, self._cameras())
 
     def _describe(self, device: str, container: InputContainer) -> SourceInfo:
         stream = container.streams.video[0]

@@ -221,7 +221,7 @@ def test_weights_that_are_none(place: Place, clip: Path, model: tuple[str, ...],
 def test_no_network_for_weights_that_were_asked_for_by_name(place: Place, clip: Path, mute_server: int) -> None:
     asked = ("--source", "clip.mp4", "--detector", "yolox-nano", "--segmenter", "nano", *SMALL[4:])
     line = fails_without_output(place, 4, *asked, within=10)
-    assert "weights of yolox-nano are not available: the proxy could not be reached" in line
+    assert "weights of yolox-nano are not available (the proxy could not be reached" in line
     place.environment["https_proxy"] = f"http://127.0.0.1:{mute_server}"
     line = fails_without_output(place, 4, *asked, within=10)
     assert "did not answer in time" in line

@@ -20,8 +20,9 @@ from streamseg.errors import (
 )
 from streamseg.models import search
 from streamseg.models.catalogue import find
+from streamseg.models.missing import MissingFile, MissingWeightsError
 from streamseg.models.runtime import selection
-from streamseg.models.weights import MissingFile, MissingWeightsError, WeightsProgress
+from streamseg.models.weights import WeightsProgress
 from streamseg.plan import RunPlan, check_models, make_plan
 
 
@@ -70,7 +71,7 @@ def test_models_without_weights_need_no_network() -> None:
         "motion",
         "nano",
         None,
-        None,
+        (),
     )
     assert (made.config.detector.weights, made.config.segmenter.weights) == (None, None)
 
@@ -82,14 +83,16 @@ def test_a_model_file_has_a_name_for_subscribers(tmp_path: Path) -> None:
     assert (made.models.detector, made.config.detector.model) == (f"{tmp_path}/o%DF.onnx", str(own))
 
 
-def test_auto_falls_back_with_a_notice_of_one_line() -> None:
+def test_auto_falls_back_with_a_notice_that_starts_with_the_result() -> None:
     made = planned("auto", "auto")
     assert (made.models.detector, made.models.segmenter) == ("motion", "nano")
     assert (made.config.detector.weights, made.config.segmenter.weights) == (None, None)
-    assert made.notice is not None
-    assert made.notice.startswith("the weights of yolox-nano and mobilesam are not available: the proxy could")
-    assert made.notice.endswith("; using motion + nano")
-    assert "\n" not in made.notice
+    result, remedy, *files = made.notice
+    assert result.startswith(
+        "using motion + nano: the weights of yolox-nano and mobilesam are not available (the proxy could"
+    )
+    assert "streamseg weights fetch yolox-nano mobilesam" in remedy
+    assert [file.rpartition("/")[2] for file in files] == ["yolox_nano.onnx", "mobile_sam.pt"]
     assert made.models.notice == "no weights for yolox-nano and mobilesam"
 
 
@@ -99,8 +102,7 @@ def test_only_the_model_without_weights_is_replaced(tmp_path: Path) -> None:
     made = planned("auto", "auto", detector_weights=str(own))
     assert (made.models.detector, made.config.detector.weights) == ("yolox-nano", str(own))
     assert (made.models.segmenter, made.config.segmenter.weights) == ("nano", None)
-    assert made.notice is not None
-    assert made.notice.startswith("the weights of mobilesam are not available: ")
+    assert made.notice[0].startswith("using yolox-nano + nano: the weights of mobilesam are not available (")
     assert made.models.notice == "no weights for mobilesam"
     made = planned("auto", "auto", segmenter_weights=str(own), backend="torch")
     assert (made.models.detector, made.config.detector.weights) == ("motion", None)
@@ -118,8 +120,10 @@ def test_without_a_network_only_one_download_is_tried(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(search, "resolve", unavailable)
     assert planned("auto", "auto").notice == (
-        "the weights of yolox-nano and mobilesam are not available: it is far away; or download http://yolox-nano and "
-        "save it as /there/yolox-nano; download http://mobilesam and save it as /there/mobilesam; using motion + nano"
+        "using motion + nano: the weights of yolox-nano and mobilesam are not available (it is far away)",
+        "  with a network run `streamseg weights fetch yolox-nano mobilesam`, or download",
+        "  http://yolox-nano to /there/yolox-nano",
+        "  http://mobilesam to /there/mobilesam",
     )
     assert asked == [("yolox-nano", False), ("mobilesam", True)]
 
@@ -143,14 +147,14 @@ def test_all_missing_files_are_named_with_their_places_and_what_lies_there_inste
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / entries[1].filename).write_bytes(b"another file")
     if segmenter == "auto":
-        text = planned(detector, segmenter).notice or ""
+        text = " ".join(planned(detector, segmenter).notice)
     else:
         with pytest.raises(WeightsUnavailableError) as caught:
             planned(detector, segmenter)
         text = str(caught.value)
     for entry in entries:
-        assert f"download {entry.url} and save it as {tmp_path / 'cache' / entry.filename}" in text
-    assert f"the file {entries[1].filename} in the cache is not the one (it has 12 bytes instead of" in text
+        assert f"{entry.url} to {tmp_path / 'cache' / entry.filename}" in text
+    assert f"the file {entries[1].filename} in the cache is not the one: it has 12 bytes instead of" in text
     assert "\n" not in text
 
 
@@ -162,7 +166,7 @@ def test_all_files_that_the_user_names_and_that_are_none_are_named_at_once(tmp_p
         f"{one} is not a file; give the path of a file with the weights of yolox-nano; "
         f"{two} is not a file; give the path of a file with the weights of mobilesam"
     )
-    with pytest.raises(WeightsError, match=f"^{two} is not a file; .*; the weights of yolox-nano are not available: "):
+    with pytest.raises(WeightsError, match=f"^{two} is not a file; .*; the weights of yolox-nano are not available "):
         planned("yolox-nano", "mobilesam", segmenter_weights=str(two))
 
 
@@ -307,7 +311,7 @@ def test_mobilesam_is_exported_once(tmp_path: Path, mobile_sam: Path) -> None:
         )
 
     made = plan_it()
-    assert (made.notice, made.config.segmenter.backend) == (None, "onnxruntime")
+    assert (made.notice, made.config.segmenter.backend) == ((), "onnxruntime")
     assert [(one.activity, one.name, one.done, one.total) for one in told] == [
         ("exporting", "mobilesam", done, 4) for done in range(5)
     ]
@@ -329,10 +333,9 @@ def test_pytorch_runs_mobilesam_if_the_export_fails(tmp_path: Path, mobile_sam: 
     (tmp_path / "cache" / "exports").touch()
     made = planned("auto", "mobilesam", segmenter_weights=str(mobile_sam), backend="onnxruntime")
     assert made.config.segmenter.backend == "torch"
-    assert made.notice is not None
-    first, second = made.notice.splitlines()
-    assert first.endswith("; using motion + mobilesam")
-    assert "cannot be written" in second and second.endswith("; running mobilesam with PyTorch")
+    first, *_, last = made.notice
+    assert first.startswith("using motion + mobilesam: ")
+    assert "cannot be written" in last and last.endswith("; running mobilesam with PyTorch")
 
 
 def test_a_file_that_is_no_checkpoint_fails_before_a_process_starts(tmp_path: Path) -> None:

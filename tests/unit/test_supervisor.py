@@ -61,7 +61,7 @@ class Bench:
         instance = Instance()
         instance.directory = folder
         models = Models(detector="motion", segmenter="nano")
-        self.plan = RunPlan(config or stage_config(), models, None)
+        self.plan = RunPlan(config or stage_config(), models, ())
         self.supervisor = Supervisor(
             self.plan, TOPOLOGY, instance, self.observer, launcher=self.stages, clock=self.clock
         )

@@ -78,7 +78,7 @@ def test_the_users_hash_replaces_the_published_one(server: FileServer) -> None:
     assert path.read_bytes() == server.content
     assert weights.resolve("tiny", sha256=sha256, offline=True) == path
     with pytest.raises(
-        WeightsUnavailableError, match=f"is not the one .*{len(CONTENT) - 1} bytes instead of {len(CONTENT)}"
+        WeightsUnavailableError, match=f"is not the one: .*{len(CONTENT) - 1} bytes instead of {len(CONTENT)}"
     ):
         weights.resolve("tiny", offline=True)
 
@@ -98,7 +98,7 @@ def test_a_damaged_file_in_the_cache_is_replaced(server: FileServer, cache: Path
         (cache / "tiny.bin").write_bytes(damaged)
         with pytest.raises(WeightsError, match="damaged"):
             weights.verify("tiny")
-        with pytest.raises(WeightsUnavailableError, match=r"the file tiny\.bin in the cache is not the one \(it"):
+        with pytest.raises(WeightsUnavailableError, match=r"the file tiny\.bin in the cache is not the one: it"):
             weights.resolve("tiny", offline=True)
         assert weights.resolve("tiny").read_bytes() == CONTENT
 
