@@ -25,6 +25,7 @@ from streamseg.models.options import Compute, DetectorSettings, SegmenterSetting
 from streamseg.models.registry import check_detector, check_segmenter
 from streamseg.models.runtime.selection import check_device
 from streamseg.models.search import WeightsSearch
+from streamseg.monitor.patience import Announced
 from streamseg.monitor.progress import DownloadDisplay
 from streamseg.paths import unicode_name
 from streamseg.settings import check_settings
@@ -98,10 +99,11 @@ def annotate_source(options: AnnotateOptions, console: Console) -> Summary:
             search = WeightsSearch(downloads.update)
             found = find_detector(detector, search), find_segmenter(segmenter, search)
             search.check()
-            return Labeller(
-                load_detector(found[0], options.compute),
-                load_segmenter(found[1], options.compute, downloads.update, report_export),
-            )
+            with Announced(f"loading {detector.model} + {segmenter.model}"):
+                return Labeller(
+                    load_detector(found[0], options.compute),
+                    load_segmenter(found[1], options.compute, downloads.update, report_export),
+                )
 
     with open_dataset(options.output, settings, restart=options.restart) as dataset:
         return annotate_pictures(pictures, dataset, load, console)

@@ -10,6 +10,7 @@ import typer
 from streamseg.cli.output import print_line
 from streamseg.errors import SourceError
 from streamseg.models.options import MAX_DET_OF_A_PICTURE
+from streamseg.monitor.patience import Announced
 from streamseg.threads import available_cores
 
 if TYPE_CHECKING:
@@ -80,12 +81,13 @@ def annotate(
 
     Exit codes: 0 done, 2 usage or settings, 3 source or some pictures unreadable, 4 weights, 130 and 143 signal.
     """
-    from rich.console import Console
+    with Announced("loading streamseg"):
+        from rich.console import Console
 
-    from streamseg.annotate.command import AnnotateOptions, annotate_source
-    from streamseg.annotate.models import check_varies
-    from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
-    from streamseg.paths import local_path
+        from streamseg.annotate.command import AnnotateOptions, annotate_source
+        from streamseg.annotate.models import check_varies
+        from streamseg.models.options import Compute, DetectorSettings, SegmenterSettings
+        from streamseg.paths import local_path
 
     check_varies(detector)
     threads = available_cores() if threads is None else threads

@@ -11,6 +11,7 @@ import typer
 
 from streamseg.cli.options import Assignments, Overwrite, SettingsFile, example_file, load_settings
 from streamseg.errors import UsageError
+from streamseg.monitor.patience import Announced
 
 if TYPE_CHECKING:
     from streamseg.config_file import Override
@@ -119,9 +120,10 @@ def run(
         ("duration", duration),
         ("max_frames", max_frames),
     )
-    settings = load_settings(config, assignments, [(key, value) for key, value in options if value is not None])
+    with Announced("loading streamseg"):
+        settings = load_settings(config, assignments, [(key, value) for key, value in options if value is not None])
+        from streamseg.cli.running import run_pipeline
     logging.getLogger("streamseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
-    from streamseg.cli.running import run_pipeline
 
     with ExitStack() as stack:
         window: tuple[str, ...] | None = None
@@ -143,7 +145,8 @@ def demo(
     from streamseg.demo import demo_clip
 
     clip = demo_clip()
-    from streamseg.cli.running import run_pipeline
+    with Announced("loading streamseg"):
+        from streamseg.cli.running import run_pipeline
 
     try:
         output.mkdir(parents=True, exist_ok=True)

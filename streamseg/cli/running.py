@@ -79,6 +79,9 @@ def run_pipeline(
         signals = _stop_on_signals(pipeline, records)
         with display, _window(pipeline, window):
             reason = pipeline.run(display, None if records is None else records.print)
+    if signals and not stats.frames:
+        print_line(f"streamseg: {reason} before the first frame", err=True)
+        sys.exit(128 + signals[0])
     rows = [*display.summary(reason), ("peak memory", _peak_memory())]
     if stats.recording:
         rows.append(("wrote", _written(settings.record)))

@@ -120,7 +120,9 @@ def segment(
     Exit codes: 0 done, 2 usage or an output that exists, 3 a picture cannot be read, 4 weights.
     """
     from streamseg.cli.prompt_texts import read_prompts
-    from streamseg.monitor.progress import WorkDisplay
+    from streamseg.models.weights import locate
+    from streamseg.monitor.patience import Announced
+    from streamseg.monitor.progress import DownloadDisplay, WorkDisplay
     from streamseg.paths import local_path
     from streamseg.segment.job import SegmentJob, check_job
 
@@ -138,10 +140,13 @@ def segment(
     wanted = _everything(*tuning) if everything else prompts
     job = SegmentJob(images=pictures, prompts=wanted, output=output, multimask=multimask, overwrite=yes)
     check_job(job)
-    from streamseg.sam.promptable import SAM
-    from streamseg.segment.pictures import segment_images
+    with DownloadDisplay() as downloads:
+        weights = locate(model, progress=downloads.update)  # before PyTorch is loaded, which takes seconds
+    with Announced("loading PyTorch and the model"):
+        from streamseg.sam.promptable import SAM
+        from streamseg.segment.pictures import segment_images
 
-    core = SAM(model, device).core
+        core = SAM(weights, device).core
     finished: list[Segmented] = []
     try:
         with WorkDisplay("segmenting", len(images) * len(prompts) or None) as display:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 from filelock import FileLock, Timeout
@@ -35,12 +36,14 @@ class WeightsProgress:
         done: Bytes downloaded, or networks exported.
         total: The same when the work is finished; None if that is unknown.
         activity: A participle phrase that fits before the name.
+        host: Where it comes from; empty for work on this machine.
     """
 
     name: str
     done: int
     total: int | None
     activity: str = "fetching"
+    host: str = ""
 
 
 Report = Callable[[WeightsProgress], None]
@@ -249,9 +252,10 @@ def _fetch(wanted: Weights, target: Path, progress: Report | None) -> None:
 
     def report(done: int, total: int | None) -> None:
         if progress is not None:
-            progress(WeightsProgress(wanted.name, done, total))
+            progress(WeightsProgress(wanted.name, done, total, host=urlsplit(wanted.url).netloc))
 
     part = _part_file(target, wanted)
+    report(partial_bytes(wanted), wanted.size)  # a server that does not answer takes seconds
     try:
         download(wanted.url, part, wanted.size, report)
     except WeightsUnavailableError as error:

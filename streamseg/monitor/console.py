@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from streamseg.messages import RUNNING
 from streamseg.monitor.observer import Observer
+from streamseg.monitor.patience import Announced
 from streamseg.monitor.suggestions import suggest_keyframes
 from streamseg.monitor.texts import counts_text, losses_text, percentiles_text, share_text, state_text
 from streamseg.printable import printable
@@ -60,6 +61,7 @@ class RunDisplay(Observer):
         self._notice = notice
         self._metrics_url = metrics_url
         self._announced = False
+        self._loading = Announced(f"loading {models.detector} + {models.segmenter}")
         self._models = models
         self._suggested = False
         self._total = config.max_frames
@@ -72,12 +74,17 @@ class RunDisplay(Observer):
 
     def __enter__(self) -> Self:
         self._progress.start()
-        self._task = self._progress.add_task("starting", total=self._total, rate="")
+        if self._progress.disable:
+            self._loading.__enter__()
+        self._task = self._progress.add_task(
+            f"loading {self._detector} + {self._segmenter}", total=self._total, rate=""
+        )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._loading.done()
         if self._task is not None and error is not None:
             self._progress.remove_task(self._task)
         self._progress.stop()
@@ -89,6 +96,7 @@ class RunDisplay(Observer):
             self._segmenter = ready.detail
         if self._stats.up and not self._announced:
             self._announced = True
+            self._loading.done()
             self._print(f"publishing on {self._endpoint}")
             self._print(f"models: {self._detector} + {self._segmenter}")
             if self._metrics_url is not None:
@@ -137,24 +145,38 @@ class RunDisplay(Observer):
 
     def summary(self, reason: str) -> list[tuple[str, str]]:
         """The figures of the whole run as names and values: objects, models, rates, ages and losses."""
-        stats = self._stats
+        stats, live = self._stats, self._config.resolved_mode == "live"
         seen = ", ".join(f"{name} in {count}" for name, count in stats.classes.most_common(6))
-        return [
+        rows = [
             ("frames", f"{stats.frames}, {stats.frames_with_masks} of them with masks"),
             ("ended", reason),
             ("seen", f"{seen} frames" if seen else "nothing"),
             ("models", f"{self._detector} + {self._segmenter}"),
             ("rate", f"{stats.rate:.1f} frames/s"),
             ("keyframes segmented", f"{stats.keyframe_rate:.1f} frames/s"),
-            ("frame age, p50 / p99", percentiles_text(stats.frame_age_ms.percentiles())),
-            ("mask age, p50 / p99", percentiles_text(stats.mask_age_ms.percentiles())),
-            ("boxes of the same frame", share_text(stats.own_boxes)),
-            ("objects with a mask", share_text(stats.masked)),
-            ("dropped", counts_text(stats.dropped)),
-            ("restarts", counts_text(stats.restarts)),
-            ("disconnected", losses_text(stats.disconnections, stats.lost_s)),
-            ("notices", "; ".join(self._notices()) or "none"),
         ]
+        if live:  # in every-frame mode a frame waits for its boxes and masks, however old it gets
+            rows.append(("frame age, p50 / p99", percentiles_text(stats.frame_age_ms.percentiles())))
+        if live or self._config.segmenter.keyframe_interval > 1:
+            rows.append(("mask age, p50 / p99", percentiles_text(stats.mask_age_ms.percentiles())))
+        if live:
+            rows.append(("boxes of the same frame", share_text(stats.own_boxes)))
+        rows.append(("objects with a mask", share_text(stats.masked)))
+        return rows + self._troubles()
+
+    def _troubles(self) -> list[tuple[str, str]]:
+        """What went wrong; what did not shares one row."""
+        stats = self._stats
+        troubles = {
+            "dropped": counts_text(stats.dropped),
+            "restarts": counts_text(stats.restarts),
+            "notices": "; ".join(self._notices()),
+        }
+        if self._config.source.live:
+            troubles["disconnected"] = losses_text(stats.disconnections, stats.lost_s)
+        without = ", ".join(name for name, text in troubles.items() if not text)
+        rows = [(name, text) for name, text in troubles.items() if text]
+        return [*rows, (without, "none")] if without else rows
 
     def _notices(self) -> list[str]:
         """What was wrong with the models: what the preferred ones lack, and whether the masks starved."""

@@ -65,7 +65,7 @@ class DownloadDisplay:
 
     def update(self, progress: WeightsProgress) -> None:
         """Show the progress of an export or of a download, also of one in another process."""
-        description = f"{progress.activity} {progress.name}"
+        description = f"{progress.activity} {progress.name}{progress.host and f' from {progress.host}'}"
         if description not in self._tasks:
             if self._progress.disable:
                 self._console.print(description, markup=False, highlight=False)

@@ -78,6 +78,6 @@ def draw(figures: Sequence[StreamFigures], endpoint: str) -> Table:
     for place, point in enumerate(TIMING_POINTS):
         row(f"{point} after", [percentiles_text(one.timings_ms[place]) for one in figures])
     table.add_section()
-    row("dropped", [counts_text(msgspec.structs.asdict(one.newest.dropped)) for one in figures])
+    row("dropped", [counts_text(msgspec.structs.asdict(one.newest.dropped)) or "none" for one in figures])
     row("newest", [objects_text(one.newest.objects) for one in figures])
     return table

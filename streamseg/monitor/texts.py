@@ -28,8 +28,8 @@ def share_text(share: float | None) -> str:
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
-    """The names with their counts; those that count 0 are left out."""
-    return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
+    """The names with their counts; those that count 0 are left out, so it may be empty."""
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
 
 
 def size_text(size: int) -> str:
@@ -62,8 +62,8 @@ def state_text(source: str, state: str) -> str:
 
 
 def losses_text(count: int, lost_s: float) -> str:
-    """How often a source was disconnected, and for how long in all."""
-    return "never" if count == 0 else f"{'once' if count == 1 else f'{count} times'}, {lost_s:.0f} s in all"
+    """How often a source was disconnected, and for how long in all; empty if it never was."""
+    return "" if count == 0 else f"{'once' if count == 1 else f'{count} times'}, {lost_s:.0f} s in all"
 
 
 def waiting_text(states: Mapping[str, SourceState], idle_s: float, unreachable: str) -> str | None:

@@ -31,9 +31,9 @@ def fails(place: Place, status: int, *arguments: str, within: float = 60) -> str
     took = time.monotonic() - began
     # --verbose also logs threads and models.
     others = (
-        ("exporting mobilesam", "threads: ", "segment: running nano")
+        ("exporting mobilesam", "fetching ", "threads: ", "segment: running nano")
         if "--verbose" in arguments
-        else ("exporting mobilesam",)
+        else ("exporting mobilesam", "fetching ")
     )
     lines = [line for line in errors.splitlines() if not line.startswith(others)]
     assert code == status, errors

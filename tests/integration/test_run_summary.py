@@ -13,22 +13,18 @@ RUN = (
     "run", "--source", f"synthetic:?size=320x240&frames={FRAMES}", "--detector", "motion", "--segmenter", "nano",
     "--set", "publish.bind=tcp://127.0.0.1:*",
 )  # fmt: skip
-MILLISECONDS = r"\d+\.\d / \d+\.\d ms"
 
 
 def check(summary: dict[str, str]) -> None:
     """Check the summary of a run in which every frame waits for its own boxes and masks."""
     assert re.fullmatch(rf"{FRAMES}, \d+ of them with masks", summary["frames"])
     assert summary["models"] == "motion + nano"
-    assert summary["boxes of the same frame"] == "100.0%"
     assert re.fullmatch(r"\d+\.\d%", summary["objects with a mask"])
-    assert re.fullmatch(MILLISECONDS, summary["frame age, p50 / p99"])
-    assert summary["mask age, p50 / p99"] == "0.0 / 0.0 ms"
     rate, keyframes = (float(summary[name].removesuffix(" frames/s")) for name in ("rate", "keyframes segmented"))
     assert rate > 0
     assert keyframes > 0
-    assert summary["dropped"] == summary["restarts"] == summary["notices"] == "none"
-    assert summary["disconnected"] == "never"
+    assert summary["dropped, restarts, notices"] == "none"
+    assert not [name for name in summary if "age, p50" in name or "disconnected" in name or "same frame" in name]
     assert re.fullmatch(r"[1-9]\d+ MB, of the largest process", summary["peak memory"])
 
 

@@ -46,7 +46,7 @@ def refuse(place: Place, status: int, *arguments: str | Path) -> str:
         found, output, errors = run.finish(TIMEOUT_S)
     assert found == status, errors
     assert output == ""
-    (line,) = errors.splitlines()
+    (line,) = [line for line in errors.splitlines() if not line.startswith("fetching ")]
     assert not (place.folder / "out").exists()
     return line
 

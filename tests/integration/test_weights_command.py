@@ -122,10 +122,10 @@ def test_waiting_for_another_process_is_shown() -> None:
         for progress in (
             WeightsProgress("one", 10, 100, "waiting for another process to fetch"),
             WeightsProgress("one", 20, 100, "waiting for another process to fetch"),
-            WeightsProgress("one", 30, 100),
+            WeightsProgress("one", 30, 100, host="example.org"),
         ):
             display.update(progress)
-    assert shown.getvalue() == "waiting for another process to fetch one\nfetching one\n"
+    assert shown.getvalue() == "waiting for another process to fetch one\nfetching one from example.org\n"
 
 
 def test_the_real_catalogue(cache: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 import numpy as np
@@ -24,6 +25,10 @@ STAGES = ("capture", "detect", "segment", "publish")
 """Of every run."""
 RECORDING_STAGES = (*STAGES, "record")
 """Of a run that writes files."""
+
+
+LOADING: Final = re.compile(r"loading [^\n]* \.\.\.\n")
+"""What a command prints that takes longer than a moment to start."""
 
 
 class RecordMask(msgspec.Struct):
@@ -158,9 +163,10 @@ class Run:
         return {name: child for child in children for name in RECORDING_STAGES if _is_stage(child, name)}
 
     def finish(self, seconds: float) -> tuple[int, str, str]:
-        """Wait for its end: exit code, standard output, standard error."""
+        """Wait for its end: exit code, standard output, standard error without the lines of a slow machine."""
         output, errors = self.process.communicate(timeout=seconds)
-        return self.process.returncode, output, errors
+        lines = [line for line in errors.splitlines(keepends=True) if not LOADING.fullmatch(line)]
+        return self.process.returncode, output, "".join(lines)
 
 
 def _is_stage(process: psutil.Process, name: str) -> bool:

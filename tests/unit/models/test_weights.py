@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from support.file_server import FileServer, serve
@@ -55,7 +56,7 @@ def test_downloads_once_and_reports_progress(server: FileServer, cache: Path) ->
     assert path == cache / "tiny.bin"
     assert path.read_bytes() == CONTENT
     assert [step.done for step in steps] == sorted(step.done for step in steps)
-    assert steps[-1] == weights.WeightsProgress("tiny", len(CONTENT), len(CONTENT))
+    assert steps[-1] == weights.WeightsProgress("tiny", len(CONTENT), len(CONTENT), host=urlsplit(server.url).netloc)
     assert weights.resolve("tiny", offline=True) == path
     assert weights.verify("tiny") == path
     assert [request.path for request in server.requests] == ["/tiny.bin"]
@@ -68,7 +69,7 @@ def test_a_file_of_unknown_size(server: FileServer, fault: str) -> None:
     steps: list[weights.WeightsProgress] = []
     assert weights.resolve("unsized", progress=steps.append).read_bytes() == CONTENT
     total = len(CONTENT) if fault == "none" else None
-    assert steps[-1] == weights.WeightsProgress("unsized", len(CONTENT), total)
+    assert steps[-1] == weights.WeightsProgress("unsized", len(CONTENT), total, host=urlsplit(server.url).netloc)
 
 
 def test_the_users_hash_replaces_the_published_one(server: FileServer) -> None:

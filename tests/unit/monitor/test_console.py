@@ -19,13 +19,13 @@ FULL = "the CPU is full: keyframes 0.9/s; try --segmenter nano"
 class Run:
     """A run with its display, on a clock that a test sets."""
 
-    def __init__(self, notice: str | None = None) -> None:
+    def __init__(self, notice: str | None = None, settings: dict[str, object] | None = None) -> None:
         self.now_s = 0.0
         self._said = io.StringIO()
         self.display = RunDisplay(
             Console(file=self._said, width=200),
             RunStats(("capture", "publish"), lambda: self.now_s),
-            check_config({"sources": [{"url": "0"}]}),
+            check_config(settings or {"sources": [{"url": "0"}]}),
             Models(detector="motion", segmenter="nano", notice=notice),
             endpoint="tcp://127.0.0.1:5555",
         )
@@ -57,7 +57,26 @@ def test_what_slows_the_masks_is_said_once_and_again_at_the_end_with_its_share()
 def test_a_run_without_trouble_says_so() -> None:
     run = Run()
     run.publish(0)
-    assert (run.row("notices"), run.row("disconnected"), run.lines) == ("none", "never", [])
+    assert (run.row("dropped, restarts, notices, disconnected"), run.lines) == ("none", [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "ages"),
+    [
+        ({"sources": [{"url": "0"}]}, ["frame age, p50 / p99", "mask age, p50 / p99"]),
+        ({"sources": [{"url": "a.mp4"}]}, []),
+        ({"sources": [{"url": "a.mp4"}], "mode": "live"}, ["frame age, p50 / p99", "mask age, p50 / p99"]),
+        ({"sources": [{"url": "a.mp4"}], "segmenter": {"keyframe_interval": 5}}, ["mask age, p50 / p99"]),
+    ],
+)
+def test_the_summary_leaves_out_what_says_nothing(settings: dict[str, object], ages: list[str]) -> None:
+    run = Run(settings=settings)
+    run.publish(0)
+    rows = dict(run.display.summary("done"))
+    assert [name for name in rows if "age" in name] == ages
+    assert ("boxes of the same frame" in rows) == ("frame age, p50 / p99" in ages)
+    camera = ", disconnected" if settings["sources"] == [{"url": "0"}] else ""
+    assert rows[f"dropped, restarts, notices{camera}"] == "none"
 
 
 @pytest.mark.parametrize(("returns", "text"), [(True, "2 times, 9 s in all"), (False, "2 times, 17 s in all")])

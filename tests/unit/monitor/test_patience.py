@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+from support.pipeline_runs import until
+
+from streamseg.monitor.patience import Announced
+
+
+def test_work_that_takes_longer_than_a_moment_is_named_once(capfd: pytest.CaptureFixture[str]) -> None:
+    printed = ""
+
+    def read() -> bool:
+        nonlocal printed
+        printed += capfd.readouterr().err
+        return bool(printed)
+
+    with Announced("loading it", after_s=0.0):
+        until(read, 10, "the line")
+    assert printed == "loading it ...\n"
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_work_that_is_done_before_is_not(early: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    with Announced("loading it", after_s=3600) as announced:
+        if early:
+            announced.done()
+    assert not announced.waiting
+    assert capfd.readouterr() == ("", "")
