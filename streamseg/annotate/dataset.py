@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from streamseg.annotate.pictures import Picture
 from streamseg.atomic import flush, put_in_place, unfinished, unfinished_files, write_atomically
 from streamseg.errors import OutputExistsError, UsageError
 from streamseg.images import IMAGE_SUFFIXES
+from streamseg.locks import remove_and_release
 
 _RECORD: Final = "annotate.json"
 _LOCK: Final = ".annotate.lock"
@@ -199,7 +200,7 @@ def open_dataset(directory: Path, settings: Settings, *, restart: bool) -> Itera
         with _writing(directory):
             made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
             directory.mkdir(parents=True, exist_ok=True)
-            stack.callback(_remove_traces, directory, made)
+            stack.callback(_remove_traces, made)
             lock = FileLock(directory / _LOCK)
             try:
                 lock.acquire(timeout=0)
@@ -207,7 +208,7 @@ def open_dataset(directory: Path, settings: Settings, *, restart: bool) -> Itera
                 raise UsageError(
                     f"another process writes to {directory}; wait until it ends, or name another folder"
                 ) from error
-        stack.callback(lock.release)
+        stack.callback(remove_and_release, lock)
         yield Dataset(directory, settings, restart=restart)
 
 
@@ -222,11 +223,9 @@ def _writing(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _remove_traces(directory: Path, made: list[Path]) -> None:
-    """If the folder holds only the lock, remove it and the folders that were created for it."""
-    lock = directory / _LOCK
-    if list(directory.iterdir()) == [lock]:
-        lock.unlink()
+def _remove_traces(made: list[Path]) -> None:
+    """Remove the folders that were made for the data set, if nothing is in them: another process may write there."""
+    with suppress(OSError):
         for folder in made:
             folder.rmdir()
 

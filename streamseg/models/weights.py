@@ -17,6 +17,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from streamseg.errors import CheckpointError, WeightsError, WeightsUnavailableError
+from streamseg.locks import remove_and_release
 from streamseg.models.catalogue import Weights, find, known_names, look_up
 from streamseg.models.missing import MissingFile, MissingWeightsError
 from streamseg.paths import is_unicode
@@ -242,7 +243,7 @@ def _lock(target: Path, wanted: Weights, progress: Report | None) -> Iterator[No
     try:
         yield
     finally:
-        lock.release()
+        remove_and_release(lock)
 
 
 def _fetch(wanted: Weights, target: Path, progress: Report | None) -> None:

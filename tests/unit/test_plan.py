@@ -128,6 +128,12 @@ def test_without_a_network_only_one_download_is_tried(monkeypatch: pytest.Monkey
     assert asked == [("yolox-nano", False), ("mobilesam", True)]
 
 
+def test_a_camera_that_is_not_there_is_refused_before_weights_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "resolve", lambda name, **_: pytest.fail(f"{name} is searched"))
+    with pytest.raises(SourceError, match=r"^there is no camera 999; "):
+        make_plan(check_config({"sources": [{"url": "999"}]}), overwrite=False)
+
+
 def test_auto_does_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     def damaged(name: str, **_: object) -> Path:
         raise WeightsError(f"{name} is not what it claims to be")

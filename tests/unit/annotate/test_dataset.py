@@ -193,6 +193,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
         raise AssertionError
     assert dataset is not None
     assert annotate(tmp_path, settings, ["a.png"]) == ["a.png"]
+    assert [path.name for path in (tmp_path / "out").glob(".*")] == []
 
 
 @pytest.mark.parametrize("data_format", FORMATS)

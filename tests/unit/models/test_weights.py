@@ -47,7 +47,7 @@ def know(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_downloads_once_and_reports_progress(server: FileServer, cache: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from streamseg.errors import CheckpointError, WeightsError
+from streamseg.locks import remove_and_release
 from streamseg.models import StepProgress
 from streamseg.models.options import MOBILE_SAM, Compute, SegmenterSettings
 from streamseg.models.runtime.selection import candidates
@@ -121,11 +122,15 @@ class Exports:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".lock"):
+            lock = FileLock(self.folder / ".lock")
+            lock.acquire()
+            try:
                 # Another process may have exported them in the meantime.
                 missing = self.missing(grids)
                 if missing:
                     self._export(missing, progress or (lambda done, total: None))
+            finally:
+                remove_and_release(lock)
         except OSError as error:
             raise self._not_written(error) from error
 
