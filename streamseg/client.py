@@ -346,7 +346,7 @@ class _CatchUp:
 
     def update(self, lateness_s: float) -> None:
         """Note by how much the newest result is late."""
-        if self._newer is None or lateness_s <= self._lateness_s - _FALL_S:
+        if self._newer is None or self._lateness_s - lateness_s >= _FALL_S:
             self._falls = self._newer is not None
             self._newer, self._lateness_s = Deadline(_NEWER_S), lateness_s
 

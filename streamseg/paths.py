@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 from streamseg.errors import SourceError
 
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_SMALL: Final = 4096
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -53,6 +55,21 @@ def irregularity(path: Path) -> str | None:
     if stat.S_ISREG(mode):
         return None
     return "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+
+
+def read_small(path: Path) -> bytes:
+    """Read a file that cannot be large: a password, a key.
+
+    Raises:
+        OSError: It cannot be read, is no regular file, or has more than `_SMALL` bytes; `strerror` says which.
+    """
+    if (other := irregularity(path)) is not None:
+        raise OSError(errno.EINVAL, f"it is {other}")
+    with path.open("rb") as file:
+        content = file.read(_SMALL + 1)
+    if len(content) > _SMALL:
+        raise OSError(errno.EFBIG, f"it has more than {_SMALL} bytes")
+    return content
 
 
 def is_unicode(text: str) -> bool:

@@ -24,6 +24,7 @@ from streamseg.monitor.texts import waiting_text
 from streamseg.printable import printable
 from streamseg.redaction import redact
 from streamseg.render import Sizes
+from streamseg.wire.limits import SIDE
 
 _TITLE = "streamseg"
 _KEYS_THAT_END = frozenset(map(ord, "qQ\x1b"))
@@ -109,10 +110,12 @@ def _show_results(subscriber: Subscriber, waiting: str) -> None:
 
 
 def square_pixels(picture: Image, pixel_aspect: PixelAspect) -> Image:
-    """Stretch a picture so that its pixels are square; none is lost."""
+    """Stretch a picture so that its pixels are square; none is lost, unless it would become larger than any frame."""
     height, width = picture.shape[:2]
     wide, high = pixel_aspect
-    size = (max(width, round(width * wide / high)), max(height, round(height * high / wide)))
+    stretched = (max(width, width * wide / high), max(height, height * high / wide))
+    scale = min(1.0, SIDE / max(stretched))
+    size = max(round(stretched[0] * scale), 1), max(round(stretched[1] * scale), 1)
     return picture if size == (width, height) else np.asarray(cv2.resize(picture, size), np.uint8)
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from streamseg.errors import SettingsError
 from streamseg.messages import SQUARE, Frame, PixelAspect
+from streamseg.paths import read_small
 from streamseg.settings import Seconds, Settings
 
 SourceKind = Literal["webcam", "rtsp", "file", "synthetic"]
@@ -88,27 +89,23 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
         """The password in `password_file`; None without a file.
 
         Raises:
-            SettingsError: The file does not exist, cannot be read, is empty, or is not UTF-8.
+            SettingsError: The file does not exist, cannot be read, is empty or too large, or is not UTF-8.
         """
         if self.password_file is None:
             return None
         try:
             # Some editors begin a file with a byte-order mark.
-            lines = Path(self.password_file).read_text(encoding="utf-8-sig").splitlines()
+            lines = read_small(Path(self.password_file)).decode("utf-8-sig").splitlines()
         except FileNotFoundError as error:
-            raise self._unusable_password("does not exist") from error
+            # It is not repeated, as it may be the password itself.
+            raise _unusable_password("there is no such file") from error
         except OSError as error:
-            raise self._unusable_password(f"cannot be read: {error.strerror}") from error
+            raise _unusable_password(f"{self.password_file} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise self._unusable_password("is not UTF-8") from error
+            raise _unusable_password(f"{self.password_file} is not UTF-8") from error
         if not lines or not lines[0]:
-            raise self._unusable_password("has no first line")
+            raise _unusable_password(f"{self.password_file} has no first line")
         return lines[0]
-
-    def _unusable_password(self, why: str) -> SettingsError:
-        return SettingsError(
-            f"sources.0.password_file: {self.password_file} {why}; its first line is the camera's password"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,3 +176,7 @@ class Source(Protocol):
     def close(self) -> None:
         """Release the device, file or connection."""
         ...
+
+
+def _unusable_password(why: str) -> SettingsError:
+    return SettingsError(f"sources.0.password_file: {why}; expected a file whose first line is the camera's password")

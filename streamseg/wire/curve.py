@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import zmq
 from zmq.utils import z85
 
 from streamseg.errors import OutputExistsError, SettingsError, UsageError
+from streamseg.paths import read_small
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +100,10 @@ def write_public_key(path: Path, key: bytes) -> None:
     path.write_text(f'curve\n    public-key = "{key.decode()}"\n')
 
 
+_LIKE_A_PASSWORD: Final = str.maketrans("@:%=", "????")
+"""Characters of a public key that a log would hide with what is between them."""
+
+
 class Admission:
     """Admits subscribers by their keys, over ZAP (ZeroMQ RFC 27): CURVE alone encrypts and admits any key.
 
@@ -143,7 +149,9 @@ class Admission:
         if key not in self._refused and len(self._refused) < _LOGGED_KEYS:
             self._refused.add(key)
             _log.warning(
-                "a subscriber at %s was refused: its key %s is not in publish.curve.allow", self._address, key.decode()
+                "a subscriber at %s was refused: its key %s is not in publish.curve.allow",
+                self._address,
+                key.decode().translate(_LIKE_A_PASSWORD),
             )
         return False
 
@@ -166,10 +174,12 @@ def _read(path: str | Path, setting: str) -> tuple[bytes, bytes | None]:
     from zmq.auth import load_certificate
 
     try:
+        read_small(Path(path))  # pyzmq would read a device for ever
         public, secret = load_certificate(path)
     except OSError as error:
-        reason = error.strerror or "no such file"
-        raise SettingsError(f"{setting}: {path} cannot be read ({reason}); expected a key file, {_REMEDY}") from error
+        raise SettingsError(
+            f"{setting}: {path} cannot be read ({error.strerror}); expected a key file, {_REMEDY}"
+        ) from error
     except (ValueError, IndexError) as error:
         raise SettingsError(f"{setting}: {path} is not a key file; {_REMEDY}") from error
     if not all(_is_key(key) for key in (public, secret) if key is not None):

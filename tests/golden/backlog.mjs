@@ -33,7 +33,7 @@ export class Backlog {
       return 0;
     }
     const { delay } = this.#newest;
-    if (this.#noted === null || delay <= this.#noted.delay - FALL_MS) this.#noted = { delay, now };
+    if (this.#noted === null || this.#noted.delay - delay >= FALL_MS) this.#noted = { delay, now };
     const left = this.#noted.now + NEWER_MS - now;
     if (left > 0) return left;
     state.usual = delay; // the publisher's clock was set, or the network is slow

@@ -147,7 +147,7 @@ def test_the_list_of_processes_shows_no_password(place: Place, mute_server: int)
         (("run", "--source", "clip.mp4", "--set", "detector.conf=.nan"), "detector.conf: nan"),
         (
             ("run", "--set", "sources.0.password_file=gone", "--source", "rtsp://127.0.0.1/x", *SMALL),
-            "password_file: gone does not exist",
+            "password_file: there is no such file",
         ),
         (("run", "--source", "clip.mp4", "--source", "other.mp4"), "--source is given 2 times"),
         (("run", "--source", "clip.mp4", "--record", "gone/out.mp4", *SMALL), "there is no folder gone"),

@@ -10,7 +10,7 @@ from support.results import EMPTY_RESULT
 
 from streamseg import client, subscription
 from streamseg.client import Subscriber
-from streamseg.messages import Heartbeat
+from streamseg.messages import Heartbeat, Timings
 from streamseg.subscription import Deadline
 from streamseg.wire.protocol import encode_event, encode_result
 
@@ -94,6 +94,16 @@ def test_a_clock_that_was_set_back_costs_one_wait(monkeypatch: pytest.MonkeyPatc
         before_s = link.now_s
         next(iter(reader))
         assert link.now_s - before_s < 0.11
+
+
+@pytest.mark.parametrize("published_ms", [1e18, 1e22, 1e308])
+def test_a_time_out_of_the_world_costs_one_wait(monkeypatch: pytest.MonkeyPatch, published_ms: float) -> None:
+    result = replace(EMPTY_RESULT, run_id="a", source="cam", mode="live", timings=Timings(published=published_ms))
+    link = Link([(0.0, encode_result(result, "masks").parts), *((at / 10, sent(at / 10)) for at in range(1, 200))])
+    reader = iter(subscriber(monkeypatch, link))
+    assert next(reader).timings.published == published_ms
+    assert [next(reader).seq for _ in range(10)] == list(range(1, 11))
+    assert link.now_s == pytest.approx(1.0)
 
 
 def replace_seq(parts: list[bytes], seq: int) -> list[bytes]:

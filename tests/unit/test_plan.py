@@ -420,5 +420,5 @@ def test_a_device_that_this_machine_lacks_is_refused_whatever_the_models(monkeyp
 
 def test_a_missing_password_file_fails_before_weights_are_downloaded() -> None:
     config = check_config({"sources": [{"url": "rtsp://cam/x", "password_file": "gone"}]})
-    with pytest.raises(SettingsError, match=r"^sources\.0\.password_file: gone does not exist"):
+    with pytest.raises(SettingsError, match=r"^sources\.0\.password_file: there is no such file"):
         make_plan(config, overwrite=False)

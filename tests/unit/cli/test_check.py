@@ -46,7 +46,7 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (2, "segmenter.providers: ", ("segmenter.providers=[CPU]",)),
         (2, "segmenter.providers: 'a\\udcdf' is not Unicode", (f"segmenter.providers=a{NOT_UTF8[1]}",)),
         (2, "'x\\udcdf' is not Unicode", (f"x{NOT_UTF8[1]}=1",)),
-        (2, "sources.0.password_file: gone does not exist", ("sources.0.password_file=gone",)),
+        (2, "sources.0.password_file: there is no such file", ("sources.0.password_file=gone",)),
         (2, "password_file: there.mp4 has no first line", ("sources.0.password_file=there.mp4",)),
         (2, "File name too long", (f"sources.0.password_file={LONG}",)),
         (3, "bad RTSP URL", ("sources.0.url=rtsp://cam:/x",)),

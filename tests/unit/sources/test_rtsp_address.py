@@ -76,18 +76,27 @@ def test_settings_do_not_show_secrets() -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (None, "does not exist"),
         (b"", "has no first line"),
         (b"\nsecret\n", "has no first line"),
         (b"\xdf", "is not UTF-8"),
+        (b"s" * 4097, "cannot be read: it has more than 4096 bytes"),
     ],
 )
-def test_a_password_file_that_is_unusable(tmp_path: Path, content: bytes | None, why: str) -> None:
+def test_a_password_file_that_is_unusable(tmp_path: Path, content: bytes, why: str) -> None:
     file = tmp_path / "password"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(SettingsError, match=rf"^sources\.0\.password_file: {file} {why}; its first line is"):
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=rf"^sources\.0\.password_file: {file} {why}; expected a file whose"):
         SourceSettings(url="rtsp://cam", password_file=str(file)).read_password()
+
+
+def test_a_pipe_or_device_holds_no_password() -> None:
+    with pytest.raises(SettingsError, match="/dev/zero cannot be read: it is a device or a pipe; expected"):
+        SourceSettings(url="rtsp://cam", password_file="/dev/zero").read_password()
+
+
+def test_what_may_be_the_password_itself_is_not_repeated() -> None:
+    with pytest.raises(SettingsError, match=r"^sources\.0\.password_file: there is no such file; expected"):
+        SourceSettings(url="rtsp://cam", password_file="S3cret").read_password()
 
 
 @pytest.mark.parametrize("content", ["secret\nnote\n", "secret\r\n", "\ufeffsecret\r\n", "secret"])

@@ -78,11 +78,19 @@ def test_a_bad_key_file_is_named(tmp_path: Path, content: bytes, complaint: str)
 
 
 @pytest.mark.parametrize(
-    ("path", "reason"), [("gone", "no such file"), (".", "Is a directory"), ("a\0b", "no such file")]
+    ("path", "complaint"),
+    [
+        ("gone", r"cannot be read \(No such file or directory\)"),
+        (".", r"cannot be read \(it is a folder\)"),
+        ("/dev/zero", r"cannot be read \(it is a device or a pipe\)"),
+        ("long", r"cannot be read \(it has more than 4096 bytes\)"),
+        ("a\0b", "is not a key file"),
+    ],
 )
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, path: str, reason: str) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, path: str, complaint: str) -> None:
+    (tmp_path / "long").write_bytes(bytes(4097))
     secret_file, _ = make_key_pair(tmp_path / "publisher")
-    with pytest.raises(SettingsError, match=rf"^publish\.curve\.allow: .* cannot be read \({reason}\)"):
+    with pytest.raises(SettingsError, match=rf"^publish\.curve\.allow: .* {complaint}"):
         read_server_keys(str(secret_file), [str(tmp_path / path)])
 
 
