@@ -12,7 +12,7 @@ from support.leftovers import Place
 from support.pipeline_runs import free_endpoint
 
 from streamseg.client import Subscriber
-from streamseg.messages import MOVED, PROPAGATED
+from streamseg.messages import MOVED, NONE, PENDING, PROPAGATED, SEGMENTED
 
 COLUMNS, ROWS = 6, 4
 OBJECTS = COLUMNS * ROWS
@@ -30,7 +30,7 @@ def test_every_object_has_a_mask_and_its_turn(place: Place) -> None:
     endpoint = free_endpoint()
     settings = {
         "sources": [{"url": f"synthetic:?scene=crowd&size=640x360&objects={OBJECTS}&fps=100"}],
-        "detector": {"model": "fixed", "boxes": boxes},
+        "detector": {"model": "fixed", "boxes": boxes, "merge_duplicates": False},
         "segmenter": {"model": "nano"},
         "publish": {"bind": endpoint},
     }
@@ -44,8 +44,9 @@ def test_every_object_has_a_mask_and_its_turn(place: Place) -> None:
                 continue
             assert len(result.objects) == OBJECTS
             methods = Counter(item.method for item in result.objects)
+            assert methods.keys() <= {MOVED, PROPAGATED, SEGMENTED, PENDING, NONE}
             for number, item in enumerate(result.objects):
-                assert (item.mask is not None) == (item.method in (MOVED, PROPAGATED, "segmented"))
+                assert (item.mask is None) == (item.method in (PENDING, NONE))
                 moved[number] += item.method == MOVED
                 propagated[number] += item.method == PROPAGATED
             if min(*propagated.values(), *moved.values()) > 0:
