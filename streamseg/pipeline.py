@@ -25,9 +25,9 @@ from streamseg import messages
 from streamseg.config import Config, check_config
 from streamseg.config_file import load_config
 from streamseg.errors import FrameGoneError, UsageError
+from streamseg.ipc.frame_memory import SharedFrames
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
-from streamseg.ipc.ring import SharedFrames
 from streamseg.messages import Image
 from streamseg.models.weights import WeightsProgress
 from streamseg.monitor.observer import Observer

@@ -9,8 +9,8 @@ import zmq
 
 from streamseg.ipc.clock import Clock
 from streamseg.ipc.control import LaneSpec, Ready, StageSpec, ToStage, ToSupervisor
+from streamseg.ipc.frame_memory import FrameMemory
 from streamseg.ipc.links import Receiver, Sender
-from streamseg.ipc.ring import FrameMemory
 from streamseg.ipc.snapshot import Snapshot
 
 SUPERVISOR_GONE = "supervisor gone"

@@ -11,8 +11,9 @@ import msgspec
 from streamseg.errors import SourceError, StageError, StreamsegError
 from streamseg.ipc.control import Ready, Released, Resend, RingCreated, SourceChanged, Start, ToStage
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
+from streamseg.ipc.frame_memory import FrameWriter
 from streamseg.ipc.links import Sender
-from streamseg.ipc.ring import DEFAULT_SLOTS, FrameWriter
+from streamseg.ipc.ring import DEFAULT_SLOTS
 from streamseg.messages import Frame
 from streamseg.sources import Source, SourceChange, SourceDamage, SourceSettings
 from streamseg.sources.opening import open_source

@@ -36,9 +36,9 @@ from streamseg.ipc.control import (
     ToSupervisor,
     read_from_supervisor,
 )
+from streamseg.ipc.frame_memory import FrameMemory, SharedFrames
 from streamseg.ipc.links import LinkAddress, LinkReceiver, LinkSender, Receiver, Sender
 from streamseg.ipc.reports import ReportWriter
-from streamseg.ipc.ring import FrameMemory, SharedFrames
 from streamseg.ipc.snapshot import SharedSnapshot, Snapshot
 from streamseg.logs import ForwardingHandler
 from streamseg.open_files import raise_limit

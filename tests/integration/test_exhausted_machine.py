@@ -23,7 +23,7 @@ def test_a_full_disk_ends_the_run_with_a_line(place: Place) -> None:
         *RUN, "synthetic:?size=320x240&frames=0", "--record", "small/out.mp4", "--jsonl", "small/out.jsonl",
         wrapper=with_small_disk(small, "100k"),
     ) as run:  # fmt: skip
-        status, output, errors = run.finish(60)
+        status, output, errors = run.finish(200)
     assert (status, output) == (70, "")
     assert "Traceback" not in errors
     last = errors.splitlines()[-1]
@@ -35,7 +35,7 @@ def test_too_little_shared_memory_ends_the_run_with_a_line(place: Place) -> None
     with place.run(
         *RUN, "synthetic:?size=640x480&frames=0", wrapper=with_small_disk(SHARED_MEMORY, "1m")
     ) as run:  # fmt: skip
-        status, output, errors = run.finish(60)
+        status, output, errors = run.finish(200)
     assert (status, output) == (70, "")
     assert "Traceback" not in errors
     assert "/dev/shm has 1 MiB free and the frames need 7" in errors.splitlines()[-1]
@@ -51,7 +51,7 @@ def test_shared_memory_that_is_full_for_a_while_costs_no_frame(place: Place) -> 
         assert run.process.stderr is not None
         assert any("detect: restarting (failed: /dev/shm/" in line for line in run.process.stderr)
         filler.unlink()
-        status, _, errors = run.finish(60)
+        status, _, errors = run.finish(200)
     assert status == 0, errors
     assert [int(record.seq) for record in read_records(place.folder / "out.jsonl")] == list(range(60))
 
@@ -61,7 +61,7 @@ def test_too_little_memory_ends_the_run_with_a_line(place: Place, megabytes: int
     """Libraries find no room, or threads do not."""
     limit = ("sh", "-c", 'ulimit -v "$1" && shift && exec "$@"', "sh", str(megabytes * 1000))
     with place.run(*RUN, "synthetic:?size=320x240&frames=5", wrapper=limit) as run:
-        status, output, errors = run.finish(60)
+        status, output, errors = run.finish(200)
     assert (status, output) == (70, ""), errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("streamseg: ")

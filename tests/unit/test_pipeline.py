@@ -14,7 +14,8 @@ from support.results import EMPTY_RESULT
 
 from streamseg import Pipeline
 from streamseg.errors import SettingsError
-from streamseg.ipc.ring import RingWriter, SharedFrames, remove_blocks
+from streamseg.ipc.frame_memory import SharedFrames
+from streamseg.ipc.ring import RingWriter, remove_blocks
 
 MODELS = {"detector": {"model": "motion"}, "segmenter": {"model": "nano"}, "publish": {"bind": "tcp://127.0.0.1:*"}}
 FRAME = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)

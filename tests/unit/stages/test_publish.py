@@ -228,9 +228,9 @@ def test_a_wall_clock_that_is_set_changes_nothing_but_its_own_times(
         closing.append(stage)
         monkeypatch.setattr(stage.stage._network, "send_heartbeat", heartbeats.append)
         for seq in range(60):
-            stage.context.clock.set_ns = set_s * 1_000_000_000 if seq >= 20 else 0
             stage.announce(seq)
             stage.context.clock.advance(10)
+            stage.context.clock.set_ns = set_s * 1_000_000_000 if seq >= 20 else 0
             stage.detect(seq, 1)
             stage.turn()
             stage.context.clock.advance(40)
