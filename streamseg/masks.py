@@ -6,6 +6,7 @@ extend beyond the box that prompted the mask.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Self, TypedDict
@@ -21,6 +22,8 @@ __all__ = ["Bits", "CocoRle", "Mask", "Polygon"]
 
 _BITS_SET: Final = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 """How many bits are set in each byte."""
+_BAND_PIXELS: Final = 128 * 1024
+"""Of the columns whose runs are found at once."""
 
 
 class CocoRle(TypedDict):
@@ -146,25 +149,53 @@ class Mask:
         From the fourth run on, each run is stored as its difference from the run two before, in groups of five bits,
         the lowest first (COCO's `maskApi.c`).
         """
-        return {"size": [height, width], "counts": _compress_runs(self.runs(height, width))}
+        return {"size": [height, width], "counts": "".join(_compress_runs(self._runs(height, width)))}
+
+    def short_rle(self, height: int, width: int, longest: int) -> CocoRle | None:
+        """As `rle`; None, after little work, if `counts` would have more than `longest` characters."""
+        counts = ""
+        for part in _compress_runs(self._runs(height, width)):
+            counts += part
+            if len(counts) > longest:
+                return None
+        return {"size": [height, width], "counts": counts}
 
     def runs(self, height: int, width: int) -> NDArray[np.int64]:
         """COCO's uncompressed run-length encoding for a frame of that size. Pixels outside the frame are cut off.
 
         Runs go down the columns, starting with a run of zeros. The cost depends on the rectangle, not on the frame.
         """
+        return np.concatenate(list(self._runs(height, width)))
+
+    def _runs(self, height: int, width: int) -> Iterator[NDArray[np.int64]]:
+        """The runs in pieces, each from a band of columns: a mask may have as many runs as pixels."""
+        end = 0
+        for edges in self._edges(height, width):
+            yield np.diff(edges, prepend=end)
+            end = int(edges[-1])
+        if end < height * width:
+            yield np.array([height * width - end], dtype=np.int64)
+
+    def _edges(self, height: int, width: int) -> Iterator[NDArray[np.int64]]:
+        """The pixels of the frame, counted down the columns, that differ from the one before; never an empty array."""
         inside = self.bits[: max(0, height - self.y), : max(0, width - self.x)]
         rows, columns = inside.shape
-        padded = np.zeros((columns, rows + 2), dtype=np.bool_)
-        padded[:, 1:-1] = inside.T
-        changes = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
-        column = changes // (rows + 1)
-        edges = changes + column * (height - rows - 1) + (self.x * height + self.y)
-        # A run that reaches the last row may continue at the top of the next column.
-        joined = 2 * np.flatnonzero(edges[1:-1:2] == edges[2::2]) + 1
-        edges = np.delete(edges, np.concatenate((joined, joined + 1)))
-        runs = np.diff(edges, prepend=0, append=height * width)
-        return runs[:-1] if runs.size > 1 and runs[-1] == 0 else runs
+        gap = rows < height  # one row of zeros stands for the pixels between two columns
+        stride = rows + gap
+        band = max(1, _BAND_PIXELS // stride)
+        last = False
+        for first in range(0, columns, band):
+            part = inside[:, first : first + band].T
+            down = np.zeros(1 + len(part) * stride, dtype=np.bool_)
+            down[0] = last
+            down[1:].reshape(-1, stride)[:, :rows] = part
+            last = bool(down[-1])
+            changes = np.flatnonzero(down[1:] != down[:-1])
+            if changes.size:
+                column = self.x + first + changes // stride
+                yield changes % stride + column * height + self.y
+        if last:
+            yield np.array([(self.x + columns) * height], dtype=np.int64)
 
     def polygons(self) -> list[Polygon]:
         """Polygons around the mask's parts, each of shape (points, 2), in pixels of the frame; holes are covered.
@@ -221,12 +252,20 @@ class _PackedMask(Mask):
         return self._packed
 
 
-def _compress_runs(runs: NDArray[np.int64]) -> str:
-    values = runs.astype(np.int64)
-    values[3:] -= runs[1:-2]
+def _compress_runs(pieces: Iterable[NDArray[np.int64]]) -> Iterator[str]:
+    before = np.zeros(2, dtype=np.int64)
+    for place, runs in enumerate(pieces):
+        subtracted = np.concatenate((before, runs))
+        if place == 0:
+            subtracted[2] = 0  # nothing is subtracted from the third run
+        yield _compress(runs - subtracted[:-2])
+        before = subtracted[-2:]
+
+
+def _compress(values: NDArray[np.int64]) -> str:
     magnitude = np.where(values < 0, ~values, values)[:, None]
-    # Seven groups of five bits are enough for any frame. The top bit of a number's last group is its sign.
-    group = np.arange(7)
+    # The top bit of a number's last group is its sign.
+    group = np.arange(int(magnitude.max()).bit_length() // 5 + 1)
     more = magnitude >> (5 * group + 4) > 0
     needed = np.concatenate((np.ones_like(magnitude, dtype=np.bool_), more[:, :-1]), axis=1)
     text: bytes = (((values[:, None] >> (5 * group)) & 0x1F) + 0x20 * more + 48)[needed].astype(np.uint8).tobytes()

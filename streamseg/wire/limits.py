@@ -26,6 +26,8 @@ RATIO: Final = 65_535
 """Either number of a pixel's aspect ratio."""
 RAW_BYTES: Final = 16 * 1024 * 1024
 """Bytes of all masks of a result, uncompressed: eight pixels per byte."""
+COUNTS_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of all run lengths in a line of JSON. A circle as high as a 4K frame has 4,500."""
 SAFE_INTEGER: Final = 2**53 - 1
 """Largest integer that every JSON reader keeps exactly; larger ones are sent as decimal strings."""
 INT64: Final = 2**63 - 1

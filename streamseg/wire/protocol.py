@@ -13,7 +13,7 @@ from streamseg.errors import LaterMessageError, MessageError, UsageError
 from streamseg.messages import Event, Message, ResultMessage, Timings
 from streamseg.wire.conversion import event_from_header, event_header, result_from_header, result_header
 from streamseg.wire.header import NULL, ResultHeader, from_json, mask_entry, to_json
-from streamseg.wire.limits import EVENT_BYTES, HEADER_BYTES, OBJECTS, PART_BYTES, PARTS, SIDE
+from streamseg.wire.limits import COUNTS_BYTES, EVENT_BYTES, HEADER_BYTES, OBJECTS, PART_BYTES, PARTS, SIDE
 from streamseg.wire.masks import pack_masks, unpack_masks
 
 ResultView = Literal["masks", "clean", "overlay"]
@@ -131,7 +131,7 @@ def encode_result(result: ResultMessage, view: ResultView) -> EncodedResult:
         raise MessageError(
             f"a frame of {result.width}x{result.height} cannot be sent: a side may have 1 to {SIDE} pixels"
         )
-    by_confidence = sorted(range(len(result.objects)), key=lambda index: -result.objects[index].detection.confidence)
+    by_confidence = _by_confidence(result)
     count = min(len(by_confidence), OBJECTS)
     encoded = _encode_objects(result, by_confidence[:count])
     while len(encoded.parts[1]) > HEADER_BYTES - _TIMINGS_BYTES and count:
@@ -155,13 +155,23 @@ def encode_event(event: Event) -> list[bytes]:
 def json_line(result: ResultMessage) -> bytes:
     """A result as one line of JSON, without the line feed: its header, with masks in COCO's run-length encoding.
 
+    The most confident objects have their masks while the run lengths of these fit into `COUNTS_BYTES`; the first mask
+    that does not fit is null, and all after it.
+
     Raises:
         MessageError: A number is not finite, or a text is not Unicode.
     """
-    masks = [
-        NULL if item.mask is None else msgspec.Raw(msgspec.json.encode(item.mask.rle(result.height, result.width)))
-        for item in result.objects
-    ]
+    masks = [NULL] * len(result.objects)
+    left = COUNTS_BYTES
+    for index in _by_confidence(result):
+        mask = result.objects[index].mask
+        if mask is None:
+            continue
+        rle = mask.short_rle(result.height, result.width, left)
+        if rle is None:
+            break
+        left -= len(rle["counts"])
+        masks[index] = msgspec.Raw(msgspec.json.encode(rle))
     return to_json(result_header(result, range(len(masks)), masks))
 
 
@@ -203,6 +213,10 @@ def decode(parts: Sequence[bytes | memoryview]) -> Message:
     entries = [mask_entry(item.mask) for item in header.objects]
     masks = unpack_masks(entries, parts[2], header.width, header.height)
     return result_from_header(header, masks, bytes(parts[3]) if len(parts) == used_parts(view) == PARTS else None)
+
+
+def _by_confidence(result: ResultMessage) -> list[int]:
+    return sorted(range(len(result.objects)), key=lambda index: -result.objects[index].detection.confidence)
 
 
 def _encode_objects(result: ResultMessage, kept_by_confidence: list[int]) -> EncodedResult:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import cv2
@@ -64,6 +65,25 @@ def test_rle_cuts_off_pixels_outside_the_frame() -> None:
     mask = Mask(3, 2, np.ones((4, 4), dtype=np.bool_))
     assert mask.rle(4, 5)["counts"] == coco_counts(mask.paste(4, 5))
     assert mask.rle(2, 3)["counts"] == coco_counts(np.zeros((2, 3), dtype=np.bool_))
+
+
+@pytest.mark.parametrize("below", [0, 3])
+def test_rle_of_noise_takes_little_memory(below: int) -> None:
+    bits = np.random.default_rng(0).random((1024, 1024)) < 0.5
+    full = np.pad(bits, ((0, below), (0, 2)))
+    tracemalloc.start()
+    counts = Mask(0, 0, bits).rle(*full.shape)["counts"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counts == coco_counts(full)
+    assert peak < 25_000_000
+
+
+def test_a_short_rle_is_that_of_the_mask_or_none() -> None:
+    mask = Mask(0, 0, np.indices((40, 40)).sum(axis=0) % 2 == 1)
+    rle = mask.rle(41, 41)
+    assert mask.short_rle(41, 41, len(rle["counts"])) == rle
+    assert mask.short_rle(41, 41, len(rle["counts"]) - 1) is None
 
 
 @given(frames())

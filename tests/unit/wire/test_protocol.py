@@ -410,6 +410,14 @@ def test_a_json_line_is_the_header_with_masks_as_coco_run_lengths() -> None:
     assert line == header
 
 
+def test_a_json_line_has_the_masks_of_the_most_confident_objects_while_they_fit() -> None:
+    checkerboard = Mask(0, 0, np.indices((2100, 2100)).sum(axis=0) % 2 == 1)
+    small = Mask(3, 2, np.ones((4, 4), dtype=np.bool_))
+    things = (thing(0.1, small), thing(0.5, checkerboard), thing(0.9, small), thing(0.95))
+    written = json.loads(json_line(plain(width=2100, height=2100, objects=things)))["objects"]
+    assert [item["mask"] for item in written] == [None, None, small.rle(2100, 2100), None]
+
+
 def test_a_json_line_has_no_line_feed_and_every_object() -> None:
     line = json_line(plain(objects=(thing(class_name="a\nb"),) * 1600))
     assert b"\n" not in line
