@@ -12,6 +12,7 @@ import typer
 
 from streamseg.cli.bench import bench_pipeline
 from streamseg.cli.options import AsJson
+from streamseg.cli.output import print_json
 from streamseg.errors import StreamsegError
 
 app = typer.Typer(
@@ -223,7 +224,7 @@ def _report(step: str) -> None:
 
 def _show(figures: _Figures, print_figures: Callable[[_Figures], None], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(msgspec.json.encode(figures).decode())
+        print_json(msgspec.json.encode(figures))
     else:
         print_figures(figures)
 

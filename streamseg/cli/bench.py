@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from streamseg.cli.options import AsJson, Assignments
+from streamseg.cli.output import print_json
 
 bench_app = typer.Typer(help="Measure this machine and print the figures.", no_args_is_help=True)
 
@@ -66,7 +67,7 @@ def bench_pipeline(
     if as_json:
         import msgspec
 
-        typer.echo(msgspec.json.encode(figures).decode())
+        print_json(msgspec.json.encode(figures))
     else:
         print_pipeline(figures)
 
@@ -78,6 +79,6 @@ def _bench_crowd(objects: int, seconds: float, assignments: list[str], *, as_jso
     if as_json:
         import msgspec
 
-        typer.echo(msgspec.json.encode(figures).decode())
+        print_json(msgspec.json.encode(figures))
     else:
         print_crowd(figures)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from streamseg.cli.options import DEFAULT_ENDPOINT, AsJson
-from streamseg.cli.output import print_line
+from streamseg.cli.output import print_json, print_line
 
 
 def doctor(
@@ -28,7 +28,7 @@ def doctor(
 
     diagnosis = examine(endpoint)
     if as_json:
-        typer.echo(msgspec.json.encode(diagnosis).decode())
+        print_json(msgspec.json.encode(diagnosis))
     else:
         for check in diagnosis.checks:
             state = "ok" if check.ok else "needed" if check.needed else "missing"

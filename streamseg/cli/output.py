@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from streamseg.printable import printable
+from streamseg.printable import printable, printable_json
 
 
 def print_line(text: str, *, err: bool = False) -> None:
@@ -19,11 +19,11 @@ def print_line(text: str, *, err: bool = False) -> None:
 
 
 def print_json(line: bytes) -> None:
-    """Print one line to standard output at once, in UTF-8 whatever the terminal's encoding is.
+    """Print one line to standard output at once, in UTF-8 whatever the terminal's encoding is; see `printable_json`.
 
     Raises:
         OutputError: It cannot be written.
     """
     sys.stdout.flush()
-    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.write(printable_json(line) + b"\n")
     sys.stdout.buffer.flush()

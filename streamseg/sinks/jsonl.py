@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from streamseg.messages import ResultMessage
+from streamseg.printable import printable_json
 from streamseg.sinks.output_file import OutputFile
 from streamseg.wire.protocol import json_line
 
@@ -29,7 +30,7 @@ class LinesWriter:
             OutputError: The file was deleted.
             StageError: The line could not be written; those before it stay.
         """
-        self.file.append(json_line(result) + b"\n")
+        self.file.append(printable_json(json_line(result)) + b"\n")
 
     def close(self) -> None:
         """Close the file."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
 import pytest
 
 from streamseg.cli.output import print_line
 from streamseg.errors import StreamsegError, error_from_name
 from streamseg.logs import ForwardingHandler
-from streamseg.printable import printable
+from streamseg.printable import printable, printable_json
 
 HOSTILE = "cup\x1b]0;title\x07\n\x9b31m\u202eevil"
 SHOWN = r"cup\x1b]0;title\x07 \x9b31m\u202eevil"
@@ -28,6 +29,15 @@ SHOWN = r"cup\x1b]0;title\x07 \x9b31m\u202eevil"
 def test_what_does_not_show_is_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert printable(shown) == shown
+
+
+def test_json_decodes_to_the_same_text_and_only_what_does_not_show_is_escaped() -> None:
+    text = HOSTILE + '\x7f\\"\u2028\U000e0041 Küche 杯子 🙂'
+    escaped = printable_json(msgspec.json.encode({text: text}))
+    assert msgspec.json.decode(escaped) == {text: text}
+    assert escaped.decode().isprintable()
+    assert "Küche 杯子 🙂".encode() in escaped
+    assert rb"\u009b31m\u202eevil\u007f" in escaped
 
 
 def test_every_error_is_one_printable_line() -> None:

@@ -14,7 +14,7 @@ from streamseg.errors import SubscriptionTimeoutError
 from streamseg.messages import Detection, End, Heartbeat, Message, SourceState, TrackedObject
 
 ENDPOINT = "tcp://127.0.0.1:5555"
-FOUND = Detection(xyxy=(1.0, 2.0, 3.0, 4.0), confidence=0.5, class_id=0, class_name="日本\x1b", tracker_id=3)
+FOUND = Detection(xyxy=(1.0, 2.0, 3.0, 4.0), confidence=0.5, class_id=0, class_name="日本\x1b\x9b", tracker_id=3)
 MESSAGES: tuple[Message | None, ...] = (
     None,
     None,
@@ -43,7 +43,7 @@ class Replayed:
 def test_text_has_results_and_standard_error_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
     print_lines(Replayed(), ENDPOINT, as_json=False)
     printed = capsys.readouterr()
-    assert printed.out == "cam 7 (+2 missed): 日本\\x1b#3 pending\n"
+    assert printed.out == "cam 7 (+2 missed): 日本\\x1b\\x9b#3 pending\n"
     assert printed.err.splitlines() == [
         f"waiting for {ENDPOINT}",
         "cam capture: disconnected (the stream ended)",
@@ -58,5 +58,6 @@ def test_json_has_results_state_end_and_waiting(capsysbinary: pytest.CaptureFixt
     lines = [msgspec.json.decode(line) for line in printed.out.splitlines()]
     assert [line["kind"] for line in lines] == ["waiting", "result", "state", "waiting", "end"]
     assert lines[0] == {"kind": "waiting", "endpoint": ENDPOINT}
-    assert "日本".encode() in printed.out
+    assert lines[1]["objects"][0]["class_name"] == FOUND.class_name
+    assert '"日本\\u001b\\u009b"'.encode() in printed.out
     assert printed.err.splitlines() == [f"waiting for {ENDPOINT}".encode()] * 2

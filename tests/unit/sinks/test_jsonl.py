@@ -45,6 +45,15 @@ def test_one_line_a_result_at_once(tmp_path: Path) -> None:
     assert path.read_bytes() == b"".join(json_line(result(seq)) + b"\n" for seq in range(4))
 
 
+def test_what_would_break_a_line_or_control_a_terminal_is_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with LinesWriter(path) as writer:
+        writer.write(replace(EMPTY_RESULT, run_id="\u2028\x9b"))
+    (line,) = path.read_text(encoding="utf-8").splitlines()
+    assert line.isprintable()
+    assert json.loads(line)["run_id"] == "\u2028\x9b"
+
+
 KILLED = """
     import sys
     from dataclasses import replace
