@@ -76,18 +76,19 @@ def run_pipeline(
             notice=plan.notice,
             metrics_url=None if server is None else server.url,
         )
-        signals = _stop_on_signals(pipeline, records)
+        signals = _Signals(pipeline, records)
         with display, _window(pipeline, window):
             reason = pipeline.run(display, None if records is None else records.print)
-    if signals and not stats.frames:
+        signals.ended = True
+    if signals.received and not stats.frames:
         print_line(f"streamseg: {reason} before the first frame", err=True)
-        sys.exit(128 + signals[0])
+        sys.exit(128 + signals.received[0])
     rows = [*display.summary(reason), ("peak memory", _peak_memory())]
     if stats.recording:
         rows.append(("wrote", _written(settings.record)))
     _print_summary(rows, to_output=to_output)
-    if signals:
-        sys.exit(128 + signals[0])
+    if signals.received:
+        sys.exit(128 + signals.received[0])
 
 
 class _Records:
@@ -147,19 +148,27 @@ def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[Non
         window.communicate()
 
 
-def _stop_on_signals(pipeline: Pipeline, records: _Records | None) -> list[int]:
-    """Stop the run on the first signal, kill it on the second. The list fills with the signals received."""
-    received: list[int] = []
+class _Signals:
+    """Stops the run on the first signal and kills it on the second, which also ends a print that nobody reads.
 
-    def receive(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) == 1:
-            pipeline.stop("interrupted")
-        else:
-            pipeline.kill()
-            if records is not None and records.printing:  # its reader may never take it
-                sys.exit(128 + number)
+    Attributes:
+        received: The signals so far.
+        ended: Whether the run is over, and its summary may be printed.
+    """
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, receive)
-    return received
+    def __init__(self, pipeline: Pipeline, records: _Records | None) -> None:
+        self.received: list[int] = []
+        self.ended = False
+        self._pipeline = pipeline
+        self._records = records
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received.append(number)
+        if len(self.received) == 1:
+            self._pipeline.stop("interrupted")
+            return
+        self._pipeline.kill()
+        if self.ended or (self._records is not None and self._records.printing):
+            sys.exit(128 + number)

@@ -12,7 +12,7 @@ PATIENCE_S: Final = 2.0
 
 
 class Announced:
-    """Prints `work` to standard error once, if the block is not left and `done` not called within a moment.
+    """Prints `work` to a terminal once, if the block is not left and `done` not called within a moment.
 
         with Announced("loading PyTorch"):
             import torch
@@ -27,7 +27,8 @@ class Announced:
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        if sys.stderr.isatty():  # elsewhere, what is printed must not depend on how fast the machine is
+            self._timer.start()
         return self
 
     def __exit__(

@@ -87,7 +87,11 @@ class FileSource:
             raise SourceError(f"{self._path} is not a file; give the path of a video file")
         try:
             # FFmpeg reads a relative path with a colon as a protocol. The whitelist keeps playlists off the network.
-            container = av.open(str(self._path.resolve()), options={"protocol_whitelist": "file,crypto,data"})
+            container = av.open(
+                str(self._path.resolve()),
+                options={"protocol_whitelist": "file,crypto,data"},
+                metadata_errors="replace",  # tags of old cameras are in national encodings
+            )
         except av.FFmpegError as error:
             raise SourceError(
                 f"{self._path} cannot be opened as a video: {error.strerror}; give a video file such as MP4 or MKV"
@@ -101,6 +105,8 @@ class FileSource:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
             raise SourceError(f"{self._path} holds no video; give a video file such as MP4 or MKV")
+        if stream.codec_context is None:
+            raise SourceError(f"{self._path} has a video in an unknown codec; convert it, for example to H.264 in MP4")
         stream.thread_type = "AUTO"
         if self._threads is not None:
             stream.codec_context.thread_count = self._threads

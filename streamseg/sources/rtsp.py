@@ -52,6 +52,7 @@ class RtspSource(LiveSource):
             return av.open(
                 self._address.url,
                 timeout=(self._settings.start_timeout, self._settings.timeout),
+                metadata_errors="replace",
                 options={
                     "rtsp_transport": self._settings.transport,
                     "timeout": microseconds,

@@ -72,7 +72,7 @@ def open_device(
     device: str, input_format: str, options: dict[str, str], timeout: tuple[float, float]
 ) -> InputContainer:
     """Open a real device."""
-    return av.open(device, format=input_format, options=options, timeout=timeout)
+    return av.open(device, format=input_format, options=options, timeout=timeout, metadata_errors="replace")
 
 
 class WebcamSource(LiveSource):

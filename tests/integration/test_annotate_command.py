@@ -303,7 +303,7 @@ def test_an_output_whose_name_is_too_long_is_one_line(place: Place, detector: tu
 
 def test_an_unavailable_model_is_not_replaced(place: Place, detector: tuple[str, ...]) -> None:
     photos(place.folder / "photos")
-    [line] = fails(place.run("annotate", "photos", "--output", "deep/out", "--format", "yolo", *detector), 4)
+    *_, line = fails(place.run("annotate", "photos", "--output", "deep/out", "--format", "yolo", *detector), 4)
     assert "mobilesam" in line and "mobile_sam.pt" in line
     assert not (place.folder / "deep").exists()
 

@@ -79,7 +79,7 @@ def test_only_an_allowed_subscriber_receives_also_from_a_restarted_publisher(pla
         r"a subscriber at 127\.0\.0\.1 was refused: its key (\S{40}) is not in publish\.curve\.allow", errors
     )
     stranger_key, _ = load_certificate(keys / "stranger.pub")
-    assert refusals == [stranger_key.decode()] * 2
+    assert refusals == [stranger_key.decode().translate(str.maketrans("@:%=", "????"))] * 2
     for name in NAMES:
         _, secret = load_certificate(keys / f"{name}.key")
         assert secret is not None
