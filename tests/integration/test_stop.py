@@ -139,7 +139,7 @@ def test_a_signal_during_a_download(place: Place) -> None:
         ):
             began = time.monotonic()
             run.process.send_signal(signal.SIGINT)
-            assert run.finish(10) == (128 + signal.SIGINT, "", "")
+            assert run.finish(10) == (128 + signal.SIGINT, "", "fetching yolox-nano from github.com\n")
             assert time.monotonic() - began < 2
     assert not list(place.folder.rglob("*.part"))
     place.check_nothing_left()

@@ -147,7 +147,7 @@ def test_a_proxy_that_refuses(server: FileServer) -> None:
     server.faults = [407]
     refused = streamseg("fetch", "mobile_sam.pt", HTTPS_PROXY=server.url.replace("//", "//user:secret@"))
     assert refused.returncode == 4
-    assert refused.stderr.count("\n") == 1
+    assert len(refused.stderr.splitlines()) == 2, "what is fetched, and why it was not"
     assert "the proxy answered 407" in refused.stderr and "secret" not in refused.stderr + refused.stdout
     assert [request.path for request in server.requests] == ["raw.githubusercontent.com:443"]
     assert streamseg("fetch", "mobilesam", "--sha256", "1").returncode == 2

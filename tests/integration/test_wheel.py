@@ -62,6 +62,7 @@ def test_an_example_is_written_and_valid(whole: Installation, tmp_path: Path, na
     written = whole.run("-m", "streamseg.cli", "init", name, folder=tmp_path)
     assert (written.returncode, written.stderr) == (0, "")
     assert (tmp_path / f"{name}.yaml").read_bytes() == (ROOT / "configs" / f"{name}.yaml").read_bytes()
+    (tmp_path / "clip.mp4").touch()  # the source of one of them, which must be there
     checked = whole.run("-m", "streamseg.cli", "check", f"{name}.yaml", folder=tmp_path)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith(f"{name}.yaml: valid")

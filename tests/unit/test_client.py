@@ -343,13 +343,13 @@ def test_what_a_stranger_writes_cannot_control_the_terminal(
     publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic, header = heartbeat()
-    strange = header.replace(b'"heartbeat"', b'"\\u001b]0;owned\\u0007\\n\\u009b2J"')
+    strange = header.replace(b'"seq":"0"', b'"seq":"\\u001b]0;owned\\u0007\\n\\u009b2J"')
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber, caplog.at_level(logging.WARNING):
         publisher.wait_for(*CAM)
         publisher.send([topic, strange], end())
         assert isinstance(subscriber.receive(), End)
         assert caplog.records[0].getMessage().isprintable()
-        assert r"\x1b]0;owned\x07 \x9b2J" in caplog.text
+        assert r"\x1b]0;owned\x07\n\x9b2J" in caplog.text
 
 
 def test_a_publisher_of_too_large_parts_is_disconnected(publisher: Publisher) -> None:

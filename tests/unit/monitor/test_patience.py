@@ -8,13 +8,10 @@ from support.pipeline_runs import until
 from streamseg.monitor.patience import Announced
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_work_that_takes_longer_than_a_moment_is_named_once(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-
-
-@pytest.mark.usefixtures("terminal")
-def test_work_that_takes_longer_than_a_moment_is_named_once(capfd: pytest.CaptureFixture[str]) -> None:
     printed = ""
 
     def read() -> bool:
@@ -33,9 +30,11 @@ def test_a_log_has_no_line_that_depends_on_the_time(capfd: pytest.CaptureFixture
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("early", [False, True])
-def test_work_that_is_done_before_is_not(early: bool, capfd: pytest.CaptureFixture[str]) -> None:
+def test_work_that_is_done_before_is_not(
+    early: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with Announced("loading it", after_s=3600) as announced:
         if early:
             announced.done()
