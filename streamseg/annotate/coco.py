@@ -8,7 +8,9 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+import cv2
 import msgspec
+import numpy as np
 from msgspec.structs import replace
 
 from streamseg.annotate.labelling import IMAGES, SMALLEST_PART, Format, LabelledObject, LabelledPicture
@@ -32,7 +34,7 @@ class _Image(msgspec.Struct):
 
 
 class _Annotation(msgspec.Struct):
-    """One object: `bbox` is left, top, width and height of the mask, `area` its pixels, in pixels of the picture."""
+    """One object: `bbox` is left, top, width and height of the segmentation, `area` its pixels; all in pixels."""
 
     id: int
     image_id: int
@@ -116,7 +118,8 @@ class CocoFormat(Format):
             index.parent.rmdir()
 
     def _annotation(self, labelled: LabelledObject, picture: LabelledPicture) -> _Annotation:
-        mask, detection = labelled.mask, labelled.detection
+        detection = labelled.detection
+        mask = _without_specks(labelled.mask) if self._polygons else labelled.mask
         return _Annotation(
             id=0,
             image_id=0,
@@ -133,6 +136,18 @@ class CocoFormat(Format):
             return mask.rle(picture.height, picture.width)
         polygons = mask.polygons_without_holes(AROUND_CENTRES, SMALLEST_PART)
         return [polygon.ravel().tolist() for polygon in polygons]
+
+
+def _without_specks(mask: Mask) -> Mask:
+    """The parts of a mask that its polygons show."""
+    _, parts, figures, _ = cv2.connectedComponentsWithStats(mask.bits.view(np.uint8), connectivity=4)
+    sizes = figures[:, cv2.CC_STAT_AREA]
+    shown = sizes >= SMALLEST_PART
+    shown[0] = False  # the background
+    shown[1 + sizes[1:].argmax()] = True
+    kept = Mask.crop(shown[parts], mask.x, mask.y)
+    assert kept is not None
+    return kept
 
 
 def _read(index: Path) -> _File:

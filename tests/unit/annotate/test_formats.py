@@ -116,6 +116,9 @@ def test_polygons_leave_out_specks(tmp_path: Path, capsys: pytest.CaptureFixture
     coco = COCO(str(write_dataset(tmp_path / "b", "coco-polygons", {"picture.png": [(2, mask)]}) / COCO_INDEX))
     [annotation] = coco.loadAnns(coco.getAnnIds())
     assert np.array_equal(coco.annToMask(annotation) > 0, kept)
+    x, y, width, height = annotation["bbox"]
+    assert annotation["area"] == kept.sum() == kept[y : y + height, x : x + width].sum()
+    assert kept[y].any() and kept[y + height - 1].any() and kept[:, x].any() and kept[:, x + width - 1].any()
 
 
 @pytest.mark.parametrize("data_format", ["coco", "coco-polygons"])
