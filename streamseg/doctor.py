@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from streamseg.errors import StreamsegError
+from streamseg.extras import is_installed, require
 from streamseg.models.missing import MissingWeightsError
 from streamseg.models.runtime.telemetry import turn_telemetry_off
 
@@ -29,6 +30,10 @@ _PACKAGES: Final = (
     ("onnxruntime", ("onnxruntime", "onnxruntime-gpu")),
 )
 """Modules that every pipeline imports, and the names of their distributions."""
+_OF_THE_PIPELINE: Final = ("av", "cv2", "onnxruntime")
+_LIGHT: Final = (
+    "the light client: `streamseg subscribe`, `keys` and `init` work, and `Subscriber` in Python; no pipeline runs"
+)
 _FRAME: Final = (720, 1280)
 
 
@@ -65,10 +70,13 @@ def examine(bind: str) -> Diagnosis:
 
 
 def _all_checks(bind: str) -> Iterator[Check]:
+    if not any(is_installed(module) for module in _OF_THE_PIPELINE):
+        yield _missing("installation", _LIGHT, "pip install 'streamseg[run]' adds the pipeline", needed=True)
+        return
     yield Check(name="Python", ok=True, needed=True, detail=platform.python_version())
     for module, names in _PACKAGES:
         yield check_package(module, names)
-    yield check_installed("torch", "for SAM, and for MobileSAM and its exports", "pip install 'streamseg[run]'")
+    yield check_installed("torch", "for MobileSAM and SAM; without it `run` takes nano", "pip install 'streamseg[run]'")
     yield check_installed(
         "openvino", "for the fastest masks on processors of Intel and AMD", "pip install 'streamseg[openvino]'"
     )
@@ -154,8 +162,10 @@ def check_weights(model: str, instead: str) -> Check:
 
 def check_backends() -> Check:
     """List the runtimes for MobileSAM, the fastest first, without running any."""
-    from streamseg.models.options import Compute, SegmenterSettings
+    from streamseg.models.options import PYTORCH, Compute, SegmenterSettings
     from streamseg.models.runtime.selection import candidates
+
+    require(PYTORCH, "MobileSAM")
 
     found = ", ".join(
         f"{runtime.backend} in {runtime.precision}" for runtime in candidates(SegmenterSettings(), Compute())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from streamseg.errors import MissingPackageError
 
@@ -24,6 +25,25 @@ def needed_for(purpose: str, extra: str = "run") -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "streamseg":
             raise  # a mistake of ours, which no package repairs
-        raise MissingPackageError(
-            f"{purpose} needs the package {error.name}, which is not installed; pip install 'streamseg[{extra}]'"
-        ) from error
+        raise _missing(purpose, error.name, extra) from error
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package is installed, without importing it."""
+    return find_spec(package) is not None
+
+
+def require(package: str, purpose: str, extra: str = "run") -> None:
+    """Check for a package that is imported later, perhaps in another process.
+
+    Raises:
+        MissingPackageError: It is not installed. The message names it, and what to install.
+    """
+    if not is_installed(package):
+        raise _missing(purpose, package, extra)
+
+
+def _missing(purpose: str, package: str, extra: str) -> MissingPackageError:
+    return MissingPackageError(
+        f"{purpose} needs the package {package}, which is not installed; pip install 'streamseg[{extra}]'"
+    )

@@ -17,11 +17,13 @@ from streamseg.errors import (
     UsageError,
     WeightsError,
 )
+from streamseg.extras import is_installed
 from streamseg.messages import Models
 from streamseg.models.missing import fallback_lines
 from streamseg.models.options import (
     MOBILE_SAM,
     NANO,
+    PYTORCH,
     SAM_MODELS,
     YOLOX_MODELS,
     Compute,
@@ -69,8 +71,8 @@ class RunPlan:
 def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> RunPlan:
     """Check the files, download missing weights and make missing exports.
 
-    If the weights for `auto` are not available, a model that needs no download takes their place. If MobileSAM cannot
-    be exported, it runs in PyTorch.
+    If the weights for `auto`, or PyTorch, are not available, a model that needs neither takes the place. If MobileSAM
+    cannot be exported, it runs in PyTorch.
 
     Raises:
         OutputExistsError: An output file exists, and `overwrite` is not set.
@@ -88,6 +90,11 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
     notices: list[str] = []
     if search.missing:
         notices += fallback_lines(search.missing, f"{detector.model} + {segmenter.model}")
+    if config.segmenter.model == "auto" and not is_installed(PYTORCH):
+        notices.append(
+            f"using {segmenter.model}: {AUTO_SEGMENTER} needs the package {PYTORCH}, which is not installed; "
+            "pip install 'streamseg[run]'"
+        )
     if segmenter.model == MOBILE_SAM and segmenter.weights is not None:
         segmenter, failure = _export(config, segmenter, progress)
         notices += [] if failure is None else [failure]
@@ -218,7 +225,8 @@ def _find_detector(settings: DetectorSettings, search: WeightsSearch) -> Detecto
 def _find_segmenter(settings: SegmenterSettings, search: WeightsSearch) -> SegmenterSettings:
     """Replace `auto`, and find weights or download them."""
     if settings.model == "auto":
-        path = search.find(AUTO_SEGMENTER, weights_path(settings), needed=False)
+        usable = is_installed(PYTORCH)
+        path = search.find(AUTO_SEGMENTER, weights_path(settings), needed=False) if usable else None
         if path is None:
             return replace(settings, model=FALLBACK_SEGMENTER)
         return replace(settings, model=AUTO_SEGMENTER, weights=str(path))

@@ -16,6 +16,8 @@ MOBILE_SAM: Final = "mobilesam"
 """Runs in OpenVINO, ONNX Runtime or PyTorch."""
 SAM_MODELS = (MOBILE_SAM, "sam-vit-b", "sam-vit-l", "sam-vit-h")
 """Segmenters with weights in the catalogue. All but MobileSAM run in PyTorch only."""
+PYTORCH: Final = "torch"
+"""The package that runs these segmenters, or exports MobileSAM."""
 NANO: Final = "nano"
 """The segmenter whose weights are part of the package."""
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from streamseg.categories import COCO_CLASSES
 from streamseg.errors import SettingsError
+from streamseg.extras import require
 from streamseg.models import Detector, Segmenter, StepProgress, plugins
 from streamseg.models.detectors.classes import MOTION_CLASSES, box_classes, class_numbers
 from streamseg.models.options import (
     MOBILE_SAM,
     NANO,
+    PYTORCH,
     SAM_MODELS,
     YOLOX_MODELS,
     Compute,
@@ -55,8 +57,11 @@ def check_segmenter(settings: SegmenterSettings) -> None:
 
     Raises:
         SettingsError: A value is out of range, the model is unknown, or several plug-ins have its name.
+        MissingPackageError: The model needs PyTorch, which is not installed.
     """
     check_settings(settings, "segmenter")
+    if settings.model in SAM_MODELS:
+        require(PYTORCH, settings.model)
     if settings.model not in (*SAM_MODELS, NANO):
         _segmenter_plugin(settings.model)
 

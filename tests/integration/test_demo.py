@@ -52,13 +52,13 @@ def clip(continuous_integration: bool) -> Path:
 
 
 @pytest.fixture(scope="module")
-def demonstration(clip: Path, whole: Installation, tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
+def demonstration(clip: Path, small: Installation, tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
     """The demo of the installed wheel, with an empty cache and a proxy address at which nothing listens."""
     folder = tmp_path_factory.mktemp("demo")
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     environment = {**nowhere, **dict.fromkeys(("no_proxy", "NO_PROXY", "PYTHONPATH"), "")}
     environment["STREAMSEG_CACHE"] = str(folder / "cache")
-    with Run("demo", "--output", str(folder / "out"), cwd=folder, environment=environment, python=whole.python) as run:
+    with Run("demo", "--output", str(folder / "out"), cwd=folder, environment=environment, python=small.python) as run:
         status, output, errors = run.finish(240)
     records = folder / "out" / "demo.jsonl"
     return Demonstration(status, output, errors, folder / "out", read_records(records) if records.exists() else [])
@@ -95,7 +95,7 @@ def test_it_succeeds_and_logs_in_one_line_why_it_uses_no_weights(demonstration: 
     reasons = [line for line in demonstration.errors.splitlines() if "the weights of" in line]
     assert len(reasons) == 1
     assert reasons[0].startswith(
-        "using motion + nano: the weights of yolox-nano and mobilesam are not available (the proxy could not"
+        "using motion + nano: the weights of yolox-nano are not available (the proxy could not"
     )
     assert "models: motion + nano" in demonstration.output
     assert str(demonstration.folder / "demo.mp4") in demonstration.output

@@ -97,6 +97,33 @@ def test_a_light_installation_subscribes_to_a_run(whole: Installation, light: In
     ]
 
 
+def test_without_pytorch_a_run_takes_nano_and_says_so(small: Installation, tmp_path: Path) -> None:
+    run = ("-m", "streamseg.cli", "run", "--source", "synthetic:?size=160x120&frames=3", "--detector", "motion")
+    bind = ("--set", "publish.bind=tcp://127.0.0.1:*")
+    done = small.run(*run, *bind, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    missing = "mobilesam needs the package torch, which is not installed; pip install 'streamseg[run]'"
+    assert f"using nano: {missing}" in done.stderr.splitlines()
+    refused = small.run(*run, *bind, "--segmenter", "mobilesam", folder=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.splitlines()[-1] == f"streamseg: {missing}"
+
+
+def test_doctor_of_a_light_installation_says_what_it_is(light: Installation, tmp_path: Path) -> None:
+    diagnosed = light.run("-m", "streamseg.cli", "doctor", folder=tmp_path)
+    assert (diagnosed.returncode, diagnosed.stderr) == (2, "")
+    (line,) = diagnosed.stdout.splitlines()
+    assert line.startswith("needed   installation: the light client: ")
+    assert line.endswith("; pip install 'streamseg[run]' adds the pipeline")
+
+
+def test_doctor_without_pytorch_names_no_backend_of_mobilesam(small: Installation, tmp_path: Path) -> None:
+    diagnosed = small.run("-m", "streamseg.cli", "doctor", "tcp://127.0.0.1:*", folder=tmp_path)
+    assert (diagnosed.returncode, diagnosed.stderr) == (0, "")
+    (line,) = [line for line in diagnosed.stdout.splitlines() if " backends: " in line]
+    assert line.startswith("missing  backends: MobileSAM needs the package torch, ")
+
+
 def test_a_light_installation_is_small(light: Installation) -> None:
     assert light.size() < LIGHT_BYTES
 

@@ -79,8 +79,14 @@ def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation
 
 @pytest.fixture(scope="session")
 def whole(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """What `pip install` makes of the wheel with the pipeline and the demo."""
-    return Installation(tmp_path_factory.mktemp("whole"), wheel, "demo")
+    """What `pip install` makes of the wheel with the pipeline."""
+    return Installation(tmp_path_factory.mktemp("whole"), wheel, "run")
+
+
+@pytest.fixture(scope="session")
+def small(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """What `pip install` makes of the wheel with the demo: the pipeline without PyTorch."""
+    return Installation(tmp_path_factory.mktemp("small"), wheel, "demo")
 
 
 def _with_requirements(wheel: Distribution, extras: frozenset[str]) -> tuple[Distribution, ...]:

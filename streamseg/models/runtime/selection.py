@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from streamseg.errors import SettingsError, UsageError
+from streamseg.extras import is_installed
 from streamseg.models.options import DEFAULT_PROVIDERS, Compute, Precision, SegmenterSettings
 from streamseg.models.runtime.base import Runtime
 
@@ -46,7 +46,7 @@ def _available(settings: SegmenterSettings, compute: Compute) -> list[Runtime]:
         # ONNX Runtime's providers decide where it computes.
         return [*on_gpu, onnx]
     precisions: tuple[Precision, ...] = ("bf16", "fp32") if has_fast_bf16() else ("fp32",)
-    openvino = [Runtime("openvino", precision, threads) for precision in precisions if _installed("openvino")]
+    openvino = [Runtime("openvino", precision, threads) for precision in precisions if is_installed("openvino")]
     torch = [Runtime("torch", precision, threads) for precision in precisions]
     if is_x86() and settings.providers == DEFAULT_PROVIDERS:
         return [*on_gpu, *openvino, onnx, *torch]
@@ -67,7 +67,7 @@ def _check_providers(providers: Sequence[str]) -> None:
 
 
 def _not_available(settings: SegmenterSettings, available: Sequence[Runtime]) -> str:
-    if settings.backend == "openvino" and not _installed("openvino"):
+    if settings.backend == "openvino" and not is_installed("openvino"):
         return "segmenter.backend: OpenVINO is not installed; pip install 'streamseg[openvino]', or choose auto"
     key = "precision" if any(settings.backend in ("auto", one.backend) for one in available) else "backend"
     choices = ", ".join(f"{one.backend} in {one.precision}" for one in available)
@@ -100,10 +100,6 @@ def _gpu(device: str) -> str | None:
             "choose one that this machine has, such as 'cpu', or 'auto'"
         )
     return device
-
-
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
 
 
 def cuda_devices() -> int:

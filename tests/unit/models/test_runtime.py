@@ -32,7 +32,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(selection, "is_x86", lambda: given.x86)
     monkeypatch.setattr(selection, "has_fast_bf16", lambda: given.bf16)
     monkeypatch.setattr(selection, "cuda_devices", lambda: given.gpus)
-    monkeypatch.setattr(selection, "_installed", lambda package: package != "openvino" or given.openvino)
+    monkeypatch.setattr(selection, "is_installed", lambda package: package != "openvino" or given.openvino)
     return given
 
 
