@@ -20,7 +20,7 @@ from support.rtsp_fixture import rtsp_available, rtsp_server
 from support.selection import no_process
 from support.torch_speed import keep_memory
 from support.virtual_display import display
-from support.wheel import light, wheel, whole
+from support.wheel import light, small, wheel, whole
 
 __all__ = [
     "blob_weights",
@@ -36,6 +36,7 @@ __all__ = [
     "rtsp_server",
     "seeded_weights",
     "shared_files",
+    "small",
     "wheel",
     "whole",
 ]
