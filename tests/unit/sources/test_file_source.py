@@ -417,3 +417,28 @@ def test_decoding_uses_the_given_number_of_threads(tmp_path: Path) -> None:
             frames.close()  # type: ignore[attr-defined]
 
     assert threads_while_decoding(4) - threads_while_decoding(1) == 4
+
+
+def as_avi(tmp_path: Path, before: bytes, after: bytes) -> Path:
+    """Three frames as AVI with the title `cafe`, after a change of some bytes."""
+    path = tmp_path / "old.avi"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "cafe"
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode())
+    content = path.read_bytes()
+    assert before in content
+    path.write_bytes(content.replace(before, after))
+    return path
+
+
+def test_a_tag_in_the_encoding_of_an_old_camera_is_no_obstacle(tmp_path: Path) -> None:
+    assert len(play(as_avi(tmp_path, b"cafe", b"caf\xe9"))) == 3
+
+
+def test_a_codec_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="has a video in an unknown codec; convert it"):
+        play(as_avi(tmp_path, b"FMP4", b"XYZ9"))
