@@ -93,6 +93,7 @@ def test_hung_stages_are_replaced_and_frames_continue(place: Place) -> None:
             run,
             lambda: (new := run.stages()).keys() == stuck.keys() and not set(new.values()) & set(stuck.values()),
             "new stages",
+            180,  # on a busy machine a turn takes seconds, and twenty of them must pass
         )
         before = records.seq
         wait_for(run, lambda: records.seq > before + 30 and records.has_own_boxes, "more frames with boxes")
