@@ -28,7 +28,10 @@ from streamseg.stages.priority import Priority, decoding_time_ns
 _BATCH = 8
 """Boxes decoded between two reports of progress."""
 _NEW_SHAPE_NS = 10_000_000_000
-"""Time allowed for each network exported for the first picture of a shape; the supervisor allows a multiple of it."""
+"""Time allowed for each network exported for the first picture of a shape, until the picture is encoded.
+
+The supervisor allows a multiple of it.
+"""
 
 _Value = TypeVar("_Value")
 
@@ -78,7 +81,8 @@ class SegmentStage(Stage):
         centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
         began = self.context.clock.now_ns()
         self._segmenter.decode(self._segmenter.encode(blank), [centre])
-        self.context.report(Progress(self.context.clock.now_ns() - began))
+        self._warm_up_ns = self.context.clock.now_ns() - began
+        self.context.report(Progress(self._warm_up_ns))
         self._shape = blank.shape
         description = self._segmenter.describe()
         _log.info("running %s", description)
@@ -140,11 +144,8 @@ class SegmentStage(Stage):
         if not chosen:
             return None
         detections = tuple(keyframe.detections[place] for place in chosen)
-        if image.shape != self._shape:
-            self._shape = image.shape
-            self.context.report(Progress(_NEW_SHAPE_NS))
         began = self.context.clock.now_ns()
-        embedding = self._run_long(partial(self._segmenter.encode, image))
+        embedding = self._encode(image)
         t_encoded_ns = self.context.clock.now_ns()
         masks = self._decode(embedding, detections, t_encoded_ns + decoding_time_ns(t_encoded_ns - began))
         t_decoded_ns = self.context.clock.now_ns()
@@ -161,6 +162,17 @@ class SegmentStage(Stage):
             t_decoded_ns=t_decoded_ns,
             overrun=lane.overrun,
         )
+
+    def _encode(self, image: Image) -> object:
+        """The embedding of a picture; the first one of a shape may take longer."""
+        encode = partial(self._segmenter.encode, image)
+        if image.shape == self._shape:
+            return self._run_long(encode)
+        self._shape = image.shape
+        self.context.report(Progress(_NEW_SHAPE_NS))
+        embedding = self._run_long(encode)
+        self.context.report(Progress(self._warm_up_ns))
+        return embedding
 
     def _decode(self, embedding: object, detections: Sequence[Detection], until_ns: int) -> list[ObjectMask]:
         """The masks of the detections in their order; in live mode only as many as fit before `until_ns`."""

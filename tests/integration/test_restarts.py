@@ -84,7 +84,7 @@ def test_live_frames_go_on_while_the_supervisor_is_paused(place: Place) -> None:
 def test_hung_stages_are_replaced_and_frames_continue(place: Place) -> None:
     records = Recording(place.folder / "out.jsonl")
     with place.run("run", *LIVE, "--jsonl", "out.jsonl") as run:
-        wait_for(run, lambda: records.seq > 5, "frames")
+        wait_for(run, lambda: records.segmented >= 0, "masks: the first picture may take longer")
         stuck = run.stages()
         assert set(stuck) == set(RECORDING_STAGES)
         for stage in stuck.values():
@@ -93,7 +93,7 @@ def test_hung_stages_are_replaced_and_frames_continue(place: Place) -> None:
             run,
             lambda: (new := run.stages()).keys() == stuck.keys() and not set(new.values()) & set(stuck.values()),
             "new stages",
-            180,  # on a busy machine a turn takes seconds, and twenty of them must pass
+            120,  # on a busy machine a turn takes seconds, and twenty of them must pass
         )
         before = records.seq
         wait_for(run, lambda: records.seq > before + 30 and records.has_own_boxes, "more frames with boxes")

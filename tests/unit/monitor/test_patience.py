@@ -12,16 +12,9 @@ def test_work_that_takes_longer_than_a_moment_is_named_once(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    printed = ""
-
-    def read() -> bool:
-        nonlocal printed
-        printed += capfd.readouterr().err
-        return bool(printed)
-
-    with Announced("loading it", after_s=0.0):
-        until(read, 10, "the line")
-    assert printed == "loading it ...\n"
+    with Announced("loading it", after_s=0.0) as announced:
+        until(lambda: not announced.waiting, 10, "the line")
+    assert capfd.readouterr().err == "loading it ...\n"
 
 
 def test_a_log_has_no_line_that_depends_on_the_time(capfd: pytest.CaptureFixture[str]) -> None:

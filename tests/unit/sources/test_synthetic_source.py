@@ -90,12 +90,12 @@ def test_two_objects_of_the_default_scene_never_hide_each_other() -> None:
 
 
 def test_a_scene_with_an_end_has_all_frames_without_delay() -> None:
-    source = SyntheticSource(SourceSettings(url="synthetic:?size=160x120&fps=10&frames=30"))
-    assert (source.info.fps, source.info.frame_count) == (10.0, 30)
+    source = SyntheticSource(SourceSettings(url="synthetic:?size=160x120&fps=1&frames=30"))
+    assert (source.info.fps, source.info.frame_count) == (1.0, 30)
     began = time.monotonic()
     frames = list(source.frames(0, threading.Event()))
-    assert time.monotonic() - began < 2
-    assert [frame.pts_ns for frame in frames] == [number * 100_000_000 for number in range(30)]
+    assert time.monotonic() - began < 15
+    assert [frame.pts_ns for frame in frames] == [number * 1_000_000_000 for number in range(30)]
     rest = list(source.frames(28, threading.Event()))
     np.testing.assert_array_equal(rest[0].image, frames[28].image)
     assert [frame.pts_ns for frame in rest] == [frame.pts_ns for frame in frames[28:]]
