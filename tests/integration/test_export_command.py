@@ -1,9 +1,8 @@
-"""`streamseg weights export`, and runs with existing, missing and damaged exports."""
+"""`streamseg weights export`, and runs with existing and damaged exports."""
 
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,8 +12,6 @@ import psutil
 import pytest
 from support.leftovers import Place
 from support.pipeline_runs import Run, read_records, until
-
-from streamseg.models.segmenters.mobile_sam.export import Exports
 
 WITHIN_S = 180
 SMALL = ("--imgsz", "512")
@@ -36,8 +33,9 @@ def weights(place: Place, mobile_sam: Path) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("weights")
-def test_an_export_is_made_once_and_listed(place: Place) -> None:
+def test_an_export_is_made_once_listed_and_repaired_by_a_run(place: Place, weights: Path) -> None:
+    """In one test, since each export takes ten seconds."""
+    place.environment["COLUMNS"] = "400"
     command = ("weights", "export", "mobile_sam.pt", *SMALL)
     output, errors = done(place.run(*command, "--size", "640x360"))
     assert errors == "exporting mobile_sam.pt for 640x360\n"
@@ -50,6 +48,18 @@ def test_an_export_is_made_once_and_listed(place: Place) -> None:
         f"mobile_sam.pt for {picture}: is in {folder} ({size:.1f} MB)\n" for picture in ("1280x720", "1920x1080")
     )
     assert f"\nexports of mobilesam: {size:.1f} MB\n" in done(place.run("weights", "list"))[0]
+    (encoder,) = folder.glob("encoder-*.onnx")
+    encoder.write_bytes(encoder.read_bytes()[:100_000])
+    source = ("--source", "synthetic:?size=320x240&fps=30&frames=3", "--detector", "motion", "--jsonl", "out.jsonl")
+    model = ("--segmenter", "mobilesam", *settings(weights=weights.name, backend="onnxruntime", imgsz=512))
+    _, errors = done(place.run("run", *source, *model, "--set", "publish.bind=tcp://127.0.0.1:*"))
+    assert any(item.mask is not None for record in read_records(place.folder / "out.jsonl") for item in record.objects)
+    assert "models: motion + mobilesam (onnxruntime, fp32, " in errors
+    damaged, exporting = [line for line in errors.splitlines() if not line.startswith(("publishing on ", "models: "))]
+    assert f"{encoder} is damaged: " in damaged and damaged.endswith("; exporting it again")
+    assert exporting == (
+        "segment: exporting the networks for pictures of this shape, which takes some seconds and is kept"
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,38 +91,6 @@ def test_an_impossible_export_is_one_line(
 def test_help_names_the_arguments(place: Place) -> None:
     output, _ = done(place.run("weights", "export", "--help"))
     assert "streamseg weights export --size 1280x720 --size 640x480" in output
-
-
-def test_a_run_exports_new_shapes_and_repairs_damaged_exports(
-    place: Place, weights: Path, mobile_sam: Path, export_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place.environment |= {"COLUMNS": "400", "STREAMSEG_CACHE": str(export_cache)}
-    done(place.run("weights", "export", str(mobile_sam), "--imgsz", "768"))
-    place.environment["STREAMSEG_CACHE"] = str(place.folder / "cache")
-    monkeypatch.setenv("STREAMSEG_CACHE", str(export_cache))
-    exports = Exports.of(mobile_sam).folder
-    copy = place.folder / "cache" / "exports" / exports.name
-    shutil.copytree(exports, copy)
-    (encoder,) = copy.glob("encoder-48-40x48.onnx")
-    encoder.write_bytes(encoder.read_bytes()[:100_000])
-    arguments = (
-        "--source",
-        "synthetic:?size=240x320&fps=30&frames=3",
-        "--detector",
-        "motion",
-        "--jsonl",
-        "out.jsonl",
-    )
-    model = ("--segmenter", "mobilesam", *settings(weights=weights.name, backend="onnxruntime", imgsz=768))
-    _, errors = done(place.run("run", *arguments, *model, "--set", "publish.bind=tcp://127.0.0.1:*"))
-    assert any(item.mask is not None for record in read_records(place.folder / "out.jsonl") for item in record.objects)
-    assert "models: motion + mobilesam (onnxruntime, fp32, " in errors
-    damaged, *exporting = [line for line in errors.splitlines() if not line.startswith(("publishing on ", "models: "))]
-    assert f"{encoder} is damaged: " in damaged and damaged.endswith("; exporting it again")
-    assert (
-        exporting
-        == ["segment: exporting the networks for pictures of this shape, which takes some seconds and is kept"] * 2
-    )
 
 
 def settings(**values: str | int) -> Iterator[str]:

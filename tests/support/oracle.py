@@ -141,7 +141,7 @@ class Oracle:
     def generate(
         self, checkpoint: Path, cases: Sequence[tuple[Image, AutomaticOptions]], model: str = "vit_t"
     ) -> list[OracleMasks]:
-        """Run the automatic mask generator on BGR pictures, each with its settings."""
+        """Run the automatic mask generator on BGR pictures, each with its settings, and `quick_features`."""
         given: dict[str, NDArray[np.generic]] = {}
         for i, (image, options) in enumerate(cases):
             given[f"{i}.image"] = image

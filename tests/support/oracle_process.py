@@ -3,6 +3,8 @@
 Reads requests from standard input, each a line of JSON: a command's name and its arguments. Writes one line of JSON
 for each. A request that fails ends the process, and its traceback is on standard error.
 
+MODEL is `vit_t` (MobileSAM) or `vit_b` (SAM); `vit_b_short` is `vit_b` without all blocks after the third.
+
     entries MODEL                                   the answer: names and shapes of a checkpoint's entries
     checkpoint MODEL SEED OUTPUT.pt ADDED
     blobs SEED OUTPUT.pt ADDED
@@ -13,9 +15,9 @@ for each. A request that fails ends the process, and its traceback is on standar
 For `predict`, INPUT holds `<i>.image` (BGR) and, for its prompt j, `<i>.<j>.multimask` with any of
 `<i>.<j>.<argument>`; OUTPUT holds `<i>.features` and `<i>.<j>.logits` (over the whole picture), `<i>.<j>.iou`,
 `<i>.<j>.low_res`.
-For `generate`, INPUT holds `<i>.image` (BGR) and `<i>.option.<name>`, `<i>.point_grids.<layer>`; OUTPUT holds for the
-n masks found `<i>.masks` and `<i>.logits`, shape (n, height, width), `<i>.bbox`, `<i>.predicted_iou`,
-`<i>.stability_score`, `<i>.point`, `<i>.crop_box`.
+For `generate`, which uses `quick_features`, INPUT holds `<i>.image` (BGR) and `<i>.option.<name>`,
+`<i>.point_grids.<layer>`; OUTPUT holds for the n masks found `<i>.masks` and `<i>.logits`, shape (n, height, width),
+`<i>.bbox`, `<i>.predicted_iou`, `<i>.stability_score`, `<i>.point`, `<i>.crop_box`.
 For `script`, INPUT holds `image`; OUTPUT holds what the script's `run(checkpoint, image)` returns.
 """
 
@@ -33,27 +35,45 @@ from typing import Any
 import numpy as np
 import torch
 
+from support.quick_features import quick_features
 from support.torch_speed import features_computed_once, keep_memory
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from mobile_sam import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
-    from mobile_sam.modeling import ImageEncoderViT, TinyViT
+    from mobile_sam.modeling import ImageEncoderViT, Sam, TinyViT
 
+SHORT_BLOCKS = 3
+"""With one of them that attends to the whole picture, not within windows alone."""
 ARGUMENTS = ("box", "point_coords", "point_labels", "mask_input")
+
+
+def build(name: str) -> Sam:
+    """A model with random weights."""
+    model: Sam = sam_model_registry[name.removesuffix("_short")]()
+    if name == "vit_b_short":
+        model.image_encoder.blocks = model.image_encoder.blocks[:SHORT_BLOCKS]
+    return model
+
+
+def load(name: str, checkpoint: str) -> Sam:
+    """A model with the weights of a checkpoint."""
+    model = build(name)
+    model.load_state_dict(torch.load(checkpoint, weights_only=True))
+    return model.eval()  # the original computes its attention biases here, from the weights
 
 
 def entries(name: str) -> dict[str, list[int]]:
     """The names and shapes of a checkpoint's entries."""
     # SAM's weights are too large to allocate for this; MobileSAM cannot be built without them.
     with torch.device("cpu" if name == "vit_t" else "meta"):
-        model = sam_model_registry[name]()
+        model = build(name)
     return {entry: list(tensor.shape) for entry, tensor in model.state_dict().items()}
 
 
 def seeded_state(name: str, seed: int) -> dict[str, torch.Tensor]:
     """Random weights under the official names. Initial weights would hide errors: many are zeros and ones."""
-    model = sam_model_registry[name]()
+    model = build(name)
     random = torch.Generator().manual_seed(seed)
     state: dict[str, torch.Tensor] = model.state_dict()
     for name, tensor in state.items():
@@ -100,7 +120,8 @@ def blob_state(seed: int) -> dict[str, torch.Tensor]:
             tensor.copy_(state[name.replace("q_proj", "k_proj")])
         elif "cross_attn_image_to_token.q_proj.bias" in name or "cross_attn_image_to_token.k_proj.bias" in name:
             tensor.zero_()
-    model = sam_model_registry["vit_t"]().eval()
+    model = build("vit_t")
+    model.eval()
     model.load_state_dict(state)
     means: list[torch.Tensor] = []
     model.mask_decoder.output_upscaling.register_forward_hook(
@@ -121,9 +142,7 @@ def blob_state(seed: int) -> dict[str, torch.Tensor]:
 
 
 def predict(name: str, checkpoint: str, source: str, output: str) -> None:
-    model = sam_model_registry[name](checkpoint=checkpoint)
-    # The original computes its attention biases in `eval`, which its loader calls before it reads the weights.
-    predictor = SamPredictor(model.eval())
+    predictor = SamPredictor(load(name, checkpoint))
     answers: dict[str, np.ndarray] = {}
     with np.load(source) as given:
         prompts = [key.removesuffix(".multimask") for key in given.files if key.endswith(".multimask")]
@@ -141,7 +160,8 @@ def predict(name: str, checkpoint: str, source: str, output: str) -> None:
 
 
 def generate(name: str, checkpoint: str, source: str, output: str) -> None:
-    model = sam_model_registry[name](checkpoint=checkpoint).eval()
+    model = load(name, checkpoint)
+    model.image_encoder.forward = quick_features
     answers: dict[str, np.ndarray] = {}
     with np.load(source) as given:
         for case in (key.removesuffix(".image") for key in given.files if key.endswith(".image")):
@@ -169,12 +189,13 @@ def logits_of(predictor: SamPredictor, image: np.ndarray, records: list[dict[str
         left, top, width, height = map(int, crop)
         predictor.set_image(image[top : top + height, left : left + width])
         rows = [row for row, record in enumerate(records) if tuple(record["crop_box"]) == crop]
-        points = np.array([records[row]["point_coords"] for row in rows]) - (left, top)
-        prompts = torch.from_numpy(predictor.transform.apply_coords(points, (height, width)))
-        logits, iou, _ = predictor.predict_torch(prompts, torch.ones(len(rows), 1), return_logits=True)
-        for row, candidates, scores in zip(rows, logits.numpy(), iou.numpy(), strict=True):
-            best = np.abs(scores - records[row]["predicted_iou"]).argmin()
-            full[row, top : top + height, left : left + width] = candidates[best]
+        given = np.array([records[row]["point_coords"][0] for row in rows]) - (left, top)
+        points, places = np.unique(given, axis=0, return_inverse=True)  # a point has up to three masks
+        prompts = torch.from_numpy(predictor.transform.apply_coords(points[:, None], (height, width)))
+        logits, iou, _ = predictor.predict_torch(prompts, torch.ones(len(points), 1), return_logits=True)
+        for row, place in zip(rows, places.ravel(), strict=True):
+            best = np.abs(iou[place].numpy() - records[row]["predicted_iou"]).argmin()
+            full[row, top : top + height, left : left + width] = logits[place, best]
     return full
 
 
