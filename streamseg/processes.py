@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -70,6 +71,12 @@ class Process:
         if self.hung:
             return "hung"
         return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+
+    def advice(self, status: int) -> str:
+        """What to do about its end before it was ready, for people."""
+        if -status == signal.SIGKILL:
+            return "if the machine has too little memory (see dmesg), end other programs, or choose smaller models"
+        return "run with --verbose to see why"
 
     def _prepares_within_s(self) -> float:
         sources = [lane.source for lane in self.lanes]

@@ -58,6 +58,7 @@ class Supervisor:
         self._plan = plan
         self._config = plan.config
         self._topology = topology
+        self._instance = instance
         self._observer = observer
         self._launcher = launcher or ProcessLauncher()
         self._clock = clock or SystemClock()
@@ -188,6 +189,7 @@ class Supervisor:
             case Acknowledge(source, seq):
                 self._acknowledge(process.entry, source, seq)
             case RingCreated(source, ring):
+                self._instance.restore_lock()
                 self._lanes[source].replace_ring(ring)
             case SourceChanged(source, state, detail):
                 self._announce(process.entry.name, [self._lanes[source]], state, detail)
@@ -228,7 +230,7 @@ class Supervisor:
                 raise error
         cause = process.cause_of_death(status)
         if self._origin_ns is None:
-            raise StageError(f"{place.entry.name} {cause} before it was ready; run with --verbose to see why")
+            raise StageError(f"{place.entry.name} {cause} before it was ready; {process.advice(status)}")
         place.schedule_restart(cause, self._now_s())
         self._announce(place.entry.name, process.lanes, "restarting", cause)
 

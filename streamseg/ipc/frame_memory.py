@@ -21,7 +21,7 @@ class FrameWriter(Protocol):
         """Make a ring of another epoch with the same frames, and unmap this one.
 
         Raises:
-            StageError: Shared memory has not enough room.
+            StageError: Shared memory has not enough room, or something has overwritten the frames.
         """
         ...
 

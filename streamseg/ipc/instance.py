@@ -67,6 +67,7 @@ class Instance:
         self.name = f"{_PREFIX}{secrets.token_hex(6)}"
         self.directory = runtime_directory() / self.name
         self._exit = ExitStack()
+        self._block_lock: RunLock | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -77,7 +78,8 @@ class Instance:
                 stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
                 stack.callback(RunLock.make(self.directory / "lock").release)
             _sweep_blocks()
-            stack.callback(RunLock.make(block_folder() / f"{self.name}.lock").release)
+            self._block_lock = RunLock.make(block_folder() / f"{self.name}.lock")
+            stack.callback(self._block_lock.release)
             stack.callback(remove_blocks, f"{self.name}-")
             self._exit = stack.pop_all()
         return self
@@ -86,6 +88,15 @@ class Instance:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._exit.close()
+
+    def restore_lock(self) -> None:
+        """Make the lock of the blocks again if it was removed together with blocks; no later run would sweep new ones.
+
+        Raises:
+            StageError: Shared memory cannot be written.
+        """
+        if self._block_lock is not None:
+            self._block_lock.restore()
 
 
 class Endpoint:

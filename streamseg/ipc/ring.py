@@ -77,6 +77,7 @@ class RingWriter:
         self._prefix, self._size = prefix, (height, width)
         self.ring = RingName(f"{prefix}-{epoch}", epoch, slots, _slot_bytes(height, width))
         self._block = _create(self.ring)
+        self._newest = -1
         self._identity = _identity(self.ring)
 
     def intact(self) -> bool:
@@ -87,8 +88,10 @@ class RingWriter:
         """Create the block of another epoch with the same frames, and unmap this one.
 
         Raises:
-            StageError: Shared memory has not enough room.
+            StageError: Shared memory has not enough room, or something has overwritten the frames.
         """
+        if not self._holds_newest():
+            raise StageError(f"{_path(self.ring)} was overwritten by another program")
         moved = type(self)(self._prefix, epoch, *self._size, self.ring.slots)
         for header, pixels in zip(self._block.headers, self._block.pixels, strict=True):
             if header[_GENERATION]:
@@ -105,12 +108,18 @@ class RingWriter:
         height, width = image.shape[:2]
         header[_GENERATION] += 1
         header[_SEQ], header[_EPOCH], header[_HEIGHT], header[_WIDTH] = seq, self.ring.epoch, height, width
+        self._newest = seq
         pixels[: image.size].reshape(image.shape)[:] = image
         header[_GENERATION] += 1
 
     def close(self) -> None:
         """Unmap the block; the supervisor unlinks it."""
         _close(self._block)
+
+    def _holds_newest(self) -> bool:
+        """Whether the frame written last is still in its slot."""
+        header = self._block.headers[self._newest % self.ring.slots]
+        return self._newest < 0 or (header[_GENERATION] > 0 and header[_SEQ] == self._newest)
 
 
 class RingReader:
@@ -142,6 +151,8 @@ class RingReader:
             or before[_EPOCH] != ring.epoch
             or size > ring.slot_bytes
         ):
+            if not _has_header(block.memory, ring):
+                raise RingGoneError(f"{_path(ring)} was overwritten")
             raise FrameOverrunError(f"frame {seq} is no longer in its slot")
         image = pixels[:size].reshape(height, width, 3).copy()
         if header[_GENERATION] != generation:

@@ -51,6 +51,17 @@ class RunLock:
         os.close(descriptor)
         return None
 
+    def restore(self) -> None:
+        """Make the file again if something has removed it, as a log-out does under systemd's RemoveIPC.
+
+        Raises:
+            StageError: The folder cannot be written.
+        """
+        if not os.path.lexists(self._path):
+            lost = self._descriptor
+            self._descriptor = self.make(self._path)._descriptor
+            os.close(lost)
+
     def release(self) -> None:
         """Remove the file and release the lock."""
         self._path.unlink(missing_ok=True)

@@ -19,8 +19,8 @@ from streamseg.sources.timeline import LiveTimeline, timestamp_ns
 
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 30.0
-HEALTHY_S = 60.0
-"""After a connection this long, the next retry is quick again."""
+HEALTHY_S = 10.0
+"""After a connection this long, the next retry is quick again, so that a camera that reboots often is soon back."""
 
 
 class Backoff:

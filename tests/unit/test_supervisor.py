@@ -413,7 +413,9 @@ def test_a_failure_before_the_start_is_raised_as_it_is(bench: Bench) -> None:
 def test_a_death_before_the_start_ends_the_run(bench: Bench) -> None:
     bench.supervisor.start()
     bench.stages("painter").die()
-    with pytest.raises(StageError, match="painter ended by signal 9 before it was ready"):
+    with pytest.raises(
+        StageError, match="painter ended by signal 9 before it was ready; if the machine has too little"
+    ):
         bench.settle()
 
 

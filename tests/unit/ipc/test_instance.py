@@ -20,10 +20,14 @@ DIE = """
 import os, sys, pathlib
 from streamseg.ipc import instance
 from streamseg.ipc.instance import Instance
-from streamseg.ipc.ring import RingWriter
+from streamseg.ipc.ring import RingWriter, block_folder
 instance.tempfile.tempdir = sys.argv[1]
 instance._LONGEST_FOLDER = 1000
 alive = Instance().__enter__()
+if sys.argv[2:] == ["restore"]:
+    for path in block_folder().glob(f"{alive.name}*"):
+        path.unlink()
+    alive.restore_lock()
 RingWriter(alive.name, 0, 48, 64)
 print(alive.name, flush=True)
 os._exit(9)
@@ -83,6 +87,16 @@ def test_blocks_of_a_living_run_stay_whatever_its_folder_for_temporary_files_is(
             assert list(block_folder().glob(f"{first.name}-*"))
         writer.close()
     assert not list(block_folder().glob(f"{first.name}*"))
+
+
+def test_blocks_made_after_all_were_removed_are_swept_when_the_run_has_died(tmp_path: Path) -> None:
+    died = subprocess.run(
+        [sys.executable, "-c", DIE, str(tmp_path), "restore"], capture_output=True, text=True, check=False
+    )
+    dead = died.stdout.strip()
+    assert list(block_folder().glob(f"{dead}*")), died.stderr
+    with Instance():
+        assert not list(block_folder().glob(f"{dead}*"))
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "pipe"])

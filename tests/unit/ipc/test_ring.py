@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from multiprocessing.synchronize import Event
@@ -110,6 +111,23 @@ def test_a_ring_that_is_gone_is_no_overrun_and_its_frames_move_to_a_new_one(
         reader.read(moved.ring, 1)
     reader.close()
     moved.close()
+
+
+def test_frames_overwritten_from_outside_are_neither_an_overrun_nor_moved(prefix: str) -> None:
+    writer, reader = RingWriter(prefix, 0, 48, 64), RingReader()
+    writer.write(0, picture(0))
+    assert (reader.read(writer.ring, 0) == 0).all()
+    path = block_folder() / writer.ring.name
+    size = path.stat().st_size
+    os.truncate(path, 0)
+    os.truncate(path, size)
+    assert not writer.intact()
+    with pytest.raises(RingGoneError, match="was overwritten"):
+        reader.read(writer.ring, 0)
+    with pytest.raises(StageError, match="was overwritten by another program"):
+        writer.move(1)
+    reader.close()
+    writer.close()
 
 
 def test_a_ring_that_cannot_be_mapped_is_an_error_of_the_stage(prefix: str) -> None:

@@ -75,7 +75,7 @@ def pair(request: pytest.FixtureRequest, blob_weights: Path, oracle: Oracle) -> 
     cases = CASES if request.config.getoption("full") else COVERING
     answers = oracle.generate(blob_weights, [(clouds(*SIZES[case], seed=1), CASES[case]) for case in cases])
     model = Sam.load(blob_weights, threads=1)
-    model.network.image_encoder.forward = quick_features
+    vars(model.network.image_encoder)["forward"] = quick_features
     return Pair(model, dict(zip(cases, answers, strict=True)))
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from streamseg.geometry import Box
 from streamseg.messages import Detection, ObjectMask
-from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Sam, network
+from streamseg.models.segmenters.sam import ImageEmbedding, Prediction, Sam
+from streamseg.models.segmenters.sam.architectures import IMAGE_ENCODERS
 from streamseg.models.segmenters.sam.mask_decoder import POOR_IOU
 from streamseg.models.segmenters.sam.vit import VitEncoder
 
@@ -203,7 +204,10 @@ def pair(
         folder, full = tmp_path_factory.mktemp("parity"), bool(request.config.getoption("full"))
         with pytest.MonkeyPatch.context() as patch:
             if not full:
-                patch.setattr(network, "IMAGE_ENCODERS", {**network.IMAGE_ENCODERS, "sam-vit-b": SHORT_VIT_B})
+                patch.setattr(
+                    "streamseg.models.segmenters.sam.network.IMAGE_ENCODERS",
+                    {**IMAGE_ENCODERS, "sam-vit-b": SHORT_VIT_B},
+                )
             pairs[name] = make_pair(name, folder, oracle, full=full)
     return pairs[name]
 

@@ -14,7 +14,7 @@ from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
 from streamseg.sources import SourceChange, SourceInfo, SourceSettings
 from streamseg.sources.connection import Opened
-from streamseg.sources.live import LONGEST_RETRY_S, Backoff, LiveSource
+from streamseg.sources.live import HEALTHY_S, LONGEST_RETRY_S, Backoff, LiveSource
 
 
 class Impatient(threading.Event):
@@ -161,7 +161,7 @@ def test_waits_double_up_to_a_limit_and_restart_after_a_healthy_connection() -> 
     for wait, longest in zip(waits, (0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30), strict=True):
         assert 0.8 * longest <= wait <= longest
     assert len(set(waits)) == 10
-    backoff.lasted(59.0)
+    backoff.lasted(HEALTHY_S - 1)
     assert backoff.seconds() > 0.8 * LONGEST_RETRY_S - 1e-9
-    backoff.lasted(60.0)
+    backoff.lasted(HEALTHY_S)
     assert backoff.seconds() <= 0.5
