@@ -28,7 +28,7 @@ def test_every_network_has_a_name_and_weights() -> None:
 
 def test_a_checkpoint_becomes_a_segmenter(mobile_sam: Path) -> None:
     segmenter = create_segmenter(
-        SegmenterSettings(model="mobilesam", weights=str(mobile_sam), backend="torch"),
+        SegmenterSettings(model="mobilesam", weights=str(mobile_sam), backend="torch", imgsz=512),
         Compute(device="cpu", threads=torch.get_num_threads()),
     )
     assert segmenter.name == "mobilesam"
