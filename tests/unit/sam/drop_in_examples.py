@@ -103,7 +103,7 @@ def automatic_mask_generator_example(checkpoint: str, image: NDArray[np.uint8]) 
     for output_mode in ("binary_mask", "uncompressed_rle", "coco_rle"):
         mask_generator = SamAutomaticMaskGenerator(
             model=mobile_sam,
-            points_per_side=2,
+            points_per_side=3,
             pred_iou_thresh=0.3,
             stability_score_thresh=0.05,
             crop_n_layers=0,  # crops are compared with the original in everything mode, where they cost less
