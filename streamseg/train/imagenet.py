@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from streamseg.extras import needed_for
-from streamseg.train.network import Convolution, NanoNetwork
+from streamseg.train.encoder import Convolution, Encoder
 
 _EPSILON = 1e-3
 """TensorFlow's, of the batch normalisations in the file."""
 _BLOCKS = (1, 2, 2, 3, 3, 4, 1)
-"""Blocks in each stage of that network; nano has only the first ones of some stages."""
+"""Blocks in each stage of that network; ours have only the first ones of some stages."""
 
 
-def load_imagenet(network: NanoNetwork) -> None:
-    """Load ImageNet weights into the encoder; box and prior have no effect in it yet.
+def load_imagenet(encoder: Encoder) -> None:
+    """Load ImageNet weights into an encoder.
 
     The file has, layer by layer, a convolution and its normalisation (weight, bias, mean, variance).
 
@@ -32,8 +32,8 @@ def load_imagenet(network: NanoNetwork) -> None:
     layers = _folded([tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")])
     kernel, bias = next(layers)
     # The file's network takes RGB.
-    _load(network.encoder.stem, kernel.flip(1), bias)
-    for stage, number in zip(network.encoder.stages, _BLOCKS, strict=False):
+    _load(encoder.stem, kernel.flip(1), bias)
+    for stage, number in zip(encoder.stages, _BLOCKS, strict=False):
         blocks = [
             [module for module in block.modules() if isinstance(module, Convolution)] for block in stage.children()
         ]

@@ -16,13 +16,15 @@ import torch
 from streamseg.errors import OutputExistsError, StreamsegError, UsageError
 from streamseg.models.segmenters.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
 from streamseg.train.checkpoint import Checkpoint
+from streamseg.train.encoder import convolutions
 from streamseg.train.evaluation import MeasuredMask, calibrate, measure
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
+from streamseg.train.loss import loss
 from streamseg.train.network import NanoNetwork
 from streamseg.train.outlines import Photograph, hold_out, read_outlines
-from streamseg.train.samples import Samples
-from streamseg.train.trainer import BATCH, Trainer, batches
+from streamseg.train.samples import BATCH, Samples
+from streamseg.train.trainer import Trainer, batches
 
 IMAGENET = "imagenet"
 """Start of a training from ImageNet features."""
@@ -107,7 +109,7 @@ def train_nano(
     # Photographs of an earlier training would flatter the network.
     held_out = [photograph for photograph in held_out if not start.trained_on.saw(photograph.path.read_bytes())]
     steps = max(20, round(options.passes * len(samples) / BATCH))
-    trainer = Trainer(start.network, start.rate, steps, device)
+    trainer = Trainer(start.network, loss, start.rate, steps, device)
     settings = _settings(options, steps)
     checkpoint = Checkpoint.read(checkpoint_path, settings)
     first = 0
@@ -151,7 +153,7 @@ class _Start:
 def _start(options: TrainingOptions) -> _Start:
     if options.start == IMAGENET:
         network = NanoNetwork(normalised=True)
-        load_imagenet(network)
+        load_imagenet(network.encoder)
         return _Start(network, _RATE_FROM_IMAGENET, TrainedOn(frozenset()))
     path = None if options.start is None else Path(options.start)
     trained_on = OnnxNetwork(path, threads=1).trained_on
@@ -161,7 +163,7 @@ def _start(options: TrainingOptions) -> _Start:
 
 def _finished(network: Any) -> NanoNetwork:
     finished: NanoNetwork = network.cpu().eval()
-    for convolution in finished.convolutions():
+    for convolution in convolutions(finished):
         convolution.fold()
     return finished
 

@@ -1,49 +1,31 @@
 """The network: ImageNet features, and a decoder that segments the object in a box.
 
-The encoder is that of EfficientNet-Lite0 (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
-Networks", 2019; the Lite variants are Google's, 2020) up to its first block at stride 32, with its normalisations
-folded into its convolutions. Up to stride 4 it keeps the ImageNet weights: later layers learn the same, sooner. Box
-and prior enter as planes at that stride and again at each level of the decoder; the prior enters once more at the end,
-where the network weighs it pixel by pixel.
+The encoder is that of EfficientNet-Lite0 up to its first block at stride 32. Box and prior enter as planes at stride 4
+and again at each level of the decoder; the prior enters once more at the end, where the network weighs it pixel by
+pixel.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PICTURE_CHANNELS = 3
+from streamseg.train.encoder import FIXED, Convolution, Encoder, Separable, Stage, Trainable
+
 HINT_CHANNELS = 3
 """The box, the prior, and a plane of ones if there is a prior."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """Inverted residual blocks (Sandler et al., "MobileNetV2", 2018); the first block has the stride."""
-
-    channels: int
-    kernel: int
-    stride: int
-    expansion: int
-    blocks: int
-
-
-_STEM_CHANNELS = 32
 _STAGES = (
-    _Stage(16, 3, 1, 1, 1),
-    _Stage(24, 3, 2, 6, 2),
-    _Stage(40, 5, 2, 6, 2),
-    _Stage(80, 3, 2, 6, 2),
-    _Stage(112, 5, 1, 6, 1),
-    _Stage(192, 5, 2, 6, 1),
+    Stage(16, 3, 1, 1, 1),
+    Stage(24, 3, 2, 6, 2),
+    Stage(40, 5, 2, 6, 2),
+    Stage(80, 3, 2, 6, 2),
+    Stage(112, 5, 1, 6, 1),
+    Stage(192, 5, 2, 6, 1),
 )
-_FIXED = 2
-"""Stages with fixed weights."""
-_FIXED_HALVINGS = 1 + sum(stage.stride == 2 for stage in _STAGES[:_FIXED])
+_FIXED_HALVINGS = 1 + sum(stage.stride == 2 for stage in _STAGES[:FIXED])
 """Halvings of the picture by the stem and those stages."""
 _LEVELS = (0, 1, 2, 4, 5)
 """Stages that feed the decoder: strides 2, 4, 8, 16 and 32."""
@@ -52,86 +34,23 @@ _WIDTHS = (16, 64, 96, 160, 160)
 _KERNELS = (3, 3, 5, 5, 5)
 
 
-class Convolution(nn.Module):
-    """A convolution of stride 1 or 2, optionally with batch normalisation, optionally clipped to 0 to 6 (ReLU6)."""
+class _HintedEncoder(Encoder):
+    """The encoder with box and prior added before its first trained stage."""
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int = 1,
-        *,
-        stride: int = 1,
-        groups: int = 1,
-        normalised: bool = False,
-        clipped: bool = False,
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
-        self.norm: nn.Module = nn.BatchNorm2d(outputs) if normalised else nn.Identity()
-        self._clipped = clipped
-
-    def forward(self, x: Tensor) -> Tensor:
-        """From (n, inputs, height, width) to (n, outputs, height / stride, width / stride)."""
-        x = self.norm(self.conv(x))
-        return functional.relu6(x) if self._clipped else x
-
-    def fold(self) -> None:
-        """Fold the normalisation into the convolution."""
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.conv = nn.utils.fusion.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
-            self.norm = nn.Identity()
-
-
-class _Residual(nn.Module):
-    def __init__(self, inputs: int, stage: _Stage, stride: int) -> None:
-        super().__init__()
-        wide = inputs * stage.expansion
-        self.expand = Convolution(inputs, wide, clipped=True) if stage.expansion > 1 else nn.Identity()
-        self.depthwise = Convolution(wide, wide, stage.kernel, stride=stride, groups=wide, clipped=True)
-        self.project = Convolution(wide, stage.channels)
-        self._skips = stride == 1 and inputs == stage.channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.project(self.depthwise(self.expand(x)))
-        return x + y if self._skips else y
-
-
-class _Encoder(nn.Module):
     def __init__(self) -> None:
-        super().__init__()
-        self.stem = Convolution(PICTURE_CHANNELS, _STEM_CHANNELS, 3, stride=2, clipped=True)
-        self.stages = nn.ModuleList()
-        channels = _STEM_CHANNELS
-        for stage in _STAGES:
-            blocks = [_Residual(channels, stage, stage.stride)]
-            blocks += [_Residual(stage.channels, stage, 1) for _ in range(stage.blocks - 1)]
-            self.stages.append(nn.Sequential(*blocks))
-            channels = stage.channels
-        self.hints = nn.Conv2d(HINT_CHANNELS, _STAGES[_FIXED - 1].channels, 1, bias=False)
-        for fixed in (self.stem, *self.stages[:_FIXED]):
-            fixed.requires_grad_(False)
+        super().__init__(_STAGES)
+        self.hints = nn.Conv2d(HINT_CHANNELS, _STAGES[FIXED - 1].channels, 1, bias=False)
 
-    def forward(self, pictures: Tensor, hints: Tensor) -> list[Tensor]:
+    def features(self, pictures: Tensor, hints: Tensor) -> list[Tensor]:
         """Features of each stage, from pictures and from hints in the resolution of the first trained stage."""
         x = self.stem(pictures)
         features = []
         for place, stage in enumerate(self.stages):
-            if place == _FIXED:
+            if place == FIXED:
                 x = x + self.hints(hints)
             x = stage(x)
             features.append(x)
         return features
-
-
-class _Separable(nn.Module):
-    def __init__(self, width: int, kernel: int, *, normalised: bool) -> None:
-        super().__init__()
-        self.depthwise = Convolution(width, width, kernel, groups=width, normalised=normalised)
-        self.pointwise = Convolution(width, width, normalised=normalised)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.pointwise(self.depthwise(x)))
 
 
 class _Level(nn.Module):
@@ -145,7 +64,7 @@ class _Level(nn.Module):
         # The finest level reads the hints at twice its resolution, which preserves the prior's outline.
         self.hints = nn.Conv2d(HINT_CHANNELS, width, 2 if finest else 1, 2 if finest else 1, bias=False)
         self.below = None if below is None else Convolution(below, width, normalised=normalised)
-        self.mix = _Separable(width, kernel, normalised=normalised)
+        self.mix = Separable(width, kernel, normalised=normalised)
 
     def forward(self, features: Tensor, hints: Tensor, below: Tensor | None) -> Tensor:
         x: Tensor = self.features(features) + self.hints(hints)
@@ -155,7 +74,7 @@ class _Level(nn.Module):
         return joined
 
 
-class NanoNetwork(nn.Module):
+class NanoNetwork(Trainable):
     """Predicts one mask for each window.
 
     Args:
@@ -163,9 +82,11 @@ class NanoNetwork(nn.Module):
             end; training from a finished network has none.
     """
 
+    encoder: _HintedEncoder
+
     def __init__(self, *, normalised: bool = False) -> None:
-        super().__init__()
-        self.encoder = _Encoder()
+        encoder = _HintedEncoder()
+        super().__init__(encoder)
         self.levels = nn.ModuleList()
         for place, stage in enumerate(_LEVELS):
             below = _WIDTHS[place + 1] if place + 1 < len(_LEVELS) else None
@@ -181,7 +102,7 @@ class NanoNetwork(nn.Module):
             )
         self.draw = nn.Conv2d(_WIDTHS[0], 4, 1)
         self.trust = nn.Conv2d(_WIDTHS[0], 4, 1)
-        for nothing_yet in (self.encoder.hints.weight, self.trust.weight, self.trust.bias):
+        for nothing_yet in (encoder.hints.weight, self.trust.weight, self.trust.bias):
             assert nothing_yet is not None
             nn.init.zeros_(nothing_yet)
         self.judge = nn.Linear(_WIDTHS[0] + _WIDTHS[-1] + 2, 1)
@@ -197,7 +118,7 @@ class NanoNetwork(nn.Module):
             Logits of shape (n, SIDE, SIDE), above zero on the object, and logits of the predicted IoU, shape (n,).
         """
         scaled = _halvings(hints, len(_LEVELS))
-        features = self.encoder(pictures, scaled[_FIXED_HALVINGS])
+        features = self.encoder.features(pictures, scaled[_FIXED_HALVINGS])
         # Each level reads the hints in its own resolution, the finest one in the picture's.
         of_level = [hints, *scaled[2:]]
         x: Tensor | None = None
@@ -209,10 +130,6 @@ class NanoNetwork(nn.Module):
         logits = functional.pixel_shuffle(self.draw(x) + self.trust(x) * _prior_planes(hints), 2)
         evidence = torch.cat((x.mean((2, 3)), deepest.mean((2, 3)), _certainty(logits)), 1)
         return logits[:, 0], self.judge(evidence)[:, 0]
-
-    def convolutions(self) -> Iterator[Convolution]:
-        """All convolutions that may have a normalisation."""
-        return (module for module in self.modules() if isinstance(module, Convolution))
 
 
 def _halvings(planes: Tensor, number: int) -> list[Tensor]:

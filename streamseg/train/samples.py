@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
@@ -68,6 +69,7 @@ def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, (_LONGEST_SIDE, _LONGEST_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
+BATCH: Final = 32
 _CANVAS = 224
 """Side in pixels of the square in which objects are turned before the window is cut out."""
 _OBJECT = (80.0, 130.0)
@@ -110,6 +112,20 @@ class Samples:
     def __len__(self) -> int:
         """The number of objects."""
         return len(self._objects)
+
+    def batch(self, number: int) -> tuple[Planes, Planes, Planes]:
+        """The batch with that number: pictures, hints and targets.
+
+        Raises:
+            DataError: A photograph does not match its outlines.
+            SourceError: A photograph cannot be read.
+        """
+        samples = [self.draw(place) for place in range(number * BATCH, (number + 1) * BATCH)]
+        return (
+            np.stack([sample.picture for sample in samples]),
+            np.stack([sample.hints for sample in samples]),
+            np.stack([sample.target for sample in samples]),
+        )
 
     def draw(self, number: int) -> Sample:
         """The sample with that number.

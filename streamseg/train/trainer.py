@@ -1,51 +1,22 @@
-"""Training step by step: batches, loss, optimiser, and the running average of the network."""
+"""Training step by step: batches, optimiser, and the running average of the network."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from streamseg.errors import StreamsegError
 from streamseg.train.checkpoint import Checkpoint
-from streamseg.train.network import NanoNetwork
-from streamseg.train.samples import Samples
+from streamseg.train.encoder import Trainable
 
-_IOU_WEIGHT = 0.1
-"""Of the predicted IoU in the loss."""
-
-
-def loss(logits: Tensor, quality: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy and Dice (Milletari et al., "V-Net", 2016) of the masks, and cross-entropy of the predicted IoU.
-
-    Args:
-        logits: Shape (n, side, side).
-        quality: Logits of the predicted IoU, shape (n,).
-        targets: Shape (n, side, side), 0 to 1.
-    """
-    probabilities = logits.sigmoid()
-    shared = (probabilities * targets).sum((1, 2))
-    dice = 1 - (2 * shared + 1) / (probabilities.sum((1, 2)) + targets.sum((1, 2)) + 1)
-    iou_loss = functional.binary_cross_entropy_with_logits(quality, ious(logits, targets))
-    return functional.binary_cross_entropy_with_logits(logits, targets) + dice.mean() + _IOU_WEIGHT * iou_loss
-
-
-@torch.no_grad()
-def ious(logits: Tensor, targets: Tensor) -> Tensor:
-    """Intersection over union of each mask with its target, shape (n,)."""
-    drawn, true = logits > 0, targets > 0.5
-    either = (drawn | true).sum((1, 2))
-    return (drawn & true).sum((1, 2)) / either.clamp(min=1)
-
-
-BATCH = 32
 _ENCODER_SHARE = 0.25
 """Of the learning rate, for the pretrained features."""
 _WARM_UP = 0.1
@@ -54,60 +25,74 @@ _LARGEST_GRADIENT = 1.0
 _AVERAGED = 0.998
 """Share of the running average that each step keeps."""
 
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Pictures, hints and targets."""
+Arrays = tuple[NDArray[np.generic], ...]
+Batch = tuple[Tensor, ...]
+"""Arguments of a loss behind the network."""
+Loss = Callable[..., Tensor]
+"""From a network and a batch to what training makes small."""
 
 
-def batches(samples: Samples, first: int, last: int, workers: int) -> Iterator[Batch]:
+class Batches(Protocol):
+    """Random batches, determined by their number; several processes may draw them."""
+
+    def batch(self, number: int) -> Arrays:
+        """The batch with that number.
+
+        Raises:
+            DataError: A photograph does not match its labels.
+            SourceError: A photograph cannot be read.
+        """
+        ...
+
+
+def batches(source: Batches, first: int, last: int, workers: int) -> Iterator[Batch]:
     """The batches from number `first` up to `last`, prepared by `workers` other processes.
 
     Raises:
-        DataError: A photograph does not match its outlines.
+        DataError: A photograph does not match its labels.
         SourceError: A photograph cannot be read.
     """
     # OpenCV's threads would compete with the network's; forked workers inherit the setting.
     cv2.setNumThreads(1)
     for batch in DataLoader(
-        _Batches(samples, first, last), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
+        _Remaining(source, first, last), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
     ):
         if isinstance(batch, StreamsegError):
             raise batch
         yield batch
 
 
-class _Batches(Dataset[Batch | StreamsegError]):
+class _Remaining(Dataset[Batch | StreamsegError]):
     """The remaining batches. Errors are returned: an error raised in a worker arrives as a traceback."""
 
-    def __init__(self, samples: Samples, first: int, last: int) -> None:
-        self._samples, self._first, self._last = samples, first, last
+    def __init__(self, source: Batches, first: int, last: int) -> None:
+        self._source, self._first, self._last = source, first, last
 
     def __len__(self) -> int:
         return self._last - self._first
 
     def __getitem__(self, place: int) -> Batch | StreamsegError:
-        first = (self._first + place) * BATCH
         try:
-            samples = [self._samples.draw(number) for number in range(first, first + BATCH)]
+            arrays = self._source.batch(self._first + place)
         except StreamsegError as error:
             return error
-        pictures, hints, targets = (
-            np.stack(parts) for parts in zip(*((one.picture, one.hints, one.target) for one in samples), strict=True)
-        )
-        return torch.from_numpy(pictures), torch.from_numpy(hints), torch.from_numpy(targets)
+        return tuple(map(torch.from_numpy, arrays))
 
 
 class Trainer:
     """The network, its running average, the optimiser, and its schedule.
 
     Args:
-        network: The network at the start.
+        network: The network at the start; it has an `encoder` whose features are pretrained.
+        loss: What training makes small.
         rate: The highest learning rate.
         steps: Number of batches.
         device: Device of the computation.
     """
 
-    def __init__(self, network: NanoNetwork, rate: float, steps: int, device: torch.device) -> None:
+    def __init__(self, network: Trainable, loss: Loss, rate: float, steps: int, device: torch.device) -> None:
         self.network: Any = network.to(device).to(memory_format=torch.channels_last)
+        self._loss = loss
         self.average = copy.deepcopy(network)
         encoder = [parameter for parameter in network.encoder.stages.parameters() if parameter.requires_grad]
         of_encoder = set(encoder)
@@ -126,10 +111,8 @@ class Trainer:
 
     def step(self, batch: Batch, number: int) -> None:
         """Train on one batch."""
-        pictures, hints, targets = (part.to(self._device) for part in batch)
-        logits, quality = self.network(pictures.contiguous(memory_format=torch.channels_last), hints)
         self.optimiser.zero_grad()
-        torch.autograd.backward(loss(logits, quality, targets))
+        torch.autograd.backward(self._loss(self.network, *(part.to(self._device) for part in batch)))
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
         self.optimiser.step()
         self.schedule.step()

