@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -12,6 +13,7 @@ import msgspec
 from pycocotools import mask as coco_masks
 
 from streamseg.errors import DataError
+from streamseg.geometry import Box
 from streamseg.masks import Mask
 
 _FARTHEST: Final = 2
@@ -25,12 +27,17 @@ Id: TypeAlias = int | float | str
 
 
 class CocoPicture(msgspec.Struct, frozen=True):
-    """A photograph: its id, file name, and size in pixels."""
+    """A photograph: its id, file name, size in pixels, and which classes are labelled completely; None for all."""
 
     id: Id
     file_name: str
     height: Number
     width: Number
+    exhaustive: str | tuple[str, ...] | None = None
+
+    def is_complete(self, classes: Collection[str]) -> bool:
+        """Whether every object of these classes is labelled."""
+        return self.exhaustive in (None, "all") or set(classes) <= set(self.exhaustive or ())
 
     def find(self, folder: Path) -> Path | None:
         """The file in a folder, under its whole name or under the name's last part; None if it is missing."""
@@ -39,10 +46,15 @@ class CocoPicture(msgspec.Struct, frozen=True):
 
 
 class CocoAnnotation(msgspec.Struct, frozen=True):
-    """An object: `segmentation` holds polygons, or run lengths; a crowd is a region with many objects."""
+    """An object: `segmentation` holds polygons, or run lengths; a crowd is a region with many objects.
+
+    `bbox` is left, top, width, height.
+    """
 
     image_id: Id
     id: Id | None = None
+    category_id: Id | None = None
+    bbox: Any = None
     segmentation: Any = None
     iscrowd: bool | Number | None = None
 
@@ -65,15 +77,37 @@ class CocoAnnotation(msgspec.Struct, frozen=True):
             raise ValueError(str(error)) from error
         return None if runs is None else Mask.crop(coco_masks.decode(runs))
 
+    def box(self, picture: CocoPicture) -> Box | None:
+        """Left, top, right, bottom within the picture; None without an area.
+
+        Raises:
+            ValueError: It is not four numbers.
+        """
+        if not self.bbox:
+            return None
+        try:
+            left, top, width, height = msgspec.convert(self.bbox, tuple[float, float, float, float])
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from error
+        right, bottom = min(left + width, picture.width), min(top + height, picture.height)
+        left, top = max(left, 0.0), max(top, 0.0)
+        return (left, top, right, bottom) if left < right and top < bottom else None
+
 
 class _RunLengths(msgspec.Struct):
     counts: list[int] | str
     size: list[int]
 
 
+class _Category(msgspec.Struct):
+    id: Id
+    name: str
+
+
 class _Coco(msgspec.Struct):
     images: list[CocoPicture]
     annotations: list[msgspec.Raw]
+    categories: list[_Category] = []
 
 
 @dataclass(slots=True)
@@ -99,16 +133,20 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class CocoFile:
-    """The photographs in the order of their ids, each with the annotations that may be used, and their names."""
+    """The photographs in the order of their ids, each with the annotations that may be used, and their names.
 
+    `categories` has the names of the classes by their ids, in the file's order.
+    """
+
+    categories: dict[Id, str]
     pictures: list[tuple[CocoPicture, list[tuple[str, CocoAnnotation]]]]
     crowds_taken: bool
 
 
-def read_coco(path: Path, left_out: LeftOut) -> CocoFile:
-    """Read a file.
+def read_coco(path: Path, left_out: LeftOut, *, outlines: bool = True) -> CocoFile:
+    """Read a file, for its outlines or for its boxes.
 
-    Crowds are left out. But if each outline belongs to one, they are taken: some tools mark all masks as crowds.
+    Crowds are left out. But if each outline or box belongs to one, they are taken: some tools mark all masks as crowds.
 
     Raises:
         DataError: The file cannot be read, or is not COCO's.
@@ -140,7 +178,8 @@ def read_coco(path: Path, left_out: LeftOut) -> CocoFile:
             found.append((name, annotation))
         if key is not None:
             seen.add(key)
-    crowds_taken = not any(one.segmentation and not one.iscrowd for _, one in found)
+    needed = [one for _, one in found if (one.segmentation if outlines else one.bbox)]
+    crowds_taken = all(one.iscrowd for one in needed)
     of_picture: defaultdict[Id, list[tuple[str, CocoAnnotation]]] = defaultdict(list)
     for name, annotation in found:
         if annotation.iscrowd and not crowds_taken:
@@ -148,8 +187,10 @@ def read_coco(path: Path, left_out: LeftOut) -> CocoFile:
         else:
             of_picture[annotation.image_id].append((name, annotation))
     ordered = sorted(pictures.values(), key=lambda picture: (isinstance(picture.id, str), picture.id))
-    crowds_taken &= any(one.segmentation for _, one in found)
-    return CocoFile([(picture, of_picture[picture.id]) for picture in ordered], crowds_taken)
+    categories = {category.id: category.name for category in coco.categories}
+    return CocoFile(
+        categories, [(picture, of_picture[picture.id]) for picture in ordered], crowds_taken and bool(needed)
+    )
 
 
 def _decode(path: Path) -> _Coco:

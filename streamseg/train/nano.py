@@ -13,21 +13,18 @@ from typing import Any
 
 import torch
 
-from streamseg.errors import OutputExistsError, StreamsegError, UsageError
 from streamseg.models.segmenters.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
-from streamseg.train.checkpoint import Checkpoint
 from streamseg.train.encoder import convolutions
 from streamseg.train.evaluation import MeasuredMask, calibrate, measure
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
+from streamseg.train.loop import IMAGENET, Schedule, check_output, find_device, run_training
 from streamseg.train.loss import loss
 from streamseg.train.network import NanoNetwork
 from streamseg.train.outlines import Photograph, hold_out, read_outlines
 from streamseg.train.samples import BATCH, Samples
-from streamseg.train.trainer import Trainer, batches
+from streamseg.train.trainer import Trainer
 
-IMAGENET = "imagenet"
-"""Start of a training from ImageNet features."""
 _RATE_FROM_IMAGENET = 2e-3
 _RATE_FROM_NETWORK = 3e-4
 _STEPS_BETWEEN_CHECKPOINTS = 100
@@ -95,14 +92,13 @@ def train_nano(
         UsageError: A file exists or cannot be written, an option is not valid, or a package is missing.
         CheckpointError: The file in `start` is not a network of nano.
     """
-    checkpoint_path = options.output.with_name(f"{options.output.name}.checkpoint")
-    _check_output(options)
+    check_output(options.output, overwrite=options.overwrite)
     outlines = read_outlines(options.data, options.images)
     for note in outlines.notes:
         report(note)
     seen, held_out = hold_out(outlines.photographs)
     samples = Samples(seen, options.seed)
-    device = _device(options.device)
+    device = find_device(options.device)
     torch.manual_seed(options.seed)
     start = _start(options)
     prints = frozenset(fingerprint(photograph.path.read_bytes()) for photograph in seen)
@@ -110,37 +106,25 @@ def train_nano(
     held_out = [photograph for photograph in held_out if not start.trained_on.saw(photograph.path.read_bytes())]
     steps = max(20, round(options.passes * len(samples) / BATCH))
     trainer = Trainer(start.network, loss, start.rate, steps, device)
-    settings = _settings(options, steps)
-    checkpoint = Checkpoint.read(checkpoint_path, settings)
-    first = 0
-    if checkpoint is not None:
-        trainer.resume(checkpoint)
-        first = checkpoint.step
-        report(f"resuming with batch {first + 1} of {steps}, from {checkpoint_path}")
+    schedule = Schedule(
+        steps=steps,
+        workers=options.workers,
+        between_checkpoints=_STEPS_BETWEEN_CHECKPOINTS,
+        settings=_settings(options, steps),
+        output=options.output,
+    )
+
+    def finish() -> Training:
+        trained = _finished(copy.deepcopy(trainer.average))
+        training = _measure(trained, len(samples), held_out)
+        write_network(trained, TrainedOn(start.trained_on.fingerprints | prints), options.output)
+        return training
+
     report(
         f"training on {len(samples)} objects of {len(seen)} photographs, on {device};"
         f" {len(held_out)} photographs are held out"
     )
-    done = first
-    try:
-        trainer.network.train()
-        for batch in batches(samples, first, steps, options.workers):
-            trainer.step(batch, done + 1)
-            done += 1
-            progress(done, steps)
-            if done % _STEPS_BETWEEN_CHECKPOINTS == 0:
-                trainer.checkpoint(settings, done).write(checkpoint_path)
-        report("measuring")
-        trained = _finished(copy.deepcopy(trainer.average))
-        training = _measure(trained, len(samples), held_out)
-        write_network(trained, TrainedOn(start.trained_on.fingerprints | prints), options.output)
-    except BaseException as error:
-        # Also after a stop. Not after an error in the data: repaired data are other data.
-        if done > first and not isinstance(error, StreamsegError):
-            trainer.checkpoint(settings, done).write(checkpoint_path)
-        raise
-    checkpoint_path.unlink(missing_ok=True)
-    return training
+    return run_training(trainer, samples, schedule, progress, report, finish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,24 +162,6 @@ def _measure(network: NanoNetwork, objects: int, held_out: Sequence[Photograph])
 
 def _mean(measured: Sequence[MeasuredMask], *, true_box: bool) -> float:
     return statistics.fmean(one.iou for one in measured if one.true_box == true_box)
-
-
-def _check_output(options: TrainingOptions) -> None:
-    if options.output.is_dir() or not options.output.parent.is_dir():
-        raise UsageError(f"{options.output} cannot be written; name a file in a folder that exists")
-    if options.output.exists() and not options.overwrite:
-        raise OutputExistsError(f"{options.output} exists; name another file, or allow overwriting with -y")
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(
-            "cuda" if name == "auto" and torch.cuda.is_available() else "cpu" if name == "auto" else name
-        )
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {name}: PyTorch cannot use it ({str(error).splitlines()[0]}); try cpu") from error
-    return device
 
 
 def _settings(options: TrainingOptions, steps: int) -> str:

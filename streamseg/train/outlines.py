@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from streamseg.errors import DataError
 from streamseg.images import read_image
@@ -15,6 +16,8 @@ _SMALLEST_SIDE = 12
 """Of an object, in pixels; smaller outlines are too coarse for training."""
 _HELD_OUT = 5
 """Every fifth photograph is held out for measuring."""
+
+_Photograph = TypeVar("_Photograph")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def read_outlines(annotations: Path, images: Path) -> Outlines:
     return Outlines(photographs, notes)
 
 
-def hold_out(photographs: list[Photograph]) -> tuple[list[Photograph], list[Photograph]]:
+def hold_out(photographs: list[_Photograph]) -> tuple[list[_Photograph], list[_Photograph]]:
     """Photographs for training, and every fifth one for measuring."""
     held_out = photographs[_HELD_OUT - 1 :: _HELD_OUT]
     return [photograph for place, photograph in enumerate(photographs) if place % _HELD_OUT != _HELD_OUT - 1], held_out

@@ -32,8 +32,9 @@ from streamseg.train.encoder import convolutions
 from streamseg.train.evaluation import MeasuredMask, calibrate, measure
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
+from streamseg.train.loop import IMAGENET
 from streamseg.train.loss import ious, loss, mask_loss
-from streamseg.train.nano import IMAGENET, Training, TrainingOptions, train_nano
+from streamseg.train.nano import Training, TrainingOptions, train_nano
 from streamseg.train.network import NanoNetwork
 from streamseg.train.outlines import read_outlines
 
