@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import av
@@ -19,6 +18,7 @@ from support.annotated import COCO_INDEX, DatasetReader
 from support.leftovers import Place
 from support.pipeline_runs import Run, until
 
+from streamseg import auto_annotate
 from streamseg.annotate.pictures import VideoFrames
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png")
@@ -340,14 +340,6 @@ def test_an_impossible_request_is_one_line_and_leaves_no_trace(
     assert not (place.folder / "out").exists()
 
 
-CALL = """
-import sys
-from streamseg import auto_annotate
-data, detector, segmenter = sys.argv[1:4]
-auto_annotate(data=data, det_model=detector, sam_model=segmenter, device="cpu", imgsz=416, classes=[0, 15, "cup"])
-"""
-
-
 def test_auto_annotate_writes_only_label_files_and_resumes(
     tmp_path: Path, shared_data: Path, mobile_sam: Path, export_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,8 +347,13 @@ def test_auto_annotate_writes_only_label_files_and_resumes(
     folder = photos(tmp_path / "photos")
     (folder / "astronaut.png").unlink()
     cut_wide(folder / "chelsea.png", folder / "coffee.png")
-    command = [sys.executable, "-c", CALL, str(folder), str(shared_data / "yolox_nano.onnx"), str(mobile_sam)]
-    subprocess.run(command, check=True, timeout=WITHIN_S, capture_output=True)
+    detector = str(shared_data / "yolox_nano.onnx")
+    annotate = partial(
+        auto_annotate,
+        data=str(folder), det_model=detector, sam_model=str(mobile_sam),
+        device="cpu", imgsz=416, classes=[0, 15, "cup"],
+    )  # fmt: skip
+    annotate()
     output = tmp_path / "photos_auto_annotate_labels"
     whole = contents(output)
     found = {name: {int(line.split()[0]) for line in text.decode().splitlines()} for name, text in whole.items()}
@@ -364,6 +361,6 @@ def test_auto_annotate_writes_only_label_files_and_resumes(
     (output / "chelsea.txt").unlink()
     (output / ".chelsea.txt.part").write_bytes(b"15 0.1")
     before = stamps(output)
-    subprocess.run(command, check=True, timeout=WITHIN_S, capture_output=True)
+    annotate()
     assert contents(output) == whole
     assert stamps(output)["coffee.txt"] == before["coffee.txt"]

@@ -120,10 +120,9 @@ def test_all_prompts_at_once_on_several_pictures(
     output = segment(place, cat, cup, *asked, "--model", seeded_weights, "--output", "out")
     assert output == "chelsea.png: 3 masks in out/chelsea\ncoffee.png: 3 masks in out/coffee\n"
     prompt = at((200, 150, 1), box=(100, 50, 400, 300), mask_input=earlier[0], multimask=True)
-    answers = oracle.predict(seeded_weights, [(read_image(path), [prompt]) for path in (cat, cup)])
-    for path, answer in zip((cat, cup), answers, strict=True):
-        folder = place.folder / "out" / path.stem
-        check_like_the_original(folder, answer.predictions)
+    (answer,) = oracle.predict(seeded_weights, [(read_image(cup), [prompt])])
+    check_like_the_original(place.folder / "out" / "coffee", answer.predictions)
+    for folder in (place.folder / "out").iterdir():
         (said,) = record_of(folder).prompts
         assert (said.box, said.points, said.labels, said.mask_input) == ([100, 50, 400, 300], [[200, 150]], [1], True)
 
@@ -133,7 +132,7 @@ def test_everything(place: Place, seeded_weights: Path, cat: Path) -> None:
     cv2.imwrite(str(small), read_image(cat)[::3, ::3])
     settings = (
         "--points-per-side",
-        "3",
+        "2",
         "--pred-iou-thresh",
         "-9",
         "--stability-score-thresh",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from support.oracle import clouds
 
 from streamseg.errors import BackendError, CheckpointError
 from streamseg.messages import Detection, Image, ObjectMask
+from streamseg.models import StepProgress
 from streamseg.models.options import Backend, Compute, Precision, SegmenterSettings
 from streamseg.models.runtime.base import Graph, Network, Runtime
 from streamseg.models.runtime.loading import load
 from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam import export, segmenter
+from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
 from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 from streamseg.models.segmenters.sam import ImageEmbedding, Sam
 
@@ -138,6 +141,7 @@ def test_every_backend_and_precision_agrees_with_the_reference(
     assert np.mean([abs((found.stability or 0) - (wanted.stability or 0)) for found, wanted in pairs]) <= 0.02
 
 
+@pytest.mark.full
 def test_the_whole_input_in_float32_gives_the_references_masks(mobile_sam: Path, noise_reference: Reference) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -150,7 +154,7 @@ def test_the_whole_input_in_float32_gives_the_references_masks(mobile_sam: Path,
     assert (found != bitmaps(noise_reference.masks)).mean() < 1e-4
 
 
-@pytest.mark.parametrize("count", [1, 3, 4, 9])
+@pytest.mark.parametrize("count", [1, 9])
 def test_boxes_are_decoded_in_batches_as_they_are_alone(count: int, mobile_sam: Path) -> None:
     model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), CPU)
     embedding = model.encode(scene())
@@ -170,22 +174,52 @@ def test_no_boxes_no_masks_and_an_embedding_outlives_the_next_frame(mobile_sam: 
     assert (bitmaps(model.decode(second, boxes(2))) != before).any()
 
 
-def test_an_upright_picture_is_exported_for_and_a_smaller_input_has_masks_too(mobile_sam: Path) -> None:
+@pytest.mark.full
+def test_an_upright_picture_has_the_references_masks(mobile_sam: Path) -> None:
     picture, asked = scene(640, 360), boxes(12, 640, 360)
     reference = Sam.load(mobile_sam, threads=1)
     wanted = bitmaps(reference.decode(reference.encode(picture), asked), 640, 360)
-    exported: list[tuple[int, int]] = []
-    model = MobileSam(
-        mobile_sam, SegmenterSettings(backend="onnxruntime"), CPU, exporting=lambda *step: exported.append(step)
-    )
-    exported.clear()
+    model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), CPU)
     iou, counted = agreement(bitmaps(model.decode(model.encode(picture), asked), 640, 360), wanted)
-    assert len(exported) >= 2 and exported[0][0] == 0 and exported[-1][0] == exported[-1][1]
     assert counted.any()
     assert iou[counted].mean() >= 0.99
+
+
+def test_a_smaller_input_has_masks_too(mobile_sam: Path) -> None:
     small = MobileSam(mobile_sam, SegmenterSettings(backend="torch", precision="fp32", imgsz=512), CPU)
-    found = bitmaps(small.decode(small.encode(picture), asked), 640, 360)
+    found = bitmaps(small.decode(small.encode(scene(640, 360)), boxes(12, 640, 360)), 640, 360)
     assert found.any(axis=(1, 2)).any()
+
+
+class NoGraph:
+    """A network that computes nothing."""
+
+    def run(self, inputs: Sequence[object]) -> list[NDArray[np.float32]]:
+        return [np.zeros(1, np.float32)]
+
+    def to_numpy(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
+        return value
+
+
+def test_the_first_picture_of_each_shape_is_exported_for(
+    mobile_sam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_nothing(exports: export.Exports, grids: Sequence[InputGrid], progress: StepProgress) -> None:
+        for part in (part for grid in grids for part in export.parts(grid)):
+            exports.path(part).touch()
+        progress(len(grids), len(grids))
+
+    monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path))
+    monkeypatch.setattr(export.Exports, "_export", write_nothing)
+    monkeypatch.setattr(segmenter, "load", lambda network, runtime: NoGraph())
+    exported: list[tuple[int, int]] = []
+    settings = SegmenterSettings(backend="onnxruntime")
+    model = MobileSam(mobile_sam, settings, CPU, exporting=lambda *step: exported.append(step))
+    counts = [len(exported)]
+    for height, width in ((90, 160), (160, 90), (320, 180), (90, 160), (90, 90)):
+        model.encode(scene(height, width))
+        counts.append(len(exported))
+    assert counts == [1, 1, 2, 2, 2, 3]
 
 
 def test_a_backend_that_fails_gives_way_with_a_warning(
@@ -199,8 +233,9 @@ def test_a_backend_that_fails_gives_way_with_a_warning(
     available = [Runtime("onnxruntime", "fp32", 1), Runtime("torch", "fp32")]
     monkeypatch.setattr(segmenter, "load", fail_in_onnxruntime)
     monkeypatch.setattr(segmenter, "candidates", lambda settings, compute: available)
+    monkeypatch.setattr(export.Exports, "ensure", lambda exports, grids, progress: None)
     with caplog.at_level(logging.WARNING):
-        model = MobileSam(mobile_sam, SegmenterSettings(), CPU)
+        model = MobileSam(mobile_sam, SegmenterSettings(imgsz=512), CPU)
     assert model.backend == "torch"
     assert [record.getMessage() for record in caplog.records] == [
         f"onnxruntime in fp32 failed: no such operator; using torch in {model.precision} instead"
@@ -208,7 +243,7 @@ def test_a_backend_that_fails_gives_way_with_a_warning(
     assert bitmaps(model.decode(model.encode(scene()), boxes(1))).any()
     del available[1]
     with pytest.raises(BackendError, match="no such operator"):
-        MobileSam(mobile_sam, SegmenterSettings(), CPU)
+        MobileSam(mobile_sam, SegmenterSettings(imgsz=512), CPU)
 
 
 def test_an_export_is_made_once_and_only_by_another_process(
