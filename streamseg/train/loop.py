@@ -42,6 +42,7 @@ def run_training(
     trainer: Trainer,
     source: Batches,
     schedule: Schedule,
+    opening: str,
     progress: Callable[[int, int], None],
     report: Callable[[str], None],
     finish: Callable[[], _Result],
@@ -52,6 +53,7 @@ def run_training(
         trainer: At the start of the training.
         source: Of the batches.
         schedule: Of the training.
+        opening: The line for the user that says what is trained on.
         progress: Receives the number of finished batches and of all.
         report: Receives lines for the user.
         finish: Measures and writes the network. If it fails, the training resumes there.
@@ -68,6 +70,7 @@ def run_training(
         trainer.resume(checkpoint)
         first = checkpoint.step
         report(f"resuming with batch {first + 1} of {schedule.steps}, from {path}")
+    report(opening)
     done = first
     try:
         trainer.network.train()

@@ -120,11 +120,11 @@ def train_nano(
         write_network(trained, TrainedOn(start.trained_on.fingerprints | prints), options.output)
         return training
 
-    report(
+    opening = (
         f"training on {len(samples)} objects of {len(seen)} photographs, on {device};"
         f" {len(held_out)} photographs are held out"
     )
-    return run_training(trainer, samples, schedule, progress, report, finish)
+    return run_training(trainer, samples, schedule, opening, progress, report, finish)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from streamseg.ipc.ring import block_folder
+from streamseg.ipc.ring import block_folder, remove_blocks
 from support.pipeline_runs import Run
 
 _SETTLE_S = 2.0
@@ -52,7 +52,7 @@ class Place:
             for path in _blocks() - self._foreign
             if not _mapped(path) and not _locked(path) and not self._is_of_another_place(path)
         ]
-        runtime = self._temporary / f"streamseg-{os.getuid()}"
+        runtime = _runtime(self._temporary)
         files = [f"runtime file {path}" for path in runtime.rglob("*") if path.name != "sweep.lock"]
         home = [f"file in the home {path}" for path in self._home.rglob("*") if path.is_file()]
         return processes + blocks + files + home
@@ -63,8 +63,8 @@ class Place:
 
     def _is_of_another_place(self, block: Path) -> bool:
         """Whether the run of a block is of another place: a test that kills a run leaves its block and its folder."""
-        folders = self._temporary.parent.glob(f"{_PREFIX}*/streamseg-*/{_run_name(block)}")
-        return any(not folder.is_relative_to(self._temporary) for folder in folders)
+        others = [place for place in self._temporary.parent.glob(f"{_PREFIX}*") if place != self._temporary]
+        return any((_runtime(place) / _run_name(block)).exists() for place in others)
 
     def check_nothing_left(self) -> None:
         """Check that nothing is left after a moment. Other runs on this machine do not count."""
@@ -89,7 +89,14 @@ def place(tmp_path: Path) -> Iterator[Place]:
         finally:
             for process in place.processes():
                 process.kill()
+            for run in _runtime(temporary).glob("streamseg-*"):  # of a test that failed
+                remove_blocks(run.name)
             shutil.rmtree(temporary)
+
+
+def _runtime(temporary: Path) -> Path:
+    """The folder of runs below a folder for temporary files."""
+    return temporary / f"streamseg-{os.getuid()}"
 
 
 def _blocks() -> set[Path]:

@@ -52,7 +52,7 @@ class YoloxDetector:
         self.name = Path(settings.model).stem if settings.model.endswith(".onnx") else settings.model
         self._settings, self._threads = settings, compute.threads
         self._graph = read_yolox_graph(weights)
-        self.classes = (
+        self.classes = self._graph.classes or (
             COCO_CLASSES
             if self._graph.class_count == 80
             else tuple(f"class-{i}" for i in range(self._graph.class_count))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnx
@@ -24,6 +25,9 @@ from streamseg.errors import CheckpointError
 
 _UNREADABLE = (DecodeError, onnx.checker.ValidationError, OSError, ValueError, TypeError, IndexError)
 """Raised for a damaged file; the second one for data in files outside the export's folder."""
+CLASSES_KEY: Final = "streamseg.classes"
+"""Of the file's properties: the names of the classes, one per line."""
+_LONGEST_NAME = 64
 _NO_END = 2**31 - 1
 """A Slice that ends here or later ends at the end of the axis."""
 
@@ -38,6 +42,7 @@ class YoloxGraph:
         height: Of its input; 0 if any height will do.
         width: Likewise.
         class_count: Number of classes.
+        classes: Their names, if the file has them, as those of `streamseg train spot` do.
     """
 
     path: Path
@@ -45,6 +50,7 @@ class YoloxGraph:
     height: int
     width: int
     class_count: int
+    classes: tuple[str, ...] | None
 
     def reshaped(self, height: int, width: int) -> bytes:
         """Serialise the network for an input of shape (1, 3, height, width)."""
@@ -85,7 +91,21 @@ def _read(path: Path, model: onnx.ModelProto) -> YoloxGraph:
             f"{path} maps {image} to {rows}; expected a YOLOX export, (1, 3, height, width) to (1, cells, 5 + classes)"
         )
     _join_stem(model.graph, inputs[0].name)
-    return YoloxGraph(path, model, height=image[2], width=image[3], class_count=rows[2] - 5)
+    count = rows[2] - 5
+    return YoloxGraph(path, model, image[2], image[3], count, _names(path, model, count))
+
+
+def _names(path: Path, model: onnx.ModelProto, count: int) -> tuple[str, ...] | None:
+    """The names of the classes that a file has, if it has any."""
+    text = next((entry.value for entry in model.metadata_props if entry.key == CLASSES_KEY), None)
+    if text is None:
+        return None
+    names = tuple(text.split("\n"))
+    if len(set(names)) != count or not all(name.isprintable() and 0 < len(name) <= _LONGEST_NAME for name in names):
+        raise CheckpointError(
+            f"{path} names its classes wrongly; expected {count} different names of at most {_LONGEST_NAME} characters"
+        )
+    return names
 
 
 def _image_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

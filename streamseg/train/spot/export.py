@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from streamseg.errors import CheckpointError
+from streamseg.models.detectors.yolox_graph import CLASSES_KEY
 from streamseg.train.checkpoint import write_file
 from streamseg.train.onnx_file import Exportable, export, read_weights
 from streamseg.train.spot.network import BOX, SpotNetwork
 
 INPUT_SIDE: Final = 320
 """Longer side of the input that a file asks for; any multiple of 32 works."""
-CLASSES_KEY: Final = "streamseg.spot.classes"
 
 
 class _Probabilities(Exportable):

@@ -21,7 +21,7 @@ _REACH = 2.5
 _SCORE_POWER, _IOU_POWER = 1.0, 6.0
 _BOX_WEIGHT = 2.0
 _TAUGHT = 0.05
-"""Objectness of the teacher from which its boxes and classes are learnt."""
+"""Objectness of the teacher from which its boxes and classes are imitated."""
 
 
 def loss(network: SpotNetwork, pictures: Tensor, labels: Tensor, taught: Tensor | None = None) -> Tensor:

@@ -124,11 +124,11 @@ def train_spot(
         precision = measure(options.output, held_out, classes) if held_out else None
         return SpotTraining(len(seen), len(held_out), precision)
 
-    report(
+    opening = (
         f"training on {len(seen)} photographs with {sum(len(one.classes) for one in seen)} objects of {len(classes)}"
         f" classes, on {device}; {len(held_out)} photographs are held out"
     )
-    return run_training(trainer, scenes, schedule, progress, report, finish)
+    return run_training(trainer, scenes, schedule, opening, progress, report, finish)
 
 
 def measure(path: Path, photographs: Sequence[LabelledPhotograph], classes: Sequence[str]) -> Precision:
