@@ -70,7 +70,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(data: Path, tmp_path: Path) -> SpotOptions:
     return SpotOptions(
         data=(data / "coco.json",), images=(data / "images",), output=tmp_path / "mine.onnx",
-        passes=40, seed=3, device="cpu", workers=0,
+        passes=60, seed=3, device="cpu", workers=0,
     )  # fmt: skip
 
 
