@@ -7,7 +7,7 @@ are Google's, 2020.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from torch import Tensor, nn
@@ -21,13 +21,30 @@ FIXED: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Inverted residual blocks (Sandler et al., "MobileNetV2", 2018); the first block has the stride."""
+    """Inverted residual blocks (Sandler et al., "MobileNetV2", 2018), of which the first has the stride."""
 
     channels: int
     kernel: int
     stride: int
     expansion: int
     blocks: int
+
+
+LITE0: Final = (
+    Stage(16, 3, 1, 1, 1),
+    Stage(24, 3, 2, 6, 2),
+    Stage(40, 5, 2, 6, 2),
+    Stage(80, 3, 2, 6, 3),
+    Stage(112, 5, 1, 6, 3),
+    Stage(192, 5, 2, 6, 4),
+    Stage(320, 3, 1, 6, 1),
+)
+"""All stages of EfficientNet-Lite0."""
+
+
+def first_stages(*blocks: int) -> tuple[Stage, ...]:
+    """The first stages, each with so many of its blocks."""
+    return tuple(replace(stage, blocks=number) for stage, number in zip(LITE0, blocks, strict=False))
 
 
 class Convolution(nn.Module):

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from streamseg.extras import needed_for
-from streamseg.train.encoder import Convolution, Encoder
+from streamseg.train.encoder import LITE0, Convolution, Encoder
 
 _EPSILON = 1e-3
 """TensorFlow's, of the batch normalisations in the file."""
-_BLOCKS = (1, 2, 2, 3, 3, 4, 1)
-"""Blocks in each stage of that network; ours have only the first ones of some stages."""
 
 
 def load_imagenet(encoder: Encoder) -> None:
@@ -33,13 +31,13 @@ def load_imagenet(encoder: Encoder) -> None:
     kernel, bias = next(layers)
     # The file's network takes RGB.
     _load(encoder.stem, kernel.flip(1), bias)
-    for stage, number in zip(encoder.stages, _BLOCKS, strict=False):
+    for stage, whole in zip(encoder.stages, LITE0, strict=False):
         blocks = [
             [module for module in block.modules() if isinstance(module, Convolution)] for block in stage.children()
         ]
         for convolution in (convolution for block in blocks for convolution in block):
             _load(convolution, *next(layers))
-        for _ in range((number - len(blocks)) * len(blocks[-1])):
+        for _ in range((whole.blocks - len(blocks)) * len(blocks[-1])):
             next(layers)
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from streamseg.models.segmenters.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
-from streamseg.train.encoder import convolutions
 from streamseg.train.evaluation import MeasuredMask, calibrate, measure
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
@@ -115,7 +112,7 @@ def train_nano(
     )
 
     def finish() -> Training:
-        trained = _finished(copy.deepcopy(trainer.average))
+        trained = trainer.finished()
         training = _measure(trained, len(samples), held_out)
         write_network(trained, TrainedOn(start.trained_on.fingerprints | prints), options.output)
         return training
@@ -143,13 +140,6 @@ def _start(options: TrainingOptions) -> _Start:
     trained_on = OnnxNetwork(path, threads=1).trained_on
     content = shipped_network() if path is None else path.read_bytes()
     return _Start(read_network(content, options.start or "the network of the package"), _RATE_FROM_NETWORK, trained_on)
-
-
-def _finished(network: Any) -> NanoNetwork:
-    finished: NanoNetwork = network.cpu().eval()
-    for convolution in convolutions(finished):
-        convolution.fold()
-    return finished
 
 
 def _measure(network: NanoNetwork, objects: int, held_out: Sequence[Photograph]) -> Training:

@@ -11,20 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from streamseg.train.encoder import FIXED, Convolution, Encoder, Separable, Stage, Trainable
+from streamseg.train.encoder import FIXED, Convolution, Encoder, Separable, Trainable, first_stages
 
 HINT_CHANNELS = 3
 """The box, the prior, and a plane of ones if there is a prior."""
 
 
-_STAGES = (
-    Stage(16, 3, 1, 1, 1),
-    Stage(24, 3, 2, 6, 2),
-    Stage(40, 5, 2, 6, 2),
-    Stage(80, 3, 2, 6, 2),
-    Stage(112, 5, 1, 6, 1),
-    Stage(192, 5, 2, 6, 1),
-)
+_STAGES = first_stages(1, 2, 2, 2, 1, 1)
 _FIXED_HALVINGS = 1 + sum(stage.stride == 2 for stage in _STAGES[:FIXED])
 """Halvings of the picture by the stem and those stages."""
 _LEVELS = (0, 1, 2, 4, 5)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from streamseg.errors import StreamsegError
 from streamseg.train.checkpoint import Checkpoint
-from streamseg.train.encoder import Trainable
+from streamseg.train.encoder import Trainable, convolutions
 
 _ENCODER_SHARE = 0.25
 """Of the learning rate, for the pretrained features."""
@@ -125,6 +125,13 @@ class Trainer:
                 mean.lerp_(value, 1 - kept)
             else:
                 mean.copy_(value)
+
+    def finished(self) -> Any:
+        """A copy of the running average on the CPU, for inference, with folded normalisations."""
+        network = copy.deepcopy(self.average).cpu().eval()
+        for convolution in convolutions(network):
+            convolution.fold()
+        return network
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Load the state of a checkpoint."""

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.empty_exports import export_empty_files
 from support.plugin_files import offer
 
 from streamseg.config import check_config
@@ -18,12 +19,11 @@ from streamseg.errors import (
     WeightsError,
     WeightsUnavailableError,
 )
-from streamseg.models import StepProgress, search
+from streamseg.models import search
 from streamseg.models.catalogue import find
 from streamseg.models.missing import MissingFile, MissingWeightsError
 from streamseg.models.runtime import selection
-from streamseg.models.segmenters.mobile_sam.export import Exports, parts
-from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
+from streamseg.models.segmenters.mobile_sam.export import Exports
 from streamseg.models.weights import WeightsProgress
 from streamseg.plan import RunPlan, check_models, make_plan
 
@@ -308,16 +308,7 @@ def test_a_name_that_two_packages_offer_is_refused(tmp_path: Path, monkeypatch: 
 
 def test_mobilesam_is_exported_once(tmp_path: Path, mobile_sam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[WeightsProgress] = []
-
-    def export(exports: Exports, grids: Sequence[InputGrid], progress: StepProgress) -> None:
-        """Write empty files; the real export takes ten seconds."""
-        networks = [part for grid in grids for part in parts(grid)]
-        for done, part in enumerate(networks):
-            progress(done, len(networks))
-            exports.path(part).touch()
-        progress(len(networks), len(networks))
-
-    monkeypatch.setattr(Exports, "_export", export)
+    monkeypatch.setattr(Exports, "_export", export_empty_files)
 
     def plan_it() -> RunPlan:
         return planned(

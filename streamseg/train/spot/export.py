@@ -16,7 +16,7 @@ from streamseg.train.onnx_file import Exportable, export, read_weights
 from streamseg.train.spot.network import BOX, SpotNetwork
 
 INPUT_SIDE: Final = 320
-"""Longer side of the input that a file asks for; any multiple of 32 works."""
+"""Longer side of the input by default; `detector.imgsz` sets another multiple of 32."""
 
 
 class _Probabilities(Exportable):

@@ -84,6 +84,10 @@ def read_labels(annotations: Path, images: Path, classes: tuple[str, ...] | None
     photographs = []
     for picture, annotated in coco.pictures:
         path = picture.find(images)
+        if path is None:
+            for name, _ in annotated:
+                left_out.add("of a photograph that is missing", name)
+            continue
         boxes, labels = [], []
         for name, annotation in annotated:
             try:
@@ -96,9 +100,6 @@ def read_labels(annotations: Path, images: Path, classes: tuple[str, ...] | None
             elif annotation.category_id in numbers:
                 boxes.append(box)
                 labels.append(numbers[annotation.category_id])
-        if path is None:
-            left_out.add("of a photograph that is missing", picture.file_name)
-            continue
         photographs.append(
             LabelledPhotograph(
                 path,

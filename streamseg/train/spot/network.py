@@ -14,20 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from streamseg.train.encoder import Convolution, Encoder, Separable, Stage, Trainable
+from streamseg.train.encoder import Convolution, Encoder, Separable, Trainable, first_stages
 
 STRIDES: Final = (8, 16, 32)
 BOX: Final = 4
 """Numbers of a box: the middle in cells from the cell's corner, and the logarithm of the sides in cells."""
 
-_STAGES = (
-    Stage(16, 3, 1, 1, 1),
-    Stage(24, 3, 2, 6, 2),
-    Stage(40, 5, 2, 6, 2),
-    Stage(80, 3, 2, 6, 2),
-    Stage(112, 5, 1, 6, 2),
-    Stage(192, 5, 2, 6, 2),
-)
+_STAGES = first_stages(1, 2, 2, 2, 2, 2)
 _LEVELS = (2, 4, 5)
 """Stages that feed the pyramid, one for each stride."""
 _WIDTH = 96

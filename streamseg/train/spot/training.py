@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from streamseg.errors import DataError, UsageError
 from streamseg.models.detectors.yolox import YoloxDetector
 from streamseg.models.options import Compute, DetectorSettings
-from streamseg.train.encoder import convolutions
 from streamseg.train.imagenet import load_imagenet
 from streamseg.train.loop import IMAGENET, Schedule, check_output, find_device, run_training
 from streamseg.train.outlines import hold_out
@@ -117,10 +114,7 @@ def train_spot(
     )
 
     def finish() -> SpotTraining:
-        finished: Any = copy.deepcopy(trainer.average).cpu().eval()
-        for convolution in convolutions(finished):
-            convolution.fold()
-        write_network(finished, classes, options.output)
+        write_network(trainer.finished(), classes, options.output)
         precision = measure(options.output, held_out, classes) if held_out else None
         return SpotTraining(len(seen), len(held_out), precision)
 
@@ -144,17 +138,15 @@ def _photographs(
     if len(options.data) != len(options.images):
         raise UsageError(f"{len(options.data)} files of data and {len(options.images)} folders of images; give as many")
     classes = options.classes
-    seen: list[LabelledPhotograph] = []
-    held_out: list[LabelledPhotograph] = []
+    files: list[list[LabelledPhotograph]] = []
     for data, images in zip(options.data, options.images, strict=True):
         labels = read_labels(data, images, classes)
         classes = labels.classes
         for note in labels.notes:
             report(note)
-        if held_out:
-            seen += labels.photographs
-        else:
-            seen, held_out = hold_out(labels.photographs)
+        files.append(labels.photographs)
+    first, held_out = hold_out(files[0])
+    seen = [photograph for photographs in (first, *files[1:]) for photograph in photographs]
     if options.teacher is None:
         seen = [photograph for photograph in seen if photograph.complete]
     if classes is None or not any(len(photograph.classes) for photograph in seen):

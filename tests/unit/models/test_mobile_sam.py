@@ -12,17 +12,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from support.empty_exports import export_empty_files
 from support.oracle import clouds
 
 from streamseg.errors import BackendError, CheckpointError
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models import StepProgress
 from streamseg.models.options import Backend, Compute, Precision, SegmenterSettings
 from streamseg.models.runtime.base import Graph, Network, Runtime
 from streamseg.models.runtime.loading import load
 from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam import export, segmenter
-from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
 from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 from streamseg.models.segmenters.sam import ImageEmbedding, Sam
 
@@ -204,17 +203,14 @@ class NoGraph:
 def test_the_first_picture_of_each_shape_is_exported_for(
     mobile_sam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_nothing(exports: export.Exports, grids: Sequence[InputGrid], progress: StepProgress) -> None:
-        for part in (part for grid in grids for part in export.parts(grid)):
-            exports.path(part).touch()
-        progress(len(grids), len(grids))
-
     monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path))
-    monkeypatch.setattr(export.Exports, "_export", write_nothing)
+    monkeypatch.setattr(export.Exports, "_export", export_empty_files)
     monkeypatch.setattr(segmenter, "load", lambda network, runtime: NoGraph())
-    exported: list[tuple[int, int]] = []
+    exported: list[int] = []
     settings = SegmenterSettings(backend="onnxruntime")
-    model = MobileSam(mobile_sam, settings, CPU, exporting=lambda *step: exported.append(step))
+    model = MobileSam(
+        mobile_sam, settings, CPU, exporting=lambda done, total: exported.append(done) if done == total else None
+    )
     counts = [len(exported)]
     for height, width in ((90, 160), (160, 90), (320, 180), (90, 160), (90, 90)):
         model.encode(scene(height, width))

@@ -59,6 +59,18 @@ def test_what_cannot_be_used_is_counted(tmp_path: Path) -> None:
     ]
 
 
+def test_objects_of_a_missing_photograph_are_counted(tmp_path: Path) -> None:
+    box = {"category_id": 3, "bbox": [10, 20, 30, 25]}
+    labels(tmp_path, [box])
+    coco = msgspec.json.decode((tmp_path / "coco.json").read_bytes())
+    coco["images"].append({"id": 2, "file_name": "gone.png", "width": 80, "height": 60})
+    coco["annotations"] += [{"id": number, "image_id": 2, **box} for number in (7, 8)]
+    (tmp_path / "coco.json").write_bytes(msgspec.json.encode(coco))
+    found = read_labels(tmp_path / "coco.json", tmp_path / "images")
+    assert len(found.photographs) == 1
+    assert found.notes == ["left out: 2 annotations of a photograph that is missing, the first is id 7"]
+
+
 def test_if_all_boxes_are_crowds_they_are_taken(tmp_path: Path) -> None:
     assert (
         len(labels(tmp_path, [{"category_id": 3, "bbox": [10, 20, 30, 25], "iscrowd": 1}]).photographs[0].classes) == 1

@@ -144,6 +144,18 @@ def test_photographs_with_gaps_in_their_labels_need_a_teacher(options: SpotOptio
         train_spot(replace(options, data=(tmp_path / "partly.json",)), ignore, lambda line: None)
 
 
+def test_photographs_are_held_out_from_the_first_file_alone(options: SpotOptions, data: Path, tmp_path: Path) -> None:
+    coco = msgspec.json.decode((data / "coco.json").read_bytes())
+    coco["images"] = coco["images"][:3]
+    coco["annotations"] = [one for one in coco["annotations"] if one["image_id"] < 3]
+    (tmp_path / "few.json").write_bytes(msgspec.json.encode(coco))
+    few, all_of_them = tmp_path / "few.json", data / "coco.json"
+    for files, expected in (((few, all_of_them), (3 + PHOTOGRAPHS, 0)), ((all_of_them, few), (8 + 3, 2))):
+        two = replace(options, data=files, images=(data / "images",) * 2)
+        _, seen, held_out = training._photographs(two, lambda line: None)
+        assert (len(seen), len(held_out)) == expected
+
+
 def test_impossible_options_are_one_line(options: SpotOptions, shared_data: Path) -> None:
     for wrong, message in (
         (replace(options, images=()), "1 files of data and 0 folders of images"),
