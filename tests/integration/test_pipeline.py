@@ -98,7 +98,7 @@ def original_predictions() -> dict[tuple[str, Box], OraclePrediction]:
     return {}
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("backend", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.full)])
 def test_masks_of_mobilesam_are_those_of_the_original(
     shared_data: Path,
     tmp_path: Path,

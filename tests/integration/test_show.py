@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import zmq
+from support.leftovers import Place
 from support.pipeline_runs import Run, until
 from support.results import EMPTY_RESULT
 from support.virtual_display import Display
@@ -212,9 +213,11 @@ def test_a_run_shows_itself_and_ends_with_its_window(display: Display, monkeypat
     assert "Fatal" not in errors
 
 
-def test_a_window_does_not_outlive_its_run(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISPLAY", display.name)
-    with Run(*LIVE) as run:
+def test_a_window_does_not_outlive_its_run(display: Display, place: Place) -> None:
+    place.environment["DISPLAY"] = display.name
+    with place.run(*LIVE) as run:
         eventually(lambda: display.colours() > COLOURS_OF_A_TEXT, "the waiting text")
         run.process.kill()
         eventually(lambda: not display.xdotool(*WINDOWS), "the window's end")
+        eventually(lambda: not place.processes(), "the end of the stages")
+    place.sweep()

@@ -6,6 +6,8 @@ import fcntl
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -43,6 +45,11 @@ class Place:
     def run(self, *arguments: str, wrapper: Sequence[str] = ()) -> Run:
         """Start `streamseg …` here, by a program in front of it if there is a wrapper."""
         return Run(*arguments, cwd=self.folder, environment=self.environment, wrapper=wrapper)
+
+    def sweep(self) -> None:
+        """Remove what killed runs left here, as the next run does."""
+        enter = "from streamseg.ipc.instance import Instance\nwith Instance(): pass"
+        subprocess.run([sys.executable, "-c", enter], env={**os.environ, **self.environment}, check=True)
 
     def leftovers(self) -> list[str]:
         """Processes, shared memory, sockets, folders, locks and files in the home that runs in this place left."""

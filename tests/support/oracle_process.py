@@ -42,6 +42,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from mobile_sam import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
     from mobile_sam.modeling import ImageEncoderViT, Sam, TinyViT
+    from mobile_sam.utils.amg import generate_crop_boxes
 
 SHORT_BLOCKS = 3
 """With one of them that attends to the whole picture, not within windows alone."""
@@ -129,8 +130,8 @@ def blob_state(seed: int) -> dict[str, torch.Tensor]:
     )
     predictor = SamPredictor(model)
     predictor.set_image(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    points = torch.rand(16, 1, 2, generator=torch.Generator().manual_seed(seed)) * 1024
-    predictor.predict_torch(points, torch.ones(16, 1))
+    points = torch.rand(4, 1, 2, generator=torch.Generator().manual_seed(seed)) * 1024
+    predictor.predict_torch(points, torch.ones(4, 1))
     mean = means[0] / means[0].norm()
     # Remove the component that all pixels share, which would put all of them above the threshold.
     for name, tensor in state.items():
@@ -172,30 +173,47 @@ def generate(name: str, checkpoint: str, source: str, output: str) -> None:
             grids = [given[key] for key in given.files if key.startswith(f"{case}.point_grids.")]
             if grids:
                 options |= {"points_per_side": None, "point_grids": grids}
-            records = SamAutomaticMaskGenerator(model, **options).generate(image)
+            generator = SamAutomaticMaskGenerator(model, **options)
+            generator.predictor = RememberingPredictor(model)
+            records = generator.generate(image)
             for key in ("bbox", "predicted_iou", "stability_score", "crop_box"):
                 answers[f"{case}.{key}"] = np.array([record[key] for record in records])
             answers[f"{case}.point"] = np.array([record["point_coords"][0] for record in records])
             answers[f"{case}.masks"] = np.array([record["segmentation"] for record in records])
-            answers[f"{case}.logits"] = logits_of(SamPredictor(model), image, records)
+            answers[f"{case}.logits"] = logits_of(generator, image.shape[:2], records)
     np.savez(output, allow_pickle=False, **answers)
 
 
-def logits_of(predictor: SamPredictor, image: np.ndarray, records: list[dict[str, Any]]) -> np.ndarray:
+class RememberingPredictor(SamPredictor):
+    """Keeps all predictions for each of its pictures: points, logits and IoU of each batch."""
+
+    def __init__(self, model: Sam) -> None:
+        super().__init__(model)
+        self.pictures: list[list[tuple[torch.Tensor, ...]]] = []
+
+    def set_image(self, *given: Any, **named: Any) -> None:
+        self.pictures.append([])
+        super().set_image(*given, **named)
+
+    def predict_torch(self, points: torch.Tensor, *given: Any, **named: Any) -> Any:
+        logits, iou, low_res = super().predict_torch(points, *given, **named)
+        self.pictures[-1].append((points[:, 0], logits, iou))
+        return logits, iou, low_res
+
+
+def logits_of(generator: SamAutomaticMaskGenerator, size: tuple[int, int], records: list[dict[str, Any]]) -> np.ndarray:
     """The logits behind each record's mask, shape (n, height, width); the generator does not return them."""
-    full = np.full((len(records), *image.shape[:2]), -np.inf, np.float32)
-    for crop in {tuple(record["crop_box"]) for record in records}:
+    crops, _ = generate_crop_boxes(size, generator.crop_n_layers, generator.crop_overlap_ratio)
+    full = np.full((len(records), *size), -np.inf, np.float32)
+    for row, record in zip(full, records, strict=True):
         # They are floats if one of the crops has no masks.
-        left, top, width, height = map(int, crop)
-        predictor.set_image(image[top : top + height, left : left + width])
-        rows = [row for row, record in enumerate(records) if tuple(record["crop_box"]) == crop]
-        given = np.array([records[row]["point_coords"][0] for row in rows]) - (left, top)
-        points, places = np.unique(given, axis=0, return_inverse=True)  # a point has up to three masks
-        prompts = torch.from_numpy(predictor.transform.apply_coords(points[:, None], (height, width)))
-        logits, iou, _ = predictor.predict_torch(prompts, torch.ones(len(points), 1), return_logits=True)
-        for row, place in zip(rows, places.ravel(), strict=True):
-            best = np.abs(iou[place].numpy() - records[row]["predicted_iou"]).argmin()
-            full[row, top : top + height, left : left + width] = logits[place, best]
+        left, top, width, height = map(int, record["crop_box"])
+        pictures = generator.predictor.pictures[crops.index([left, top, left + width, top + height])]
+        points, logits, iou = (torch.cat(parts) for parts in zip(*pictures, strict=True))
+        asked = np.array(record["point_coords"]) - (left, top)
+        place = (points - generator.predictor.transform.apply_coords(asked, (height, width))).norm(dim=1).argmin()
+        best = (iou[place] - record["predicted_iou"]).abs().argmin()  # a point has up to three masks
+        row[top : top + height, left : left + width] = logits[place, best]
     return full
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pycocotools import mask as coco
+from support.killed_writer import some_answer
 
 from streamseg.cli.prompt_texts import read_prompts
 from streamseg.cli.segment import segment
@@ -27,7 +28,7 @@ from streamseg.models.segmenters.sam.automatic import AutomaticOptions
 from streamseg.object_prompts import ObjectPrompts
 from streamseg.segment.job import SegmentJob, check_job
 from streamseg.segment.pictures import Segmented, segment_images
-from streamseg.segment.result import CandidateMask, ImageRecord, PictureResult, PromptRecord, write_result
+from streamseg.segment.result import ImageRecord, PromptRecord, write_result
 
 HEIGHT, WIDTH = 60, 80
 BOXES = ("10,10,30,40", "40,20,70,50", "0,0,20,20")
@@ -365,45 +366,15 @@ def test_a_failure_leaves_nothing(picture: Path, monkeypatch: pytest.MonkeyPatch
     assert list((picture.parent / "out").iterdir()) == []
 
 
-KILLED_WRITER = """
-import itertools, os, pathlib, signal, sys, numpy, test_segment
-picture, folder, point, count = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-owner = {"save": numpy, "rename": pathlib.Path}[point]
-real, calls = getattr(owner, point), itertools.count(1)
-def fatal(*arguments):
-    if next(calls) == count:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(*arguments)
-setattr(owner, point, fatal)
-test_segment.write_result(folder, "later.png", test_segment.read_image(picture), test_segment.some_answer())
-"""
-"""Writes a result and is killed at a certain call of a function."""
-
-
 @pytest.mark.parametrize(("point", "count", "earlier"), [("save", 1, True), ("rename", 1, False), ("rename", 2, True)])
 def test_a_killed_process_leaves_no_half_result(point: str, count: int, earlier: bool, picture: Path) -> None:
     folder = picture.parent / "out" / "picture"
     if earlier:
         write_result(folder, "earlier.png", read_image(picture), some_answer())
-    tests = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_WRITER, str(picture), str(folder), point, str(count)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*tests, os.environ.get("PYTHONPATH", "")])},
-        check=False,
-        timeout=120,
-    )
+    command = [sys.executable, "-m", "support.killed_writer", str(picture), str(folder), point, str(count)]
+    killed = subprocess.run(command, cwd=Path(__file__).parents[1], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
     if folder.exists():
         assert record_of(folder).image == "earlier.png"
         assert {path.name for path in folder.iterdir()} == {"mask_000.png", "overlay.jpg", "masks.json", "logits.npy"}
     assert folder.exists() == (point == "save")
-
-
-def some_answer() -> PictureResult:
-    mask = Mask(3, 4, np.ones((5, 6), np.bool_))
-    return PictureResult(
-        "mobilesam",
-        [PromptRecord(points=[[5, 5]], labels=[1])],
-        [CandidateMask(0, 0, mask, 0.9, 0.9)],
-        np.zeros((1, 1, 256, 256), np.float32),
-    )

@@ -107,18 +107,23 @@ def blobs_reference(mobile_sam_blobs: Path) -> Reference:
     return Reference.of(mobile_sam_blobs)
 
 
+each_kind = pytest.mark.parametrize("kind", ["noise", pytest.param("blobs", marks=pytest.mark.full)])
+
+
+@each_kind
 def test_one_of_the_files_has_good_masks_for_clear_prompts_and_the_other_poor_ones(
-    noise_reference: Reference, blobs_reference: Reference
+    kind: str, request: pytest.FixtureRequest
 ) -> None:
-    for reference, poor in ((noise_reference, False), (blobs_reference, True)):
-        prompts = reference.embedding.prompts(boxes=[box.xyxy for box in boxes(3)])
-        prediction = reference.model.predict(reference.embedding, prompts, multimask=poor)
-        wanted = [candidates[1 if poor else 0] for candidates in reference.model.masks(reference.embedding, prediction)]
-        taken = reference.model.decode(reference.embedding, boxes(3))
-        np.testing.assert_array_equal(bitmaps(taken), bitmaps(wanted))
+    reference: Reference = request.getfixturevalue(f"{kind}_reference")
+    poor = kind == "blobs"
+    prompts = reference.embedding.prompts(boxes=[box.xyxy for box in boxes(3)])
+    prediction = reference.model.predict(reference.embedding, prompts, multimask=poor)
+    wanted = [candidates[1 if poor else 0] for candidates in reference.model.masks(reference.embedding, prediction)]
+    taken = reference.model.decode(reference.embedding, boxes(3))
+    np.testing.assert_array_equal(bitmaps(taken), bitmaps(wanted))
 
 
-@pytest.mark.parametrize("kind", ["noise", pytest.param("blobs", marks=pytest.mark.full)])
+@each_kind
 @pytest.mark.parametrize(("backend", "precision"), OFFERED)
 def test_every_backend_and_precision_agrees_with_the_reference(
     backend: Backend,
@@ -153,19 +158,14 @@ def test_the_whole_input_in_float32_gives_the_references_masks(mobile_sam: Path,
     assert (found != bitmaps(noise_reference.masks)).mean() < 1e-4
 
 
-@pytest.mark.parametrize("count", [1, 9])
-def test_boxes_are_decoded_in_batches_as_they_are_alone(count: int, mobile_sam: Path) -> None:
-    model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), CPU)
-    embedding = model.encode(scene())
-    together = bitmaps(model.decode(embedding, boxes(count)))
-    alone = np.concatenate([bitmaps(model.decode(embedding, [box])) for box in boxes(count)])
-    assert (together != alone).mean() < 1e-4
-    assert together.any(axis=(1, 2)).all()
-
-
-def test_no_boxes_no_masks_and_an_embedding_outlives_the_next_frame(mobile_sam: Path) -> None:
+def test_boxes_are_decoded_in_batches_as_they_are_alone(mobile_sam: Path) -> None:
     model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), CPU)
     first = model.encode(scene())
+    together = bitmaps(model.decode(first, boxes(9)))
+    alone = np.concatenate([bitmaps(model.decode(first, [box])) for box in boxes(9)])
+    assert (together != alone).mean() < 1e-4
+    assert together.any(axis=(1, 2)).all()
+    # No boxes, no masks; and an embedding outlives the next frame.
     assert model.decode(first, []) == []
     before = bitmaps(model.decode(first, boxes(2)))
     second = model.encode(scene(seed=5))

@@ -131,7 +131,7 @@ PROMPTS: dict[str, Callable[[int, int], list[OraclePrompt]]] = {
 }
 
 
-COVERING = ("many boxes", "negative points", "everything at once")
+COVERING = ("one box", "negative points", "everything at once")
 """Kinds that together have boxes, points of both labels, an earlier mask, one mask and three, one object and many."""
 
 
