@@ -184,7 +184,7 @@ def generate(name: str, checkpoint: str, source: str, output: str) -> None:
     np.savez(output, allow_pickle=False, **answers)
 
 
-class RememberingPredictor(SamPredictor):
+class RememberingPredictor(SamPredictor):  # type: ignore[misc]  # the original has no types
     """Keeps all predictions for each of its pictures: points, logits and IoU of each batch."""
 
     def __init__(self, model: Sam) -> None:
