@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,23 +59,46 @@ def meeting_pairs(first: Sequence[Box], second: Sequence[Box]) -> list[tuple[int
 
 def similar_pairs(first: Sequence[Box], second: Sequence[Box], least: float) -> list[tuple[int, int]]:
     """Those pairs whose `box_iou` is at least that, which is above 0."""
-    if not first or not second:
-        return []
+    pairs = overlaps(first, second)
+    alike = pairs.iou >= least
+    return list(zip(pairs.rows[alike].tolist(), pairs.columns[alike].tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlaps:
+    """The n pairs of a box of one list and a box of another that have area in common, in order.
+
+    Attributes:
+        rows: Shape (n,): places in the first list.
+        columns: Shape (n,): places in the second.
+        iou: Shape (n,): their `box_iou`.
+        covered: Shape (n,): share of the first box that the second covers.
+    """
+
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    iou: NDArray[np.float64]
+    covered: NDArray[np.float64]
+
+
+def overlaps(first: Sequence[Box], second: Sequence[Box]) -> Overlaps:
+    """How much the boxes of two lists overlap."""
     ones, others = _array(first), _array(second)
     rows, columns = np.nonzero(_meet(ones, others))
     one, other = ones[rows], others[columns]
-    common = _areas(
+    common = box_areas(
         np.concatenate((np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])), axis=1)
     )
-    alike = common / (_areas(one) + _areas(other) - common) >= least
-    return list(zip(rows[alike].tolist(), columns[alike].tolist(), strict=True))
+    own, their = box_areas(one), box_areas(other)
+    return Overlaps(rows, columns, common / (own + their - common), common / own)
 
 
 def _array(boxes: Sequence[Box]) -> NDArray[np.float64]:
     return np.array(boxes, np.float64).reshape(-1, 4)
 
 
-def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def box_areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The areas of n boxes with edges in the right order: from shape (n, 4) to (n,)."""
     return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), np.float64)
 
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.geometry import Box, box_area, intersection, meeting_pairs
+from streamseg.geometry import Box, box_areas, overlaps
 from streamseg.messages import Image
-from streamseg.propagate.appearance import FEW_LEVELS, colour_histogram
+from streamseg.propagate.appearance import FEW_LEVELS
 
 Grey = NDArray[np.uint8]
 ColourHistogram = NDArray[np.float32]
@@ -52,15 +52,27 @@ class FrameEvidence:
         self._image = image
         self.grey = _reduced(image)
 
-    def colours(self, box: Box) -> ColourHistogram:
-        """The colours inside a box."""
+    def colours(self, boxes: Sequence[Box]) -> NDArray[np.float32]:
+        """The colours inside each box: a `ColourHistogram` in each row."""
+        cores = [self._samples(box) for box in boxes]
+        if not cores:
+            return np.empty((0, FEW_LEVELS**3), np.float32)
+        levels = np.concatenate(cores) // (256 // FEW_LEVELS)
+        numbers = levels @ np.array((FEW_LEVELS**2, FEW_LEVELS, 1))
+        numbers += np.repeat(np.arange(len(cores)) * FEW_LEVELS**3, [len(core) for core in cores])
+        counts = np.bincount(numbers, minlength=len(cores) * FEW_LEVELS**3)
+        blurred = counts.reshape(-1, *[FEW_LEVELS] * 3).astype(np.float32)
+        for _ in range(3):  # the channel that is blurred becomes the last
+            blurred = np.tensordot(blurred, _SOFT, axes=(1, 0))
+        histograms = blurred.reshape(len(cores), -1)
+        return np.asarray(histograms / histograms.sum(axis=1, keepdims=True), np.float32)
+
+    def _samples(self, box: Box) -> NDArray[np.uint8]:
+        """Pixels from the core of a box: shape (n, 3)."""
         height, width = self._image.shape[:2]
         left, top, right, bottom = _inner(box, _EDGE, width, height)
         across, down = max((right - left) // _SAMPLES, 1), max((bottom - top) // _SAMPLES, 1)
-        core = np.ascontiguousarray(self._image[top:bottom:down, left:right:across])
-        sharp = colour_histogram(core)
-        blurred = _SOFT @ (_SOFT @ sharp.reshape(FEW_LEVELS, -1)).reshape(sharp.shape) @ _SOFT
-        return np.asarray(blurred / blurred.sum(), np.float32).ravel()
+        return self._image[top:bottom:down, left:right:across].reshape(-1, 3)
 
     def motions(self, before: Grey | None, boxes: Sequence[Box]) -> list[Motion | None]:
         """How far the content of boxes in an earlier frame has moved; None where that cannot be seen.
@@ -76,7 +88,7 @@ class FrameEvidence:
         columns, rows = _places(*before.shape)
         found = cv2.remap(self.grey, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
         change, scale = np.asarray(cv2.absdiff(found, before), np.uint8), self._image.shape[1] / before.shape[1]
-        hidden = {behind for behind, other in meeting_pairs(boxes, boxes) if _hides(boxes[other], boxes[behind])}
+        hidden = _hidden(boxes)
         return [
             None if place in hidden else _motion(box, np.asarray(flow, np.float32), change, scale)
             for place, box in enumerate(boxes)
@@ -115,10 +127,12 @@ def _places(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.fl
     return columns, rows
 
 
-def _hides(box: Box, behind: Box) -> bool:
-    """Whether an object is in front of another: cameras look down, so what reaches further down is nearer."""
-    area = box_area(behind)
-    return box[3] > behind[3] and box_area(box) < _BEHIND * area and box_area(intersection(box, behind)) > _HIDES * area
+def _hidden(boxes: Sequence[Box]) -> set[int]:
+    """The places of the boxes with another in front: cameras look down, so what reaches further down is nearer."""
+    pairs, edges = overlaps(boxes, boxes), np.array(boxes)
+    behind, front = edges[pairs.rows], edges[pairs.columns]
+    lower, larger = front[:, 3] > behind[:, 3], box_areas(front) >= _BEHIND * box_areas(behind)
+    return set(pairs.rows[lower & ~larger & (pairs.covered > _HIDES)].tolist())
 
 
 def _inner(box: Box, margin: float, width: int, height: int) -> tuple[int, int, int, int]:

@@ -69,9 +69,14 @@ class Track(msgspec.Struct):
         """Seconds since the last detection."""
         return (self.t_ns - self.found_ns) / 1e9
 
+    @property
+    def histogram(self) -> ColourHistogram:
+        """Its colours as an array."""
+        return np.frombuffer(self.colours, np.float32)
+
     def likeness(self, colours: ColourHistogram) -> float:
         """Overlap with other colours, 0 to 1."""
-        return histogram_overlap(np.frombuffer(self.colours, np.float32), colours)
+        return histogram_overlap(self.histogram, colours)
 
     def predict(self, t_ns: int, motion: Motion | None) -> None:
         """Move to the next frame, by the motion that flow shows or at constant velocity."""
@@ -105,8 +110,7 @@ class Track(msgspec.Struct):
         self.box = left, top, right, bottom
         self._count(detection)
         if colours is not None:
-            known = np.frombuffer(self.colours, np.float32)
-            self.colours = (_COLOURS_KEPT * known + (1 - _COLOURS_KEPT) * colours).astype(np.float32).tobytes()
+            self.colours = (_COLOURS_KEPT * self.histogram + (1 - _COLOURS_KEPT) * colours).astype(np.float32).tobytes()
 
     def recover(self, detection: Detection) -> None:
         """Take the detection of an object that was lost and is elsewhere now."""

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.geometry import Box, box_iou, similar_pairs
+from streamseg.geometry import Box, overlaps, similar_pairs
 from streamseg.messages import Detection, Image
 from streamseg.stages.evidence import ColourHistogram, FrameEvidence, Grey
 from streamseg.stages.track import SHORTEST_S, Track
@@ -176,22 +176,25 @@ class _Frame:
     def __init__(self, evidence: FrameEvidence, detections: Sequence[Detection], confidence: float) -> None:
         self.detections = detections
         self._evidence = evidence
-        self._confidence = confidence
-        self._colours: dict[int, ColourHistogram] = {}
+        self._confident = np.array([each.confidence >= confidence for each in detections], np.bool_)
+        self._classes = np.array([each.class_id for each in detections])
 
     def confident(self, place: int) -> bool:
         """Whether a detection may begin a track."""
-        return self.detections[place].confidence >= self._confidence
+        return bool(self._confident[place])
 
     def colours(self, place: int) -> ColourHistogram:
         """The colours of a detection's box."""
-        if place not in self._colours:
-            self._colours[place] = self._evidence.colours(self.detections[place].xyxy)
-        return self._colours[place]
+        row: ColourHistogram = self._colours[place]
+        return row
 
     def own_colours(self, place: int) -> ColourHistogram | None:
         """The same; None if another box covers much of it."""
         return None if place in self._crowded else self.colours(place)
+
+    @cached_property
+    def _colours(self) -> NDArray[np.float32]:
+        return self._evidence.colours([each.xyxy for each in self.detections])
 
     @cached_property
     def _crowded(self) -> set[int]:
@@ -201,25 +204,39 @@ class _Frame:
 
     def pairs(self, tracks: Sequence[Track], places: Sequence[int]) -> dict[int, Track]:
         """The track of each of these places that continues one."""
-        boxes = [self.detections[place].xyxy for place in places]
-        near = similar_pairs([track.box for track in tracks], boxes, _PREDICTED_IOU)
-        return _pairs(
-            tracks, ((self.similarity(tracks[row], places[column]), row, places[column]) for row, column in near)
-        )
+        if not tracks or not places:
+            return {}
+        near = overlaps([track.box for track in tracks], [self.detections[place].xyxy for place in places])
+        rows, columns, iou = near.rows, np.array(places)[near.columns], near.iou
+        followed = np.array([track.followed for track in tracks], np.bool_)
+        fits = iou >= np.where(followed[rows], _FOLLOWED_IOU, _PREDICTED_IOU)
+        rows, columns, iou = rows[fits], columns[fits], iou[fits]
+        known = np.stack([track.histogram for track in tracks])
+        likeness = np.minimum(known[rows], self._colours[columns]).sum(axis=1)
+        scores = self._scores(iou, likeness, columns, np.array([track.elected[0] for track in tracks])[rows])
+        return _pairs(tracks, zip(scores.tolist(), rows.tolist(), columns.tolist(), strict=True))
 
-    def similarity(self, track: Track, place: int) -> float:
-        """How well a detection fits a track where it is predicted: 0 if it does not, else up to 1."""
-        detection = self.detections[place]
-        iou = box_iou(track.box, detection.xyxy)
-        if iou < (_FOLLOWED_IOU if track.followed else _PREDICTED_IOU):
-            return 0.0
-        likeness, confident = track.likeness(self.colours(place)), self.confident(place)
-        if iou < _SAME_IOU and (likeness < _ALIKE or not confident):
-            return 0.0
-        if likeness < _RECOGNISED and not confident:
-            return 0.0
-        class_factor = 1.0 if track.elected[0] == detection.class_id else _OTHER_CLASS_FACTOR
-        return iou * (1 + likeness) / 2 * class_factor * (1.0 if confident else _LOW_FACTOR)
+    def _scores(
+        self,
+        iou: NDArray[np.float64],
+        likeness: NDArray[np.float32],
+        places: NDArray[np.intp],
+        classes: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """How well detections fit tracks where these are predicted: 0 if they do not, else up to 1.
+
+        Args:
+            iou: Shape (n,): of the boxes of each pair.
+            likeness: Shape (n,): overlap of their colours.
+            places: Shape (n,): of the detections.
+            classes: Shape (n,): of the tracks.
+        """
+        confident = self._confident[places]
+        alike = (iou >= _SAME_IOU) | ((likeness >= _ALIKE) & confident)
+        scores = iou * (1 + likeness) / 2 * (alike & ((likeness >= _RECOGNISED) | confident))
+        scores *= np.where(classes == self._classes[places], 1.0, _OTHER_CLASS_FACTOR)
+        scores *= np.where(confident, 1.0, _LOW_FACTOR)
+        return np.asarray(scores, np.float64)
 
     def recognised(self, lost: Sequence[Track], places: Sequence[int]) -> Iterator[tuple[float, int, int]]:
         """How surely each of the detections is each lost object that can have got there; its number, and the place."""
@@ -238,12 +255,12 @@ class _Frame:
     def still_shown(self, missed: Sequence[Track], found: Sequence[Box]) -> set[int]:
         """Those missed objects that can be seen where flow has followed them, and where no other one was found."""
         taken = {row for row, _ in similar_pairs([track.box for track in missed], found, _SAME_IOU)}
+        followed = [number for number, track in enumerate(missed) if track.followed and number not in taken]
+        colours = self._evidence.colours([missed[number].box for number in followed])
         return {
             number
-            for number, track in enumerate(missed)
-            if track.followed
-            and number not in taken
-            and track.likeness(self._evidence.colours(track.box)) >= _RECOGNISED
+            for number, seen in zip(followed, colours, strict=True)
+            if missed[number].likeness(seen) >= _RECOGNISED
         }
 
 
