@@ -15,6 +15,8 @@ _STATES: Final = {
 }
 _IDLE_S: Final = 2.0
 """Seconds without a picture that need no explanation."""
+_LISTED: Final = 24
+"""Objects listed in a line: more are no longer read, and the area of a foreign mask may be costly to count."""
 
 
 def percentiles_text(percentiles: Percentiles | None) -> str:
@@ -46,8 +48,11 @@ def duration_text(seconds: float) -> str:
 
 
 def objects_text(objects: Sequence[TrackedObject]) -> str:
-    """Class, track and mask area in pixels of each object, or the method of one without a mask."""
-    return ", ".join(map(_object_text, objects)) or "no objects"
+    """Class, track and mask area in pixels of each object, or the method of one without a mask; of the first ones."""
+    listed = [_object_text(item) for item in objects[:_LISTED]]
+    if len(objects) > _LISTED:
+        listed.append(f"and {len(objects) - _LISTED} more")
+    return ", ".join(listed) or "no objects"
 
 
 def _object_text(item: TrackedObject) -> str:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from streamseg.messages import SourceState
-from streamseg.monitor.texts import waiting_text
+from streamseg.masks import Mask
+from streamseg.messages import Detection, SourceState, TrackedObject
+from streamseg.monitor.texts import objects_text, waiting_text
 
 
 def states(*given: str) -> dict[str, SourceState]:
@@ -35,3 +37,17 @@ def test_the_cause_follows_where_it_is_known() -> None:
 )
 def test_a_window_says_why_no_picture_comes(given: tuple[str, ...], idle_s: float, text: str | None) -> None:
     assert waiting_text(states(*given), idle_s, "waiting for tcp://127.0.0.1:5555") == text
+
+
+def object_number(number: int, mask: Mask | None = None) -> TrackedObject:
+    detection = Detection(xyxy=(0, 0, 9, 9), confidence=0.9, class_id=0, class_name="cup", tracker_id=number)
+    return TrackedObject(detection=detection, mask=mask)
+
+
+def test_the_line_of_a_frame_lists_its_objects_but_not_without_end() -> None:
+    assert objects_text([]) == "no objects"
+    assert objects_text([object_number(1, Mask(0, 0, np.ones((2, 3), np.bool_))), object_number(2)]) == (
+        "cup#1 6, cup#2 pending"
+    )
+    line = objects_text([object_number(number) for number in range(1024)])
+    assert line.endswith(", cup#23 pending, and 1000 more")
