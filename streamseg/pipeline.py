@@ -2,7 +2,7 @@
 
            frame                  boxes + ids                masks             results
 capture ───────────▶ detect ────────────────────▶ segment ───────────▶ publish ───────▶ record (if files are written)
-   │                    │                                                ▲  ▲ ├───────▶ subscribers
+   │                    │                                                ▲  ▲ ├───────▶ hub ──────▶ subscribers
    │                    └────────────────── boxes + ids ─────────────────┘  │ └───────▶ tap: the loop over a `Pipeline`
    └─────────────────────────────── frame ──────────────────────────────────┘
 """
@@ -50,6 +50,7 @@ STAGES = (
         finishes=True,
         needed=lambda config: config.record.enabled,
     ),
+    StageEntry("hub", "streamseg.stages.hub", shared=True, finishes=True, last=True),
 )
 """The processes."""
 

@@ -135,27 +135,31 @@ def stop_processes(
         killed: Whether to wait no longer.
     """
 
-    def wait_for_exit(seconds: float, awaited: Sequence[Process] = processes) -> None:
+    def wait_for_exit(seconds: float, awaited: Sequence[Process]) -> None:
         deadline_ns = clock.now_ns() + seconds * 1e9
         while not killed() and clock.now_ns() < deadline_ns and any(process.handle.alive for process in awaited):
             if busy():
                 deadline_ns = clock.now_ns() + seconds * 1e9
             clock.sleep(_POLL_S)
 
-    for process in processes:
-        if process.ready:
-            process.handle.send(Stop(reason))
-        else:
+    def stop(together: Sequence[Process]) -> None:
+        for process in together:
+            if process.ready:
+                process.handle.send(Stop(reason))
+            else:
+                process.handle.terminate()
+        wait_for_exit(_STOP_S, together)
+        finishing = [process for process in together if process.ready and process.entry.finishes]
+        for process in together:
+            if process not in finishing:
+                process.handle.terminate()
+        wait_for_exit(_FINISH_S, finishing)
+        for process in together:
             process.handle.terminate()
-    wait_for_exit(_STOP_S)
-    finishing = [process for process in processes if process.ready and process.entry.finishes]
-    for process in processes:
-        if process not in finishing:
-            process.handle.terminate()
-    wait_for_exit(_FINISH_S, finishing)
-    for process in processes:
-        process.handle.terminate()
-    wait_for_exit(_TERMINATE_S)
-    for process in processes:
-        process.handle.kill()
-        process.handle.wait()
+        wait_for_exit(_TERMINATE_S, together)
+        for process in together:
+            process.handle.kill()
+            process.handle.wait()
+
+    stop([process for process in processes if not process.entry.last])
+    stop([process for process in processes if process.entry.last])

@@ -81,6 +81,7 @@ class Supervisor:
             for number, source in enumerate(self._lanes)
             for link in topology.links
         )
+        self._hub = link_address(instance.directory, "hub.sock")
         self._run_id = secrets.token_hex(8)
         self._events: queue.SimpleQueue[tuple[StageKey, int, ToSupervisor | None]] = queue.SimpleQueue()
         self._places = {key: Place(key, entry) for entry in topology.stages for key in entry.keys(list(self._lanes))}
@@ -290,6 +291,7 @@ class Supervisor:
                 for link in self.links
                 if entry.name in (link.sender, link.receiver) and place.key.serves(link.source)
             ),
+            hub=self._hub,
             models=self._plan.models,
             threads=entry.threads(self._config.threads, live=self._live),
             niceness=entry.niceness,

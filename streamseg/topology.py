@@ -48,6 +48,7 @@ class StageEntry:
         replays: Repeats what it sent when a stage downstream is new.
         announces: Puts changes of the source and of stages on the wire.
         finishes: Has an end to send or files to complete when it stops, and gets more time for that.
+        last: Stops when every other process has ended.
         needed: Whether a run with these settings has this stage.
     """
 
@@ -62,6 +63,7 @@ class StageEntry:
     replays: bool = False
     announces: bool = False
     finishes: bool = False
+    last: bool = False
     needed: Callable[[Config], bool] = _always
 
     def keys(self, sources: Sequence[str]) -> list[StageKey]:

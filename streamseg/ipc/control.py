@@ -68,6 +68,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         lanes: The sources that this process serves: one for a stage per source, all for a shared one.
         link_key: Authenticates messages on links.
         links: Those that begin or end at this process.
+        hub: Address at which publish processes connect to the hub.
         config: The settings, with models and weights in place of `auto`.
         models: The models' names, for subscribers.
         threads: The stage's thread budget.
@@ -81,6 +82,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     lanes: tuple[LaneSpec, ...]
     link_key: bytes
     links: tuple[LinkAddress, ...]
+    hub: str
     models: Models
     threads: int
     niceness: int
@@ -246,9 +248,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Subscribers(msgspec.Struct, frozen=True, tag=True):
-    """The number of programs connected to a source's publisher has changed."""
+    """The number of programs connected to the hub has changed."""
 
-    source: str
     count: int
 
 

@@ -15,8 +15,10 @@ from streamseg.errors import StageError
 from streamseg.ipc.control import ControlWriter, Failed, StageSpec, ToStage, ToSupervisor, read_from_stage
 from streamseg.open_files import Reserve, check_limit
 
-# Read while NumPy and PyTorch are imported.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+# Read while NumPy, PyTorch and OpenCV are imported.
+_THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OPENCV_FOR_THREADS_NUM"
+)  # fmt: skip
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # ONNX Runtime's; read while it is imported
 _LAST_MESSAGES_S = 1.0
 _KEPT_FOR_RESTARTS = 16

@@ -18,7 +18,7 @@ import secrets
 import time
 from collections import deque
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 import zmq
@@ -31,6 +31,8 @@ Payload = TypeVar("Payload")
 _Sent = TypeVar("_Sent", contravariant=True)
 _Received = TypeVar("_Received", covariant=True)
 
+LINGER_MS: Final = 500
+"""Time for messages in flight when a socket is closed at the end of a run."""
 _CREDIT_BYTES = 8
 _REPEAT_NS = 50_000_000
 _RENEW_NS = 1_000_000_000

@@ -6,13 +6,11 @@ import logging
 import socket
 import struct
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final, get_args
+from typing import Final
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from streamseg.wire.limits import (
     HANDSHAKE_S,
@@ -24,7 +22,6 @@ from streamseg.wire.limits import (
     TOPIC_BYTES,
     TOPICS,
 )
-from streamseg.wire.protocol import ResultView, View, requests_view, topic
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +30,8 @@ _KERNEL_BYTES: Final = 4096
 _KEEPALIVE_S: Final = 60
 _MEASURED_EVERY_S: Final = 0.1
 _SUBSCRIBE, _CANCEL = b"\x01", b"\x00"
+_EVENT: Final = struct.Struct("=Hi")
+"""An event of the socket monitor and its value: the connection's descriptor. pyzmq's reader imports asyncio."""
 _BYTES_RECEIVED: Final = struct.Struct("128xQ")  # in Linux' struct tcp_info
 
 
@@ -61,21 +60,18 @@ class Connections:
         monitor: Reports each connection; readable when one opens or ends.
     """
 
-    def __init__(self, observed: zmq.Socket[bytes], source: str, most: int = READERS) -> None:
-        """Observe an XPUB socket with `XPUB_VERBOSER`, and count requests for the views of a source.
+    def __init__(self, observed: zmq.Socket[bytes], most: int = READERS) -> None:
+        """Observe an XPUB socket with `XPUB_VERBOSER`.
 
         Args:
             observed: Not bound yet.
-            source: Its name.
             most: Connections at a time.
         """
         self.monitor = observed.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
-        self._source = source
         self._most = most
         self._open: dict[int, set[bytes]] = {}
-        self._views: Counter[View] = Counter()
-        self._complete = {topic(source, view) for view in get_args(ResultView)}
-        self._requests = self._topics = 0
+        self._changes: list[bytes] = []
+        self._topics = 0
         self._measured_s = 0.0
         self._logged: set[str] = set()
 
@@ -83,14 +79,13 @@ class Connections:
         """How many are open."""
         return len(self._open)
 
-    def wants(self, view: View) -> bool:
-        """Whether a view has a subscriber."""
-        return self._views[view] > 0
+    def take_changes(self) -> list[bytes]:
+        """The subscriptions and cancellations since the last call, for an XSUB socket to send upstream.
 
-    @property
-    def requested(self) -> bool:
-        """Whether a subscriber has requested one view of the results: a prefix of the topics does not."""
-        return self._requests > 0
+        The socket itself counts the subscriptions to each topic.
+        """
+        changes, self._changes = self._changes, []
+        return changes
 
     def update(self) -> None:
         """Note which connections opened and ended, and end those that sent too much."""
@@ -100,34 +95,32 @@ class Connections:
             self._measured_s = now_s
             self._limit_bytes()
 
-    def receive(self, message: zmq.Frame) -> bool:
-        """Take one message of the socket, and return whether it is a new subscription."""
+    def receive(self, message: zmq.Frame) -> None:
+        """Take one message of the socket."""
         try:
             descriptor = int(message.get(zmq.SRCFD))
         except zmq.ZMQError:
-            return False  # a subscription that ended with its connection
+            return  # a subscription that ended with its connection
         # libzmq may have used the descriptor again: its events come before its messages.
         self._read_events()
         if descriptor not in self._open:
-            return False
+            return
         kind, name = message.bytes[:1], message.bytes[1:]
         if kind == _SUBSCRIBE:
-            return self._subscribe(descriptor, name)
-        if kind == _CANCEL and name in self._open[descriptor]:
+            self._subscribe(descriptor, name)
+        elif kind == _CANCEL and name in self._open[descriptor]:
             self._open[descriptor].remove(name)
-            self._count(name, -1)
+            self._cancel(name)
         # Anything else is a message that an XSUB socket sent upstream; streamseg has no use for it.
-        return False
 
     def _read_events(self) -> None:
         while True:
             try:
-                event = parse_monitor_message(self.monitor.recv_multipart(zmq.NOBLOCK))
+                event, descriptor = _EVENT.unpack(self.monitor.recv_multipart(zmq.NOBLOCK)[0])
             except zmq.Again:
                 return
-            descriptor = int(event["value"])
             self._forget(descriptor)
-            if event["event"] != zmq.EVENT_DISCONNECTED:
+            if event != zmq.EVENT_DISCONNECTED:
                 self._add(descriptor)
 
     def _add(self, descriptor: int) -> None:
@@ -139,10 +132,10 @@ class Connections:
                 return
         self._open[descriptor] = set()
 
-    def _subscribe(self, descriptor: int, name: bytes) -> bool:
+    def _subscribe(self, descriptor: int, name: bytes) -> None:
         topics = self._open[descriptor]
         if name in topics:
-            return False
+            return
         if len(name) > TOPIC_BYTES:
             self._end(descriptor, f"a subscription is longer than {TOPIC_BYTES} bytes")
         elif len(topics) >= READER_TOPICS:
@@ -151,20 +144,16 @@ class Connections:
             self._end(descriptor, f"all subscribers together have more than {TOPICS} subscriptions")
         else:
             topics.add(name)
-            self._count(name, 1)
-            return True
-        return False
+            self._topics += 1
+            self._changes.append(_SUBSCRIBE + name)
 
-    def _count(self, name: bytes, by: int) -> None:
-        self._topics += by
-        self._requests += by * (name in self._complete)
-        for view in get_args(View):
-            if requests_view(name, self._source, view):
-                self._views[view] += by
+    def _cancel(self, name: bytes) -> None:
+        self._topics -= 1
+        self._changes.append(_CANCEL + name)
 
     def _forget(self, descriptor: int) -> None:
         for name in self._open.pop(descriptor, ()):
-            self._count(name, -1)
+            self._cancel(name)
 
     def _limit_bytes(self) -> None:
         """End the connections that sent too much: libzmq keeps the parts of a message until the last one arrives."""

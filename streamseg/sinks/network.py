@@ -1,116 +1,80 @@
-"""Sinks that publish results to subscribers; pictures are encoded only for a view that has a subscriber."""
+"""Sinks that publish results through the hub; pictures are encoded only for a view that has a subscriber."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Final, get_args
 
 import cv2
 import msgspec
 import zmq
 
-from streamseg.errors import EndpointInUseError, SettingsError, StageError, StreamsegError
-from streamseg.sinks.connections import Connections, limit_input
-from streamseg.wire.curve import Admission, read_server_keys
-from streamseg.wire.limits import READERS
-from streamseg.wire.protocol import EncodedResult, ResultView, View, encode_event
+from streamseg.errors import StageError
+from streamseg.ipc.links import LINGER_MS
+from streamseg.wire.protocol import EncodedResult, ResultView, View, encode_event, requests_view, topic
 
 if TYPE_CHECKING:
-    from streamseg.config import PublishSettings
     from streamseg.messages import End, Heartbeat, Image, SourceState
     from streamseg.sinks.sink import Pictures, PublishedResult
 
-_QUEUE = 8
-_LIVE_BUFFER_BYTES = 1 << 16
-"""Kernel buffer of each subscriber. With less, TCP on loopback waits 40 ms for acknowledgements of each picture."""
-_FILE_BUFFER_BYTES = 1 << 20
-_MESSAGES_PER_TURN = 64
-LINGER_MS = 500
-"""Time for messages in flight when a socket is closed at the end of a run."""
+_QUEUE: Final = 8
+"""Messages that wait for a hub that is slow."""
+_SUBSCRIBE, _CANCEL = b"\x01", b"\x00"
 
 
 class Network:
-    """An XPUB socket: unlike PUB, it shows which views have a subscriber."""
+    """An XPUB socket connected to the hub: unlike PUB, it shows which views of a source have a subscriber."""
 
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        settings: PublishSettings,
-        source: str,
-        *,
-        live: bool = False,
-        most: int = READERS,
-    ) -> None:
-        """Bind the endpoint, and connect to the proxy if there is one.
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, source: str, quality: int) -> None:
+        """Connect to the hub, which may not be there yet.
 
         Args:
             context: Of the socket.
-            settings: The endpoint, and who may subscribe.
+            address: Of the hub.
             source: Name of the source.
-            live: Keep little for a subscriber that is slow. For one of a file, more fits.
-            most: Connections at a time.
-
-        Raises:
-            EndpointInUseError: Another process has the endpoint.
-            SettingsError: A key file cannot be used, or the proxy's address cannot exist.
+            quality: Of JPEG pictures, 1 to 100.
         """
         self.socket = context.socket(zmq.XPUB)
         self.socket.linger = 0
         self.socket.sndhwm = _QUEUE
-        self.socket.sndbuf = _LIVE_BUFFER_BYTES if live else _FILE_BUFFER_BYTES
-        self.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # shows every subscription and cancellation of every subscriber
-        limit_input(self.socket, curve=settings.curve is not None)
-        self._quality = settings.quality
+        self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # shows the subscription of every subscriber
+        self.socket.connect(address)
         self._source = source
-        self._admission: Admission | None = None
-        if settings.curve is not None:
-            self._admission = Admission(
-                context, read_server_keys(settings.curve.secret_key_file, settings.curve.allow_files)
-            )
-            self._admission.guard(self.socket)
-        self._connections = Connections(self.socket, source, most)
-        try:
-            self._bind(settings.bind)
-            if settings.connect is not None:
-                self._connect(settings.connect)
-        except StreamsegError:
-            for socket in self.sockets:  # an open socket would block the end of the context
-                socket.close()
-            raise
-
-    @property
-    def sockets(self) -> list[zmq.Socket[bytes]]:
-        """The sockets to watch, and to close at the end in this order."""
-        own = [self.socket, self._connections.monitor]
-        return own if self._admission is None else [*own, self._admission.socket]
+        self._quality = quality
+        self._topics: set[bytes] = set()
+        self._views: Counter[View] = Counter()
+        self._complete = {topic(source, view) for view in get_args(ResultView)}
 
     def service(self) -> bool:
-        """Process connections, subscriptions and cancellations, and return whether there is a new subscription.
+        """Process subscriptions and cancellations, and return whether there is a new subscriber to the source.
 
         Call it every turn.
         """
-        if self._admission is not None:
-            self._admission.decide()
-        self._connections.update()
         added = False
-        for _ in range(_MESSAGES_PER_TURN):
+        while True:
             try:
-                added |= self._connections.receive(self.socket.recv(zmq.NOBLOCK, copy=False))
+                message = self.socket.recv(zmq.NOBLOCK)
             except zmq.Again:
-                break
-        return added
-
-    def connections(self) -> int:
-        """How many subscribers and proxies are connected."""
-        return len(self._connections)
+                return added
+            kind, name = message[:1], message[1:]
+            if kind == _SUBSCRIBE:
+                views = [view for view in get_args(View) if requests_view(name, self._source, view)]
+                added |= bool(views)
+                if name not in self._topics:
+                    self._topics.add(name)
+                    self._views.update(views)
+            elif kind == _CANCEL and name in self._topics:
+                self._topics.remove(name)
+                self._views.subtract(view for view in get_args(View) if requests_view(name, self._source, view))
 
     def wants(self, view: View) -> bool:
         """Whether a view has a subscriber."""
-        return self._connections.wants(view)
+        return self._views[view] > 0
 
     @property
     def requested(self) -> bool:
         """Whether a subscriber has requested one view of the results: a prefix of the topics does not."""
-        return self._connections.requested
+        return not self._complete.isdisjoint(self._topics)
 
     def send_result(self, encoded: EncodedResult) -> None:
         """Send a result without a picture, if that view has a subscriber."""
@@ -130,27 +94,9 @@ class Network:
         self._send(encode_event(heartbeat))
 
     def send_end(self, end: End) -> None:
-        """Send the last message; subscribers then have a moment to receive what is in flight."""
+        """Send the last message; the hub then has a moment to receive what is in flight."""
         self._send(encode_event(end))
         self.socket.linger = LINGER_MS
-
-    def _bind(self, endpoint: str) -> None:
-        try:
-            self.socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            raise EndpointInUseError(
-                f"{endpoint}: cannot be bound ({error.strerror}); end the program that has it, or choose another"
-            ) from error
-
-    def _connect(self, endpoint: str) -> None:
-        # A proxy's subscriptions end with its connection; it subscribes again when it is back.
-        self.socket.immediate = True
-        try:
-            self.socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            raise SettingsError(
-                f"publish.connect: {endpoint} ({error.strerror}); expected the address of a proxy"
-            ) from error
 
     def _send(self, parts: list[bytes]) -> None:
         self.socket.send_multipart(parts, zmq.NOBLOCK)

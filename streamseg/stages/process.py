@@ -184,7 +184,6 @@ def _prepare_and_turn(
     """Run the stage to its end and return the exit status."""
     try:
         kind = _stage_of(module)
-        _limit_opencv(context.spec.threads)
         stage = kind(context)
         context.report(stage.prepare())
         gc.collect()
@@ -216,13 +215,6 @@ def _stage_of(module: str) -> type[Stage]:
     raise StageError(f"{module} holds no stage")
 
 
-def _limit_opencv(threads: int) -> None:
-    """Limit OpenCV's threads: unlike BLAS and OpenMP it reads no environment variable and takes one per core."""
-    import cv2
-
-    cv2.setNumThreads(threads)
-
-
 def _turn_until_stopped(stage: Stage, context: ProcessContext, inbox: queue.SimpleQueue[ToStage]) -> str:
     turns: deque[int] = deque([0], maxlen=32)
     reported_ns = 0
@@ -239,7 +231,7 @@ def _turn_until_stopped(stage: Stage, context: ProcessContext, inbox: queue.Simp
         if worked:
             turns.append(now - began)
         if now - reported_ns > _PROGRESS_NS:
-            context.report(Progress(int(statistics.median(turns))))
+            context.report(Progress(max(int(statistics.median(turns)), 1)))  # 0 is a long turn
             reported_ns = now
 
 

@@ -8,11 +8,11 @@ from functools import partial
 
 import msgspec
 
-from streamseg import open_files
 from streamseg.colours import Colours
 from streamseg.errors import FrameGoneError
-from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, Subscribers, ToStage
+from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
+from streamseg.ipc.links import LINGER_MS
 from streamseg.messages import (
     RUNNING,
     STARTING,
@@ -27,7 +27,7 @@ from streamseg.messages import (
 )
 from streamseg.render import render
 from streamseg.sinks.links import MetricsSink, RecordSink, TapSink
-from streamseg.sinks.network import LINGER_MS, MaskSink, Network, PictureSink
+from streamseg.sinks.network import MaskSink, Network, PictureSink
 from streamseg.sinks.sink import Overlay, Pictures, PublishedResult, Sink
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.frame_budget import FrameBudget
@@ -35,7 +35,6 @@ from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, Received
 from streamseg.stages.notices import Notices
 from streamseg.stages.propagation import Propagation
 from streamseg.topology import TAP
-from streamseg.wire.limits import READERS
 from streamseg.wire.protocol import encode_result
 
 _log = logging.getLogger(__name__)
@@ -80,20 +79,17 @@ class PublishStage(Stage):
         self._early_heartbeats = 0
         self._state, self._detail = lane.state, lane.detail
         self._held = self.config.publish.wait_for_subscriber
-        self._subscribers: int | None = None
         self._notices = Notices(self.config, self.spec.models)
         self._budget = FrameBudget(context.clock)
 
     def prepare(self) -> Ready:
-        """Bind the endpoint and load what propagation needs."""
+        """Connect to the hub and load what propagation needs."""
         settings = self.config
         budget = self._budget if self._live else None
         self._propagation = Propagation.from_config(settings, self.spec.models.segmenter, budget)
         self._colours = Colours(self._snapshot.load())
-        most = max(1, min(READERS, open_files.limit() - open_files.OWN))
-        self._network = Network(self.context.sockets, settings.publish, self._source, live=self._live, most=most)
-        for socket in self._network.sockets:
-            self.context.watch(socket)
+        self._network = Network(self.context.sockets, self.spec.hub, self._source, settings.publish.quality)
+        self.context.watch(self._network.socket)
         self._metrics = MetricsSink(self.context.report, hold=self._tap is not None and not self._live)
         self._sinks: list[Sink] = [MaskSink(self._network)]
         if self._tap is not None:
@@ -101,11 +97,9 @@ class PublishStage(Stage):
         if self._record is not None:
             self._sinks.append(self._record)
         self._sinks += [PictureSink(self._network), self._metrics]
-        if most < READERS:
-            _log.warning("at most %d subscribers: a process may have few files open (`ulimit -n 1024`)", most)
         if self._held:
             _log.warning("the first frame waits for a subscriber (publish.wait_for_subscriber)")
-        return Ready(settings.publish.bind)
+        return Ready(self._source)
 
     def instruct(self, message: ToStage) -> None:
         """Put a change of the source or of a stage on the wire; nothing follows the end of the results."""
@@ -138,7 +132,6 @@ class PublishStage(Stage):
             self._receive()  # first: only for frames is the time of receipt recorded
         self._send_heartbeat(newcomer=self._network.service())
         self._held = self._held and not self._network.requested
-        self._count_subscribers()
         if self._tap is not None:
             self._tap.service()
         if self._record is not None:
@@ -281,12 +274,6 @@ class PublishStage(Stage):
             publish_overrun=self._overrun,
             masks_limited=self._masks_limited,
         )
-
-    def _count_subscribers(self) -> None:
-        count = self._network.connections()
-        if count != self._subscribers:
-            self._subscribers = count
-            self.context.report(Subscribers(self._source, count))
 
     def _send_heartbeat(self, *, newcomer: bool) -> None:
         now = self.context.clock.now_ns()

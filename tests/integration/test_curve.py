@@ -61,9 +61,9 @@ def test_only_an_allowed_subscriber_receives_also_from_a_restarted_publisher(pla
         assert len(errors.splitlines()) == 1
         check_receives_nothing(misled)
 
-        victim = run.stages()["publish"]
+        victim = run.stages()["hub"]
         victim.kill()
-        until(lambda: (new := run.stages().get("publish")) and new.pid != victim.pid, PATIENCE, "a new publish")
+        until(lambda: (new := run.stages().get("hub")) and new.pid != victim.pid, PATIENCE, "a new hub")
         friend.latest()  # skips the results of the old one
         after = [next(iter(friend)) for _ in range(30)]
         assert {result.run_id for result in before + after} == {before[0].run_id}

@@ -21,7 +21,7 @@ from pycocotools import mask as coco
 
 from streamseg.sinks.parts import existing_parts
 
-STAGES = ("capture", "detect", "segment", "publish")
+STAGES = ("capture", "detect", "segment", "publish", "hub")
 """Of every run."""
 RECORDING_STAGES = (*STAGES, "record")
 """Of a run that writes files."""

@@ -244,6 +244,7 @@ def stage_spec(
         lanes=lanes or (lane_spec(),),
         link_key=b"key",
         links=tuple(links),
+        hub="inproc://hub",
         models=Models(detector=config.detector.model, segmenter=config.segmenter.model),
         threads=1,
         niceness=0,

@@ -260,7 +260,7 @@ def test_changes_reach_the_observer_and_the_wire_of_their_source(two: Bench) -> 
 
 def test_the_number_of_subscribers_reaches_the_observer(bench: Bench) -> None:
     bench.start()
-    bench.stages("voice").say(Subscribers("main", 2))
+    bench.stages("voice").say(Subscribers(2))
     bench.settle()
     assert bench.observer.subscribers == 2
 

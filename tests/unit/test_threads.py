@@ -39,10 +39,10 @@ def test_the_budget_names_every_stage() -> None:
     cores = available_cores()
     assert describe_budget(STAGES, None, live=True) == (
         f"threads: capture 1, detect {max(1, round(cores / 2))}, segment {max(1, round(cores / 2))} (nice 10), "
-        f"publish 1, record 1 (nice 5); {cores} cores"
+        f"publish 1, record 1 (nice 5), hub 1; {cores} cores"
     )
     assert describe_budget(STAGES, 3, live=True).startswith(
-        "threads: capture 1, detect 3, segment 3 (nice 10), publish 1, record 1 (nice 5);"
+        "threads: capture 1, detect 3, segment 3 (nice 10), publish 1, record 1 (nice 5), hub 1;"
     )
 
 

@@ -41,4 +41,5 @@ def test_shared_stages_run_once_and_the_others_once_per_source() -> None:
         ("segment", None),
         ("publish", "door"),
         ("publish", "yard"),
+        ("hub", None),
     ]

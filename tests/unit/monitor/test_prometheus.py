@@ -70,7 +70,7 @@ def test_the_ages_of_masks_are_told_apart_up_to_the_age_at_which_they_are_droppe
 
 def test_the_subscribers_of_the_moment_are_shown(stats: RunStats) -> None:
     for count in (1, 3, 2):
-        stats.subscribed(Subscribers("main", count))
+        stats.subscribed(Subscribers(count))
         assert samples(stats)["subscribers"] == count
 
 

@@ -24,6 +24,7 @@ from streamseg.errors import SettingsError, SubscriptionRefusedError, Subscripti
 from streamseg.keys import admit_window
 from streamseg.messages import ResultMessage
 from streamseg.redaction import redact
+from streamseg.sinks.hub import Hub
 from streamseg.sinks.network import Network
 from streamseg.sources import SourceSettings
 from streamseg.wire.curve import Admission, make_key_pair, read_client_keys, read_server_keys
@@ -53,21 +54,21 @@ def curve(keys: Path, *allow: str) -> CurveSettings:
 class CountedEvents:
     """Counts the connections of a publishing socket, and how many of them it admitted. A socket has one monitor."""
 
-    def __init__(self, network: Network) -> None:
-        connections: Any = network._connections
+    def __init__(self, hub: Hub) -> None:
+        connections: Any = hub._connections
         connections.monitor.close()
-        network.socket.monitor(
+        hub.socket.monitor(
             "inproc://events",
             zmq.EVENT_ACCEPTED | zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED,
         )
-        self._monitor: zmq.Socket[bytes] = network.socket.context.socket(zmq.PAIR)
+        self._monitor: zmq.Socket[bytes] = hub.socket.context.socket(zmq.PAIR)
         self._monitor.connect("inproc://events")
         self.close = self._monitor.close
         self.connections = self.admitted = 0
         connections.monitor = self
 
     def recv_multipart(self, flags: int) -> list[bytes]:
-        """The next event that the network knows."""
+        """The next event that the hub knows."""
         while True:
             parts = self._monitor.recv_multipart(flags)
             event = parse_monitor_message(parts)["event"]
@@ -78,12 +79,13 @@ class CountedEvents:
 
 
 class Publisher:
-    """A publishing socket that sends one result after the other, served as the stage serves it."""
+    """Sends one result after the other through a hub, both served as their stages serve them."""
 
     def __init__(self, settings: PublishSettings) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._network = Network(self._context, settings, "main")
-        self.events = CountedEvents(self._network)
+        self._hub = Hub(self._context, settings, "inproc://hub")
+        self._network = Network(self._context, "inproc://hub", "main", quality=80)
+        self.events = CountedEvents(self._hub)
         self._stop = threading.Event()
         self.wanted = False
         self._thread = threading.Thread(target=self._run)
@@ -98,11 +100,12 @@ class Publisher:
     def _run(self) -> None:
         seq = 0
         while not self._stop.wait(0.002):
+            self._hub.service()
             self._network.service()
             self.wanted = self._network.wants("masks")
             self._network.send_result(encode_result(result(seq), "masks"))
             seq += 1
-        for socket in self._network.sockets:
+        for socket in (self._network.socket, *self._hub.sockets):
             socket.close()
         self._context.term()
 
@@ -219,31 +222,33 @@ def test_a_key_is_checked_also_when_no_file_can_be_opened(keys: Path) -> None:
         zmq.Context() as context,
         Subscriber(endpoint, secret_key_file=keys / "friend.key", server_key_file=keys / "publisher.pub"),
     ):
-        network = Network(context, PublishSettings(bind=endpoint, curve=curve(keys)), "main")
-        *_, requests = network.sockets
+        hub = Hub(context, PublishSettings(bind=endpoint, curve=curve(keys)), "inproc://hub")
+        *_, requests = hub.sockets
         assert requests.poll(PATIENCE_MS)
         with open_files_limited_to(3):
-            network.service()
+            hub.service()
+        network = Network(context, "inproc://hub", "main", quality=80)
 
         def served() -> bool:
+            hub.service()
             network.service()
             return network.wants("state")
 
         until(served, PATIENCE, "the subscription")
-        for each in network.sockets:
+        for each in (network.socket, *hub.sockets):
             each.close(0)
 
 
 def test_closing_does_not_hang_while_a_key_waits_to_be_checked(keys: Path) -> None:
     endpoint = free_endpoint()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    network = Network(context, PublishSettings(bind=endpoint, curve=curve(keys)), "main")
+    hub = Hub(context, PublishSettings(bind=endpoint, curve=curve(keys)), "inproc://hub")
     with Subscriber(endpoint, secret_key_file=keys / "friend.key", server_key_file=keys / "publisher.pub"):
-        *_, requests = network.sockets
+        *_, requests = hub.sockets
         assert requests.poll(PATIENCE_MS)
 
         def close() -> None:
-            for socket in network.sockets:
+            for socket in hub.sockets:
                 socket.close()
             context.term()
 

@@ -22,6 +22,7 @@ from support.results import EMPTY_RESULT
 from streamseg.client import Subscriber
 from streamseg.config import CurveSettings, PublishSettings
 from streamseg.sinks import connections
+from streamseg.sinks.hub import Hub
 from streamseg.sinks.network import Network
 from streamseg.wire.curve import make_key_pair
 from streamseg.wire.limits import READER_BYTES, READER_TOPICS, TOPIC_BYTES
@@ -34,12 +35,13 @@ SUBSCRIPTION = frame(SUBSCRIBE + MASKS)
 
 
 class Publisher:
-    """A publishing socket that sends one result after the other, served as the stage serves it."""
+    """Sends one result after the other through a hub, both served as their stages serve them."""
 
     def __init__(self, settings: PublishSettings, most: int = 256) -> None:
         self.endpoint = settings.bind
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._network = Network(self._context, settings, "main", most=most)
+        self._hub = Hub(self._context, settings, "inproc://hub", most=most)
+        self._network = Network(self._context, "inproc://hub", "main", quality=80)
         self._stop = threading.Event()
         self.wants: tuple[bool, bool] = False, False
         """Whether `masks` and `overlay` have subscribers."""
@@ -55,12 +57,13 @@ class Publisher:
     def _run(self) -> None:
         seq = 0
         while not self._stop.wait(0.002):
+            self._hub.service()
             self._network.service()
             self.wants = self._network.wants("masks"), self._network.wants("overlay")
-            self.connected = self._network.connections()
+            self.connected = self._hub.connections()
             self._network.send_result(encode_result(replace(EMPTY_RESULT, seq=seq, source="main"), "masks"))
             seq += 1
-        for each in self._network.sockets:
+        for each in (self._network.socket, *self._hub.sockets):
             each.close(0)
         self._context.term()
 
@@ -168,18 +171,18 @@ def test_a_flood_waits_in_the_kernel(opened: ExitStack, monkeypatch: pytest.Monk
     peaks: list[int] = []
     receive = connections.Connections.receive
 
-    def measure(self: connections.Connections, message: zmq.Frame) -> bool:
+    def measure(self: connections.Connections, message: zmq.Frame) -> None:
         peaks.append(memory().rss)
-        return receive(self, message)
+        receive(self, message)
 
     monkeypatch.setattr(connections.Connections, "receive", measure)
     with zmq.Context() as context:
-        network = Network(context, PublishSettings(bind=free_endpoint()), "main")
-        peer = opened.enter_context(raw_zmtp.subscriber(network.socket.getsockopt_string(zmq.LAST_ENDPOINT)))
+        hub = Hub(context, PublishSettings(bind=free_endpoint()), "inproc://hub")
+        peer = opened.enter_context(raw_zmtp.subscriber(hub.socket.getsockopt_string(zmq.LAST_ENDPOINT)))
         flood = threading.Thread(target=send_until_closed, args=(peer, many(10_000, 900)))
         flood.start()
-        until(lambda: network.service() is None or not flood.is_alive(), PATIENCE, "the end of the flood")
-        for each in network.sockets:
+        until(lambda: hub.service() is None or not flood.is_alive(), PATIENCE, "the end of the flood")
+        for each in hub.sockets:
             each.close(0)
     assert max(peaks) - before < 60_000_000
 

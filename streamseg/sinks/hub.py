@@ -1,0 +1,137 @@
+"""The hub: one public socket for the results of all sources, and the only one that strangers reach."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import zmq
+
+from streamseg.errors import EndpointInUseError, SettingsError, StageError, StreamsegError
+from streamseg.sinks.connections import Connections, limit_input
+from streamseg.wire.curve import Admission, read_server_keys
+from streamseg.wire.limits import READERS
+
+if TYPE_CHECKING:
+    from streamseg.config import PublishSettings
+
+_QUEUE = 8
+"""Messages that wait for a slow subscriber."""
+_LIVE_BUFFER_BYTES = 1 << 16
+"""Kernel buffer of each subscriber. With less, TCP on loopback waits 40 ms for acknowledgements of each picture."""
+_FILE_BUFFER_BYTES = 1 << 20
+_MESSAGES_PER_TURN = 64
+
+
+class Hub:
+    """An XPUB socket for subscribers and an XSUB socket for the publish processes of all sources.
+
+    Results go from there to here, and subscriptions back, so that nothing is drawn or encoded for nobody.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        settings: PublishSettings,
+        address: str,
+        *,
+        live: bool = False,
+        most: int = READERS,
+    ) -> None:
+        """Bind both sockets, and connect to the proxy if there is one.
+
+        Args:
+            context: Of the sockets.
+            settings: The endpoint, and who may subscribe.
+            address: Where the publish processes connect.
+            live: Keep little for a subscriber that is slow. For one of a file, more fits.
+            most: Connections at a time.
+
+        Raises:
+            EndpointInUseError: Another process has the endpoint.
+            SettingsError: A key file cannot be used, or the proxy's address cannot exist.
+            StageError: The address cannot be bound.
+        """
+        self.socket = context.socket(zmq.XPUB)
+        self.socket.linger = 0
+        self.socket.sndhwm = _QUEUE
+        self.socket.sndbuf = _LIVE_BUFFER_BYTES if live else _FILE_BUFFER_BYTES
+        self.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # shows every subscription and cancellation of every subscriber
+        limit_input(self.socket, curve=settings.curve is not None)
+        self._admission: Admission | None = None
+        if settings.curve is not None:
+            self._admission = Admission(
+                context, read_server_keys(settings.curve.secret_key_file, settings.curve.allow_files)
+            )
+            self._admission.guard(self.socket)
+        self._connections = Connections(self.socket, most)
+        self._inside = context.socket(zmq.XSUB)
+        self._inside.linger = 0
+        try:
+            self._bind(settings.bind)
+            if settings.connect is not None:
+                self._connect(settings.connect)
+            self._open(address)
+        except StreamsegError:
+            for socket in self.sockets:  # an open socket would block the end of the context
+                socket.close()
+            raise
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """The sockets to watch, and to close at the end in this order."""
+        own = [self._inside, self.socket, self._connections.monitor]
+        return own if self._admission is None else [*own, self._admission.socket]
+
+    def service(self) -> bool:
+        """Process connections and subscriptions, forward what has arrived, and return whether that was something."""
+        if self._admission is not None:
+            self._admission.decide()
+        self._connections.update()
+        for _ in range(_MESSAGES_PER_TURN):
+            try:
+                self._connections.receive(self.socket.recv(zmq.NOBLOCK, copy=False))
+            except zmq.Again:
+                break
+        for change in self._connections.take_changes():
+            self._inside.send(change)
+        for count in range(_MESSAGES_PER_TURN):
+            try:
+                parts = self._inside.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return count > 0
+            self.socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+        return True
+
+    def connections(self) -> int:
+        """How many subscribers and proxies are connected."""
+        return len(self._connections)
+
+    def finish(self, linger_ms: int) -> None:
+        """Forward the last messages; subscribers then have so long to receive what is in flight."""
+        while self.service():
+            pass
+        self.socket.linger = linger_ms
+
+    def _bind(self, endpoint: str) -> None:
+        try:
+            self.socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise EndpointInUseError(
+                f"{endpoint}: cannot be bound ({error.strerror}); end the program that has it, or choose another"
+            ) from error
+
+    def _open(self, address: str) -> None:
+        try:
+            self._inside.bind(address)
+        except zmq.ZMQError as error:
+            raise StageError(f"cannot open the link {address}: {error.strerror}") from error
+
+    def _connect(self, endpoint: str) -> None:
+        # A proxy's subscriptions end with its connection; it subscribes again when it is back.
+        self.socket.immediate = True
+        try:
+            self.socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise SettingsError(
+                f"publish.connect: {endpoint} ({error.strerror}); expected the address of a proxy"
+            ) from error
