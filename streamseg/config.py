@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from streamseg.endpoints import check_endpoint, is_loopback
 from streamseg.errors import SettingsError, SourceError
 from streamseg.models.options import DetectorSettings, SegmenterSettings
 from streamseg.paths import refuse_url
 from streamseg.render_settings import RenderSettings
-from streamseg.settings import Count, Settings, Threads, read_settings
+from streamseg.settings import Count, Fraction, Settings, Threads, read_settings
 from streamseg.sources import SourceSettings
 
 Mode = Literal["live", "every-frame"]
 
+MOST_SOURCES: Final = 64
 VIDEO_SUFFIX: Final = ".mp4"
 """Ending of the names of recorded videos."""
 OTHER_SOURCES: Final = "rtsp://... of a camera, the path of a video file, a camera's number, or synthetic:"
@@ -101,21 +104,64 @@ class RecordSettings(Settings, frozen=True, kw_only=True):
         """Whether the run records a file."""
         return self.video is not None or self.jsonl is not None
 
+    def named(self, source: str) -> Self:
+        """The same with the name of a source in those of the files: `out.mp4` becomes `out-door.mp4`."""
+        video, jsonl = (
+            None if path is None else str(Path(path).with_stem(f"{Path(path).stem}-{source}"))
+            for path in (self.video, self.jsonl)
+        )
+        return replace(self, video=video, jsonl=jsonl)
+
+
+class DetectorOverrides(Settings, frozen=True, kw_only=True):
+    """What the detector reports of one source, in place of `detector`'s settings.
+
+    Attributes:
+        conf: Minimum confidence.
+        classes: Names or numbers of the classes to keep.
+    """
+
+    conf: Fraction | None = None
+    classes: tuple[str | int, ...] | None = None
+
+
+class SegmenterOverrides(Settings, frozen=True, kw_only=True):
+    """How often one source is segmented, in place of `segmenter`'s setting.
+
+    Attributes:
+        keyframe_interval: Frames from one keyframe to the next.
+    """
+
+    keyframe_interval: Count | None = None
+
+
+class RunSource(SourceSettings, frozen=True, kw_only=True):
+    """A source of a run, and the settings that it has of its own.
+
+    Attributes:
+        record: Its files, in place of `record`'s.
+    """
+
+    detector: DetectorOverrides = DetectorOverrides()
+    segmenter: SegmenterOverrides = SegmenterOverrides()
+    record: RecordSettings | None = None
+
 
 class Config(Settings, frozen=True, kw_only=True):
     """All settings of one run.
 
     Attributes:
-        sources: Exactly one.
-        mode: `auto` is `every-frame` for a source with an end (a file), else `live`.
+        sources: One or more, with different names. Without names, several are `camera-0`, `camera-1` and so on.
+        mode: `auto` is `live` if any source has no end, as cameras, else `every-frame`.
         device: Device of PyTorch's segmenters and of plug-ins: `cpu`, `cuda`, or `auto`.
         threads: Threads of the detector and of the segmenter, each. By default half of the cores; all for the segmenter
             of a file.
         duration: Seconds after which the run stops.
-        max_frames: Frames after which the run stops.
+        max_frames: Frames of each source after which it ends.
+        on_source_failure: Whether the other sources go on when one fails for good, or the run ends.
     """
 
-    sources: Annotated[tuple[SourceSettings, ...], msgspec.Meta(min_length=1, max_length=1)]
+    sources: Annotated[tuple[RunSource, ...], msgspec.Meta(min_length=1, max_length=MOST_SOURCES)]
     mode: Literal["auto", "live", "every-frame"] = "auto"
     detector: DetectorSettings = DetectorSettings()
     tracker: TrackerSettings = TrackerSettings()
@@ -128,11 +174,26 @@ class Config(Settings, frozen=True, kw_only=True):
     threads: Threads | None = None
     duration: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
     max_frames: Count | None = None
+    on_source_failure: Literal["continue", "end"] = "continue"
 
-    @property
-    def source(self) -> SourceSettings:
-        """The one source."""
-        return self.sources[0]
+    def of(self, name: str) -> Self:
+        """The settings as they hold for one source. Of several sources that record, each writes files of its own."""
+        source = next(source for source in self.sources if source.name == name)
+        conf, classes = source.detector.conf, source.detector.classes
+        interval = source.segmenter.keyframe_interval
+        record = source.record or (self.record if len(self.sources) == 1 else self.record.named(name))
+        return replace(
+            self,
+            sources=(source,),
+            mode=self.resolved_mode,
+            detector=replace(
+                self.detector,
+                conf=self.detector.conf if conf is None else conf,
+                classes=self.detector.classes if classes is None else classes,
+            ),
+            segmenter=self.segmenter if interval is None else replace(self.segmenter, keyframe_interval=interval),
+            record=record,
+        )
 
     @property
     def propagates_masks(self) -> bool:
@@ -148,7 +209,7 @@ class Config(Settings, frozen=True, kw_only=True):
     def resolved_mode(self) -> Mode:
         """The mode, with `auto` resolved by the source."""
         if self.mode == "auto":
-            return "live" if self.source.live else "every-frame"
+            return "live" if any(source.live for source in self.sources) else "every-frame"
         return self.mode
 
 
@@ -158,22 +219,44 @@ def check_config(tree: object) -> Config:
     Raises:
         SettingsError: The message has the key, what was wrong and what was expected.
     """
-    config = read_settings(tree, Config)
+    config = read_settings(_with_names(tree), Config)
+    _check_sources(config.sources)
     _check_combinations(config)
     return config
 
 
+def _with_names(tree: object) -> object:
+    """Name the sources that have no name, if there are several."""
+    sources = tree.get("sources") if isinstance(tree, dict) else None
+    if not isinstance(tree, dict) or not isinstance(sources, list) or len(sources) < 2:
+        return tree
+    named = [
+        {"name": f"camera-{place}", **source} if isinstance(source, dict) else source
+        for place, source in enumerate(sources)
+    ]
+    return {**tree, "sources": named}
+
+
+def _check_sources(sources: Sequence[RunSource]) -> None:
+    places: dict[str, int] = {}
+    for place, source in enumerate(sources):
+        key = f"sources.{place}.url"
+        if not source.address:
+            raise SettingsError(f"{key}: empty; expected a path, rtsp://..., a camera's number, or synthetic:")
+        if source.kind == "file":
+            _check_path(key, source.address)
+        first = places.setdefault(source.name, place)
+        if first != place:
+            raise SettingsError(
+                f"sources.{place}.name: {source.name} is the name of sources.{first} too; give each a name of its own"
+            )
+
+
 def _check_combinations(config: Config) -> None:
     publish = config.publish
-    if not config.source.address:
-        raise SettingsError("sources.0.url: empty; expected a path, rtsp://..., a camera's number, or synthetic:")
-    if config.source.kind == "file":
-        _check_path("sources.0.url", config.source.address)
-    video = config.record.video
-    if video is not None and Path(video).suffix.lower() != VIDEO_SUFFIX:
-        raise SettingsError(
-            f"record.video: {video} does not end in {VIDEO_SUFFIX}, and recordings are MP4; name such a file"
-        )
+    _check_video("record.video", config.record)
+    for place, source in enumerate(config.sources):
+        _check_video(f"sources.{place}.record.video", source.record or RecordSettings())
     check_endpoint("publish.bind", publish.bind, any_port=True)
     _check_exposure("publish.bind", publish.bind, publish)
     if publish.wait_for_subscriber and config.resolved_mode == "live":
@@ -183,6 +266,13 @@ def _check_combinations(config: Config) -> None:
     if publish.connect is not None:
         check_endpoint("publish.connect", publish.connect)
         _check_exposure("publish.connect", publish.connect, publish)
+
+
+def _check_video(key: str, record: RecordSettings) -> None:
+    if record.video is not None and Path(record.video).suffix.lower() != VIDEO_SUFFIX:
+        raise SettingsError(
+            f"{key}: {record.video} does not end in {VIDEO_SUFFIX}, and recordings are MP4; name such a file"
+        )
 
 
 def _check_path(key: str, text: str) -> None:

@@ -87,6 +87,8 @@ def _assign(tree: dict[str, object], key: str, value: object) -> None:
 
 def _child(node: object, name: str, key: str) -> object:
     if isinstance(node, list):
+        if name == str(len(node)):  # the next one
+            node.append({})
         return node[_index(node, name, key)]
     if not isinstance(node, dict):
         raise SettingsError(f"{key}: {name} does not exist: its parent is a value, not a group of settings")

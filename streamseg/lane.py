@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from streamseg.config import RunSource
 from streamseg.ipc.control import Finished, LaneSpec, Published
 from streamseg.ipc.ring import RingName, last_sequence, remove_blocks
 from streamseg.messages import RUNNING, STARTING, Dropped
-from streamseg.sources import SourceSettings
 from streamseg.topology import StageEntry
 
 _NONE = -1
@@ -22,7 +22,7 @@ class Lane:
     after its own newest frame, and no frame arrives again.
     """
 
-    def __init__(self, source: SourceSettings, number: int, instance: str, acknowledging: Iterable[str]) -> None:
+    def __init__(self, source: RunSource, number: int, instance: str, acknowledging: Iterable[str]) -> None:
         """Begin before the first frame.
 
         Args:

@@ -229,7 +229,11 @@ class ResultMessage:
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of the source or of a stage: `state` is `running`, `restarting` or, for the source, `disconnected`."""
+    """A change of a source or of a stage.
+
+    Attributes:
+        state: `running`, `restarting` or, for the source, `disconnected` or `failed`.
+    """
 
     run_id: str
     source: str
@@ -246,6 +250,8 @@ DISCONNECTED = "disconnected"
 """State of a camera that is lost; the pipeline tries to connect again."""
 RESTARTING = "restarting"
 """State of a stage whose process is replaced, and of a source while its stage is."""
+FAILED = "failed"
+"""State of a source that failed for good, while others go on."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ import zmq
 from streamseg import messages
 from streamseg.config import Config, check_config
 from streamseg.config_file import load_config
-from streamseg.errors import FrameGoneError, UsageError
+from streamseg.errors import FrameGoneError, StreamsegError, UsageError
 from streamseg.ipc.frame_memory import SharedFrames
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.links import LinkReceiver
@@ -34,7 +34,7 @@ from streamseg.monitor.observer import Observer
 from streamseg.plan import RunPlan, make_plan
 from streamseg.result import Result
 from streamseg.supervisor import Supervisor
-from streamseg.topology import TAP, Link, StageEntry, Topology
+from streamseg.topology import TAP, Link, StageEntry, StageKey, Topology
 from streamseg.wire.protocol import decode
 
 STAGES = (
@@ -72,11 +72,16 @@ _REPEAT_S = 0.01
 
 def stages_of(config: Config) -> tuple[StageEntry, ...]:
     """The stages that a run with these settings has."""
-    return tuple(entry for entry in STAGES if entry.needed(config))
+    return tuple(entry for entry in STAGES if entry.keys(config))
+
+
+def processes_of(config: Config) -> list[StageKey]:
+    """The processes that a run with these settings has."""
+    return [key for entry in STAGES for key in entry.keys(config)]
 
 
 class Pipeline:
-    """Segments a source, in child processes.
+    """Segments one or more sources, in child processes.
 
     As a context manager it runs in the background and yields its results::
 
@@ -85,6 +90,8 @@ class Pipeline:
                 picture = result.plot()
 
     In every-frame mode the pipeline waits for the loop, which gets every result; in live mode it gets the newest one.
+    With several sources, the results of each are in order, and `Result.source` names theirs. If one source fails for
+    good, the others go on; the loop then raises the error at its end, and `failures` has it.
     """
 
     def __init__(
@@ -134,7 +141,7 @@ class Pipeline:
         return self._endpoint.address
 
     def run(self, observer: Observer | None = None, take: Callable[[Result], None] | None = None) -> str:
-        """Run to the end of the source, blocking, and return the reason of the end.
+        """Run to the end of all sources, blocking, and return the reason of the end.
 
         Args:
             observer: Gets the events of the run.
@@ -151,6 +158,11 @@ class Pipeline:
             return self._reason
         with self._exit:
             return self._supervise(tap=False).run()
+
+    @property
+    def failures(self) -> list[StreamsegError]:
+        """Errors of the sources that failed while others went on."""
+        return [] if self._supervisor is None else self._supervisor.failures
 
     def stop(self, reason: str = "stopped") -> None:
         """End in an orderly way; callable from any thread or signal handler."""
@@ -269,6 +281,7 @@ class Pipeline:
     def _run_in_background(self, supervisor: Supervisor) -> None:
         try:
             self._reason = supervisor.run()
+            self._error = next(iter(supervisor.failures), None)
         except Exception as error:  # noqa: BLE001 - raised where the pipeline is used
             self._error = error
 

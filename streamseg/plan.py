@@ -241,14 +241,16 @@ def _check_outputs(config: Config, *, overwrite: bool) -> None:
             f"record.jsonl: {config.record.jsonl} is for `streamseg run` alone; name a file, or loop over the pipeline"
         )
     sources = [Path(source.address) for source in config.sources if source.kind == "file"]
-    outputs = [Path(output) for output in (config.record.video, config.record.jsonl) if output is not None]
+    records = [config.of(source.name).record for source in config.sources]
+    outputs = [Path(path) for record in records for path in (record.video, record.jsonl) if path is not None]
     for output in outputs:
         try:
             _check_output(output, sources, overwrite=overwrite)
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror}; name another file") from error
-    if len({output.resolve() for output in outputs}) < len(outputs):
-        raise UsageError(f"{outputs[0]} cannot hold both the video and the records; name two files")
+    for place, output in enumerate(outputs):
+        if output.resolve() in [other.resolve() for other in outputs[:place]]:
+            raise UsageError(f"{output} cannot hold two recordings; name a file for each")
 
 
 def _check_output(path: Path, sources: list[Path], *, overwrite: bool) -> None:

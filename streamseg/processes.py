@@ -36,6 +36,7 @@ class Process:
         turn_s: Median length of its turns.
         ready: Whether it is prepared.
         failure: The error it reported before it ended.
+        stop_by_s: When it is killed, after it was told to stop while others go on; None while it is not.
     """
 
     entry: StageEntry
@@ -46,6 +47,15 @@ class Process:
     ready: bool = False
     hung: bool = False
     failure: Failed | None = None
+    stop_by_s: float | None = None
+
+    def stop(self, reason: str, now_s: float) -> None:
+        """Tell it to stop, without waiting for that."""
+        if self.ready:
+            self.handle.send(Stop(reason))
+        else:
+            self.handle.terminate()
+        self.stop_by_s = now_s + _STOP_S + _FINISH_S
 
     def note_progress(self, progress: Progress, now_s: float) -> None:
         """Note that its loop turns."""
@@ -54,8 +64,11 @@ class Process:
             self.turn_s = progress.turn_ns / 1e9
 
     def kill_if_stuck(self, now_s: float) -> None:
-        """Kill it if it makes no progress; before it is ready, it has more time for that."""
-        if self.ready:
+        """Kill it if it makes no progress, or does not stop; before it is ready, it has more time for that."""
+        if self.stop_by_s is not None:
+            if now_s > self.stop_by_s:
+                self.handle.kill()
+        elif self.ready:
             if not self.hung and now_s - self.progress_s > max(_HUNG_S, _HUNG_TURNS * self.turn_s):
                 self.hung = True
                 self.handle.kill()
@@ -93,6 +106,7 @@ class Place:
         launch: Counts the processes that ran here; a message from an earlier one no longer counts.
         process: The present one; None while a restart is due.
         due_s: When to restart, on the monotonic clock.
+        given_up: Whether its source has failed, so that nothing is restarted.
     """
 
     key: StageKey
@@ -100,6 +114,7 @@ class Place:
     launch: int = 0
     process: Process | None = None
     due_s: float | None = None
+    given_up: bool = False
     _restarts_s: deque[float] = field(default_factory=deque)
 
     def schedule_restart(self, cause: str, now_s: float) -> None:

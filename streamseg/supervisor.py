@@ -7,7 +7,7 @@ import queue
 import secrets
 from functools import partial
 
-from streamseg.errors import EndpointInUseError, StageError, error_from_name
+from streamseg.errors import EndpointInUseError, StageError, StreamsegError, error_from_name
 from streamseg.ipc.clock import Clock, SystemClock
 from streamseg.ipc.control import (
     Acknowledge,
@@ -33,10 +33,11 @@ from streamseg.ipc.instance import Instance
 from streamseg.ipc.launcher import Launcher, ProcessLauncher
 from streamseg.ipc.links import LinkAddress, link_address
 from streamseg.lane import Lane
+from streamseg.messages import FAILED, RESTARTING, RUNNING
 from streamseg.monitor.observer import Observer
 from streamseg.plan import RunPlan
 from streamseg.processes import Place, Process, stop_processes
-from streamseg.topology import StageEntry, StageKey, Topology, describe_budget
+from streamseg.topology import TAP, StageEntry, StageKey, Topology, describe_budget
 
 _TICK_S = 0.05
 _PAUSED_S = 1.0
@@ -63,11 +64,13 @@ class Supervisor:
         self._launcher = launcher or ProcessLauncher()
         self._clock = clock or SystemClock()
         self._live = plan.config.resolved_mode == "live"
+        self.failures: list[StreamsegError] = []
+        """Errors of the sources that failed while others went on."""
         self.link_key = secrets.token_bytes(16)
         """Authenticates messages on the run's links."""
-        acknowledging = [entry.name for entry in topology.stages if entry.acknowledges]
+        self._places = {key: Place(key, entry) for entry in topology.stages for key in entry.keys(plan.config)}
         self._lanes = {
-            source.name: Lane(source, number, instance.name, acknowledging)
+            source.name: Lane(source, number, instance.name, self._acknowledging(source.name))
             for number, source in enumerate(plan.config.sources)
         }
         self.links = tuple(
@@ -80,11 +83,11 @@ class Supervisor:
             )
             for number, source in enumerate(self._lanes)
             for link in topology.links
+            if {link.sender, link.receiver} <= self._stages_of(source) | {TAP}
         )
         self._hub = link_address(instance.directory, "hub.sock")
         self._run_id = secrets.token_hex(8)
         self._events: queue.SimpleQueue[tuple[StageKey, int, ToSupervisor | None]] = queue.SimpleQueue()
-        self._places = {key: Place(key, entry) for entry in topology.stages for key in entry.keys(list(self._lanes))}
         self._origin_ns: int | None = None
         self._stepped_s = self._now_s()
         self._stop_reason: str | None = None
@@ -104,7 +107,8 @@ class Supervisor:
         """Run the pipeline to its end and return the reason of the end.
 
         Raises:
-            StreamsegError: A stage could not start, or failed too often; nothing is left running.
+            StreamsegError: A stage could not start, or failed too often, and no source is left that does not need it;
+                nothing is left running.
         """
         budget = describe_budget(self._topology.stages, self._config.threads, live=self._live)
         self._observer.logged(logging.INFO, budget)
@@ -116,8 +120,8 @@ class Supervisor:
             self.end()
         self._drain_events()
         self._raise_last_failure()
-        finished = [lane.finished.reason for lane in self._lanes.values() if lane.finished is not None]
-        return self._stop_reason or next(iter(finished), "failed")
+        reasons = [lane.finished.reason for lane in self._lanes.values() if lane.finished and lane.state != FAILED]
+        return self._stop_reason or next(iter(reasons), "failed")
 
     def start(self) -> None:
         """Start every process."""
@@ -168,12 +172,21 @@ class Supervisor:
             killed=lambda: self._killed,
         )
 
+    def _stages_of(self, source: str) -> set[str]:
+        """The stages that frames of a source pass through."""
+        return {key.stage for key in self._places if key.serves(source)}
+
+    def _acknowledging(self, source: str) -> list[str]:
+        """Those of them that acknowledge frames."""
+        present = self._stages_of(source)
+        return [entry.name for entry in self._topology.stages if entry.acknowledges and entry.name in present]
+
     def _handle(self, place: Place, process: Process, message: ToSupervisor | None) -> None:
         match message:
             case None:
                 self._handle_death(place, process)
             case Ready():
-                self._handle_ready(process, message)
+                self._handle_ready(place, process, message)
             case Failed():
                 process.failure = message
             case Progress():
@@ -193,23 +206,29 @@ class Supervisor:
                 self._instance.restore_lock()
                 self._lanes[source].replace_ring(ring)
             case SourceChanged(source, state, detail):
-                self._announce(process.entry.name, [self._lanes[source]], state, detail)
+                self._announce(place.key, [self._lanes[source]], state, detail)
             case LogLine(level, text):
                 self._observer.logged(level, text)
             case Finished(source=source):
                 self._lanes[source].finished = message
 
-    def _handle_ready(self, process: Process, ready: Ready) -> None:
+    def _handle_ready(self, place: Place, process: Process, ready: Ready) -> None:
         process.ready, process.progress_s = True, self._now_s()
-        self._observer.prepared(process.entry.name, ready)
+        self._observer.prepared(place.key.stage, place.key.source, ready)
         if self._origin_ns is not None:
             self._send_start(process)
             self._request_replays(process)
-            self._announce(process.entry.name, process.lanes, "running", "")
-        elif all(place.process is not None and place.process.ready for place in self._places.values()):
+            self._announce(place.key, process.lanes, RUNNING, "")
+        else:
+            self._start_if_ready()
+
+    def _start_if_ready(self) -> None:
+        """Let the frames flow if every process is ready."""
+        places = [place for place in self._places.values() if not place.given_up]
+        if all(place.process is not None and place.process.ready for place in places):
             self._origin_ns = self._clock.now_ns()
-            for other in self._processes():
-                self._send_start(other)
+            for process in self._processes():
+                self._send_start(process)
 
     def _send_start(self, process: Process) -> None:
         assert self._origin_ns is not None
@@ -225,6 +244,19 @@ class Supervisor:
     def _handle_death(self, place: Place, process: Process) -> None:
         status = process.handle.wait()
         place.process = None
+        if place.given_up:
+            return
+        try:
+            self._replace(place, process, status)
+        except StreamsegError as error:
+            self._give_up(place, error)
+
+    def _replace(self, place: Place, process: Process, status: int) -> None:
+        """Schedule the restart of a process that has died.
+
+        Raises:
+            StreamsegError: It cannot be helped by a restart.
+        """
         if process.failure is not None:
             error = error_from_name(process.failure.error, process.failure.message)
             if self._origin_ns is None or not isinstance(error, StageError | EndpointInUseError):
@@ -233,7 +265,30 @@ class Supervisor:
         if self._origin_ns is None:
             raise StageError(f"{place.entry.name} {cause} before it was ready; {process.advice(status)}")
         place.schedule_restart(cause, self._now_s())
-        self._announce(place.entry.name, process.lanes, "restarting", cause)
+        self._announce(place.key, process.lanes, RESTARTING, cause)
+
+    def _give_up(self, place: Place, error: StreamsegError) -> None:
+        """End the lane of a process that failed for good; the other lanes go on.
+
+        Raises:
+            StreamsegError: The error, if there is no other lane, all need this process, or the settings say so.
+        """
+        source = place.key.source
+        others = [lane for lane in self._lanes.values() if lane.finished is None and lane.name != source]
+        if source is None or not others or self._config.on_source_failure == "end":
+            raise error
+        self.failures.append(error)
+        lane = self._lanes[source]
+        self._announce(place.key, [lane], FAILED, str(error))
+        lane.state, lane.detail = FAILED, str(error)
+        lane.finished = Finished(source, None, str(error))
+        for each in self._places.values():
+            if each.key.source == source:
+                each.given_up, each.due_s = True, None
+                if each.process is not None:
+                    each.process.stop(f"failed: {error}", self._now_s())
+        if self._origin_ns is None:
+            self._start_if_ready()
 
     def _acknowledge(self, entry: StageEntry, source: str, seq: int) -> None:
         """Note that a stage is done with a frame, and release to capture what every stage is done with."""
@@ -245,19 +300,20 @@ class Supervisor:
                 if reader.reads_source:
                     self._send(reader, lane, Released(source, done), ready=False)  # it is said only once
 
-    def _announce(self, stage: str, lanes: list[Lane], state: str, detail: str) -> None:
-        self._observer.changed(stage, state, detail)
-        if any(entry.reads_source for entry in self._topology.stages if entry.name == stage):
+    def _announce(self, key: StageKey, lanes: list[Lane], state: str, detail: str) -> None:
+        self._observer.changed(key.stage, key.source, state, detail)
+        if any(entry.reads_source for entry in self._topology.stages if entry.name == key.stage):
             for lane in lanes:
                 lane.state, lane.detail = state, detail
         for entry in self._topology.stages:
             if entry.announces:
                 for lane in lanes:
-                    self._send(entry, lane, Announce(lane.name, stage, state, detail), ready=False)
+                    self._send(entry, lane, Announce(lane.name, key.stage, state, detail), ready=False)
 
     def _send(self, entry: StageEntry, lane: Lane, message: ToStage, *, ready: bool = True) -> None:
         """Send to the process of a stage that serves a lane, if it runs, and is ready if it must be."""
-        process = self._places[StageKey(entry.name, None if entry.shared else lane.name)].process
+        place = self._places.get(StageKey(entry.name, None if entry.shared else lane.name))
+        process = None if place is None else place.process
         if process is not None and (process.ready or not ready):
             process.handle.send(message)
 
@@ -271,7 +327,10 @@ class Supervisor:
         except StageError as error:
             if self._origin_ns is None:
                 raise
-            place.schedule_restart(f"failed: {error}", now)
+            try:
+                place.schedule_restart(f"failed: {error}", now)
+            except StageError as last:
+                self._give_up(place, last)
             return
         place.process = Process(place.entry, handle, lanes, progress_s=now)
 
@@ -282,7 +341,7 @@ class Supervisor:
         entry = place.entry
         return StageSpec(
             stage=entry.name,
-            config=self._config,
+            config=self._config if place.key.source is None else self._config.of(place.key.source),
             run_id=self._run_id,
             lanes=tuple(lane.begin(entry, live=self._live) for lane in lanes),
             link_key=self.link_key,

@@ -49,7 +49,7 @@ class StageEntry:
         announces: Puts changes of the source and of stages on the wire.
         finishes: Has an end to send or files to complete when it stops, and gets more time for that.
         last: Stops when every other process has ended.
-        needed: Whether a run with these settings has this stage.
+        needed: Whether a source with these settings has this stage.
     """
 
     name: str
@@ -66,8 +66,9 @@ class StageEntry:
     last: bool = False
     needed: Callable[[Config], bool] = _always
 
-    def keys(self, sources: Sequence[str]) -> list[StageKey]:
+    def keys(self, config: Config) -> list[StageKey]:
         """The processes of this stage."""
+        sources = [source.name for source in config.sources if self.needed(config.of(source.name))]
         return [StageKey(self.name, None)] if self.shared else [StageKey(self.name, source) for source in sources]
 
     def threads(self, per_model: int | None, *, live: bool) -> int:

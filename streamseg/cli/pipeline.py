@@ -12,6 +12,7 @@ import typer
 from streamseg.cli.options import Assignments, Overwrite, SettingsFile, example_file, load_settings
 from streamseg.errors import UsageError
 from streamseg.monitor.patience import Announced
+from streamseg.sources import is_source_name
 
 if TYPE_CHECKING:
     from streamseg.config_file import Override
@@ -23,7 +24,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="SOURCE",
-            help="Camera number (0) or device, rtsp:// URL, video file, or synthetic: for a drawn scene.",
+            help="Camera number (0) or device, rtsp:// URL, video file, or synthetic: for a drawn scene. Repeat it for "
+            "more sources, each with a name: door=rtsp://...",
             show_default=False,
         ),
     ] = None,
@@ -85,7 +87,7 @@ def run(
         bool, typer.Option("--verbose", "-v", help="Print the log and threads of each process.")
     ] = False,
 ) -> None:
-    """Segment a source: publish the masks of every frame, and show or record them.
+    """Segment one or more sources: publish the masks of every frame, and show or record them.
 
     Every frame of a file is segmented. For a camera, the run segments as many frames as the machine can, and propagates
     masks to the other frames.
@@ -99,17 +101,13 @@ def run(
       streamseg run --source 0 --show
       streamseg run --source rtsp://camera/stream --record out.mp4
       streamseg run --source clip.mp4 --jsonl clip.jsonl --set detector.conf=0.4
+      streamseg run --source door=rtsp://camera1/stream --source yard=rtsp://camera2/stream
       streamseg run webcam.yaml
 
     Exit codes: 0 done, 2 usage or settings, 3 source, 4 weights, 70 a stage failed too often, 130 and 143 a signal.
     """
-    if source is not None and len(source) > 1:
-        raise UsageError(
-            f"--source is given {len(source)} times, and one run has one source; start another run for each, with a "
-            "sources.0.name and a publish.bind of its own"
-        )
     options = (
-        ("sources.0.url", source[0] if source else None),
+        *(option for place, each in enumerate(source or ()) for option in _source_options(place, each)),
         ("detector.model", detector),
         ("detector.weights", detector_weights),
         ("segmenter.model", segmenter),
@@ -134,6 +132,14 @@ def run(
             require_display()
             settings, window = stack.enter_context(admit_window(settings))
         run_pipeline(settings, overwrite=yes, window=window, metrics=metrics)
+
+
+def _source_options(place: int, text: str) -> list[tuple[str, object]]:
+    """The settings of `--source`, with or without a name in front."""
+    name, _, url = text.partition("=")
+    if not url or not is_source_name(name) or Path(text).exists():
+        return [(f"sources.{place}.url", text)]
+    return [(f"sources.{place}.name", name), (f"sources.{place}.url", url)]
 
 
 def demo(

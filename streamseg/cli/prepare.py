@@ -30,7 +30,10 @@ def check(
     settings = load_settings(config, assignments, [])
     with Endpoint(settings.publish.bind):
         check_run(without_standard_output(settings), overwrite=yes)
-    print_line(f"{config}: valid; {settings.source.kind} source, mode {settings.resolved_mode}")
+    kinds = ", ".join(source.kind for source in settings.sources)
+    print_line(
+        f"{config}: valid; {kinds} source{'s' if len(settings.sources) > 1 else ''}, mode {settings.resolved_mode}"
+    )
 
 
 def init(

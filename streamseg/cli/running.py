@@ -26,7 +26,7 @@ from streamseg.monitor.progress import DownloadDisplay
 from streamseg.monitor.prometheus import RunInfo
 from streamseg.monitor.stats import RunStats
 from streamseg.monitor.texts import size_text
-from streamseg.pipeline import Pipeline, stages_of
+from streamseg.pipeline import Pipeline, processes_of
 from streamseg.printable import printable
 from streamseg.result import Result
 from streamseg.sinks.parts import existing_parts
@@ -53,7 +53,9 @@ def run_pipeline(
     console = Console(stderr=True)
     to_output = settings.record.jsonl in STANDARD_OUTPUT
     settings = without_standard_output(settings)
-    stats = RunStats(entry.name for entry in stages_of(settings))
+    stats = RunStats(
+        [(key.stage, key.source) for key in processes_of(settings)], [source.name for source in settings.sources]
+    )
     records = _Records() if to_output else None
     serving = nullcontext() if metrics is None else MetricsServer(metrics, stats, insecure=settings.publish.insecure)
     with serving as server:
@@ -63,7 +65,7 @@ def run_pipeline(
         if server is not None:
             server.collector.info = RunInfo(
                 version=__version__,
-                source=plan.config.source.name,
+                sources=",".join(stats.sources),
                 detector=plan.models.detector,
                 segmenter=plan.models.segmenter,
             )
@@ -84,11 +86,13 @@ def run_pipeline(
         print_line(f"streamseg: {reason} before the first frame", err=True)
         sys.exit(128 + signals.received[0])
     rows = [*display.summary(reason), ("peak memory", _peak_memory())]
-    if stats.recording:
-        rows.append(("wrote", _written(settings.record)))
+    if any(source.recording for source in stats.sources.values()):
+        rows.append(("wrote", _written([settings.of(name).record for name in stats.sources])))
     _print_summary(rows, to_output=to_output)
     if signals.received:
         sys.exit(128 + signals.received[0])
+    for failure in pipeline.failures:
+        raise failure
 
 
 class _Records:
@@ -102,9 +106,9 @@ class _Records:
         self.printing = False
 
 
-def _written(record: RecordSettings) -> str:
-    """The files of a recording with their sizes."""
-    targets = [Path(target) for target in (record.video, record.jsonl) if target is not None]
+def _written(records: Sequence[RecordSettings]) -> str:
+    """The files of recordings with their sizes."""
+    targets = [Path(target) for each in records for target in (each.video, each.jsonl) if target is not None]
     parts = [part for target in targets for part in existing_parts(target)]
     return ", ".join(f"{part} ({size_text(part.stat().st_size)})" for part in parts)
 

@@ -16,12 +16,11 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from streamseg.config import Config
+from streamseg.config import Config, RunSource
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import RingName
 from streamseg.messages import STARTING, Dropped, Models
 from streamseg.models.options import Compute
-from streamseg.sources import SourceSettings
 
 _LENGTH = struct.Struct("<I")
 _JSON_START: Final = b"{"
@@ -45,7 +44,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
         state: Of the source, as heartbeats have it; `detail` is one line on it for people.
     """
 
-    source: SourceSettings
+    source: RunSource
     ring: str
     epoch: int
     snapshot: str
@@ -69,7 +68,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         link_key: Authenticates messages on links.
         links: Those that begin or end at this process.
         hub: Address at which publish processes connect to the hub.
-        config: The settings, with models and weights in place of `auto`.
+        config: The settings, with models and weights in place of `auto`; for a stage per source, `Config.of` that one.
         models: The models' names, for subscribers.
         threads: The stage's thread budget.
         niceness: Added to the process's own.

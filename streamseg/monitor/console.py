@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamseg.config import Config
     from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
     from streamseg.messages import Models
-    from streamseg.monitor.stats import RunStats
+    from streamseg.monitor.stats import RunStats, SourceStats
 
 SETTLED_FRAMES: Final = 60
 """Frames after which the rate of a run is stable enough to predict its end."""
@@ -64,7 +64,7 @@ class RunDisplay(Observer):
         self._loading = Announced(f"loading {models.detector} + {models.segmenter}")
         self._models = models
         self._suggested = False
-        self._total = config.max_frames
+        self._totals = dict.fromkeys((source.name for source in config.sources), config.max_frames)
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
@@ -89,9 +89,9 @@ class RunDisplay(Observer):
             self._progress.remove_task(self._task)
         self._progress.stop()
 
-    def prepared(self, stage: str, ready: Ready) -> None:
+    def prepared(self, stage: str, source: str | None, ready: Ready) -> None:
         """Show how many frames there are; once every stage is ready, also the endpoint and the models."""
-        self._stats.prepared(stage, ready)
+        self._stats.prepared(stage, source, ready)
         if stage == "segment":
             self._segmenter = ready.detail
         if self._stats.up and not self._announced:
@@ -103,23 +103,24 @@ class RunDisplay(Observer):
                 self._print(f"metrics on {self._metrics_url}")
             for line in self._notice:
                 self._print(line)
-        if self._task is not None and stage == "capture" and ready.frame_count is not None:
-            self._total = min(ready.frame_count, self._config.max_frames or ready.frame_count)
+        if self._task is not None and source is not None and ready.frame_count is not None:
+            self._totals[source] = min(ready.frame_count, self._config.max_frames or ready.frame_count)
             self._progress.update(self._task, total=self._total)
 
     def published(self, published: Published) -> None:
         """Advance the bar."""
-        stats = self._stats
-        stats.published(published)
+        run, stats = self._stats, self._stats.sources[published.source]
+        run.published(published)
         if self._task is not None:
             self._progress.update(
-                self._task, description="segmenting", completed=stats.frames, rate=f"{stats.rate:.1f} frames/s"
+                self._task, description="segmenting", completed=run.frames, rate=f"{run.rate:.1f} frames/s"
             )
         if stats.suggestion is not None and not self._suggested:
             self._suggested = True
             self._print(stats.suggestion)
-        if stats.frames == SETTLED_FRAMES and self._total is not None:
-            suggestion = suggest_keyframes(self._config, self._total - stats.frames, stats.rate)
+        total = self._total
+        if run.frames == SETTLED_FRAMES and total is not None:
+            suggestion = suggest_keyframes(self._config, total - run.frames, run.rate)
             if suggestion is not None:
                 self._print(suggestion)
 
@@ -131,12 +132,13 @@ class RunDisplay(Observer):
         """Count it."""
         self._stats.subscribed(subscribers)
 
-    def changed(self, stage: str, state: str, detail: str) -> None:
-        """Show that the source or a stage changed."""
-        self._stats.changed(stage, state, detail)
-        self._print(f"{stage}: {state}{f' ({detail})' if detail else ''}")
+    def changed(self, stage: str, source: str | None, state: str, detail: str) -> None:
+        """Show that a source or a stage changed."""
+        self._stats.changed(stage, source, state, detail)
+        name = stage if source is None or len(self._stats.sources) == 1 else f"{source}: {stage}"
+        self._print(f"{name}: {state}{f' ({detail})' if detail else ''}")
         if self._task is not None and stage == "capture" and state != RUNNING:
-            self._progress.update(self._task, description=state_text(stage, state))
+            self._progress.update(self._task, description=state_text(name, state))
 
     def logged(self, level: int, text: str) -> None:
         """Show a log line of a stage."""
@@ -144,14 +146,37 @@ class RunDisplay(Observer):
             self._print(text)
 
     def summary(self, reason: str) -> list[tuple[str, str]]:
-        """The figures of the whole run as names and values: objects, models, rates, ages and losses."""
-        stats, live = self._stats, self._config.resolved_mode == "live"
-        seen = ", ".join(f"{name} in {count}" for name, count in stats.classes.most_common(6))
+        """The figures of the whole run as names and values; those of each of several sources share a row."""
+        sources = self._stats.sources
+        models = ("models", f"{self._detector} + {self._segmenter}")
+        if len(sources) == 1:
+            ((name, stats),) = sources.items()
+            figures = self._figures(stats)
+            return [
+                ("frames", f"{stats.frames}, {stats.frames_with_masks} of them with masks"),
+                ("ended", reason),
+                ("seen", _seen(stats)),
+                models,
+                *figures,
+                *_none_together({**self._losses(name, stats), **self._troubles()}),
+            ]
+        rows = [("ended", reason), models]
+        for name, stats in sources.items():
+            parts = [f"{stats.frames} frames", *(f"{figure} {value}" for figure, value in self._figures(stats))]
+            parts += [f"{loss}: {text}" for loss, text in self._losses(name, stats).items() if text]
+            rows.append((name, "; ".join([*parts, *([f"failed: {stats.failure}"] if stats.failure else [])])))
+        return [*rows, *_none_together(self._troubles())]
+
+    @property
+    def _total(self) -> int | None:
+        """Frames of all sources; None if that is not known."""
+        totals = [total for total in self._totals.values() if total is not None]
+        return sum(totals) if len(totals) == len(self._totals) else None
+
+    def _figures(self, stats: SourceStats) -> list[tuple[str, str]]:
+        """Rates and ages of a source."""
+        live = self._config.resolved_mode == "live"
         rows = [
-            ("frames", f"{stats.frames}, {stats.frames_with_masks} of them with masks"),
-            ("ended", reason),
-            ("seen", f"{seen} frames" if seen else "nothing"),
-            ("models", f"{self._detector} + {self._segmenter}"),
             ("rate", f"{stats.rate:.1f} frames/s"),
             ("keyframes segmented", f"{stats.keyframe_rate:.1f} frames/s"),
         ]
@@ -161,31 +186,41 @@ class RunDisplay(Observer):
             rows.append(("mask age, p50 / p99", percentiles_text(stats.mask_age_ms.percentiles())))
         if live:
             rows.append(("boxes of the same frame", share_text(stats.own_boxes)))
-        rows.append(("objects with a mask", share_text(stats.masked)))
-        return rows + self._troubles()
+        return [*rows, ("objects with a mask", share_text(stats.masked))]
 
-    def _troubles(self) -> list[tuple[str, str]]:
-        """What went wrong; what did not shares one row."""
-        stats = self._stats
-        troubles = {
-            "dropped": counts_text(stats.dropped),
-            "restarts": counts_text(stats.restarts),
-            "notices": "; ".join(self._notices()),
-        }
-        if self._config.source.live:
-            troubles["disconnected"] = losses_text(stats.disconnections, stats.lost_s)
-        without = ", ".join(name for name, text in troubles.items() if not text)
-        rows = [(name, text) for name, text in troubles.items() if text]
-        return [*rows, (without, "none")] if without else rows
+    def _losses(self, name: str, stats: SourceStats) -> dict[str, str]:
+        """What was lost of a source; empty texts for nothing."""
+        losses = {"dropped": counts_text(stats.dropped)}
+        if any(source.name == name and source.live for source in self._config.sources):
+            losses["disconnected"] = losses_text(stats.disconnections, stats.lost_s)
+        return losses
+
+    def _troubles(self) -> dict[str, str]:
+        """What went wrong with the stages and models; empty texts for nothing."""
+        return {"restarts": counts_text(self._stats.restarts), "notices": "; ".join(self._notices())}
 
     def _notices(self) -> list[str]:
         """What was wrong with the models: what the preferred ones lack, and whether the masks starved."""
         notices = [] if self._models.notice is None else [self._models.notice]
-        stats = self._stats
-        if stats.suggestion is not None:
-            notices.append(f"{stats.suggestion} ({share_text(stats.starved_frames / stats.frames)} of the frames)")
+        starved = [stats for stats in self._stats.sources.values() if stats.suggestion is not None]
+        if starved:
+            share = sum(stats.starved_frames for stats in starved) / self._stats.frames
+            notices.append(f"{starved[0].suggestion} ({share_text(share)} of the frames)")
         return notices
 
     def _print(self, line: str) -> None:
         indent = " " * (len(line) - len(line.lstrip(" ")))
         self._console.print(indent + printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _seen(stats: SourceStats) -> str:
+    """The classes that were found in most frames."""
+    seen = ", ".join(f"{name} in {count}" for name, count in stats.classes.most_common(6))
+    return f"{seen} frames" if seen else "nothing"
+
+
+def _none_together(texts: dict[str, str]) -> list[tuple[str, str]]:
+    """A row for each text; what is empty shares one."""
+    without = ", ".join(name for name, text in texts.items() if not text)
+    rows = [(name, text) for name, text in texts.items() if text]
+    return [*rows, (without, "none")] if without else rows

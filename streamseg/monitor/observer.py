@@ -8,8 +8,8 @@ from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
 class Observer:
     """Gets the events of a run, on the supervisor's thread, and ignores them; a subclass uses those it needs."""
 
-    def prepared(self, stage: str, ready: Ready) -> None:
-        """A stage is ready."""
+    def prepared(self, stage: str, source: str | None, ready: Ready) -> None:
+        """A process is ready: a stage's of one source, or of all."""
 
     def published(self, published: Published) -> None:
         """A frame is published."""
@@ -20,8 +20,8 @@ class Observer:
     def subscribed(self, subscribers: Subscribers) -> None:
         """A subscriber connected or disconnected."""
 
-    def changed(self, stage: str, state: str, detail: str) -> None:
-        """The source or a stage changed."""
+    def changed(self, stage: str, source: str | None, state: str, detail: str) -> None:
+        """A source, or a process of a stage, changed."""
 
     def logged(self, level: int, text: str) -> None:
         """A stage wrote a log line."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,13 @@ from prometheus_client.registry import Collector
 from streamseg.monitor.stats import FRAME_AGES_MS, MASK_AGES_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from streamseg.monitor.latency import Histogram
     from streamseg.monitor.stats import RunStats
+
+
+_MASKS_LIMITED = "masks_limited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +32,11 @@ class RunInfo:
     """What a run is: the labels of the metric `streamseg_info`.
 
     Attributes:
-        source: Name of the source on the wire; its address may hold a password.
+        sources: Names of the sources on the wire, with commas; their addresses may hold passwords.
     """
 
     version: str
-    source: str
+    sources: str
     detector: str
     segmenter: str
 
@@ -52,87 +55,107 @@ class StatsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric, all of the same moment."""
         with self._stats.lock:
-            metrics = [*self._state(), *self._frames(), *self._objects(), *self._losses()]
+            metrics = [*self._run(), *self._sources()]
         yield from metrics
 
-    def _state(self) -> Iterator[Metric]:
+    def _run(self) -> Iterator[Metric]:
         stats = self._stats
         yield GaugeMetricFamily("streamseg_up", "1 while every stage runs, 0 while one starts.", value=stats.up)
         if self.info is not None:
-            yield InfoMetricFamily("streamseg", "Version, source and models of the run.", value=asdict(self.info))
-        yield GaugeMetricFamily(
-            "streamseg_source_connected",
-            "1 while the source delivers frames, 0 while it is disconnected.",
-            value=stats.connected,
-        )
+            yield InfoMetricFamily("streamseg", "Version, sources and models of the run.", value=asdict(self.info))
         yield GaugeMetricFamily(
             "streamseg_subscribers",
             "Programs connected to the publisher: subscribers, windows, and the proxy if there is one.",
             value=stats.subscribers,
         )
-        yield _by_label(
-            CounterMetricFamily("streamseg_stage_restarts", "Restarts of a stage.", labels=["stage"]), stats.restarts
-        )
+        restarts = CounterMetricFamily("streamseg_stage_restarts", "Restarts of a stage.", labels=["stage"])
+        for stage, count in stats.restarts.items():
+            restarts.add_metric([stage], count)
+        yield restarts
 
-    def _frames(self) -> Iterator[Metric]:
-        stats = self._stats
-        yield CounterMetricFamily("streamseg_frames_published", "Published frames.", value=stats.frames)
-        yield CounterMetricFamily(
-            "streamseg_frames_with_own_boxes",
+    def _sources(self) -> Iterator[Metric]:
+        sources = self._stats.sources
+        yield _gauge(
+            "source_connected",
+            "1 while the source delivers frames, 0 while it is disconnected.",
+            {(name,): stats.connected for name, stats in sources.items()},
+        )
+        yield _counter(
+            "frames_published", "Published frames.", {(name,): each.frames for name, each in sources.items()}
+        )
+        yield _counter(
+            "frames_with_own_boxes",
             "Published frames whose boxes were found on the frame itself.",
-            value=stats.frames_with_own_boxes,
+            {(name,): stats.frames_with_own_boxes for name, stats in sources.items()},
         )
-        yield CounterMetricFamily(
-            "streamseg_keyframes_segmented",
+        yield _counter(
+            "keyframes_segmented",
             "Segmented keyframes whose masks reached a published frame.",
-            value=stats.keyframes,
+            {(name,): stats.keyframes for name, stats in sources.items()},
         )
-        yield _histogram(
-            "streamseg_frame_age_seconds",
+        yield _histograms(
+            "frame_age_seconds",
             "Age of a frame when it is published, since its capture.",
-            stats.frame_age_ms,
+            {name: stats.frame_age_ms for name, stats in sources.items()},
             FRAME_AGES_MS,
         )
-        yield _histogram(
-            "streamseg_mask_age_seconds",
+        yield _histograms(
+            "mask_age_seconds",
             "Time from the frame that a mask was made on to the frame it is published with.",
-            stats.mask_age_ms,
+            {name: stats.mask_age_ms for name, stats in sources.items()},
             MASK_AGES_MS,
         )
-
-    def _objects(self) -> Iterator[Metric]:
-        stats = self._stats
-        yield GaugeMetricFamily("streamseg_objects", "Objects in the newest frame.", value=stats.newest_objects)
-        yield _by_label(
-            GaugeMetricFamily(
-                "streamseg_masks", "Masks in the newest frame, by the method that made them.", labels=["method"]
-            ),
-            stats.newest_masks,
+        yield _gauge(
+            "objects", "Objects in the newest frame.", {(name,): each.newest_objects for name, each in sources.items()}
+        )
+        yield _gauge(
+            "masks",
+            "Masks in the newest frame, by the method that made them.",
+            {(name, way): count for name, stats in sources.items() for way, count in stats.newest_masks.items()},
+            "method",
+        )
+        yield _counter(
+            "frames_dropped",
+            "Frames that a stage missed, by cause.",
+            {
+                (name, cause): count
+                for name, stats in sources.items()
+                for cause, count in stats.dropped.items()
+                if cause != _MASKS_LIMITED
+            },
+            "cause",
+        )
+        yield _counter(
+            "masks_limited",
+            "Masks left out to keep messages within their size limit.",
+            {(name,): stats.dropped[_MASKS_LIMITED] for name, stats in sources.items()},
         )
 
-    def _losses(self) -> Iterator[Metric]:
-        frames = dict(self._stats.dropped)
-        masks = frames.pop("masks_limited")
-        yield _by_label(
-            CounterMetricFamily("streamseg_frames_dropped", "Frames that a stage missed, by cause.", labels=["cause"]),
-            frames,
-        )
-        yield CounterMetricFamily(
-            "streamseg_masks_limited", "Masks left out to keep messages within their size limit.", value=masks
-        )
+
+_Values = Mapping[tuple[str, ...], float]
+"""By source and, where there is another label, its value."""
 
 
-def _by_label(
-    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, int]
-) -> CounterMetricFamily | GaugeMetricFamily:
-    for label, value in values.items():
-        family.add_metric([label], value)
+def _gauge(name: str, text: str, values: _Values, *labels: str) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"streamseg_{name}", text, labels=["source", *labels])
+    for of, value in values.items():
+        family.add_metric(of, value)
     return family
 
 
-def _histogram(name: str, text: str, histogram: Histogram, bounds_ms: Sequence[float]) -> HistogramMetricFamily:
-    counts = zip(bounds_ms, histogram.cumulative(), strict=True)
-    buckets = [(str(bound / 1e3), count) for bound, count in counts]
-    return HistogramMetricFamily(
-        name, text, buckets=[*buckets, ("+Inf", histogram.count)], sum_value=histogram.total / 1e3
-    )
+def _counter(name: str, text: str, values: _Values, *labels: str) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"streamseg_{name}", text, labels=["source", *labels])
+    for of, value in values.items():
+        family.add_metric(of, value)
+    return family
+
+
+def _histograms(
+    name: str, text: str, histograms: Mapping[str, Histogram], bounds_ms: Sequence[float]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(f"streamseg_{name}", text, labels=["source"])
+    for source, histogram in histograms.items():
+        counts = zip(bounds_ms, histogram.cumulative(), strict=True)
+        buckets = [(str(bound / 1e3), count) for bound, count in counts]
+        family.add_metric([source], [*buckets, ("+Inf", histogram.count)], histogram.total / 1e3)
+    return family

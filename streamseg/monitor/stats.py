@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from streamseg.messages import DISCONNECTED, MOVED, PROPAGATED, REFINED, SEGMENTED, Dropped
+from streamseg.messages import (
+    DISCONNECTED,
+    FAILED,
+    MOVED,
+    PROPAGATED,
+    REFINED,
+    RESTARTING,
+    RUNNING,
+    SEGMENTED,
+    Dropped,
+)
 from streamseg.monitor.latency import Histogram
 
 if TYPE_CHECKING:
@@ -25,11 +35,10 @@ MASK_AGES_MS: Final = (
 """Mask ages at which the histogram is exact, up to and beyond the default of `propagate.max_age_ms`."""
 
 
-class RunStats:
-    """Counts a run's events; an observer of the pipeline.
+class SourceStats:
+    """Figures of one source.
 
     Attributes:
-        lock: Held while an event is counted. Another thread that reads several figures holds it too.
         frames: Published frames.
         frames_with_masks: Those with at least one mask.
         frames_with_own_boxes: Those whose boxes were found on the frame itself.
@@ -39,7 +48,6 @@ class RunStats:
         newest_objects: Objects of the newest frame.
         newest_masks: Masks of the newest frame by method.
         classes: In how many frames each class was found.
-        restarts: Restarts of each stage.
         dropped: Lost frames and masks by cause.
         frame_age_ms: From a frame's capture to its publication.
         mask_age_ms: From the frame that a mask was made on to the frame it was published with.
@@ -48,17 +56,14 @@ class RunStats:
         disconnections: How often the source was lost.
         suggestion: What would have helped when masks starved last; None if they never did.
         starved_frames: Frames published while they did.
-        subscribers: Programs connected to the publisher.
+        failure: Why the source ended before its end; None if it did not.
     """
 
-    def __init__(self, stages: Iterable[str], clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock_s: Callable[[], float]) -> None:
         self._clock_s = clock_s
-        self.restarts = Counter(dict.fromkeys(stages, 0))
-        self._ready: set[str] = set()
         self._last_dropped: Counter[str] = Counter()
         self._keyframe: int | None = None
         self._first_s = self._first_keyframe_s = self._last_s = 0.0
-        self.lock = threading.Lock()
         self.frames = self.frames_with_masks = self.frames_with_own_boxes = 0
         self.objects = self.masks = self.keyframes = 0
         self.newest_objects = 0
@@ -68,76 +73,53 @@ class RunStats:
         self.frame_age_ms = Histogram(FRAME_AGES_MS)
         self.mask_age_ms = Histogram(MASK_AGES_MS)
         self.connected = self.recording = False
-        self.subscribers = 0
         self.disconnections = self.starved_frames = 0
         self.suggestion: str | None = None
+        self.failure: str | None = None
         self._lost_s = 0.0
         self._lost_at_s: float | None = None
         self._lost = False
 
-    def prepared(self, stage: str, ready: Ready) -> None:
-        """Note that a stage is ready."""
-        with self.lock:
-            self._ready.add(stage)
-            if stage == "capture":
-                self._lost = False
+    def prepared(self) -> None:
+        """Note that capture is ready."""
+        self._lost = False
 
     def published(self, published: Published) -> None:
         """Count a frame, its objects, and what was lost before it."""
-        with self.lock:
-            self._last_s = now_s = self._clock_s()
-            if self.frames == 0:
-                self._first_s = now_s
-            # Capture may be ready before its source is: only a frame captured after the last loss proves a connection.
-            self.connected = not self._lost
-            if self.connected and self._lost_at_s is not None:
-                self._lost_s += now_s - self._lost_at_s
-                self._lost_at_s = None
-            self.frames += 1
-            self.suggestion = published.suggestion or self.suggestion
-            self.starved_frames += published.suggestion is not None
-            self.frames_with_masks += bool(published.masks)
-            self.frames_with_own_boxes += published.boxes_seq == published.seq
-            self.frame_age_ms.add(published.age_ms)
-            self.classes.update(published.classes)
-            self._count_objects(published)
-            self._count_keyframe(published.masks_seq, now_s)
-            self._count_dropped(msgspec.structs.asdict(published.dropped))
+        self._last_s = now_s = self._clock_s()
+        if self.frames == 0:
+            self._first_s = now_s
+        # Capture may be ready before its source is: only a frame captured after the last loss proves a connection.
+        self.connected = not self._lost
+        if self.connected and self._lost_at_s is not None:
+            self._lost_s += now_s - self._lost_at_s
+            self._lost_at_s = None
+        self.frames += 1
+        self.suggestion = published.suggestion or self.suggestion
+        self.starved_frames += published.suggestion is not None
+        self.frames_with_masks += bool(published.masks)
+        self.frames_with_own_boxes += published.boxes_seq == published.seq
+        self.frame_age_ms.add(published.age_ms)
+        self.classes.update(published.classes)
+        self._count_objects(published)
+        self._count_keyframe(published.masks_seq, now_s)
+        self._count_dropped(msgspec.structs.asdict(published.dropped))
 
     def recorded(self, recorded: Recorded) -> None:
         """Count what the recording misses."""
-        with self.lock:
-            self.recording = True
-            self._count_dropped(
-                {"record_replaced": recorded.record_replaced, "record_overrun": recorded.record_overrun}
-            )
+        self.recording = True
+        self._count_dropped({"record_replaced": recorded.record_replaced, "record_overrun": recorded.record_overrun})
 
-    def subscribed(self, subscribers: Subscribers) -> None:
-        """Note how many subscribers there are."""
-        with self.lock:
-            self.subscribers = subscribers.count
-
-    def changed(self, stage: str, state: str, detail: str) -> None:
-        """Count a restart; note whether the source is connected."""
-        with self.lock:
-            if state == "restarting":
-                self.restarts[stage] += 1
-                self._ready.discard(stage)
-            if stage == "capture":
-                # A capture process that runs again may still wait for its source; only a lost source reports a return.
-                self.connected = state == "running" and self._lost
-                self._lost = state != "running"
-                if state == DISCONNECTED:
-                    self.disconnections += 1
-                    self._lost_at_s = self._clock_s() if self._lost_at_s is None else self._lost_at_s
-
-    def logged(self, level: int, text: str) -> None:
-        """Log lines are not counted."""
-
-    @property
-    def up(self) -> bool:
-        """Whether every stage is ready."""
-        return self._ready == self.restarts.keys()
+    def changed(self, state: str, detail: str) -> None:
+        """Note whether the source is connected."""
+        # A capture process that runs again may still wait for its source; only a lost source reports a return.
+        self.connected = state == RUNNING and self._lost
+        self._lost = state != RUNNING
+        if state == DISCONNECTED:
+            self.disconnections += 1
+            self._lost_at_s = self._clock_s() if self._lost_at_s is None else self._lost_at_s
+        if state == FAILED:
+            self.failure = detail
 
     @property
     def lost_s(self) -> float:
@@ -189,6 +171,88 @@ class RunStats:
             self.dropped[cause] += count - before if count >= before else count
             # A restarted publish reports 0 until it has the other stages' counts, so a 0 is no restart of theirs.
             self._last_dropped[cause] = count or before
+
+
+class RunStats:
+    """Counts a run's events; an observer of the pipeline.
+
+    Attributes:
+        lock: Held while an event is counted. Another thread that reads several figures holds it too.
+        sources: The figures of each source.
+        restarts: Restarts of each stage.
+        subscribers: Programs connected to the hub.
+    """
+
+    def __init__(
+        self,
+        processes: Iterable[tuple[str, str | None]],
+        sources: Iterable[str],
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin before the first event.
+
+        Args:
+            processes: Stage and source of each process; no source for those that serve all.
+            sources: Their names.
+            clock_s: A monotonic clock.
+        """
+        processes = list(processes)
+        self._starting = set(processes)
+        self.restarts = Counter(dict.fromkeys((stage for stage, _ in processes), 0))
+        self.lock = threading.Lock()
+        self.sources = {name: SourceStats(clock_s) for name in sources}
+        self.subscribers = 0
+
+    def prepared(self, stage: str, source: str | None, ready: Ready) -> None:
+        """Note that a process is ready."""
+        with self.lock:
+            self._starting.discard((stage, source))
+            if stage == "capture" and source is not None:
+                self.sources[source].prepared()
+
+    def published(self, published: Published) -> None:
+        """Count a frame."""
+        with self.lock:
+            self.sources[published.source].published(published)
+
+    def recorded(self, recorded: Recorded) -> None:
+        """Count what a recording misses."""
+        with self.lock:
+            self.sources[recorded.source].recorded(recorded)
+
+    def subscribed(self, subscribers: Subscribers) -> None:
+        """Note how many subscribers there are."""
+        with self.lock:
+            self.subscribers = subscribers.count
+
+    def changed(self, stage: str, source: str | None, state: str, detail: str) -> None:
+        """Count a restart; note whether a source is connected."""
+        with self.lock:
+            if state == RESTARTING:
+                self.restarts[stage] += 1
+                self._starting.add((stage, source))
+            if state == FAILED:
+                self._starting = {process for process in self._starting if process[1] != source}
+            if stage == "capture" and source is not None:
+                self.sources[source].changed(state, detail)
+
+    def logged(self, level: int, text: str) -> None:
+        """Log lines are not counted."""
+
+    @property
+    def up(self) -> bool:
+        """Whether every process is ready."""
+        return not self._starting
+
+    @property
+    def frames(self) -> int:
+        """Published frames of all sources."""
+        return sum(stats.frames for stats in self.sources.values())
+
+    @property
+    def rate(self) -> float:
+        """Published frames per second, of all sources together."""
+        return sum(stats.rate for stats in self.sources.values())
 
 
 def _per_second(count: int, seconds: float) -> float:

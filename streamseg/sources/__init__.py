@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 from urllib.parse import parse_qs
 
 import msgspec
@@ -21,6 +21,14 @@ SourceKind = Literal["webcam", "rtsp", "file", "synthetic"]
 Rotation = Literal[0, 90, 180, 270]
 Side = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 """Pixels of a picture's width or height."""
+
+
+_NAME: Final = "[a-z0-9_-]{1,64}"
+
+
+def is_source_name(text: str) -> bool:
+    """Whether a source may have this name."""
+    return re.fullmatch(_NAME, text) is not None
 
 
 class SourceSettings(Settings, frozen=True, kw_only=True):
@@ -44,7 +52,7 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
     """
 
     url: str | Annotated[int, msgspec.Meta(ge=0, le=999)]
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")] = "main"
+    name: Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}\Z")] = "main"
     width: Side | None = None
     height: Side | None = None
     fps: Annotated[float, msgspec.Meta(gt=0, le=1000)] | None = None

@@ -35,13 +35,23 @@ class DetectStage(Stage):
 
     def prepare(self) -> Ready:
         """Load the detector. With a tracker, it also returns the boxes of low confidence that only continue tracks."""
-        settings = self.config.detector
-        if self.config.tracks:
-            settings = msgspec.structs.replace(settings, conf=LOW_SHARE * settings.conf)
-        self._detector = self._create_detector(settings, self.spec.compute)
-        for lane in self._lanes:
-            lane.restore(self._detector)
-        return Ready(self._detector.name)
+        settings = self._settings()
+        detector = self._create_detector(settings, self.spec.compute)
+        for place, lane in enumerate(self._lanes):
+            if place > 0 and isinstance(detector, StatefulDetector):  # each source needs a memory of its own
+                detector = self._create_detector(settings, self.spec.compute)
+            lane.prepare(detector)
+        return Ready(detector.name)
+
+    def _settings(self) -> DetectorSettings:
+        """What serves every source: the least confidence, and all classes that one of them keeps."""
+        own = [self.config.of(lane.name).detector for lane in self.spec.lanes]
+        kept = [each.classes for each in own if each.classes is not None]
+        return msgspec.structs.replace(
+            self.config.detector,
+            conf=min(each.conf for each in own) * (LOW_SHARE if self.config.tracks else 1),
+            classes=tuple(dict.fromkeys(name for names in kept for name in names)) if len(kept) == len(own) else None,
+        )
 
     def turn(self) -> bool:
         """Take one frame, of the source served longest ago that has one."""
@@ -51,7 +61,7 @@ class DetectStage(Stage):
         for lane in self._lanes:
             frame = lane.frames.receive()
             if frame is not None:
-                lane.take(frame, self._detector)
+                lane.take(frame)
                 self._lanes.remove(lane)
                 self._lanes.append(lane)
                 worked = True
@@ -89,7 +99,8 @@ class _DetectLane:
     def __init__(self, context: StageContext, lane: LaneSpec) -> None:
         self._context = context
         self._name = lane.name
-        self._config = context.spec.config
+        self._config = context.spec.config.of(lane.name)
+        self._alone = len(context.spec.lanes) == 1
         self._live = context.spec.live
         self.frames: Receiver[FrameDescriptor] = context.receiver("capture", lane.name, FrameDescriptor)
         self._to_segment: Sender[Keyframe] = context.sender("segment", lane.name)
@@ -108,7 +119,7 @@ class _DetectLane:
         self._to_segment.service()
         self._to_publish.service()
 
-    def take(self, frame: FrameDescriptor, detector: Detector) -> None:
+    def take(self, frame: FrameDescriptor) -> None:
         """Find a frame's objects and send them, or repeat what was sent for it."""
         if frame.seq in self._recent and not self._live:
             self._send(frame, self._recent[frame.seq])
@@ -120,10 +131,11 @@ class _DetectLane:
             except FrameGoneError:
                 self._overrun += self._live  # in every-frame mode, capture repeats it
                 return
-            self._detect(frame, image, detector)
+            self._detect(frame, image)
 
-    def restore(self, detector: Detector) -> None:
-        """Continue where an earlier process stopped, if there was one."""
+    def prepare(self, detector: Detector) -> None:
+        """Use a detector, and continue where an earlier process stopped, if there was one."""
+        self._detector = detector
         saved = self._snapshot.load()
         if saved is None:
             return
@@ -137,8 +149,8 @@ class _DetectLane:
         if state.detector and isinstance(detector, StatefulDetector):
             detector.restore(state.detector)
 
-    def _detect(self, frame: FrameDescriptor, image: Image, detector: Detector) -> None:
-        detections = tuple(detector.detect(image))
+    def _detect(self, frame: FrameDescriptor, image: Image) -> None:
+        detections = tuple(filter(self._keeps, self._detector.detect(image)))
         if self._config.detector.merge_duplicates:
             detections = merge_boxes(detections)
         if self._tracker is not None:
@@ -155,8 +167,17 @@ class _DetectLane:
         )
         if not self._live:
             self._recent.add(boxes.seq, boxes)
-        self._save(detector)  # before sending: what was sent must be repeated exactly after a restart
+        self._save()  # before sending: what was sent must be repeated exactly after a restart
         self._send(frame, boxes)
+
+    def _keeps(self, detection: Detection) -> bool:
+        """Whether this source keeps a detection, which another source may have wanted."""
+        settings = self._config.detector
+        least, classes = settings.conf * (LOW_SHARE if self._config.tracks else 1), settings.classes
+        return self._alone or (
+            detection.confidence >= least
+            and (classes is None or detection.class_name in classes or detection.class_id in classes)
+        )
 
     def _is_keyframe(self, seq: int, detections: tuple[Detection, ...]) -> bool:
         interval = self._config.segmenter.keyframe_interval
@@ -176,13 +197,13 @@ class _DetectLane:
         if not self._live:
             self._context.report(Acknowledge(self._name, boxes.seq))
 
-    def _save(self, detector: Detector) -> None:
+    def _save(self) -> None:
         """Save the state. Live mode saves once a second and at each new track id; it need not be exact."""
         now_ns, highest_id = self._context.clock.now_ns(), 0 if self._tracker is None else self._tracker.highest_id
         if self._live and highest_id == self._saved_id and now_ns - self._saved_ns < _SAVE_NS:
             return
         self._saved_id, self._saved_ns = highest_id, now_ns
         tracker = b"" if self._tracker is None else self._tracker.state()
-        memory = detector.state() if isinstance(detector, StatefulDetector) else b""
+        memory = self._detector.state() if isinstance(self._detector, StatefulDetector) else b""
         state = _DetectState(self._last_seq, self._last_keyframe, tracker, memory, tuple(self._recent.values()))
         self._snapshot.save(msgspec.msgpack.encode(state))

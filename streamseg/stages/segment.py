@@ -45,7 +45,8 @@ class _SegmentLane:
     """Segment's part of one source: its links, the masks sent last, and which objects come first in live mode."""
 
     def __init__(self, context: StageContext, lane: LaneSpec) -> None:
-        config = context.spec.config
+        config = context.spec.config.of(lane.name)
+        self.propagates_masks = config.propagates_masks
         self.keyframes: Receiver[Keyframe] = context.receiver("detect", lane.name, Keyframe)
         self.to_publish: Sender[Masks] = context.sender("publish", lane.name)
         self.name = lane.name
@@ -75,7 +76,7 @@ class SegmentStage(Stage):
         self._segmenter: Segmenter[Any] = self._create_segmenter(
             self.config.segmenter, self.spec.compute, self._note_export
         )
-        refine = self.config.propagates_masks and self.config.propagate.refine
+        refine = self.config.propagate.refine and any(lane.propagates_masks for lane in self._lanes)
         self._refiner = create_refiner(self.spec.models.segmenter) if refine else None
         blank = np.zeros((360, 640, 3), np.uint8)
         centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
@@ -83,7 +84,7 @@ class SegmentStage(Stage):
         self._segmenter.decode(self._segmenter.encode(blank), [centre])
         self._warm_up_ns = self.context.clock.now_ns() - began
         self.context.report(Progress(self._warm_up_ns))
-        self._shape = blank.shape
+        self._shapes = {blank.shape}
         description = self._segmenter.describe()
         _log.info("running %s", description)
         return Ready(description)
@@ -156,7 +157,7 @@ class SegmentStage(Stage):
             source=lane.name,
             seq=frame.seq,
             pts_ns=frame.pts_ns,
-            objects=tuple(map(pack_keyframe_mask, self._keyframe_masks(frame, image, detections, masks))),
+            objects=tuple(map(pack_keyframe_mask, self._keyframe_masks(lane, frame, image, detections, masks))),
             t_capture_ns=frame.t_capture_ns,
             t_encoded_ns=t_encoded_ns,
             t_decoded_ns=t_decoded_ns,
@@ -166,9 +167,9 @@ class SegmentStage(Stage):
     def _encode(self, image: Image) -> object:
         """The embedding of a picture; the first one of a shape may take longer."""
         encode = partial(self._segmenter.encode, image)
-        if image.shape == self._shape:
+        if image.shape in self._shapes:
             return self._run_long(encode)
-        self._shape = image.shape
+        self._shapes.add(image.shape)
         self.context.report(Progress(_NEW_SHAPE_NS))
         embedding = self._run_long(encode)
         self.context.report(Progress(self._warm_up_ns))
@@ -189,11 +190,16 @@ class SegmentStage(Stage):
         return work() if self._idle_executor is None else self._idle_executor.run(work)
 
     def _keyframe_masks(
-        self, frame: FrameDescriptor, image: Image, detections: Sequence[Detection], masks: Sequence[ObjectMask]
+        self,
+        lane: _SegmentLane,
+        frame: FrameDescriptor,
+        image: Image,
+        detections: Sequence[Detection],
+        masks: Sequence[ObjectMask],
     ) -> list[KeyframeMask]:
-        """The masks, prepared for propagation if the run propagates: here, where nothing waits for it."""
+        """The masks, prepared for propagation if the source's are propagated: here, where nothing waits for it."""
         time = FrameTime(frame.seq, frame.pts_ns)
-        if self.config.propagates_masks:
+        if lane.propagates_masks:
             return make_keyframe_masks(time, image, detections, masks, self._refiner)
         return [
             KeyframeMask(time, detection, mask.mask, mask.predicted_iou, mask.stability)

@@ -115,7 +115,7 @@ def test_settings_in_commands_are_valid() -> None:
     assignments = re.findall(r"--set (\S+\.\S+=\S+)", shell())
     assert len(assignments) > 2
     assert (
-        load_config(None, [("sources.0.url", 0), *map(parse_override, assignments)], {}).source.password_file
+        load_config(None, [("sources.0.url", 0), *map(parse_override, assignments)], {}).sources[0].password_file
         == "camera.password"
     )
 

@@ -236,7 +236,7 @@ class Restarts(Observer):
     def __init__(self) -> None:
         self.stages: list[str] = []
 
-    def changed(self, stage: str, state: str, detail: str) -> None:
+    def changed(self, stage: str, source: str | None, state: str, detail: str) -> None:
         """Record a restart."""
         if state == "restarting":
             self.stages.append(stage)

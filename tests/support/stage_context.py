@@ -6,17 +6,17 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import zmq
 
-from streamseg.config import Config, check_config
+from streamseg.config import Config, RunSource, check_config
 from streamseg.errors import FrameOverrunError
 from streamseg.ipc.control import LaneSpec, StageSpec, ToSupervisor
 from streamseg.ipc.descriptors import FrameDescriptor
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import DEFAULT_SLOTS, RingName
 from streamseg.messages import Dropped, Image, Models
-from streamseg.sources import SourceSettings
 
 PERIOD_NS = 33_000_000
 
@@ -211,7 +211,7 @@ def lane_spec(
     dropped: Dropped | None = None,
 ) -> LaneSpec:
     return LaneSpec(
-        source=SourceSettings(url=url, name=name),
+        source=RunSource(url=url, name=name),
         ring=f"streamseg-test-{name}",
         epoch=0,
         snapshot=f"streamseg-test-{name}.stage",
@@ -236,12 +236,13 @@ def stage_config(mode: str = "every-frame", **more: object) -> Config:
 def stage_spec(
     stage: str, *lanes: LaneSpec, config: Config | None = None, links: Sequence[LinkAddress] = ()
 ) -> StageSpec:
-    config = config or stage_config()
+    lanes = lanes or (lane_spec(),)
+    config = msgspec.structs.replace(config or stage_config(), sources=tuple(lane.source for lane in lanes))
     return StageSpec(
         stage=stage,
         config=config,
         run_id="run",
-        lanes=lanes or (lane_spec(),),
+        lanes=lanes,
         link_key=b"key",
         links=tuple(links),
         hub="inproc://hub",

@@ -93,7 +93,7 @@ class RecordingObserver(Observer):
         self.lines: list[str] = []
         self.subscribers = 0
 
-    def prepared(self, stage: str, ready: Ready) -> None:
+    def prepared(self, stage: str, source: str | None, ready: Ready) -> None:
         self.ready.append(stage)
 
     def published(self, published: Published) -> None:
@@ -105,7 +105,7 @@ class RecordingObserver(Observer):
     def subscribed(self, subscribers: Subscribers) -> None:
         self.subscribers = subscribers.count
 
-    def changed(self, stage: str, state: str, detail: str) -> None:
+    def changed(self, stage: str, source: str | None, state: str, detail: str) -> None:
         self.changes.append((stage, state, detail))
 
     def logged(self, level: int, text: str) -> None:

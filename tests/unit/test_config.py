@@ -29,7 +29,7 @@ def refusal(*assignments: str) -> str:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_example_is_valid(path: Path) -> None:
-    assert load_config(path, [], {"CAMERA": "192.0.2.10"}).source.address
+    assert load_config(path, [], {"CAMERA": "192.0.2.10"}).sources[0].address
 
 
 def test_there_are_four_examples() -> None:
@@ -95,7 +95,7 @@ def test_an_error_names_the_missing_source() -> None:
 
 def test_environment_variables_fill_strings_and_missing_ones_are_errors() -> None:
     config = load("sources.0.url=rtsp://${HOST}/a", environment={"HOST": "camera"})
-    assert config.source.address == "rtsp://camera/a"
+    assert config.sources[0].address == "rtsp://camera/a"
     with pytest.raises(SettingsError, match=r"sources\.0\.url: the environment variable HOST is not set"):
         load("sources.0.url=rtsp://${HOST}/a")
 
@@ -113,14 +113,14 @@ def test_environment_variables_fill_strings_and_missing_ones_are_errors() -> Non
 )
 def test_kind_and_mode_follow_from_the_url(url: str, kind: str, mode: str) -> None:
     config = load(f"sources.0.url={url}")
-    assert (config.source.kind, config.resolved_mode) == (kind, mode)
+    assert (config.sources[0].kind, config.resolved_mode) == (kind, mode)
 
 
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("sources: [{url: a.mp4, name: door}]\ndetector: {conf: 0.9}\n")
     config = load_config(path, [("detector.conf", 0.1), ("sources.0.url", "b.mp4")], {})
-    assert (config.detector.conf, config.source.address, config.source.name) == (0.1, "b.mp4", "door")
+    assert (config.detector.conf, config.sources[0].address, config.sources[0].name) == (0.1, "b.mp4", "door")
 
 
 def test_a_file_name_that_is_not_utf8_stays_as_it_is() -> None:
@@ -177,6 +177,7 @@ def test_a_tree_of_python_has_the_same_limits() -> None:
 NUMBERS = (
     *(f"sources.0.{key}" for key in ("url", "width", "height", "fps", "timeout", "start_timeout", "rotate")),
     *(f"detector.{key}" for key in ("conf", "iou", "max_det", "imgsz")),
+    *("sources.0.detector.conf", "sources.0.segmenter.keyframe_interval"),
     *("segmenter.imgsz", "segmenter.keyframe_interval", "propagate.max_age_ms", "render.opacity", "render.scale"),
     *("publish.quality", "threads", "duration", "max_frames"),
 )
@@ -205,5 +206,43 @@ def test_the_test_of_ranges_names_every_number() -> None:
             for part in get_args(annotation):
                 yield from found(type(part) if isinstance(part, int) and not isinstance(part, bool) else part, key)
 
-    elsewhere = {"detector.classes", "detector.boxes.xyxy"}
-    assert {key.replace("sources.", "sources.0.") for key in numbers(Config, "")} - elsewhere == set(NUMBERS)
+    elsewhere = {"detector.classes", "detector.boxes.xyxy", "sources.detector.classes"}
+    assert {key.replace("sources.", "sources.0.") for key in set(numbers(Config, "")) - elsewhere} == set(NUMBERS)
+
+
+def sources(*given: dict[str, object], **more: object) -> Config:
+    return check_config({"sources": list(given), **more})
+
+
+def test_one_source_is_main_and_several_have_names_of_their_own() -> None:
+    names = [[each.name for each in config.sources] for config in (
+        sources({"url": 0}), sources({"url": 0}, {"url": "rtsp://a", "name": "door"}, {"url": "b.mp4"})
+    )]  # fmt: skip
+    assert names == [["main"], ["camera-0", "door", "camera-2"]]
+    with pytest.raises(SettingsError, match=r"^sources\.2\.name: door is the name of sources\.0 too; give each a name"):
+        sources({"url": 0, "name": "door"}, {"url": 1}, {"url": 2, "name": "door"})
+    with pytest.raises(SettingsError, match=r"^sources: .* <= 64"):
+        check_config({"sources": [{"url": number} for number in range(65)]})
+
+
+def test_sources_with_and_without_an_end_run_live_together() -> None:
+    assert sources({"url": "a.mp4"}, {"url": "b.mp4"}).resolved_mode == "every-frame"
+    mixed = sources({"url": "a.mp4"}, {"url": 0})
+    assert mixed.resolved_mode == mixed.of("camera-0").resolved_mode == "live"
+
+
+def test_a_source_may_have_settings_of_its_own() -> None:
+    config = sources(
+        {"url": "a.mp4", "name": "door", "detector": {"classes": ["person"]}, "segmenter": {"keyframe_interval": 5}},
+        {"url": "b.mp4", "name": "yard", "detector": {"conf": 0.7}, "record": {"jsonl": "own.jsonl"}},
+        detector={"conf": 0.4},
+        record={"video": "out/all.mp4", "jsonl": "all.jsonl"},
+    )
+    door, yard = config.of("door"), config.of("yard")
+    assert [each.name for each in door.sources] == ["door"]
+    assert (door.detector.conf, door.detector.classes, door.segmenter.keyframe_interval) == (0.4, ("person",), 5)
+    assert (yard.detector.conf, yard.detector.classes, yard.segmenter.keyframe_interval) == (0.7, None, 1)
+    assert (door.record.video, door.record.jsonl) == ("out/all-door.mp4", "all-door.jsonl")
+    assert (yard.record.video, yard.record.jsonl) == (None, "own.jsonl")
+    with pytest.raises(SettingsError, match=r"^sources\.1\.record\.video: own\.avi does not end in \.mp4"):
+        sources({"url": "a.mp4"}, {"url": "b.mp4", "record": {"video": "own.avi"}})

@@ -29,7 +29,7 @@ def test_settings_may_be_a_dictionary_or_the_path_of_a_file(tmp_path: Path, monk
     file.write_text(json.dumps(tree))
     monkeypatch.setenv("FRAMES", "3")
     for settings in (file, str(file), json.loads(file.read_text().replace("${FRAMES}", "3"))):
-        assert Pipeline(settings).plan.config.source.url == "synthetic:?frames=3"
+        assert Pipeline(settings).plan.config.sources[0].url == "synthetic:?frames=3"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from support.published_frames import published
 from support.stage_context import FakeClock, stage_config
 from support.stage_handles import FakeLauncher, FakeStage, RecordingObserver
 
-from streamseg.config import Config
+from streamseg.config import Config, RunSource
 from streamseg.errors import EndpointInUseError, SourceError, StageError
 from streamseg.ipc.control import (
     Acknowledge,
@@ -29,7 +29,6 @@ from streamseg.ipc.control import (
 from streamseg.ipc.instance import Instance
 from streamseg.messages import Models
 from streamseg.plan import RunPlan
-from streamseg.sources import SourceSettings
 from streamseg.supervisor import Supervisor
 from streamseg.topology import Link, StageEntry, Topology
 
@@ -106,8 +105,8 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def two(tmp_path: Path) -> Bench:
-    """Two sources, which the settings do not allow yet."""
-    sources = (SourceSettings(url="synthetic:", name="door"), SourceSettings(url="synthetic:", name="yard"))
+    """Two sources."""
+    sources = (RunSource(url="synthetic:", name="door"), RunSource(url="synthetic:", name="yard"))
     return Bench(tmp_path, msgspec.structs.replace(stage_config(), sources=sources))
 
 
@@ -385,7 +384,7 @@ def test_a_stage_that_fails_and_does_not_end_is_killed_and_its_failure_raised(be
 
 
 def test_a_source_may_be_waited_for_without_end(tmp_path: Path) -> None:
-    waiting = SourceSettings(url="rtsp://camera", wait=True)
+    waiting = RunSource(url="rtsp://camera", wait=True)
     bench = Bench(tmp_path, msgspec.structs.replace(stage_config(), sources=(waiting,)))
     bench.supervisor.start()
     for name in ("finder", "painter", "voice"):
@@ -536,3 +535,59 @@ def test_the_budget_of_threads_is_logged(bench: Bench) -> None:
     bench.supervisor.stop("interrupted")
     assert bench.supervisor.run() == "interrupted"
     assert bench.observer.lines[0].startswith("threads: eye 1, finder 1")
+
+
+def test_a_source_that_fails_for_good_ends_only_its_lane(two: Bench) -> None:
+    two.start()
+    eye, voice = two.stages("eye", "door"), two.stages("voice", "door")
+    eye.say(Failed("SourceError", "the file ends in the middle"))
+    eye.die()
+    two.settle()
+    assert voice.got(Announce) == [Announce("door", "eye", "failed", "the file ends in the middle")]
+    assert voice.got(Stop) == [Stop("failed: the file ends in the middle")]
+    voice.die()
+    two.pass_ms(60_000)
+    assert [stage.alive for stage in (two.stages("eye", "door"), two.stages("voice", "door"))] == [False, False]
+    assert all(two.stages(name, "yard").alive for name in ("eye", "finder", "painter", "voice"))
+    assert not two.supervisor.over
+    assert [str(error) for error in two.supervisor.failures] == ["the file ends in the middle"]
+    two.stages("voice", "yard").say(Finished("yard", 9, "end of source"))
+    two.settle()
+    assert two.supervisor.over
+
+
+def test_a_lane_that_does_not_stop_is_killed(two: Bench) -> None:
+    two.start()
+    two.stages("eye", "door").say(Failed("SourceError", "gone"))
+    two.stages("eye", "door").die()
+    two.pass_ms(4000)
+    assert two.stages("voice", "door").alive
+    two.pass_ms(4000)
+    assert not two.stages("voice", "door").alive
+
+
+def test_the_others_start_without_a_source_that_cannot_be_opened(two: Bench) -> None:
+    two.supervisor.start()
+    two.stages("eye", "yard").say(Failed("SourceError", "no such camera"))
+    two.stages("eye", "yard").die()
+    for stage in two.stages.started:
+        if stage.alive and (stage.spec.stage, stage.spec.lanes[-1].name) != ("voice", "yard"):
+            stage.say(Ready("ready"))
+    two.settle()
+    assert two.stages("eye", "door").got(Start) == [Start(two.clock.ns, -1)]
+    assert not two.stages("voice", "yard").alive, "it was not ready yet"
+
+
+@pytest.mark.parametrize("case", ["the last source", "a shared stage", "as the settings say"])
+def test_a_failure_that_leaves_nothing_to_run_ends_the_run(tmp_path: Path, case: str) -> None:
+    sources = tuple(RunSource(url="synthetic:", name=name) for name in ("door", "yard"))
+    ending = "end" if case == "as the settings say" else "continue"
+    bench = Bench(tmp_path, msgspec.structs.replace(stage_config(), sources=sources, on_source_failure=ending))
+    bench.start()
+    if case == "the last source":
+        bench.stages("voice", "door").say(Finished("door", 9, "end of source"))
+    failing = bench.stages("finder" if case == "a shared stage" else "eye", "yard")
+    failing.say(Failed("SourceError", "broken"))
+    failing.die()
+    with pytest.raises(SourceError, match="broken"):
+        bench.settle()

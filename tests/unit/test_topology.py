@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from support.stage_context import stage_config
 
-from streamseg.pipeline import LINKS, STAGES
+from streamseg.pipeline import LINKS, STAGES, processes_of
 from streamseg.topology import TAP, Topology
 
 TABLE = Topology(STAGES, LINKS)
@@ -33,7 +33,8 @@ def test_frames_arrive_in_order_unless_the_newest_wins() -> None:
 
 
 def test_shared_stages_run_once_and_the_others_once_per_source() -> None:
-    keys = [key for entry in STAGES if entry.needed(stage_config()) for key in entry.keys(["door", "yard"])]
+    config = stage_config(sources=[{"url": "a.mp4", "name": "door"}, {"url": "b.mp4", "name": "yard"}])
+    keys = processes_of(config)
     assert [(key.stage, key.source) for key in keys] == [
         ("capture", "door"),
         ("capture", "yard"),

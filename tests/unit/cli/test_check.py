@@ -75,7 +75,7 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (2, "folder.mp4 is a folder", ("record.video=folder.mp4",)),
         (2, "there is no folder gone", ("record.jsonl=gone/x.jsonl",)),
         (2, "File name too long", (f"record.jsonl={LONG}",)),
-        (2, "cannot hold both", ("record.video=a.mp4", "record.jsonl=a.mp4")),
+        (2, "cannot hold two recordings", ("record.video=a.mp4", "record.jsonl=a.mp4")),
         (2, "device 'cuda'", ("device=cuda",)),
     ],
 )  # fmt: skip

@@ -22,10 +22,11 @@ class Run:
     def __init__(self, notice: str | None = None, settings: dict[str, object] | None = None) -> None:
         self.now_s = 0.0
         self._said = io.StringIO()
+        config, clock_s = check_config(settings or {"sources": [{"url": "0"}]}), lambda: self.now_s
         self.display = RunDisplay(
             Console(file=self._said, width=200),
-            RunStats(("capture", "publish"), lambda: self.now_s),
-            check_config(settings or {"sources": [{"url": "0"}]}),
+            RunStats((("capture", "main"), ("publish", "main")), [each.name for each in config.sources], clock_s),
+            config,
             Models(detector="motion", segmenter="nano", notice=notice),
             endpoint="tcp://127.0.0.1:5555",
         )
@@ -36,7 +37,7 @@ class Run:
 
     def change(self, at_s: float, state: str) -> None:
         self.now_s = at_s
-        self.display.changed("capture", state, "")
+        self.display.changed("capture", "main", state, "")
 
     @property
     def lines(self) -> list[str]:
@@ -57,7 +58,7 @@ def test_what_slows_the_masks_is_said_once_and_again_at_the_end_with_its_share()
 def test_a_run_without_trouble_says_so() -> None:
     run = Run()
     run.publish(0)
-    assert (run.row("dropped, restarts, notices, disconnected"), run.lines) == ("none", [])
+    assert (run.row("dropped, disconnected, restarts, notices"), run.lines) == ("none", [])
 
 
 @pytest.mark.parametrize(
@@ -75,8 +76,8 @@ def test_the_summary_leaves_out_what_says_nothing(settings: dict[str, object], a
     rows = dict(run.display.summary("done"))
     assert [name for name in rows if "age" in name] == ages
     assert ("boxes of the same frame" in rows) == ("frame age, p50 / p99" in ages)
-    camera = ", disconnected" if settings["sources"] == [{"url": "0"}] else ""
-    assert rows[f"dropped, restarts, notices{camera}"] == "none"
+    camera = " disconnected," if settings["sources"] == [{"url": "0"}] else ""
+    assert rows[f"dropped,{camera} restarts, notices"] == "none"
 
 
 @pytest.mark.parametrize(("returns", "text"), [(True, "2 times, 9 s in all"), (False, "2 times, 17 s in all")])

@@ -21,7 +21,7 @@ PATIENCE = 20.0
 
 @pytest.fixture
 def stats() -> RunStats:
-    return RunStats(("capture", "publish"))
+    return RunStats((("capture", "main"), ("publish", "main")), ["main"])
 
 
 def get(url: str) -> tuple[int, str]:
@@ -58,7 +58,7 @@ def test_the_server_runs_until_its_context_ends(stats: RunStats, address: str, h
         assert "streamseg_up 0.0" in text.splitlines()
         assert "python_info" not in text
         stats.published(published())
-        assert "streamseg_frames_published_total 1.0" in get(server.url)[1].splitlines()
+        assert 'streamseg_frames_published_total{source="main"} 1.0' in get(server.url)[1].splitlines()
     with pytest.raises(ConnectionRefusedError):
         get(server.url)
     assert threading.active_count() == threads

@@ -8,27 +8,30 @@ from streamseg.messages import Dropped
 from streamseg.monitor.prometheus import RunInfo, StatsCollector
 from streamseg.monitor.stats import RunStats
 
-STAGES = ("capture", "publish")
+PROCESSES = (("capture", "main"), ("publish", "main"))
 
 
 @pytest.fixture
 def stats() -> RunStats:
-    return RunStats(STAGES)
+    return RunStats(PROCESSES, ["main"])
 
 
 def samples(stats: RunStats) -> dict[str, float]:
     """Every sample by its name and labels."""
     collector = StatsCollector(stats)
-    collector.info = RunInfo(version="1.2.3", source="yard", detector="motion", segmenter="nano")
+    collector.info = RunInfo(version="1.2.3", sources="door,yard", detector="motion", segmenter="nano")
     found = [sample for family in collector.collect() for sample in family.samples]
     return {
-        " ".join([sample.name.removeprefix("streamseg_"), *sample.labels.values()]): sample.value for sample in found
+        " ".join(
+            [sample.name.removeprefix("streamseg_"), *(text for text in sample.labels.values() if text != "main")]
+        ): sample.value
+        for sample in found
     }
 
 
 def test_before_the_first_event_every_figure_is_there(stats: RunStats) -> None:
     found = samples(stats)
-    assert found.pop("info 1.2.3 yard motion nano") == 1
+    assert found.pop("info 1.2.3 door,yard motion nano") == 1
     assert set(found.values()) == {0}
     assert {name for name in found if name.startswith("masks ")} == {
         "masks segmented", "masks propagated", "masks refined", "masks moved"
@@ -38,7 +41,7 @@ def test_before_the_first_event_every_figure_is_there(stats: RunStats) -> None:
         for cause in (*Dropped.__struct_fields__, "record_replaced", "record_overrun")
         if cause != "masks_limited"
     }
-    assert {name for name in found if "restarts" in name} == {f"stage_restarts_total {stage}" for stage in STAGES}
+    assert {name for name in found if "restarts" in name} == {f"stage_restarts_total {stage}" for stage, _ in PROCESSES}
 
 
 def test_a_frame_is_shown_with_its_ages_objects_and_masks(stats: RunStats) -> None:
@@ -80,3 +83,12 @@ def test_lost_frames_and_left_out_masks_are_metrics_of_their_own(stats: RunStats
     assert found["frames_dropped_total detect_replaced"] == 5
     assert found["frames_dropped_total segment_overrun"] == 7
     assert found["masks_limited_total"] == 2
+
+
+def test_the_figures_of_each_source_have_its_name() -> None:
+    stats = RunStats(PROCESSES, ["door", "yard"])
+    stats.published(published(source="yard", objects=2))
+    found = samples(stats)
+    assert (found["frames_published_total door"], found["frames_published_total yard"]) == (0, 1)
+    assert (found["objects door"], found["objects yard"]) == (0, 2)
+    assert found["frame_age_seconds_count yard"] == 1

@@ -7,9 +7,9 @@ from support.published_frames import published
 
 from streamseg.ipc.control import Published, PublishedMask, Ready, Recorded
 from streamseg.messages import Dropped
-from streamseg.monitor.stats import RunStats
+from streamseg.monitor.stats import RunStats, SourceStats
 
-STAGES = ("capture", "publish")
+PROCESSES = (("capture", "main"), ("publish", "main"))
 
 
 def frame(
@@ -35,13 +35,13 @@ def frame(
     )
 
 
-def counted(*frames: Published, at_s: Iterable[float] | None = None) -> RunStats:
+def counted(*frames: Published, at_s: Iterable[float] | None = None) -> SourceStats:
     """The figures of frames published one second apart, or at the given times."""
     clock = iter(range(len(frames)) if at_s is None else at_s)
-    stats = RunStats(STAGES, lambda: next(clock))
+    stats = RunStats(PROCESSES, ["main"], lambda: next(clock))
     for one in frames:
         stats.published(one)
-    return stats
+    return stats.sources["main"]
 
 
 def test_a_run_without_frames() -> None:
@@ -92,24 +92,24 @@ def test_losses_add_up_over_restarts() -> None:
 
 
 def test_what_a_recording_misses_is_added_up_over_restarts() -> None:
-    stats = RunStats(["record"])
+    stats = RunStats([("record", "main")], ["main"])
     for seq, (replaced, overrun) in enumerate([(0, 0), (3, 2), (3, 1), (4, 1)]):
         stats.recorded(Recorded(source="main", seq=seq, record_replaced=replaced, record_overrun=overrun))
-    assert +stats.dropped == {"record_replaced": 4, "record_overrun": 3}
+    assert +stats.sources["main"].dropped == {"record_replaced": 4, "record_overrun": 3}
 
 
 def test_up_and_restarts_follow_the_stages() -> None:
-    stats = RunStats(STAGES)
+    stats = RunStats(PROCESSES, ["main"])
 
     def prepared(stage: str) -> bool:
-        stats.prepared(stage, Ready(""))
+        stats.prepared(stage, "main", Ready(""))
         return stats.up
 
     def restarted(stage: str) -> bool:
-        stats.changed(stage, "restarting", "ended by signal 9")
+        stats.changed(stage, "main", "restarting", "ended by signal 9")
         return stats.up
 
-    assert not RunStats(STAGES).up
+    assert not stats.up
     assert not prepared("capture")
     assert prepared("publish")
     assert not restarted("publish")
@@ -120,18 +120,18 @@ def test_up_and_restarts_follow_the_stages() -> None:
 
 
 def test_the_source_is_connected_from_its_first_frame_until_it_disconnects() -> None:
-    stats = RunStats(STAGES)
+    stats = RunStats(PROCESSES, ["main"])
 
     def published(seq: int) -> bool:
         stats.published(frame(seq))
-        return stats.connected
+        return stats.sources["main"].connected
 
     def changed(stage: str, state: str) -> bool:
-        stats.changed(stage, state, "")
-        return stats.connected
+        stats.changed(stage, "main", state, "")
+        return stats.sources["main"].connected
 
-    stats.prepared("capture", Ready("a camera that is still off"))
-    assert not stats.connected
+    stats.prepared("capture", "main", Ready("a camera that is still off"))
+    assert not stats.sources["main"].connected
     assert published(0)
     assert not changed("capture", "disconnected")
     assert not published(1), "the frame left capture before the source disconnected"
@@ -140,20 +140,20 @@ def test_the_source_is_connected_from_its_first_frame_until_it_disconnects() -> 
 
 
 def test_a_restarted_capture_process_is_no_proof_that_its_source_is_connected() -> None:
-    stats = RunStats(STAGES)
+    stats = RunStats(PROCESSES, ["main"])
 
     def published(seq: int) -> bool:
         stats.published(frame(seq))
-        return stats.connected
+        return stats.sources["main"].connected
 
     def changed(state: str) -> bool:
-        stats.changed("capture", state, "")
-        return stats.connected
+        stats.changed("capture", "main", state, "")
+        return stats.sources["main"].connected
 
     def restarted() -> bool:
         changed("restarting")
         published(1)  # it left capture before the end of that process
-        stats.prepared("capture", Ready("a camera"))
+        stats.prepared("capture", "main", Ready("a camera"))
         return changed("running")
 
     assert published(0)
@@ -163,3 +163,19 @@ def test_a_restarted_capture_process_is_no_proof_that_its_source_is_connected() 
     assert changed("running")
     assert not restarted()
     assert published(2), "a source that is there at once reports no return"
+
+
+def test_each_source_has_figures_of_its_own_and_one_that_failed_is_not_waited_for() -> None:
+    names = ["door", "yard"]
+    stats = RunStats([*(("capture", name) for name in names), ("detect", None)], names, iter(range(99)).__next__)
+    for seq in range(3):
+        stats.published(published(seq=seq, source="door"))
+    stats.published(published(seq=0, source="yard"))
+    assert [stats.sources[name].frames for name in names] == [3, 1]
+    assert (stats.frames, stats.rate) == (4, 1)
+    stats.prepared("capture", "door", Ready(""))
+    stats.prepared("detect", None, Ready(""))
+    waiting = [stats.up]
+    stats.changed("capture", "yard", "failed", "no such camera")
+    assert [*waiting, stats.up] == [False, True]
+    assert [stats.sources[name].failure for name in names] == [None, "no such camera"]

@@ -19,14 +19,13 @@ from support.results import EMPTY_RESULT
 from zmq.utils.monitor import parse_monitor_message, recv_monitor_message
 
 from streamseg.client import Subscriber
-from streamseg.config import Config, CurveSettings, PublishSettings
+from streamseg.config import Config, CurveSettings, PublishSettings, RunSource
 from streamseg.errors import SettingsError, SubscriptionRefusedError, SubscriptionTimeoutError, UsageError
 from streamseg.keys import admit_window
 from streamseg.messages import ResultMessage
 from streamseg.redaction import redact
 from streamseg.sinks.hub import Hub
 from streamseg.sinks.network import Network
-from streamseg.sources import SourceSettings
 from streamseg.wire.curve import Admission, make_key_pair, read_client_keys, read_server_keys
 from streamseg.wire.protocol import encode_result
 
@@ -291,7 +290,7 @@ def test_a_proxy_needs_a_key_like_any_other_subscriber(keys: Path) -> None:
 
 def test_the_window_of_a_run_is_admitted_and_its_keys_are_removed(keys: Path) -> None:
     settings = PublishSettings(bind=free_endpoint(), curve=curve(keys))
-    with admit_window(Config(sources=(SourceSettings(url="0"),), publish=settings)) as (config, options):
+    with admit_window(Config(sources=(RunSource(url="0"),), publish=settings)) as (config, options):
         (own, theirs) = options[1::2]
         assert options[::2] == ("--secret-key-file", "--server-key-file")
         for name, server in (((keys / "friend.key"), keys / "publisher.pub"), (own, theirs)):
@@ -301,7 +300,7 @@ def test_the_window_of_a_run_is_admitted_and_its_keys_are_removed(keys: Path) ->
                 assert subscriber.latest() is not None
     assert not Path(own).exists()
     assert not Path(theirs).exists()
-    with admit_window(Config(sources=(SourceSettings(url="0"),))) as (config, options):
+    with admit_window(Config(sources=(RunSource(url="0"),))) as (config, options):
         assert (config.publish, options) == (PublishSettings(), ())
 
 
