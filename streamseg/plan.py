@@ -14,6 +14,7 @@ from streamseg.errors import (
     CheckpointError,
     OutputExistsError,
     SettingsError,
+    SourceError,
     UsageError,
     WeightsError,
 )
@@ -82,8 +83,7 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
         WeightsError: A model that was chosen by name has no weights.
     """
     _check_run(config, overwrite=overwrite)
-    for source in config.sources:
-        check_present(source)  # before the weights: nobody waits for a download to read of a camera that is not there
+    _check_present(config)  # before the weights: nobody waits for a download to read of a camera that is not there
     search = WeightsSearch(progress)
     detector, segmenter = _find_detector(config.detector, search), _find_segmenter(config.segmenter, search)
     search.check()
@@ -131,6 +131,18 @@ def _check_run(config: Config, *, overwrite: bool) -> None:
     check_models(config)
     if config.publish.curve is not None:
         read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
+
+
+def _check_present(config: Config) -> None:
+    """Check that a camera is there; of several sources, one is enough unless a failure is to end the run."""
+    absent: list[SourceError] = []
+    for source in config.sources:
+        try:
+            check_present(source)
+        except SourceError as error:
+            absent.append(error)
+    if absent and (len(absent) == len(config.sources) or config.on_source_failure == "end"):
+        raise absent[0]
 
 
 def _own_weights(config: Config) -> Iterator[tuple[str, Path]]:

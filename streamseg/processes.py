@@ -36,7 +36,7 @@ class Process:
         turn_s: Median length of its turns.
         ready: Whether it is prepared.
         failure: The error it reported before it ended.
-        stop_by_s: When it is killed, after it was told to stop while others go on; None while it is not.
+        stop_by_s: When it is killed if it has not stopped until then, while others go on; None before `stop`.
     """
 
     entry: StageEntry

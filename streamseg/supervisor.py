@@ -341,6 +341,7 @@ class Supervisor:
         entry = place.entry
         return StageSpec(
             stage=entry.name,
+            title=entry.name if entry.shared or len(self._lanes) == 1 else f"{place.key.source}: {entry.name}",
             config=self._config if place.key.source is None else self._config.of(place.key.source),
             run_id=self._run_id,
             lanes=tuple(lane.begin(entry, live=self._live) for lane in lanes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,8 +48,20 @@ ServerKeyFile = Annotated[
 ]
 
 
-def load_settings(path: Path | None, assignments: list[str] | None, overrides: list[Override]) -> Config:
+def load_settings(
+    path: Path | None,
+    assignments: list[str] | None,
+    overrides: Sequence[Override] = (),
+    *,
+    sources: Sequence[Override] = (),
+) -> Config:
     """Read a settings file; `--set` overrides it, and `overrides` override both.
+
+    Args:
+        path: The file.
+        assignments: Of `--set`.
+        overrides: Of other options.
+        sources: Of `--source`, which adds the sources that `--set` may refer to.
 
     Raises:
         SettingsError: A file, key or value is invalid.
@@ -57,7 +70,7 @@ def load_settings(path: Path | None, assignments: list[str] | None, overrides: l
 
     from streamseg.config_file import load_config, parse_override
 
-    return load_config(path, [*map(parse_override, assignments or []), *overrides], os.environ)
+    return load_config(path, [*sources, *map(parse_override, assignments or []), *overrides], os.environ)
 
 
 def without_standard_output(settings: Config) -> Config:

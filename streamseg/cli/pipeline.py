@@ -107,7 +107,6 @@ def run(
     Exit codes: 0 done, 2 usage or settings, 3 source, 4 weights, 70 a stage failed too often, 130 and 143 a signal.
     """
     options = (
-        *(option for place, each in enumerate(source or ()) for option in _source_options(place, each)),
         ("detector.model", detector),
         ("detector.weights", detector_weights),
         ("segmenter.model", segmenter),
@@ -119,7 +118,12 @@ def run(
         ("max_frames", max_frames),
     )
     with Announced("loading streamseg"):
-        settings = load_settings(config, assignments, [(key, value) for key, value in options if value is not None])
+        settings = load_settings(
+            config,
+            assignments,
+            [(key, value) for key, value in options if value is not None],
+            sources=[option for place, each in enumerate(source or ()) for option in _source_options(place, each)],
+        )
         from streamseg.cli.running import run_pipeline
     logging.getLogger("streamseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
 

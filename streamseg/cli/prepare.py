@@ -27,7 +27,7 @@ def check(
     from streamseg.ipc.instance import Endpoint
     from streamseg.plan import check_run
 
-    settings = load_settings(config, assignments, [])
+    settings = load_settings(config, assignments)
     with Endpoint(settings.publish.bind):
         check_run(without_standard_output(settings), overwrite=yes)
     kinds = ", ".join(source.kind for source in settings.sources)

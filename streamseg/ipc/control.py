@@ -64,6 +64,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The first message to a stage: everything it needs to prepare itself.
 
     Attributes:
+        title: Name of the process for people: the stage, with the source in front if several have one.
         lanes: The sources that this process serves: one for a stage per source, all for a shared one.
         link_key: Authenticates messages on links.
         links: Those that begin or end at this process.
@@ -76,6 +77,7 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """
 
     stage: str
+    title: str
     config: Config
     run_id: str
     lanes: tuple[LaneSpec, ...]

@@ -256,12 +256,12 @@ def _settle(spec: StageSpec, reports: ReportWriter) -> None:
     if hasattr(signal, "SIGTTOU"):
         # Otherwise what a library prints stops a background process on some terminals.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    setproctitle(f"streamseg {spec.stage}")
+    setproctitle(f"streamseg {spec.title}")
     raise_limit()
     if hasattr(os, "nice"):
         os.nice(spec.niceness)
     handler = ForwardingHandler(lambda level, text: _forward(reports, level, text))
-    handler.setFormatter(logging.Formatter(f"{spec.stage}: %(message)s"))
+    handler.setFormatter(logging.Formatter(f"{spec.title}: %(message)s"))
     logging.basicConfig(level=spec.log_level, handlers=[handler], force=True)
     logging.captureWarnings(True)
 

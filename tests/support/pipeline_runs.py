@@ -154,13 +154,13 @@ class Run:
             if child.is_running():
                 child.kill()
 
-    def stages(self) -> dict[str, psutil.Process]:
-        """The living stages by name."""
+    def stages(self, source: str | None = None) -> dict[str, psutil.Process]:
+        """The living stages by name: of a run with one source, or of one of several sources."""
         try:
             children = psutil.Process(self.process.pid).children()
         except psutil.NoSuchProcess:
             return {}
-        return {name: child for child in children for name in RECORDING_STAGES if _is_stage(child, name)}
+        return {name: child for child in children for name in RECORDING_STAGES if _is_stage(child, name, source)}
 
     def finish(self, seconds: float) -> tuple[int, str, str]:
         """Wait for its end: exit code, standard output, standard error without the lines of a slow machine."""
@@ -169,9 +169,11 @@ class Run:
         return self.process.returncode, output, "".join(lines)
 
 
-def _is_stage(process: psutil.Process, name: str) -> bool:
+def _is_stage(process: psutil.Process, name: str, source: str | None) -> bool:
     try:
         command: Sequence[str] = process.cmdline()
     except psutil.Error:
         return False
+    if source is not None:
+        return f"streamseg {source}: {name}" in command
     return any(part in (f"streamseg.stages.{name}", f"streamseg {name}") for part in command)

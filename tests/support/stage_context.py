@@ -240,6 +240,7 @@ def stage_spec(
     config = msgspec.structs.replace(config or stage_config(), sources=tuple(lane.source for lane in lanes))
     return StageSpec(
         stage=stage,
+        title=stage,
         config=config,
         run_id="run",
         lanes=lanes,

@@ -228,7 +228,7 @@ def test_an_output_that_cannot_be_written(tmp_path: Path, overwrite: bool) -> No
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_two_outputs_are_two_files(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match="name two files"):
+    with pytest.raises(UsageError, match="cannot hold two recordings"):
         planned(video="out.mp4", jsonl="folder/../out.mp4", overwrite=overwrite)
 
 

@@ -41,7 +41,7 @@ class TurningHub:
             network.service()
 
     def counts(self) -> list[int]:
-        """What the supervisor was told about the number of subscribers."""
+        """The numbers of subscribers that the supervisor received."""
         self.turn()
         return [report.count for report in self.context.reports if isinstance(report, Subscribers)]
 

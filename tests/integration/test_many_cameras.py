@@ -1,0 +1,134 @@
+"""Three RTSP cameras of different sizes and rates in one run: what happens to one costs the others nothing."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.pipeline_runs import Run, free_endpoint, read_records, until
+from support.rtsp_fixture import RtspServer, StartRtspServer
+
+from streamseg.client import Subscriber
+from streamseg.messages import End, ResultMessage, SourceState
+
+CAMERAS = {"door": (320, 240, 15), "yard": (480, 270, 10), "gate": (640, 360, 12)}
+PATIENCE_S = 60.0
+
+
+class Watched:
+    """What a subscriber to all sources receives."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.subscriber = Subscriber(endpoint, timeout=PATIENCE_S)
+        self.results: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
+        self.states: dict[str, list[str]] = defaultdict(list)
+        self.ends: dict[str, str] = {}
+        self.tracks: dict[str, set[int]] = defaultdict(set)
+
+    def receive(self) -> bool:
+        """Take one message."""
+        match self.subscriber.receive():
+            case ResultMessage() as result:
+                assert (result.width, result.height) == CAMERAS[result.source][:2]
+                self.results[result.source] += 1
+                self.missed[result.source] += result.gap
+                self.tracks[result.source] |= {item.detection.tracker_id or 0 for item in result.objects}
+            case SourceState() as state:
+                self.states[state.source].append(f"{state.stage} {state.state}")
+            case End() as end:
+                self.ends[end.source] = end.reason
+        return True
+
+    def more(self, count: int, *sources: str) -> None:
+        """Wait for so many further results of each of these sources."""
+        wanted = {source: self.results[source] + count for source in sources}
+        until(
+            lambda: self.receive() and all(self.results[source] >= least for source, least in wanted.items()),
+            PATIENCE_S,
+            f"{count} results of {sources}",
+        )
+
+
+@pytest.fixture
+def servers(rtsp_server: StartRtspServer) -> dict[str, RtspServer]:
+    return {
+        name: rtsp_server(width=width, height=height, fps=str(fps)) for name, (width, height, fps) in CAMERAS.items()
+    }
+
+
+@pytest.fixture
+def endpoint() -> str:
+    return free_endpoint()
+
+
+@pytest.fixture
+def watched(endpoint: str) -> Iterator[Watched]:
+    watched = Watched(endpoint)
+    with closing(watched.subscriber):
+        yield watched
+
+
+def run_of(servers: dict[str, RtspServer], endpoint: str, *more: str) -> Run:
+    sources = [word for name, server in servers.items() for word in ("--source", f"{name}={server.url}")]
+    models = ("--detector", "motion", "--segmenter", "nano", "--set", f"publish.bind={endpoint}")
+    return Run("run", *sources, *models, *more)
+
+
+def test_what_happens_to_one_camera_costs_the_others_nothing(
+    servers: dict[str, RtspServer], endpoint: str, watched: Watched, tmp_path: Path
+) -> None:
+    records = tmp_path / "all.jsonl"
+    metrics = free_endpoint().removeprefix("tcp://")
+    with run_of(servers, endpoint, "--jsonl", str(records), "--metrics", metrics) as run:
+        watched.more(20, *CAMERAS)
+        assert all(tracks - {0} for tracks in watched.tracks.values()), "each has objects"
+
+        servers["gate"].kill()
+        until(lambda: watched.receive() and "capture disconnected" in watched.states["gate"], PATIENCE_S, "the loss")
+        before = watched.results["gate"]
+        watched.more(30, "door", "yard")
+        assert watched.results["gate"] <= before + 3, "some frames were on their way"
+
+        captures = {name: run.stages(name)["capture"] for name in CAMERAS}
+        captures["yard"].kill()
+        until(lambda: watched.receive() and "capture restarting" in watched.states["yard"], PATIENCE_S, "the restart")
+        watched.more(30, "door", "yard")
+        assert run.stages("yard")["capture"].pid != captures["yard"].pid
+        assert run.stages("door")["capture"].pid == captures["door"].pid
+
+        run.stages()["hub"].kill()
+        watched.more(30, "door", "yard")
+        with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        assert 'streamseg_source_connected{source="gate"} 0.0' in text
+        assert 'streamseg_source_connected{source="door"} 1.0' in text
+        run.process.terminate()
+        until(lambda: watched.receive() and len(watched.ends) == len(CAMERAS), PATIENCE_S, "the end of each")
+        status, output, errors = run.finish(30)
+    assert status == 143, errors
+    assert set(watched.states["door"]) <= {"hub restarting", "hub running"}
+    rows = dict(line.split(": ", 1) for line in output.splitlines())
+    assert {"door", "yard", "gate"} <= rows.keys()
+    assert "once" in rows["gate"]
+    assert all(read_records(tmp_path / f"all-{name}.jsonl") for name in CAMERAS)
+
+
+def test_a_camera_that_cannot_be_opened_ends_only_its_lane(
+    servers: dict[str, RtspServer], endpoint: str, watched: Watched
+) -> None:
+    servers["gate"].stop()
+    patience = ("--set", "sources.2.start_timeout=2")
+    with run_of(servers, endpoint, *patience) as run:
+        watched.more(10, "door", "yard")
+        run.process.terminate()
+        status, output, errors = run.finish(30)
+    assert status == 143
+    rows = dict(line.split(": ", 1) for line in output.splitlines())
+    assert "failed: " in rows["gate"]
+    assert "gate: capture: failed" in errors
+    assert watched.results["gate"] == 0
