@@ -9,7 +9,8 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +24,7 @@ from streamseg.errors import (
     UsageError,
 )
 from streamseg.messages import End, Event, SourceState
+from streamseg.monitor.stream import RecentResults
 from streamseg.result import Result
 from streamseg.subscription import Deadline, Subscription
 from streamseg.wire.backlog import Backlog
@@ -53,6 +55,24 @@ _KEPT_RESULTS: Final = 8
 _SILENT_S: Final = 3.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedSource:
+    """A source that a pipeline publishes, as a subscriber knows it.
+
+    Attributes:
+        state: `starting`, `running`, `disconnected`, `restarting` or `failed`.
+        detail: One line on that for people; may be empty.
+        size: Width and height of the newest frame in pixels; None before the first result.
+        rate: Results a second within the last ten seconds; None before the first.
+    """
+
+    name: str
+    state: str
+    detail: str
+    size: tuple[int, int] | None
+    rate: float | None
+
+
 class Subscriber:
     """Receives the results of a running pipeline, from this machine or another.
 
@@ -74,6 +94,7 @@ class Subscriber:
     Args:
         endpoint: ZeroMQ address of the publisher.
         source: Name of the source; None for every source of the endpoint, at most 256.
+        sources: Names of several sources, in place of one.
         view: `masks` without a picture; `clean` or `overlay` with the plain or the rendered one, as `Result.jpeg` and
             `Result.image`.
         timeout: Seconds to wait for each message; None waits for ever. While the pipeline runs, a message arrives every
@@ -96,6 +117,7 @@ class Subscriber:
         endpoint: str = "tcp://127.0.0.1:5555",
         *,
         source: str | None = None,
+        sources: Sequence[str] | None = None,
         view: ResultView = "masks",
         timeout: float | None = None,
         max_lag: float | None = 1.0,
@@ -112,11 +134,13 @@ class Subscriber:
         self._timeout = timeout
         self._queue = queue
         self._backlog = Backlog(max_lag, queue)
-        self._discovered: set[str] | None = set() if source is None else None
+        names = _names(source, sources)
+        self._discovered: set[str] | None = set() if names is None else None
         self._runs = Runs()
         self._received_s = -math.inf
         self._pending_end: End | None = None
-        topics = [PREFIX] if source is None else [topic(validate_source_name(source), name) for name in (view, STATE)]
+        self._recent: dict[str, RecentResults] = {}
+        topics = [PREFIX] if names is None else [topic(name, each) for name in names for each in (view, STATE)]
         self._subscription = Subscription(endpoint, topics, queue, self._keys)
 
     def __enter__(self) -> Self:
@@ -144,6 +168,23 @@ class Subscriber:
         is down.
         """
         return self._runs.states if time.monotonic() - self._received_s < _SILENT_S else {}
+
+    def sources(self) -> list[PublishedSource]:
+        """The sources that are published, as far as messages of them have arrived; none while the pipeline is down."""
+        now_s = time.monotonic()
+        listed = []
+        for name, state in sorted(self.states.items()):
+            figures = self._recent[name].figures(now_s) if name in self._recent else None
+            listed.append(
+                PublishedSource(
+                    name=name,
+                    state=state.state,
+                    detail=state.detail,
+                    size=None if figures is None else (figures.newest.width, figures.newest.height),
+                    rate=None if figures is None else figures.rate,
+                )
+            )
+        return listed
 
     def __iter__(self) -> Iterator[Result]:
         """Yield every result in order until the run ends."""
@@ -299,7 +340,10 @@ class Subscriber:
         except MessageError as error:
             self._reject(error)
             return None
-        return Result.of(message, self._view) if isinstance(message, messages.ResultMessage) else message
+        if not isinstance(message, messages.ResultMessage):
+            return message
+        self._recent.setdefault(message.source, RecentResults()).add(message, self._received_s)
+        return Result.of(message, self._view)
 
     def _reject(self, error: MessageError) -> None:
         if isinstance(error, LaterMessageError):
@@ -315,6 +359,16 @@ class Subscriber:
                 raise MessageError(f"{source} is one source more than the {SOURCES} that a subscriber follows; name it")
             self._discovered.add(source)
             self._subscription.add(topic(source, self._view))
+
+
+def _names(source: str | None, sources: Sequence[str] | None) -> list[str] | None:
+    """The sources to subscribe to; None for all."""
+    if source is not None and sources is not None:
+        raise UsageError("source and sources: give one name, or a list of names")
+    names = sources if source is None else [source]
+    if names is not None and not names:
+        raise UsageError("sources: the list is empty; name a source, or leave it out for all")
+    return None if names is None else [validate_source_name(name) for name in names]
 
 
 class _CatchUp:

@@ -6,11 +6,13 @@ Its process must not load PyAV: with both loaded, OpenCV's window can hang.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import numpy as np
 
 from streamseg.client import Subscriber
 from streamseg.errors import NoDisplayError, SubscriptionTimeoutError
-from streamseg.messages import Image, PixelAspect
+from streamseg.messages import Image, PixelAspect, SourceState
 from streamseg.monitor.texts import waiting_text
 from streamseg.printable import printable
 from streamseg.redaction import redact
@@ -30,6 +32,9 @@ _TITLE = "streamseg"
 _KEYS_THAT_END = frozenset(map(ord, "qQ\x1b"))
 _POLL_S = 0.03
 _LARGEST = (1280, 720)
+_TILE = (640, 360)
+"""Width and height of a source's place among several."""
+_GREY = 32
 _PROBE = "import cv2; cv2.namedWindow('streamseg'); cv2.destroyAllWindows()"
 _PROBE_TIMEOUT_S = 30.0
 
@@ -85,28 +90,72 @@ def _let_qt_own_events() -> None:
 
 
 def _show_results(subscriber: Subscriber, waiting: str) -> None:
-    picture: Image = np.full((360, 640, 3), 32, np.uint8)
+    tiles, shape = Tiles(waiting), None
     cv2.resizeWindow(_TITLE, 640, 360)
-    cv2.imshow(_TITLE, _with_text(picture, waiting))
-    arrived, shape = time.monotonic(), None
+    cv2.imshow(_TITLE, tiles.picture(subscriber.states, time.monotonic()))
     while not _ended_by_user():
         try:
             result = subscriber.latest(_POLL_S)
         except SubscriptionTimeoutError:
-            text = waiting_text(subscriber.states, time.monotonic() - arrived, waiting)
-            if text is not None:
-                cv2.imshow(_TITLE, _with_text(picture, text))
+            cv2.imshow(_TITLE, tiles.picture(subscriber.states, time.monotonic()))
             continue
         if result is None:
             return
         if result.image is None:
             continue
-        picture, arrived = square_pixels(result.image, result.pixel_aspect), time.monotonic()
+        tiles.add(result.source, square_pixels(result.image, result.pixel_aspect), time.monotonic())
+        picture = tiles.picture(subscriber.states, time.monotonic())
         if picture.shape != shape:
             shape = picture.shape
             scale = min(1.0, _LARGEST[0] / shape[1], _LARGEST[1] / shape[0])
             cv2.resizeWindow(_TITLE, max(round(shape[1] * scale), 1), max(round(shape[0] * scale), 1))
         cv2.imshow(_TITLE, picture)
+
+
+class Tiles:
+    """The newest picture of each source: of one source as it is, of several in a grid, in the order of their names."""
+
+    def __init__(self, waiting: str) -> None:
+        """Begin without a picture; `waiting` is what to say until there is a pipeline."""
+        self._waiting = waiting
+        self._pictures: dict[str, Image] = {}
+        self._arrived_s: dict[str, float] = {}
+        self._began_s = time.monotonic()
+
+    def add(self, source: str, picture: Image, now_s: float) -> None:
+        """Take the newest picture of a source, shape (height, width, 3), uint8, BGR."""
+        self._pictures[source] = picture
+        self._arrived_s[source] = now_s
+
+    def picture(self, states: Mapping[str, SourceState], now_s: float) -> Image:
+        """What the window shows. A source that sends nothing says why, and for how long."""
+        names = sorted(self._pictures.keys() | states.keys()) or [""]
+        if len(names) == 1:
+            return self._tile(names[0], states, now_s)
+        columns = math.ceil(math.sqrt(len(names)))
+        width, height = _TILE
+        scene = np.full((height * math.ceil(len(names) / columns), width * columns, 3), _GREY, np.uint8)
+        for place, name in enumerate(names):
+            tile = self._tile(name, states, now_s)
+            scale = min(width / tile.shape[1], height / tile.shape[0])
+            size = max(round(tile.shape[1] * scale), 1), max(round(tile.shape[0] * scale), 1)
+            left = place % columns * width + (width - size[0]) // 2
+            top = place // columns * height + (height - size[1]) // 2
+            scene[top : top + size[1], left : left + size[0]] = cv2.resize(tile, size, interpolation=cv2.INTER_AREA)
+        return scene
+
+    def _tile(self, name: str, states: Mapping[str, SourceState], now_s: float) -> Image:
+        picture = self._pictures.get(name)
+        idle_s = now_s - self._arrived_s.get(name, self._began_s)
+        own = {source: state for source, state in states.items() if source == name}
+        text = waiting_text(own, idle_s, self._waiting) if picture is None or idle_s >= _POLL_S else None
+        if picture is None:
+            width, height = _TILE
+            picture = np.full((height, width, 3), _GREY, np.uint8)
+            text = text or self._waiting
+        if text is None:
+            return picture
+        return _with_text(picture, f"{name}: {text}" if len(states) > 1 else text)
 
 
 def square_pixels(picture: Image, pixel_aspect: PixelAspect) -> Image:

@@ -94,6 +94,7 @@ class Masks(msgspec.Struct, frozen=True, kw_only=True):
         t_encoded_ns: Monotonic clock when the model finished encoding the picture.
         t_decoded_ns: Monotonic clock when the last mask was ready.
         overrun: Keyframes overwritten in shared memory before segment read them.
+        replaced: Keyframes that a newer one replaced while they waited for their turn in segment.
     """
 
     source: str
@@ -104,6 +105,7 @@ class Masks(msgspec.Struct, frozen=True, kw_only=True):
     t_encoded_ns: int
     t_decoded_ns: int
     overrun: int
+    replaced: int = 0
 
     @property
     def detections(self) -> tuple[Detection, ...]:

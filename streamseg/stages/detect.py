@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -18,6 +17,7 @@ from streamseg.models import Detector, StatefulDetector
 from streamseg.models.options import Compute, DetectorSettings
 from streamseg.models.registry import create_detector
 from streamseg.stages.base import Stage, StageContext
+from streamseg.stages.fair_turns import FairTurns
 from streamseg.stages.tracking import LOW_SHARE, Tracker
 
 _SAVE_NS = 1_000_000_000
@@ -31,13 +31,14 @@ class DetectStage(Stage):
     ) -> None:
         super().__init__(context)
         self._create_detector = create_detector
-        self._lanes = deque(_DetectLane(context, lane) for lane in self.spec.lanes)
+        self._lanes = {lane.name: _DetectLane(context, lane) for lane in self.spec.lanes}
+        self._turns = FairTurns(self._lanes)
 
     def prepare(self) -> Ready:
         """Load the detector. With a tracker, it also returns the boxes of low confidence that only continue tracks."""
         settings = self._settings()
         detector = self._create_detector(settings, self.spec.compute)
-        for place, lane in enumerate(self._lanes):
+        for place, lane in enumerate(self._lanes.values()):
             if place > 0 and isinstance(detector, StatefulDetector):  # each source needs a memory of its own
                 detector = self._create_detector(settings, self.spec.compute)
             lane.prepare(detector)
@@ -54,21 +55,15 @@ class DetectStage(Stage):
         )
 
     def turn(self) -> bool:
-        """Take one frame, of the source served longest ago that has one."""
-        worked = False
-        for lane in self._lanes:
+        """Take one frame, of the source that has the turn."""
+        for lane in self._lanes.values():
             lane.service()
-        for lane in self._lanes:
-            frame = lane.frames.receive()
-            if frame is not None:
-                lane.take(frame)
-                self._lanes.remove(lane)
-                self._lanes.append(lane)
-                worked = True
-                break
-        for lane in self._lanes:
-            lane.frames.grant()  # last: the loop waits next, and without a grant no frame arrives
-        return worked
+        chosen = self._turns.choose({name: 1.0 for name, lane in self._lanes.items() if lane.waiting is not None})
+        if chosen is not None:
+            self._lanes[chosen].take()
+        for lane in self._lanes.values():
+            lane.grant()  # last: the loop waits next, and without a grant no frame arrives
+        return chosen is not None
 
     def close(self, reason: str) -> None:
         """Nothing is left to do."""
@@ -93,6 +88,9 @@ class _DetectState(msgspec.Struct, frozen=True):
 class _DetectLane:
     """Detect's part of one source: its links, its tracker, and the boxes sent last.
 
+    Attributes:
+        waiting: The frame that waits for its turn; None without one.
+
     In every-frame mode it handles frames strictly in order, and sends the same boxes again for a repeated frame.
     """
 
@@ -102,7 +100,8 @@ class _DetectLane:
         self._config = context.spec.config.of(lane.name)
         self._alone = len(context.spec.lanes) == 1
         self._live = context.spec.live
-        self.frames: Receiver[FrameDescriptor] = context.receiver("capture", lane.name, FrameDescriptor)
+        self._frames: Receiver[FrameDescriptor] = context.receiver("capture", lane.name, FrameDescriptor)
+        self.waiting: FrameDescriptor | None = None
         self._to_segment: Sender[Keyframe] = context.sender("segment", lane.name)
         self._to_publish: Sender[Boxes] = context.sender("publish", lane.name)
         self._snapshot = context.snapshot(lane)
@@ -115,12 +114,21 @@ class _DetectLane:
         self._tracker = Tracker(self._config.detector.conf) if self._config.tracks else None
 
     def service(self) -> None:
-        """Send what waits for credit."""
+        """Send what waits for credit, and receive a frame if none waits for its turn."""
         self._to_segment.service()
         self._to_publish.service()
+        if self.waiting is None:
+            self.waiting = self._frames.receive()
 
-    def take(self, frame: FrameDescriptor) -> None:
-        """Find a frame's objects and send them, or repeat what was sent for it."""
+    def grant(self) -> None:
+        """Allow capture a frame if none waits for its turn: it would be old when it has it."""
+        if self.waiting is None:
+            self._frames.grant()
+
+    def take(self) -> None:
+        """Find the objects of the frame that waits and send them, or repeat what was sent for it."""
+        frame, self.waiting = self.waiting, None
+        assert frame is not None
         if frame.seq in self._recent and not self._live:
             self._send(frame, self._recent[frame.seq])
             return

@@ -23,6 +23,8 @@ _THUMBNAIL = (64, 36)
 """Width and height in pixels at which pictures are compared."""
 _UNCHANGED = 10
 """Grey levels by which pictures of a still scene may differ: sensors are noisy, and light flickers."""
+_LEAST_NEED = 0.25
+"""Need of a keyframe whose objects all have masks, in objects without one. Chosen by hand."""
 _MIN_DECODING_NS = 20_000_000
 """Time for decoding in any case: some segmenters have no encoder to compare with."""
 
@@ -64,6 +66,11 @@ class Priority:
         if detections:
             self._thumbnail = thumbnail
         return sorted(range(len(detections)), key=lambda index: self._urgency(detections[index]))
+
+    def need(self, keyframe: Keyframe) -> float:
+        """How many objects need a mask: those without a certain and recent one where they are; at least a little."""
+        now_ns = keyframe.frame.t_capture_ns
+        return max(float(sum(not self._is_settled(each, now_ns) for each in keyframe.detections)), _LEAST_NEED)
 
     def update(self, keyframe: Keyframe, detections: Sequence[Detection], masks: Sequence[ObjectMask]) -> None:
         """Note the masks that were decoded, and forget tracks without a mask for `max_age_ms`."""

@@ -75,6 +75,7 @@ class PublishStage(Stage):
         self._finished = False
         self._dropped = lane.dropped
         self._overrun, self._masks_limited = lane.dropped.publish_overrun, lane.dropped.masks_limited
+        self._replaced_there = 0
         self._heartbeat_ns = self._second_ns = 0
         self._early_heartbeats = 0
         self._state, self._detail = lane.state, lane.detail
@@ -268,12 +269,17 @@ class PublishStage(Stage):
         self._dropped = Dropped(
             detect_replaced=max(last.detect_replaced, frame.detect_replaced),
             publish_replaced=max(last.publish_replaced, frame.publish_replaced),
-            segment_replaced=max(last.segment_replaced, 0 if boxes is None else boxes.segment_replaced),
+            segment_replaced=max(last.segment_replaced, self._segment_replaced(boxes, masks)),
             detect_overrun=max(last.detect_overrun, 0 if boxes is None else boxes.overrun),
             segment_overrun=max(last.segment_overrun, 0 if masks is None else masks.overrun),
             publish_overrun=self._overrun,
             masks_limited=self._masks_limited,
         )
+
+    def _segment_replaced(self, boxes: Boxes | None, masks: Masks | None) -> int:
+        """Keyframes that were replaced on their way to segment, and there."""
+        self._replaced_there = self._replaced_there if masks is None else max(self._replaced_there, masks.replaced)
+        return self._replaced_there + (0 if boxes is None else boxes.segment_replaced)
 
     def _send_heartbeat(self, *, newcomer: bool) -> None:
         now = self.context.clock.now_ns()

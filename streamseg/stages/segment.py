@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from streamseg.models.options import Compute, SegmenterSettings
 from streamseg.models.registry import create_refiner, create_segmenter
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
 from streamseg.stages.base import Stage, StageContext
+from streamseg.stages.fair_turns import FairTurns
 from streamseg.stages.idle_executor import IdleExecutor
 from streamseg.stages.packing import pack_keyframe_mask
 from streamseg.stages.priority import Priority, decoding_time_ns
@@ -47,12 +47,43 @@ class _SegmentLane:
     def __init__(self, context: StageContext, lane: LaneSpec) -> None:
         config = context.spec.config.of(lane.name)
         self.propagates_masks = config.propagates_masks
-        self.keyframes: Receiver[Keyframe] = context.receiver("detect", lane.name, Keyframe)
+        self._keyframes: Receiver[Keyframe] = context.receiver("detect", lane.name, Keyframe)
+        self._waiting: Keyframe | None = None
         self.to_publish: Sender[Masks] = context.sender("publish", lane.name)
         self.name = lane.name
         self.recent: Recent[Masks] = Recent()
         self.priority = Priority(config.propagate.max_age_ms) if context.spec.live else None
         self.overrun = lane.dropped.segment_overrun
+        self.replaced = 0
+
+    def service(self) -> None:
+        """Send what waits for credit, and receive a keyframe; in live mode, the newest one waits for its turn."""
+        self.to_publish.service()
+        while self._accepts and (keyframe := self._keyframes.receive()) is not None:
+            self.replaced += self._waiting is not None
+            self._waiting = keyframe
+
+    @property
+    def need(self) -> float:
+        """How much the masks of the keyframe that waits are needed; 0 if none waits."""
+        if self._waiting is None:
+            return 0.0
+        return 1.0 if self.priority is None else self.priority.need(self._waiting)
+
+    def take(self) -> Keyframe:
+        """The keyframe that waits."""
+        keyframe, self._waiting = self._waiting, None
+        assert keyframe is not None
+        return keyframe
+
+    def grant(self) -> None:
+        """Allow detect a keyframe."""
+        if self._accepts:
+            self._keyframes.grant()
+
+    @property
+    def _accepts(self) -> bool:
+        return self._waiting is None or self.priority is not None
 
 
 class SegmentStage(Stage):
@@ -68,7 +99,8 @@ class SegmentStage(Stage):
     ) -> None:
         super().__init__(context)
         self._create_segmenter = create_segmenter
-        self._lanes = deque(_SegmentLane(context, lane) for lane in self.spec.lanes)
+        self._lanes = {lane.name: _SegmentLane(context, lane) for lane in self.spec.lanes}
+        self._turns = FairTurns(self._lanes)
         self._idle_executor = IdleExecutor(context.progress) if self.spec.live else None
 
     def prepare(self) -> Ready:
@@ -76,7 +108,7 @@ class SegmentStage(Stage):
         self._segmenter: Segmenter[Any] = self._create_segmenter(
             self.config.segmenter, self.spec.compute, self._note_export
         )
-        refine = self.config.propagate.refine and any(lane.propagates_masks for lane in self._lanes)
+        refine = self.config.propagate.refine and any(lane.propagates_masks for lane in self._lanes.values())
         self._refiner = create_refiner(self.spec.models.segmenter) if refine else None
         blank = np.zeros((360, 640, 3), np.uint8)
         centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
@@ -92,25 +124,18 @@ class SegmentStage(Stage):
     def instruct(self, message: ToStage) -> None:
         """Repeat the masks sent last, for a publish process that is new."""
         if isinstance(message, Resend):
-            for lane in self._lanes:
-                if lane.name == message.source:
-                    for masks in lane.recent.values():
-                        lane.to_publish.send(masks)
+            lane = self._lanes[message.source]
+            for masks in lane.recent.values():
+                lane.to_publish.send(masks)
 
     def turn(self) -> bool:
-        """Take one keyframe, of the source served longest ago that has one."""
-        worked = False
-        for lane in self._lanes:
-            lane.to_publish.service()
-        for lane in self._lanes:
-            keyframe = lane.keyframes.receive()
-            if keyframe is not None:
-                worked = self._take(lane, keyframe)
-                self._lanes.remove(lane)
-                self._lanes.append(lane)
-                break
-        for lane in self._lanes:
-            lane.keyframes.grant()  # last: the loop waits next, and without a grant no keyframe arrives
+        """Take one keyframe, of the source that has the turn."""
+        for lane in self._lanes.values():
+            lane.service()
+        chosen = self._turns.choose({name: need for name, lane in self._lanes.items() if (need := lane.need)})
+        worked = chosen is not None and self._take(self._lanes[chosen])
+        for lane in self._lanes.values():
+            lane.grant()  # last: the loop waits next, and without a grant no keyframe arrives
         return worked
 
     def close(self, reason: str) -> None:
@@ -118,11 +143,12 @@ class SegmentStage(Stage):
         if self._idle_executor is not None:
             self._idle_executor.close()
 
-    def _take(self, lane: _SegmentLane, keyframe: Keyframe) -> bool:
-        """Send the masks of a keyframe, and return whether it was segmented for that.
+    def _take(self, lane: _SegmentLane) -> bool:
+        """Send the masks of the keyframe that waits, and return whether it was segmented for that.
 
         Turns that segment nothing do not count: their short times would make a slow segmenter look hung.
         """
+        keyframe = lane.take()
         masks = lane.recent.get(keyframe.frame.seq)
         repeated = masks is not None and masks.detections == keyframe.detections
         if not repeated:
@@ -162,6 +188,7 @@ class SegmentStage(Stage):
             t_encoded_ns=t_encoded_ns,
             t_decoded_ns=t_decoded_ns,
             overrun=lane.overrun,
+            replaced=lane.replaced,
         )
 
     def _encode(self, image: Image) -> object:

@@ -87,6 +87,11 @@ def test_what_happens_to_one_camera_costs_the_others_nothing(
     with run_of(servers, endpoint, "--jsonl", str(records), "--metrics", metrics) as run:
         watched.more(20, *CAMERAS)
         assert all(tracks - {0} for tracks in watched.tracks.values()), "each has objects"
+        listed = {source.name: (source.state, source.size) for source in watched.subscriber.sources()}
+        assert listed == {name: ("running", size[:2]) for name, size in CAMERAS.items()}
+        with Subscriber(endpoint, sources=["door", "gate"], timeout=PATIENCE_S) as some:
+            seen = {next(iter(some)).source for _ in range(20)}
+        assert seen == {"door", "gate"}
 
         servers["gate"].kill()
         until(lambda: watched.receive() and "capture disconnected" in watched.states["gate"], PATIENCE_S, "the loss")

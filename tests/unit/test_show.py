@@ -81,3 +81,29 @@ def test_the_window_says_that_the_camera_is_lost_on_the_last_picture_and_shows_t
             monkeypatch.setattr(cv2, "resizeWindow", lambda *size: None)
             show._show_results(subscriber, "waiting for here")
     assert said == [expected for expected, _ in script]
+
+
+def test_several_sources_are_tiles_and_a_lost_one_says_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+
+    def with_text(scene: Image, text: str) -> Image:
+        texts.append(text)
+        return scene
+
+    monkeypatch.setattr(show, "_with_text", with_text)
+    tiles = show.Tiles("waiting for here")
+    now_s = tiles._began_s
+    colours = {"door": 60, "gate": 120, "yard": 200}
+    for name, grey in colours.items():
+        tiles.add(name, np.full((240, 320, 3), grey, np.uint8), now_s)
+    states = {name: SourceState(run_id="a", source=name, stage="capture", state="running") for name in colours}
+    scene = tiles.picture(states, now_s + 0.1)
+    assert scene.shape == (720, 1280, 3)
+    middles = [int(scene[y, x, 0]) for y, x in ((180, 320), (180, 960), (540, 320), (540, 960))]
+    assert middles == [60, 120, 200, 32], "in the order of their names, and one place is empty"
+    assert scene[180, 20, 0] == 32, "a tile keeps its shape"
+    assert texts == []
+    states["gate"] = SourceState(run_id="a", source="gate", stage="capture", state="disconnected", detail="no picture")
+    tiles.add("door", np.full((240, 320, 3), 60, np.uint8), now_s + 7)
+    tiles.picture(states, now_s + 7)
+    assert texts[0] == "gate: camera disconnected, retrying (7 s): no picture"

@@ -169,7 +169,8 @@ def test_a_live_keyframe_gets_as_many_masks_as_there_is_time_for() -> None:
 
 def test_a_live_scene_that_stands_still_is_not_segmented_again() -> None:
     segment = Segment("live")
-    segment.feed(segment.keyframe(0, cup(1)), segment.keyframe(1, cup(1)))
+    for seq in range(2):
+        segment.feed(segment.keyframe(seq, cup(1)))
     assert [masks.seq for masks in segment.masks()] == [0]
     assert segment.model.encoded == 1
 
@@ -209,3 +210,10 @@ def test_a_new_segment_process_continues_the_count_of_overwritten_keyframes() ->
     segment = Segment(dropped=Dropped(segment_overrun=6))
     segment.feed(segment.keyframe(0, cup()))
     assert [masks.overrun for masks in segment.masks()] == [6]
+
+
+def test_of_a_live_source_the_newest_keyframe_waits_and_the_others_are_counted() -> None:
+    segment = Segment("live")
+    segment.feed(*(segment.keyframe(seq, cup(seq + 1)) for seq in range(3)))
+    (masks,) = segment.masks()
+    assert (masks.seq, masks.replaced) == (2, 2)

@@ -1,0 +1,44 @@
+"""Whose turn it is: one model serves all sources, one frame at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+_SHARES: Final = 2
+"""Fair shares that a source waits at most: of four sources, each has at least every eighth turn."""
+
+
+class FairTurns:
+    """Chooses the source with the greatest need times age, unless another one would wait for too long.
+
+    The turns that are due are served in the order of their deadlines, which keeps all of them, as half of the turns are
+    enough for that (Liu and Layland, "Scheduling Algorithms for Multiprogramming", 1973).
+    """
+
+    def __init__(self, sources: Iterable[str]) -> None:
+        """Begin with sources that have not waited yet."""
+        self._waited = dict.fromkeys(sources, 0)
+        self._most = _SHARES * len(self._waited) - 1
+
+    def choose(self, needs: Mapping[str, float]) -> str | None:
+        """The source that has the turn; each other one that waits has waited a turn longer. None if none waits.
+
+        Args:
+            needs: Of each source that waits, above 0: how much more it gains by the turn than another.
+        """
+        if not needs:
+            return None
+        ranked = sorted(needs, key=lambda name: -needs[name] * (self._waited[name] + 1))
+        chosen = next((name for name in ranked if self._leaves_time(name, needs)), None)
+        if chosen is None:
+            chosen = max(needs, key=lambda name: self._waited[name])
+        for name in needs:
+            self._waited[name] += 1
+        self._waited[chosen] = 0
+        return chosen
+
+    def _leaves_time(self, chosen: str, waiting: Iterable[str]) -> bool:
+        """Whether all others can have their turns in time, one after the other, if this one is next."""
+        left = sorted(self._most - self._waited[name] for name in waiting if name != chosen)
+        return all(turns >= place for place, turns in enumerate(left, 1))
