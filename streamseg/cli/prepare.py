@@ -38,7 +38,7 @@ def check(
 
 def init(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Example: webcam, rtsp, file or demo.", show_default=False)
+        str, typer.Argument(metavar="NAME", help="Example: webcam, rtsp, cameras, file or demo.", show_default=False)
     ] = "",
     yes: Overwrite = False,
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 from support.clips import write_clip
 from support.leftovers import Place
 from support.picture_bombs import jpeg_of_size
-from support.pipeline_runs import Run, free_endpoint, until
+from support.pipeline_runs import STAGES, Run, free_endpoint, until
 from support.rtsp_fixture import StartRtspServer
 
 SMALL = ("--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*")
@@ -131,7 +131,7 @@ def test_the_list_of_processes_shows_no_password(place: Place, mute_server: int)
     source = f"rtsp://user:{PASSWORD}@127.0.0.1:{mute_server}/x"
     with place.run("run", "--source", source, *SMALL) as run:
         until(lambda: "streamseg run" in psutil.Process(run.process.pid).cmdline(), 30, "a title without arguments")
-        until(lambda: len(run.stages()) == 4, 60, "all stages")
+        until(lambda: len(run.stages()) == len(STAGES), 60, "all stages")
         assert not [word for process in place.processes() for word in process.cmdline() if PASSWORD in word]
         run.process.send_signal(signal.SIGINT)
         assert PASSWORD not in "".join(run.finish(30)[1:])
@@ -149,7 +149,10 @@ def test_the_list_of_processes_shows_no_password(place: Place, mute_server: int)
             ("run", "--set", "sources.0.password_file=gone", "--source", "rtsp://127.0.0.1/x", *SMALL),
             "password_file: there is no such file",
         ),
-        (("run", "--source", "clip.mp4", "--source", "other.mp4"), "--source is given 2 times"),
+        (
+            ("run", "--source", "a=clip.mp4", "--source", "a=clip.mp4", *SMALL),
+            "sources.1.name: a is the name of sources.0 too",
+        ),
         (("run", "--source", "clip.mp4", "--record", "gone/out.mp4", *SMALL), "there is no folder gone"),
         (("run", "--source", "clip.mp4", "--record", "clip.mp4", "-y", *SMALL), "clip.mp4 is the source itself"),
         (("run", "--source", "clip.mp4", "--show", *SMALL), "no display"),
@@ -159,7 +162,7 @@ def test_the_list_of_processes_shows_no_password(place: Place, mute_server: int)
         (("check", "clip.mp4"), "clip.mp4: not YAML"),
         (("check", "gone.yaml"), "gone.yaml: cannot be read"),
         (("check", "wrong.yaml"), "detector.conf: "),
-        (("init", "nonsense"), "'nonsense' is not an example; expected one of demo, file"),
+        (("init", "nonsense"), "'nonsense' is not an example; expected one of cameras, demo, file"),
         (("init", "webcam"), "webcam.yaml exists"),
         (("show",), "no display"),
         (("subscribe", "nonsense"), "'nonsense'"),

@@ -24,13 +24,12 @@ from support.pipeline_runs import Run, free_endpoint
 from streamseg import errors
 from streamseg.cli import app
 from streamseg.client import Subscriber
-from streamseg.config import Config, CurveSettings
+from streamseg.config import Config, CurveSettings, RunSource
 from streamseg.config_file import load_config, parse_override
 from streamseg.images import read_image
 from streamseg.models.catalogue import CATALOGUE
 from streamseg.models.options import FixedBox
 from streamseg.sam.info import parameter_table
-from streamseg.sources import SourceSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
@@ -63,7 +62,7 @@ def settings(struct: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, s
     """Every key below a struct with its default, as the table writes them."""
     for field in msgspec.structs.fields(struct):
         if field.name == "sources":
-            yield from settings(SourceSettings, "sources.0.")
+            yield from settings(RunSource, "sources.0.")
         elif isinstance(field.default, msgspec.Struct):
             yield from settings(type(field.default), f"{prefix}{field.name}.")
         else:

@@ -122,7 +122,7 @@ def test_no_stage_loads_torch_with_another_backend(
         run.process.send_signal(signal.SIGTERM)
         status, output, errors = run.finish(WITHIN_S)
     assert status == 143
-    assert set(loaded) == {"capture", "detect", "segment", "publish", "record"}
+    assert set(loaded) == {"capture", "detect", "segment", "publish", "hub", "record"}
     assert any(library in path for path in loaded["segment"])
     assert [path for paths in loaded.values() for path in paths if "libtorch" in path] == []
     assert f"models: motion + mobilesam ({backend}, " in errors

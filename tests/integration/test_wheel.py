@@ -69,9 +69,11 @@ def test_an_example_is_written_and_valid(whole: Installation, tmp_path: Path, na
 
 
 def test_an_unknown_example_names_the_known_ones(light: Installation, tmp_path: Path) -> None:
-    refused = light.run("-m", "streamseg.cli", "init", "camera", folder=tmp_path)
+    refused = light.run("-m", "streamseg.cli", "init", "printer", folder=tmp_path)
     assert refused.returncode == 2
-    assert refused.stderr == "streamseg: 'camera' is not an example; expected one of demo, file, rtsp, webcam\n"
+    assert (
+        refused.stderr == "streamseg: 'printer' is not an example; expected one of cameras, demo, file, rtsp, webcam\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

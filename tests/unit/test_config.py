@@ -32,8 +32,8 @@ def test_every_example_is_valid(path: Path) -> None:
     assert load_config(path, [], {"CAMERA": "192.0.2.10"}).sources[0].address
 
 
-def test_there_are_four_examples() -> None:
-    assert [path.stem for path in CONFIGS] == ["demo", "file", "rtsp", "webcam"]
+def test_there_are_five_examples() -> None:
+    assert [path.stem for path in CONFIGS] == ["cameras", "demo", "file", "rtsp", "webcam"]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from support.failing_command import fail
         (("weights", "bogus"), "No such command 'bogus'; see streamseg weights --help"),
         (("bogus",), "No such command 'bogus'; see streamseg --help"),
         (("--zz",), "No such option: --zz; see streamseg --help"),
-        (("init",), "no example is named; expected one of demo, file, rtsp, webcam"),
-        (("init", "bogus"), "'bogus' is not an example; expected one of demo, file, rtsp, webcam"),
+        (("init",), "no example is named; expected one of cameras, demo, file, rtsp, webcam"),
+        (("init", "bogus"), "'bogus' is not an example; expected one of cameras, demo, file, rtsp, webcam"),
     ],
 )
 def test_the_line_names_the_help_of_the_command(
