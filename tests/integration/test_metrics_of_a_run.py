@@ -31,7 +31,13 @@ def scrape(address: str) -> dict[str, float]:
         connection.close()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return {
-        " ".join([sample.name.removeprefix("streamseg_"), *sample.labels.values()]): sample.value for sample in samples
+        " ".join(
+            [
+                sample.name.removeprefix("streamseg_"),
+                *(text for name, text in sample.labels.items() if name != "source"),
+            ]
+        ): sample.value
+        for sample in samples
     }
 
 
