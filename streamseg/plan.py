@@ -99,8 +99,11 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
         segmenter, failure = _export(config, segmenter, progress)
         notices += [] if failure is None else [failure]
     replaced = " and ".join(file.name for file in search.missing)
+    sources = config.sources
+    if detector.model == FALLBACK_DETECTOR != config.detector.model:  # which has other classes
+        sources = tuple(replace(source, detector=replace(source.detector, classes=None)) for source in sources)
     return RunPlan(
-        replace(config, detector=detector, segmenter=segmenter),
+        replace(config, sources=sources, detector=detector, segmenter=segmenter),
         Models(
             detector=unicode_name(detector.model),
             segmenter=unicode_name(segmenter.model),
@@ -169,6 +172,11 @@ def check_models(config: Config) -> None:
     check_device(config.device)
     if detector.model != "auto":
         check_detector(detector)
+        for place, source in enumerate(config.sources):
+            try:
+                check_detector(config.of(source.name).detector)
+            except SettingsError as error:
+                raise SettingsError(f"sources.{place}.{error}") from error
     if segmenter.model != "auto":
         check_segmenter(segmenter)
     if segmenter.model in ("auto", MOBILE_SAM):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -425,3 +425,43 @@ def test_a_missing_password_file_fails_before_weights_are_downloaded() -> None:
     config = check_config({"sources": [{"url": "rtsp://cam/x", "password_file": "gone"}]})
     with pytest.raises(SettingsError, match=r"^sources\.0\.password_file: there is no such file"):
         make_plan(config, overwrite=False)
+
+
+def several(*sources: Mapping[str, object], **more: object) -> RunPlan:
+    tree = {"sources": list(sources), "detector": {"model": "motion"}, "segmenter": {"model": "nano"}, **more}
+    return make_plan(check_config(tree), overwrite=False)
+
+
+def test_of_several_sources_a_missing_file_ends_the_run_before_it_starts_and_an_absent_camera_does_not() -> None:
+    scene, film, camera = {"url": "synthetic:"}, {"url": "film.mp4"}, {"url": 987}
+    with pytest.raises(SourceError, match=r"film\.mp4: no such file"):
+        several(scene, film)
+    assert [source.name for source in several(scene, camera).config.sources] == ["camera-0", "camera-1"]
+    for refused in ([camera, camera], [scene, camera]):
+        with pytest.raises(SourceError, match="987"):
+            several(*refused, on_source_failure="end")
+    with pytest.raises(SourceError, match="987"):
+        several(camera, camera)
+
+
+def test_the_classes_of_one_source_are_checked_and_mean_nothing_to_the_detector_that_replaces_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    scene, cats = {"url": "synthetic:"}, {"url": "synthetic:", "detector": {"classes": ["cat"]}}
+    with pytest.raises(SettingsError, match=r"^sources\.1\.detector\.classes: the model has no class 'cat'"):
+        several(scene, cats)
+    monkeypatch.setattr("streamseg.plan.WeightsSearch.find", lambda *_given, **_named: None)
+    plan = several(scene, cats, detector={"model": "auto"})
+    assert (plan.config.detector.model, plan.config.of("camera-1").detector.classes) == ("motion", None)
+
+
+def test_two_sources_record_to_files_of_their_own(tmp_path: Path) -> None:
+    scene = {"url": "synthetic:"}
+    plan = several(scene, scene, record={"jsonl": str(tmp_path / "out.jsonl")})
+    assert plan.config.of("camera-1").record.jsonl == str(tmp_path / "out-camera-1.jsonl")
+    (tmp_path / "out-camera-1.jsonl").touch()
+    with pytest.raises(OutputExistsError, match=r"out-camera-1\.jsonl exists"):
+        several(scene, scene, record={"jsonl": str(tmp_path / "out.jsonl")})
+    own = {"jsonl": str(tmp_path / "one.jsonl")}
+    with pytest.raises(UsageError, match=r"one\.jsonl cannot hold two recordings"):
+        several({**scene, "record": own}, {**scene, "record": own})
