@@ -20,6 +20,8 @@ _LIVE_BUFFER_BYTES = 1 << 16
 """Kernel buffer of each subscriber. With less, TCP on loopback waits 40 ms for acknowledgements of each picture."""
 _FILE_BUFFER_BYTES = 1 << 20
 _MESSAGES_PER_TURN = 64
+_LAST_MS = 50
+"""Within which a message of a process that has ended arrives."""
 
 
 class Hub:
@@ -66,6 +68,8 @@ class Hub:
         self._connections = Connections(self.socket, most)
         self._inside = context.socket(zmq.XSUB)
         self._inside.linger = 0
+        if live:
+            self._inside.rcvhwm = _QUEUE
         try:
             self._bind(settings.bind)
             if settings.connect is not None:
@@ -108,7 +112,7 @@ class Hub:
 
     def finish(self, linger_ms: int) -> None:
         """Forward the last messages; subscribers then have so long to receive what is in flight."""
-        while self.service():
+        while self.service() or self._inside.poll(_LAST_MS):
             pass
         self.socket.linger = linger_ms
 

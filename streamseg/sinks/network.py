@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from streamseg.messages import End, Heartbeat, Image, SourceState
     from streamseg.sinks.sink import Pictures, PublishedResult
 
-_QUEUE: Final = 8
-"""Messages that wait for a hub that is slow."""
+_LIVE_QUEUE: Final = 8
+"""Messages of a live source that wait for a hub that is slow; of a file, ZeroMQ's default of 1000."""
 _SUBSCRIBE, _CANCEL = b"\x01", b"\x00"
 
 
 class Network:
     """An XPUB socket connected to the hub: unlike PUB, it shows which views of a source have a subscriber."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, source: str, quality: int) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, source: str, quality: int, *, live: bool = False
+    ) -> None:
         """Connect to the hub, which may not be there yet.
 
         Args:
@@ -33,10 +35,12 @@ class Network:
             address: Of the hub.
             source: Name of the source.
             quality: Of JPEG pictures, 1 to 100.
+            live: Keep little for a hub that is slow.
         """
         self.socket = context.socket(zmq.XPUB)
         self.socket.linger = 0
-        self.socket.sndhwm = _QUEUE
+        if live:
+            self.socket.sndhwm = _LIVE_QUEUE
         self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # shows the subscription of every subscriber
         self.socket.connect(address)
         self._source = source

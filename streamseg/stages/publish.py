@@ -89,7 +89,8 @@ class PublishStage(Stage):
         budget = self._budget if self._live else None
         self._propagation = Propagation.from_config(settings, self.spec.models.segmenter, budget)
         self._colours = Colours(self._snapshot.load())
-        self._network = Network(self.context.sockets, self.spec.hub, self._source, settings.publish.quality)
+        quality = settings.publish.quality
+        self._network = Network(self.context.sockets, self.spec.hub, self._source, quality, live=self._live)
         self.context.watch(self._network.socket)
         self._metrics = MetricsSink(self.context.report, hold=self._tap is not None and not self._live)
         self._sinks: list[Sink] = [MaskSink(self._network)]
