@@ -110,7 +110,7 @@ def crowd_figures(crowd: Crowd, run: PipelineRun, steps: list[StepCost]) -> Crow
         published_fps=len(run.results) / run.seconds,
         objects_per_frame=counted.total() / len(run.results),
         frame_age_ms=percentiles([result.timings.published or 0.0 for result in run.results]),
-        keyframe_fps=run.keyframes / run.seconds,
+        keyframe_fps=sum(run.keyframes.values()) / run.seconds,
         same_frame_boxes=statistics.mean(result.boxes_seq == result.seq for result in run.results),
         methods=[
             MethodFigures(

@@ -1,4 +1,4 @@
-"""Describes the machine that figures come from, and how much memory processes use."""
+"""Describes the machine that figures come from, and how much memory and time processes use."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 _PROC = Path("/proc")
-_PARENT, _PAGES = 1, 21
-"""Fields of `/proc/PID/stat` behind the program's name: the parent's number and the resident pages."""
+_PARENT, _USER, _SYSTEM, _PAGES = 1, 11, 12, 21
+"""Fields of `/proc/PID/stat` behind the program's name: the parent's number, processor time, resident pages."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,19 +55,33 @@ def family_rss_mb(pid: int) -> float | None:
 
     Memory that several of them share counts once for each.
     """
-    processes: dict[int, tuple[int, int]] = {}
+    family = _family(pid)
+    return None if family is None else sum(int(fields[_PAGES]) for fields in family) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def family_cpu_s(pid: int) -> float | None:
+    """Add up the processor time of a process and its living descendants; None if `/proc` does not list it."""
+    family = _family(pid)
+    if family is None:
+        return None
+    return sum(int(fields[_USER]) + int(fields[_SYSTEM]) for fields in family) / os.sysconf("SC_CLK_TCK")
+
+
+def _family(pid: int) -> list[list[str]] | None:
+    """The fields of a process and its descendants in `/proc/PID/stat`."""
+    processes: dict[int, list[str]] = {}
     for path in _PROC.glob("[0-9]*/stat"):
         try:
             fields = path.read_text("ascii", errors="replace").rpartition(")")[2].split()
         except OSError:  # the process ended meanwhile
             continue
-        processes[int(path.parent.name)] = int(fields[_PARENT]), int(fields[_PAGES])
+        processes[int(path.parent.name)] = fields
     if pid not in processes:
         return None
     family = {pid}
-    while children := {child for child, (parent, _) in processes.items() if parent in family} - family:
+    while children := {child for child, fields in processes.items() if int(fields[_PARENT]) in family} - family:
         family |= children
-    return sum(processes[member][1] for member in family) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return [processes[member] for member in family]
 
 
 def _fields(name: str) -> dict[str, str]:

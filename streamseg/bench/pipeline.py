@@ -133,7 +133,7 @@ def bench_pipeline(
         weights = folder / "mobile_sam.pt"
         report("exporting MobileSAM with random weights, and timing it alone")
         alone = _time_alone(folder, weights, segmenter, min(_ALONE_S, seconds))
-        TrueScene().write_boxes(folder, round((seconds + _UNCOUNTED_S) * FPS))
+        TrueScene().write(folder, round((seconds + _UNCOUNTED_S) * FPS))
         every = ("device=cpu", f"detector.weights={detector}", f"segmenter.weights={weights}", *settings)
         report(f"measuring the pipeline for {seconds:g} s")
         run = run_pipeline(folder, every, seconds)
@@ -208,7 +208,7 @@ def figures_of(run: PipelineRun, recorded: PipelineRun, alone: SegmenterAlone) -
         frame_age_ms=_frame_ages_ms(run),
         same_frame_boxes=statistics.mean(result.boxes_seq == result.seq for result in run.results),
         mask_age_ms=percentiles(mask_ages_ms),
-        segmented_fps=SegmentedFps(in_pipeline=run.keyframes / run.seconds, alone=1 / alone.frame_s),
+        segmented_fps=SegmentedFps(in_pipeline=sum(run.keyframes.values()) / run.seconds, alone=1 / alone.frame_s),
         true_objects=true_objects,
         masked_share=len(ious) / true_objects,
         mask_iou=statistics.mean(ious) if ious else None,

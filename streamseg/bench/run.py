@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 import zmq
 
-from streamseg.bench.machine import family_rss_mb
+from streamseg.bench.machine import family_cpu_s, family_rss_mb
 from streamseg.bench.true_models import FPS, SCENE_URL
 from streamseg.errors import StageError
 from streamseg.messages import ResultMessage
@@ -36,18 +37,26 @@ _FIRST_KEYFRAME_S = 20.0
 _END_S = 60.0
 _POLL_MS = 100
 _QUEUE = 1000
-_KEYFRAMES = "streamseg_keyframes_segmented_total"
+_KEYFRAMES = re.compile(r'^streamseg_keyframes_segmented_total\{source="(.+)"\} (\S+)$', re.MULTILINE)
 _PICTURE_EVERY = 15
 """The overlay's subscriber keeps one of so many pictures, to read the frame's number from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is measured: a drawn scene at `FPS` that writes its number into each frame, a detector and a segmenter."""
+    """What is measured: a drawn scene that writes its number into each frame, a detector and a segmenter.
+
+    Attributes:
+        source: The scene's URL.
+        fps: Its frames a second.
+        names: Of the sources; each is that scene.
+    """
 
     source: str
     detector: str
     segmenter: str
+    fps: int = FPS
+    names: tuple[str, ...] = ("main",)
 
 
 WHOLE: Final = Measured(SCENE_URL, "true-boxes", "true-masks")
@@ -62,21 +71,25 @@ class PipelineRun:
         seconds: Duration of the count.
         results: Every result of the view `masks`.
         pictures: Number of results of the view `overlay`.
-        keyframes: Number of segmented keyframes.
+        keyframes: Number of segmented keyframes of each source.
         rss_mb: Memory of all its processes, once a second.
-        first_pts_ns: Presentation time of the scene's frame 0.
+        first_pts_ns: Presentation time of the scene's frame 0 for each source.
+        fps: Frames a second of the scene.
+        cpu_s: Processor time of all its processes; None without `/proc`.
     """
 
     seconds: float
     results: list[ResultMessage]
     pictures: int
-    keyframes: int
+    keyframes: dict[str, int]
     rss_mb: list[float]
-    first_pts_ns: int
+    first_pts_ns: dict[str, int]
+    fps: int = FPS
+    cpu_s: float | None = None
 
     def frame_number(self, result: ResultMessage) -> int:
         """Return the number of the scene's frame that a result belongs to."""
-        return round((result.pts_ns - self.first_pts_ns) * FPS / 1e9)
+        return round((result.pts_ns - self.first_pts_ns[result.source]) * self.fps / 1e9)
 
 
 def run_pipeline(
@@ -102,28 +115,31 @@ def run_pipeline(
     overlays: list[list[bytes]] = []
     with (
         closing(_Program(folder, settings, recording, measured)) as program,
-        _subscribed(program.announced("publishing on "), masks, overlays),
+        _subscribed(program.announced("publishing on "), measured.names, masks, overlays),
     ):
-        program.wait_for(lambda: program.keyframes() > 0, _FIRST_KEYFRAME_S)
+        program.wait_for(lambda: all(program.keyframes().values()), _FIRST_KEYFRAME_S)
         began, first, first_overlay, keyframes = time.monotonic(), len(masks), len(overlays), program.keyframes()
         rss_mb: list[float] = []
+        cpu_s = family_cpu_s(program.process.pid)
         while (left := began + seconds - time.monotonic()) > 0:
             program.check()
             rss_mb += filter(None, [family_rss_mb(program.process.pid)])
             time.sleep(min(1.0, left))
         counted, last, pictures = time.monotonic() - began, len(masks), len(overlays) - first_overlay
-        keyframes = program.keyframes() - keyframes
+        keyframes = {source: count - keyframes[source] for source, count in program.keyframes().items()}
+        cpu_s = None if cpu_s is None else (family_cpu_s(program.process.pid) or cpu_s) - cpu_s
     results = [result for parts in masks[first:last] if isinstance(result := decode(parts), ResultMessage)]
     if not results:
         raise StageError(f"the pipeline published nothing within {counted:.0f} s after its first keyframe")
-    return PipelineRun(counted, results, pictures, keyframes, rss_mb, _first_pts_ns(overlays))
+    first_pts_ns = _first_pts_ns(overlays, measured.fps)
+    return PipelineRun(counted, results, pictures, keyframes, rss_mb, first_pts_ns, measured.fps, cpu_s)
 
 
 class _Program:
     """`streamseg run` as a process, with the stand-in models as plug-ins."""
 
     def __init__(self, folder: Path, settings: Sequence[str], recording: Path | None, measured: Measured) -> None:
-        command = ["run", "--source", measured.source]
+        command = ["run", *(word for name in measured.names for word in ("--source", f"{name}={measured.source}"))]
         command += ["--detector", measured.detector, "--segmenter", measured.segmenter]
         command += ["--metrics", "127.0.0.1:0", "--set", "publish.bind=tcp://127.0.0.1:*"]
         command += [part for setting in settings for part in ("--set", setting)]
@@ -148,13 +164,13 @@ class _Program:
         self.process.kill()
         self.process.wait()
 
-    def keyframes(self) -> int:
-        """Read the number of segmented keyframes from its metrics."""
+    def keyframes(self) -> dict[str, int]:
+        """Read the number of segmented keyframes of each source from its metrics."""
         # Without a proxy: the address is on this machine's loopback.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(self.announced("metrics on "), timeout=_READY_S) as response:
-            lines = response.read().decode().splitlines()
-        return int(float(next(line for line in lines if line.startswith(_KEYFRAMES)).split()[-1]))
+            text = response.read().decode()
+        return {source: int(float(count)) for source, count in _KEYFRAMES.findall(text)}
 
     def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until a condition holds; return False after the given time."""
@@ -185,13 +201,15 @@ class _Program:
 
 
 @contextmanager
-def _subscribed(endpoint: str, masks: list[list[bytes]], overlays: list[list[bytes]]) -> Iterator[None]:
+def _subscribed(
+    endpoint: str, sources: Sequence[str], masks: list[list[bytes]], overlays: list[list[bytes]]
+) -> Iterator[None]:
     """Append the messages of both views to the lists as they arrive; pictures are empty lists but for a few."""
     stop = threading.Event()
     with ThreadPoolExecutor(2) as threads:
         listening = (
-            threads.submit(_listen, endpoint, "masks", 1, masks, stop),
-            threads.submit(_listen, endpoint, "overlay", _PICTURE_EVERY, overlays, stop),
+            threads.submit(_listen, endpoint, sources, "masks", 1, masks, stop),
+            threads.submit(_listen, endpoint, sources, "overlay", _PICTURE_EVERY, overlays, stop),
         )
         try:
             yield
@@ -202,12 +220,18 @@ def _subscribed(endpoint: str, masks: list[list[bytes]], overlays: list[list[byt
 
 
 def _listen(
-    endpoint: str, view: ResultView, keep_every: int, received: list[list[bytes]], stop: threading.Event
+    endpoint: str,
+    sources: Sequence[str],
+    view: ResultView,
+    keep_every: int,
+    received: list[list[bytes]],
+    stop: threading.Event,
 ) -> None:
     """Subscribe without decoding anything, so that listening takes next to no processor time."""
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.linger, socket.rcvhwm, socket.maxmsgsize = 0, _QUEUE, PART_BYTES
-        socket.subscribe(topic("main", view))
+        for source in sources:
+            socket.subscribe(topic(source, view))
         socket.connect(endpoint)
         while not stop.is_set():
             if socket.poll(_POLL_MS):
@@ -215,18 +239,22 @@ def _listen(
                 received.append(parts if len(received) % keep_every == 0 else [])
 
 
-def _first_pts_ns(pictures: list[list[bytes]]) -> int:
-    """Compute the presentation time of the scene's frame 0 from the numbers drawn in the pictures."""
-    times: Counter[int] = Counter()
+def _first_pts_ns(pictures: list[list[bytes]], fps: int) -> dict[str, int]:
+    """Compute the presentation time of the scene's frame 0 from the numbers drawn in the pictures, for each source."""
+    times: dict[str, Counter[int]] = defaultdict(Counter)
     for parts in filter(None, pictures):
         message = decode(parts)
         if isinstance(message, ResultMessage) and message.jpeg is not None:
             image = cv2.imdecode(np.frombuffer(message.jpeg, np.uint8), cv2.IMREAD_COLOR)
             number = None if image is None else read_number(np.asarray(image, np.uint8))
             if number is not None:
-                times[message.pts_ns - round(number * 1e9 / FPS)] += 1
+                times[message.source][message.pts_ns - round(number * 1e9 / fps)] += 1
+    return {source: _most_frequent(counts) for source, counts in times.items()}
+
+
+def _most_frequent(times: Counter[int]) -> int:
     # A label may cover a part of the number.
-    start_ns, count = max(times.items(), key=lambda pair: pair[1], default=(0, 0))
+    start_ns, count = max(times.items(), key=lambda pair: pair[1])
     if 2 * count <= times.total():
         raise StageError(f"the scene starts at {len(times)} times; expected one: run it again with no stage restarting")
     return start_ns

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
@@ -33,20 +33,34 @@ MISSED: Final = 0.05
 """Share of the boxes that the detector misses."""
 LEAST_SHARE: Final = 0.1
 """An object counts as hidden when less of it is visible: it has no box, and no mask is expected."""
-_BOXES = "true-boxes.msgpack"
-"""File in the cache with boxes computed in advance, so that the truth costs the pipeline no time."""
+_FILE = "true-scene.msgpack"
+"""In the cache: the scene, and boxes computed in advance, so that the truth costs the pipeline no time."""
+
+
+class _Saved(msgspec.Struct):
+    """The content of that file: the scene's URL, and the boxes of its first frames."""
+
+    url: str
+    boxes: list[list[Detection]]
 
 
 class TrueScene:
-    """The frames of `SCENE_URL` and what is visible in them."""
+    """The frames of a drawn scene and what is visible in them."""
 
-    def __init__(self, prepared: Sequence[list[Detection]] = ()) -> None:
+    def __init__(self, prepared: Sequence[list[Detection]] = (), url: str = SCENE_URL) -> None:
         """Use the boxes `prepared` for the first frames; compute others when they are needed."""
-        self._scene = CrossingScene(SceneOptions.parse(SCENE_URL))
+        self.url = url
+        self._scene = CrossingScene(SceneOptions.parse(url))
         self._prepared = prepared
 
+    @classmethod
+    def read(cls) -> Self:
+        """The scene that `write` wrote."""
+        saved = msgspec.msgpack.decode((weights_directory() / _FILE).read_bytes(), type=_Saved)
+        return cls(saved.boxes, saved.url)
+
     def render(self, number: int) -> Image:
-        """Draw a frame: shape (720, 1280, 3), uint8, BGR."""
+        """Draw a frame: shape (height, width, 3), uint8, BGR."""
         return self._scene.render(number)
 
     def objects(self, number: int) -> list[TruthObject]:
@@ -65,9 +79,10 @@ class TrueScene:
             return []
         return self._prepared[number] if number < len(self._prepared) else self._detect(number)
 
-    def write_boxes(self, cache: Path, frames: int) -> None:
-        """Compute the boxes of the first frames, and write them for `TrueBoxes`."""
-        (cache / _BOXES).write_bytes(msgspec.msgpack.encode([self._detect(number) for number in range(frames)]))
+    def write(self, cache: Path, frames: int) -> None:
+        """Compute the boxes of the first frames, and write the scene for the stand-in models."""
+        saved = _Saved(self.url, [self._detect(number) for number in range(frames)])
+        (cache / _FILE).write_bytes(msgspec.msgpack.encode(saved))
 
     def _detect(self, number: int) -> list[Detection]:
         random = np.random.default_rng(number)
@@ -86,8 +101,7 @@ class TrueBoxes:
 
     def __init__(self, settings: DetectorSettings, compute: Compute) -> None:
         self._network = create_detector(replace(settings, model=DETECTOR), compute)
-        boxes = (weights_directory() / _BOXES).read_bytes()
-        self._scene = TrueScene(msgspec.msgpack.decode(boxes, type=list[list[Detection]]))
+        self._scene = TrueScene.read()
 
     def detect(self, image: Image) -> list[Detection]:
         """Return the boxes of a frame of the scene, shape (height, width, 3), uint8, BGR; none for other pictures."""
@@ -102,7 +116,7 @@ class TrueMasks:
 
     def __init__(self, settings: SegmenterSettings, compute: Compute) -> None:
         self._network = create_segmenter(replace(settings, model=MOBILE_SAM), compute)
-        self._scene = TrueScene()
+        self._scene = TrueScene.read()
 
     def describe(self) -> str:
         """Describe the real segmenter and its runtime."""

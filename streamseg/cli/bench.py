@@ -72,6 +72,47 @@ def bench_pipeline(
         print_pipeline(figures)
 
 
+@bench_app.command("cameras")
+def bench_cameras(
+    seconds: Annotated[float, typer.Option(min=2, help="How long each run is counted.")] = 30.0,
+    sources: Annotated[
+        list[int] | None, typer.Option(min=1, max=16, help="Number of sources in one run; repeat it for several runs.")
+    ] = None,
+    separate: Annotated[
+        int, typer.Option(min=0, max=16, help="Also measure so many separate runs of one source; 0 leaves them out.")
+    ] = 4,
+    assignments: Assignments = None,
+    detector_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure runs with 1, 2, 4 and 8 cameras on this machine.
+
+    Each camera is a drawn scene of 640x360 at 15 frames a second with three objects. As in `bench pipeline`, YOLOX-Nano
+    and MobileSAM (random weights) run in full, and the pipeline continues with the truth of the scene. Beside it, four
+    separate runs of one camera each, at the same time. Run nothing else meanwhile.
+
+    Examples: `streamseg bench cameras`, `streamseg bench cameras --sources 4 --separate 0 --json`
+    """
+    from streamseg.bench.cameras import bench_cameras as measure
+    from streamseg.bench.cameras import print_cameras
+
+    counts = sources or [1, 2, 4, 8]
+    figures = measure(
+        seconds, counts, separate or None, assignments or [], detector_weights, lambda step: typer.echo(step, err=True)
+    )
+    if as_json:
+        import msgspec
+
+        print_json(msgspec.json.encode(figures))
+    else:
+        print_cameras(figures)
+
+
 def _bench_crowd(objects: int, seconds: float, assignments: list[str], *, as_json: bool) -> None:
     from streamseg.bench.crowd import bench_crowd, print_crowd
 

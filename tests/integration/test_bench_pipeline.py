@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from support.leftovers import Place
 
+from streamseg.bench.cameras import ManyCameras
 from streamseg.bench.crowd import CrowdFigures
 from streamseg.bench.pipeline import PipelineFigures
 
@@ -54,4 +55,26 @@ def test_what_many_objects_cost(place: Place) -> None:
     assert figures.rss_mb is not None and figures.rss_mb < 700
     assert {step.stage for step in figures.steps} == {"detect", "segment", "publish", "record"}
     assert all(step.frame_ms > 0 and step.objects > 25 for step in figures.steps)
+    place.check_nothing_left()
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_a_short_measurement_of_several_cameras(shared_data: Path, place: Place) -> None:
+    quick = ("--seconds", "3", "--set", "segmenter.backend=torch", "--set", "segmenter.imgsz=512")
+    weights = str(shared_data / "yolox_nano.onnx")
+    counts = ("--sources", "1", "--sources", "2", "--separate", "2")
+    with place.run("bench", "cameras", "--json", *counts, *quick, "--detector-weights", weights) as run:
+        status, output, errors = run.finish(540)
+    assert status == 0, errors
+    figures = msgspec.json.decode(output, type=ManyCameras, strict=False)
+    assert figures.separate_runs is not None
+    assert (list(figures.sources), list(figures.separate_runs)) == ([1, 2], [2])
+    for count, each in (*figures.sources.items(), *figures.separate_runs.items()):
+        assert len(each.published_fps) == len(each.keyframes_per_s) == count
+        assert all(0 < fps <= 16 for fps in each.published_fps)
+        assert 0 < each.masked_share <= 1
+        assert each.rss_mb is not None and each.rss_mb > 200
+        assert each.cpu_s_per_frame is not None and 0 < each.cpu_s_per_frame < 5
+    assert 0 < figures.hub_hop_ms.p50 < 50
     place.check_nothing_left()

@@ -51,7 +51,9 @@ def figures() -> PipelineFigures:
         result(4, [truth[1][0], elsewhere], late_boxes=True, dropped=50),
     ]
     rss_mb = [float(second) for second in range(60)]
-    run = PipelineRun(4.0, results, pictures=2, keyframes=8, rss_mb=rss_mb, first_pts_ns=FIRST_PTS_NS)
+    run = PipelineRun(
+        4.0, results, pictures=2, keyframes={"main": 8}, rss_mb=rss_mb, first_pts_ns={"main": FIRST_PTS_NS}
+    )
     return figures_of(run, run, SegmenterAlone(0.25, "openvino", "fp32"))
 
 

@@ -59,7 +59,7 @@ def test_the_detector_computes_on_every_frame_and_returns_the_truth(
 
     monkeypatch.setattr(YoloxDetector, "infer", record)
     monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path))
-    scene.write_boxes(tmp_path, 4)
+    scene.write(tmp_path, 4)
     detector = TrueBoxes(
         DetectorSettings(model="true-boxes", weights=str(shared_data / "yolox_nano.onnx")), Compute(threads=1)
     )
@@ -89,8 +89,10 @@ class RecordingSegmenter:
 
 
 def test_the_segmenter_computes_every_box_and_returns_the_truth(
-    scene: TrueScene, monkeypatch: pytest.MonkeyPatch
+    scene: TrueScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path))
+    scene.write(tmp_path, 0)
     network = RecordingSegmenter()
     models: list[str] = []
 
