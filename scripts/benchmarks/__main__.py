@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
-from streamseg.cli.bench import bench_pipeline
+from streamseg.cli.bench import bench_cameras, bench_pipeline
 from streamseg.cli.options import AsJson
 from streamseg.cli.output import print_json
 from streamseg.errors import StreamsegError
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("pipeline")(bench_pipeline)
+app.command("cameras")(bench_cameras)
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 _Figures = TypeVar("_Figures", bound=msgspec.Struct)
 
