@@ -60,7 +60,7 @@ class PublishedSource:
     """A source that a pipeline publishes, as a subscriber knows it.
 
     Attributes:
-        state: `starting`, `running`, `disconnected`, `restarting` or `failed`.
+        state: `starting`, `running`, `disconnected` or `restarting`.
         detail: One line on that for people; may be empty.
         size: Width and height of the newest frame in pixels; None before the first result.
         rate: Results a second within the last ten seconds; None before the first.
@@ -139,6 +139,8 @@ class Subscriber:
         self._runs = Runs()
         self._received_s = -math.inf
         self._pending_end: End | None = None
+        self._newest: dict[bytes, deque[list[bytes]]] = {}
+        """Results by topic that `latest` has not returned yet."""
         self._recent: dict[str, RecentResults] = {}
         topics = [PREFIX] if names is None else [topic(name, each) for name in names for each in (view, STATE)]
         self._subscription = Subscription(endpoint, topics, queue, self._keys)
@@ -223,20 +225,19 @@ class Subscriber:
     def latest(self, timeout: float | None = None) -> Result | None:
         """Return the newest result received, or wait for the next one; None when the run has ended.
 
-        Older results are skipped without being decoded and count in `Result.gap`. Other messages are skipped too.
+        Older results are skipped without being decoded and count in `Result.gap`. Other messages are skipped too. Of
+        several sources, each call returns the newest result of another one that has sent any.
 
         Args:
             timeout: Seconds to wait; None takes the subscriber's own time-out.
         """
         deadline = Deadline(self._timeout if timeout is None else timeout)
         catch_up = _CatchUp(deadline)
-        while self._pending_end is None:
-            if (result := self._take_latest(catch_up)) is not None:
-                return result
-            if self._pending_end is None:
-                self._wait(deadline, catch_up)
-        self._pending_end = None
-        return None
+        while (result := self._take_latest(catch_up)) is None and self._pending_end is None:
+            self._wait(deadline, catch_up)
+        if result is None:
+            self._pending_end = None
+        return result
 
     def _is_last(self, message: Result | Event) -> bool:
         return isinstance(message, End) and not self._runs.active
@@ -289,20 +290,20 @@ class Subscriber:
         return None
 
     def _take_latest(self, catch_up: _CatchUp) -> Result | None:
-        """The newest result up to the end of a run, which becomes pending."""
+        """The newest result of a source up to the end of a run, which becomes pending."""
         self._fill(everything=True)
         if self._is_late(catch_up):
             return None
-        results: deque[list[bytes]] = deque(maxlen=_KEPT_RESULTS)
         while self._pending_end is None and (parts := self._backlog.take(time.monotonic())) is not None:
             if parts[0].endswith(b"/" + self._view.encode()):
-                results.append(parts)
+                self._newest.setdefault(parts[0], deque(maxlen=_KEPT_RESULTS)).append(parts)
             elif isinstance(end := self._accept(parts), End) and not self._runs.active:
                 self._pending_end = end
-        for parts in reversed(results):
-            message = self._accept(parts)
-            if isinstance(message, Result):
-                return message
+        for name in list(self._newest):
+            for parts in reversed(self._newest.pop(name)):
+                message = self._accept(parts)
+                if isinstance(message, Result):
+                    return message
         return None
 
     def _is_late(self, catch_up: _CatchUp) -> bool:
@@ -363,8 +364,8 @@ class Subscriber:
 
 def _names(source: str | None, sources: Sequence[str] | None) -> list[str] | None:
     """The sources to subscribe to; None for all."""
-    if source is not None and sources is not None:
-        raise UsageError("source and sources: give one name, or a list of names")
+    if (source is not None and sources is not None) or isinstance(sources, str):
+        raise UsageError("source and sources: give one name as `source`, or a list of names as `sources`")
     names = sources if source is None else [source]
     if names is not None and not names:
         raise UsageError("sources: the list is empty; name a source, or leave it out for all")

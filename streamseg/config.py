@@ -107,7 +107,7 @@ class RecordSettings(Settings, frozen=True, kw_only=True):
     def named(self, source: str) -> Self:
         """The same with the name of a source in those of the files: `out.mp4` becomes `out-door.mp4`."""
         video, jsonl = (
-            None if path is None else str(Path(path).with_stem(f"{Path(path).stem}-{source}"))
+            path if path is None or not Path(path).name else str(Path(path).with_stem(f"{Path(path).stem}-{source}"))
             for path in (self.video, self.jsonl)
         )
         return replace(self, video=video, jsonl=jsonl)
@@ -228,7 +228,7 @@ def check_config(tree: object) -> Config:
 def _with_names(tree: object) -> object:
     """Name the sources that have no name, if there are several."""
     sources = tree.get("sources") if isinstance(tree, dict) else None
-    if not isinstance(tree, dict) or not isinstance(sources, list) or len(sources) < 2:
+    if not isinstance(tree, dict) or not isinstance(sources, list | tuple) or len(sources) < 2:
         return tree
     named = [
         {"name": f"camera-{place}", **source} if isinstance(source, dict) else source

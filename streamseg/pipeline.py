@@ -215,10 +215,12 @@ class Pipeline:
                 for link in taps
             ]
             try:
-                for message in self._messages(receivers, self._thread):
-                    pixels = self._pixels(message, frames, self._supervisor, self._thread) if self._images else None
-                    if pixels is not None or not self._images:
-                        yield Result.of(message, "clean" if self._images else "masks", pixels)
+                for together in self._messages(receivers, self._thread):
+                    # Before the loop takes its time: live frames do not stay in shared memory for long.
+                    pixels = [self._pixels(each, frames, self._supervisor, self._thread) for each in together]
+                    for message, image in zip(together, pixels, strict=True):
+                        if image is not None or not self._images:
+                            yield Result.of(message, "clean" if self._images else "masks", image)
             finally:
                 for receiver in receivers:
                     receiver.close()
@@ -226,7 +228,8 @@ class Pipeline:
 
     def _messages(
         self, receivers: list[LinkReceiver[list[bytes]]], thread: threading.Thread
-    ) -> Iterator[messages.ResultMessage]:
+    ) -> Iterator[list[messages.ResultMessage]]:
+        """Yield the messages that have arrived, at most one of each source."""
         poller = zmq.Poller()
         for receiver in receivers:
             poller.register(receiver.socket, zmq.POLLIN)
@@ -239,6 +242,7 @@ class Pipeline:
             received = [receiver.receive() for receiver in receivers]
             if not running and not any(received):
                 return
+            together = []
             for place, parts in enumerate(received):
                 if parts is None:
                     continue
@@ -246,18 +250,20 @@ class Pipeline:
                 assert isinstance(message, messages.ResultMessage)
                 if message.seq > last_seqs[place]:  # a publish process that took over may repeat the last one
                     last_seqs[place] = message.seq
-                    yield message
+                    together.append(message)
+            yield together
 
     def _pixels(
         self, message: messages.ResultMessage, frames: SharedFrames, supervisor: Supervisor, thread: threading.Thread
     ) -> Image | None:
-        """Copy the frame of a result; None if a newer one replaced it in live mode, or the run failed.
+        """Copy the frame of a result, if pictures are wanted; None if that is no longer there.
 
         In every-frame mode the ring keeps it until the loop takes the next result. A capture process that dies may take
         it along; the next one reads it again.
         """
-        while thread.is_alive():
-            ring = supervisor.lane(message.source).ring
+        lane = supervisor.lane(message.source)
+        while self._images and thread.is_alive() and lane.state != messages.FAILED:
+            ring = lane.ring
             try:
                 if ring is not None:
                     return frames.read(ring, message.seq)

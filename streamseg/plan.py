@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from streamseg.config import STANDARD_OUTPUT, Config
+from streamseg.config import STANDARD_OUTPUT, Config, RunSource
 from streamseg.errors import (
     CheckpointError,
     OutputExistsError,
@@ -138,12 +139,16 @@ def _check_run(config: Config, *, overwrite: bool) -> None:
 
 def _check_present(config: Config) -> None:
     """Check that a camera is there; of several sources, one is enough unless a failure is to end the run."""
-    absent: list[SourceError] = []
-    for source in config.sources:
+
+    def missing(source: RunSource) -> SourceError | None:
         try:
             check_present(source)
         except SourceError as error:
-            absent.append(error)
+            return error
+        return None
+
+    with ThreadPoolExecutor(len(config.sources)) as threads:  # a host that does not answer takes seconds
+        absent = [error for error in threads.map(missing, config.sources) if error is not None]
     if absent and (len(absent) == len(config.sources) or config.on_source_failure == "end"):
         raise absent[0]
 
@@ -256,10 +261,11 @@ def _find_segmenter(settings: SegmenterSettings, search: WeightsSearch) -> Segme
 
 
 def _check_outputs(config: Config, *, overwrite: bool) -> None:
-    if config.record.jsonl in STANDARD_OUTPUT:
-        raise UsageError(
-            f"record.jsonl: {config.record.jsonl} is for `streamseg run` alone; name a file, or loop over the pipeline"
-        )
+    for record in (config.record, *(source.record for source in config.sources if source.record is not None)):
+        if record.jsonl in STANDARD_OUTPUT:
+            raise UsageError(
+                f"record.jsonl: {record.jsonl} is for `streamseg run` alone; name a file, or loop over the pipeline"
+            )
     sources = [Path(source.address) for source in config.sources if source.kind == "file"]
     records = [config.of(source.name).record for source in config.sources]
     outputs = [Path(path) for record in records for path in (record.video, record.jsonl) if path is not None]

@@ -62,6 +62,14 @@ class Process:
         self.progress_s = now_s
         if progress.turn_ns:
             self.turn_s = progress.turn_ns / 1e9
+        elif self.stop_by_s is not None:  # long work at its end, such as joining a recording
+            self.stop_by_s = now_s + _STOP_S + _FINISH_S
+
+    def note_pause(self, seconds: float) -> None:
+        """Give it so much more time: the supervisor itself was paused, and its reports are still unread."""
+        self.progress_s += seconds
+        if self.stop_by_s is not None:
+            self.stop_by_s += seconds
 
     def kill_if_stuck(self, now_s: float) -> None:
         """Kill it if it makes no progress, or does not stop; before it is ready, it has more time for that."""
@@ -157,24 +165,24 @@ def stop_processes(
                 deadline_ns = clock.now_ns() + seconds * 1e9
             clock.sleep(_POLL_S)
 
-    def stop(together: Sequence[Process]) -> None:
-        for process in together:
+    def stop_group(group: Sequence[Process]) -> None:
+        for process in group:
             if process.ready:
                 process.handle.send(Stop(reason))
             else:
                 process.handle.terminate()
-        wait_for_exit(_STOP_S, together)
-        finishing = [process for process in together if process.ready and process.entry.finishes]
-        for process in together:
+        wait_for_exit(_STOP_S, group)
+        finishing = [process for process in group if process.ready and process.entry.finishes]
+        for process in group:
             if process not in finishing:
                 process.handle.terminate()
         wait_for_exit(_FINISH_S, finishing)
-        for process in together:
+        for process in group:
             process.handle.terminate()
-        wait_for_exit(_TERMINATE_S, together)
-        for process in together:
+        wait_for_exit(_TERMINATE_S, group)
+        for process in group:
             process.handle.kill()
             process.handle.wait()
 
-    stop([process for process in processes if not process.entry.last])
-    stop([process for process in processes if process.entry.last])
+    stop_group([process for process in processes if not process.entry.last])
+    stop_group([process for process in processes if process.entry.last])

@@ -131,12 +131,12 @@ class Tiles:
         """What the window shows. A source that sends nothing says why, and for how long."""
         names = sorted(self._pictures.keys() | states.keys()) or [""]
         if len(names) == 1:
-            return self._tile(names[0], states, now_s)
+            return self._tile(names[0], states, now_s, alone=True)
         columns = math.ceil(math.sqrt(len(names)))
         width, height = _TILE
         scene = np.full((height * math.ceil(len(names) / columns), width * columns, 3), _GREY, np.uint8)
         for place, name in enumerate(names):
-            tile = self._tile(name, states, now_s)
+            tile = self._tile(name, states, now_s, alone=False)
             scale = min(width / tile.shape[1], height / tile.shape[0])
             size = max(round(tile.shape[1] * scale), 1), max(round(tile.shape[0] * scale), 1)
             left = place % columns * width + (width - size[0]) // 2
@@ -144,18 +144,20 @@ class Tiles:
             scene[top : top + size[1], left : left + size[0]] = cv2.resize(tile, size, interpolation=cv2.INTER_AREA)
         return scene
 
-    def _tile(self, name: str, states: Mapping[str, SourceState], now_s: float) -> Image:
+    def _tile(self, name: str, states: Mapping[str, SourceState], now_s: float, *, alone: bool) -> Image:
         picture = self._pictures.get(name)
         idle_s = now_s - self._arrived_s.get(name, self._began_s)
         own = {source: state for source, state in states.items() if source == name}
         text = waiting_text(own, idle_s, self._waiting) if picture is None or idle_s >= _POLL_S else None
+        if text is not None and states and not own:
+            text = "ended"
         if picture is None:
             width, height = _TILE
             picture = np.full((height, width, 3), _GREY, np.uint8)
             text = text or self._waiting
         if text is None:
             return picture
-        return _with_text(picture, f"{name}: {text}" if len(states) > 1 else text)
+        return _with_text(picture, text if alone else f"{name}: {text}")
 
 
 def square_pixels(picture: Image, pixel_aspect: PixelAspect) -> Image:

@@ -148,9 +148,9 @@ class Supervisor:
             if place.process is not None and place.launch == launch:
                 self._handle(place, place.process, message)
         now = self._now_s()
-        if now - self._stepped_s > _PAUSED_S:  # this process itself was paused: the stages' reports are still unread
+        if now - self._stepped_s > _PAUSED_S:
             for process in self._processes():
-                process.progress_s += now - self._stepped_s
+                process.note_pause(now - self._stepped_s)
         self._stepped_s = now
         for place in self._places.values():
             if place.due_s is not None and now >= place.due_s:
@@ -182,6 +182,8 @@ class Supervisor:
         return [entry.name for entry in self._topology.stages if entry.acknowledges and entry.name in present]
 
     def _handle(self, place: Place, process: Process, message: ToSupervisor | None) -> None:
+        if place.given_up and isinstance(message, Ready | SourceChanged | Finished):
+            return  # its source is over
         match message:
             case None:
                 self._handle_death(place, process)
@@ -223,12 +225,15 @@ class Supervisor:
             self._start_if_ready()
 
     def _start_if_ready(self) -> None:
-        """Let the frames flow if every process is ready."""
+        """Let the frames flow if every process is ready; in live mode, if one source and all other processes are."""
         places = [place for place in self._places.values() if not place.given_up]
-        if all(place.process is not None and place.process.ready for place in places):
+        late = [place for place in places if place.process is None or not place.process.ready]
+        absent = [place for place in late if self._live and place.entry.reads_source]
+        if len(late) == len(absent) < sum(place.entry.reads_source for place in places):
             self._origin_ns = self._clock.now_ns()
             for process in self._processes():
-                self._send_start(process)
+                if process.ready:
+                    self._send_start(process)
 
     def _send_start(self, process: Process) -> None:
         assert self._origin_ns is not None
@@ -274,6 +279,9 @@ class Supervisor:
             StreamsegError: The error, if there is no other lane, all need this process, or the settings say so.
         """
         source = place.key.source
+        if source is not None and self._lanes[source].finished is not None:
+            place.given_up = True  # it has nothing left to do
+            return
         others = [lane for lane in self._lanes.values() if lane.finished is None and lane.name != source]
         if source is None or not others or self._config.on_source_failure == "end":
             raise error

@@ -61,7 +61,7 @@ def load_settings(
         path: The file.
         assignments: Of `--set`.
         overrides: Of other options.
-        sources: Of `--source`, which adds the sources that `--set` may refer to.
+        sources: Of `--source`. They come first, as `--set` may refer to what they add, and once more at the end.
 
     Raises:
         SettingsError: A file, key or value is invalid.
@@ -70,7 +70,8 @@ def load_settings(
 
     from streamseg.config_file import load_config, parse_override
 
-    return load_config(path, [*sources, *map(parse_override, assignments or []), *overrides], os.environ)
+    assigned = map(parse_override, assignments or [])
+    return load_config(path, [*sources, *assigned, *sources, *overrides], os.environ)
 
 
 def without_standard_output(settings: Config) -> Config:

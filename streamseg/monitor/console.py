@@ -94,21 +94,28 @@ class RunDisplay(Observer):
         self._stats.prepared(stage, source, ready)
         if stage == "segment":
             self._segmenter = ready.detail
-        if self._stats.up and not self._announced:
-            self._announced = True
-            self._loading.done()
-            self._print(f"publishing on {self._endpoint}")
-            self._print(f"models: {self._detector} + {self._segmenter}")
-            if self._metrics_url is not None:
-                self._print(f"metrics on {self._metrics_url}")
-            for line in self._notice:
-                self._print(line)
+        if self._stats.up:
+            self._announce()
         if self._task is not None and source is not None and ready.frame_count is not None:
             self._totals[source] = min(ready.frame_count, self._config.max_frames or ready.frame_count)
             self._progress.update(self._task, total=self._total)
 
+    def _announce(self) -> None:
+        """Say once where results are published, and by which models."""
+        if self._announced:
+            return
+        self._announced = True
+        self._loading.done()
+        self._print(f"publishing on {self._endpoint}")
+        self._print(f"models: {self._detector} + {self._segmenter}")
+        if self._metrics_url is not None:
+            self._print(f"metrics on {self._metrics_url}")
+        for line in self._notice:
+            self._print(line)
+
     def published(self, published: Published) -> None:
         """Advance the bar."""
+        self._announce()  # also while a camera is still absent
         run, stats = self._stats, self._stats.sources[published.source]
         run.published(published)
         if self._task is not None:
@@ -137,6 +144,8 @@ class RunDisplay(Observer):
         self._stats.changed(stage, source, state, detail)
         name = stage if source is None or len(self._stats.sources) == 1 else f"{source}: {stage}"
         self._print(f"{name}: {state}{f' ({detail})' if detail else ''}")
+        if self._stats.up:
+            self._announce()
         if self._task is not None and stage == "capture" and state != RUNNING:
             self._progress.update(self._task, description=state_text(name, state))
 

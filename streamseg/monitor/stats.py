@@ -233,7 +233,7 @@ class RunStats:
                 self._starting.add((stage, source))
             if state == FAILED:
                 self._starting = {process for process in self._starting if process[1] != source}
-            if stage == "capture" and source is not None:
+            if source is not None and (stage == "capture" or state == FAILED):
                 self.sources[source].changed(state, detail)
 
     def logged(self, level: int, text: str) -> None:

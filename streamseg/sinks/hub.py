@@ -27,7 +27,7 @@ _LAST_MS = 50
 class Hub:
     """An XPUB socket for subscribers and an XSUB socket for the publish processes of all sources.
 
-    Results go from there to here, and subscriptions back, so that nothing is drawn or encoded for nobody.
+    Results go from there to here, and subscriptions back: publish draws and encodes only what a subscriber wants.
     """
 
     def __init__(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LIVE_QUEUE: Final = 8
 """Messages of a live source that wait for a hub that is slow; of a file, ZeroMQ's default of 1000."""
+_MESSAGES_PER_TURN = 64
 _SUBSCRIBE, _CANCEL = b"\x01", b"\x00"
 
 
@@ -42,6 +43,7 @@ class Network:
         if live:
             self.socket.sndhwm = _LIVE_QUEUE
         self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # shows the subscription of every subscriber
+        self.socket.immediate = True  # so subscriptions end with a hub that ends
         self.socket.connect(address)
         self._source = source
         self._quality = quality
@@ -55,11 +57,11 @@ class Network:
         Call it every turn.
         """
         added = False
-        while True:
+        for _ in range(_MESSAGES_PER_TURN):
             try:
                 message = self.socket.recv(zmq.NOBLOCK)
             except zmq.Again:
-                return added
+                break
             kind, name = message[:1], message[1:]
             if kind == _SUBSCRIBE:
                 views = [view for view in get_args(View) if requests_view(name, self._source, view)]
@@ -70,6 +72,7 @@ class Network:
             elif kind == _CANCEL and name in self._topics:
                 self._topics.remove(name)
                 self._views.subtract(view for view in get_args(View) if requests_view(name, self._source, view))
+        return added
 
     def wants(self, view: View) -> bool:
         """Whether a view has a subscriber."""

@@ -41,7 +41,7 @@ class DetectStage(Stage):
         for place, lane in enumerate(self._lanes.values()):
             if place > 0 and isinstance(detector, StatefulDetector):  # each source needs a memory of its own
                 detector = self._create_detector(settings, self.spec.compute)
-            lane.prepare(detector)
+            lane.prepare(detector, settings)
         return Ready(detector.name)
 
     def _settings(self) -> DetectorSettings:
@@ -58,11 +58,15 @@ class DetectStage(Stage):
         """Take one frame, of the source that has the turn."""
         for lane in self._lanes.values():
             lane.service()
-        chosen = self._turns.choose({name: 1.0 for name, lane in self._lanes.items() if lane.waiting is not None})
+        needs = {name: 1.0 for name, lane in self._lanes.items() if lane.waiting is not None}
+        chosen = self._turns.choose(needs)
         if chosen is not None:
             self._lanes[chosen].take()
+            self._turns.served(chosen, needs)
         for lane in self._lanes.values():
             lane.grant()  # last: the loop waits next, and without a grant no frame arrives
+        if len(needs) > 1:
+            self.context.wake()
         return chosen is not None
 
     def close(self, reason: str) -> None:
@@ -98,7 +102,7 @@ class _DetectLane:
         self._context = context
         self._name = lane.name
         self._config = context.spec.config.of(lane.name)
-        self._alone = len(context.spec.lanes) == 1
+        self._chooses = False
         self._live = context.spec.live
         self._frames: Receiver[FrameDescriptor] = context.receiver("capture", lane.name, FrameDescriptor)
         self.waiting: FrameDescriptor | None = None
@@ -121,7 +125,7 @@ class _DetectLane:
             self.waiting = self._frames.receive()
 
     def grant(self) -> None:
-        """Allow capture a frame if none waits for its turn: it would be old when it has it."""
+        """Allow capture a frame if none waits for its turn."""
         if self.waiting is None:
             self._frames.grant()
 
@@ -141,9 +145,11 @@ class _DetectLane:
                 return
             self._detect(frame, image)
 
-    def prepare(self, detector: Detector) -> None:
-        """Use a detector, and continue where an earlier process stopped, if there was one."""
+    def prepare(self, detector: Detector, settings: DetectorSettings) -> None:
+        """Use a detector with these settings, and continue where an earlier process stopped, if there was one."""
         self._detector = detector
+        own = self._config.detector
+        self._chooses = self._least_confidence > settings.conf or own.classes != settings.classes
         saved = self._snapshot.load()
         if saved is None:
             return
@@ -180,12 +186,15 @@ class _DetectLane:
 
     def _keeps(self, detection: Detection) -> bool:
         """Whether this source keeps a detection, which another source may have wanted."""
-        settings = self._config.detector
-        least, classes = settings.conf * (LOW_SHARE if self._config.tracks else 1), settings.classes
-        return self._alone or (
-            detection.confidence >= least
+        classes = self._config.detector.classes
+        return not self._chooses or (
+            detection.confidence >= self._least_confidence
             and (classes is None or detection.class_name in classes or detection.class_id in classes)
         )
+
+    @property
+    def _least_confidence(self) -> float:
+        return self._config.detector.conf * (LOW_SHARE if self._config.tracks else 1)
 
     def _is_keyframe(self, seq: int, detections: tuple[Detection, ...]) -> bool:
         interval = self._config.segmenter.keyframe_interval

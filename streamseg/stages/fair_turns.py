@@ -22,21 +22,20 @@ class FairTurns:
         self._most = _SHARES * len(self._waited) - 1
 
     def choose(self, needs: Mapping[str, float]) -> str | None:
-        """The source that has the turn; each other one that waits has waited a turn longer. None if none waits.
+        """The source that has the turn; None if none waits.
 
         Args:
             needs: Of each source that waits, above 0: how much more it gains by the turn than another.
         """
-        if not needs:
-            return None
         ranked = sorted(needs, key=lambda name: -needs[name] * (self._waited[name] + 1))
-        chosen = next((name for name in ranked if self._leaves_time(name, needs)), None)
-        if chosen is None:
-            chosen = max(needs, key=lambda name: self._waited[name])
-        for name in needs:
+        in_time = (name for name in ranked if self._leaves_time(name, needs))
+        return next(in_time, max(needs, key=lambda name: self._waited[name], default=None))
+
+    def served(self, chosen: str, waiting: Iterable[str]) -> None:
+        """Note that a source had its turn; each other one that waits has waited a turn longer."""
+        for name in waiting:
             self._waited[name] += 1
         self._waited[chosen] = 0
-        return chosen
 
     def _leaves_time(self, chosen: str, waiting: Iterable[str]) -> bool:
         """Whether all others can have their turns in time, one after the other, if this one is next."""

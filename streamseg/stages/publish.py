@@ -14,6 +14,7 @@ from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, ToStag
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.ipc.links import LINGER_MS
 from streamseg.messages import (
+    FAILED,
     RUNNING,
     STARTING,
     Dropped,
@@ -75,7 +76,7 @@ class PublishStage(Stage):
         self._finished = False
         self._dropped = lane.dropped
         self._overrun, self._masks_limited = lane.dropped.publish_overrun, lane.dropped.masks_limited
-        self._replaced_there = 0
+        self._replaced_in_segment = 0
         self._heartbeat_ns = self._second_ns = 0
         self._early_heartbeats = 0
         self._state, self._detail = lane.state, lane.detail
@@ -106,7 +107,7 @@ class PublishStage(Stage):
     def instruct(self, message: ToStage) -> None:
         """Put a change of the source or of a stage on the wire; nothing follows the end of the results."""
         if isinstance(message, Announce) and not self._finished:
-            if message.stage == "capture":
+            if message.stage == "capture" or message.state == FAILED:
                 self._state, self._detail = message.state, message.detail
             else:
                 self._notices.change(message.stage, message.state)
@@ -279,8 +280,9 @@ class PublishStage(Stage):
 
     def _segment_replaced(self, boxes: Boxes | None, masks: Masks | None) -> int:
         """Keyframes that were replaced on their way to segment, and there."""
-        self._replaced_there = self._replaced_there if masks is None else max(self._replaced_there, masks.replaced)
-        return self._replaced_there + (0 if boxes is None else boxes.segment_replaced)
+        if masks is not None:
+            self._replaced_in_segment = max(self._replaced_in_segment, masks.replaced)
+        return self._replaced_in_segment + (0 if boxes is None else boxes.segment_replaced)
 
     def _send_heartbeat(self, *, newcomer: bool) -> None:
         now = self.context.clock.now_ns()

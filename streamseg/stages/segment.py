@@ -132,10 +132,16 @@ class SegmentStage(Stage):
         """Take one keyframe, of the source that has the turn."""
         for lane in self._lanes.values():
             lane.service()
-        chosen = self._turns.choose({name: need for name, lane in self._lanes.items() if (need := lane.need)})
-        worked = chosen is not None and self._take(self._lanes[chosen])
+        needs = {name: need for name, lane in self._lanes.items() if (need := lane.need)}
+        chosen, worked = self._turns.choose(needs), False
+        if chosen is not None:
+            worked = self._take(self._lanes[chosen])
+            if worked:
+                self._turns.served(chosen, needs)
         for lane in self._lanes.values():
             lane.grant()  # last: the loop waits next, and without a grant no keyframe arrives
+        if len(needs) > 1:
+            self.context.wake()
         return worked
 
     def close(self, reason: str) -> None:

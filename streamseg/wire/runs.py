@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from streamseg.messages import End, Heartbeat, Message, ResultMessage, SourceState
+from streamseg.messages import FAILED, End, Heartbeat, Message, ResultMessage, SourceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Runs:
                 run = replace(run, seq=seq)
             case Heartbeat(seq=seq, state=state, detail=detail):
                 run = replace(run, before=-1 if seq is None else seq, state=state, detail=detail)
-            case SourceState(stage="capture", state=state, detail=detail):
+            case SourceState(stage=stage, state=state, detail=detail) if stage == "capture" or state == FAILED:
                 run = replace(run, state=state, detail=detail)
         self._runs[message.source] = run
         return message

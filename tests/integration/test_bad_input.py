@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,12 +22,10 @@ OUTPUTS = ("--record", "out.mp4", "--jsonl", "out.jsonl")
 PASSWORD = "s3cret-w0rd"
 
 
-def fails(place: Place, status: int, *arguments: str, within: float = 60) -> str:
+def fails(place: Place, status: int, *arguments: str) -> str:
     """Run a command that must fail, and return the one line that it prints besides its progress."""
-    began = time.monotonic()
     with place.run(*arguments) as run:
         code, output, errors = run.finish(120)
-    took = time.monotonic() - began
     # --verbose also logs threads and models.
     others = (
         ("exporting mobilesam", "fetching ", "threads: ", "segment: running nano")
@@ -40,14 +37,13 @@ def fails(place: Place, status: int, *arguments: str, within: float = 60) -> str
     assert output == "" and PASSWORD not in errors
     assert len(lines) == 1, errors
     assert lines[0].startswith("streamseg: ")
-    assert took < within
     place.check_nothing_left()
     return lines[0]
 
 
-def fails_without_output(place: Place, status: int, *arguments: str, within: float = 60) -> str:
+def fails_without_output(place: Place, status: int, *arguments: str) -> str:
     """Like `fails`, for a run with recordings, of which no file may appear."""
-    line = fails(place, status, "run", *arguments, *OUTPUTS, within=within)
+    line = fails(place, status, "run", *arguments, *OUTPUTS)
     assert not (place.folder / "out.mp4").exists()
     assert not (place.folder / "out.jsonl").exists()
     return line
@@ -104,17 +100,17 @@ def test_an_unusable_source(place: Place, source: str, complaint: str) -> None:
 
 def test_a_missing_source_is_reported_before_weights_are_downloaded(place: Place, mute_server: int) -> None:
     place.environment["https_proxy"] = f"http://127.0.0.1:{mute_server}"
-    assert "no such file" in fails_without_output(place, 3, "--source", "nope.mp4", within=6)
+    assert "no such file" in fails_without_output(place, 3, "--source", "nope.mp4")
 
 
 def test_an_rtsp_host_that_refuses_or_never_answers(place: Place, mute_server: int) -> None:
     nobody = free_endpoint().removeprefix("tcp://")
     assert f"rtsp://{nobody}/x refused" in fails_without_output(
-        place, 3, "--source", f"rtsp://user:{PASSWORD}@{nobody}/x", *SMALL, within=10
+        place, 3, "--source", f"rtsp://user:{PASSWORD}@{nobody}/x", *SMALL
     )
     silent = f"rtsp://127.0.0.1:{mute_server}/x"
     patience = ("--set", "sources.0.start_timeout=1")
-    assert "within 1 s" in fails_without_output(place, 3, "--source", silent, *SMALL, *patience, within=10)
+    assert "within 1 s" in fails_without_output(place, 3, "--source", silent, *SMALL, *patience)
 
 
 def test_a_wrong_password_is_refused_and_never_shown(place: Place, rtsp_server: StartRtspServer) -> None:
@@ -223,10 +219,10 @@ def test_weights_that_are_none(place: Place, clip: Path, model: tuple[str, ...],
 
 def test_no_network_for_weights_that_were_asked_for_by_name(place: Place, clip: Path, mute_server: int) -> None:
     asked = ("--source", "clip.mp4", "--detector", "yolox-nano", "--segmenter", "nano", *SMALL[4:])
-    line = fails_without_output(place, 4, *asked, within=10)
+    line = fails_without_output(place, 4, *asked)
     assert "weights of yolox-nano are not available (the proxy could not be reached" in line
     place.environment["https_proxy"] = f"http://127.0.0.1:{mute_server}"
-    line = fails_without_output(place, 4, *asked, within=10)
+    line = fails_without_output(place, 4, *asked)
     assert "did not answer in time" in line
 
 

@@ -41,8 +41,8 @@ class Terminal:
         self._reader.start()
 
     def _read(self) -> None:
-        # A chunk may end within a character.
-        decoder = codecs.getincrementaldecoder("utf-8")()
+        # A chunk may end within a character, and Ctrl-C may end the program there.
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         while True:
             try:
                 piece = os.read(self._master, 65536)

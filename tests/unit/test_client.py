@@ -228,6 +228,40 @@ def test_the_states_of_the_sources_are_known_also_to_a_program_that_takes_the_ne
         assert subscriber.states == {}, "nothing came for more than three seconds"
 
 
+def test_latest_returns_each_of_several_sources_although_one_always_comes_last(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, sources=["door", "yard"], timeout=PATIENCE) as subscriber:
+        publisher.wait_for(b"streamseg/1/door/masks", b"streamseg/1/yard/state")
+        seen = []
+        for seq in range(6):
+            publisher.send(sent(seq, source="door"), sent(seq, source="yard"))
+            newest = subscriber.latest()
+            assert newest is not None
+            seen.append(newest.source)
+        assert {*seen} == {"door", "yard"} and max(seen.count("door"), seen.count("yard")) <= 4
+
+
+def test_the_published_sources_are_listed_with_state_and_size(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, timeout=PATIENCE) as subscriber:
+        publisher.wait_for(b"streamseg/1/")
+        assert subscriber.sources() == []
+        lost = SourceState(run_id="a", source="yard", stage="capture", state="disconnected", detail="unplugged")
+        beat = Heartbeat(run_id="a", source="door", seq=None, t_unix_ns=1, state="running")
+        publisher.send(encode_event(beat), encode_event(lost), *(sent(seq, source="door") for seq in range(3)))
+        while len(subscriber.sources()) < 2 or subscriber.sources()[0].size is None:
+            subscriber.receive()
+        door, yard = subscriber.sources()
+        assert (door.name, door.state, door.size) == ("door", "running", (64, 48))
+        assert (yard.name, yard.state, yard.detail, yard.size, yard.rate) == (
+            "yard", "disconnected", "unplugged", None, None
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [{"sources": "door"}, {"sources": []}, {"source": "a", "sources": ["b"]}])
+def test_sources_is_a_list_of_names(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="sources"):
+        Subscriber("tcp://127.0.0.1:5555", **wrong)
+
+
 def test_latest_stops_at_the_end_of_a_run(publisher: Publisher) -> None:
     with Subscriber(publisher.endpoint, source="cam", timeout=PATIENCE) as subscriber:
         publisher.wait_for(*CAM)

@@ -560,10 +560,18 @@ def test_a_lane_that_does_not_stop_is_killed(two: Bench) -> None:
     two.start()
     two.stages("eye", "door").say(Failed("SourceError", "gone"))
     two.stages("eye", "door").die()
-    two.pass_ms(4000)
-    assert two.stages("voice", "door").alive
-    two.pass_ms(4000)
-    assert not two.stages("voice", "door").alive
+
+    def wait(steps: int) -> bool:
+        for _ in range(steps):
+            two.clock.advance(900)
+            two.settle()
+        return two.stages("voice", "door").alive
+
+    two.settle()
+    assert wait(4)
+    two.stages("voice", "door").say(Progress(0))  # it joins its recording
+    assert wait(4)
+    assert not wait(4)
 
 
 def test_the_others_start_without_a_source_that_cannot_be_opened(two: Bench) -> None:
@@ -591,3 +599,42 @@ def test_a_failure_that_leaves_nothing_to_run_ends_the_run(tmp_path: Path, case:
     failing.die()
     with pytest.raises(SourceError, match="broken"):
         bench.settle()
+
+
+def test_what_a_lane_that_failed_still_says_changes_nothing(two: Bench) -> None:
+    two.start()
+    voice, eye = two.stages("voice", "yard"), two.stages("eye", "yard")
+    eye.say(SourceChanged("yard", "disconnected", "unplugged"))
+    voice.say(Failed("SourceError", "broken"))
+    voice.die()
+    two.settle()
+    eye.say(SourceChanged("yard", "running", ""))
+    two.settle()
+    lane = two.supervisor.lane("yard")
+    assert (lane.state, lane.detail) == ("failed", "broken")
+
+
+def test_a_source_that_is_finished_cannot_fail_any_more(two: Bench) -> None:
+    two.start()
+    two.stages("voice", "door").say(Finished("door", 9, "end of source"))
+    two.settle()
+    two.stages("eye", "door").say(Failed("SourceError", "the file is gone"))
+    two.stages("eye", "door").die()
+    two.settle()
+    assert two.supervisor.failures == []
+    assert not two.supervisor.over
+
+
+def test_live_frames_flow_before_an_absent_camera_is_there(tmp_path: Path) -> None:
+    sources = tuple(RunSource(url="synthetic:", name=name) for name in ("door", "yard"))
+    bench = Bench(tmp_path, msgspec.structs.replace(stage_config("live"), sources=sources))
+    bench.supervisor.start()
+    late = bench.stages("eye", "yard")
+    for stage in bench.stages.started:
+        if stage is not late:
+            stage.say(Ready("ready"))
+    bench.settle()
+    assert bench.stages("eye", "door").got(Start) == [Start(bench.clock.ns, -1)]
+    late.say(Ready("ready"))
+    bench.settle()
+    assert len(late.got(Start)) == 1

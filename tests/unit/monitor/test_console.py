@@ -9,6 +9,7 @@ from rich.console import Console
 from support.published_frames import published
 
 from streamseg.config import check_config
+from streamseg.ipc.control import Ready
 from streamseg.messages import Models
 from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.stats import RunStats
@@ -41,7 +42,10 @@ class Run:
 
     @property
     def lines(self) -> list[str]:
-        return self._said.getvalue().splitlines()
+        """What it says after the first two lines, which name endpoint and models."""
+        publishing, models, *more = self._said.getvalue().splitlines()
+        assert (publishing, models) == ("publishing on tcp://127.0.0.1:5555", "models: motion + nano")
+        return more
 
     def row(self, name: str) -> str:
         return dict(self.display.summary("done"))[name]
@@ -95,3 +99,14 @@ def test_the_end_says_how_often_and_how_long_the_camera_was_lost(returns: bool, 
         run.publish(24)
     run.now_s = 32
     assert run.row("disconnected") == text
+
+
+def test_endpoint_and_models_are_said_although_the_last_process_to_be_ready_has_failed() -> None:
+    run = Run()
+    run.display.prepared("publish", "main", Ready(""))
+    run.display.changed("capture", "main", "failed", "no such camera")
+    assert run._said.getvalue().splitlines() == [
+        "capture: failed (no such camera)",
+        "publishing on tcp://127.0.0.1:5555",
+        "models: motion + nano",
+    ]

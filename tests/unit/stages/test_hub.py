@@ -105,3 +105,16 @@ def test_the_ends_of_all_sources_arrive_although_the_hub_stops(hub: TurningHub) 
             network.socket.close()
         hub.stage.close("end of file")
         assert [subscriber.receive() for _ in ends] == ends
+
+
+def test_a_hub_that_ended_has_no_subscribers(hub: TurningHub) -> None:
+    hub.subscriber().subscribe(topic("door", "overlay"))
+    until(lambda: hub.wanted() == ["door"], PATIENCE_S, "the door")
+    for socket in hub.stage._hub.sockets:
+        socket.close(0)
+
+    def wanted() -> bool:
+        hub.networks["door"].service()
+        return hub.networks["door"].wants("overlay")
+
+    until(lambda: not wanted(), PATIENCE_S, "the end of the subscription")
