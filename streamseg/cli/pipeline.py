@@ -80,7 +80,7 @@ def run(
         float | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.", show_default=False)
     ] = None,
     max_frames: Annotated[
-        int | None, typer.Option(metavar="N", help="Stop after so many frames.", show_default=False)
+        int | None, typer.Option(metavar="N", help="Stop after so many frames of each source.", show_default=False)
     ] = None,
     yes: Overwrite = False,
     verbose: Annotated[

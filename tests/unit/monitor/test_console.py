@@ -42,7 +42,7 @@ class Run:
 
     @property
     def lines(self) -> list[str]:
-        """What it says after the first two lines, which name endpoint and models."""
+        """The lines after the first two, which name endpoint and models."""
         publishing, models, *more = self._said.getvalue().splitlines()
         assert (publishing, models) == ("publishing on tcp://127.0.0.1:5555", "models: motion + nano")
         return more
