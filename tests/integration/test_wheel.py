@@ -38,7 +38,7 @@ def test_it_holds_the_package_and_the_examples_and_nothing_else(wheel: Path) -> 
     package = {f"streamseg/{name}" for name in files_in(ROOT / "streamseg")}
     examples = {f"streamseg/configs/{name}" for name in files_in(ROOT / "configs")}
     assert {"streamseg/py.typed", "streamseg/wire/SPEC.md"} <= package
-    assert EXAMPLES == ("demo", "file", "rtsp", "webcam")
+    assert EXAMPLES == ("cameras", "demo", "file", "rtsp", "webcam")
     assert {name for name in files_in(wheel) if ".dist-info/" not in name} == package | examples
 
 
