@@ -70,5 +70,5 @@ def test_a_wrong_name_gets_one_line() -> None:
     command = [sys.executable, "-m", "benchmarks", "nonsense"]
     run = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert run.stderr.startswith("bench: No such command 'nonsense'; expected one of pipeline, links, wire,")
+    assert run.stderr.startswith("bench: No such command 'nonsense'; expected one of pipeline, cameras, links, wire,")
     assert run.stderr.count("\n") == 1
