@@ -12,6 +12,10 @@ from streamseg.ipc.clock import Clock
 
 ALWAYS: Final = 6
 """Objects that every frame propagates: their masks improve even on a machine that is too slow for the camera."""
+CROWD: Final = 24
+"""Objects above which moving and drawing takes most of the time, so that fewer are propagated."""
+ALWAYS_OF_A_CROWD: Final = 2
+"""Of so many, a frame propagates these: each object still has its turn every few seconds."""
 _SHARE = 0.6
 """Share of the time between two frames that publish may work. The rest is for the other stages and for what varies."""
 _LONGEST_NS = 100_000_000
@@ -32,13 +36,13 @@ class FrameBudget:
         self._other_ns: deque[float] = deque(maxlen=_FRAMES)
         self._propagated_ns = self._worked_ns = 0
 
-    @property
-    def objects(self) -> int:
-        """How many objects the next frame propagates at most."""
+    def most(self, objects: int) -> int:
+        """How many of so many objects the next frame propagates at most."""
+        always = ALWAYS if objects <= CROWD else ALWAYS_OF_A_CROWD
         if not (self._intervals_ns and self._per_object_ns and self._other_ns):
-            return ALWAYS
+            return always
         time_ns = _SHARE * min(statistics.median(self._intervals_ns), _LONGEST_NS) - statistics.median(self._other_ns)
-        return max(int(time_ns / max(statistics.median(self._per_object_ns), 1)), ALWAYS)
+        return max(int(time_ns / max(statistics.median(self._per_object_ns), 1)), always)
 
     def add_frame(self, seq: int, t_capture_ns: int) -> None:
         """Note a frame of the camera."""

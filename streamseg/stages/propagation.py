@@ -90,7 +90,7 @@ class Propagation:
     @property
     def _most(self) -> int | None:
         """How many objects the next frame propagates at most; None for all."""
-        return None if self._budget is None else self._budget.objects
+        return None if self._budget is None or self._propagator is None else self._budget.most(self._propagator.objects)
 
     def _measured(self) -> AbstractContextManager[None]:
         return nullcontext() if self._budget is None else self._budget.propagation()
