@@ -50,7 +50,7 @@ class Process:
     stop_by_s: float | None = None
 
     def stop(self, reason: str, now_s: float) -> None:
-        """Tell it to stop, without waiting for that."""
+        """End it in an orderly way if it is ready, else at once; without waiting for that."""
         if self.ready:
             self.handle.send(Stop(reason))
         else:
@@ -167,10 +167,7 @@ def stop_processes(
 
     def stop_group(group: Sequence[Process]) -> None:
         for process in group:
-            if process.ready:
-                process.handle.send(Stop(reason))
-            else:
-                process.handle.terminate()
+            process.stop(reason, clock.now_ns() / 1e9)
         wait_for_exit(_STOP_S, group)
         finishing = [process for process in group if process.ready and process.entry.finishes]
         for process in group:

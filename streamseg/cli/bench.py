@@ -13,6 +13,12 @@ from streamseg.cli.output import print_json
 bench_app = typer.Typer(help="Measure this machine and print the figures.", no_args_is_help=True)
 
 
+DetectorWeights = Annotated[
+    Path | None,
+    typer.Option(metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.", show_default=False),
+]
+
+
 @bench_app.callback()
 def bench() -> None:
     """Measure this machine and print the figures."""
@@ -33,12 +39,7 @@ def bench_pipeline(
         ),
     ] = None,
     assignments: Assignments = None,
-    detector_weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.", show_default=False
-        ),
-    ] = None,
+    detector_weights: DetectorWeights = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a whole running pipeline on this machine.
@@ -82,12 +83,7 @@ def bench_cameras(
         int, typer.Option(min=0, max=16, help="Also measure so many separate runs of one source; 0 leaves them out.")
     ] = 4,
     assignments: Assignments = None,
-    detector_weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.", show_default=False
-        ),
-    ] = None,
+    detector_weights: DetectorWeights = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure runs with 1, 2, 4 and 8 cameras on this machine.

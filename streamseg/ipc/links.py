@@ -88,6 +88,19 @@ def link_address(directory: Path, name: str) -> str:
         return f"tcp://127.0.0.1:{probe.bind_to_random_port('tcp://127.0.0.1')}"
 
 
+def bind_link(socket: zmq.Socket[bytes], address: str) -> None:
+    """Bind a socket to the address of a link.
+
+    Raises:
+        StageError: It cannot be bound; the socket is closed.
+    """
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        socket.close(0)
+        raise StageError(f"cannot open the link {address}: {error.strerror}") from error
+
+
 def _open(context: zmq.Context[zmq.Socket[bytes]], linger_ms: int = 0) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.DEALER)
     socket.linger = linger_ms
@@ -154,11 +167,7 @@ class LinkReceiver(Generic[Payload]):
         self, context: zmq.Context[zmq.Socket[bytes]], address: str, key: bytes, policy: Policy, kind: type[Payload]
     ) -> None:
         self.socket = _open(context)
-        try:
-            self.socket.bind(address)
-        except zmq.ZMQError as error:
-            self.socket.close(0)
-            raise StageError(f"cannot open the link {address}: {error.strerror}") from error
+        bind_link(self.socket, address)
         self._key = key
         self._policy = policy
         self._decoder = msgspec.msgpack.Decoder(kind)

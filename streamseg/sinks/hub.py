@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from streamseg.errors import EndpointInUseError, SettingsError, StageError, StreamsegError
+from streamseg.errors import EndpointInUseError, SettingsError, StreamsegError
+from streamseg.ipc.links import bind_link
 from streamseg.sinks.connections import Connections, limit_input
 from streamseg.wire.curve import Admission, read_server_keys
 from streamseg.wire.limits import READERS
@@ -74,7 +75,7 @@ class Hub:
             self._bind(settings.bind)
             if settings.connect is not None:
                 self._connect(settings.connect)
-            self._open(address)
+            bind_link(self._inside, address)
         except StreamsegError:
             for socket in self.sockets:  # an open socket would block the end of the context
                 socket.close()
@@ -123,12 +124,6 @@ class Hub:
             raise EndpointInUseError(
                 f"{endpoint}: cannot be bound ({error.strerror}); end the program that has it, or choose another"
             ) from error
-
-    def _open(self, address: str) -> None:
-        try:
-            self._inside.bind(address)
-        except zmq.ZMQError as error:
-            raise StageError(f"cannot open the link {address}: {error.strerror}") from error
 
     def _connect(self, endpoint: str) -> None:
         # A proxy's subscriptions end with its connection; it subscribes again when it is back.
