@@ -27,6 +27,7 @@ from streamseg.config_file import load_config
 from streamseg.errors import FrameGoneError, StreamsegError, UsageError
 from streamseg.ipc.frame_memory import SharedFrames
 from streamseg.ipc.instance import Endpoint, Instance
+from streamseg.ipc.launcher import ProcessLauncher
 from streamseg.ipc.links import LinkReceiver
 from streamseg.messages import Image
 from streamseg.models.weights import WeightsProgress
@@ -279,7 +280,8 @@ class Pipeline:
         stages = stages_of(config)
         ends = {entry.name for entry in stages} | ({TAP} if tap else set())
         links = tuple(link for link in LINKS if {link.sender, link.receiver} <= ends)
-        self._supervisor = Supervisor(self.plan, Topology(stages, links), instance, self._observer)
+        launcher = self._exit.enter_context(ProcessLauncher(entry.module for entry in stages))
+        self._supervisor = Supervisor(self.plan, Topology(stages, links), instance, self._observer, launcher)
         if self._stop_reason is not None:
             self._supervisor.stop(self._stop_reason)
         return self._supervisor

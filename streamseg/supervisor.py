@@ -30,7 +30,7 @@ from streamseg.ipc.control import (
     ToSupervisor,
 )
 from streamseg.ipc.instance import Instance
-from streamseg.ipc.launcher import Launcher, ProcessLauncher
+from streamseg.ipc.launcher import Launcher
 from streamseg.ipc.links import LinkAddress, link_address
 from streamseg.lane import Lane
 from streamseg.messages import FAILED, RESTARTING, RUNNING
@@ -52,8 +52,8 @@ class Supervisor:
         topology: Topology,
         instance: Instance,
         observer: Observer,
+        launcher: Launcher,
         *,
-        launcher: Launcher | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._plan = plan
@@ -61,7 +61,7 @@ class Supervisor:
         self._topology = topology
         self._instance = instance
         self._observer = observer
-        self._launcher = launcher or ProcessLauncher()
+        self._launcher = launcher
         self._clock = clock or SystemClock()
         self._live = plan.config.resolved_mode == "live"
         self.failures: list[StreamsegError] = []

@@ -43,7 +43,7 @@ class CamerasFigures(msgspec.Struct, frozen=True, kw_only=True):
         keyframes_per_s: Keyframes segmented a second, of each source.
         masked_share: Share of the visible objects with a published mask.
         mask_iou: Mean IoU of those masks with the true ones of the same frame; None without masks.
-        rss_mb: Memory of all processes at the end, in 10^6 bytes; shared memory counts once for each. None without
+        rss_mb: Memory of all processes at the end, in 10^6 bytes; a page that they share counts once. None without
             `/proc`.
         cpu_s_per_frame: Processor time of all processes for a published frame; None without `/proc`.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 _PROC = Path("/proc")
-_PARENT, _USER, _SYSTEM, _PAGES = 1, 11, 12, 21
+_PARENT, _USER, _SYSTEM = 1, 11, 12
 """Fields of `/proc/PID/stat` behind the program's name: the parent's number, processor time, resident pages."""
 
 
@@ -51,12 +51,16 @@ def memory_gb(entry: str) -> float | None:
 
 
 def family_rss_mb(pid: int) -> float | None:
-    """Add up the resident memory of a process and its descendants, in 10^6 bytes; None if `/proc` does not list it.
+    """Return the resident memory of a process and its descendants, in 10^6 bytes; None if `/proc` does not list it.
 
-    Memory that several of them share counts once for each.
+    A page that several of them share counts once: it is divided between all processes that have it (the `Pss` of
+    proc_pid_smaps(5)).
     """
     family = _family(pid)
-    return None if family is None else sum(int(fields[_PAGES]) for fields in family) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    if family is None:
+        return None
+    shares = [_fields(f"{member}/smaps_rollup").get("Pss", "0 kB") for member in family]
+    return sum(1024 * int(share.split()[0]) for share in shares) / 1e6
 
 
 def family_cpu_s(pid: int) -> float | None:
@@ -64,11 +68,11 @@ def family_cpu_s(pid: int) -> float | None:
     family = _family(pid)
     if family is None:
         return None
-    return sum(int(fields[_USER]) + int(fields[_SYSTEM]) for fields in family) / os.sysconf("SC_CLK_TCK")
+    return sum(int(fields[_USER]) + int(fields[_SYSTEM]) for fields in family.values()) / os.sysconf("SC_CLK_TCK")
 
 
-def _family(pid: int) -> list[list[str]] | None:
-    """The fields of a process and its descendants in `/proc/PID/stat`."""
+def _family(pid: int) -> dict[int, list[str]] | None:
+    """The fields of a process and its descendants in `/proc/PID/stat`, by process."""
     processes: dict[int, list[str]] = {}
     for path in _PROC.glob("[0-9]*/stat"):
         try:
@@ -81,7 +85,7 @@ def _family(pid: int) -> list[list[str]] | None:
     family = {pid}
     while children := {child for child, fields in processes.items() if int(fields[_PARENT]) in family} - family:
         family |= children
-    return [processes[member] for member in family]
+    return {member: processes[member] for member in family}
 
 
 def _fields(name: str) -> dict[str, str]:

@@ -5,24 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import subprocess
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Protocol, Self
 
 from streamseg.errors import StageError
 from streamseg.ipc.control import ControlWriter, Failed, StageSpec, ToStage, ToSupervisor, read_from_stage
+from streamseg.ipc.fork_server import ForkedProcess, ForkServer
 from streamseg.open_files import Reserve, check_limit
 
-# Read while NumPy, PyTorch and OpenCV are imported.
-_THREADS = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OPENCV_FOR_THREADS_NUM"
-)  # fmt: skip
-_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # ONNX Runtime's; read while it is imported
+# Read while a library is imported. All stages share its one import, and NumPy's matrices here are too small for more.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 _LAST_MESSAGES_S = 1.0
 _KEPT_FOR_RESTARTS = 16
-"""Descriptors. A start takes six, of which two stay open until the stage ends."""
+"""Descriptors. A start takes six, of which three stay open until the stage ends; a new fork server takes four."""
 
 Deliver = Callable[[ToSupervisor | None], None]
 """Takes each message of a stage, and None when the stage has ended. Called from any thread."""
@@ -66,22 +65,38 @@ class Launcher(Protocol):
 
 
 class ProcessLauncher:
-    """Starts each stage as a child process, also when this process has opened all the files that it may."""
+    """Starts each stage as a process on this machine, also when this process has opened all the files that it may.
 
-    def __init__(self) -> None:
-        """Keep descriptors for restarts.
+    Stages are forks of a server that imports their modules once.
+    """
+
+    def __init__(self, modules: Iterable[str]) -> None:
+        """Start the fork server, and keep descriptors for restarts.
+
+        Args:
+            modules: Of the stages; others can be launched too, and take longer.
 
         Raises:
             StageError: The processes of a run may have too few files open.
         """
         check_limit()
         self._reserve = Reserve(_KEPT_FOR_RESTARTS)
+        command = [sys.executable, "-P", "-m", "streamseg.stages", *modules]
+        self._server = ForkServer(command, {**os.environ, **_ENVIRONMENT})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.close()
 
     def launch(self, module: str, spec: StageSpec, deliver: Deliver) -> StageHandle:
         """Start the stage of a module and send it `spec`; see `Launcher`."""
         try:
             with self._reserve.released():
-                process = StageProcess(module, spec.threads, deliver)
+                process = StageProcess(module, self._server.fork(module), deliver)
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise StageError(
@@ -92,19 +107,11 @@ class ProcessLauncher:
 
 
 class StageProcess:
-    """A child process that runs a stage; threads of its own send to it and listen to it."""
+    """A process that runs a stage; threads of its own send to it and listen to it."""
 
-    def __init__(self, module: str, threads: int, deliver: Deliver) -> None:
-        """Spawn it, with so many threads for the libraries that read the environment."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "streamseg.stages", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **dict.fromkeys(_THREADS, str(threads)), _NO_TELEMETRY: "1"},
-            # Keys pressed at the terminal reach the supervisor alone. In a session of its own, Linux would share the
-            # processor between sessions first, and niceness would not count between stages.
-            process_group=0,
-        )
+    def __init__(self, module: str, process: ForkedProcess, deliver: Deliver) -> None:
+        """Control a process that has just been forked for a module."""
+        self._process = process
         self._module = module
         self._deliver = deliver
         self._outbox: queue.SimpleQueue[ToStage | None] = queue.SimpleQueue()
@@ -123,36 +130,34 @@ class StageProcess:
         return self._process.poll() is None
 
     def send(self, message: ToStage) -> None:
-        """Queue a message for sending, or drop it if the child has ended."""
+        """Queue a message for sending, or drop it if the process has ended."""
         self._outbox.put(message)
 
     def terminate(self) -> None:
         """Send SIGTERM."""
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Send SIGKILL."""
-        self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
 
     def wait(self) -> int:
         """Wait for its end and its last messages, and close the pipe to it; its exit status, negative for a signal."""
         status = self._process.wait()
         self._outbox.put(None)
         self._sender.join()
-        self._listener.join(_LAST_MESSAGES_S)  # a process that the child started may keep the pipe open
+        self._listener.join(_LAST_MESSAGES_S)  # a process that it started may keep the pipe open
         return status
 
     def _abandon(self) -> None:
-        """End a child that has no thread to control it."""
+        """End a process that has no thread to control it."""
         self.kill()
         self._process.wait()
         self._outbox.put(None)
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
+        self._process.stdin.close()
+        self._process.stdout.close()
 
     def _send_all(self) -> None:
-        assert self._process.stdin is not None
         control = ControlWriter(self._process.stdin)
         with self._stage_ends_on_failure(), contextlib.suppress(OSError):  # its end of file reports that it has ended
             while (message := self._outbox.get()) is not None:
@@ -161,7 +166,6 @@ class StageProcess:
             self._process.stdin.close()
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None
         with self._stage_ends_on_failure():
             for message in read_from_stage(self._process.stdout):
                 self._deliver(message)

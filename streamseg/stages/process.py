@@ -18,8 +18,9 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
+import cv2
 import zmq
 from setproctitle import setproctitle
 
@@ -46,6 +47,8 @@ from streamseg.redaction import redact
 from streamseg.stages.base import SUPERVISOR_GONE, Stage
 from streamseg.streams import log_stream, open_closed_streams
 
+# PyTorch reads them while it is imported, long after this process is forked.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _IDLE_MS = 50
 _PROGRESS_NS = 500_000_000
 _ORPHAN_GRACE_S = 0.5
@@ -141,10 +144,10 @@ def _supervisor_may_be_gone() -> Iterator[None]:
         logging.getLogger(__name__).debug("the supervisor is gone")
 
 
-def run_stage(module: str) -> None:
-    """Run the stage of a module: prepare, report ready, turn until the supervisor stops it. Never returns.
+def run_stage(module: str) -> NoReturn:
+    """Run the stage of a module: prepare, report ready, turn until the supervisor stops it.
 
-    A thread watches the supervisor from the start, even while the module and its libraries are imported.
+    A thread watches the supervisor from the start, even while the stage loads its models.
     """
     control_in, reports = _take_over_standard_streams()
     inbox: queue.SimpleQueue[ToStage] = queue.SimpleQueue()
@@ -258,6 +261,8 @@ def _settle(spec: StageSpec, reports: ReportWriter) -> None:
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     setproctitle(f"streamseg {spec.title}")
     raise_limit()
+    os.environ |= dict.fromkeys(_THREADS, str(spec.threads))
+    cv2.setNumThreads(spec.threads)
     if hasattr(os, "nice"):
         os.nice(spec.niceness)
     handler = ForwardingHandler(lambda level, text: _forward(reports, level, text))

@@ -29,9 +29,9 @@ def config(url: str, **more: object) -> Config:
 @pytest.fixture(autouse=True)
 def nothing_left() -> object:
     """No process outlives a test."""
-    before = set(psutil.Process().children())
+    before = set(psutil.Process().children(recursive=True))
     yield
-    assert set(psutil.Process().children()) <= before
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 def test_a_loop_gets_every_frame_of_a_file() -> None:
@@ -59,16 +59,16 @@ def test_a_loop_loses_and_repeats_no_frame_and_no_picture_when_processes_are_kil
 
 
 def stage(name: str) -> psutil.Process:
-    (found,) = [child for child in psutil.Process().children() if f"streamseg {name}" in child.cmdline()]
+    (found,) = [child for child in psutil.Process().children(recursive=True) if f"streamseg {name}" in child.cmdline()]
     return found
 
 
 def test_a_loop_may_be_left_and_the_pipeline_ends() -> None:
-    before = set(psutil.Process().children())
+    before = set(psutil.Process().children(recursive=True))
     with Pipeline(config("synthetic:?size=320x240&frames=0&fps=30")) as pipeline:
         assert next(result for result in pipeline if result.seq >= 5).width == 320
-        assert len(set(psutil.Process().children()) - before) >= len(STAGES)
-    assert set(psutil.Process().children()) <= before
+        assert len(set(psutil.Process().children(recursive=True)) - before) >= len(STAGES)
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 def test_a_loop_gets_the_newest_live_result_without_waiting_for_another() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 from support.leftovers import Place
 from support.pipeline_runs import RECORDING_STAGES, Recording, Run, read_records, until
-from support.pipes import shrink_pipe_between
+from support.pipes import shrink_pipes_between
 
 from streamseg.ipc.ring import block_folder
 
@@ -66,7 +66,7 @@ def test_live_frames_go_on_while_the_supervisor_is_paused(place: Place) -> None:
         supervisor = psutil.Process(run.process.pid)
         wait_for(run, lambda: records.seq > 5, "frames")
         for stage in run.stages().values():  # else their reports fill a pipe after half a minute only
-            shrink_pipe_between(stage, supervisor)
+            shrink_pipes_between(stage, supervisor)
         supervisor.suspend()
         before = records.seq
         until(lambda: records.seq > before + 150 and records.has_own_boxes, 60, "frames without a supervisor")

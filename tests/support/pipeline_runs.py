@@ -157,7 +157,7 @@ class Run:
     def stages(self, source: str | None = None) -> dict[str, psutil.Process]:
         """The living stages by name: of a run with one source, or of one of several sources."""
         try:
-            children = psutil.Process(self.process.pid).children()
+            children = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return {}
         return {name: child for child in children for name in RECORDING_STAGES if _is_stage(child, name, source)}

@@ -24,15 +24,16 @@ def fill(process: int, number: int) -> None:
         os.close(writing)
 
 
-def shrink_pipe_between(writer: psutil.Process, reader: psutil.Process) -> None:
-    """Give the pipe from one process to the other room for one page."""
+def shrink_pipes_between(writer: psutil.Process, reader: psutil.Process) -> None:
+    """Give each pipe from one process to the other room for one page."""
     common = set(_pipes(writer, os.O_WRONLY)) & set(_pipes(reader, os.O_RDONLY))
-    (pipe,) = common
-    writing = os.open(_pipes(writer, os.O_WRONLY)[pipe], os.O_WRONLY | os.O_NONBLOCK)
-    try:
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PAGE)
-    finally:
-        os.close(writing)
+    assert common
+    for pipe in common:
+        writing = os.open(_pipes(writer, os.O_WRONLY)[pipe], os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PAGE)
+        finally:
+            os.close(writing)
 
 
 def _pipes(process: psutil.Process, access: int) -> dict[str, Path]:

@@ -3,13 +3,14 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from support.stage_context import FakeClock
 from support.stage_handles import FakeLauncher, FakeStage
 
-from streamseg import cli, supervisor
+from streamseg import cli, pipeline, supervisor
 from streamseg.ipc.control import Ready, StageSpec, Start, ToStage
 from streamseg.ipc.launcher import Deliver
 
@@ -43,7 +44,7 @@ class Launcher(FakeLauncher):
 def test_a_stage_that_fails_too_often_ends_the_run_with_its_own_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(supervisor, "ProcessLauncher", Launcher)
+    monkeypatch.setattr(pipeline, "ProcessLauncher", lambda modules: nullcontext(Launcher()))
     monkeypatch.setattr(supervisor, "SystemClock", HurriedClock)
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     monkeypatch.setattr(logging.getLogger("streamseg"), "setLevel", lambda level: None)

@@ -4,48 +4,53 @@ import errno
 import io
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from support.open_files import every_descriptor_taken
 from support.stage_context import stage_spec
 
 from streamseg.errors import StageError
-from streamseg.ipc import launcher
 from streamseg.ipc.control import ControlWriter, Failed, LogLine, ToSupervisor
+from streamseg.ipc.fork_server import ForkedProcess, ForkServer
 from streamseg.ipc.launcher import ProcessLauncher, StageProcess
 
 
-class Child:
+class Child(ForkedProcess):
     """A child that has ended; a test writes what the pipe still holds."""
 
-    def __init__(self, *arguments: object, **settings: object) -> None:
+    def __init__(self) -> None:
         reading, writing = os.pipe()
-        self.stdin = io.BytesIO()
-        self.stdout = os.fdopen(reading, "rb")
+        super().__init__(0, io.BytesIO(), os.fdopen(reading, "rb"), status_pipe=-1)
         self.pipe = os.fdopen(writing, "wb")
-
         self.killed = threading.Event()
 
     def wait(self) -> int:
         return 1
 
-    def kill(self) -> None:
+    def send_signal(self, number: int) -> None:
+        assert number == signal.SIGKILL
         self.killed.set()
 
 
 @pytest.fixture
 def child(monkeypatch: pytest.MonkeyPatch) -> Child:
-    child = Child()
-    monkeypatch.setattr(subprocess, "Popen", lambda *arguments, **settings: child)
-    return child
+    return Child()
+
+
+@pytest.fixture
+def launcher() -> Iterator[ProcessLauncher]:
+    with ProcessLauncher([]) as launcher:
+        yield launcher
 
 
 def test_a_stage_is_waited_for_until_its_last_message_is_delivered(child: Child) -> None:
     delivered: list[ToSupervisor | None] = []
-    process = StageProcess("painter", 1, delivered.append)
+    process = StageProcess("painter", child, delivered.append)
     failed = Failed("RecordingError", "the disk is full")
 
     def finish() -> None:
@@ -58,8 +63,8 @@ def test_a_stage_is_waited_for_until_its_last_message_is_delivered(child: Child)
 
 
 def test_a_pipe_that_stays_open_delays_the_end_only_for_a_moment(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "_LAST_MESSAGES_S", 0.05)
-    process = StageProcess("painter", 1, lambda message: None)
+    monkeypatch.setattr("streamseg.ipc.launcher._LAST_MESSAGES_S", 0.05)
+    process = StageProcess("painter", child, lambda message: None)
     before = time.monotonic()
     assert process.wait() == 1
     assert time.monotonic() - before < 10
@@ -68,7 +73,7 @@ def test_a_pipe_that_stays_open_delays_the_end_only_for_a_moment(child: Child, m
 
 def test_a_message_that_cannot_be_sent_ends_the_stage_with_an_error(child: Child) -> None:
     delivered: queue.SimpleQueue[ToSupervisor | None] = queue.SimpleQueue()
-    process = StageProcess("painter", 1, delivered.put)
+    process = StageProcess("painter", child, delivered.put)
     process.send(LogLine(10**30, "no format holds this number"))  # type: ignore[arg-type]
     failure = delivered.get(timeout=20)
     assert isinstance(failure, Failed)
@@ -80,7 +85,7 @@ def test_a_message_that_cannot_be_sent_ends_the_stage_with_an_error(child: Child
 
 def test_a_message_that_cannot_be_read_ends_the_stage_with_an_error(child: Child) -> None:
     delivered: list[ToSupervisor | None] = []
-    process = StageProcess("painter", 1, delivered.append)
+    process = StageProcess("painter", child, delivered.append)
     child.pipe.write(b"\x01\x00\x00\x00?")
     child.pipe.close()
     assert process.wait() == 1
@@ -95,25 +100,27 @@ def test_a_machine_without_processes_is_an_error_of_the_stage(monkeypatch: pytes
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    with pytest.raises(StageError, match=r"^record cannot be started \(Resource temporarily unavailable\); "):
-        ProcessLauncher().launch("painter", stage_spec("record"), lambda message: None)
+    with (
+        ProcessLauncher([]) as launcher,
+        pytest.raises(StageError, match=r"^record cannot be started \(Resource temporarily unavailable\); "),
+    ):
+        launcher.launch("painter", stage_spec("record"), lambda message: None)
 
 
-def test_stages_start_also_when_every_descriptor_is_taken() -> None:
+def test_stages_start_also_when_every_descriptor_is_taken(launcher: ProcessLauncher) -> None:
     delivered: queue.SimpleQueue[ToSupervisor | None] = queue.SimpleQueue()
-    launcher = ProcessLauncher()
     with every_descriptor_taken():
         processes = [launcher.launch("no.such.module", stage_spec("record"), delivered.put) for _ in range(3)]
-        for process in processes:
-            process.kill()
-            assert process.wait() == -9
-    assert [delivered.get(timeout=20) for _ in range(3)] == [None] * 3
+        assert [process.wait() for process in processes] == [1] * 3
+    reported = [delivered.get(timeout=20) for _ in range(6)]
+    assert sum(isinstance(each, Failed) and "No module named 'no'" in each.message for each in reported) == 3
 
 
 @pytest.mark.parametrize("thread", ["send to painter", "listen to painter"])
 def test_a_machine_without_threads_is_one_too_and_leaves_no_process(
-    child: Child, monkeypatch: pytest.MonkeyPatch, thread: str
+    launcher: ProcessLauncher, child: Child, monkeypatch: pytest.MonkeyPatch, thread: str
 ) -> None:
+    monkeypatch.setattr(ForkServer, "fork", lambda server, module: child)
     start = threading.Thread.start
 
     def refuse(self: threading.Thread) -> None:
@@ -123,7 +130,7 @@ def test_a_machine_without_threads_is_one_too_and_leaves_no_process(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(StageError, match=r"^record cannot be started \(can't start new thread\); "):
-        ProcessLauncher().launch("painter", stage_spec("record"), lambda message: None)
+        launcher.launch("painter", stage_spec("record"), lambda message: None)
     assert child.killed.is_set()
     assert child.stdin.closed and child.stdout.closed
     child.pipe.close()
