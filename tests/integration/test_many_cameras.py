@@ -85,8 +85,11 @@ def test_what_happens_to_one_camera_costs_the_others_nothing(
     records = tmp_path / "all.jsonl"
     metrics = free_endpoint().removeprefix("tcp://")
     with run_of(servers, endpoint, "--jsonl", str(records), "--metrics", metrics) as run:
-        watched.more(20, *CAMERAS)
-        assert all(tracks - {0} for tracks in watched.tracks.values()), "each has objects"
+        until(
+            lambda: watched.receive() and all(watched.tracks[name] - {0} for name in CAMERAS),
+            PATIENCE_S,
+            "objects of each",
+        )
         listed = {source.name: (source.state, source.size) for source in watched.subscriber.sources()}
         assert listed == {name: ("running", size[:2]) for name, size in CAMERAS.items()}
         with Subscriber(endpoint, sources=["door", "gate"], timeout=PATIENCE_S) as some:
