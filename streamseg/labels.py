@@ -24,8 +24,10 @@ class LabelPlaces:
     def __init__(self, width: int, height: int) -> None:
         self._width = width
         self._height = height
-        # A number for each row, with a bit for each pixel: looking into an array takes several times as long.
-        self._taken = [0] * height
+        self._taken: list[Rectangle] = []
+        self._hindered: dict[int, list[int]] = {}
+        """For labels of a height, by the row of their upper edge: a number with a bit for each column that is taken
+        somewhere below. Looking into an array takes several times as long."""
 
     def take(self, box: Rectangle, width: int, height: int) -> Rectangle | None:
         """Take a free place for a label of an object.
@@ -41,25 +43,38 @@ class LabelPlaces:
         Returns:
             The place, inside the picture unless the label is larger; None if no place near the box is free.
         """
-        x_limit, y_limit = self._width - width, self._height - height
-        for x, y in _corners(box, width, height):
-            left, top = max(min(x, x_limit), 0), max(min(y, y_limit), 0)
-            right, bottom = left + width, top + height
-            bits = ((1 << width) - 1) << left
-            if not any(row & bits for row in self._taken[top:bottom]):
-                self._taken[top:bottom] = [row | bits for row in self._taken[top:bottom]]
-                return Rectangle(left, top, right, bottom)
+        hindered = self._rows(height)
+        lowest, bits = max(self._height - height, 0), (1 << width) - 1
+        lefts = [max(min(x, self._width - width), 0) for x in (box.left, box.right - width)]
+        columns = [(left, bits << left) for left in lefts]
+        for y in _upper_edges(box, height):
+            top = 0 if y < 0 else min(y, lowest)
+            for left, taken in columns:
+                if not hindered[top] & taken:
+                    place = Rectangle(left, top, left + width, top + height)
+                    self._taken.append(place)
+                    for label_height, rows in self._hindered.items():
+                        _hinder(rows, place, label_height)
+                    return place
         return None
 
+    def _rows(self, height: int) -> list[int]:
+        """What hinders labels of that height."""
+        if height not in self._hindered:
+            self._hindered[height] = [0] * max(self._height, 1)
+            for place in self._taken:
+                _hinder(self._hindered[height], place, height)
+        return self._hindered[height]
 
-def _corners(box: Rectangle, width: int, height: int) -> Iterator[tuple[int, int]]:
-    """Upper left corners of the places of a label, the best first."""
-    left, top, right, bottom = box
-    lefts = left, right - width
-    for y in (top + 1 - height, bottom - 1, top, bottom - height):
-        for x in lefts:
-            yield x, y
+
+def _hinder(rows: list[int], place: Rectangle, height: int) -> None:
+    """Note that a place is taken, for labels of that height."""
+    bits, met = ((1 << place.right - place.left) - 1) << place.left, slice(max(place.top - height + 1, 0), place.bottom)
+    rows[met] = [row | bits for row in rows[met]]
+
+
+def _upper_edges(box: Rectangle, height: int) -> Iterator[int]:
+    """The upper edges of the places of a label, the best first."""
+    yield from (box.top + 1 - height, box.bottom - 1, box.top, box.bottom - height)
     for rows in range(1, _ROWS):
-        for y in (top + 1 - height - rows * height, bottom - 1 + rows * height):
-            for x in lefts:
-                yield x, y
+        yield from (box.top + 1 - height - rows * height, box.bottom - 1 + rows * height)
