@@ -13,7 +13,7 @@ from streamseg.propagate.batch import advance_pending, locate_tracks, observe
 from streamseg.propagate.crop import FLOW_SIDE, FlowFinder, similar_windows
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, Refine
 from streamseg.propagate.motion import Measured, Position, Predicted
-from streamseg.propagate.moved import moved_mask
+from streamseg.propagate.moved import Move, moved_masks
 from streamseg.propagate.track import Observation, Track
 from streamseg.propagate.turns import choose
 
@@ -156,7 +156,9 @@ class Propagator:
             track.forget(max(self._answered_seq, frame.seq - _LONGEST_DELAY))
             track.expire(frame.pts_ns - self._budget.max_age_ns)
         located = dict(zip(chosen, self._locate(chosen, frame, image), strict=True))
-        objects = [located.get(track) or _moved(track, frame, image) for track in self._tracks]
+        rest = [track for track in self._tracks if track not in located]
+        located |= zip(rest, _moved(rest, frame, image.shape[1], image.shape[0]), strict=True)
+        objects = [located[track] for track in self._tracks]
         return (*objects[: len(found)], *(each for each in objects[len(found) :] if each.mask is not None))
 
     def refine(self, *, hurried: bool = False) -> None:
@@ -322,15 +324,19 @@ def _object(track: Track, frame: FrameTime, mask: Mask | None) -> TrackedObject:
     )
 
 
-def _moved(track: Track, frame: FrameTime, image: Image) -> TrackedObject:
-    """The object of a frame that did not propagate it: with its last mask, moved as its box moved."""
+def _moved(tracks: Sequence[Track], frame: FrameTime, width: int, height: int) -> list[TrackedObject]:
+    """The objects of a frame that did not propagate them: with their last masks, moved as their boxes moved."""
+    moves = {track: Move(track.shown.mask, track.shown.box, track.detection.xyxy) for track in tracks if track.shown}
+    masks = dict(zip(moves, moved_masks(list(moves.values()), width, height), strict=True))
+    return [_moved_object(track, frame, masks.get(track)) for track in tracks]
+
+
+def _moved_object(track: Track, frame: FrameTime, mask: Mask | None) -> TrackedObject:
+    """The object with its moved mask."""
     shown, detection, made = track.shown, track.detection, track.newest_keyframe_mask
     if made is not None and (made.frame.seq == frame.seq or made.mask is None):
         return made.as_object(detection)
-    if shown is None:
-        return TrackedObject(detection=detection)
-    mask = moved_mask(shown.mask, shown.box, detection.xyxy, image.shape[1], image.shape[0])
-    if mask is None:
+    if shown is None or mask is None:
         return TrackedObject(detection=detection)
     return TrackedObject(
         detection=detection,

@@ -5,7 +5,7 @@ import pytest
 
 from streamseg.geometry import Box
 from streamseg.masks import Mask
-from streamseg.propagate.moved import moved_mask
+from streamseg.propagate.moved import Move, moved_masks
 
 WIDTH, HEIGHT = 100, 80
 BOX: Box = (20.0, 30.0, 40.0, 50.0)
@@ -19,7 +19,7 @@ def ring() -> Mask:
 
 
 def moved(box: Box, mask: Mask | None = None, before: Box = BOX) -> Mask | None:
-    return moved_mask(mask or ring(), before, box, WIDTH, HEIGHT)
+    return moved_masks([Move(mask or ring(), before, box)], WIDTH, HEIGHT)[0]
 
 
 def pasted(mask: Mask | None) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -58,7 +58,8 @@ def test_what_leaves_its_box_moves_along() -> None:
 @pytest.mark.parametrize(("left", "top"), [(-11.0, 30.0), (92.0, 30.0), (20.0, -7.0), (20.0, 71.0), (-9.0, -9.0)])
 def test_a_mask_at_the_edge_is_cut_off_there(left: float, top: float, scale: float) -> None:
     box = (left, top, left + 20 * scale, top + 20 * scale)
-    large = moved_mask(ring(), BOX, (box[0] + 50, box[1] + 50, box[2] + 50, box[3] + 50), 300, 300)
+    far = box[0] + 50, box[1] + 50, box[2] + 50, box[3] + 50
+    large = moved_masks([Move(ring(), BOX, far)], 300, 300)[0]
     assert large is not None
     whole = large.paste(300, 300)[50 : 50 + HEIGHT, 50 : 50 + WIDTH]
     np.testing.assert_array_equal(pasted(moved(box)), whole)
@@ -75,3 +76,18 @@ def test_a_box_without_area_neither_fails_nor_fills_the_memory() -> None:
     assert pasted(moved((0.0, 0.0, 8000.0, 8000.0), wide, (50.0, 40.0, 50.0, 40.0))).any()
     small = moved((50.0, 40.0, 50.0, 40.0), wide)
     assert small is not None and small.area <= 30
+
+
+def test_masks_move_together_as_each_moves_alone() -> None:
+    random = np.random.default_rng(0)
+    moves = []
+    for scale in (1.0, 0.3, 0.9, 1.1, 2.5):
+        for left, top in random.uniform(-40, 90, (20, 2)).tolist():
+            moves.append(Move(ring(), BOX, (left, top, left + 20 * scale, top + 20.4 * scale)))
+    together = moved_masks(moves, WIDTH, HEIGHT)
+    for move, found in zip(moves, together, strict=True):
+        alone = moved_masks([move], WIDTH, HEIGHT)[0]
+        assert (found is None) == (alone is None)
+        if found is not None and alone is not None:
+            np.testing.assert_array_equal(pasted(found), pasted(alone))
+    assert moved_masks([], WIDTH, HEIGHT) == []
