@@ -84,12 +84,10 @@ class Overlaps:
 def overlaps(first: Sequence[Box], second: Sequence[Box]) -> Overlaps:
     """How much the boxes of two lists overlap."""
     ones, others = _array(first), _array(second)
-    rows, columns = np.nonzero(_meet(ones, others))
-    one, other = ones[rows], others[columns]
-    common = box_areas(
-        np.concatenate((np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])), axis=1)
-    )
-    own, their = box_areas(one), box_areas(other)
+    rows, columns = np.divmod(np.flatnonzero(_meet(ones, others)), max(len(others), 1))
+    one, other = ones.take(rows, 0), others.take(columns, 0)
+    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    common, own, their = sides[:, 0] * sides[:, 1], box_areas(one), box_areas(other)
     return Overlaps(rows, columns, common / (own + their - common), common / own)
 
 

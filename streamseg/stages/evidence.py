@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +19,9 @@ ColourHistogram = NDArray[np.float32]
 """Of blue, green and red: shape (512,), sum 1."""
 Motion = tuple[float, float]
 """To the right and down, in pixels of the frame."""
+_Core = list[int]
+"""Left, top, right and bottom, in whole pixels."""
+_Number = TypeVar("_Number", np.uint8, np.float32)
 
 _SOFT: Final = np.exp(-0.5 * np.subtract.outer(np.arange(FEW_LEVELS), np.arange(FEW_LEVELS)) ** 2).astype(np.float32)
 """Blur between neighbouring levels, one level wide, so that a shadow does not change every colour: at the overlap that
@@ -54,11 +57,13 @@ class FrameEvidence:
 
     def colours(self, boxes: Sequence[Box]) -> NDArray[np.float32]:
         """The colours inside each box: a `ColourHistogram` in each row."""
-        cores = [self._samples(box) for box in boxes]
-        if not cores:
+        if not boxes:
             return np.empty((0, FEW_LEVELS**3), np.float32)
-        levels = np.concatenate(cores) // (256 // FEW_LEVELS)
-        numbers = levels @ np.array((FEW_LEVELS**2, FEW_LEVELS, 1))
+        height, width = self._image.shape[:2]
+        cores = [self._samples(core) for core in _inner(boxes, _EDGE, width, height)]
+        levels = np.concatenate(cores) // (256 // FEW_LEVELS)  # `@` with them takes three times as long as what follows
+        blue, green, red = (levels[:, channel].astype(np.uint16) for channel in range(3))
+        numbers = ((blue * FEW_LEVELS + green) * FEW_LEVELS + red).astype(np.intp)
         numbers += np.repeat(np.arange(len(cores)) * FEW_LEVELS**3, [len(core) for core in cores])
         counts = np.bincount(numbers, minlength=len(cores) * FEW_LEVELS**3)
         blurred = counts.reshape(-1, *[FEW_LEVELS] * 3).astype(np.float32)
@@ -67,10 +72,9 @@ class FrameEvidence:
         histograms = blurred.reshape(len(cores), -1)
         return np.asarray(histograms / histograms.sum(axis=1, keepdims=True), np.float32)
 
-    def _samples(self, box: Box) -> NDArray[np.uint8]:
+    def _samples(self, core: _Core) -> NDArray[np.uint8]:
         """Pixels from the core of a box: shape (n, 3)."""
-        height, width = self._image.shape[:2]
-        left, top, right, bottom = _inner(box, _EDGE, width, height)
+        left, top, right, bottom = core
         across, down = max((right - left) // _SAMPLES, 1), max((bottom - top) // _SAMPLES, 1)
         return self._image[top:bottom:down, left:right:across].reshape(-1, 3)
 
@@ -85,13 +89,13 @@ class FrameEvidence:
             return [None] * len(boxes)
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         flow = search.calc(before, self.grey, np.zeros((*before.shape, 2), np.float32))
+        across, down = (np.asarray(plane, np.float32) for plane in cv2.split(flow))
         columns, rows = _places(*before.shape)
-        found = cv2.remap(self.grey, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
+        found = cv2.remap(self.grey, columns + across, rows + down, cv2.INTER_LINEAR)
         change, scale = np.asarray(cv2.absdiff(found, before), np.uint8), self._image.shape[1] / before.shape[1]
-        hidden = _hidden(boxes)
+        hidden, cores = _hidden(boxes), _inner(np.array(boxes) / scale, _CORE, change.shape[1], change.shape[0])
         return [
-            None if place in hidden else _motion(box, np.asarray(flow, np.float32), change, scale)
-            for place, box in enumerate(boxes)
+            None if place in hidden else _motion(core, across, down, change, scale) for place, core in enumerate(cores)
         ]
 
 
@@ -103,21 +107,19 @@ def _reduced(image: Image) -> Grey:
     return np.asarray(cv2.cvtColor(cv2.resize(image, size), cv2.COLOR_BGR2GRAY), np.uint8)
 
 
-def _motion(box: Box, flow: NDArray[np.float32], change: NDArray[np.uint8], scale: float) -> Motion | None:
+def _motion(
+    core: _Core, across: NDArray[np.float32], down: NDArray[np.float32], change: NDArray[np.uint8], scale: float
+) -> Motion | None:
     """The median flow of a box's core."""
-    left, top, right, bottom = box
-    small = (left / scale, top / scale, right / scale, bottom / scale)
-    height, width = change.shape
-    left, top, right, bottom = _inner(small, _CORE, width, height)
-    if min(right - left, bottom - top) < _SMALLEST:
+    left, top, right, bottom = core
+    shorter = min(right - left, bottom - top)
+    if shorter < _SMALLEST:
         return None
-    step = max(min(right - left, bottom - top) // _SMALLEST, 1)
-    core = np.s_[top:bottom:step, left:right:step]
-    middle = change[core].size // 2
-    if np.sort(change[core], axis=None)[middle] > _CHANGED:  # a tenth of the time of `median`
+    step = shorter // _SMALLEST
+    shown = np.s_[top:bottom:step, left:right:step]
+    if _median(change[shown]) > _CHANGED:
         return None
-    across, down = np.sort(flow[core].reshape(-1, 2), axis=0)[middle] * scale
-    return float(across), float(down)
+    return float(_median(across[shown]) * scale), float(_median(down[shown]) * scale)
 
 
 @functools.lru_cache(maxsize=4)
@@ -135,10 +137,18 @@ def _hidden(boxes: Sequence[Box]) -> set[int]:
     return set(pairs.rows[lower & ~larger & (pairs.covered > _HIDES)].tolist())
 
 
-def _inner(box: Box, margin: float, width: int, height: int) -> tuple[int, int, int, int]:
-    """A box without its margin, in whole pixels of a picture of that size; at least one of them."""
-    left, top, right, bottom = box
-    across, down = (right - left) * margin, (bottom - top) * margin
-    first, above = min(max(int(left + across), 0), width - 1), min(max(int(top + down), 0), height - 1)
-    last, below = min(int(right - across), width), min(int(bottom - down), height)
-    return first, above, max(last, first + 1), max(below, above + 1)
+def _median(values: NDArray[_Number]) -> _Number:
+    """The upper median, in a tenth of the time of `np.median`."""
+    ordered = np.sort(values, axis=None)
+    middle: _Number = ordered[ordered.size // 2]
+    return middle
+
+
+def _inner(boxes: Sequence[Box] | NDArray[np.float64], margin: float, width: int, height: int) -> list[_Core]:
+    """Boxes without their margins, in whole pixels of a picture of that size; at least one of them."""
+    edges = np.array(boxes, np.float64)
+    margins = (edges[:, 2:] - edges[:, :2]) * margin
+    first = np.clip((edges[:, :2] + margins).astype(int), 0, (width - 1, height - 1))
+    last = np.minimum((edges[:, 2:] - margins).astype(int), (width, height))
+    cores: list[_Core] = np.concatenate((first, np.maximum(last, first + 1)), axis=1).tolist()
+    return cores
