@@ -19,6 +19,9 @@ from streamseg.open_files import Reserve, check_limit
 
 # Read while a library is imported. All stages share its one import, and NumPy's matrices here are too small for more.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+_KEPT_MEMORY = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(32 << 20))
+"""For glibc, which otherwise may return to the system what the arrays of a frame took, and get it back page by page for
+the next frame: a thousand page faults, which took a third of detect's time."""
 _LAST_MESSAGES_S = 1.0
 _KEPT_FOR_RESTARTS = 16
 """Descriptors. A start takes six, of which three stay open until the stage ends; a new fork server takes four."""
@@ -82,7 +85,7 @@ class ProcessLauncher:
         check_limit()
         self._reserve = Reserve(_KEPT_FOR_RESTARTS)
         command = [sys.executable, "-P", "-m", "streamseg.stages", *modules]
-        self._server = ForkServer(command, {**os.environ, **_ENVIRONMENT})
+        self._server = ForkServer(command, {**_KEPT_MEMORY, **os.environ, **_ENVIRONMENT})
 
     def __enter__(self) -> Self:
         return self

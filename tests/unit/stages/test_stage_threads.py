@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import queue
 import sys
 from pathlib import Path
@@ -36,6 +37,28 @@ class Described(Stage):
 """
 
 
+ALLOCATING = """
+import resource
+import numpy as np
+from streamseg.ipc.control import Ready
+from streamseg.stages.base import Stage
+
+class Allocating(Stage):
+    def prepare(self):
+        def frame():
+            for array in [np.empty((360, 640, 3), np.uint8) for _ in range(8)]:
+                array[:] = 1
+        frame()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            frame()
+        return Ready(str(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before))
+
+    def turn(self): ...
+    def instruct(self, message): ...
+    def close(self, reason): ...
+"""
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="niceness and sessions are Unix's")
 
 
@@ -57,9 +80,14 @@ def test_niceness_counts_between_stages_as_they_share_a_session_and_keys_pressed
     )
 
 
-def describe(folder: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> str:
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_the_memory_of_a_frame_serves_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert int(describe(tmp_path, monkeypatch, 1, ALLOCATING)) < 1000  # pages; a frame has 1350
+
+
+def describe(folder: Path, monkeypatch: pytest.MonkeyPatch, threads: int, stage: str = STAGE) -> str:
     """How a stage with so many threads and a niceness of 4 describes itself."""
-    (folder / "described.py").write_text(STAGE, encoding="utf-8")
+    (folder / "described.py").write_text(stage, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", f"{folder}:{Path(__file__).parents[3]}")
     messages: queue.SimpleQueue[ToSupervisor | None] = queue.SimpleQueue()
     spec = msgspec.structs.replace(stage_spec("described"), threads=threads, niceness=4)
