@@ -6,10 +6,10 @@ matter more to people who watch: large ones, sure ones, near ones; and for those
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 
-from streamseg.geometry import box_area
+import numpy as np
+
 from streamseg.propagate.track import Track
 
 _NEW = 30
@@ -39,19 +39,26 @@ def choose(
     """
     if most is None or len(tracks) <= most:
         return list(tracks)
-    urgent = sorted(tracks, key=lambda track: (track not in first, -_urgency(track, seq, width, height)))
-    chosen = set(urgent[:most])
-    return [track for track in tracks if track in chosen]
+    urgency = _urgencies(tracks, seq, width, height)
+    urgent = sorted(range(len(tracks)), key=lambda place: (tracks[place] not in first, -urgency[place]))
+    return [tracks[place] for place in sorted(urgent[:most])]
 
 
-def _urgency(track: Track, seq: int, width: int, height: int) -> float:
-    waited = _NEW if track.propagated_seq is None else seq - track.propagated_seq
-    box = track.detection.xyxy
-    large = min(math.sqrt(box_area(box) / (width * height) / _LARGE), 1.0)
-    near = min(max(box[3] / height, 0.0), 1.0)  # cameras look down
-    weight = _LARGE_WEIGHT * large + (near + track.detection.confidence) / 2
+def _urgencies(tracks: Sequence[Track], seq: int, width: int, height: int) -> list[float]:
+    boxes = np.array([track.detection.xyxy for track in tracks])
+    waited = np.array([_NEW if track.propagated_seq is None else seq - track.propagated_seq for track in tracks])
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    large = np.minimum(np.sqrt(sides[:, 0] * sides[:, 1] / (width * height) / _LARGE), 1)
+    near = np.clip(boxes[:, 3] / height, 0, 1)  # cameras look down
+    weight = _LARGE_WEIGHT * large + (near + np.array([track.detection.confidence for track in tracks])) / 2
+    weight += np.array([_need(track) for track in tracks])
+    shown = np.array([track.shown is not None for track in tracks])
+    urgencies: list[float] = (waited * (1 + weight) * np.where(shown, 1, _WITHOUT_MASK)).tolist()
+    return urgencies
+
+
+def _need(track: Track) -> float:
+    """How much its mask needs a turn."""
     if track.pending is not None:
-        weight += _WITH_NEW_MASK
-    elif track.mask is not None:
-        weight += 1 - track.expected_iou
-    return waited * (1 + weight if track.shown is not None else _WITHOUT_MASK * (1 + weight))
+        return _WITH_NEW_MASK
+    return 0.0 if track.mask is None else 1 - track.expected_iou
