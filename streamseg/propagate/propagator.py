@@ -129,8 +129,8 @@ class Propagator:
             detections, found_on = [track.detection for track in self._tracks if track.missed == 0], newest.seq
         found_on = frame.seq if found_on is None else found_on
         found, lost = self._associate(detections, found_on)
-        for track in found:
-            track.mark_detected()
+        for track, detection in zip(found, detections, strict=True):
+            track.mark_detected(detection.tracker_id)
         for track in lost:
             track.mark_missed(answered=answered)
         positions: list[Position] = (
@@ -273,7 +273,7 @@ class Propagator:
         self._waiting += [made for made in masks if made.template is not None and made.detection.tracker_id is not None]
 
     def _hand_out(self, frame: FrameTime) -> None:
-        """Give waiting keyframe masks to their tracks. Those without a track wait until they are too old."""
+        """Give waiting keyframe masks to their tracks. Those without a track wait for their number until too old."""
         waiting = []
         newest: dict[Track, KeyframeMask] = {}
         due = sorted((made for made in self._waiting if made.frame.seq <= frame.seq), key=lambda made: made.frame.seq)
@@ -283,7 +283,7 @@ class Propagator:
                 known = newest.get(track, track.newest_keyframe_mask)
                 if known is None or made.frame.seq > known.frame.seq:
                     newest[track] = made
-            elif frame.pts_ns - made.frame.pts_ns <= self._budget.max_age_ns:
+            elif made.detection.tracker_id is not None and frame.pts_ns - made.frame.pts_ns <= self._budget.max_age_ns:
                 waiting.append(made)
         self._waiting = [*waiting[-_MOST_WAITING:], *(made for made in self._waiting if made.frame.seq > frame.seq)]
         for track, made in newest.items():
@@ -293,16 +293,13 @@ class Propagator:
         """The track of each keyframe mask by its number or box on the keyframe: both may have changed since."""
         for seq, of_frame in itertools.groupby(masks, key=lambda made: made.frame.seq):
             detections = [made.detection for made in of_frame]
-            by_number: dict[int | None, Track] = {}
-            for track in self._tracks:
-                by_number.setdefault(track.detection_on(seq).tracker_id, track)
             loose = [detection for detection in detections if detection.tracker_id is None]
             nearest = iter(_nearest(self._tracks, loose, seq))
             for detection in detections:
                 if detection.tracker_id is None:
                     yield next(iter(next(nearest)), None)
                 else:
-                    yield by_number.get(detection.tracker_id)
+                    yield next((track for track in self._tracks if track.had(detection.tracker_id, seq)), None)
 
 
 def _object(track: Track, frame: FrameTime, mask: Mask | None) -> TrackedObject:

@@ -151,6 +151,7 @@ class Track:
         self.shown: ShownMask | None = None
         self.path = Path()
         self._detections: deque[tuple[int, Detection]] = deque(maxlen=_LONGEST_HISTORY)
+        self._numbers = {detection.tracker_id}
 
     @property
     def mask_frame(self) -> FrameTime | None:
@@ -189,6 +190,10 @@ class Track:
         place = bisect.bisect_right(self._detections, seq, key=lambda known: known[0])
         return self._detections[place - 1][1] if place else self.detection
 
+    def had(self, number: int, seq: int) -> bool:
+        """Whether that was its number on frame `seq`: see `detection_on`."""
+        return number in self._numbers and self.detection_on(seq).tracker_id == number
+
     def predict(self, seq: int, detection: Detection, found_on: int) -> Predicted | Unpredictable:
         """Predict the position in frame `seq`, the next one, of a detection of frame `found_on`."""
         return Unpredictable(detection) if self.crop is None else self.path.predict(detection, found_on, seq)
@@ -197,9 +202,10 @@ class Track:
         """The mask in the next frame, if no flow leads there."""
         return None if self.mask is None else self.mask.aged(self.mask.frames + 1)
 
-    def mark_detected(self) -> None:
-        """Note that the detector found the object for the next frame."""
+    def mark_detected(self, number: int | None) -> None:
+        """Note that the detector found the object for the next frame, under that number."""
         self.missed = self.missed_answers = 0
+        self._numbers.add(number)
 
     def mark_missed(self, *, answered: bool) -> None:
         """Note that the next frame has no detection of the object; `answered` if the detector has a new result."""
