@@ -159,11 +159,12 @@ def make_template(image: Image, box: Box, mask: Mask, refined: Plane | None = No
     by_refiner = (
         np.full_like(share, _UNKNOWN) if refined is None else _trust(resized([refined], TEMPLATE_SIDE)[0], share)
     )
-    planes = np.stack((share, blurred([share], _SOFTEST * TEMPLATE_SIDE)[0], by_colour, by_refiner), axis=-1)
-    return Template(np.rint(planes * 255).astype(np.uint8), appearance)
+    planes = share, blurred([share], _SOFTEST * TEMPLATE_SIDE)[0], by_colour, by_refiner
+    levels = cv2.merge([cv2.convertScaleAbs(plane, alpha=255) for plane in planes])
+    return Template(np.asarray(levels, np.uint8), appearance)
 
 
 def _trust(logits: Plane, share: Plane) -> Plane:
     """How far log-odds agree with the mask, around each pixel: 0 to 1."""
     right = 1 / (1 + np.exp(-2 * logits * (2 * share - 1)))
-    return np.asarray(cv2.GaussianBlur(right, (0, 0), _NEARBY * TEMPLATE_SIDE) ** _DOUBT, np.float32)
+    return np.asarray(cv2.pow(cv2.GaussianBlur(right, (0, 0), _NEARBY * TEMPLATE_SIDE), _DOUBT), np.float32)
