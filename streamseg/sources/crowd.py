@@ -20,6 +20,8 @@ _SPEEDS = (0.5, 3.0)
 """Their speeds, in pixels per frame at 30 frames per second."""
 _POSED = 8
 """Frames for which an object keeps its size and turn, so that it is not drawn in each of them."""
+_AS_DRAWN = np.eye(2, 3)
+"""The map of a texture that is that of its rectangle."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +85,7 @@ class CrowdScene(CrossingScene):
             max(-left, 0) : max(min(width, self.options.width - left), 0),
         ]
         picture, bits = pose.picture[shown], pose.bits[shown]
-        return PlacedObject(sprite.class_name, max(left, 0), max(top, 0), bits, picture, np.eye(2, 3), pose.area)
+        return PlacedObject(sprite.class_name, max(left, 0), max(top, 0), bits, picture, _AS_DRAWN, pose.area)
 
 
 def _posed(sprite: Sprite, number: int) -> _Pose:
