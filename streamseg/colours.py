@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -73,7 +72,7 @@ class Colours:
 
     def apply(self, objects: Sequence[TrackedObject]) -> tuple[TrackedObject, ...]:
         """The objects with their colours, after `give`."""
-        return tuple(replace(item, colour=PALETTE[self._held[_holder(item)]]) for item in objects)
+        return tuple(item.with_colour(PALETTE[self._held[_holder(item)]]) for item in objects)
 
     def _rank(self, index: int, uses: Counter[int]) -> tuple[int, bool, int]:
         """Sort key of a colour for a new object, the best first."""
