@@ -89,8 +89,8 @@ def render(image: Image, result: ResultMessage, settings: RenderSettings = _DEFA
     scene = image.copy()
     sizes = Sizes.of(result.height, result.width, settings.scale)
     drawn = [
-        _Drawn(item, paint(item.colour or default_colour(item), settings.opacity), _corners(item, result))
-        for item in result.objects
+        _Drawn(item, paint(item.colour or default_colour(item), settings.opacity), box)
+        for item, box in zip(result.objects, _corners(result), strict=True)
     ]
     if settings.masks:
         _draw_masks(scene, image, drawn)
@@ -156,15 +156,14 @@ def _draw_masks(scene: Image, image: Image, drawn: Sequence[_Drawn]) -> None:
             cv2.copyTo(cv2.transform(image[rectangle], tint), inside, target)
 
 
-def _corners(item: TrackedObject, result: ResultMessage) -> Rectangle:
-    left, top, right, bottom = item.detection.xyxy
-    x_limit, y_limit = result.width - 1, result.height - 1
-    return Rectangle(
-        int(min(max(left, 0), x_limit)),
-        int(min(max(top, 0), y_limit)),
-        int(min(max(right, 0), x_limit)) + 1,
-        int(min(max(bottom, 0), y_limit)) + 1,
-    )
+def _corners(result: ResultMessage) -> list[Rectangle]:
+    """The pixels of each object's box inside the frame; at least one."""
+    if not result.objects:
+        return []
+    boxes = np.array([item.detection.xyxy for item in result.objects]).reshape(-1, 2, 2)
+    corners = np.clip(boxes, 0, (result.width - 1, result.height - 1)).astype(int)
+    corners[:, 1] += 1
+    return [Rectangle(*each) for each in corners.reshape(-1, 4).tolist()]
 
 
 def _draw_labels(scene: Image, drawn: Sequence[_Drawn], height: int, sizes: Sizes) -> None:
