@@ -62,7 +62,7 @@ class Track(msgspec.Struct):
     @property
     def elected(self) -> tuple[int, str]:
         """Number and name of the class with the most votes; the earliest of equals."""
-        return max(self.votes, key=lambda voted: self.votes[voted])
+        return max(self.votes, key=self.votes.__getitem__)
 
     @property
     def missed_s(self) -> float:
@@ -105,12 +105,16 @@ class Track(msgspec.Struct):
             x, y = self.velocity
             self.velocity = x + error_x / (2 * seconds), y + error_y / (2 * seconds)
         weight = _BOX_WEIGHT if self.followed else 1.0
-        pairs = zip(self.box, detection.xyxy, strict=True)
-        left, top, right, bottom = (before + weight * (found - before) for before, found in pairs)
-        self.box = left, top, right, bottom
+        (left, top, right, bottom), found = self.box, detection.xyxy
+        self.box = (
+            left + weight * (found[0] - left),
+            top + weight * (found[1] - top),
+            right + weight * (found[2] - right),
+            bottom + weight * (found[3] - bottom),
+        )
         self._count(detection)
         if colours is not None:
-            self.colours = (_COLOURS_KEPT * self.histogram + (1 - _COLOURS_KEPT) * colours).astype(np.float32).tobytes()
+            self.colours = (_COLOURS_KEPT * self.histogram + (1 - _COLOURS_KEPT) * colours).tobytes()
 
     def recover(self, detection: Detection) -> None:
         """Take the detection of an object that was lost and is elsewhere now."""
