@@ -18,8 +18,8 @@ _ENOUGH = 0.35
 """Share of a core that work got at normal priority, above which it moves to idle priority."""
 _TOO_LITTLE = 0.25
 """Share at idle priority below which work moves back: less than `_ENOUGH`, so as not to alternate."""
-_LONGEST_UNMEASURED_S = 0.2
-"""Work shorter than this does not show its share of a core."""
+_MEASURED_S = 0.2
+"""Work that takes so long, in one piece or several, shows its share of a core."""
 _STALLED = 0.005
 """Share of a core below which work counts as hung; a process that waits forever uses less."""
 _CHECKED_S = 1.0
@@ -30,7 +30,7 @@ _Value = TypeVar("_Value")
 class IdleExecutor:
     """Runs work at idle priority while that leaves it enough of a core, and otherwise at the caller's priority.
 
-    It decides after each piece of work. A system without SCHED_IDLE always uses the caller's priority.
+    It decides after long work, or several short pieces. A system without SCHED_IDLE always uses the caller's priority.
 
     Attributes:
         idle: Whether the next work runs at idle priority.
@@ -43,6 +43,7 @@ class IdleExecutor:
             report_progress: Called about once a second while the work gets little of a core, but is not hung.
         """
         self.idle = False
+        self._took_s = self._used_s = 0.0
         self._report_progress = report_progress
         self._thread = ThreadPoolExecutor(1, "idle", _enter_idle_class) if hasattr(os, "SCHED_IDLE") else None
 
@@ -50,10 +51,11 @@ class IdleExecutor:
         """Run the work, wait for it, and return its value or raise its exception."""
         began_s, used_s = time.monotonic(), time.process_time()
         value = work() if self._thread is None or not self.idle else self._run_idle(self._thread, work)
-        took_s = time.monotonic() - began_s
-        if took_s >= _LONGEST_UNMEASURED_S:
-            share = (time.process_time() - used_s) / took_s
-            self.idle = share >= (_TOO_LITTLE if self.idle else _ENOUGH)
+        self._took_s += time.monotonic() - began_s
+        self._used_s += time.process_time() - used_s
+        if self._took_s >= _MEASURED_S:
+            self.idle = self._used_s / self._took_s >= (_TOO_LITTLE if self.idle else _ENOUGH)
+            self._took_s = self._used_s = 0.0
         return value
 
     def close(self) -> None:

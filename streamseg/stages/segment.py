@@ -183,13 +183,14 @@ class SegmentStage(Stage):
         masks = self._decode(embedding, detections, t_encoded_ns + decoding_time_ns(t_encoded_ns - began))
         t_decoded_ns = self.context.clock.now_ns()
         detections = detections[: len(masks)]
+        prepared = self._run_long(partial(self._keyframe_masks, lane, frame, image, detections, masks))
         if lane.priority is not None:
             lane.priority.update(keyframe, detections, masks)
         return Masks(
             source=lane.name,
             seq=frame.seq,
             pts_ns=frame.pts_ns,
-            objects=tuple(map(pack_keyframe_mask, self._keyframe_masks(lane, frame, image, detections, masks))),
+            objects=tuple(map(pack_keyframe_mask, prepared)),
             t_capture_ns=frame.t_capture_ns,
             t_encoded_ns=t_encoded_ns,
             t_decoded_ns=t_decoded_ns,

@@ -58,6 +58,8 @@ def test_work_keeps_the_callers_priority_until_a_measurement(executor: IdleExecu
     assert executor.run(lambda: work(processor, 0.1, 1.0)) == os.SCHED_OTHER
     assert executor.run(threading.get_ident) == threading.get_ident()
     assert not executor.idle, "work as short as that shows nothing"
+    executor.run(lambda: work(processor, 0.15, 0.5))
+    assert executor.idle, "two pieces do"
 
 
 def test_work_with_enough_of_a_core_moves_to_idle_priority(executor: IdleExecutor, processor: Processor) -> None:
