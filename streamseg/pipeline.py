@@ -153,9 +153,13 @@ class Pipeline:
         """
         self._observer = observer or self._observer
         if take is not None:
-            with self:
-                for result in self:
-                    take(result)
+            try:
+                with self:
+                    for result in self:
+                        take(result)
+            except StreamsegError as error:
+                if error not in self.failures:  # of a source, while others went on
+                    raise
             return self._reason
         with self._exit:
             return self._supervise(tap=False).run()

@@ -113,7 +113,6 @@ class _DetectLane:
         self._last_seq = -1 if lane.resume_after is None else lane.resume_after
         self._last_keyframe: int | None = None
         self._overrun = lane.dropped.detect_overrun
-        self._segment_replaced_before = lane.dropped.segment_replaced
         self._saved_id = self._saved_ns = 0
         self._tracker = Tracker(self._config.detector.conf) if self._config.tracks else None
 
@@ -177,7 +176,7 @@ class _DetectLane:
             keyframe=self._is_keyframe(frame.seq, detections),
             t_detected_ns=self._context.clock.now_ns(),
             overrun=self._overrun,
-            segment_replaced=self._segment_replaced_before + self._to_segment.replaced,
+            segment_replaced=self._to_segment.replaced,
         )
         if not self._live:
             self._recent.add(boxes.seq, boxes)

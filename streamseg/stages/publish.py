@@ -17,7 +17,6 @@ from streamseg.messages import (
     FAILED,
     RUNNING,
     STARTING,
-    Dropped,
     End,
     Heartbeat,
     Image,
@@ -33,6 +32,7 @@ from streamseg.sinks.sink import Overlay, Pictures, PublishedResult, Sink
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.frame_budget import FrameBudget
 from streamseg.stages.join import JoinedFrame, NewestJoin, OrderedJoin, ReceivedFrame
+from streamseg.stages.losses import Losses
 from streamseg.stages.notices import Notices
 from streamseg.stages.propagation import Propagation
 from streamseg.topology import TAP
@@ -74,9 +74,7 @@ class PublishStage(Stage):
         self._prefetched_seq = last_seq
         self._end: EndOfStream | None = None
         self._finished = False
-        self._dropped = lane.dropped
-        self._overrun, self._masks_limited = lane.dropped.publish_overrun, lane.dropped.masks_limited
-        self._replaced_in_segment = 0
+        self._losses = Losses(lane.dropped, takes_over=lane.highest_acknowledged is not None)
         self._heartbeat_ns = self._second_ns = 0
         self._early_heartbeats = 0
         self._state, self._detail = lane.state, lane.detail
@@ -189,7 +187,8 @@ class PublishStage(Stage):
             try:
                 image = self.context.frames.read(frame.ring, frame.seq) if wanted else None
             except FrameGoneError:
-                self._overrun += self._live  # in every-frame mode, capture repeats it
+                if self._live:  # in every-frame mode, capture repeats it
+                    self._losses.add_overrun()
                 return
             self._join.add_frame(ReceivedFrame(frame, image, self.context.clock.now_ns()))
         elif not self._live:  # capture repeats it for a process that is new
@@ -211,7 +210,7 @@ class PublishStage(Stage):
         age_ms = self._age_ms(frame)
         result = dataclasses.replace(result, timings=msgspec.structs.replace(result.timings, published=age_ms))
         encoded = encode_result(result, "masks")
-        self._masks_limited += encoded.masks_limited
+        self._losses.add_limited(encoded.masks_limited)
         masks_seq = None if joined.masks is None else joined.masks.seq
         published = PublishedResult(frame, result, encoded, age_ms, masks_seq, self._notices.suggestion)
         pictures = Pictures(joined.received.image, partial(self._draw, published))
@@ -230,7 +229,7 @@ class PublishStage(Stage):
 
     def _result(self, joined: JoinedFrame) -> ResultMessage:
         frame, boxes, masks = joined.received.descriptor, joined.boxes, joined.masks
-        self._count_dropped(frame, boxes, masks)
+        self._losses.note(frame, boxes, masks)
         own_boxes = boxes if boxes is not None and boxes.seq == frame.seq else None
         own_masks = masks if masks is not None and masks.seq == frame.seq else None
         objects = () if boxes is None else self._objects(joined.received, boxes, masks)
@@ -251,7 +250,7 @@ class PublishStage(Stage):
                 encoded=None if own_masks is None else frame.age_ms(own_masks.t_encoded_ns),
                 decoded=None if own_masks is None else frame.age_ms(own_masks.t_decoded_ns),
             ),
-            dropped=self._dropped,
+            dropped=self._losses.counts,
             models=self._notices.models,
             boxes_seq=None if boxes is None else boxes.seq,
             mode=self.config.resolved_mode,
@@ -264,25 +263,6 @@ class PublishStage(Stage):
         if self._colours.give(objects, frame.seq):
             self._snapshot.save(self._colours.state())
         return self._colours.apply(objects)
-
-    def _count_dropped(self, frame: FrameDescriptor, boxes: Boxes | None, masks: Masks | None) -> None:
-        # A new process of a stage may start from fewer than the last frames of the old one reported.
-        last = self._dropped
-        self._dropped = Dropped(
-            detect_replaced=max(last.detect_replaced, frame.detect_replaced),
-            publish_replaced=max(last.publish_replaced, frame.publish_replaced),
-            segment_replaced=max(last.segment_replaced, self._segment_replaced(boxes, masks)),
-            detect_overrun=max(last.detect_overrun, 0 if boxes is None else boxes.overrun),
-            segment_overrun=max(last.segment_overrun, 0 if masks is None else masks.overrun),
-            publish_overrun=self._overrun,
-            masks_limited=self._masks_limited,
-        )
-
-    def _segment_replaced(self, boxes: Boxes | None, masks: Masks | None) -> int:
-        """Keyframes that were replaced on their way to segment, and there."""
-        if masks is not None:
-            self._replaced_in_segment = max(self._replaced_in_segment, masks.replaced)
-        return self._replaced_in_segment + (0 if boxes is None else boxes.segment_replaced)
 
     def _send_heartbeat(self, *, newcomer: bool) -> None:
         now = self.context.clock.now_ns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -131,12 +132,13 @@ def test_a_camera_that_cannot_be_opened_ends_only_its_lane(
 ) -> None:
     servers["gate"].stop()
     patience = ("--set", "sources.2.start_timeout=2")
-    with run_of(servers, endpoint, *patience) as run:
+    with run_of(servers, endpoint, *patience, "--jsonl", "-") as run:
         watched.more(10, "door", "yard")
         run.process.terminate()
         status, output, errors = run.finish(30)
     assert status == 143
-    rows = dict(line.split(": ", 1) for line in output.splitlines())
+    assert {json.loads(line)["source"] for line in output.splitlines()} == {"door", "yard"}
+    rows = dict(line.split(": ", 1) for line in errors.splitlines() if ": " in line)
     assert "failed: " in rows["gate"]
     assert "gate: capture: failed" in errors
     assert watched.results["gate"] == 0

@@ -70,7 +70,7 @@ class Publish:
         self.context.receiver("capture").waiting.append(frame)
         return frame
 
-    def detect(self, seq: int, *tracks: int, overrun: int = 0) -> None:
+    def detect(self, seq: int, *tracks: int, overrun: int = 0, segment_replaced: int = 0) -> None:
         """Have detect find these tracks, or else one object without a track."""
         found = [
             Detection(xyxy=(1.0, 1.0, 9.0, 9.0), confidence=0.5, class_id=0, class_name="cup", tracker_id=track)
@@ -85,7 +85,7 @@ class Publish:
                 keyframe=False,
                 t_detected_ns=now,
                 overrun=overrun,
-                segment_replaced=0,
+                segment_replaced=segment_replaced,
             )
         )
 
@@ -113,10 +113,10 @@ class Publish:
         for _ in range(times):
             self.stage.turn()
 
-    def publish(self, *seqs: int, overrun: int = 0) -> None:
+    def publish(self, *seqs: int, overrun: int = 0, segment_replaced: int = 0) -> None:
         for seq in seqs:
             self.announce(seq)
-            self.detect(seq, overrun=overrun)
+            self.detect(seq, overrun=overrun, segment_replaced=segment_replaced)
             self.turn()
 
     def dropped(self) -> list[Dropped]:
@@ -504,6 +504,15 @@ def test_what_was_lost_only_rises_also_when_a_stage_restarts(closing: list[Publi
     publish.publish(0, overrun=7)
     publish.publish(1, overrun=6)  # of a new detect process that knew less
     assert publish.dropped() == [msgspec.structs.replace(lost, detect_overrun=7)] * 2
+
+
+def test_keyframes_that_were_replaced_count_once_also_when_stages_restart(closing: list[Publish]) -> None:
+    publish = Publish(lane=lane_spec(resume_after=3, highest_acknowledged=3, dropped=Dropped(segment_replaced=9)))
+    closing.append(publish)
+    counts = [5, 7, 1, 1, 2]  # the third is a new detect process's
+    for seq, replaced in enumerate(counts, 4):
+        publish.publish(seq, segment_replaced=replaced)
+    assert [dropped.segment_replaced for dropped in publish.dropped()] == [9, 11, 12, 12, 13]
 
 
 def heartbeats(events: list[Message]) -> list[tuple[int | None, str, str]]:
