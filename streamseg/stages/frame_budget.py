@@ -14,7 +14,7 @@ ALWAYS: Final = 6
 """Objects that every frame propagates: their masks improve even on a machine that is too slow for the camera."""
 CROWD: Final = 24
 """Objects above which moving and drawing takes most of the time, so that fewer are propagated."""
-ALWAYS_OF_A_CROWD: Final = 2
+ALWAYS_OF_A_CROWD: Final = 1
 """Of so many, a frame propagates these: each object still has its turn every few seconds."""
 _SHARE = 0.6
 """Share of the time between two frames that publish may work. The rest is for the other stages and for what varies."""
