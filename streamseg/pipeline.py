@@ -22,6 +22,7 @@ import msgspec
 import zmq
 
 from streamseg import messages
+from streamseg.address_space import check_address_space
 from streamseg.config import Config, check_config
 from streamseg.config_file import load_config
 from streamseg.errors import FrameGoneError, StreamsegError, UsageError
@@ -115,7 +116,9 @@ class Pipeline:
         Raises:
             UsageError: A setting or an output is unusable.
             WeightsError: Weights are not available.
+            StageError: A process may use too little memory here.
         """
+        check_address_space()
         config = _read(config)
         self._images = images
         self._exit = ExitStack()

@@ -56,9 +56,9 @@ def test_shared_memory_that_is_full_for_a_while_costs_no_frame(place: Place) -> 
     assert [int(record.seq) for record in read_records(place.folder / "out.jsonl")] == list(range(60))
 
 
-@pytest.mark.parametrize("megabytes", [250, 400])
+@pytest.mark.parametrize("megabytes", [200, 610])
 def test_too_little_memory_ends_the_run_with_a_line(place: Place, megabytes: int) -> None:
-    """Libraries find no room, or threads do not."""
+    """It is found out before the start, or threads find no room."""
     limit = ("sh", "-c", 'ulimit -v "$1" && shift && exec "$@"', "sh", str(megabytes * 1000))
     with place.run(*RUN, "synthetic:?size=320x240&frames=5", wrapper=limit) as run:
         status, output, errors = run.finish(200)
