@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streamseg.config import RunSource
+from streamseg.config import Config, RunSource
 from streamseg.ipc.control import Finished, LaneSpec, Published
+from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import RingName, last_sequence, remove_blocks
 from streamseg.messages import RUNNING, STARTING, Dropped
 from streamseg.topology import StageEntry
@@ -22,16 +23,29 @@ class Lane:
     after its own newest frame, and no frame arrives again.
     """
 
-    def __init__(self, source: RunSource, number: int, instance: str, acknowledging: Iterable[str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        number: int,
+        instance: str,
+        acknowledging: Iterable[str],
+        links: tuple[LinkAddress, ...] = (),
+    ) -> None:
         """Begin before the first frame.
 
         Args:
-            source: Settings.
+            config: The settings as they hold for the source.
             number: Of the lane; with `instance`, it names the lane's files in shared memory.
             instance: Name of the run on this machine.
             acknowledging: Names of the stages that acknowledge frames.
+            links: The source's.
         """
-        self.source = source
+        self.config = config
+        self.links = links
+        self.origin_ns: int | None = None
+        """The monotonic clock when its frames first flowed."""
+        self.leaving = False
+        """Whether it ends because its source was removed or changed."""
         self.published_pts_ns = -1
         self.dropped = Dropped()
         self.state, self.detail = STARTING, ""
@@ -41,6 +55,12 @@ class Lane:
         self._acknowledged = dict.fromkeys(acknowledging, _NONE)
         self._highest = dict(self._acknowledged)
         self._reported = _NONE
+
+    @property
+    def source(self) -> RunSource:
+        """Settings of the source."""
+        (source,) = self.config.sources
+        return source
 
     @property
     def name(self) -> str:
@@ -81,6 +101,11 @@ class Lane:
         if self._ring is not None:
             remove_blocks(self._ring.name)
         self._ring = ring
+
+    def remove_files(self) -> None:
+        """Unlink its rings and the states that stages keep of it."""
+        for separator in "-.":
+            remove_blocks(f"{self._prefix}{separator}")
 
     def begin(self, entry: StageEntry, *, live: bool) -> LaneSpec:
         """Describe the lane to a new process of a stage, and reset the stage's acknowledgements to where it resumes."""

@@ -269,8 +269,12 @@ class Pipeline:
         In every-frame mode the ring keeps it until the loop takes the next result. A capture process that dies may take
         it along; the next one reads it again.
         """
-        lane = supervisor.lane(message.source)
-        while self._images and thread.is_alive() and lane.state != messages.FAILED:
+        while (
+            self._images
+            and thread.is_alive()
+            and (lane := supervisor.lane(message.source)) is not None
+            and lane.state != messages.FAILED
+        ):
             ring = lane.ring
             try:
                 if ring is not None:

@@ -111,7 +111,7 @@ class Place:
     """Where a process of the topology runs, and its restarts.
 
     Attributes:
-        launch: Counts the processes that ran here; a message from an earlier one no longer counts.
+        launch: Number of the process; a message from an earlier one no longer counts.
         process: The present one; None while a restart is due.
         due_s: When to restart, on the monotonic clock.
         given_up: Whether its source has failed, so that nothing is restarted.

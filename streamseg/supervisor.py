@@ -6,20 +6,25 @@ import logging
 import queue
 import secrets
 from functools import partial
+from itertools import count
 
+from streamseg.config import Config
 from streamseg.errors import EndpointInUseError, StageError, StreamsegError, error_from_name
 from streamseg.ipc.clock import Clock, SystemClock
 from streamseg.ipc.control import (
     Acknowledge,
+    AddLane,
     Announce,
     Failed,
     Finished,
+    LaneRemoved,
     LogLine,
     Progress,
     Published,
     Ready,
     Recorded,
     Released,
+    RemoveLane,
     Resend,
     RingCreated,
     SourceChanged,
@@ -33,14 +38,17 @@ from streamseg.ipc.instance import Instance
 from streamseg.ipc.launcher import Launcher
 from streamseg.ipc.links import LinkAddress, link_address
 from streamseg.lane import Lane
+from streamseg.lanes import Lanes
 from streamseg.messages import FAILED, RESTARTING, RUNNING
 from streamseg.monitor.observer import Observer
 from streamseg.plan import RunPlan
 from streamseg.processes import Place, Process, stop_processes
-from streamseg.topology import TAP, StageEntry, StageKey, Topology, describe_budget
+from streamseg.topology import StageEntry, StageKey, Topology, describe_budget
 
 _TICK_S = 0.05
 _PAUSED_S = 1.0
+_REMOVED = "source removed"
+"""Reason of the end of a source that is removed or changed."""
 
 
 class Supervisor:
@@ -69,22 +77,10 @@ class Supervisor:
         self.link_key = secrets.token_bytes(16)
         """Authenticates messages on the run's links."""
         self._places = {key: Place(key, entry) for entry in topology.stages for key in entry.keys(plan.config)}
-        self._lanes = {
-            source.name: Lane(source, number, instance.name, self._acknowledging(source.name))
-            for number, source in enumerate(plan.config.sources)
-        }
-        self.links = tuple(
-            LinkAddress(
-                link.sender,
-                link.receiver,
-                source,
-                link_address(instance.directory, f"{link.sender}-{link.receiver}-{number}.sock"),
-                link.resolve_policy(live=self._live),
-            )
-            for number, source in enumerate(self._lanes)
-            for link in topology.links
-            if {link.sender, link.receiver} <= self._stages_of(source) | {TAP}
-        )
+        self._lanes = Lanes(topology, instance, live=self._live)
+        for source in plan.config.sources:
+            self._lanes.add(plan.config.of(source.name))
+        self._launches = count(1)
         self._hub = link_address(instance.directory, "hub.sock")
         self._run_id = secrets.token_hex(8)
         self._events: queue.SimpleQueue[tuple[StageKey, int, ToSupervisor | None]] = queue.SimpleQueue()
@@ -120,7 +116,7 @@ class Supervisor:
             self.end()
         self._drain_events()
         self._raise_last_failure()
-        reasons = [lane.finished.reason for lane in self._lanes.values() if lane.finished and lane.state != FAILED]
+        reasons = [lane.finished.reason for lane in self._lanes if lane.finished and lane.state != FAILED]
         return self._stop_reason or next(iter(reasons), "failed")
 
     def start(self) -> None:
@@ -128,14 +124,31 @@ class Supervisor:
         for place in self._places.values():
             self._spawn(place)
 
-    def lane(self, source: str) -> Lane:
-        """The state of a source."""
-        return self._lanes[source]
+    def lane(self, source: str) -> Lane | None:
+        """The state of a source; None if there is no such source (any more)."""
+        return self._lanes.get(source)
+
+    @property
+    def links(self) -> list[LinkAddress]:
+        """The links of all sources."""
+        return [link for lane in self._lanes for link in lane.links]
 
     @property
     def over(self) -> bool:
         """Whether every source is finished, or the run is to stop."""
-        return self._stop_reason is not None or all(lane.finished is not None for lane in self._lanes.values())
+        finished = all(lane.finished is not None and not lane.leaving for lane in self._lanes)
+        return self._stop_reason is not None or finished
+
+    def change_sources(self, plan: RunPlan) -> None:
+        """Run other sources from now on, on the supervisor's thread; a source that is the same in both plans runs on.
+
+        A source with other settings ends as one that is removed, and is then added.
+        """
+        self._plan, self._config = plan, plan.config
+        wanted = {source.name: source for source in plan.config.sources}
+        for lane in self._lanes:
+            if wanted.get(lane.name) != lane.source or lane.state == FAILED:
+                self._remove(lane)
 
     def step(self, wait_s: float = _TICK_S) -> None:
         """Handle one event, waiting for it at most `wait_s`; then restart what is due and look for what hangs."""
@@ -144,14 +157,16 @@ class Supervisor:
         except queue.Empty:
             pass
         else:
-            place = self._places[key]
-            if place.process is not None and place.launch == launch:
+            place = self._places.get(key)
+            if place is not None and place.process is not None and place.launch == launch:
                 self._handle(place, place.process, message)
         now = self._now_s()
         if now - self._stepped_s > _PAUSED_S:
             for process in self._processes():
                 process.note_pause(now - self._stepped_s)
         self._stepped_s = now
+        if self._origin_ns is not None:
+            self._replace_lanes()
         for place in self._places.values():
             if place.due_s is not None and now >= place.due_s:
                 place.due_s = None
@@ -172,14 +187,42 @@ class Supervisor:
             killed=lambda: self._killed,
         )
 
-    def _stages_of(self, source: str) -> set[str]:
-        """The stages that frames of a source pass through."""
-        return {key.stage for key in self._places if key.serves(source)}
+    def _remove(self, lane: Lane) -> None:
+        """Begin to end a lane: its own processes stop, and the shared ones close what belongs to it."""
+        if lane.leaving:
+            return
+        lane.leaving = True
+        for place in self._places.values():
+            if place.key.source == lane.name:
+                place.given_up, place.due_s = True, None
+                if place.process is not None:
+                    place.process.stop(_REMOVED, self._now_s())
+            elif place.process is not None and lane in place.process.lanes:
+                place.process.handle.send(RemoveLane(lane.name))
 
-    def _acknowledging(self, source: str) -> list[str]:
-        """Those of them that acknowledge frames."""
-        present = self._stages_of(source)
-        return [entry.name for entry in self._topology.stages if entry.acknowledges and entry.name in present]
+    def _replace_lanes(self) -> None:
+        """Forget the lanes that have ended, and add those of new sources."""
+        for lane in self._lanes:
+            if lane.leaving and not any(lane in process.lanes for process in self._processes()):
+                self._lanes.forget(lane)
+                self._places = {key: place for key, place in self._places.items() if key.source != lane.name}
+                self._observer.removed(lane.name)
+        for source in self._config.sources:
+            if self._lanes.get(source.name) is None:
+                self._add(self._config.of(source.name))
+
+    def _add(self, config: Config) -> None:
+        lane = self._lanes.add(config)
+        for process in self._processes():
+            if process.entry.shared:
+                links = tuple(link for link in lane.links if process.entry.name in (link.sender, link.receiver))
+                process.handle.send(AddLane(lane.begin(process.entry, live=self._live), links, self._config))
+                process.lanes.append(lane)
+        keys = {key: entry for entry in self._topology.stages for key in entry.keys(config) if not entry.shared}
+        self._observer.added(lane.name, lane.source.live, [key.stage for key in keys])
+        for key, entry in keys.items():
+            self._places[key] = Place(key, entry)
+            self._spawn(self._places[key])
 
     def _handle(self, place: Place, process: Process, message: ToSupervisor | None) -> None:
         if place.given_up and isinstance(message, Ready | SourceChanged | Finished):
@@ -213,6 +256,8 @@ class Supervisor:
                 self._observer.logged(level, text)
             case Finished(source=source):
                 self._lanes[source].finished = message
+            case LaneRemoved(source):
+                process.lanes.remove(self._lanes[source])
 
     def _handle_ready(self, place: Place, process: Process, ready: Ready) -> None:
         process.ready, process.progress_s = True, self._now_s()
@@ -236,8 +281,10 @@ class Supervisor:
                     self._send_start(process)
 
     def _send_start(self, process: Process) -> None:
-        assert self._origin_ns is not None
-        process.handle.send(Start(self._origin_ns, min(lane.published_pts_ns for lane in process.lanes)))
+        for lane in process.lanes:
+            lane.origin_ns = lane.origin_ns or self._clock.now_ns()
+        origin_ns = min((lane.origin_ns for lane in process.lanes if lane.origin_ns), default=0)
+        process.handle.send(Start(origin_ns, min((lane.published_pts_ns for lane in process.lanes), default=-1)))
 
     def _request_replays(self, process: Process) -> None:
         """Make the stages upstream of a new process repeat what it has missed."""
@@ -282,7 +329,7 @@ class Supervisor:
         if source is not None and self._lanes[source].finished is not None:
             place.given_up = True  # it has nothing left to do
             return
-        others = [lane for lane in self._lanes.values() if lane.finished is None and lane.name != source]
+        others = [lane for lane in self._lanes if lane.finished is None and lane.name != source]
         if source is None or not others or self._config.on_source_failure == "end":
             raise error
         self.failures.append(error)
@@ -320,14 +367,14 @@ class Supervisor:
 
     def _send(self, entry: StageEntry, lane: Lane, message: ToStage, *, ready: bool = True) -> None:
         """Send to the process of a stage that serves a lane, if it runs, and is ready if it must be."""
-        place = self._places.get(StageKey(entry.name, None if entry.shared else lane.name))
+        place = self._places.get(entry.key(lane.name))
         process = None if place is None else place.process
         if process is not None and (process.ready or not ready):
             process.handle.send(message)
 
     def _spawn(self, place: Place) -> None:
-        place.launch += 1
-        lanes = [lane for lane in self._lanes.values() if place.key.serves(lane.name)]
+        place.launch = next(self._launches)
+        lanes = self._lanes.served_by(place.key)
         deliver = partial(self._deliver, place.key, place.launch)
         now = self._now_s()
         try:
@@ -350,15 +397,11 @@ class Supervisor:
         return StageSpec(
             stage=entry.name,
             title=entry.name if entry.shared or len(self._lanes) == 1 else f"{place.key.source}: {entry.name}",
-            config=self._config if place.key.source is None else self._config.of(place.key.source),
+            config=self._config if place.key.source is None else lanes[0].config,
             run_id=self._run_id,
             lanes=tuple(lane.begin(entry, live=self._live) for lane in lanes),
             link_key=self.link_key,
-            links=tuple(
-                link
-                for link in self.links
-                if entry.name in (link.sender, link.receiver) and place.key.serves(link.source)
-            ),
+            links=tuple(link for lane in lanes for link in lane.links if entry.name in (link.sender, link.receiver)),
             hub=self._hub,
             models=self._plan.models,
             threads=entry.threads(self._config.threads, live=self._live),
@@ -392,6 +435,6 @@ class Supervisor:
     def _raise_last_failure(self) -> None:
         """Raise what a stage failed at while it ended, unless the run was finished before."""
         failure = self._last_failure
-        unfinished = any(lane.finished is None for lane in self._lanes.values())
+        unfinished = any(lane.finished is None for lane in self._lanes)
         if failure is not None and unfinished and not self._killed:
             raise error_from_name(failure.error, failure.message)

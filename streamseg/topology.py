@@ -66,6 +66,10 @@ class StageEntry:
     last: bool = False
     needed: Callable[[Config], bool] = _always
 
+    def key(self, source: str) -> StageKey:
+        """The process of this stage that serves a source."""
+        return StageKey(self.name, None if self.shared else source)
+
     def keys(self, config: Config) -> list[StageKey]:
         """The processes of this stage."""
         sources = [source.name for source in config.sources if self.needed(config.of(source.name))]

@@ -110,7 +110,7 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     """All stages are ready: frames may flow.
 
     Attributes:
-        origin_ns: The monotonic clock when the run first started.
+        origin_ns: The monotonic clock when the frames of the process's source first flowed.
         after_pts_ns: For capture: presentation time of the source's last published frame, -1 before the first.
     """
 
@@ -145,6 +145,25 @@ class Announce(msgspec.Struct, frozen=True, tag=True):
     stage: str
     state: str
     detail: str
+
+
+class AddLane(msgspec.Struct, frozen=True, tag=True):
+    """To a shared stage: serve one more source.
+
+    Attributes:
+        links: Those of the source that begin or end at this process.
+        config: The settings with this source.
+    """
+
+    lane: LaneSpec
+    links: tuple[LinkAddress, ...]
+    config: Config
+
+
+class RemoveLane(msgspec.Struct, frozen=True, tag=True):
+    """To a shared stage: close what belongs to a source, and report `LaneRemoved`."""
+
+    source: str
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -262,7 +281,13 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-ToStage = StageSpec | Start | Stop | Released | Resend | Announce
+class LaneRemoved(msgspec.Struct, frozen=True, tag=True):
+    """A shared stage no longer serves a source: no report on it follows."""
+
+    source: str
+
+
+ToStage = StageSpec | Start | Stop | Released | Resend | Announce | AddLane | RemoveLane
 ToSupervisor = (
     Ready
     | Failed
@@ -275,6 +300,7 @@ ToSupervisor = (
     | Recorded
     | Subscribers
     | Finished
+    | LaneRemoved
 )
 
 

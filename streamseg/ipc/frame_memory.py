@@ -55,6 +55,10 @@ class FrameMemory(Protocol):
         """
         ...
 
+    def forget(self, prefix: str) -> None:
+        """Unmap the rings of one source."""
+        ...
+
     def close(self) -> None:
         """Unmap all rings."""
         ...
@@ -74,6 +78,11 @@ class SharedFrames:
         """Copy frame `seq`; see `FrameMemory`."""
         source = ring.name.removesuffix(f"-{ring.epoch}")
         return self._readers.setdefault(source, RingReader()).read(ring, seq)
+
+    def forget(self, prefix: str) -> None:
+        """Unmap the blocks of one source; see `FrameMemory`."""
+        if prefix in self._readers:
+            self._readers.pop(prefix).close()
 
     def close(self) -> None:
         """Unmap every block."""

@@ -67,6 +67,10 @@ class Sender(Protocol[_Sent]):
         """Send what the receiver's credit allows; call it every turn."""
         ...
 
+    def end(self) -> None:
+        """Disconnect from the receiver for good; what waits is dropped."""
+        ...
+
 
 class Receiver(Protocol[_Received]):
     """What a stage receives messages with."""
@@ -77,6 +81,10 @@ class Receiver(Protocol[_Received]):
 
     def receive(self) -> _Received | None:
         """The next message, or None if none has arrived."""
+        ...
+
+    def end(self) -> None:
+        """Accept no further sender. One that is connected may still send: call `receive` as long as the stage runs."""
         ...
 
 
@@ -117,6 +125,7 @@ class LinkSender(Generic[Payload]):
     ) -> None:
         self.socket = _open(context, linger_ms)
         self.socket.connect(address)
+        self._address = address
         self.replaced = 0
         """Messages replaced by a newer one before they could be sent."""
         self._key = key
@@ -150,6 +159,11 @@ class LinkSender(Generic[Payload]):
             self._waiting.popleft()
             self._spent, self._credit = self._credit, None
 
+    def end(self) -> None:
+        """Disconnect from the receiver for good; what waits is dropped."""
+        self._waiting.clear()
+        self.socket.disconnect(self._address)
+
     def _take_credit(self) -> None:
         while True:
             try:
@@ -168,6 +182,7 @@ class LinkReceiver(Generic[Payload]):
     ) -> None:
         self.socket = _open(context)
         bind_link(self.socket, address)
+        self._address = address
         self._key = key
         self._policy = policy
         self._decoder = msgspec.msgpack.Decoder(kind)
@@ -199,6 +214,10 @@ class LinkReceiver(Generic[Payload]):
             if len(parts) == 2 and parts[0] == self._key:
                 self._credit = None
                 return self._decoder.decode(parts[1])
+
+    def end(self) -> None:
+        """Accept no further sender; see `Receiver`."""
+        self.socket.unbind(self._address)
 
     def close(self) -> None:
         """Close the socket."""

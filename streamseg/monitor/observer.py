@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
 
 
@@ -19,6 +21,12 @@ class Observer:
 
     def subscribed(self, subscribers: Subscribers) -> None:
         """A subscriber connected or disconnected."""
+
+    def added(self, source: str, live: bool, stages: Sequence[str]) -> None:
+        """A source was added while the pipeline runs; each of these stages starts a process for it."""
+
+    def removed(self, source: str) -> None:
+        """A source was removed, and its processes have ended."""
 
     def changed(self, stage: str, source: str | None, state: str, detail: str) -> None:
         """A source, or a process of a stage, changed."""

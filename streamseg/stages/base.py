@@ -1,4 +1,4 @@
-"""What every stage gets, and what it does: `StageContext` and `Stage`."""
+"""What every stage gets, and what it does: `StageContext`, `Stage`, and `SharedStage` for those of all sources."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import zmq
+from msgspec.structs import replace
 
 from streamseg.ipc.clock import Clock
-from streamseg.ipc.control import LaneSpec, Ready, StageSpec, ToStage, ToSupervisor
+from streamseg.ipc.control import (
+    AddLane,
+    LaneRemoved,
+    LaneSpec,
+    Ready,
+    RemoveLane,
+    StageSpec,
+    ToStage,
+    ToSupervisor,
+)
 from streamseg.ipc.frame_memory import FrameMemory
 from streamseg.ipc.links import Receiver, Sender
 from streamseg.ipc.snapshot import Snapshot
@@ -20,10 +30,8 @@ SUPERVISOR_GONE = "supervisor gone"
 class StageContext(Protocol):
     """A stage's surroundings. A test drives a stage without a process by passing a fake one."""
 
-    @property
-    def spec(self) -> StageSpec:
-        """What the supervisor decided for this process."""
-        ...
+    spec: StageSpec
+    """What the supervisor decided for this process. A shared stage replaces it when sources are added or removed."""
 
     @property
     def clock(self) -> Clock:
@@ -99,3 +107,46 @@ class Stage(ABC):
     @abstractmethod
     def close(self, reason: str) -> None:
         """Finish in an orderly way; `reason` goes on the wire."""
+
+
+class SharedStage(Stage):
+    """A stage that serves all sources, which may be added and removed while it runs."""
+
+    def __init__(self, context: StageContext) -> None:
+        super().__init__(context)
+        self._ended: list[Receiver[Any]] = []
+
+    def instruct(self, message: ToStage) -> None:
+        """Begin to serve a source, or end it."""
+        match message:
+            case AddLane(lane, links, config):
+                self._use(
+                    replace(self.spec, lanes=(*self.spec.lanes, lane), links=self.spec.links + links, config=config)
+                )
+                self.add_lane(lane)
+            case RemoveLane(source):
+                self._ended += self.remove_lane(source)
+                for lane in self.spec.lanes:
+                    if lane.name == source:
+                        self.context.frames.forget(lane.ring)
+                lanes = tuple(lane for lane in self.spec.lanes if lane.name != source)
+                links = tuple(link for link in self.spec.links if link.source != source)
+                self._use(replace(self.spec, lanes=lanes, links=links))
+                self.context.report(LaneRemoved(source))
+
+    @abstractmethod
+    def add_lane(self, lane: LaneSpec) -> None:
+        """Open what the stage needs for a source; `spec` and `config` have it already."""
+
+    @abstractmethod
+    def remove_lane(self, source: str) -> list[Receiver[Any]]:
+        """End the links of a source, forget it, and return its receivers."""
+
+    def drain_ended(self) -> None:
+        """Drop what arrives for removed sources: a socket with an unread message keeps the loop from sleeping."""
+        for receiver in self._ended:
+            receiver.receive()
+
+    def _use(self, spec: StageSpec) -> None:
+        self.context.spec = self.spec = spec
+        self.config = spec.config

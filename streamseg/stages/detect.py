@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -16,14 +17,15 @@ from streamseg.messages import Detection, Image
 from streamseg.models import Detector, StatefulDetector
 from streamseg.models.options import Compute, DetectorSettings
 from streamseg.models.registry import create_detector
-from streamseg.stages.base import Stage, StageContext
+from streamseg.stages.base import SharedStage, StageContext
 from streamseg.stages.fair_turns import FairTurns
 from streamseg.stages.tracking import LOW_SHARE, Tracker
 
 _SAVE_NS = 1_000_000_000
+_NO_MEMORY: Final[Mapping[str, bytes]] = {}
 
 
-class DetectStage(Stage):
+class DetectStage(SharedStage):
     """Runs the detector on the frames of all sources in turn. Boxes are repeated when capture repeats their frames."""
 
     def __init__(
@@ -36,13 +38,41 @@ class DetectStage(Stage):
 
     def prepare(self) -> Ready:
         """Load the detector. With a tracker, it also returns the boxes of low confidence that only continue tracks."""
-        settings = self._settings()
-        detector = self._create_detector(settings, self.spec.compute)
-        for place, lane in enumerate(self._lanes.values()):
-            if place > 0 and isinstance(detector, StatefulDetector):  # each source needs a memory of its own
-                detector = self._create_detector(settings, self.spec.compute)
-            lane.prepare(detector, settings)
-        return Ready(detector.name)
+        self._load_detector()
+        for lane in self._lanes.values():
+            lane.restore()
+        return Ready(self._detector.name)
+
+    def add_lane(self, lane: LaneSpec) -> None:
+        """Open the links of a source. The detector is loaded again if it does not report all that the source needs."""
+        memories = {name: each.memory for name, each in self._lanes.items()}
+        added = self._lanes[lane.name] = _DetectLane(self.context, lane)
+        self._turns.add(lane.name)
+        if self._settings() == self._used:
+            added.use(self._detector_of_another(), self._used)
+        else:
+            self.context.progress()
+            self._load_detector(memories)
+        added.restore()
+
+    def remove_lane(self, source: str) -> list[Receiver[Any]]:
+        """End the links of a source and forget its tracks."""
+        self._turns.remove(source)
+        return self._lanes.pop(source).end()
+
+    def _load_detector(self, memories: Mapping[str, bytes] = _NO_MEMORY) -> None:
+        """Load a detector that serves all sources; `memories` are those of the one before, by source."""
+        self._used = self._settings()
+        self._detector = self._create_detector(self._used, self.spec.compute)
+        for place, (name, lane) in enumerate(self._lanes.items()):
+            detector = self._detector_of_another() if place else self._detector
+            lane.use(detector, self._used, memories.get(name, b""))
+
+    def _detector_of_another(self) -> Detector:
+        """The detector of a further source: one with a memory needs that for each."""
+        if isinstance(self._detector, StatefulDetector):
+            return self._create_detector(self._used, self.spec.compute)
+        return self._detector
 
     def _settings(self) -> DetectorSettings:
         """What serves every source: the least confidence, and all classes that one of them keeps."""
@@ -56,6 +86,7 @@ class DetectStage(Stage):
 
     def turn(self) -> bool:
         """Take one frame, of the source that has the turn."""
+        self.drain_ended()
         for lane in self._lanes.values():
             lane.service()
         needs = {name: 1.0 for name, lane in self._lanes.items() if lane.waiting is not None}
@@ -116,6 +147,13 @@ class _DetectLane:
         self._saved_id = self._saved_ns = 0
         self._tracker = Tracker(self._config.detector.conf) if self._config.tracks else None
 
+    def end(self) -> list[Receiver[Any]]:
+        """End the links, and return the receiving ends."""
+        self._to_segment.end()
+        self._to_publish.end()
+        self._frames.end()
+        return [self._frames]
+
     def service(self) -> None:
         """Send what waits for credit, and receive a frame if none waits for its turn."""
         self._to_segment.service()
@@ -144,11 +182,21 @@ class _DetectLane:
                 return
             self._detect(frame, image)
 
-    def prepare(self, detector: Detector, settings: DetectorSettings) -> None:
-        """Use a detector with these settings, and continue where an earlier process stopped, if there was one."""
+    @property
+    def memory(self) -> bytes:
+        """What the detector keeps of the frames before; empty if it keeps nothing."""
+        return self._detector.state() if isinstance(self._detector, StatefulDetector) else b""
+
+    def use(self, detector: Detector, settings: DetectorSettings, memory: bytes = b"") -> None:
+        """Use a detector with these settings; it continues from a memory, if there is one."""
+        if memory and isinstance(detector, StatefulDetector):
+            detector.restore(memory)
         self._detector = detector
         own = self._config.detector
         self._chooses = self._least_confidence > settings.conf or own.classes != settings.classes
+
+    def restore(self) -> None:
+        """Continue where an earlier process stopped, if there was one."""
         saved = self._snapshot.load()
         if saved is None:
             return
@@ -159,8 +207,8 @@ class _DetectLane:
             self._recent.add(boxes.seq, boxes)
         if self._tracker is not None:
             self._tracker.restore(state.tracker)
-        if state.detector and isinstance(detector, StatefulDetector):
-            detector.restore(state.detector)
+        if state.detector and isinstance(self._detector, StatefulDetector):
+            self._detector.restore(state.detector)
 
     def _detect(self, frame: FrameDescriptor, image: Image) -> None:
         detections = tuple(filter(self._keeps, self._detector.detect(image)))
@@ -220,6 +268,5 @@ class _DetectLane:
             return
         self._saved_id, self._saved_ns = highest_id, now_ns
         tracker = b"" if self._tracker is None else self._tracker.state()
-        memory = self._detector.state() if isinstance(self._detector, StatefulDetector) else b""
-        state = _DetectState(self._last_seq, self._last_keyframe, tracker, memory, tuple(self._recent.values()))
+        state = _DetectState(self._last_seq, self._last_keyframe, tracker, self.memory, tuple(self._recent.values()))
         self._snapshot.save(msgspec.msgpack.encode(state))

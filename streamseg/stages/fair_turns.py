@@ -19,7 +19,14 @@ class FairTurns:
     def __init__(self, sources: Iterable[str]) -> None:
         """Begin with sources that have not waited yet."""
         self._waited = dict.fromkeys(sources, 0)
-        self._most = _SHARES * len(self._waited) - 1
+
+    def add(self, source: str) -> None:
+        """Take a source that has not waited yet."""
+        self._waited[source] = 0
+
+    def remove(self, source: str) -> None:
+        """Give a source no more turns."""
+        del self._waited[source]
 
     def choose(self, needs: Mapping[str, float]) -> str | None:
         """The source that has the turn; None if none waits.
@@ -39,5 +46,6 @@ class FairTurns:
 
     def _leaves_time(self, chosen: str, waiting: Iterable[str]) -> bool:
         """Whether all others can have their turns in time, one after the other, if this one is next."""
-        left = sorted(self._most - self._waited[name] for name in waiting if name != chosen)
+        most = _SHARES * len(self._waited) - 1
+        left = sorted(most - self._waited[name] for name in waiting if name != chosen)
         return all(turns >= place for place, turns in enumerate(left, 1))

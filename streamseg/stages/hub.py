@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from streamseg import open_files
-from streamseg.ipc.control import Ready, Subscribers
-from streamseg.ipc.links import LINGER_MS
+from streamseg.ipc.control import LaneSpec, Ready, Subscribers
+from streamseg.ipc.links import LINGER_MS, Receiver
 from streamseg.sinks.hub import Hub
-from streamseg.stages.base import Stage
+from streamseg.stages.base import SharedStage
 from streamseg.wire.limits import READERS
 
 _log = logging.getLogger(__name__)
 
 
-class HubStage(Stage):
+class HubStage(SharedStage):
     """Forwards results to subscribers, and their subscriptions to the publish processes."""
 
     def prepare(self) -> Ready:
@@ -28,6 +29,13 @@ class HubStage(Stage):
             _log.warning("at most %d subscribers: a process may have few files open (`ulimit -n 1024`)", most)
         self._subscribers: int | None = None
         return Ready(settings.bind)
+
+    def add_lane(self, lane: LaneSpec) -> None:
+        """Publish processes connect by themselves."""
+
+    def remove_lane(self, source: str) -> list[Receiver[Any]]:
+        """Publish processes disconnect by themselves."""
+        return []
 
     def turn(self) -> bool:
         """Forward what has arrived."""

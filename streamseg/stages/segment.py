@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,11 +19,14 @@ from streamseg.models import Segmenter
 from streamseg.models.options import Compute, SegmenterSettings
 from streamseg.models.registry import create_refiner, create_segmenter
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
-from streamseg.stages.base import Stage, StageContext
+from streamseg.stages.base import SharedStage, StageContext
 from streamseg.stages.fair_turns import FairTurns
 from streamseg.stages.idle_executor import IdleExecutor
 from streamseg.stages.packing import pack_keyframe_mask
 from streamseg.stages.priority import Priority, decoding_time_ns
+
+if TYPE_CHECKING:
+    from streamseg.models.segmenters.nano.refiner import Refiner
 
 _BATCH = 8
 """Boxes decoded between two reports of progress."""
@@ -56,6 +59,12 @@ class _SegmentLane:
         self.overrun = lane.dropped.segment_overrun
         self.replaced = 0
 
+    def end(self) -> list[Receiver[Any]]:
+        """End the links, and return the receiving ends."""
+        self.to_publish.end()
+        self._keyframes.end()
+        return [self._keyframes]
+
     def service(self) -> None:
         """Send what waits for credit, and receive a keyframe; in live mode, the newest one waits for its turn."""
         self.to_publish.service()
@@ -86,7 +95,7 @@ class _SegmentLane:
         return self._waiting is None or self.priority is not None
 
 
-class SegmentStage(Stage):
+class SegmentStage(SharedStage):
     """Encodes a keyframe once and decodes the masks of its boxes.
 
     In every-frame mode it decodes all of them, in live mode those for which there is time.
@@ -108,8 +117,8 @@ class SegmentStage(Stage):
         self._segmenter: Segmenter[Any] = self._create_segmenter(
             self.config.segmenter, self.spec.compute, self._note_export
         )
-        refine = self.config.propagate.refine and any(lane.propagates_masks for lane in self._lanes.values())
-        self._refiner = create_refiner(self.spec.models.segmenter) if refine else None
+        self._refiner: Refiner | None = None
+        self._load_refiner()
         blank = np.zeros((360, 640, 3), np.uint8)
         centre = Detection(xyxy=(200.0, 100.0, 400.0, 300.0), confidence=1.0, class_id=0, class_name="warm-up")
         began = self.context.clock.now_ns()
@@ -121,8 +130,20 @@ class SegmentStage(Stage):
         _log.info("running %s", description)
         return Ready(description)
 
+    def add_lane(self, lane: LaneSpec) -> None:
+        """Open the links of a source."""
+        self._lanes[lane.name] = _SegmentLane(self.context, lane)
+        self._turns.add(lane.name)
+        self._load_refiner()
+
+    def remove_lane(self, source: str) -> list[Receiver[Any]]:
+        """End the links of a source and forget its masks."""
+        self._turns.remove(source)
+        return self._lanes.pop(source).end()
+
     def instruct(self, message: ToStage) -> None:
         """Repeat the masks sent last, for a publish process that is new."""
+        super().instruct(message)
         if isinstance(message, Resend):
             lane = self._lanes[message.source]
             for masks in lane.recent.values():
@@ -130,6 +151,7 @@ class SegmentStage(Stage):
 
     def turn(self) -> bool:
         """Take one keyframe, of the source that has the turn."""
+        self.drain_ended()
         for lane in self._lanes.values():
             lane.service()
         needs = {name: need for name, lane in self._lanes.items() if (need := lane.need)}
@@ -218,6 +240,12 @@ class SegmentStage(Stage):
             self.context.progress()
             masks += self._run_long(partial(self._segmenter.decode, embedding, detections[first : first + _BATCH]))
         return masks
+
+    def _load_refiner(self) -> None:
+        """Load the refiner if the masks of a source are propagated, unless it is loaded."""
+        refine = self.config.propagate.refine and any(lane.propagates_masks for lane in self._lanes.values())
+        if refine and self._refiner is None:
+            self._refiner = create_refiner(self.spec.models.segmenter)
 
     def _run_long(self, work: Callable[[], _Value]) -> _Value:
         """Run long work; in live mode so that it delays no other stage."""

@@ -51,6 +51,7 @@ class FakeSender:
         self.sent: list[Any] = []
         self.kept: list[Any] = []
         self.credit = True
+        self.ended = False
         self.replaced = 0
 
     def send(self, payload: Any, *, replace: bool = True) -> None:
@@ -60,6 +61,9 @@ class FakeSender:
 
     def service(self) -> None:
         pass
+
+    def end(self) -> None:
+        self.ended = True
 
     def take(self) -> list[Any]:
         """What was sent since the last call."""
@@ -72,6 +76,7 @@ class FakeReceiver:
 
     def __init__(self) -> None:
         self.waiting: deque[Any] = deque()
+        self.ended = False
         self.grants = 0
 
     def grant(self) -> None:
@@ -79,6 +84,9 @@ class FakeReceiver:
 
     def receive(self) -> Any:
         return self.waiting.popleft() if self.waiting else None
+
+    def end(self) -> None:
+        self.ended = True
 
 
 class FakeRing:
@@ -113,6 +121,7 @@ class FakeFrames:
 
     def __init__(self) -> None:
         self.rings: dict[str, FakeRing] = {}
+        self.forgotten: list[str] = []
 
     def create(self, prefix: str, epoch: int, height: int, width: int) -> FakeRing:
         name = RingName(f"{prefix}-{epoch}", epoch, DEFAULT_SLOTS, height * width * 3)
@@ -124,6 +133,9 @@ class FakeFrames:
             return self.rings[ring.name].images[seq].copy()
         except KeyError:
             raise FrameOverrunError(f"frame {seq} is no longer in its slot") from None
+
+    def forget(self, prefix: str) -> None:
+        self.forgotten.append(prefix)
 
     def close(self) -> None:
         pass

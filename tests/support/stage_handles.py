@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -92,6 +93,13 @@ class RecordingObserver(Observer):
         self.changes: list[tuple[str, str, str]] = []
         self.lines: list[str] = []
         self.subscribers = 0
+        self.came_and_went: list[tuple[str, str]] = []
+
+    def added(self, source: str, live: bool, stages: Sequence[str]) -> None:
+        self.came_and_went.append(("added", source))
+
+    def removed(self, source: str) -> None:
+        self.came_and_went.append(("removed", source))
 
     def prepared(self, stage: str, source: str | None, ready: Ready) -> None:
         self.ready.append(stage)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.published_frames import published
+from support.stage_context import stage_config
 
-from streamseg.config import RunSource
 from streamseg.ipc import ring, snapshot
 from streamseg.ipc.ring import RingWriter
 from streamseg.ipc.snapshot import SharedSnapshot
@@ -30,7 +30,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def lane() -> Lane:
-    return Lane(RunSource(url="synthetic:"), 0, "streamseg-x", ["detect", "publish", "record"])
+    return Lane(stage_config(), 0, "streamseg-x", ["detect", "publish", "record"])
 
 
 def acknowledge(lane: Lane, detect: int, publish: int, record: int) -> None:
@@ -99,7 +99,7 @@ def test_old_rings_are_removed_and_snapshots_are_not(lane: Lane, memory: Path) -
 def test_lanes_share_no_file() -> None:
     names = set()
     for number in (1, 11):
-        spec = Lane(RunSource(url=0), number, "streamseg-x", []).begin(DETECT, live=True)
+        spec = Lane(stage_config(), number, "streamseg-x", []).begin(DETECT, live=True)
         names |= {f"{spec.ring}-", spec.snapshot}
     assert not any(first != second and first.startswith(second) for first in names for second in names)
 

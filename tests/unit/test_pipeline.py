@@ -44,6 +44,7 @@ def test_a_picture_that_left_memory_is_awaited_for_a_file_and_skipped_in_live_mo
     pipeline = Pipeline({"sources": [{"url": "synthetic:"}], "mode": mode, **MODELS}, images=True)
     supervisor = pipeline._supervise(tap=True)
     lane = supervisor.lane("main")
+    assert lane is not None
     message = replace(EMPTY_RESULT, source="main", seq=5)
 
     def capture_again() -> None:

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from support.stage_context import FakeContext, lane_spec, put_frame, stage_config, stage_spec
 
-from streamseg.ipc.control import Acknowledge
+from streamseg.config import DetectorOverrides, RunSource
+from streamseg.ipc.control import Acknowledge, AddLane, LaneRemoved, RemoveLane
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.messages import Detection, Dropped, Image
 from streamseg.models.options import Compute, DetectorSettings
 from streamseg.stages.detect import DetectStage
+from streamseg.stages.tracking import LOW_SHARE
 
 
 class GreyBoxes:
@@ -61,6 +63,12 @@ class Detect:
         self.settings = settings
         self.detector = GreyBoxes()
         return self.detector
+
+    def add(self, source: RunSource) -> None:
+        """Add a source as the supervisor does."""
+        lane = msgspec.structs.replace(lane_spec(source.name), source=source)
+        sources = (*self.stage.config.sources, source)
+        self.stage.instruct(AddLane(lane, (), msgspec.structs.replace(self.stage.config, sources=sources)))
 
     def feed(self, *frames: FrameDescriptor) -> None:
         for frame in frames:
@@ -240,3 +248,43 @@ def test_a_new_detect_process_continues_the_count_of_lost_frames() -> None:
     stage.feed(*frames(stage.context, 0))
     (boxes,) = stage.boxes()
     assert boxes.overrun == 3
+
+
+def test_a_source_that_is_added_gets_boxes_and_costs_the_others_nothing() -> None:
+    stage = detect(sources=("door",))
+    stage.feed(*(put_frame(stage.context, seq, source="door") for seq in range(3)))
+    loaded = stage.detector
+    stage.add(RunSource(url="synthetic:?frames=9", name="yard"))
+    stage.feed(put_frame(stage.context, 3, source="door"), put_frame(stage.context, 0, source="yard"))
+    assert [[item.tracker_id for item in boxes.detections] for boxes in stage.boxes("door")][-1] == [1, 2]
+    assert [boxes.seq for boxes in stage.boxes("yard")] == [0]
+    assert stage.detector is not loaded, "a detector with a memory is one for each source"
+    assert [lane.name for lane in stage.context.spec.lanes] == ["door", "yard"]
+
+
+def test_a_detector_that_must_find_more_continues_with_the_memory_of_the_one_before() -> None:
+    stage = detect(sources=("door",))
+    stage.feed(*(put_frame(stage.context, seq, source="door") for seq in range(3)))
+    before = stage.boxes("door")[-1].detections[0].xyxy[1]
+    stage.add(RunSource(url="synthetic:?frames=9", name="yard", detector=DetectorOverrides(conf=0.1)))
+    assert stage.settings.conf == pytest.approx(0.1 * LOW_SHARE)
+    stage.feed(put_frame(stage.context, 3, source="door"))
+    assert stage.boxes("door")[-1].detections[0].xyxy[1] == pytest.approx(before + 0.1)
+
+
+def test_a_source_that_is_removed_leaves_nothing() -> None:
+    stage = detect(sources=("door", "yard"))
+    receiver = stage.context.receiver("capture", "yard")
+    stage.feed(put_frame(stage.context, 0, source="yard"), put_frame(stage.context, 0, source="door"))
+    stage.stage.instruct(RemoveLane("yard"))
+    assert stage.context.reports[-1] == LaneRemoved("yard")
+    assert receiver.ended
+    assert all(stage.context.sender(name, "yard").ended for name in ("segment", "publish"))
+    assert stage.context.frames.forgotten == ["streamseg-test-yard"]
+    assert [lane.name for lane in stage.context.spec.lanes] == ["door"]
+    stage.boxes("yard")
+    stage.feed(put_frame(stage.context, 1, source="yard"), put_frame(stage.context, 1, source="door"))
+    assert stage.boxes("yard") == []
+    assert [boxes.seq for boxes in stage.boxes("door")] == [0, 1]
+    assert not receiver.waiting, "what still arrives is dropped"
+    stage.add(RunSource(url="synthetic:?frames=9", name="yard"))

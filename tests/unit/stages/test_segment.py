@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from support.stage_context import FakeClock, FakeContext, lane_spec, put_frame, stage_config, stage_spec
 
-from streamseg.ipc.control import Progress, Resend
+from streamseg.config import RunSource
+from streamseg.ipc.control import AddLane, LaneRemoved, Progress, RemoveLane, Resend
 from streamseg.ipc.descriptors import Keyframe, Masks
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Dropped, Image, ObjectMask
@@ -217,3 +218,21 @@ def test_of_a_live_source_the_newest_keyframe_waits_and_the_others_are_counted()
     segment.feed(*(segment.keyframe(seq, cup(seq + 1)) for seq in range(3)))
     (masks,) = segment.masks()
     assert (masks.seq, masks.replaced) == (2, 2)
+
+
+def test_sources_are_added_and_removed_while_the_segmenter_runs() -> None:
+    segment = Segment(sources=("door",))
+    yard = RunSource(url="synthetic:?frames=9", name="yard")
+    lane = msgspec.structs.replace(lane_spec("yard"), source=yard)
+    config = msgspec.structs.replace(segment.stage.config, sources=(*segment.stage.config.sources, yard))
+    segment.stage.instruct(AddLane(lane, (), config))
+    segment.feed(segment.keyframe(0, cup(1), source="yard"), segment.keyframe(0, cup(1), source="door"))
+    assert [len(segment.masks(name)) for name in ("door", "yard")] == [1, 1]
+    segment.stage.instruct(RemoveLane("door"))
+    assert segment.context.reports[-1] == LaneRemoved("door")
+    assert segment.context.receiver("detect", "door").ended
+    assert segment.context.sender("publish", "door").ended
+    assert segment.context.frames.forgotten == ["streamseg-test-door"]
+    segment.feed(segment.keyframe(1, cup(1), source="yard"), segment.keyframe(1, cup(1), source="door"))
+    assert [len(segment.masks(name)) for name in ("door", "yard")] == [0, 1]
+    assert not segment.context.receiver("detect", "door").waiting
