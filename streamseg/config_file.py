@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from streamseg.config import Config, check_config
 from streamseg.errors import SettingsError
 from streamseg.settings import MAX_DEPTH
 from streamseg.yaml_tree import MAX_BYTES, is_yaml_text, read_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """Settings as they were read from a file.
+
+    Attributes:
+        read_again: Reads them as they are in the file now.
+    """
+
+    config: Config
+    read_again: Callable[[], Config]
+
+    @classmethod
+    def read(cls, read: Callable[[], Config]) -> Self:
+        """Read the settings for the first time."""
+        return cls(read(), read)
+
 
 Override = tuple[str, object]
 """A dotted key and its value."""

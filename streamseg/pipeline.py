@@ -9,35 +9,36 @@ capture ───────────▶ detect ─────────�
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
-import zmq
 
 from streamseg import messages
 from streamseg.address_space import check_address_space
-from streamseg.config import Config, check_config
-from streamseg.config_file import load_config
+from streamseg.changes import ChangingPlan
+from streamseg.config import Config, RecordSettings, check_config
+from streamseg.config_file import SettingsFile, load_config
 from streamseg.errors import FrameGoneError, StreamsegError, UsageError
 from streamseg.ipc.frame_memory import SharedFrames
 from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.launcher import ProcessLauncher
-from streamseg.ipc.links import LinkReceiver
 from streamseg.messages import Image
 from streamseg.models.weights import WeightsProgress
 from streamseg.monitor.observer import Observer
 from streamseg.plan import RunPlan, make_plan
 from streamseg.result import Result
 from streamseg.supervisor import Supervisor
+from streamseg.taps import Taps
 from streamseg.topology import TAP, Link, StageEntry, StageKey, Topology
-from streamseg.wire.protocol import decode
 
 STAGES = (
     StageEntry("capture", "streamseg.stages.capture", reads_source=True, replays=True),
@@ -103,6 +104,7 @@ class Pipeline:
         images: bool = False,
         overwrite: bool = False,
         progress: Callable[[WeightsProgress], None] | None = None,
+        file: SettingsFile | None = None,
     ) -> None:
         """Check the settings and fetch the weights, before any process starts.
 
@@ -112,6 +114,7 @@ class Pipeline:
             images: Whether each result has its picture (`Result.image`).
             overwrite: Whether recordings may replace files that exist.
             progress: Called during a download.
+            file: Where `reload` reads the settings again; by default the file that `config` names, if it names one.
 
         Raises:
             UsageError: A setting or an output is unusable.
@@ -119,19 +122,21 @@ class Pipeline:
             StageError: A process may use too little memory here.
         """
         check_address_space()
-        config = _read(config)
+        if isinstance(config, str | os.PathLike):
+            file = SettingsFile.read(partial(load_config, Path(config), [], os.environ))
+            config = file.config
+        config = _check(config)
         self._images = images
         self._exit = ExitStack()
         self._endpoint = Endpoint(config.publish.bind)
         self._exit.enter_context(self._endpoint)
         try:
             publish = msgspec.structs.replace(config.publish, bind=self._endpoint.address)
-            self.plan: RunPlan = make_plan(
-                msgspec.structs.replace(config, publish=publish), overwrite=overwrite, progress=progress
-            )
+            plan = make_plan(msgspec.structs.replace(config, publish=publish), overwrite=overwrite, progress=progress)
         except BaseException:
             self._exit.close()
             raise
+        self._changing = ChangingPlan(config, plan, overwrite=overwrite, file=file)
         self._supervisor: Supervisor | None = None
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
@@ -143,6 +148,11 @@ class Pipeline:
     def endpoint(self) -> str:
         """Address for subscribers."""
         return self._endpoint.address
+
+    @property
+    def plan(self) -> RunPlan:
+        """The settings and models of the run, with the sources that it has now."""
+        return self._changing.plan
 
     def run(self, observer: Observer | None = None, take: Callable[[Result], None] | None = None) -> str:
         """Run to the end of all sources, blocking, and return the reason of the end.
@@ -171,6 +181,20 @@ class Pipeline:
     def failures(self) -> list[StreamsegError]:
         """Errors of the sources that failed while others went on."""
         return [] if self._supervisor is None else self._supervisor.failures
+
+    @property
+    def recordings(self) -> list[RecordSettings]:
+        """The files of every source that the run has or had."""
+        return [] if self._supervisor is None else self._supervisor.recordings
+
+    def reload(self) -> None:
+        """Read the settings file again, and run the sources that it has; callable from any thread or signal handler.
+
+        Sources that are added, removed or changed are started, stopped or restarted; all others run on. A file that is
+        invalid, or differs in other settings, changes nothing. The observer gets one line either way.
+        """
+        if self._supervisor is not None:
+            self._supervisor.call(self._reload)
 
     def stop(self, reason: str = "stopped") -> None:
         """End in an orderly way; callable from any thread or signal handler."""
@@ -216,50 +240,19 @@ class Pipeline:
         """
         if self._supervisor is None or self._thread is None:
             raise UsageError("the pipeline is not running; iterate inside `with Pipeline(config) as pipeline:`")
-        taps = [link for link in self._supervisor.links if link.receiver == TAP]
-        with zmq.Context() as context, closing(SharedFrames()) as frames:
-            receivers: list[LinkReceiver[list[bytes]]] = [
-                LinkReceiver(context, link.address, self._supervisor.link_key, link.policy, list[bytes])
-                for link in taps
-            ]
-            try:
-                for together in self._messages(receivers, self._thread):
-                    # Before the loop takes its time: live frames do not stay in shared memory for long.
-                    pixels = [self._pixels(each, frames, self._supervisor, self._thread) for each in together]
-                    for message, image in zip(together, pixels, strict=True):
-                        if image is not None or not self._images:
-                            yield Result.of(message, "clean" if self._images else "masks", image)
-            finally:
-                for receiver in receivers:
-                    receiver.close()
+        supervisor, thread = self._supervisor, self._thread
+        with closing(Taps(supervisor.link_key)) as taps:
+            while True:
+                running = thread.is_alive()
+                received = taps.receive(supervisor.links, _POLL_MS)
+                if not running and not received:
+                    break
+                # Before the loop takes its time: live frames do not stay in shared memory for long.
+                pixels = [self._pixels(message, frames, supervisor, thread) for message, frames in received]
+                for (message, _), image in zip(received, pixels, strict=True):
+                    if image is not None or not self._images:
+                        yield Result.of(message, "clean" if self._images else "masks", image)
         self._raise_error()
-
-    def _messages(
-        self, receivers: list[LinkReceiver[list[bytes]]], thread: threading.Thread
-    ) -> Iterator[list[messages.ResultMessage]]:
-        """Yield the messages that have arrived, at most one of each source."""
-        poller = zmq.Poller()
-        for receiver in receivers:
-            poller.register(receiver.socket, zmq.POLLIN)
-        last_seqs = [-1] * len(receivers)
-        while True:
-            running = thread.is_alive()
-            for receiver in receivers:
-                receiver.grant()
-            poller.poll(_POLL_MS)
-            received = [receiver.receive() for receiver in receivers]
-            if not running and not any(received):
-                return
-            together = []
-            for place, parts in enumerate(received):
-                if parts is None:
-                    continue
-                message = decode(parts)
-                assert isinstance(message, messages.ResultMessage)
-                if message.seq > last_seqs[place]:  # a publish process that took over may repeat the last one
-                    last_seqs[place] = message.seq
-                    together.append(message)
-            yield together
 
     def _pixels(
         self, message: messages.ResultMessage, frames: SharedFrames, supervisor: Supervisor, thread: threading.Thread
@@ -297,6 +290,16 @@ class Pipeline:
             self._supervisor.stop(self._stop_reason)
         return self._supervisor
 
+    def _reload(self) -> None:
+        assert self._supervisor is not None
+        try:
+            changes = self._changing.reload()
+        except StreamsegError as error:
+            self._observer.logged(logging.WARNING, f"settings not reloaded, nothing has changed: {error}")
+            return
+        self._observer.logged(logging.WARNING, f"settings reloaded: {changes}")
+        self._supervisor.change_sources(self._changing.plan)
+
     def _run_in_background(self, supervisor: Supervisor) -> None:
         try:
             self._reason = supervisor.run()
@@ -311,9 +314,7 @@ class Pipeline:
             raise error
 
 
-def _read(config: Config | Mapping[str, object] | str | os.PathLike[str]) -> Config:
+def _check(config: Config | Mapping[str, object]) -> Config:
     if isinstance(config, Config):  # made in Python, where msgspec checks nothing
         return check_config(msgspec.to_builtins(config))
-    if isinstance(config, Mapping):
-        return check_config(dict(config))
-    return load_config(Path(config), [], os.environ)
+    return check_config(dict(config))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,9 +100,7 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
         segmenter, failure = _export(config, segmenter, progress)
         notices += [] if failure is None else [failure]
     replaced = " and ".join(file.name for file in search.missing)
-    sources = config.sources
-    if detector.model == FALLBACK_DETECTOR != config.detector.model:  # which has other classes
-        sources = tuple(replace(source, detector=replace(source.detector, classes=None)) for source in sources)
+    sources = adapt_sources(config.sources, config.detector, detector)
     return RunPlan(
         replace(config, sources=sources, detector=detector, segmenter=segmenter),
         Models(
@@ -131,10 +129,31 @@ def _check_run(config: Config, *, overwrite: bool) -> None:
     # Before the weights: a typo is reported without waiting for a download.
     for source in config.sources:
         check_source(source)
-    _check_outputs(config, overwrite=overwrite)
+    _check_outputs(config, config.sources, overwrite=overwrite)
     check_models(config)
     if config.publish.curve is not None:
         read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
+
+
+def adapt_sources(
+    sources: tuple[RunSource, ...], wanted: DetectorSettings, used: DetectorSettings
+) -> tuple[RunSource, ...]:
+    """The sources with what applies to the detector in use: the fallback has other classes."""
+    if not used.model == FALLBACK_DETECTOR != wanted.model:
+        return sources
+    return tuple(replace(source, detector=replace(source.detector, classes=None)) for source in sources)
+
+
+def check_sources(config: Config, added: Sequence[RunSource], *, overwrite: bool) -> None:
+    """Check the sources that are added to a running pipeline, without opening them.
+
+    Raises:
+        StreamsegError: As for `make_plan`, where it concerns a source.
+    """
+    for source in added:
+        check_source(source)
+    check_models(config)
+    _check_outputs(config, added, overwrite=overwrite)
 
 
 def _check_present(config: Config) -> None:
@@ -260,16 +279,18 @@ def _find_segmenter(settings: SegmenterSettings, search: WeightsSearch) -> Segme
     return settings
 
 
-def _check_outputs(config: Config, *, overwrite: bool) -> None:
+def _check_outputs(config: Config, added: Sequence[RunSource], *, overwrite: bool) -> None:
+    """Check the files of the sources that are added; those of the others are being written."""
     for record in (config.record, *(source.record for source in config.sources if source.record is not None)):
         if record.jsonl in STANDARD_OUTPUT:
             raise UsageError(
                 f"record.jsonl: {record.jsonl} is for `streamseg run` alone; name a file, or loop over the pipeline"
             )
     sources = [Path(source.address) for source in config.sources if source.kind == "file"]
-    records = [config.of(source.name).record for source in config.sources]
-    outputs = [Path(path) for record in records for path in (record.video, record.jsonl) if path is not None]
-    for output in outputs:
+    records = {source.name: config.of(source.name).record for source in config.sources}
+    outputs = [Path(path) for each in records.values() for path in (each.video, each.jsonl) if path is not None]
+    new = [records[source.name] for source in added]
+    for output in (Path(path) for each in new for path in (each.video, each.jsonl) if path is not None):
         try:
             _check_output(output, sources, overwrite=overwrite)
         except OSError as error:

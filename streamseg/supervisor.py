@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import queue
 import secrets
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 
-from streamseg.config import Config
+from streamseg.config import Config, RecordSettings
 from streamseg.errors import EndpointInUseError, StageError, StreamsegError, error_from_name
 from streamseg.ipc.clock import Clock, SystemClock
 from streamseg.ipc.control import (
@@ -76,14 +77,17 @@ class Supervisor:
         """Errors of the sources that failed while others went on."""
         self.link_key = secrets.token_bytes(16)
         """Authenticates messages on the run's links."""
+        self.recordings: list[RecordSettings] = []
+        """The files of every source that the run has or had."""
         self._places = {key: Place(key, entry) for entry in topology.stages for key in entry.keys(plan.config)}
         self._lanes = Lanes(topology, instance, live=self._live)
         for source in plan.config.sources:
-            self._lanes.add(plan.config.of(source.name))
+            self._make_lane(plan.config.of(source.name))
         self._launches = count(1)
         self._hub = link_address(instance.directory, "hub.sock")
         self._run_id = secrets.token_hex(8)
         self._events: queue.SimpleQueue[tuple[StageKey, int, ToSupervisor | None]] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._origin_ns: int | None = None
         self._stepped_s = self._now_s()
         self._stop_reason: str | None = None
@@ -139,6 +143,10 @@ class Supervisor:
         finished = all(lane.finished is not None and not lane.leaving for lane in self._lanes)
         return self._stop_reason is not None or finished
 
+    def call(self, work: Callable[[], None]) -> None:
+        """Do some work on the supervisor's thread, between two steps; callable from any thread or signal handler."""
+        self._calls.put(work)
+
     def change_sources(self, plan: RunPlan) -> None:
         """Run other sources from now on, on the supervisor's thread; a source that is the same in both plans runs on.
 
@@ -147,7 +155,7 @@ class Supervisor:
         self._plan, self._config = plan, plan.config
         wanted = {source.name: source for source in plan.config.sources}
         for lane in self._lanes:
-            if wanted.get(lane.name) != lane.source or lane.state == FAILED:
+            if wanted.get(lane.name) != lane.source:
                 self._remove(lane)
 
     def step(self, wait_s: float = _TICK_S) -> None:
@@ -166,6 +174,8 @@ class Supervisor:
                 process.note_pause(now - self._stepped_s)
         self._stepped_s = now
         if self._origin_ns is not None:
+            while not self._calls.empty():
+                self._calls.get()()
             self._replace_lanes()
         for place in self._places.values():
             if place.due_s is not None and now >= place.due_s:
@@ -211,8 +221,13 @@ class Supervisor:
             if self._lanes.get(source.name) is None:
                 self._add(self._config.of(source.name))
 
+    def _make_lane(self, config: Config) -> Lane:
+        if config.record not in self.recordings:
+            self.recordings.append(config.record)
+        return self._lanes.add(config)
+
     def _add(self, config: Config) -> None:
-        lane = self._lanes.add(config)
+        lane = self._make_lane(config)
         for process in self._processes():
             if process.entry.shared:
                 links = tuple(link for link in lane.links if process.entry.name in (link.sender, link.receiver))

@@ -15,6 +15,7 @@ from streamseg.monitor.patience import Announced
 from streamseg.sources import is_source_name
 
 if TYPE_CHECKING:
+    from streamseg.config import Config
     from streamseg.config_file import Override
 
 
@@ -94,6 +95,9 @@ def run(
 
     Ctrl-C stops the run and prints a summary of rates, ages and losses. A second Ctrl-C kills the run.
 
+    `streamseg reload`, or SIGHUP, makes the run read CONFIG again: sources that were added, removed or changed are
+    started, stopped or restarted, and the others run on. Without CONFIG, SIGHUP stops the run.
+
     `auto` selects yolox-nano and mobilesam if weights are available, else motion and nano, which need none.
 
     \b
@@ -117,14 +121,20 @@ def run(
         ("duration", duration),
         ("max_frames", max_frames),
     )
-    with Announced("loading streamseg"):
-        settings = load_settings(
+
+    def read() -> Config:
+        return load_settings(
             config,
             assignments,
             [(key, value) for key, value in options if value is not None],
             sources=[option for place, each in enumerate(source or ()) for option in _source_options(place, each)],
         )
+
+    with Announced("loading streamseg"):
+        settings = read()
         from streamseg.cli.running import run_pipeline
+        from streamseg.config_file import SettingsFile
+    file = None if config is None else SettingsFile(settings, read)
     logging.getLogger("streamseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
     with ExitStack() as stack:
@@ -135,7 +145,7 @@ def run(
 
             require_display()
             settings, window = stack.enter_context(admit_window(settings))
-        run_pipeline(settings, overwrite=yes, window=window, metrics=metrics)
+        run_pipeline(settings, overwrite=yes, window=window, metrics=metrics, file=file)
 
 
 def _source_options(place: int, text: str) -> list[tuple[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from streamseg import __version__
 from streamseg.cli.options import without_standard_output
 from streamseg.cli.output import print_json, print_line
 from streamseg.config import STANDARD_OUTPUT, Config, RecordSettings
+from streamseg.config_file import SettingsFile
 from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.metrics_server import MetricsServer
 from streamseg.monitor.progress import DownloadDisplay
@@ -34,7 +36,12 @@ from streamseg.wire.protocol import json_line
 
 
 def run_pipeline(
-    settings: Config, *, overwrite: bool, window: tuple[str, ...] | None = None, metrics: str | None = None
+    settings: Config,
+    *,
+    overwrite: bool,
+    window: tuple[str, ...] | None = None,
+    metrics: str | None = None,
+    file: SettingsFile | None = None,
 ) -> None:
     """Run a pipeline to its end and print a summary: a table on a terminal, else one line `name: value` per figure.
 
@@ -45,6 +52,7 @@ def run_pipeline(
         overwrite: Whether recordings may replace existing files.
         window: Options of `streamseg show` for a window beside the run; None opens no window.
         metrics: Where the figures are served for Prometheus, as `HOST:PORT` or a port; None serves none.
+        file: Where SIGHUP reads the settings again; None if the settings are from options alone.
 
     Raises:
         StreamsegError: The run could not start, or failed.
@@ -60,12 +68,11 @@ def run_pipeline(
     serving = nullcontext() if metrics is None else MetricsServer(metrics, stats, insecure=settings.publish.insecure)
     with serving as server:
         with DownloadDisplay(console) as downloads:
-            pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update)
+            pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update, file=file)
         plan = pipeline.plan
         if server is not None:
             server.collector.info = RunInfo(
                 version=__version__,
-                sources=",".join(stats.sources),
                 detector=plan.models.detector,
                 segmenter=plan.models.segmenter,
             )
@@ -78,7 +85,7 @@ def run_pipeline(
             notice=plan.notice,
             metrics_url=None if server is None else server.url,
         )
-        signals = _Signals(pipeline, records)
+        signals = _Signals(pipeline, records, reloads=file is not None)
         with display, _window(pipeline, window):
             reason = pipeline.run(display, None if records is None else records.print)
         signals.ended = True
@@ -87,7 +94,7 @@ def run_pipeline(
         sys.exit(128 + signals.received[0])
     rows = [*display.summary(reason), ("peak memory", _peak_memory())]
     if any(source.recording for source in stats.sources.values()):
-        rows.append(("wrote", _written([settings.of(name).record for name in stats.sources])))
+        rows.append(("wrote", _written(pipeline.recordings)))
     _print_summary(rows, to_output=to_output)
     if signals.received:
         sys.exit(128 + signals.received[0])
@@ -152,23 +159,39 @@ def _window(pipeline: Pipeline, options: tuple[str, ...] | None) -> Iterator[Non
         window.communicate()
 
 
+def _has_terminal() -> bool:
+    """Whether this process has a terminal; it loses it when the terminal is closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 class _Signals:
     """Stops the run on the first signal and kills it on the second, which also ends a print that nobody reads.
+
+    SIGHUP reads the settings file again, if there is one and the terminal of the run was not closed.
 
     Attributes:
         received: The signals so far.
         ended: Whether the run is over, and its summary may be printed.
     """
 
-    def __init__(self, pipeline: Pipeline, records: _Records | None) -> None:
+    def __init__(self, pipeline: Pipeline, records: _Records | None, *, reloads: bool) -> None:
         self.received: list[int] = []
         self.ended = False
         self._pipeline = pipeline
         self._records = records
+        self._reloads = reloads
+        self._at_terminal = _has_terminal()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and self._reloads and _has_terminal() == self._at_terminal:
+            self._pipeline.reload()
+            return
         self.received.append(number)
         if len(self.received) == 1:
             self._pipeline.stop("interrupted")

@@ -64,7 +64,10 @@ class RunDisplay(Observer):
         self._loading = Announced(f"loading {models.detector} + {models.segmenter}")
         self._models = models
         self._suggested = False
-        self._totals = dict.fromkeys((source.name for source in config.sources), config.max_frames)
+        self._live = {source.name for source in config.sources if source.live}
+        self._totals: dict[str, int | None] = dict.fromkeys(
+            (source.name for source in config.sources), config.max_frames
+        )
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
@@ -88,6 +91,17 @@ class RunDisplay(Observer):
         if self._task is not None and error is not None:
             self._progress.remove_task(self._task)
         self._progress.stop()
+
+    def added(self, source: str, live: bool, stages: Sequence[str]) -> None:
+        """Count a source that is added."""
+        self._stats.added(source, stages)
+        self._totals[source] = self._config.max_frames
+        self._live = self._live | {source} if live else self._live - {source}
+
+    def removed(self, source: str) -> None:
+        """Count on without a source."""
+        self._stats.removed(source)
+        self._totals[source] = self._stats.sources[source].frames if source in self._stats.sources else 0
 
     def prepared(self, stage: str, source: str | None, ready: Ready) -> None:
         """Show how many frames there are; once every stage is ready, also the endpoint and the models."""
@@ -173,7 +187,8 @@ class RunDisplay(Observer):
         for name, stats in sources.items():
             parts = [f"{stats.frames} frames", *(f"{figure} {value}" for figure, value in self._figures(stats))]
             parts += [f"{loss}: {text}" for loss, text in self._losses(name, stats).items() if text]
-            rows.append((name, "; ".join([*parts, *([f"failed: {stats.failure}"] if stats.failure else [])])))
+            parts += [f"failed: {stats.failure}"] if stats.failure else []
+            rows.append((name, "; ".join([*parts, *(["removed"] if stats.removed else [])])))
         return [*rows, *_none_together(self._troubles())]
 
     @property
@@ -200,7 +215,7 @@ class RunDisplay(Observer):
     def _losses(self, name: str, stats: SourceStats) -> dict[str, str]:
         """What was lost of a source; empty texts for nothing."""
         losses = {"dropped": counts_text(stats.dropped)}
-        if any(source.name == name and source.live for source in self._config.sources):
+        if name in self._live:
             losses["disconnected"] = losses_text(stats.disconnections, stats.lost_s)
         return losses
 

@@ -29,14 +29,9 @@ _MASKS_LIMITED = "masks_limited"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """What a run is: the labels of the metric `streamseg_info`.
-
-    Attributes:
-        sources: Names of the sources on the wire, with commas; their addresses may hold passwords.
-    """
+    """What a run is: labels of the metric `streamseg_info`, beside the names of the sources on the wire."""
 
     version: str
-    sources: str
     detector: str
     segmenter: str
 
@@ -62,7 +57,8 @@ class StatsCollector(Collector):
         stats = self._stats
         yield GaugeMetricFamily("streamseg_up", "1 while every stage runs, 0 while one starts.", value=stats.up)
         if self.info is not None:
-            yield InfoMetricFamily("streamseg", "Version, sources and models of the run.", value=asdict(self.info))
+            labels = {"sources": ",".join(stats.present), **asdict(self.info)}  # addresses may hold passwords
+            yield InfoMetricFamily("streamseg", "Version, sources and models of the run.", value=labels)
         yield GaugeMetricFamily(
             "streamseg_subscribers",
             "Programs connected to the publisher: subscribers, windows, and the proxy if there is one.",
@@ -74,7 +70,7 @@ class StatsCollector(Collector):
         yield restarts
 
     def _sources(self) -> Iterator[Metric]:
-        sources = self._stats.sources
+        sources = self._stats.present
         yield _gauge(
             "source_connected",
             "1 while the source delivers frames, 0 while it is disconnected.",

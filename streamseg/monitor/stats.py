@@ -57,6 +57,7 @@ class SourceStats:
         suggestion: What would have helped when masks starved last; None if they never did.
         starved_frames: Frames published while they did.
         failure: Why the source ended before its end; None if it did not.
+        removed: Whether the run no longer has the source.
     """
 
     def __init__(self, clock_s: Callable[[], float]) -> None:
@@ -76,6 +77,7 @@ class SourceStats:
         self.disconnections = self.starved_frames = 0
         self.suggestion: str | None = None
         self.failure: str | None = None
+        self.removed = False
         self._lost_s = 0.0
         self._lost_at_s: float | None = None
         self._lost = False
@@ -120,6 +122,16 @@ class SourceStats:
             self._lost_at_s = self._clock_s() if self._lost_at_s is None else self._lost_at_s
         if state == FAILED:
             self.failure = detail
+
+    def added(self) -> None:
+        """Note that the run has the source, perhaps again."""
+        self.removed, self.failure = False, None
+
+    def remove(self) -> None:
+        """Note that the run no longer has the source."""
+        self._lost_s, self._lost_at_s = self.lost_s, None
+        self.removed, self.connected = True, False
+        self.newest_objects = 0
 
     @property
     def lost_s(self) -> float:
@@ -178,7 +190,7 @@ class RunStats:
 
     Attributes:
         lock: Held while an event is counted. Another thread that reads several figures holds it too.
-        sources: The figures of each source.
+        sources: The figures of each source, also of those that were removed.
         restarts: Restarts of each stage.
         subscribers: Programs connected to the hub.
     """
@@ -196,12 +208,33 @@ class RunStats:
             sources: Their names.
             clock_s: A monotonic clock.
         """
+        self._clock_s = clock_s
         processes = list(processes)
         self._starting = set(processes)
         self.restarts = Counter(dict.fromkeys((stage for stage, _ in processes), 0))
         self.lock = threading.Lock()
         self.sources = {name: SourceStats(clock_s) for name in sources}
         self.subscribers = 0
+
+    def added(self, source: str, stages: Iterable[str]) -> None:
+        """Count a source that is added; one that had the same name before keeps its figures."""
+        with self.lock:
+            self.sources.setdefault(source, SourceStats(self._clock_s)).added()
+            self._starting |= {(stage, source) for stage in stages}
+            self.restarts.update(dict.fromkeys(stages, 0))
+
+    def removed(self, source: str) -> None:
+        """Keep the figures of a source that the run no longer has, if there are any."""
+        with self.lock:
+            self._starting = {process for process in self._starting if process[1] != source}
+            self.sources[source].remove()
+            if not self.sources[source].frames:
+                del self.sources[source]
+
+    @property
+    def present(self) -> dict[str, SourceStats]:
+        """The figures of the sources that the run has now."""
+        return {name: stats for name, stats in self.sources.items() if not stats.removed}
 
     def prepared(self, stage: str, source: str | None, ready: Ready) -> None:
         """Note that a process is ready."""

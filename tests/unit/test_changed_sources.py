@@ -192,13 +192,15 @@ def test_what_a_shared_process_reports_before_it_closed_the_lane_still_counts(me
     assert run.own("yard")[0].spec.lane.resume_after is None, "the new source begins with its first frame"
 
 
-def test_a_source_that_failed_is_tried_again(run: Run) -> None:
+def test_a_source_that_failed_starts_again_when_it_is_changed(run: Run) -> None:
     eye, voice = run.own("yard")
     eye.say(Failed("SourceError", "no such camera"))
     eye.die(1)
     run.settle()
     voice.die(0)
     run.change(source("door"), source("yard"))
+    assert len(run.stages.all("eye", "yard")) == 1, "its recording would be overwritten"
+    run.change(source("door"), source("yard", wait=True))
     run.confirm("yard")
     assert all(stage.alive for stage in run.own("yard"))
 

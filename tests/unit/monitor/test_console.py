@@ -110,3 +110,19 @@ def test_endpoint_and_models_are_said_although_the_last_process_to_be_ready_has_
         "publishing on tcp://127.0.0.1:5555",
         "models: motion + nano",
     ]
+
+
+def test_the_summary_has_every_source_that_the_run_had() -> None:
+    run = Run(settings={"sources": [{"url": "0", "name": "door"}]})
+    run.display.added("yard", True, ["capture", "publish"])
+    run.display.added("gate", True, ["capture", "publish"])
+    for source in ("door", "yard"):
+        run.display.published(published(source=source))
+    run.display.removed("yard")
+    run.display.removed("gate")
+    rows = dict(run.display.summary("interrupted"))
+    assert rows["door"].startswith("1 frames; ")
+    assert rows["yard"].startswith("1 frames; ")
+    assert rows["yard"].endswith("; removed")
+    assert "disconnected" not in rows["yard"]
+    assert "gate" not in rows

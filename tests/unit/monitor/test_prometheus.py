@@ -19,7 +19,7 @@ def stats() -> RunStats:
 def samples(stats: RunStats) -> dict[str, float]:
     """Every sample by its name and labels."""
     collector = StatsCollector(stats)
-    collector.info = RunInfo(version="1.2.3", sources="door,yard", detector="motion", segmenter="nano")
+    collector.info = RunInfo(version="1.2.3", detector="motion", segmenter="nano")
     found = [sample for family in collector.collect() for sample in family.samples]
     return {
         " ".join(
@@ -31,7 +31,7 @@ def samples(stats: RunStats) -> dict[str, float]:
 
 def test_before_the_first_event_every_figure_is_there(stats: RunStats) -> None:
     found = samples(stats)
-    assert found.pop("info 1.2.3 door,yard motion nano") == 1
+    assert found.pop("info 1.2.3 motion nano") == 1
     assert set(found.values()) == {0}
     assert {name for name in found if name.startswith("masks ")} == {
         "masks segmented", "masks propagated", "masks refined", "masks moved"
@@ -92,3 +92,14 @@ def test_the_figures_of_each_source_have_its_name() -> None:
     assert (found["frames_published_total door"], found["frames_published_total yard"]) == (0, 1)
     assert (found["objects door"], found["objects yard"]) == (0, 2)
     assert found["frame_age_seconds_count yard"] == 1
+
+
+def test_a_source_that_was_removed_has_no_metrics() -> None:
+    stats = RunStats(PROCESSES, ["door", "yard"])
+    stats.published(published(source="yard"))
+    stats.added("gate", ["capture", "publish"])
+    stats.removed("yard")
+    found = samples(stats)
+    assert found["info door,gate 1.2.3 motion nano"] == 1
+    assert found["frames_published_total gate"] == found["up"] == 0
+    assert not [name for name in found if "yard" in name]

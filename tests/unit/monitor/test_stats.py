@@ -179,3 +179,27 @@ def test_each_source_has_figures_of_its_own_and_one_that_failed_is_not_waited_fo
     stats.changed("capture", "yard", "failed", "no such camera")
     assert [*waiting, stats.up] == [False, True]
     assert [stats.sources[name].failure for name in names] == [None, "no such camera"]
+
+
+def test_the_figures_of_a_source_that_was_removed_are_kept_and_continue_if_it_is_added_again() -> None:
+    stats = RunStats([("capture", "door")], ["door"], iter(range(99)).__next__)
+    stats.prepared("capture", "door", Ready(""))
+    stats.added("yard", ["capture"])
+    stats.published(published(seq=0, source="yard", dropped=Dropped(detect_replaced=3)))
+    stats.changed("capture", "yard", "disconnected", "")
+    stats.removed("yard")
+    yard = stats.sources["yard"]
+    assert stats.up, "its processes are not waited for"
+    assert (yard.removed, yard.connected, list(stats.present)) == (True, False, ["door"])
+    assert yard.lost_s == yard.lost_s, "it is no longer missed"
+    stats.added("yard", ["capture"])
+    stats.published(published(seq=0, source="yard", dropped=Dropped(detect_replaced=1)))
+    assert (stats.sources["yard"].frames, stats.frames, yard.dropped["detect_replaced"]) == (2, 2, 4)
+    assert list(stats.present) == ["door", "yard"]
+
+
+def test_a_source_that_was_removed_before_its_first_frame_leaves_no_figures() -> None:
+    stats = RunStats(PROCESSES, ["main"])
+    stats.added("yard", ["capture"])
+    stats.removed("yard")
+    assert list(stats.sources) == ["main"]

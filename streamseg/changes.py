@@ -1,0 +1,118 @@
+"""What a running pipeline changes when its settings do: its sources, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from streamseg.config import MOST_SOURCES, Config, RunSource, check_config
+from streamseg.config_file import SettingsFile
+from streamseg.errors import SettingsError, UsageError
+from streamseg.plan import RunPlan, adapt_sources, check_sources
+
+
+class ChangingPlan:
+    """The plan of a run whose sources are added and removed. A change that is refused changes nothing.
+
+    Attributes:
+        plan: What is to run now.
+    """
+
+    def __init__(self, config: Config, plan: RunPlan, *, overwrite: bool, file: SettingsFile | None = None) -> None:
+        """Begin with the plan of the start.
+
+        Args:
+            config: The settings that the plan was made from.
+            plan: Of the start.
+            overwrite: Whether recordings may replace files that exist.
+            file: Where the settings are read again; None if there is no file.
+        """
+        self.plan = plan
+        self._config = config if file is None else file.config
+        self._overwrite = overwrite
+        self._file = file
+
+    def reload(self) -> str:
+        """Read the settings file again: then the run has the sources of the file. Returns what changes, in one line.
+
+        Raises:
+            StreamsegError: The run has no file, or the file is invalid, or has other settings than the run.
+        """
+        if self._file is None:
+            raise UsageError("the run has no settings file; give it one: streamseg run CONFIG")
+        return self._change(self._file.read_again())
+
+    def add(self, source: Mapping[str, object]) -> str:
+        """Add a source, given as in the list `sources`. Returns what changes, in one line.
+
+        Raises:
+            StreamsegError: The source is invalid, or the run has as many as it can.
+        """
+        sources = self._config.sources
+        if len(sources) >= MOST_SOURCES:
+            raise SettingsError(f"sources: one run takes at most {MOST_SOURCES}; remove one first")
+        tree = msgspec.to_builtins(self._config)
+        return self._change(check_config({**tree, "sources": [*tree["sources"], dict(source)]}))
+
+    def remove(self, name: str) -> str:
+        """Remove a source. Returns what changes, in one line.
+
+        Raises:
+            UsageError: There is no such source, or no other one.
+        """
+        left = tuple(source for source in self._config.sources if source.name != name)
+        if len(left) == len(self._config.sources):
+            names = ", ".join(source.name for source in left)
+            raise UsageError(f"{name[:80]}: there is no such source; expected one of {names}")
+        if not left:
+            raise UsageError(f"{name} is the only source; stop the run instead")
+        return self._change(replace(self._config, sources=left))
+
+    def _change(self, config: Config) -> str:
+        self._refuse_other_changes(config)
+        before = {source.name: source for source in self.plan.config.sources}
+        sources = adapt_sources(config.sources, config.detector, self.plan.config.detector)
+        new = replace(self.plan.config, sources=sources)
+        check_sources(
+            new, [source for source in sources if before.get(source.name) != source], overwrite=self._overwrite
+        )
+        self._config, self.plan = config, dataclasses.replace(self.plan, config=new)
+        return _describe(before, sources)
+
+    def _refuse_other_changes(self, config: Config) -> None:
+        old, new = (
+            msgspec.to_builtins(replace(each, sources=(), mode=each.resolved_mode)) for each in (self._config, config)
+        )
+        key = next(_differences(old, new), None)
+        if key == "mode":
+            raise SettingsError(
+                f"mode: the run is {self._config.resolved_mode}, and with these settings it would be "
+                f"{config.resolved_mode}; restart it"
+            )
+        if key is not None:
+            raise SettingsError(
+                f"{key}: has changed, and a running pipeline changes only its sources; restart it, or undo this change"
+            )
+
+
+def _differences(old: object, new: object, key: str = "") -> Iterator[str]:
+    """The keys of values that differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in old:
+            yield from _differences(old[name], new[name], f"{key}.{name}".lstrip("."))
+    elif old != new:
+        yield key
+
+
+def _describe(before: Mapping[str, RunSource], sources: Sequence[RunSource]) -> str:
+    """The names of the sources that are added, removed and changed."""
+    after = {source.name: source for source in sources}
+    groups = {
+        "added": [name for name in after if name not in before],
+        "removed": [name for name in before if name not in after],
+        "changed": [name for name in after if name in before and before[name] != after[name]],
+    }
+    return "; ".join(f"{what} {', '.join(names)}" for what, names in groups.items() if names) or "no source has changed"
