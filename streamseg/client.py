@@ -336,15 +336,26 @@ class Subscriber:
     def _accept(self, parts: list[bytes]) -> Result | Event | None:
         """Decode a message; None if it is malformed or repeated."""
         try:
-            message = self._runs.follow(decode(parts))
+            decoded = decode(parts)
+            self._discover(decoded.source)  # its end may have come since the message arrived
+            message = self._runs.follow(decoded)
             self._received_s = time.monotonic()
         except MessageError as error:
             self._reject(error)
             return None
+        if isinstance(message, End):
+            self._forget(message.source)
         if not isinstance(message, messages.ResultMessage):
             return message
         self._recent.setdefault(message.source, RecentResults()).add(message, self._received_s)
         return Result.of(message, self._view)
+
+    def _forget(self, source: str) -> None:
+        """Make room for other sources: a pipeline may replace its sources again and again."""
+        self._recent.pop(source, None)
+        if self._discovered is not None and source in self._discovered:
+            self._discovered.remove(source)
+            self._subscription.remove(topic(source, self._view))
 
     def _reject(self, error: MessageError) -> None:
         if isinstance(error, LaterMessageError):

@@ -30,6 +30,7 @@ class Lane:
         instance: str,
         acknowledging: Iterable[str],
         links: tuple[LinkAddress, ...] = (),
+        run_id: str = "",
     ) -> None:
         """Begin before the first frame.
 
@@ -39,9 +40,11 @@ class Lane:
             instance: Name of the run on this machine.
             acknowledging: Names of the stages that acknowledge frames.
             links: The source's.
+            run_id: Of its messages.
         """
         self.config = config
         self.links = links
+        self.run_id = run_id
         self.origin_ns: int | None = None
         """The monotonic clock when its frames first flowed."""
         self.leaving = False

@@ -35,11 +35,12 @@ class Lanes:
         """The lane of a source; None without one."""
         return self._lanes.get(source)
 
-    def add(self, config: Config) -> Lane:
+    def add(self, config: Config, run_id: str) -> Lane:
         """Make the lane of a source. No lane before it had the same number, so nothing of an earlier one is in its way.
 
         Args:
             config: The settings as they hold for the source.
+            run_id: Of its messages.
         """
         number, source = next(self._numbers), config.sources[0].name
         present = [entry for entry in self._topology.stages if entry.keys(config)]
@@ -56,7 +57,7 @@ class Lanes:
             if {link.sender, link.receiver} <= ends
         )
         acknowledging = [entry.name for entry in present if entry.acknowledges]
-        lane = self._lanes[source] = Lane(config, number, self._instance.name, acknowledging, links)
+        lane = self._lanes[source] = Lane(config, number, self._instance.name, acknowledging, links, run_id)
         return lane
 
     def forget(self, lane: Lane) -> None:

@@ -31,6 +31,8 @@ from streamseg.wire.limits import SIDE
 _TITLE = "streamseg"
 _KEYS_THAT_END = frozenset(map(ord, "qQ\x1b"))
 _POLL_S = 0.03
+_ENDED_S = 5.0
+"""Seconds for which a source that has ended stays in the grid, while others go on."""
 _LARGEST = (1280, 720)
 _TILE = (640, 360)
 """Width and height of a source's place among several."""
@@ -129,6 +131,10 @@ class Tiles:
 
     def picture(self, states: Mapping[str, SourceState], now_s: float) -> Image:
         """What the window shows. A source that sends nothing says why, and for how long."""
+        if states:  # otherwise the whole pipeline is away
+            for name in self._pictures.keys() - states.keys():
+                if now_s - self._arrived_s[name] > _ENDED_S:
+                    del self._pictures[name]
         names = sorted(self._pictures.keys() | states.keys()) or [""]
         if len(names) == 1:
             return self._tile(names[0], states, now_s, alone=True)

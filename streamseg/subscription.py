@@ -96,6 +96,10 @@ class Subscription:
         """Receive another topic too."""
         self._socket.subscribe(topic)
 
+    def remove(self, topic: bytes) -> None:
+        """Receive a topic no more."""
+        self._socket.unsubscribe(topic)
+
     def arrived(self, within_ms: int = 0) -> bool:
         """Whether a message is there, or arrives within some milliseconds."""
         return bool(self._socket.poll(within_ms))

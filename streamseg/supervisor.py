@@ -77,15 +77,15 @@ class Supervisor:
         """Errors of the sources that failed while others went on."""
         self.link_key = secrets.token_bytes(16)
         """Authenticates messages on the run's links."""
+        self._run_id = secrets.token_hex(8)
         self.recordings: list[RecordSettings] = []
         """The files of every source that the run has or had."""
         self._places = {key: Place(key, entry) for entry in topology.stages for key in entry.keys(plan.config)}
         self._lanes = Lanes(topology, instance, live=self._live)
         for source in plan.config.sources:
-            self._make_lane(plan.config.of(source.name))
+            self._make_lane(plan.config.of(source.name), self._run_id)
         self._launches = count(1)
         self._hub = link_address(instance.directory, "hub.sock")
-        self._run_id = secrets.token_hex(8)
         self._events: queue.SimpleQueue[tuple[StageKey, int, ToSupervisor | None]] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._origin_ns: int | None = None
@@ -221,13 +221,14 @@ class Supervisor:
             if self._lanes.get(source.name) is None:
                 self._add(self._config.of(source.name))
 
-    def _make_lane(self, config: Config) -> Lane:
+    def _make_lane(self, config: Config, run_id: str) -> Lane:
         if config.record not in self.recordings:
             self.recordings.append(config.record)
-        return self._lanes.add(config)
+        return self._lanes.add(config, run_id)
 
     def _add(self, config: Config) -> None:
-        lane = self._make_lane(config)
+        # A run of its own for readers, which take a `seq` that is not higher for a repeated result of the same run.
+        lane = self._make_lane(config, secrets.token_hex(8))
         for process in self._processes():
             if process.entry.shared:
                 links = tuple(link for link in lane.links if process.entry.name in (link.sender, link.receiver))
@@ -413,7 +414,7 @@ class Supervisor:
             stage=entry.name,
             title=entry.name if entry.shared or len(self._lanes) == 1 else f"{place.key.source}: {entry.name}",
             config=self._config if place.key.source is None else lanes[0].config,
-            run_id=self._run_id,
+            run_id=self._run_id if place.key.source is None else lanes[0].run_id,
             lanes=tuple(lane.begin(entry, live=self._live) for lane in lanes),
             link_key=self.link_key,
             links=tuple(link for lane in lanes for link in lane.links if entry.name in (link.sender, link.receiver)),

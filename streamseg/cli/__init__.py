@@ -16,6 +16,7 @@ from streamseg.cli.doctor import doctor
 from streamseg.cli.output import print_line
 from streamseg.cli.pipeline import demo, run
 from streamseg.cli.prepare import check, devices, init, keys
+from streamseg.cli.reload import reload
 from streamseg.cli.segment import segment
 from streamseg.cli.train import train_app
 from streamseg.cli.watch import show, subscribe
@@ -39,7 +40,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, run, show, subscribe, segment, annotate, check, init, keys, devices, doctor):
+for command in (demo, run, reload, show, subscribe, segment, annotate, check, init, keys, devices, doctor):
     app.command()(command)
 app.add_typer(weights_app, name="weights")
 app.add_typer(bench_app, name="bench")

@@ -22,6 +22,8 @@ from streamseg.cli.options import without_standard_output
 from streamseg.cli.output import print_json, print_line
 from streamseg.config import STANDARD_OUTPUT, Config, RecordSettings
 from streamseg.config_file import SettingsFile
+from streamseg.ipc.instance import runtime_directory
+from streamseg.ipc.listed_runs import listed
 from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.metrics_server import MetricsServer
 from streamseg.monitor.progress import DownloadDisplay
@@ -86,7 +88,8 @@ def run_pipeline(
             metrics_url=None if server is None else server.url,
         )
         signals = _Signals(pipeline, records, reloads=file is not None)
-        with display, _window(pipeline, window):
+        listing = nullcontext() if file is None else listed(runtime_directory(), pipeline.endpoint)
+        with display, _window(pipeline, window), listing:
             reason = pipeline.run(display, None if records is None else records.print)
         signals.ended = True
     if signals.received and not stats.frames:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from streamseg.endpoints import check_endpoint
 from streamseg.errors import EndpointInUseError, SettingsError, StageError
+from streamseg.ipc.listed_runs import sweep_listed
 from streamseg.ipc.ring import block_folder, remove_blocks
 from streamseg.ipc.run_lock import RunLock
 
@@ -74,6 +75,7 @@ class Instance:
             with _sweeping():
                 _sweep_folders(self.directory.parent)
                 _sweep_endpoints(self.directory.parent)
+                sweep_listed(self.directory.parent)
                 self.directory.mkdir(mode=0o700)
                 stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
                 stack.callback(RunLock.make(self.directory / "lock").release)

@@ -19,8 +19,8 @@ class RunLock:
         self._descriptor = descriptor
 
     @classmethod
-    def make(cls, path: Path) -> Self:
-        """Make the file. It has its name only once it is locked: nobody can take its run for dead.
+    def make(cls, path: Path, text: str = "") -> Self:
+        """Make the file. It has its name only once it is locked and holds its text: nobody can take its run for dead.
 
         Raises:
             StageError: The folder cannot be written.
@@ -29,6 +29,7 @@ class RunLock:
         try:
             lock = cls(path, os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             fcntl.flock(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(lock._descriptor, text.encode())
             unnamed.rename(path)
         except OSError as error:
             raise StageError(f"cannot create {path} ({error.strerror}); make {path.parent} writable") from error

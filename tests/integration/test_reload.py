@@ -81,7 +81,8 @@ def test_a_source_is_added_and_one_removed_while_the_third_keeps_its_tracks_and_
         kept = {**run.stages(), **{f"door {name}": stage for name, stage in run.stages("door").items()}}
         before = len(reloading.results["door"])
         reloading.write(door, camera("gate"))
-        run.process.send_signal(signal.SIGHUP)
+        with Run("reload", reloading.endpoint) as command:
+            assert f"process {run.process.pid}" in command.finish(30)[1]
         reloading.more(20, "gate")
         until(lambda: "yard" in reloading.ends or reloading.receive(), PATIENCE_S, "the end of the yard")
         assert reloading.ends == {"yard": "source removed"}

@@ -146,6 +146,7 @@ def test_a_changed_source_starts_again_when_its_processes_have_ended(run: Run) -
     new = run.own("yard")
     assert [stage.spec.lane.source.mirror for stage in new] == [True, True]
     assert new[0].spec.lane.ring != old[0].spec.lane.ring
+    assert new[1].spec.run_id != old[1].spec.run_id, "a reader that missed the end would drop its frames as repeated"
     assert all([each.lane.name for each in run.stages(name, "door").got(AddLane)] == ["yard"] for name in SHARED)
     assert run.observer.came_and_went == [("removed", "yard"), ("added", "yard")]
     old[1].say(published(seq=3, source="yard"))

@@ -579,3 +579,16 @@ def test_after_a_pause_old_results_are_not_used_if_a_newer_one_comes(
         publisher.send(at(601, later_s=-5))  # nothing newer comes
         assert take() == (601, 0)
         assert subscriber.lag_ms > 4_900
+
+
+def test_a_reader_of_all_sources_makes_room_when_one_ends(publisher: Publisher) -> None:
+    with Subscriber(publisher.endpoint, timeout=PATIENCE) as subscriber:
+        publisher.wait_for(b"streamseg/1/")
+        for number in range(SOURCES + 5):
+            name = f"cam-{number}"
+            publisher.send(heartbeat(name), end(source=name), heartbeat("door"))
+            assert [type(subscriber.receive()) for _ in range(3)] == [Heartbeat, End, Heartbeat]
+            publisher.take_changes(wait=0.2)
+        assert subscriber.rejected == 0
+        publisher.wait_for(topic("door", "masks"))
+        assert publisher.subscriptions == {b"streamseg/1/", topic("door", "masks")}

@@ -107,3 +107,15 @@ def test_several_sources_are_tiles_and_a_lost_one_says_since_when(monkeypatch: p
     tiles.add("door", np.full((240, 320, 3), 60, np.uint8), now_s + 7)
     tiles.picture(states, now_s + 7)
     assert texts[0] == "gate: camera disconnected, retrying (7 s): no picture"
+
+
+def test_a_source_that_was_removed_leaves_the_grid() -> None:
+    tiles = show.Tiles("waiting for here")
+    now_s = tiles._began_s
+    for name in ("door", "yard"):
+        tiles.add(name, np.full((240, 320, 3), 60, np.uint8), now_s)
+    states = {"door": SourceState(run_id="a", source="door", stage="capture", state="running")}
+    assert tiles.picture(states, now_s + 1).shape == (360, 1280, 3), "it has ended a moment ago"
+    assert tiles.picture({}, now_s + 6).shape == (360, 1280, 3), "the whole pipeline is away, and may come back"
+    tiles.add("door", np.full((240, 320, 3), 60, np.uint8), now_s + 6)
+    assert tiles.picture(states, now_s + 6).shape == (240, 320, 3)
