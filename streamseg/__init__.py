@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from streamseg.annotate import auto_annotate
     from streamseg.client import Subscriber
     from streamseg.config import Config
+    from streamseg.control import Control
     from streamseg.errors import StreamsegError
     from streamseg.masks import Mask
     from streamseg.messages import Detection
@@ -19,13 +20,25 @@ if TYPE_CHECKING:
     from streamseg.result import Result
     from streamseg.sam.promptable import SAM
 
-__all__ = ["SAM", "Config", "Detection", "Mask", "Pipeline", "Result", "StreamsegError", "Subscriber", "auto_annotate"]
+__all__ = [
+    "SAM",
+    "Config",
+    "Control",
+    "Detection",
+    "Mask",
+    "Pipeline",
+    "Result",
+    "StreamsegError",
+    "Subscriber",
+    "auto_annotate",
+]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
     homes = {
         "Config": "streamseg.config",
+        "Control": "streamseg.control",
         "Detection": "streamseg.messages",
         "Mask": "streamseg.masks",
         "Pipeline": "streamseg.pipeline",

@@ -28,7 +28,7 @@ from streamseg.monitor.stream import RecentResults
 from streamseg.result import Result
 from streamseg.subscription import Deadline, Subscription
 from streamseg.wire.backlog import Backlog
-from streamseg.wire.curve import ClientKeys, read_client_keys
+from streamseg.wire.curve import read_client_key_pair
 from streamseg.wire.limits import SOURCES
 from streamseg.wire.protocol import (
     PREFIX,
@@ -129,7 +129,7 @@ class Subscriber:
             raise UsageError("view 'state' comes with every other view: subscribe to masks, clean or overlay")
         self.endpoint = endpoint
         self.rejected = 0
-        self._keys = _read_keys(secret_key_file, server_key_file)
+        self._keys = read_client_key_pair(secret_key_file, server_key_file)
         self._view = view
         self._timeout = timeout
         self._queue = queue
@@ -415,14 +415,3 @@ class _CatchUp:
         if self._newer is None or self._lateness_s - lateness_s >= _FALL_S:
             self._falls = self._newer is not None
             self._newer, self._lateness_s = Deadline(_NEWER_S), lateness_s
-
-
-def _read_keys(secret_key_file: str | Path | None, server_key_file: str | Path | None) -> ClientKeys | None:
-    if secret_key_file is None and server_key_file is None:
-        return None
-    if secret_key_file is None or server_key_file is None:
-        missing = "secret_key_file" if secret_key_file is None else "server_key_file"
-        raise UsageError(
-            f"{missing}: missing; a subscriber needs its own secret key and the publisher's public key, or neither"
-        )
-    return read_client_keys(secret_key_file, server_key_file)

@@ -82,6 +82,23 @@ class PublishSettings(Settings, frozen=True, kw_only=True):
     wait_for_subscriber: bool = False
 
 
+class ControlSettings(Settings, frozen=True, kw_only=True):
+    """Where other programs control the run: they list, add and remove sources.
+
+    Attributes:
+        bind: ZeroMQ endpoint; `:*` takes a free port. None: the run cannot be controlled.
+        allow: Files with the public keys that may control the run, if subscribers need keys (`publish.curve`).
+    """
+
+    bind: str | None = None
+    allow: str | tuple[str, ...] = ()
+
+    @property
+    def allow_files(self) -> tuple[str, ...]:
+        """`allow` as a tuple."""
+        return (self.allow,) if isinstance(self.allow, str) else self.allow
+
+
 STANDARD_OUTPUT: Final = ("-", "/dev/stdout")
 """In place of a JSON Lines file."""
 
@@ -169,6 +186,7 @@ class Config(Settings, frozen=True, kw_only=True):
     propagate: PropagateSettings = PropagateSettings()
     render: RenderSettings = RenderSettings()
     publish: PublishSettings = PublishSettings()
+    control: ControlSettings = ControlSettings()
     record: RecordSettings = RecordSettings()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Threads | None = None
@@ -266,6 +284,26 @@ def _check_combinations(config: Config) -> None:
     if publish.connect is not None:
         check_endpoint("publish.connect", publish.connect)
         _check_exposure("publish.connect", publish.connect, publish)
+    _check_control(config.control, publish)
+
+
+def _check_control(control: ControlSettings, publish: PublishSettings) -> None:
+    if control.bind is None:
+        return
+    check_endpoint("control.bind", control.bind, any_port=True)
+    if publish.curve is not None and not control.allow_files:
+        raise SettingsError("control.allow: missing; with publish.curve, name the public keys that may control the run")
+    if publish.curve is None and control.allow_files:
+        raise SettingsError("control.allow: needs this publisher's key too; expected publish.curve.secret_key_file")
+    if publish.curve is None and not _is_local(control.bind):
+        raise SettingsError(
+            f"control.bind: {control.bind} is reachable from other machines without keys; expected a loopback address, "
+            "or keys in publish.curve and control.allow (`streamseg keys` makes them)"
+        )
+
+
+def _is_local(endpoint: str) -> bool:
+    return not endpoint.startswith("tcp://") or is_loopback(endpoint[6:].rpartition(":")[0])
 
 
 def _check_video(key: str, record: RecordSettings) -> None:
@@ -284,7 +322,7 @@ def _check_path(key: str, text: str) -> None:
 
 def _check_exposure(key: str, endpoint: str, publish: PublishSettings) -> None:
     protected = publish.curve is not None or publish.insecure
-    if endpoint.startswith("tcp://") and not is_loopback(endpoint[6:].rpartition(":")[0]) and not protected:
+    if not _is_local(endpoint) and not protected:
         raise SettingsError(
             f"{key}: {endpoint} is reachable from other machines without keys; expected a loopback address, keys "
             "in publish.curve (`streamseg keys` makes them), or --insecure (publish.insecure=true) to let anyone read"

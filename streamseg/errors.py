@@ -134,6 +134,12 @@ class SubscriptionTimeoutError(StreamsegError, TimeoutError):
     exit_code = 3
 
 
+class ControlTimeoutError(StreamsegError, TimeoutError):
+    """A pipeline did not reply to a request within the time-out."""
+
+    exit_code = 3
+
+
 def error_from_name(name: str, message: str) -> StreamsegError:
     """Rebuild an error of another process from the name of its class; unknown names become `StageError`."""
     branches: list[type[StreamsegError]] = [StreamsegError]

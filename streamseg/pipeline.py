@@ -24,8 +24,9 @@ import msgspec
 
 from streamseg import messages
 from streamseg.address_space import check_address_space
+from streamseg.answers import Answers
 from streamseg.changes import ChangingPlan
-from streamseg.config import Config, RecordSettings, check_config
+from streamseg.config import Config, ControlSettings, RecordSettings, check_config
 from streamseg.config_file import SettingsFile, load_config
 from streamseg.errors import FrameGoneError, StreamsegError, UsageError
 from streamseg.ipc.frame_memory import SharedFrames
@@ -131,8 +132,12 @@ class Pipeline:
         self._endpoint = Endpoint(config.publish.bind)
         self._exit.enter_context(self._endpoint)
         try:
-            publish = msgspec.structs.replace(config.publish, bind=self._endpoint.address)
-            plan = make_plan(msgspec.structs.replace(config, publish=publish), overwrite=overwrite, progress=progress)
+            bound = msgspec.structs.replace(
+                config,
+                publish=msgspec.structs.replace(config.publish, bind=self._endpoint.address),
+                control=self._reserve_control(config.control),
+            )
+            plan = make_plan(bound, overwrite=overwrite, progress=progress)
         except BaseException:
             self._exit.close()
             raise
@@ -148,6 +153,11 @@ class Pipeline:
     def endpoint(self) -> str:
         """Address for subscribers."""
         return self._endpoint.address
+
+    @property
+    def control_endpoint(self) -> str | None:
+        """Address for `Control`; None if the run cannot be controlled from outside."""
+        return self.plan.config.control.bind
 
     @property
     def plan(self) -> RunPlan:
@@ -286,9 +296,16 @@ class Pipeline:
         links = tuple(link for link in LINKS if {link.sender, link.receiver} <= ends)
         launcher = self._exit.enter_context(ProcessLauncher(entry.module for entry in stages))
         self._supervisor = Supervisor(self.plan, Topology(stages, links), instance, self._observer, launcher)
+        self._supervisor.reply = Answers(self._changing, self._supervisor).reply
         if self._stop_reason is not None:
             self._supervisor.stop(self._stop_reason)
         return self._supervisor
+
+    def _reserve_control(self, control: ControlSettings) -> ControlSettings:
+        if control.bind is None:
+            return control
+        endpoint = self._exit.enter_context(Endpoint(control.bind, "control.bind"))
+        return msgspec.structs.replace(control, bind=endpoint.address)
 
     def _reload(self) -> None:
         assert self._supervisor is not None

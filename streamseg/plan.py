@@ -42,7 +42,7 @@ from streamseg.paths import unicode_name
 from streamseg.sinks.parts import later_parts
 from streamseg.sources.checking import check_source
 from streamseg.sources.presence import check_present
-from streamseg.wire.curve import read_server_keys
+from streamseg.wire.curve import read_allowed_keys, read_server_keys
 
 AUTO_DETECTOR = "yolox-nano"
 AUTO_SEGMENTER = MOBILE_SAM
@@ -133,6 +133,7 @@ def _check_run(config: Config, *, overwrite: bool) -> None:
     check_models(config)
     if config.publish.curve is not None:
         read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
+        read_allowed_keys(config.control.allow_files, "control.allow")
 
 
 def adapt_sources(

@@ -16,6 +16,7 @@ from streamseg.ipc.control import (
     Acknowledge,
     AddLane,
     Announce,
+    Answer,
     Failed,
     Finished,
     LaneRemoved,
@@ -26,6 +27,7 @@ from streamseg.ipc.control import (
     Recorded,
     Released,
     RemoveLane,
+    Requested,
     Resend,
     RingCreated,
     SourceChanged,
@@ -78,6 +80,8 @@ class Supervisor:
         self.link_key = secrets.token_bytes(16)
         """Authenticates messages on the run's links."""
         self._run_id = secrets.token_hex(8)
+        self.reply: Callable[[bytes], bytes] | None = None
+        """Does what another program requests, on the supervisor's thread, and returns the reply."""
         self.recordings: list[RecordSettings] = []
         """The files of every source that the run has or had."""
         self._places = {key: Place(key, entry) for entry in topology.stages for key in entry.keys(plan.config)}
@@ -131,6 +135,17 @@ class Supervisor:
     def lane(self, source: str) -> Lane | None:
         """The state of a source; None if there is no such source (any more)."""
         return self._lanes.get(source)
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """The state of each source that is not about to end."""
+        return [lane for lane in self._lanes if not lane.leaving]
+
+    @property
+    def processes(self) -> dict[StageKey, bool]:
+        """Whether each process that the sources need is running."""
+        places = [place for place in self._places.values() if not place.given_up]
+        return {place.key: place.process is not None and place.process.ready for place in places}
 
     @property
     def links(self) -> list[LinkAddress]:
@@ -272,6 +287,9 @@ class Supervisor:
                 self._observer.logged(level, text)
             case Finished(source=source):
                 self._lanes[source].finished = message
+            case Requested(client, request):
+                if self.reply is not None:
+                    process.handle.send(Answer(client, self.reply(request)))
             case LaneRemoved(source):
                 process.lanes.remove(self._lanes[source])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,10 @@ def check(
     from streamseg.plan import check_run
 
     settings = load_settings(config, assignments)
-    with Endpoint(settings.publish.bind):
+    with ExitStack() as stack:
+        stack.enter_context(Endpoint(settings.publish.bind))
+        if settings.control.bind is not None:
+            stack.enter_context(Endpoint(settings.control.bind, "control.bind"))
         check_run(without_standard_output(settings), overwrite=yes)
     kinds = ", ".join(source.kind for source in settings.sources)
     print_line(

@@ -287,7 +287,21 @@ class LaneRemoved(msgspec.Struct, frozen=True, tag=True):
     source: str
 
 
-ToStage = StageSpec | Start | Stop | Released | Resend | Announce | AddLane | RemoveLane
+class Requested(msgspec.Struct, frozen=True, tag=True):
+    """Another program sent a valid request to the hub."""
+
+    client: bytes
+    request: bytes
+
+
+class Answer(msgspec.Struct, frozen=True, tag=True):
+    """To the hub: the reply to a request."""
+
+    client: bytes
+    reply: bytes
+
+
+ToStage = StageSpec | Start | Stop | Released | Resend | Announce | AddLane | RemoveLane | Answer
 ToSupervisor = (
     Ready
     | Failed
@@ -301,6 +315,7 @@ ToSupervisor = (
     | Subscribers
     | Finished
     | LaneRemoved
+    | Requested
 )
 
 

@@ -104,19 +104,23 @@ class Instance:
 class Endpoint:
     """A publishing address, reserved for this run."""
 
-    def __init__(self, bind: str) -> None:
+    def __init__(self, bind: str, key: str = "publish.bind") -> None:
         """Reserve an address and resolve its `*`.
+
+        Args:
+            bind: The address.
+            key: The setting that has it.
 
         Raises:
             EndpointInUseError: Another run or program uses it.
             SettingsError: This machine has no such address.
         """
-        self.address = _try_to_bind(bind)
+        self.address = _try_to_bind(bind, key)
         digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
         self._lock = FileLock(runtime_directory() / f"endpoint-{digest}.lock")
         with _sweeping():
             if not _acquire(self._lock):
-                raise _in_use(self.address)
+                raise _in_use(self.address, key)
 
     def __enter__(self) -> Self:
         return self
@@ -159,16 +163,14 @@ def _remove(lock: FileLock) -> None:
     Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def _in_use(address: str) -> EndpointInUseError:
-    return EndpointInUseError(
-        f"{address} is in use; end the program that publishes there, or choose another with --set publish.bind=…"
-    )
+def _in_use(address: str, key: str) -> EndpointInUseError:
+    return EndpointInUseError(f"{address} is in use; end the program that has it, or choose another with --set {key}=…")
 
 
-def _try_to_bind(bind: str) -> str:
-    check_endpoint("publish.bind", bind, any_port=True)
+def _try_to_bind(bind: str, key: str) -> str:
+    check_endpoint(key, bind, any_port=True)
     if bind.startswith("ipc://"):
-        _check_socket_path(bind)
+        _check_socket_path(bind, key)
     with zmq.Context() as context, context.socket(zmq.XPUB) as probe:
         probe.linger = 0
         probe.maxmsgsize = _PROBE_BYTES  # a subscriber may connect for that moment
@@ -176,21 +178,21 @@ def _try_to_bind(bind: str) -> str:
             probe.bind(bind)
         except zmq.ZMQError as error:
             if error.errno == zmq.EADDRINUSE:
-                raise _in_use(bind) from error
+                raise _in_use(bind, key) from error
             raise SettingsError(
-                f"publish.bind: cannot bind {bind} ({error.strerror}); expected an address of this machine"
+                f"{key}: cannot bind {bind} ({error.strerror}); expected an address of this machine"
             ) from error
         return probe.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
 
-def _check_socket_path(bind: str) -> None:
+def _check_socket_path(bind: str, key: str) -> None:
     """Refuse what binding would silently destroy: a file, or a socket in use."""
     path = Path(bind.removeprefix("ipc://"))
     if path.exists() and not path.is_socket():
-        raise SettingsError(f"publish.bind: {path} exists and is not a socket; name another path")
+        raise SettingsError(f"{key}: {path} exists and is not a socket; name another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         if probe.connect_ex(str(path)) == 0:
-            raise _in_use(bind)
+            raise _in_use(bind, key)
 
 
 def _sweep_folders(folder: Path) -> None:

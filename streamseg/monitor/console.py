@@ -121,6 +121,8 @@ class RunDisplay(Observer):
         self._announced = True
         self._loading.done()
         self._print(f"publishing on {self._endpoint}")
+        if self._config.control.bind is not None:
+            self._print(f"control on {self._config.control.bind}")
         self._print(f"models: {self._detector} + {self._segmenter}")
         if self._metrics_url is not None:
             self._print(f"metrics on {self._metrics_url}")

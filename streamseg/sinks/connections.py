@@ -35,13 +35,13 @@ _EVENT: Final = struct.Struct("=Hi")
 _BYTES_RECEIVED: Final = struct.Struct("128xQ")  # in Linux' struct tcp_info
 
 
-def limit_input(listening: zmq.Socket[bytes], *, curve: bool) -> None:
+def limit_input(listening: zmq.Socket[bytes], *, curve: bool, message_bytes: int = READER_MESSAGE_BYTES) -> None:
     """Limit what libzmq itself takes from each connection; call it before the socket is bound.
 
     libzmq stores the subscriptions that wait within the call that receives the first one. If more than one may wait, a
     peer that sends without a pause keeps it in that call for ever.
     """
-    listening.maxmsgsize = READER_MESSAGE_BYTES
+    listening.maxmsgsize = message_bytes
     listening.rcvhwm = 2 if curve else 1  # with CURVE, libzmq counts the credential of the peer for good
     listening.rcvbuf = _KERNEL_BYTES
     listening.handshake_ivl = HANDSHAKE_S * 1000
@@ -60,13 +60,16 @@ class Connections:
         monitor: Reports each connection; readable when one opens or ends.
     """
 
-    def __init__(self, observed: zmq.Socket[bytes], most: int = READERS) -> None:
-        """Observe an XPUB socket with `XPUB_VERBOSER`.
+    def __init__(self, observed: zmq.Socket[bytes], most: int = READERS, *, peer: str = "subscriber") -> None:
+        """Observe an XPUB socket with `XPUB_VERBOSER`, or a ROUTER socket.
 
         Args:
             observed: Not bound yet.
             most: Connections at a time.
+            peer: What connects, for people.
         """
+        self._peer = peer
+        self._completed: dict[int, int] = {}
         self.monitor = observed.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
         self._most = most
         self._open: dict[int, set[bytes]] = {}
@@ -113,6 +116,14 @@ class Connections:
             self._cancel(name)
         # Anything else is a message that an XSUB socket sent upstream; streamseg has no use for it.
 
+    def complete(self, message: zmq.Frame) -> None:
+        """Note that a whole request arrived: of its connection, only what follows counts."""
+        with suppress(zmq.ZMQError):  # a request whose connection has ended
+            descriptor = int(message.get(zmq.SRCFD))
+            self._read_events()
+            if descriptor in self._open:
+                self._completed[descriptor] = _sent_bytes(descriptor)
+
     def _read_events(self) -> None:
         while True:
             try:
@@ -152,17 +163,18 @@ class Connections:
         self._changes.append(_CANCEL + name)
 
     def _forget(self, descriptor: int) -> None:
+        self._completed.pop(descriptor, None)
         for name in self._open.pop(descriptor, ()):
             self._cancel(name)
 
     def _limit_bytes(self) -> None:
         """End the connections that sent too much: libzmq keeps the parts of a message until the last one arrives."""
-        sent = sorted((_sent_bytes(descriptor), descriptor) for descriptor in self._open)
+        sent = sorted((_sent_bytes(each) - self._completed.get(each, 0), each) for each in self._open)
         total = sum(count for count, _ in sent)
         while sent and (sent[-1][0] > READER_BYTES or total > READERS_BYTES):
             count, descriptor = sent.pop()
             total -= count
-            self._end(descriptor, f"it sent too much; a subscriber may send {READER_BYTES >> 10} KiB")
+            self._end(descriptor, f"it sent too much; a {self._peer} may send {READER_BYTES >> 10} KiB")
 
     def _end(self, descriptor: int, reason: str) -> None:
         self._forget(descriptor)
@@ -171,7 +183,7 @@ class Connections:
             connection.shutdown(socket.SHUT_RDWR)
             if reason not in self._logged:  # an attacker connects again and again
                 self._logged.add(reason)
-                _log.warning("the subscriber at %s was disconnected: %s", _text(address), reason)
+                _log.warning("the %s at %s was disconnected: %s", self._peer, _text(address), reason)
 
 
 def _text(address: object) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import zmq
@@ -15,6 +17,7 @@ from streamseg.wire.limits import READERS
 if TYPE_CHECKING:
     from streamseg.config import PublishSettings
 
+_SUBSCRIBE, _CANCEL = b"\x01", b"\x00"
 _QUEUE = 8
 """Messages that wait for a slow subscriber."""
 _LIVE_BUFFER_BYTES = 1 << 16
@@ -60,13 +63,15 @@ class Hub:
         self.socket.sndbuf = _LIVE_BUFFER_BYTES if live else _FILE_BUFFER_BYTES
         self.socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # shows every subscription and cancellation of every subscriber
         limit_input(self.socket, curve=settings.curve is not None)
-        self._admission: Admission | None = None
+        self.admission: Admission | None = None
+        """Admits subscribers by their keys; None without keys."""
         if settings.curve is not None:
-            self._admission = Admission(
+            self.admission = Admission(
                 context, read_server_keys(settings.curve.secret_key_file, settings.curve.allow_files)
             )
-            self._admission.guard(self.socket)
+            self.admission.guard(self.socket)
         self._connections = Connections(self.socket, most)
+        self._own: Counter[bytes] = Counter()
         self._inside = context.socket(zmq.XSUB)
         self._inside.linger = 0
         if live:
@@ -85,12 +90,26 @@ class Hub:
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """The sockets to watch, and to close at the end in this order."""
         own = [self._inside, self.socket, self._connections.monitor]
-        return own if self._admission is None else [*own, self._admission.socket]
+        return own if self.admission is None else [*own, self.admission.socket]
 
-    def service(self) -> bool:
-        """Process connections and subscriptions, forward what has arrived, and return whether that was something."""
-        if self._admission is not None:
-            self._admission.decide()
+    def subscribe(self, name: bytes) -> None:
+        """Subscribe to a complete topic for the hub itself; `service` passes its messages to `taken`."""
+        self._own[name] += 1
+        self._inside.send(_SUBSCRIBE + name)
+
+    def unsubscribe(self, name: bytes) -> None:
+        """Cancel one subscription of the hub itself."""
+        self._own[name] -= 1
+        self._inside.send(_CANCEL + name)
+
+    def service(self, taken: Callable[[bytes, Sequence[zmq.Frame]], None] | None = None) -> bool:
+        """Process connections and subscriptions, forward what has arrived, and return whether that was something.
+
+        Args:
+            taken: Gets the messages of topics to which the hub itself subscribes, with the topic.
+        """
+        if self.admission is not None:
+            self.admission.decide()
         self._connections.update()
         for _ in range(_MESSAGES_PER_TURN):
             try:
@@ -104,6 +123,9 @@ class Hub:
                 parts = self._inside.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return count > 0
+            name = parts[0].bytes
+            if taken is not None and self._own[name]:
+                taken(name, parts)
             self.socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
         return True
 

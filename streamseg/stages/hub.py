@@ -6,10 +6,12 @@ import logging
 from typing import Any
 
 from streamseg import open_files
-from streamseg.ipc.control import LaneSpec, Ready, Subscribers
+from streamseg.ipc.control import Answer, LaneSpec, Ready, Requested, Subscribers, ToStage
 from streamseg.ipc.links import LINGER_MS, Receiver
+from streamseg.sinks.control import ControlSocket
 from streamseg.sinks.hub import Hub
 from streamseg.stages.base import SharedStage
+from streamseg.wire.curve import read_allowed_keys
 from streamseg.wire.limits import READERS
 
 _log = logging.getLogger(__name__)
@@ -23,12 +25,24 @@ class HubStage(SharedStage):
         settings = self.config.publish
         most = max(1, min(READERS, open_files.limit() - open_files.OWN))
         self._hub = Hub(self.context.sockets, settings, self.spec.hub, live=self.spec.live, most=most)
-        for socket in self._hub.sockets:
-            self.context.watch(socket)
         if most < READERS:
             _log.warning("at most %d subscribers: a process may have few files open (`ulimit -n 1024`)", most)
+        control = self.config.control
+        self._control: ControlSocket | None = None
+        if control.bind is not None:
+            allowed = read_allowed_keys(control.allow_files, "control.allow")
+            self._control = ControlSocket(self.context.sockets, self._hub, control.bind, allowed)
+        # In this order they are closed: what decides about keys comes last.
+        for socket in (*(() if self._control is None else self._control.sockets), *self._hub.sockets):
+            self.context.watch(socket)
         self._subscribers: int | None = None
         return Ready(settings.bind)
+
+    def instruct(self, message: ToStage) -> None:
+        """Send a reply to the program that sent the request."""
+        super().instruct(message)
+        if isinstance(message, Answer) and self._control is not None:
+            self._control.reply(message.client, [message.reply])
 
     def add_lane(self, lane: LaneSpec) -> None:
         """Publish processes connect by themselves."""
@@ -39,7 +53,12 @@ class HubStage(SharedStage):
 
     def turn(self) -> bool:
         """Forward what has arrived."""
-        worked = self._hub.service()
+        if self._control is None:
+            worked = self._hub.service()
+        else:
+            worked = self._hub.service(self._control.forwarded)
+            for client, request in self._control.requests([lane.name for lane in self.spec.lanes]):
+                self.context.report(Requested(client, request))
         count = self._hub.connections()
         if count != self._subscribers:
             self._subscribers = count

@@ -1,4 +1,4 @@
-"""CURVE, ZeroMQ's encryption: key files, and the list of keys that may subscribe.
+"""CURVE, ZeroMQ's encryption: key files, and the lists of keys that may subscribe and control.
 
 Key files are certificates of `zmq.auth`, which CZMQ reads too. Functions import `zmq.auth` themselves: it loads
 asyncio, which a subscriber without keys does not need.
@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,9 +24,10 @@ from streamseg.paths import read_small
 
 _log = logging.getLogger(__name__)
 
-_DOMAIN = "streamseg"
 _LOGGED_KEYS = 64
 _DECISIONS = 64
+_SUBSCRIBERS: Final = "publish.curve.allow"
+"""The setting that lists the keys of subscribers, and the ZAP domain of their socket."""
 _REMEDY = "`streamseg keys NAME` makes a pair"
 
 
@@ -52,8 +53,17 @@ def read_server_keys(secret_key_file: str, allow: Sequence[str]) -> ServerKeys:
     Raises:
         SettingsError: A file cannot be read, or does not hold such a key.
     """
-    allowed = frozenset(_read_public(path, "publish.curve.allow") for path in allow)
+    allowed = read_allowed_keys(allow, _SUBSCRIBERS)
     return ServerKeys(_read_secret(secret_key_file, "publish.curve.secret_key_file"), allowed)
+
+
+def read_allowed_keys(paths: Sequence[str], setting: str) -> frozenset[bytes]:
+    """Read the public keys of an allow-list.
+
+    Raises:
+        SettingsError: A file cannot be read, or does not hold such a key.
+    """
+    return frozenset(_read_public(path, setting) for path in paths)
 
 
 def read_client_keys(secret_key_file: str | Path, server_key_file: str | Path) -> ClientKeys:
@@ -65,6 +75,23 @@ def read_client_keys(secret_key_file: str | Path, server_key_file: str | Path) -
     return ClientKeys(
         _read_secret(secret_key_file, "secret_key_file"), _read_public(server_key_file, "server_key_file")
     )
+
+
+def read_client_key_pair(secret_key_file: str | Path | None, server_key_file: str | Path | None) -> ClientKeys | None:
+    """Read the keys of a subscriber or of a program that controls; None if it has none.
+
+    Raises:
+        UsageError: One of the two is missing.
+        SettingsError: A file cannot be read, or does not hold such a key.
+    """
+    if secret_key_file is None and server_key_file is None:
+        return None
+    if secret_key_file is None or server_key_file is None:
+        missing = "secret_key_file" if secret_key_file is None else "server_key_file"
+        raise UsageError(
+            f"{missing}: missing; a subscriber needs its own secret key and the publisher's public key, or neither"
+        )
+    return read_client_keys(secret_key_file, server_key_file)
 
 
 def make_key_pair(stem: Path) -> tuple[Path, Path]:
@@ -105,28 +132,34 @@ _LIKE_A_PASSWORD: Final = str.maketrans("@:%=", "????")
 
 
 class Admission:
-    """Admits subscribers by their keys, over ZAP (ZeroMQ RFC 27): CURVE alone encrypts and admits any key.
+    """Admits peers by their keys, over ZAP (ZeroMQ RFC 27): CURVE alone encrypts and admits any key.
 
-    It guards one socket. Create it before that socket is bound, and close its own socket after that one.
+    Create it before the sockets that it guards are bound, and close its own socket after those.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys) -> None:
         from zmq.auth import Authenticator
 
         self._keys = keys
-        self._refused: set[bytes] = set()
         self._address = ""
         self._authenticator = Authenticator(context)
         self._authenticator.start()
-        self._authenticator.configure_curve_callback(_DOMAIN, self)
         self.socket: zmq.Socket[bytes] = self._authenticator.zap_socket
         self.socket.linger = 0
 
     def guard(self, socket: zmq.Socket[bytes]) -> None:
-        """Encrypt a socket, and admit no subscriber without a decision of `decide`."""
+        """Encrypt the publishing socket, and admit no subscriber without a decision of `decide`."""
+        self._guard(socket, self._keys.allowed, _SUBSCRIBERS)
+
+    def guard_control(self, socket: zmq.Socket[bytes], allowed: frozenset[bytes]) -> None:
+        """Encrypt the control socket in the same way; it has keys of its own that are allowed."""
+        self._guard(socket, allowed, "control.allow")
+
+    def _guard(self, socket: zmq.Socket[bytes], allowed: frozenset[bytes], setting: str) -> None:
+        self._authenticator.configure_curve_callback(setting, _AllowList(allowed, setting, lambda: self._address))
         socket.curve_server = True
         socket.curve_secretkey = self._keys.secret
-        socket.zap_domain = _DOMAIN.encode()
+        socket.zap_domain = setting.encode()
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def decide(self) -> None:
@@ -141,17 +174,28 @@ class Admission:
             with contextlib.suppress(StopIteration):
                 self._authenticator.handle_zap_message(request).send(None)
 
+
+class _AllowList:
+    """The keys that one socket admits; it logs those that it refuses."""
+
+    def __init__(self, allowed: frozenset[bytes], setting: str, address: Callable[[], str]) -> None:
+        self._allowed = allowed
+        self._setting = setting
+        self._address = address
+        self._refused: set[bytes] = set()
+
     def callback(self, domain: str, key: bytes) -> bool:
         """Decide about one key in Z85; called by pyzmq."""
-        if key in self._keys.allowed:
+        if key in self._allowed:
             return True
         # A refused subscriber tries again and again; an attacker, with ever new keys.
         if key not in self._refused and len(self._refused) < _LOGGED_KEYS:
             self._refused.add(key)
             _log.warning(
-                "a subscriber at %s was refused: its key %s is not in publish.curve.allow",
-                self._address,
+                "a program at %s was refused: its key %s is not in %s",
+                self._address(),
                 key.decode().translate(_LIKE_A_PASSWORD),
+                self._setting,
             )
         return False
 

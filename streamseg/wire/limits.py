@@ -45,5 +45,11 @@ TOPIC_BYTES: Final = 128
 READER_TOPICS: Final = 128
 """Subscriptions of one connection at a time. Those of all connections together: `TOPICS`."""
 TOPICS: Final = 4096
+REQUEST_BYTES: Final = 64 * 1024
+"""Bytes of a request to a running pipeline."""
+REQUEST_ID: Final = 64
+"""Characters of the id of a request."""
+CONTROLLERS: Final = 16
+"""Connections that send requests, at a time."""
 HANDSHAKE_S: Final = 10
 """Seconds within which a connection finishes its handshake."""

@@ -76,7 +76,7 @@ def test_only_an_allowed_subscriber_receives_also_from_a_restarted_publisher(pla
         status, output, errors = run.finish(10)
     assert status == 130, errors
     refusals = re.findall(
-        r"a subscriber at 127\.0\.0\.1 was refused: its key (\S{40}) is not in publish\.curve\.allow", errors
+        r"a program at 127\.0\.0\.1 was refused: its key (\S{40}) is not in publish\.curve\.allow", errors
     )
     stranger_key, _ = load_certificate(keys / "stranger.pub")
     assert refusals == [stranger_key.decode().translate(str.maketrans("@:%=", "????"))] * 2

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamseg.config import PublishSettings
+from streamseg.config import PublishSettings, check_config
 from streamseg.config_file import load_config, parse_override
 from streamseg.errors import SettingsError
 
@@ -75,3 +75,31 @@ def test_only_a_file_waits_for_a_subscriber() -> None:
     assert load("publish.wait_for_subscriber=true").wait_for_subscriber
     message = refusal("publish.wait_for_subscriber=true", "mode=live")
     assert message.startswith("publish.wait_for_subscriber: a live source does not wait; expected a file")
+
+
+CURVE = {"secret_key_file": "a.key", "allow": "b.pub"}
+
+
+@pytest.mark.parametrize(
+    ("control", "publish", "message"),
+    [
+        ({"bind": "tcp://0.0.0.0:1"}, {"insecure": True}, r"control\.bind: .* reachable from other machines"),
+        ({"bind": "tcp://0.0.0.0:1"}, {"curve": CURVE}, r"control\.allow: missing; with publish\.curve"),
+        ({"bind": "tcp://127.0.0.1:1", "allow": "b.pub"}, {}, r"control\.allow: needs this publisher's key too"),
+        ({"bind": "127.0.0.1:1"}, {}, r"control\.bind: '127\.0\.0\.1:1' is not an endpoint"),
+    ],
+)
+def test_a_run_is_controlled_from_this_machine_or_with_a_key(
+    control: dict[str, object], publish: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check_config({"sources": [{"url": "0"}], "control": control, "publish": publish})
+
+
+def test_the_keys_that_may_control_are_not_those_that_may_subscribe() -> None:
+    control = {"bind": "tcp://0.0.0.0:1", "allow": ["c.pub"]}
+    config = check_config({"sources": [{"url": "0"}], "control": control, "publish": {"curve": CURVE}})
+    assert (config.control.allow_files, config.publish.curve and config.publish.curve.allow_files) == (
+        ("c.pub",),
+        ("b.pub",),
+    )

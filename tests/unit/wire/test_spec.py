@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import zlib
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from streamseg.wire import limits
 from streamseg.wire.header import EndHeader, HeartbeatHeader, ObjectEntry, ResultHeader, StateHeader
 from streamseg.wire.masks import MaskEntry
 from streamseg.wire.protocol import decode
+from streamseg.wire.requests import Reply, Request
 
 SPEC = Path(streamseg.wire.__file__).with_name("SPEC.md").read_text(encoding="utf-8")
 
@@ -72,6 +74,10 @@ def test_the_example_of_run_lengths_is_that_of_its_picture() -> None:
         f"on Linux) | {limits.READER_BYTES >> 10} KiB |",
         f"together have at most {limits.TOPICS} subscriptions and sent at most {limits.READERS_BYTES >> 20} MiB",
         f"At most {limits.READERS} are open",
+        f"| a request | {limits.REQUEST_BYTES >> 10} KiB |",
+        f"at most {limits.REQUEST_ID} characters; its reply",
+        f"| programs connected at a time | {limits.CONTROLLERS} |",
+        f"complete request (over TCP, if the publisher runs on Linux) | {limits.READER_BYTES >> 10} KiB |",
     ],
 )
 def test_the_limits_are_those_of_the_program(row: str) -> None:
@@ -80,6 +86,12 @@ def test_the_limits_are_those_of_the_program(row: str) -> None:
 
 def test_every_stage_has_its_name_in_the_text() -> None:
     assert [entry.name for entry in STAGES if f"`{entry.name}`" not in SPEC] == []
+
+
+@pytest.mark.parametrize("kind", [*get_args(Request), *get_args(Reply)])
+def test_every_request_and_reply_is_in_the_text(kind: type[msgspec.Struct]) -> None:
+    names = [kind.__struct_config__.tag, *kind.__struct_fields__]
+    assert [name for name in names if f"`{name}`" not in SPEC] == []
 
 
 @pytest.mark.parametrize("kind", [ResultHeader, StateHeader, HeartbeatHeader, EndHeader, ObjectEntry, MaskEntry])

@@ -1,0 +1,78 @@
+"""What a running pipeline replies to the requests of other programs."""
+
+from __future__ import annotations
+
+from streamseg.changes import ChangingPlan
+from streamseg.errors import StreamsegError, UsageError
+from streamseg.messages import FAILED
+from streamseg.supervisor import Supervisor
+from streamseg.wire.requests import (
+    AddRequest,
+    ChangedReply,
+    HealthReply,
+    HealthRequest,
+    ReloadRequest,
+    RemoveRequest,
+    Reply,
+    Request,
+    SnapshotRequest,
+    SourcesReply,
+    SourcesRequest,
+    SourceStatus,
+    StageStatus,
+    decode_request,
+    encode,
+    refusal,
+)
+
+
+class Answers:
+    """Does what is requested, on the supervisor's thread."""
+
+    def __init__(self, changing: ChangingPlan, supervisor: Supervisor) -> None:
+        self._changing = changing
+        self._supervisor = supervisor
+
+    def reply(self, data: bytes) -> bytes:
+        """Do what a valid request says, and return the reply."""
+        request = decode_request([data])
+        try:
+            return encode(self._do(request))
+        except StreamsegError as error:
+            return encode(refusal(request.id, error))
+
+    def _do(self, request: Request) -> Reply:
+        match request:
+            case SourcesRequest():
+                return SourcesReply(id=request.id, sources=self._sources())
+            case HealthRequest():
+                stages = self._stages()
+                return HealthReply(id=request.id, up=all(stage.running for stage in stages), stages=stages)
+            case ReloadRequest():
+                return self._changed(request, self._changing.reload())
+            case AddRequest():
+                return self._changed(request, self._changing.add(request.source))
+            case RemoveRequest():
+                return self._changed(request, self._changing.remove(request.source))
+            case SnapshotRequest():
+                raise UsageError("the hub answers this")
+
+    def _changed(self, request: Request, changes: str) -> ChangedReply:
+        self._supervisor.change_sources(self._changing.plan)
+        return ChangedReply(id=request.id, changes=changes)
+
+    def _sources(self) -> tuple[SourceStatus, ...]:
+        return tuple(
+            SourceStatus(
+                name=lane.name,
+                state=lane.state if lane.finished is None or lane.state == FAILED else "ended",
+                detail=lane.detail,
+            )
+            for lane in self._supervisor.lanes
+        )
+
+    def _stages(self) -> tuple[StageStatus, ...]:
+        return tuple(
+            StageStatus(stage=key.stage, source=key.source, running=ready)
+            for key, ready in self._supervisor.processes.items()
+        )
