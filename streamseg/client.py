@@ -23,7 +23,7 @@ from streamseg.errors import (
     SubscriptionTimeoutError,
     UsageError,
 )
-from streamseg.messages import End, Event, SourceState
+from streamseg.messages import SOURCE_REMOVED, End, Event, SourceState
 from streamseg.monitor.stream import RecentResults
 from streamseg.result import Result
 from streamseg.subscription import Deadline, Subscription
@@ -240,7 +240,10 @@ class Subscriber:
         return result
 
     def _is_last(self, message: Result | Event) -> bool:
-        return isinstance(message, End) and not self._runs.active
+        if not isinstance(message, End) or self._runs.active:
+            return False
+        # A reader of all sources waits for the one that takes its place.
+        return self._discovered is None or message.reason != SOURCE_REMOVED
 
     def _next(self, deadline: Deadline) -> Result | Event:
         catch_up = _CatchUp(deadline)
@@ -297,7 +300,7 @@ class Subscriber:
         while self._pending_end is None and (parts := self._backlog.take(time.monotonic())) is not None:
             if parts[0].endswith(b"/" + self._view.encode()):
                 self._newest.setdefault(parts[0], deque(maxlen=_KEPT_RESULTS)).append(parts)
-            elif isinstance(end := self._accept(parts), End) and not self._runs.active:
+            elif isinstance(end := self._accept(parts), End) and self._is_last(end):
                 self._pending_end = end
         for name in list(self._newest):
             for parts in reversed(self._newest.pop(name)):

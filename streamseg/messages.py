@@ -285,6 +285,10 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+SOURCE_REMOVED = "source removed"
+"""Reason of the end of a source that is removed from a running pipeline, or changed: the run continues."""
+
+
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """The run is over; `seq` is the last frame, None if there was none.
 

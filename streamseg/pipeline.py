@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -192,6 +193,27 @@ class Pipeline:
         """Errors of the sources that failed while others went on."""
         return [] if self._supervisor is None else self._supervisor.failures
 
+    def add_source(self, name: str, url: str | int, **settings: object) -> str:
+        """Add a source while the pipeline runs, and return what changes in one line; callable from any thread.
+
+        Args:
+            name: On the wire.
+            url: As in the setting `sources.0.url`.
+            settings: Others of the source, such as `mirror=True`.
+
+        Raises:
+            StreamsegError: The source is invalid, the run has as many as it can, or it does not run; nothing changes.
+        """
+        return self._change(partial(self._changing.add, {"name": name, "url": url, **settings}))
+
+    def remove_source(self, name: str) -> str:
+        """Remove a source while the pipeline runs, and return what changes in one line; callable from any thread.
+
+        Raises:
+            UsageError: There is no such source, or no other one, or the pipeline does not run; nothing changes.
+        """
+        return self._change(partial(self._changing.remove, name))
+
     @property
     def recordings(self) -> list[RecordSettings]:
         """The files of every source that the run has or had."""
@@ -300,6 +322,27 @@ class Pipeline:
         if self._stop_reason is not None:
             self._supervisor.stop(self._stop_reason)
         return self._supervisor
+
+    def _change(self, change: Callable[[], str]) -> str:
+        """Change the sources on the supervisor's thread, and wait for that."""
+        supervisor, changed = self._supervisor, Future[str]()
+        if supervisor is None:
+            raise UsageError("the pipeline is not running; change its sources while it runs")
+
+        def work() -> None:
+            try:
+                changes = change()
+            except StreamsegError as error:
+                changed.set_exception(error)
+                return
+            supervisor.change_sources(self._changing.plan)
+            changed.set_result(changes)
+
+        supervisor.call(work)
+        while not wait([changed], _POLL_MS / 1000).done:
+            if supervisor.ended:
+                raise UsageError("the pipeline has ended; its sources cannot be changed")
+        return changed.result()
 
     def _reserve_control(self, control: ControlSettings) -> ControlSettings:
         if control.bind is None:

@@ -42,7 +42,7 @@ from streamseg.ipc.launcher import Launcher
 from streamseg.ipc.links import LinkAddress, link_address
 from streamseg.lane import Lane
 from streamseg.lanes import Lanes
-from streamseg.messages import FAILED, RESTARTING, RUNNING
+from streamseg.messages import FAILED, RESTARTING, RUNNING, SOURCE_REMOVED
 from streamseg.monitor.observer import Observer
 from streamseg.plan import RunPlan
 from streamseg.processes import Place, Process, stop_processes
@@ -50,8 +50,6 @@ from streamseg.topology import StageEntry, StageKey, Topology, describe_budget
 
 _TICK_S = 0.05
 _PAUSED_S = 1.0
-_REMOVED = "source removed"
-"""Reason of the end of a source that is removed or changed."""
 
 
 class Supervisor:
@@ -80,6 +78,8 @@ class Supervisor:
         self.link_key = secrets.token_bytes(16)
         """Authenticates messages on the run's links."""
         self._run_id = secrets.token_hex(8)
+        self.ended = False
+        """Whether it does no more work of `call`."""
         self.reply: Callable[[bytes], bytes] | None = None
         """Does what another program requests, on the supervisor's thread, and returns the reply."""
         self.recordings: list[RecordSettings] = []
@@ -121,6 +121,7 @@ class Supervisor:
             while not self.over:
                 self.step()
         finally:
+            self.ended = True
             self.end()
         self._drain_events()
         self._raise_last_failure()
@@ -221,7 +222,7 @@ class Supervisor:
             if place.key.source == lane.name:
                 place.given_up, place.due_s = True, None
                 if place.process is not None:
-                    place.process.stop(_REMOVED, self._now_s())
+                    place.process.stop(SOURCE_REMOVED, self._now_s())
             elif place.process is not None and lane in place.process.lanes:
                 place.process.handle.send(RemoveLane(lane.name))
 

@@ -15,6 +15,7 @@ import yaml
 from support.pipeline_runs import Run, free_endpoint, read_records, until
 
 from streamseg.client import Subscriber
+from streamseg.errors import SettingsError, UsageError
 from streamseg.messages import End
 from streamseg.pipeline import Pipeline
 from streamseg.result import Result
@@ -168,3 +169,22 @@ def test_what_a_removed_source_used_is_free_again(reloading: Reloading) -> None:
     grown = {name: counts[-1][name] - counts[1][name] for name in counts[1]}
     # Of a socket in detect and segment that has ended, one descriptor is left until the process ends.
     assert all(more <= 9 if name in ("detect", "segment") else more <= 2 for name, more in grown.items()), counts
+
+
+def test_a_program_adds_and_removes_the_sources_of_its_own_pipeline() -> None:
+    settings = {"detector": DETECTOR, "segmenter": {"model": "nano"}, "publish": {"bind": "tcp://127.0.0.1:*"}}
+    seen: list[str] = []
+    with Pipeline({"sources": [camera("door")], **settings}) as pipeline:
+        for result in pipeline:
+            seen.append(result.source)
+            if len(seen) == 5:
+                assert pipeline.add_source("yard", str(camera("yard")["url"])) == "added yard"
+                with pytest.raises(SettingsError, match=r"sources\.2\.name: yard is the name of sources\.1 too"):
+                    pipeline.add_source("yard", 0)
+            if seen.count("yard") == 5:
+                assert pipeline.remove_source("door") == "removed door"
+            if seen.count("yard") > 5 and "door" not in seen[-30:]:
+                pipeline.stop()
+        assert [source.name for source in pipeline.plan.config.sources] == ["yard"]
+    with pytest.raises(UsageError, match="the pipeline has ended"):
+        pipeline.remove_source("yard")

@@ -23,7 +23,7 @@ from support.results import EMPTY_RESULT
 from streamseg import client
 from streamseg.client import Subscriber
 from streamseg.errors import SubscriptionTimeoutError, UsageError
-from streamseg.messages import End, Heartbeat, SourceState
+from streamseg.messages import SOURCE_REMOVED, End, Heartbeat, SourceState
 from streamseg.result import Result
 from streamseg.wire.curve import make_key_pair, read_client_keys
 from streamseg.wire.limits import PART_BYTES, SOURCES
@@ -592,3 +592,29 @@ def test_a_reader_of_all_sources_makes_room_when_one_ends(publisher: Publisher) 
         assert subscriber.rejected == 0
         publisher.wait_for(topic("door", "masks"))
         assert publisher.subscriptions == {b"streamseg/1/", topic("door", "masks")}
+
+
+@pytest.mark.parametrize("method", ["iteration", "latest"])
+def test_a_reader_of_all_sources_waits_for_one_that_takes_the_place_of_the_only_one(
+    publisher: Publisher, method: str
+) -> None:
+    removed = encode_event(End(run_id="a", source="door", seq=3, reason=SOURCE_REMOVED))
+    with (
+        Subscriber(publisher.endpoint, timeout=PATIENCE, max_lag=None) as everything,
+        Subscriber(publisher.endpoint, source="door", timeout=PATIENCE) as door,
+    ):
+        publisher.wait_for(b"streamseg/1/", topic("door", "masks"))
+        publisher.send(sent(3, source="door"), removed)
+        if method == "latest":
+            assert [door.latest() is None for _ in range(2)] == [False, True]
+            assert everything.latest() is not None
+            publisher.send(sent(0, source="yard"))
+            following = everything.latest()
+        else:
+            assert len(list(door)) == 1
+            publisher.send(sent(0, source="yard"))
+            results = iter(everything)
+            next(results)
+            following = next(results)
+        assert following is not None
+        assert following.source == "yard"
