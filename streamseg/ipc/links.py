@@ -67,10 +67,6 @@ class Sender(Protocol[_Sent]):
         """Send what the receiver's credit allows; call it every turn."""
         ...
 
-    def end(self) -> None:
-        """Disconnect from the receiver for good; what waits is dropped."""
-        ...
-
 
 class Receiver(Protocol[_Received]):
     """What a stage receives messages with."""
@@ -81,10 +77,6 @@ class Receiver(Protocol[_Received]):
 
     def receive(self) -> _Received | None:
         """The next message, or None if none has arrived."""
-        ...
-
-    def end(self) -> None:
-        """Accept no further sender. One that is connected may still send: call `receive` as long as the stage runs."""
         ...
 
 
@@ -125,7 +117,6 @@ class LinkSender(Generic[Payload]):
     ) -> None:
         self.socket = _open(context, linger_ms)
         self.socket.connect(address)
-        self._address = address
         self.replaced = 0
         """Messages replaced by a newer one before they could be sent."""
         self._key = key
@@ -159,10 +150,9 @@ class LinkSender(Generic[Payload]):
             self._waiting.popleft()
             self._spent, self._credit = self._credit, None
 
-    def end(self) -> None:
-        """Disconnect from the receiver for good; what waits is dropped."""
-        self._waiting.clear()
-        self.socket.disconnect(self._address)
+    def close(self) -> None:
+        """Close the socket; what waits is dropped."""
+        self.socket.close(0)
 
     def _take_credit(self) -> None:
         while True:
@@ -182,7 +172,6 @@ class LinkReceiver(Generic[Payload]):
     ) -> None:
         self.socket = _open(context)
         bind_link(self.socket, address)
-        self._address = address
         self._key = key
         self._policy = policy
         self._decoder = msgspec.msgpack.Decoder(kind)
@@ -214,10 +203,6 @@ class LinkReceiver(Generic[Payload]):
             if len(parts) == 2 and parts[0] == self._key:
                 self._credit = None
                 return self._decoder.decode(parts[1])
-
-    def end(self) -> None:
-        """Accept no further sender; see `Receiver`."""
-        self.socket.unbind(self._address)
 
     def close(self) -> None:
         """Close the socket."""

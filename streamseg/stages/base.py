@@ -60,6 +60,10 @@ class StageContext(Protocol):
         """Whether this run has a link from here to a stage."""
         ...
 
+    def close_link(self, link: Sender[Any] | Receiver[Any]) -> None:
+        """Close the near end of a link before the end of the process."""
+        ...
+
     def snapshot(self, lane: LaneSpec) -> Snapshot:
         """This stage's state of a source, which outlives the process."""
         ...
@@ -112,10 +116,6 @@ class Stage(ABC):
 class SharedStage(Stage):
     """A stage that serves all sources, which may be added and removed while it runs."""
 
-    def __init__(self, context: StageContext) -> None:
-        super().__init__(context)
-        self._ended: list[Receiver[Any]] = []
-
     def instruct(self, message: ToStage) -> None:
         """Begin to serve a source, or end it."""
         match message:
@@ -125,7 +125,8 @@ class SharedStage(Stage):
                 )
                 self.add_lane(lane)
             case RemoveLane(source):
-                self._ended += self.remove_lane(source)
+                for link in self.remove_lane(source):
+                    self.context.close_link(link)
                 for lane in self.spec.lanes:
                     if lane.name == source:
                         self.context.frames.forget(lane.ring)
@@ -139,13 +140,8 @@ class SharedStage(Stage):
         """Open what the stage needs for a source; `spec` and `config` have it already."""
 
     @abstractmethod
-    def remove_lane(self, source: str) -> list[Receiver[Any]]:
-        """End the links of a source, forget it, and return its receivers."""
-
-    def drain_ended(self) -> None:
-        """Drop what arrives for removed sources: a socket with an unread message keeps the loop from sleeping."""
-        for receiver in self._ended:
-            receiver.receive()
+    def remove_lane(self, source: str) -> list[Sender[Any] | Receiver[Any]]:
+        """Forget a source, and return its links."""
 
     def _use(self, spec: StageSpec) -> None:
         self.context.spec = self.spec = spec

@@ -55,10 +55,10 @@ class DetectStage(SharedStage):
             self._load_detector(memories)
         added.restore()
 
-    def remove_lane(self, source: str) -> list[Receiver[Any]]:
-        """End the links of a source and forget its tracks."""
+    def remove_lane(self, source: str) -> list[Sender[Any] | Receiver[Any]]:
+        """Forget a source and its tracks."""
         self._turns.remove(source)
-        return self._lanes.pop(source).end()
+        return self._lanes.pop(source).links
 
     def _load_detector(self, memories: Mapping[str, bytes] = _NO_MEMORY) -> None:
         """Load a detector that serves all sources; `memories` are those of the one before, by source."""
@@ -86,7 +86,6 @@ class DetectStage(SharedStage):
 
     def turn(self) -> bool:
         """Take one frame, of the source that has the turn."""
-        self.drain_ended()
         for lane in self._lanes.values():
             lane.service()
         needs = {name: 1.0 for name, lane in self._lanes.items() if lane.waiting is not None}
@@ -147,12 +146,10 @@ class _DetectLane:
         self._saved_id = self._saved_ns = 0
         self._tracker = Tracker(self._config.detector.conf) if self._config.tracks else None
 
-    def end(self) -> list[Receiver[Any]]:
-        """End the links, and return the receiving ends."""
-        self._to_segment.end()
-        self._to_publish.end()
-        self._frames.end()
-        return [self._frames]
+    @property
+    def links(self) -> list[Sender[Any] | Receiver[Any]]:
+        """All of its links."""
+        return [self._frames, self._to_segment, self._to_publish]
 
     def service(self) -> None:
         """Send what waits for credit, and receive a frame if none waits for its turn."""

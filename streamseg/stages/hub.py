@@ -7,7 +7,7 @@ from typing import Any
 
 from streamseg import open_files
 from streamseg.ipc.control import Answer, LaneSpec, Ready, Requested, Subscribers, ToStage
-from streamseg.ipc.links import LINGER_MS, Receiver
+from streamseg.ipc.links import LINGER_MS, Receiver, Sender
 from streamseg.sinks.control import ControlSocket
 from streamseg.sinks.hub import Hub
 from streamseg.stages.base import SharedStage
@@ -47,7 +47,7 @@ class HubStage(SharedStage):
     def add_lane(self, lane: LaneSpec) -> None:
         """Publish processes connect by themselves."""
 
-    def remove_lane(self, source: str) -> list[Receiver[Any]]:
+    def remove_lane(self, source: str) -> list[Sender[Any] | Receiver[Any]]:
         """Publish processes disconnect by themselves."""
         return []
 

@@ -114,6 +114,13 @@ class ProcessContext:
         self._poller.register(socket, zmq.POLLIN)
         self._watched.append(socket)
 
+    def close_link(self, link: Sender[Any] | Receiver[Any]) -> None:
+        """Close the near end of a link before the end of the process."""
+        assert isinstance(link, LinkSender | LinkReceiver)
+        self._poller.unregister(link.socket)
+        self._watched.remove(link.socket)
+        link.close()
+
     def wait(self) -> None:
         """Sleep until something arrives, at most a moment."""
         with _supervisor_may_be_gone():

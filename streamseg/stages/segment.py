@@ -59,11 +59,10 @@ class _SegmentLane:
         self.overrun = lane.dropped.segment_overrun
         self.replaced = 0
 
-    def end(self) -> list[Receiver[Any]]:
-        """End the links, and return the receiving ends."""
-        self.to_publish.end()
-        self._keyframes.end()
-        return [self._keyframes]
+    @property
+    def links(self) -> list[Sender[Any] | Receiver[Any]]:
+        """All of its links."""
+        return [self._keyframes, self.to_publish]
 
     def service(self) -> None:
         """Send what waits for credit, and receive a keyframe; in live mode, the newest one waits for its turn."""
@@ -136,10 +135,10 @@ class SegmentStage(SharedStage):
         self._turns.add(lane.name)
         self._load_refiner()
 
-    def remove_lane(self, source: str) -> list[Receiver[Any]]:
-        """End the links of a source and forget its masks."""
+    def remove_lane(self, source: str) -> list[Sender[Any] | Receiver[Any]]:
+        """Forget a source and its masks."""
         self._turns.remove(source)
-        return self._lanes.pop(source).end()
+        return self._lanes.pop(source).links
 
     def instruct(self, message: ToStage) -> None:
         """Repeat the masks sent last, for a publish process that is new."""
@@ -151,7 +150,6 @@ class SegmentStage(SharedStage):
 
     def turn(self) -> bool:
         """Take one keyframe, of the source that has the turn."""
-        self.drain_ended()
         for lane in self._lanes.values():
             lane.service()
         needs = {name: need for name, lane in self._lanes.items() if (need := lane.need)}

@@ -167,8 +167,7 @@ def test_what_a_removed_source_used_is_free_again(reloading: Reloading) -> None:
         run.process.terminate()
         assert run.finish(30)[0] == 143
     grown = {name: counts[-1][name] - counts[1][name] for name in counts[1]}
-    # Of a socket in detect and segment that has ended, one descriptor is left until the process ends.
-    assert all(more <= 9 if name in ("detect", "segment") else more <= 2 for name, more in grown.items()), counts
+    assert all(more <= 2 for more in grown.values()), counts
 
 
 def test_a_program_adds_and_removes_the_sources_of_its_own_pipeline() -> None:

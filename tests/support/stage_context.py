@@ -51,7 +51,7 @@ class FakeSender:
         self.sent: list[Any] = []
         self.kept: list[Any] = []
         self.credit = True
-        self.ended = False
+        self.closed = False
         self.replaced = 0
 
     def send(self, payload: Any, *, replace: bool = True) -> None:
@@ -61,9 +61,6 @@ class FakeSender:
 
     def service(self) -> None:
         pass
-
-    def end(self) -> None:
-        self.ended = True
 
     def take(self) -> list[Any]:
         """What was sent since the last call."""
@@ -76,7 +73,7 @@ class FakeReceiver:
 
     def __init__(self) -> None:
         self.waiting: deque[Any] = deque()
-        self.ended = False
+        self.closed = False
         self.grants = 0
 
     def grant(self) -> None:
@@ -84,9 +81,6 @@ class FakeReceiver:
 
     def receive(self) -> Any:
         return self.waiting.popleft() if self.waiting else None
-
-    def end(self) -> None:
-        self.ended = True
 
 
 class FakeRing:
@@ -182,6 +176,9 @@ class FakeContext:
 
     def sender(self, stage: str, source: str = "main", linger_ms: int = 0) -> FakeSender:
         return self._senders.setdefault((stage, source), FakeSender())
+
+    def close_link(self, link: Any) -> None:
+        link.closed = True
 
     def has_link_to(self, stage: str) -> bool:
         return any((link.sender, link.receiver) == (self.spec.stage, stage) for link in self.spec.links)

@@ -43,9 +43,7 @@ class Bench:
         instance.directory = folder
         models = Models(detector="motion", segmenter="nano")
         self.plan = RunPlan(config or stage_config(), models, ())
-        self.supervisor = Supervisor(
-            self.plan, TOPOLOGY, instance, self.observer, self.stages, clock=self.clock
-        )
+        self.supervisor = Supervisor(self.plan, TOPOLOGY, instance, self.observer, self.stages, clock=self.clock)
 
     def settle(self) -> None:
         """Handle everything that waits."""

@@ -203,25 +203,3 @@ def test_a_lost_credit_gets_a_new_number(ends: Ends, monkeypatch: pytest.MonkeyP
     sender._spent, sender._credit = sender._credit, None  # as if the message it allowed had died on the way
     sender.send(8)
     assert receive(sender, receiver) == 8
-
-
-def test_a_link_that_has_ended_delivers_nothing_more(ends: Ends) -> None:
-    sender, receiver = ends.both("ordered")
-    sender.send(1)
-
-    def arrives() -> int | None:
-        sender.service()
-        return receiver.receive()
-
-    until(lambda: arrives() == 1)
-    sender.send(2)
-    sender.end()
-    sender.send(3)
-    until(lambda: receiver.receive() is None)
-    receiver.end()
-    later = ends.sender("ordered")
-    for _ in range(20):
-        later.send(4)
-        time.sleep(0.01)
-        assert receiver.receive() is None
-    assert not receiver.socket.poll(0)

@@ -230,9 +230,8 @@ def test_sources_are_added_and_removed_while_the_segmenter_runs() -> None:
     assert [len(segment.masks(name)) for name in ("door", "yard")] == [1, 1]
     segment.stage.instruct(RemoveLane("door"))
     assert segment.context.reports[-1] == LaneRemoved("door")
-    assert segment.context.receiver("detect", "door").ended
-    assert segment.context.sender("publish", "door").ended
+    assert segment.context.receiver("detect", "door").closed
+    assert segment.context.sender("publish", "door").closed
     assert segment.context.frames.forgotten == ["streamseg-test-door"]
     segment.feed(segment.keyframe(1, cup(1), source="yard"), segment.keyframe(1, cup(1), source="door"))
     assert [len(segment.masks(name)) for name in ("door", "yard")] == [0, 1]
-    assert not segment.context.receiver("detect", "door").waiting
