@@ -153,8 +153,9 @@ class Control:
 
     def _request(self, request: Request, kind: type[_Reply]) -> tuple[_Reply, list[bytes]]:
         """Send a request, and return its reply and the parts after it. Late replies to earlier requests are dropped."""
-        self._socket.send(encode(request))
         deadline = Deadline(self._timeout)
+        if self._socket.poll(deadline.milliseconds(), zmq.POLLOUT):  # not while the hub refuses the connection
+            self._socket.send(encode(request), zmq.NOBLOCK)
         while self._socket.poll(deadline.milliseconds()):
             first, *parts = self._socket.recv_multipart()
             reply = decode_reply([first])

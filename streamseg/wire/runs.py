@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from streamseg.messages import FAILED, End, Heartbeat, Message, ResultMessage, SourceState
+from streamseg.messages import FAILED, RUNNING, STARTING, End, Heartbeat, Message, ResultMessage, SourceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class Runs:
                     return None
                 last = run.before if run.seq is None else run.seq
                 message = replace(message, gap=0 if last is None else max(0, seq - last - 1))
-                run = replace(run, seq=seq)
+                # The next heartbeat says so too, up to a second later.
+                run = replace(run, seq=seq, state=RUNNING if run.state == STARTING else run.state)
             case Heartbeat(seq=seq, state=state, detail=detail):
                 run = replace(run, before=-1 if seq is None else seq, state=state, detail=detail)
             case SourceState(stage=stage, state=state, detail=detail) if stage == "capture" or state == FAILED:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -35,7 +33,7 @@ class Reloading:
         self.endpoint = free_endpoint()
         self.path = folder / "cameras.yaml"
         self.subscriber = Subscriber(self.endpoint, timeout=PATIENCE_S)
-        self.results: dict[str, list[tuple[float, Result]]] = defaultdict(list)
+        self.results: dict[str, list[Result]] = defaultdict(list)
         self.ends: dict[str, str] = {}
 
     def write(self, *sources: dict[str, object], **more: object) -> None:
@@ -52,7 +50,7 @@ class Reloading:
         """Take one message."""
         match self.subscriber.receive():
             case Result() as result:
-                self.results[result.source].append((time.monotonic(), result))
+                self.results[result.source].append(result)
             case End() as end:
                 self.ends[end.source] = end.reason
         return True
@@ -74,7 +72,7 @@ def reloading(tmp_path: Path) -> Iterator[Reloading]:
     reloading.subscriber.close()
 
 
-def test_a_source_is_added_and_one_removed_while_the_third_keeps_its_tracks_and_its_rate(reloading: Reloading) -> None:
+def test_a_source_is_added_and_one_removed_while_the_third_keeps_its_tracks(reloading: Reloading) -> None:
     door, yard = camera("door"), camera("yard")
     reloading.write(door, yard)
     with Run("run", str(reloading.path), "--jsonl", str(reloading.path.with_name("all.jsonl"))) as run:
@@ -89,11 +87,8 @@ def test_a_source_is_added_and_one_removed_while_the_third_keeps_its_tracks_and_
         assert reloading.ends == {"yard": "source removed"}
         reloading.more(40, "door")
         during = reloading.results["door"][before:]
-        tracks = [[item.detection.tracker_id for item in result.objects] for _, result in during]
+        tracks = [[item.detection.tracker_id for item in result.objects] for result in during]
         assert tracks == [[1, 2]] * len(during), "a new tracker would first confirm its tracks"
-        times = [received_s for received_s, _ in during]
-        assert max(late - early for early, late in pairwise(times)) < 2.0
-        assert sum(result.gap for _, result in during) <= len(during) / 2
         until(lambda: not run.stages("yard"), PATIENCE_S, "the end of its processes")
         assert all(stage.is_running() and stage.status() != psutil.STATUS_ZOMBIE for stage in kept.values())
 
