@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from streamseg.masks import Mask
     from streamseg.messages import Detection
     from streamseg.pipeline import Pipeline
+    from streamseg.push.sender import FrameSender
     from streamseg.result import Result
     from streamseg.sam.promptable import SAM
 
@@ -25,6 +26,7 @@ __all__ = [
     "Config",
     "Control",
     "Detection",
+    "FrameSender",
     "Mask",
     "Pipeline",
     "Result",
@@ -40,6 +42,7 @@ def __getattr__(name: str) -> object:
         "Config": "streamseg.config",
         "Control": "streamseg.control",
         "Detection": "streamseg.messages",
+        "FrameSender": "streamseg.push.sender",
         "Mask": "streamseg.masks",
         "Pipeline": "streamseg.pipeline",
         "Result": "streamseg.result",

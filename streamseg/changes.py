@@ -72,9 +72,10 @@ class ChangingPlan:
         return self._change(replace(self._config, sources=left))
 
     def _change(self, config: Config) -> str:
-        self._refuse_other_changes(config)
+        looked_at = self._looked_at(config.sources)
+        self._refuse_other_changes(config, replace(config, sources=looked_at).resolved_mode)
         before = {source.name: source for source in self.plan.config.sources}
-        sources = adapt_sources(config.sources, config.detector, self.plan.config.detector)
+        sources = adapt_sources(looked_at, config.detector, self.plan.config.detector)
         new = replace(self.plan.config, sources=sources)
         check_sources(
             new, [source for source in sources if before.get(source.name) != source], overwrite=self._overwrite
@@ -82,16 +83,24 @@ class ChangingPlan:
         self._config, self.plan = config, dataclasses.replace(self.plan, config=new)
         return _describe(before, sources)
 
-    def _refuse_other_changes(self, config: Config) -> None:
+    def _looked_at(self, sources: tuple[RunSource, ...]) -> tuple[RunSource, ...]:
+        """The sources, and of those that are the same as before, whether they are live."""
+        before = {source.name: source for source in self._config.sources}
+        live = {source.name: source.live for source in self.plan.config.sources}
+        return tuple(
+            replace(source, live=live[source.name]) if before.get(source.name) == source else source
+            for source in sources
+        )
+
+    def _refuse_other_changes(self, config: Config, mode: str) -> None:
+        running = self.plan.config.resolved_mode
         old, new = (
-            msgspec.to_builtins(replace(each, sources=(), mode=each.resolved_mode)) for each in (self._config, config)
+            msgspec.to_builtins(replace(each, sources=(), mode=each_mode))
+            for each, each_mode in ((self._config, running), (config, mode))
         )
         key = next(_differences(old, new), None)
         if key == "mode":
-            raise SettingsError(
-                f"mode: the run is {self._config.resolved_mode}, and with these settings it would be "
-                f"{config.resolved_mode}; restart it"
-            )
+            raise SettingsError(f"mode: the run is {running}, and with these settings it would be {mode}; restart it")
         if key is not None:
             raise SettingsError(
                 f"{key}: has changed, and a running pipeline changes only its sources; restart it, or undo this change"

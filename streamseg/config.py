@@ -22,7 +22,9 @@ Mode = Literal["live", "every-frame"]
 MOST_SOURCES: Final = 64
 VIDEO_SUFFIX: Final = ".mp4"
 """Ending of the names of recorded videos."""
-OTHER_SOURCES: Final = "rtsp://... of a camera, the path of a video file, a camera's number, or synthetic:"
+OTHER_SOURCES: Final = (
+    "rtsp://... or http://... of a camera, the path of a video file, a camera's number, push: or synthetic:"
+)
 
 
 class TrackerSettings(Settings, frozen=True, kw_only=True):
@@ -46,11 +48,11 @@ class PropagateSettings(Settings, frozen=True, kw_only=True):
 
 
 class CurveSettings(Settings, frozen=True, kw_only=True):
-    """Encryption and authentication of subscribers with CURVE.
+    """Encryption and authentication with CURVE, of subscribers or of programs that send frames.
 
     Attributes:
-        secret_key_file: File with this publisher's secret key.
-        allow: File with the public key of a subscriber, or a list of such files.
+        secret_key_file: File with this pipeline's secret key.
+        allow: File with the public key of one that may connect, or a list of such files.
     """
 
     secret_key_file: str
@@ -157,11 +159,13 @@ class RunSource(SourceSettings, frozen=True, kw_only=True):
 
     Attributes:
         record: Its files, in place of `record`'s.
+        curve: Keys of a source that takes frames of other programs, and of these programs.
     """
 
     detector: DetectorOverrides = DetectorOverrides()
     segmenter: SegmenterOverrides = SegmenterOverrides()
     record: RecordSettings | None = None
+    curve: CurveSettings | None = None
 
 
 class Config(Settings, frozen=True, kw_only=True):
@@ -227,7 +231,7 @@ class Config(Settings, frozen=True, kw_only=True):
     def resolved_mode(self) -> Mode:
         """The mode, with `auto` resolved by the source."""
         if self.mode == "auto":
-            return "live" if any(source.live for source in self.sources) else "every-frame"
+            return "live" if any(source.is_live for source in self.sources) else "every-frame"
         return self.mode
 
 
@@ -260,9 +264,17 @@ def _check_sources(sources: Sequence[RunSource]) -> None:
     for place, source in enumerate(sources):
         key = f"sources.{place}.url"
         if not source.address:
-            raise SettingsError(f"{key}: empty; expected a path, rtsp://..., a camera's number, or synthetic:")
+            raise SettingsError(
+                f"{key}: empty; expected a path, rtsp://..., http://..., a camera's number, push: or synthetic:"
+            )
         if source.kind == "file":
             _check_path(key, source.address)
+        _check_push(place, source)
+        if source.live is not None and not source.may_be_live:
+            raise SettingsError(
+                f"sources.{place}.live: only for http:// and HLS lists (.m3u8); leave it out, this source is always "
+                + ("live" if source.is_live else "a file")
+            )
         first = places.setdefault(source.name, place)
         if first != place:
             raise SettingsError(
@@ -295,15 +307,11 @@ def _check_control(control: ControlSettings, publish: PublishSettings) -> None:
         raise SettingsError("control.allow: missing; with publish.curve, name the public keys that may control the run")
     if publish.curve is None and control.allow_files:
         raise SettingsError("control.allow: needs this publisher's key too; expected publish.curve.secret_key_file")
-    if publish.curve is None and not _is_local(control.bind):
+    if publish.curve is None and _is_reachable(control.bind):
         raise SettingsError(
             f"control.bind: {control.bind} is reachable from other machines without keys; expected a loopback address, "
             "or keys in publish.curve and control.allow (`streamseg keys` makes them)"
         )
-
-
-def _is_local(endpoint: str) -> bool:
-    return not endpoint.startswith("tcp://") or is_loopback(endpoint[6:].rpartition(":")[0])
 
 
 def _check_video(key: str, record: RecordSettings) -> None:
@@ -320,9 +328,29 @@ def _check_path(key: str, text: str) -> None:
         raise SettingsError(f"{key}: {error}") from error
 
 
+def _check_push(place: int, source: RunSource) -> None:
+    """Check where a source takes frames of other programs: nobody without a key may put frames in from elsewhere."""
+    key, endpoint = f"sources.{place}.url", source.address.partition(":")[2]
+    if source.kind != "push":
+        if source.curve is not None:
+            raise SettingsError(f"sources.{place}.curve: only for push:; leave it out, or set {key} to push:tcp://...")
+        return
+    if endpoint:
+        check_endpoint(key, endpoint)
+    if _is_reachable(endpoint) and source.curve is None:
+        raise SettingsError(
+            f"{key}: other machines can send frames to {endpoint} without keys; expected a loopback address, or keys "
+            f"in sources.{place}.curve (`streamseg keys` makes them)"
+        )
+
+
+def _is_reachable(endpoint: str) -> bool:
+    """Whether other machines can connect."""
+    return endpoint.startswith("tcp://") and not is_loopback(endpoint[6:].rpartition(":")[0])
+
+
 def _check_exposure(key: str, endpoint: str, publish: PublishSettings) -> None:
-    protected = publish.curve is not None or publish.insecure
-    if not _is_local(endpoint) and not protected:
+    if _is_reachable(endpoint) and publish.curve is None and not publish.insecure:
         raise SettingsError(
             f"{key}: {endpoint} is reachable from other machines without keys; expected a loopback address, keys "
             "in publish.curve (`streamseg keys` makes them), or --insecure (publish.insecure=true) to let anyone read"

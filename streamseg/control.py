@@ -80,9 +80,7 @@ class Control:
         self._socket.linger = 0
         self._socket.setsockopt(zmq.MAXMSGSIZE, PART_BYTES)
         if keys is not None:
-            self._socket.curve_secretkey = keys.secret
-            self._socket.curve_publickey = zmq.curve_public(keys.secret)
-            self._socket.curve_serverkey = keys.server
+            keys.guard(self._socket)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from streamseg.errors import SettingsError
@@ -43,3 +45,22 @@ def is_loopback(host: str) -> bool:
     with suppress(ValueError):
         return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
     return host == "localhost"
+
+
+def has_listener(key: str, endpoint: str) -> bool:
+    """Whether another program listens on a Unix socket. ZeroMQ would take it away; it refuses a TCP port itself.
+
+    Args:
+        key: What the endpoint is for; the message starts with it.
+        endpoint: Of any kind.
+
+    Raises:
+        SettingsError: Its path is a file, which ZeroMQ would delete.
+    """
+    if not endpoint.startswith("ipc://"):
+        return False
+    path = Path(endpoint.removeprefix("ipc://"))
+    if path.exists() and not path.is_socket():
+        raise SettingsError(f"{key}: {path} exists and is not a socket; name another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == 0

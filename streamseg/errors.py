@@ -128,6 +128,12 @@ class SubscriptionRefusedError(StreamsegError):
     exit_code = 3
 
 
+class FrameRefusedError(StreamsegError):
+    """The pipeline refused a program's frames: its key, its frame, or a second sender of one source."""
+
+    exit_code = 3
+
+
 class SubscriptionTimeoutError(StreamsegError, TimeoutError):
     """Nothing arrived within the time-out."""
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 _RECEIVED = struct.Struct("=128xQ")
 """`tcpi_bytes_received` in Linux's `struct tcp_info`."""
@@ -41,11 +42,18 @@ class Inflow:
 
 
 def _received(descriptor: int) -> int:
-    with suppress(OSError, struct.error, AttributeError):  # closed meanwhile, an older kernel, another system
-        borrowed = socket.socket(fileno=descriptor)
-        try:
-            (received,) = _RECEIVED.unpack(borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED.size))
-            return int(received)
-        finally:
-            borrowed.detach()
+    # It may be closed meanwhile, and older kernels and other systems do not count.
+    with suppress(OSError, struct.error, AttributeError), borrowed(descriptor) as connection:
+        (received,) = _RECEIVED.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED.size))
+        return int(received)
     return 0
+
+
+@contextmanager
+def borrowed(descriptor: int) -> Iterator[socket.socket]:
+    """A connection of another library, which stays open."""
+    connection = socket.socket(fileno=descriptor)
+    try:
+        yield connection
+    finally:
+        connection.detach()

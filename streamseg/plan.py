@@ -84,7 +84,8 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
         WeightsError: A model that was chosen by name has no weights.
     """
     _check_run(config, overwrite=overwrite)
-    _check_present(config)  # before the weights: nobody waits for a download to read of a camera that is not there
+    # Before the weights: nobody waits for a download to read of a camera that is not there.
+    config = replace(config, sources=_present(config))
     search = WeightsSearch(progress)
     detector, segmenter = _find_detector(config.detector, search), _find_segmenter(config.segmenter, search)
     search.check()
@@ -134,6 +135,9 @@ def _check_run(config: Config, *, overwrite: bool) -> None:
     if config.publish.curve is not None:
         read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
         read_allowed_keys(config.control.allow_files, "control.allow")
+    for place, source in enumerate(config.sources):
+        if source.curve is not None:
+            read_server_keys(source.curve.secret_key_file, source.curve.allow_files, f"sources.{place}.curve")
 
 
 def adapt_sources(
@@ -157,20 +161,27 @@ def check_sources(config: Config, added: Sequence[RunSource], *, overwrite: bool
     _check_outputs(config, added, overwrite=overwrite)
 
 
-def _check_present(config: Config) -> None:
-    """Check that a camera is there; of several sources, one is enough unless a failure is to end the run."""
+def _present(config: Config) -> tuple[RunSource, ...]:
+    """The sources, with what a look at them shows; of several, one has to be there unless a failure is to end the run.
 
-    def missing(source: RunSource) -> SourceError | None:
+    Raises:
+        SourceError: As for `check_present`.
+    """
+
+    def present(source: RunSource) -> RunSource | SourceError:
         try:
-            check_present(source)
+            return check_present(source)
         except SourceError as error:
             return error
-        return None
 
     with ThreadPoolExecutor(len(config.sources)) as threads:  # a host that does not answer takes seconds
-        absent = [error for error in threads.map(missing, config.sources) if error is not None]
-    if absent and (len(absent) == len(config.sources) or config.on_source_failure == "end"):
+        found = list(threads.map(present, config.sources))
+    absent = [each for each in found if isinstance(each, SourceError)]
+    if absent and (len(absent) == len(found) or config.on_source_failure == "end"):
         raise absent[0]
+    return tuple(
+        source if isinstance(each, SourceError) else each for source, each in zip(config.sources, found, strict=True)
+    )
 
 
 def _own_weights(config: Config) -> Iterator[tuple[str, Path]]:

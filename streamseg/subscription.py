@@ -66,9 +66,7 @@ class Subscription:
         self._socket.rcvhwm = queue
         self._socket.setsockopt(zmq.MAXMSGSIZE, PART_BYTES)
         if keys is not None:
-            self._socket.curve_secretkey = keys.secret
-            self._socket.curve_publickey = zmq.curve_public(keys.secret)
-            self._socket.curve_serverkey = keys.server
+            keys.guard(self._socket)
         for name in topics:
             self._socket.subscribe(name)
         self.refused = False

@@ -251,7 +251,7 @@ class Supervisor:
                 process.handle.send(AddLane(lane.begin(process.entry, live=self._live), links, self._config))
                 process.lanes.append(lane)
         keys = {key: entry for entry in self._topology.stages for key in entry.keys(config) if not entry.shared}
-        self._observer.added(lane.name, lane.source.live, [key.stage for key in keys])
+        self._observer.added(lane.name, lane.source.is_live, [key.stage for key in keys])
         for key, entry in keys.items():
             self._places[key] = Place(key, entry)
             self._spawn(self._places[key])

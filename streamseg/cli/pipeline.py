@@ -25,8 +25,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="SOURCE",
-            help="Camera number (0) or device, rtsp:// URL, video file, or synthetic: for a drawn scene. Repeat it for "
-            "more sources, each with a name: door=rtsp://...",
+            help="Camera number (0) or device, rtsp:// or http:// URL, video file, push: for frames of a program, "
+            "or synthetic: for a drawn scene. Repeat it for more sources, each with a name: door=rtsp://...",
             show_default=False,
         ),
     ] = None,

@@ -10,6 +10,7 @@ import typer
 
 from streamseg.cli.output import print_line
 from streamseg.errors import UsageError
+from streamseg.runtime_folder import runtime_directory
 
 
 def reload(
@@ -33,7 +34,6 @@ def reload(
 
     Exit codes: 0 the run received the signal, 2 there is no such run, or several.
     """
-    from streamseg.ipc.instance import runtime_directory
     from streamseg.ipc.listed_runs import listed_runs
 
     runs = listed_runs(runtime_directory())

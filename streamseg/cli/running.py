@@ -22,7 +22,6 @@ from streamseg.cli.options import without_standard_output
 from streamseg.cli.output import print_json, print_line
 from streamseg.config import STANDARD_OUTPUT, Config, RecordSettings
 from streamseg.config_file import SettingsFile
-from streamseg.ipc.instance import runtime_directory
 from streamseg.ipc.listed_runs import listed
 from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.metrics_server import MetricsServer
@@ -33,6 +32,7 @@ from streamseg.monitor.texts import size_text
 from streamseg.pipeline import Pipeline, processes_of
 from streamseg.printable import printable
 from streamseg.result import Result
+from streamseg.runtime_folder import runtime_directory
 from streamseg.sinks.parts import existing_parts
 from streamseg.wire.protocol import json_line
 

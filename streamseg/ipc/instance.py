@@ -7,9 +7,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,42 +16,15 @@ from typing import Final, Self
 import zmq
 from filelock import FileLock, Timeout
 
-from streamseg.endpoints import check_endpoint
+from streamseg.endpoints import check_endpoint, has_listener
 from streamseg.errors import EndpointInUseError, SettingsError, StageError
 from streamseg.ipc.listed_runs import sweep_listed
 from streamseg.ipc.ring import block_folder, remove_blocks
 from streamseg.ipc.run_lock import RunLock
+from streamseg.runtime_folder import PREFIX, runtime_directory
 
-_PREFIX = "streamseg-"
-_RUN: Final = re.compile(rf"{_PREFIX}[0-9a-f]{{12}}")
+_RUN: Final = re.compile(rf"{PREFIX}[0-9a-f]{{12}}")
 _PROBE_BYTES = 1024
-_LONGEST_FOLDER = 60  # leaves room for the names of the run and of its sockets
-
-
-def runtime_directory() -> Path:
-    """The user's private folder for sockets and locks, made if it is missing.
-
-    Raises:
-        StageError: It cannot be made, or something else has its name: a file, or a folder of another user.
-    """
-    user = str(os.getuid()) if hasattr(os, "getuid") else "user"
-    try:
-        parent = Path(tempfile.gettempdir())
-        if len(str(parent)) > _LONGEST_FOLDER and Path("/tmp").is_dir():
-            parent = Path("/tmp")
-        folder = parent / f"{_PREFIX}{user}"
-        if not os.path.lexists(folder):
-            folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise StageError(f"no folder for temporary files ({error.strerror}); set TMPDIR to one") from error
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise StageError(f"{folder} is not a folder; remove it, or set TMPDIR")
-    if hasattr(os, "getuid"):
-        if found.st_uid != os.getuid():
-            raise StageError(f"{folder} belongs to another user; remove it, or set TMPDIR")
-        folder.chmod(0o700)
-    return folder
 
 
 class Instance:
@@ -65,7 +35,7 @@ class Instance:
     """
 
     def __init__(self) -> None:
-        self.name = f"{_PREFIX}{secrets.token_hex(6)}"
+        self.name = f"{PREFIX}{secrets.token_hex(6)}"
         self.directory = runtime_directory() / self.name
         self._exit = ExitStack()
         self._block_lock: RunLock | None = None
@@ -169,8 +139,8 @@ def _in_use(address: str, key: str) -> EndpointInUseError:
 
 def _try_to_bind(bind: str, key: str) -> str:
     check_endpoint(key, bind, any_port=True)
-    if bind.startswith("ipc://"):
-        _check_socket_path(bind, key)
+    if has_listener(key, bind):
+        raise _in_use(bind, key)
     with zmq.Context() as context, context.socket(zmq.XPUB) as probe:
         probe.linger = 0
         probe.maxmsgsize = _PROBE_BYTES  # a subscriber may connect for that moment
@@ -185,18 +155,8 @@ def _try_to_bind(bind: str, key: str) -> str:
         return probe.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
 
-def _check_socket_path(bind: str, key: str) -> None:
-    """Refuse what binding would silently destroy: a file, or a socket in use."""
-    path = Path(bind.removeprefix("ipc://"))
-    if path.exists() and not path.is_socket():
-        raise SettingsError(f"{key}: {path} exists and is not a socket; name another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        if probe.connect_ex(str(path)) == 0:
-            raise _in_use(bind, key)
-
-
 def _sweep_folders(folder: Path) -> None:
-    for directory in folder.glob(f"{_PREFIX}*"):
+    for directory in folder.glob(f"{PREFIX}*"):
         if _RUN.fullmatch(directory.name) and directory.is_dir() and not directory.is_symlink():
             lock = RunLock.of_dead(directory / "lock")
             if lock is not None:
@@ -213,7 +173,7 @@ def _sweep_endpoints(folder: Path) -> None:
 
 
 def _sweep_blocks() -> None:
-    for path in block_folder().glob(f"{_PREFIX}*.lock"):
+    for path in block_folder().glob(f"{PREFIX}*.lock"):
         lock = RunLock.of_dead(path) if _RUN.fullmatch(path.stem) else None
         if lock is not None:
             remove_blocks(f"{path.stem}-")

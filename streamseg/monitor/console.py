@@ -64,7 +64,7 @@ class RunDisplay(Observer):
         self._loading = Announced(f"loading {models.detector} + {models.segmenter}")
         self._models = models
         self._suggested = False
-        self._live = {source.name for source in config.sources if source.live}
+        self._live = {source.name for source in config.sources if source.is_live}
         self._totals: dict[str, int | None] = dict.fromkeys(
             (source.name for source in config.sources), config.max_frames
         )

@@ -6,12 +6,12 @@ import logging
 import socket
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 import zmq
 
+from streamseg.inflow import borrowed
 from streamseg.wire.limits import (
     HANDSHAKE_S,
     READER_BYTES,
@@ -178,7 +178,7 @@ class Connections:
 
     def _end(self, descriptor: int, reason: str) -> None:
         self._forget(descriptor)
-        with suppress(OSError), _borrowed(descriptor) as connection:
+        with suppress(OSError), borrowed(descriptor) as connection:
             address = connection.getpeername()
             connection.shutdown(socket.SHUT_RDWR)
             if reason not in self._logged:  # an attacker connects again and again
@@ -194,17 +194,7 @@ def _sent_bytes(descriptor: int) -> int:
     """Bytes that the other end of a connection sent; 0 where the system does not count them."""
     if not hasattr(socket, "TCP_INFO"):
         return 0
-    with suppress(OSError, struct.error), _borrowed(descriptor) as connection:
+    with suppress(OSError, struct.error), borrowed(descriptor) as connection:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
         return int(_BYTES_RECEIVED.unpack(info)[0])
     return 0
-
-
-@contextmanager
-def _borrowed(descriptor: int) -> Iterator[socket.socket]:
-    """A connection of libzmq's, which stays open."""
-    borrowed = socket.socket(fileno=descriptor)
-    try:
-        yield borrowed
-    finally:
-        borrowed.detach()

@@ -1,4 +1,4 @@
-"""Where frames come from: files, RTSP cameras, webcams, and a synthetic scene."""
+"""Where frames come from: files, RTSP cameras, webcams, other programs, and a synthetic scene."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Protocol
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -17,12 +17,16 @@ from streamseg.messages import SQUARE, Frame, PixelAspect
 from streamseg.paths import read_small
 from streamseg.settings import Seconds, Settings
 
-SourceKind = Literal["webcam", "rtsp", "file", "synthetic"]
+SourceKind = Literal["webcam", "rtsp", "http", "push", "file", "synthetic"]
 Rotation = Literal[0, 90, 180, 270]
 Side = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 """Pixels of a picture's width or height."""
 
 
+LIST_SUFFIXES: Final = (".m3u8", ".m3u")
+"""Endings of the names of HLS lists."""
+FILE_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv")
+"""Endings of addresses that are files until their server answers something else."""
 _NAME: Final = "[a-z0-9_-]{1,64}"
 
 
@@ -35,7 +39,8 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
     """Settings of a source.
 
     Attributes:
-        url: A path, `rtsp://…`, a camera's number or device, or `synthetic:…`. An RTSP URL may hold `user:password@`.
+        url: A path, `rtsp://…`, `http://…` of a video, an MJPEG camera or an HLS list, a camera's number or device,
+            `push:` for frames that another program sends, or `synthetic:…`. A URL may hold `user:password@`.
         name: Name of the source on the wire.
         width: Requested width of a webcam in pixels; None leaves it to the camera.
         height: Requested height of a webcam in pixels.
@@ -47,8 +52,9 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
         start_timeout: Seconds within which the first frame must arrive. FFmpeg needs about four intervals between
             frames: the default allows a camera of one frame in 5 seconds.
         wait: Whether to wait, without limit, for a live source that is absent at the start.
-        username: For RTSP; overrides the URL's.
-        password_file: File whose first line is the password for RTSP; overrides the URL's.
+        live: Of HTTP and of an HLS list alone: whether it is live, or a file. None finds out at the start of a run.
+        username: For RTSP and HTTP; overrides the URL's.
+        password_file: File whose first line is the password for RTSP or HTTP; overrides the URL's.
     """
 
     url: str | Annotated[int, msgspec.Meta(ge=0, le=999)]
@@ -62,6 +68,7 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
     timeout: Seconds = 3.0
     start_timeout: Seconds = 30.0
     wait: bool = False
+    live: bool | None = None
     username: str | None = None
     password_file: str | None = None
 
@@ -80,18 +87,29 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
         scheme = self.address.split(":", 1)[0].lower()
         if scheme in ("rtsp", "rtsps"):
             return "rtsp"
-        if scheme == "synthetic":
-            return "synthetic"
+        if re.match("https?://", self.address, re.IGNORECASE):
+            return "http"
+        if scheme in ("push", "synthetic"):
+            return "push" if scheme == "push" else "synthetic"
         if self.address.isdecimal() or re.match(r"/dev/video\d+$", self.address) or scheme in ("video", "webcam"):
             return "webcam"
         return "file"
 
     @property
-    def live(self) -> bool:
-        """Whether frames arrive at their own pace, without an end."""
+    def may_be_live(self) -> bool:
+        """Whether only its content tells if it is live."""
+        return self.kind == "http" or (self.kind == "file" and self.address.lower().endswith(LIST_SUFFIXES))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether frames arrive at their own pace, without an end. By its name, where nobody has looked at it yet."""
+        if self.may_be_live and self.live is not None:
+            return self.live
+        if self.kind == "http":
+            return not urlsplit(self.address).path.lower().endswith(FILE_SUFFIXES)
         if self.kind == "synthetic":
             return parse_qs(self.address.partition("?")[2]).get("frames", ["0"])[-1] == "0"
-        return self.kind in ("webcam", "rtsp")
+        return self.kind in ("webcam", "rtsp", "push")
 
     def read_password(self) -> str | None:
         """The password in `password_file`; None without a file.

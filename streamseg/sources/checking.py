@@ -7,7 +7,7 @@ import stat
 from streamseg.errors import SourceError
 from streamseg.paths import local_path
 from streamseg.sources import SourceSettings
-from streamseg.sources.rtsp_address import RtspAddress
+from streamseg.sources.address import NetworkAddress
 from streamseg.sources.scene_options import SceneOptions
 
 
@@ -32,7 +32,7 @@ def check_source(settings: SourceSettings) -> None:
                 ) from error
             if not regular:
                 raise SourceError(f"{path} is not a file; give the path of a video file")
-        case "rtsp":
-            RtspAddress.parse(settings.address, settings.username, password)
+        case "rtsp" | "http":
+            NetworkAddress.parse(settings.address, settings.username, password)
         case "synthetic":
             SceneOptions.parse(settings.address)

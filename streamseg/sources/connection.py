@@ -14,19 +14,25 @@ from av.video.stream import VideoStream
 
 from streamseg.errors import SourceError
 from streamseg.sources import SourceInfo, SourceSettings
+from streamseg.sources.patience import Patience
 
-PATIENCE_INTERVALS = 5
-"""Intervals between pictures after which a silent stream is lost, but never before the time-out."""
 READ_POLL_S = 0.002
 STOP_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An open container; the first video stream is the one to read."""
+    """An open container; the first video stream is the one to read.
+
+    Attributes:
+        paced: Whether its pictures arrive in bursts and are due at the times of their timestamps.
+        stamped: Whether its timestamps come from a clock.
+    """
 
     container: InputContainer
     info: SourceInfo
+    paced: bool = False
+    stamped: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,19 +49,19 @@ class Connection:
 
     Attributes:
         info: Properties of the stream.
+        opened: What it was made of.
         reads: A picture, or None after a read without one, so that the caller can stop. Ends when the stream is lost.
         lost: Why `reads` ended.
     """
 
     def __init__(self, opened: Opened, settings: SourceSettings) -> None:
         self.info = opened.info
+        self.opened = opened
         self.lost = ""
         self.start = time.monotonic()
         self._container = opened.container
         self._timeout = settings.timeout
-        self._patience = settings.start_timeout
-        self._interval: float | None = None
-        self._last: float | None = None
+        self._patience = Patience(settings.start_timeout, settings.timeout, self.start, opened.info.fps)
         self.reads: Iterator[DecodedPicture | None] = self._read(opened.container.streams.video[0])
 
     def close(self) -> None:
@@ -66,7 +72,6 @@ class Connection:
         # Frame threads delay as many pictures; with slice threads, FFmpeg neither conceals nor marks lost slices.
         stream.thread_type = "NONE"
         packets = self._container.demux(stream)
-        alive = self.start
         while True:
             start = time.monotonic()
             decoded: list[av.VideoFrame] = []
@@ -76,6 +81,9 @@ class Connection:
                 # An empty packet at the end of the stream drains the decoder.
                 self.lost = "" if packet.size else "the stream ended"
             except (av.error.ExitError, av.error.TimeoutError):
+                if self.opened.paced:  # FFmpeg's reader of HLS lists reads nothing more once it was interrupted
+                    self.lost = f"no picture for {self._timeout:.1f} s"
+                    return
                 packets = self._container.demux(stream)
             except av.error.InvalidDataError:
                 packets = self._container.demux(stream)
@@ -87,27 +95,17 @@ class Connection:
             # Only decoded pictures count: a damaged stream may deliver packets for seconds without one.
             if decoded:
                 # A read that times out returns the picture that the parser still held, which is older than the read.
-                alive = start if now - start >= self._timeout else now
-                self._measure(alive)
+                self._patience.note_picture(start if now - start >= self._timeout else now)
                 for picture in decoded:
                     yield DecodedPicture(picture, time.monotonic_ns(), time.time_ns())
             else:
                 yield None
-            alive += time.monotonic() - now
+            self._patience.excuse(time.monotonic() - now)
             if self.lost:
                 return
-            if time.monotonic() - alive >= self._patience:
-                self.lost = f"no picture for {self._patience:.1f} s"
+            if self._patience.is_over(time.monotonic()):
+                self.lost = f"no picture for {self._patience.seconds:.1f} s"
                 return
-
-    def _measure(self, alive: float) -> None:
-        """Update the interval between pictures and the patience, which is `start_timeout` until the second picture."""
-        if self._last is not None:
-            interval = alive - self._last
-            self._interval = interval if self._interval is None else 0.8 * self._interval + 0.2 * interval
-            declared = 1.0 / self.info.fps if self.info.fps else 0.0
-            self._patience = max(self._timeout, PATIENCE_INTERVALS * max(self._interval, declared))
-        self._last = alive
 
 
 def _decode(packet: av.Packet[VideoStream]) -> list[av.VideoFrame]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Protocol, cast
 
 import av
 from av.container import InputContainer
@@ -28,59 +28,37 @@ TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 """FFmpeg's formats that turn any text file into a picture."""
 
 
-class FileSource:
-    """Every frame of a video file, in order.
+class VideoFile(Protocol):
+    """What `FileSource` reads.
 
-    The constructor decodes the first frame, so that a file that cannot be played fails there.
-
-    Args:
-        settings: Of the source.
-        threads: Decoding threads; None leaves the number to FFmpeg.
+    Attributes:
+        name: For messages.
     """
 
-    def __init__(self, settings: SourceSettings, threads: int | None = None) -> None:
+    name: str
+
+    def open(self) -> InputContainer:
+        """Open it from its beginning.
+
+        Raises:
+            SourceError: It cannot be opened.
+        """
+        ...
+
+    def explain(self, error: av.FFmpegError) -> SourceError:
+        """The error of a read that failed."""
+        ...
+
+
+class LocalFile:
+    """A file of this machine."""
+
+    def __init__(self, settings: SourceSettings) -> None:
         self._path = local_path(settings.address, "the path of a video file")
-        self._threads = threads
-        self._converter = BgrConverter(Orientation.from_rotation(settings.rotate, mirror=settings.mirror))
-        with self._open() as container:
-            stream = self._video(container)
-            rate = stream.average_rate or stream.guessed_rate
-            first = next(self._decode(container, stream, DamageMeter(container, stream)), None)
-            if first is None:
-                raise SourceError(f"{self._path} has no frame that can be decoded; is the file complete?")
-            self.info = SourceInfo(
-                description=str(self._path),
-                fps=float(rate) if rate else None,
-                frame_count=stream.frames or None,
-                size=(first.width, first.height),
-                pixel_aspect=pixel_aspect(stream),
-                sound=bool(container.streams.audio),
-            )
+        self.name = str(self._path)
 
-    def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceDamage]:
-        """Yield the frames from number `start` on; packets that cannot be decoded are skipped and counted."""
-        with self._open() as container:
-            restarts = bool(container.format.flags & Flags.ts_discont.value)  # type: ignore[operator]
-            timeline = FileTimeline(interval_ns(self.info.fps), restarts=restarts)
-            stream = self._video(container)
-            meter = DamageMeter(container, stream)
-            pictures = timed(self._decode(container, stream, meter), timestamp_ns, timeline)
-            for number, (picture, pts_ns) in enumerate(pictures):
-                if stop.is_set():
-                    return
-                meter.add_picture(picture, pts_ns)
-                if number >= start:
-                    image, aspect = self._converter.upright(picture, self.info.pixel_aspect)
-                    yield Frame(image, pts_ns, time.monotonic_ns(), time.time_ns(), aspect)
-
-            damage = meter.damage()
-            if damage is not None:
-                yield damage
-
-    def close(self) -> None:
-        """Nothing to release: `frames` closes the file."""
-
-    def _open(self) -> InputContainer:
+    def open(self) -> InputContainer:
+        """Open it, without the network."""
         if not self._path.exists():
             raise SourceError(f"{self._path}: no such file; give the path of a video file")
         if not self._path.is_file():
@@ -101,12 +79,72 @@ class FileSource:
             raise SourceError(f"{self._path} is text, not a video; give a video file such as MP4 or MKV")
         return container
 
+    def explain(self, error: av.FFmpegError) -> SourceError:
+        """The error of a read that failed."""
+        return SourceError(f"{self.name} cannot be read further: {error.strerror}")
+
+
+class FileSource:
+    """Every frame of a video file, in order.
+
+    The constructor decodes the first frame, so that a file that cannot be played fails there.
+
+    Args:
+        settings: Of the source.
+        threads: Decoding threads; None leaves the number to FFmpeg.
+        file: What to open; None is the path that the settings name.
+    """
+
+    def __init__(self, settings: SourceSettings, threads: int | None = None, file: VideoFile | None = None) -> None:
+        self._file = LocalFile(settings) if file is None else file
+        self._threads = threads
+        self._converter = BgrConverter(Orientation.from_rotation(settings.rotate, mirror=settings.mirror))
+        with self._file.open() as container:
+            stream = self._video(container)
+            rate = stream.average_rate or stream.guessed_rate
+            first = next(self._decode(container, stream, DamageMeter(container, stream)), None)
+            if first is None:
+                raise SourceError(f"{self._file.name} has no frame that can be decoded; is the file complete?")
+            self.info = SourceInfo(
+                description=self._file.name,
+                fps=float(rate) if rate else None,
+                frame_count=stream.frames or None,
+                size=(first.width, first.height),
+                pixel_aspect=pixel_aspect(stream),
+                sound=bool(container.streams.audio),
+            )
+
+    def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceDamage]:
+        """Yield the frames from number `start` on; packets that cannot be decoded are skipped and counted."""
+        with self._file.open() as container:
+            restarts = bool(container.format.flags & Flags.ts_discont.value)  # type: ignore[operator]
+            timeline = FileTimeline(interval_ns(self.info.fps), restarts=restarts)
+            stream = self._video(container)
+            meter = DamageMeter(container, stream)
+            pictures = timed(self._decode(container, stream, meter), timestamp_ns, timeline)
+            for number, (picture, pts_ns) in enumerate(pictures):
+                if stop.is_set():
+                    return
+                meter.add_picture(picture, pts_ns)
+                if number >= start:
+                    image, aspect = self._converter.upright(picture, self.info.pixel_aspect)
+                    yield Frame(image, pts_ns, time.monotonic_ns(), time.time_ns(), aspect)
+
+            damage = meter.damage()
+            if damage is not None:
+                yield damage
+
+    def close(self) -> None:
+        """Nothing to release: `frames` closes the file."""
+
     def _video(self, container: InputContainer) -> VideoStream:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
-            raise SourceError(f"{self._path} holds no video; give a video file such as MP4 or MKV")
+            raise SourceError(f"{self._file.name} holds no video; give a video file such as MP4 or MKV")
         if stream.codec_context is None:
-            raise SourceError(f"{self._path} has a video in an unknown codec; convert it, for example to H.264 in MP4")
+            raise SourceError(
+                f"{self._file.name} has a video in an unknown codec; convert it, for example to H.264 in MP4"
+            )
         stream.thread_type = "AUTO"
         if self._threads is not None:
             stream.codec_context.thread_count = self._threads
@@ -120,7 +158,7 @@ class FileSource:
                 meter.add_failure()
                 continue
             except av.FFmpegError as error:
-                raise SourceError(f"{self._path} cannot be decoded further: {error.strerror}") from error
+                raise SourceError(f"{self._file.name} cannot be decoded further: {error.strerror}") from error
             yield from pictures
 
     def _packets(
@@ -139,5 +177,7 @@ class FileSource:
                 unreadable += 1
                 meter.add_failure()
             except av.FFmpegError as error:
-                raise SourceError(f"{self._path} cannot be read further: {error.strerror}") from error
-        raise SourceError(f"{self._path} is damaged: {UNREADABLE_LIMIT} reads in a row failed; repair or re-encode it")
+                raise self._file.explain(error) from error
+        raise SourceError(
+            f"{self._file.name} is damaged: {UNREADABLE_LIMIT} reads in a row failed; repair or re-encode it"
+        )

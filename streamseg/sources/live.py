@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
@@ -15,6 +16,7 @@ from streamseg.orientation import Orientation
 from streamseg.sources import SourceChange, SourceInfo, SourceSettings
 from streamseg.sources.connection import Connection, DecodedPicture, Opened, Started, start
 from streamseg.sources.conversion import BgrConverter
+from streamseg.sources.pacer import Pacer
 from streamseg.sources.timeline import LiveTimeline, timestamp_ns
 
 FIRST_RETRY_S = 0.5
@@ -73,6 +75,10 @@ class LiveSource(ABC):
             SourceRefusedError: Access is denied; retrying is useless.
         """
 
+    def is_finished(self) -> bool:
+        """Whether a stream that has ended will not come back."""
+        return False
+
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceChange]:
         """Yield frames as they arrive and each loss and return of the connection; `start` is ignored."""
         announced = False
@@ -90,6 +96,9 @@ class LiveSource(ABC):
                 self._started = None
                 yield from self._watch(started, stop)
                 lost = started.connection.lost
+                if not stop.is_set() and self.is_finished():
+                    self.close()
+                    return
                 self._backoff.lasted(time.monotonic() - started.connection.start)
                 self.close()
             if stop.is_set():
@@ -115,14 +124,16 @@ class LiveSource(ABC):
         return started
 
     def _watch(self, started: Started, stop: threading.Event) -> Iterator[Frame]:
-        yield self._frame(started.first)
-        for picture in started.connection.reads:
+        opened = started.connection.opened
+        pacer = Pacer(stop) if opened.paced else None
+        for picture in chain((started.first,), started.connection.reads):
+            due = pacer.wait(picture) if pacer is not None and picture is not None else picture
             if stop.is_set():
                 return
-            if picture is not None:
-                yield self._frame(picture)
+            if due is not None:
+                yield self._frame(due, timestamp_ns(due.picture) if opened.stamped else None)
 
-    def _frame(self, picture: DecodedPicture) -> Frame:
-        pts_ns = self._timeline.at(timestamp_ns(picture.picture), picture.clock_ns)
+    def _frame(self, picture: DecodedPicture, stamp: int | None) -> Frame:
+        pts_ns = self._timeline.at(stamp, picture.clock_ns)
         image, aspect = self._converter.upright(picture.picture, self.info.pixel_aspect)
         return Frame(image, pts_ns, picture.clock_ns, picture.unix_ns, aspect)

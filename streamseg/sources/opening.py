@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamseg.errors import SourceError
 from streamseg.sources import Source, SourceSettings
 
 if TYPE_CHECKING:
@@ -21,8 +22,19 @@ def open_source(settings: SourceSettings, threads: int) -> Source:
         SettingsError: The password file cannot be read.
     """
     match settings.kind:
+        case "file" | "http" if settings.is_live:
+            from streamseg.sources.http import StreamSource
+
+            return StreamSource(settings)
         case "file":
             return open_file(settings, threads)
+        case "http":
+            from streamseg.sources.file import FileSource
+            from streamseg.sources.http import WebFile
+
+            return FileSource(settings, threads, WebFile(settings))
+        case "push":
+            raise SourceError("push: takes frames in a run alone; start one with `streamseg run --source push:`")
         case "rtsp":
             from streamseg.sources.rtsp import RtspSource
 

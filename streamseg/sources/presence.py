@@ -1,4 +1,4 @@
-"""Looks whether a camera is there, in moments and without a library that reads video."""
+"""Looks whether a source is there and whether it is live, in moments and without a library that reads video."""
 
 from __future__ import annotations
 
@@ -6,28 +6,58 @@ import re
 import socket
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
+from streamseg.errors import SourceError, SourceRefusedError
+from streamseg.paths import local_path
 from streamseg.sources import SourceSettings
+from streamseg.sources.address import NetworkAddress
 from streamseg.sources.devices import absent, list_devices
-from streamseg.sources.rtsp_address import RtspAddress
+from streamseg.sources.http_answer import look
+from streamseg.sources.playlist import read_list_file
 
 _CONNECT_S: Final = 3.0
+_Settings = TypeVar("_Settings", bound=SourceSettings)
 
 
-def check_present(settings: SourceSettings) -> None:
-    """Check a live source before anything slow begins, unless it may be absent; opening it finds the rest.
+def check_present(settings: _Settings) -> _Settings:
+    """Check a source before anything slow begins, unless it may be absent; opening it finds the rest.
+
+    Returns:
+        The settings, with `live` set where only the content of the source tells.
 
     Raises:
-        SourceError: There is no such webcam, no host of that name, or the host refuses connections.
+        SourceError: There is no such webcam, no host of that name, the host refuses connections, or has no video there.
         SettingsError: The password file cannot be read.
     """
+    if settings.may_be_live and settings.live is None:
+        return _with_live(settings)
     if settings.wait:
-        return
+        return settings
     if settings.kind == "webcam" and sys.platform == "linux":
         _check_camera(re.sub(r"^(webcam|video):", "", settings.address))
-    elif settings.kind == "rtsp":
-        _check_host(RtspAddress.parse(settings.address, settings.username, settings.read_password()))
+    elif settings.kind in ("rtsp", "http"):
+        _check_host(_address(settings))
+    return settings
+
+
+def _with_live(settings: _Settings) -> _Settings:
+    try:
+        if settings.kind == "http":
+            return replace(settings, live=look(_address(settings), settings.start_timeout).live)
+        return replace(settings, live=not read_list_file(local_path(settings.address, "an HLS list")).finished)
+    except SourceRefusedError:
+        raise
+    except SourceError:
+        if settings.wait:
+            return replace(settings, live=settings.is_live)
+        raise
+
+
+def _address(settings: SourceSettings) -> NetworkAddress:
+    return NetworkAddress.parse(settings.address, settings.username, settings.read_password())
 
 
 def _check_camera(camera: str) -> None:
@@ -36,7 +66,7 @@ def _check_camera(camera: str) -> None:
         raise absent(camera, list_devices())
 
 
-def _check_host(address: RtspAddress) -> None:
+def _check_host(address: NetworkAddress) -> None:
     address.resolve()
     try:
         socket.create_connection((address.host, address.port), _CONNECT_S).close()

@@ -9,10 +9,10 @@ from av.container import InputContainer
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.sources import SourceInfo, SourceSettings
+from streamseg.sources.address import NetworkAddress
 from streamseg.sources.connection import Opened, no_picture
 from streamseg.sources.conversion import pixel_aspect
 from streamseg.sources.live import LiveSource
-from streamseg.sources.rtsp_address import RtspAddress
 
 ANSWER_S = 10.0
 """Within which a camera answers a request; its first picture may take longer."""
@@ -22,7 +22,7 @@ class RtspSource(LiveSource):
     """The pictures of an RTSP camera; `LiveSource` describes opening, waiting and reconnecting."""
 
     def __init__(self, settings: SourceSettings) -> None:
-        self._address = RtspAddress.parse(settings.address, settings.username, settings.read_password())
+        self._address = NetworkAddress.parse(settings.address, settings.username, settings.read_password())
         self._answer_s = min(ANSWER_S, settings.start_timeout)
         super().__init__(settings, self._address.shown)
 

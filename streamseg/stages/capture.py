@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from streamseg.config import RunSource
 from streamseg.errors import SourceError, StageError, StreamsegError
 from streamseg.ipc.control import Ready, Released, Resend, RingCreated, SourceChanged, Start, ToStage
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
@@ -15,7 +16,7 @@ from streamseg.ipc.frame_memory import FrameWriter
 from streamseg.ipc.links import Sender
 from streamseg.ipc.ring import DEFAULT_SLOTS
 from streamseg.messages import Frame
-from streamseg.sources import Source, SourceChange, SourceDamage, SourceSettings
+from streamseg.sources import Source, SourceChange, SourceDamage
 from streamseg.sources.opening import open_source
 from streamseg.stages.base import Stage, StageContext
 from streamseg.stages.intake import Intake
@@ -24,15 +25,22 @@ from streamseg.wire.limits import SIDE
 _log = logging.getLogger(__name__)
 
 
+def _open_source(settings: RunSource, threads: int) -> Source:
+    """Open a source; one that takes frames of other programs is a socket, of which the sources know nothing."""
+    if settings.kind == "push":
+        from streamseg.push.source import PushedSource
+
+        return PushedSource(settings)
+    return open_source(settings, threads)
+
+
 class CaptureStage(Stage):
     """Writes the frames of a source to the ring: in live mode all of them, in every-frame mode when the ring has room.
 
     In every-frame mode at most seven frames are unacknowledged: one fewer than the ring has slots.
     """
 
-    def __init__(
-        self, context: StageContext, open_source: Callable[[SourceSettings, int], Source] = open_source
-    ) -> None:
+    def __init__(self, context: StageContext, open_source: Callable[[RunSource, int], Source] = _open_source) -> None:
         super().__init__(context)
         self._open_source = open_source
         self._lane = self.spec.lane
@@ -52,13 +60,17 @@ class CaptureStage(Stage):
     def prepare(self) -> Ready:
         """Open the source."""
         settings = self._lane.source
-        if self._lane.resume_after is not None and settings.live:
+        if self._lane.resume_after is not None and settings.is_live:
             settings = msgspec.structs.replace(settings, wait=True)  # wait for a camera that worked before
         source = self._open_source(settings, self.spec.threads)
         if source.info.size is not None:
             self._check_size(*source.info.size)
         self._intake = Intake(
-            source, self._next_seq, self.config.max_frames, live=settings.live, paced=self._live and not settings.live
+            source,
+            self._next_seq,
+            self.config.max_frames,
+            live=settings.is_live,
+            paced=self._live and not settings.is_live,
         )
         self._intake.start(self.context.wake)
         if source.info.sound and self.config.record.video is not None and self._lane.resume_after is None:

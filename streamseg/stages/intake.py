@@ -20,6 +20,7 @@ Item = Frame | SourceChange | SourceDamage | StreamsegError | str
 """A frame, a change of the connection, what a file lacks, the error that ended the source, or the reason of its end."""
 
 _PUT_S = 0.1
+_STOP_S = 0.3
 
 
 class Intake:
@@ -46,10 +47,12 @@ class Intake:
         self._after_pts_ns = -1
         self._items: queue.Queue[Item] = queue.Queue(maxsize=2)
         self._returned: Frame | None = None
+        self._thread: threading.Thread | None = None
 
     def start(self, wake: Callable[[], None]) -> None:
         """Start the thread; it calls `wake` for every item."""
-        threading.Thread(target=self._read, args=(wake,), name="intake", daemon=True).start()
+        self._thread = threading.Thread(target=self._read, args=(wake,), name="intake", daemon=True)
+        self._thread.start()
 
     def release(self, origin_ns: int | None, after_pts_ns: int = -1) -> None:
         """Let frames through.
@@ -64,8 +67,10 @@ class Intake:
         self._released.set()
 
     def stop(self) -> None:
-        """End the thread, without waiting for a blocked read."""
+        """End the thread, which closes the source; a blocked read is given up after a moment."""
         self._stop.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_S)
 
     def take(self) -> Item | None:
         """The next item, or None if there is none yet."""

@@ -26,35 +26,41 @@ _log = logging.getLogger(__name__)
 
 _LOGGED_KEYS = 64
 _DECISIONS = 64
-_SUBSCRIBERS: Final = "publish.curve.allow"
-"""The setting that lists the keys of subscribers, and the ZAP domain of their socket."""
 _REMEDY = "`streamseg keys NAME` makes a pair"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerKeys:
-    """A publisher's secret key and the public keys of its subscribers, in Z85."""
+    """The secret key of a side that binds and the public keys that it admits, in Z85; `setting` names these."""
 
     secret: bytes = field(repr=False)
     allowed: frozenset[bytes]
+    setting: str = "publish.curve.allow"
 
 
 @dataclass(frozen=True, slots=True)
 class ClientKeys:
-    """A subscriber's secret key and the public key of its publisher, in Z85."""
+    """The secret key of a side that connects and the public key of the other, in Z85."""
 
     secret: bytes = field(repr=False)
     server: bytes
 
+    def guard(self, socket: zmq.Socket[bytes]) -> None:
+        """Encrypt a socket that connects, and accept no other server."""
+        socket.curve_secretkey = self.secret
+        socket.curve_publickey = zmq.curve_public(self.secret)
+        socket.curve_serverkey = self.server
 
-def read_server_keys(secret_key_file: str, allow: Sequence[str]) -> ServerKeys:
-    """Read a publisher's keys; `allow` are the files of the subscribers' public keys.
+
+def read_server_keys(secret_key_file: str, allow: Sequence[str], key: str = "publish.curve") -> ServerKeys:
+    """Read the keys of a side that binds; `allow` are the files of the others' public keys, `key` names the settings.
 
     Raises:
         SettingsError: A file cannot be read, or does not hold such a key.
     """
-    allowed = read_allowed_keys(allow, _SUBSCRIBERS)
-    return ServerKeys(_read_secret(secret_key_file, "publish.curve.secret_key_file"), allowed)
+    setting = f"{key}.allow"
+    allowed = read_allowed_keys(allow, setting)
+    return ServerKeys(_read_secret(secret_key_file, f"{key}.secret_key_file"), allowed, setting)
 
 
 def read_allowed_keys(paths: Sequence[str], setting: str) -> frozenset[bytes]:
@@ -67,7 +73,7 @@ def read_allowed_keys(paths: Sequence[str], setting: str) -> frozenset[bytes]:
 
 
 def read_client_keys(secret_key_file: str | Path, server_key_file: str | Path) -> ClientKeys:
-    """Read a subscriber's keys.
+    """Read the keys of a side that connects.
 
     Raises:
         SettingsError: A file cannot be read, or does not hold such a key.
@@ -78,7 +84,7 @@ def read_client_keys(secret_key_file: str | Path, server_key_file: str | Path) -
 
 
 def read_client_key_pair(secret_key_file: str | Path | None, server_key_file: str | Path | None) -> ClientKeys | None:
-    """Read the keys of a subscriber or of a program that controls; None if it has none.
+    """Read the keys of the side that connects; None if it has none.
 
     Raises:
         UsageError: One of the two is missing.
@@ -89,7 +95,7 @@ def read_client_key_pair(secret_key_file: str | Path | None, server_key_file: st
     if secret_key_file is None or server_key_file is None:
         missing = "secret_key_file" if secret_key_file is None else "server_key_file"
         raise UsageError(
-            f"{missing}: missing; a subscriber needs its own secret key and the publisher's public key, or neither"
+            f"{missing}: missing; it takes the secret key of this side and the public key of the pipeline, or neither"
         )
     return read_client_keys(secret_key_file, server_key_file)
 
@@ -148,8 +154,8 @@ class Admission:
         self.socket.linger = 0
 
     def guard(self, socket: zmq.Socket[bytes]) -> None:
-        """Encrypt the publishing socket, and admit no subscriber without a decision of `decide`."""
-        self._guard(socket, self._keys.allowed, _SUBSCRIBERS)
+        """Encrypt a socket, and admit nobody without a decision of `decide`."""
+        self._guard(socket, self._keys.allowed, self._keys.setting)
 
     def guard_control(self, socket: zmq.Socket[bytes], allowed: frozenset[bytes]) -> None:
         """Encrypt the control socket in the same way; it has keys of its own that are allowed."""
@@ -163,7 +169,7 @@ class Admission:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def decide(self) -> None:
-        """Admit or refuse the subscribers that tried to connect since the last call, at most a turn's work of them."""
+        """Admit or refuse those that tried to connect since the last call, at most a turn's work of them."""
         for _ in range(_DECISIONS):
             try:
                 request = self.socket.recv_multipart(zmq.NOBLOCK)

@@ -53,3 +53,14 @@ CONTROLLERS: Final = 16
 """Connections that send requests, at a time."""
 HANDSHAKE_S: Final = 10
 """Seconds within which a connection finishes its handshake."""
+
+FRAME_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of a frame that a program sends to the pipeline: a raw one of 3840 x 2160 pixels has 24,883,200."""
+FRAME_HEADER_BYTES: Final = 4096
+"""Bytes of the header of a message between such a program and the pipeline."""
+REASON: Final = 500
+"""Characters of the reason of a refusal."""
+CLOCK: Final = 64
+"""Characters of the name of a clock."""
+PROGRAMS: Final = 4
+"""Connections to a source that takes frames of other programs, at a time. One of them is its sender."""

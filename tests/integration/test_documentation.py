@@ -9,6 +9,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 import yaml
 from support.clips import write_clip
 from support.pipeline_runs import Run, free_endpoint
+from support.pushed import ReadSource
 
 from streamseg import errors
 from streamseg.cli import app
@@ -114,7 +116,7 @@ def test_settings_in_commands_are_valid() -> None:
     assignments = re.findall(r"--set (\S+\.\S+=\S+)", shell())
     assert len(assignments) > 2
     assert (
-        load_config(None, [("sources.0.url", 0), *map(parse_override, assignments)], {}).sources[0].password_file
+        load_config(None, [("sources.0.url", "push:"), *map(parse_override, assignments)], {}).sources[0].password_file
         == "camera.password"
     )
 
@@ -252,6 +254,17 @@ def test_auto_annotate_program(pictures: Path, shared_data: Path) -> None:
     assert sorted(path.name for path in (pictures / "labels").iterdir()) == ["one.txt", "two.txt"]
 
 
+def test_program_that_sends_frames(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as private:  # the folder of sockets; short, as it is part of their paths
+        monkeypatch.setattr(tempfile, "tempdir", private)
+        with ReadSource(RunSource(url="push:", name="robot")) as source:
+            (line,) = run_program(blocks("python", PAGES["docs/sources.md"])[0], tmp_path)
+            frames = source.frames
+    assert line == f"{len(frames)} frames taken, {90 - len(frames)} dropped"
+    assert len(frames) > 10
+    assert (frames[-1].image.shape, frames[-1].image.max()) == ((480, 640, 3), 89)
+
+
 def test_parameter_counts_match_the_code() -> None:
     rows = re.findall(r"^\| `(\S+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|(.*)\|$", MODELS, re.MULTILINE)
     listed = [
@@ -277,4 +290,5 @@ def test_every_python_block_has_a_test() -> None:
         "docs/datasets.md": 1,
         "docs/pictures.md": 1,
         "docs/subscribe.md": 1,  # in test_control.py
+        "docs/sources.md": 1,
     }

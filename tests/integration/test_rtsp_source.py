@@ -13,6 +13,7 @@ import pytest
 from support.clips import number_of, write_clip
 from support.rtsp_fixture import StartRtspServer
 from support.tcp_proxy import TcpProxy
+from support.watch import Watch
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.messages import Frame
@@ -20,46 +21,6 @@ from streamseg.sources import SourceChange, SourceSettings
 from streamseg.sources.rtsp import RtspSource
 
 PASSWORD = "p@s:s/w#rd%41"
-WITHIN_S = 30.0
-
-
-class Watch:
-    """Reads a source in the test's own thread and records its items."""
-
-    def __init__(self, options: SourceSettings) -> None:
-        self.source = RtspSource(options)
-        self.stop = threading.Event()
-        self.items: list[Frame | SourceChange] = []
-        self._stream = self.source.frames(0, self.stop)
-
-    def until(self, condition: Callable[[Frame | SourceChange], bool]) -> Frame | SourceChange:
-        """Read until an item meets the condition."""
-        deadline = time.monotonic() + WITHIN_S
-        for item in self._stream:
-            self.items.append(item)
-            if condition(item):
-                return item
-            assert time.monotonic() < deadline, "it did not come in time"
-        raise AssertionError("the source ended")
-
-    def frames(self, count: int) -> list[Frame]:
-        """Read that many more frames and return them."""
-        got: list[Frame] = []
-        while len(got) < count:
-            item = self.until(lambda item: isinstance(item, Frame))
-            assert isinstance(item, Frame)
-            got.append(item)
-        return got
-
-    def state(self, state: str) -> SourceChange:
-        """Read until the source is in that state."""
-        item = self.until(lambda item: isinstance(item, SourceChange))
-        assert isinstance(item, SourceChange) and item.state == state
-        return item
-
-    def times(self) -> list[int]:
-        """The presentation times of all frames so far."""
-        return [item.pts_ns for item in self.items if isinstance(item, Frame)]
 
 
 @pytest.fixture
@@ -68,7 +29,7 @@ def watch() -> Iterator[Callable[[SourceSettings], Watch]]:
     watches: list[Watch] = []
 
     def open_source(options: SourceSettings) -> Watch:
-        watches.append(Watch(options))
+        watches.append(Watch(RtspSource(options)))
         return watches[-1]
 
     yield open_source

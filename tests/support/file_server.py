@@ -71,6 +71,8 @@ def serve(content: bytes) -> Iterator[FileServer]:
             body = content[start:]
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            if state.ranges:
+                self.send_header("Accept-Ranges", "bytes")
             if not fault.startswith("unsized"):
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()

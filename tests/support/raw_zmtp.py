@@ -19,8 +19,12 @@ def frame(body: bytes, flags: int = 0) -> bytes:
     return struct.pack(">BB", flags, len(body)) + body
 
 
-HANDSHAKE = GREETING + frame(b"\x05READY\x0bSocket-Type" + struct.pack(">I", 3) + b"SUB", COMMAND)
-"""Of a SUB socket."""
+def handshake(kind: bytes) -> bytes:
+    """Of a socket of that kind."""
+    return GREETING + frame(b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind, COMMAND)
+
+
+HANDSHAKE = handshake(b"SUB")
 
 
 def announced(size: int, flags: int = 0) -> bytes:

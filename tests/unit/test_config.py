@@ -74,7 +74,7 @@ def test_there_are_five_examples() -> None:
         ("record.video=out", "record.video:", "out does not end in .mp4"),
         *(
             (f"sources.0.url={url}", f"sources.0.url: {url}: ", "cannot be read; give rtsp://")
-            for url in ("http://127.0.0.1:1/x.mjpg", "https://cam/x", "rtmp://cam/live", "file:///clips/a.mp4")
+            for url in ("ftp://127.0.0.1:1/x.mjpg", "srt://cam/x", "rtmp://cam/live", "file:///clips/a.mp4")
         ),
         ("detector.boxes=[{xyxy: [0, 0, .inf, 1]}]", "detector.boxes.0.xyxy.2:", "finite"),
     ],

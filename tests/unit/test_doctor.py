@@ -52,7 +52,7 @@ def test_no_pipeline_can_run_where_its_endpoint_is_in_use() -> None:
         assert not examine(bind).can_run
         endpoint = found(bind)["endpoint"]
     assert (endpoint.ok, endpoint.needed, endpoint.detail) == (False, True, f"{bind} is in use")
-    assert (endpoint.remedy or "").startswith("end the program that publishes there")
+    assert (endpoint.remedy or "").startswith("end the program that has it")
 
 
 def test_a_package_that_is_absent_or_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (3, "folder.mp4 is not a file", ("sources.0.url=folder.mp4",)),
         (3, "File name too long", (f"sources.0.url={LONG}",)),
         (3, "there is no such user", ("sources.0.url=~nobody-of-that-name/a.mp4",)),
-        (2, "sources.0.url: http://cam/x", ("sources.0.url=http://cam/x",)),
+        (2, "sources.0.url: ftp://cam/x", ("sources.0.url=ftp://cam/x",)),
         (2, "publish.bind: tcp://127.0.0.1:99999 has no valid port", ("publish.bind=tcp://127.0.0.1:99999",)),
         (2, "publish.bind: tcp://127.0.0.1:0 has no valid port", ("publish.bind=tcp://127.0.0.1:0",)),
         (2, "publish.bind: 'tcp://***@", ("publish.bind=tcp://u:p@127.0.0.1:5555",)),

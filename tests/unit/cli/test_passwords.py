@@ -12,13 +12,23 @@ LOGIN = f"user:{PASSWORD}@127.0.0.1:1/x"
 SMALL = ("--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*")
 
 
-@pytest.mark.parametrize("source", ["http://", "https://", "rtmp://", "udp://", "srt://", " rtsp://", "rtsp//", ""])
+@pytest.mark.parametrize("source", ["rtmp://", "udp://", "srt://", " rtsp://", "rtsp//", ""])
 def test_a_source_that_cannot_be_read(
     source: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert fail(monkeypatch, "run", "--source", f"{source}{LOGIN}", *SMALL) in (2, 3)
     printed = capfd.readouterr()
     assert "***@127.0.0.1" in printed.err and PASSWORD not in printed.err + printed.out
+
+
+@pytest.mark.parametrize("source", ["http://", "https://", "rtsp://"])
+def test_a_source_that_is_not_there(
+    source: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert fail(monkeypatch, "run", "--source", f"{source}{LOGIN}", *SMALL) == 3
+    printed = capfd.readouterr()
+    assert printed.err.startswith(f"streamseg: {source}127.0.0.1:1/x refused the connection")
+    assert PASSWORD not in printed.err + printed.out
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from streamseg.cli.reload import reload
 from streamseg.errors import UsageError
-from streamseg.ipc import instance, listed_runs
+from streamseg.ipc import listed_runs
 from streamseg.ipc.listed_runs import ListedRun
 
 HERE, THERE = ListedRun(11, "tcp://127.0.0.1:5555"), ListedRun(22, "ipc:///run/cameras")
@@ -18,7 +19,7 @@ HERE, THERE = ListedRun(11, "tcp://127.0.0.1:5555"), ListedRun(22, "ipc:///run/c
 def signals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[int, int]]:
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
-    monkeypatch.setattr(instance, "runtime_directory", lambda: tmp_path)
+    monkeypatch.setattr(sys.modules["streamseg.cli.reload"], "runtime_directory", lambda: tmp_path)
     return sent
 
 

@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 import zmq
 
+from streamseg import runtime_folder
 from streamseg.errors import EndpointInUseError, SettingsError, StageError
-from streamseg.ipc import instance as instance_module
-from streamseg.ipc.instance import Endpoint, Instance, runtime_directory
+from streamseg.ipc.instance import Endpoint, Instance
 from streamseg.ipc.ring import RingWriter, block_folder
+from streamseg.runtime_folder import runtime_directory
 
 DIE = """
 import os, sys, pathlib
-from streamseg.ipc import instance
+from streamseg import runtime_folder
 from streamseg.ipc.instance import Instance
 from streamseg.ipc.ring import RingWriter, block_folder
-instance.tempfile.tempdir = sys.argv[1]
-instance._LONGEST_FOLDER = 1000
+runtime_folder.tempfile.tempdir = sys.argv[1]
+runtime_folder._LONGEST_FOLDER = 1000
 alive = Instance().__enter__()
 if sys.argv[2:] == ["restore"]:
     for path in block_folder().glob(f"{alive.name}*"):
@@ -37,7 +38,7 @@ os._exit(9)
 @pytest.fixture(autouse=True)
 def private_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(instance_module, "_LONGEST_FOLDER", 1000)
+    monkeypatch.setattr(runtime_folder, "_LONGEST_FOLDER", 1000)
 
 
 def test_a_run_leaves_nothing(tmp_path: Path) -> None:

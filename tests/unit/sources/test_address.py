@@ -7,11 +7,11 @@ import pytest
 
 from streamseg.errors import SettingsError, SourceError
 from streamseg.sources import SourceSettings
-from streamseg.sources.rtsp_address import RtspAddress
+from streamseg.sources.address import NetworkAddress
 
 
-def parse(url: str, username: str | None = None, password: str | None = None) -> RtspAddress:
-    return RtspAddress.parse(url, username, password)
+def parse(url: str, username: str | None = None, password: str | None = None) -> NetworkAddress:
+    return NetworkAddress.parse(url, username, password)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_credentials_are_percent_encoded_once(
         "rtsp://u:sec/ret@cam/x",
         "rtsp://u:secret@cam:port/x",
         "rtsp://u:1/secret@cam/x",
-        "http://u:secret@cam/x",
+        "ftp://u:secret@cam/x",
         "rtsp:///x",
     ],
 )
@@ -70,7 +70,7 @@ def test_the_error_for_a_bad_url_does_not_repeat_it(url: str) -> None:
 
 def test_settings_do_not_show_secrets() -> None:
     assert "secret" not in repr(SourceSettings(url="rtsp://u:secret@cam"))
-    assert "secret" not in repr(RtspAddress.parse("rtsp://u:secret@cam", "u", "secret-two"))
+    assert "secret" not in repr(NetworkAddress.parse("rtsp://u:secret@cam", "u", "secret-two"))
 
 
 @pytest.mark.parametrize(

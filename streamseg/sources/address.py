@@ -1,52 +1,56 @@
-"""The address of an RTSP camera. Needs no library that reads video."""
+"""The address of a camera or a server. Needs no library that reads video."""
 
 from __future__ import annotations
 
 import re
 import socket
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
 from urllib.parse import quote, unquote
 
 from streamseg.errors import SourceError
 
-DEFAULT_PORT = 554
+DEFAULT_PORTS: Final = {"rtsp": 554, "rtsps": 554, "http": 80, "https": 443}
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d{1,9}))?")
 _SECRET_IN_PATH = re.compile(r"pass|pwd|token|auth", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class RtspAddress:
-    """Address and credentials of a camera.
+class NetworkAddress:
+    """Address and credentials of a camera or a server.
 
     Attributes:
         shown: The address for messages: without credentials and without the query, which may hold some.
         host: Name or IP address, without brackets.
         port: TCP port.
         url: The address for FFmpeg, with percent-encoded credentials.
+        login: User name and password; None without them.
     """
 
     shown: str
     host: str
     port: int
     url: str = field(repr=False)
+    login: tuple[str, str] | None = field(repr=False)
 
     @classmethod
     def parse(cls, url: str, username: str | None = None, password: str | None = None) -> Self:
         """Parse a URL; `username` and `password` override those in it.
 
         Raises:
-            SourceError: It is no RTSP URL, has a password without a user name, or the end of the credentials is
-                ambiguous. The message does not repeat it.
+            SourceError: It is no URL of a known kind, has a password without a user name, or the end of the
+                credentials is ambiguous. The message does not repeat it.
         """
         scheme, _, rest = url.partition("://")
         scheme = scheme.lower()
+        kind = "http" if scheme.startswith("http") else "rtsp"
         authority, tail = _split_authority(rest)
         login, _, place = authority.rpartition("@")
         found = _HOST_AND_PORT.fullmatch(place)
-        if scheme not in ("rtsp", "rtsps") or found is None or "@" in tail:
+        if scheme not in DEFAULT_PORTS or found is None or "@" in tail:
             raise SourceError(
-                "bad RTSP URL; expected rtsp://HOST[:PORT]/PATH, with percent-encoding for / ? # @ in a password"
+                f"bad {kind.upper()} URL; expected {kind}://HOST[:PORT]/PATH, with percent-encoding for / ? # @ in a "
+                "password"
             )
         url_user, _, url_password = login.partition(":")
         user = unquote(url_user) if username is None else username
@@ -55,7 +59,7 @@ class RtspAddress:
             raise SourceError(
                 "the camera has a password without a user name; set sources.0.username, or write it before the password"
             )
-        port = int(found[2] or DEFAULT_PORT)
+        port = int(found[2] or DEFAULT_PORTS[scheme])
         if not 1 <= port <= 65_535:
             raise SourceError(f"the camera has the port {port}; expected 1 to 65535")
         credentials = f"{_quote(user)}:{_quote(secret)}@" if user else ""
@@ -65,6 +69,7 @@ class RtspAddress:
             host=found[1].strip("[]"),
             port=port,
             url=f"{scheme}://{credentials}{place}{tail}",
+            login=(user, secret) if user else None,
         )
 
     def resolve(self) -> None:
@@ -76,14 +81,17 @@ class RtspAddress:
         try:
             socket.getaddrinfo(self.host, self.port)
         except (socket.gaierror, UnicodeError) as error:  # a part of a name has at most 63 characters
-            raise SourceError(
-                f"{self.shown}: the host name {self.host!r} is unknown; check it, or give the address"
-            ) from error
+            raise self.unknown_host() from error
+
+    def unknown_host(self) -> SourceError:
+        """The error of a name that does not exist."""
+        return SourceError(f"{self.shown}: the host name {self.host!r} is unknown; check it, or give the address")
 
     def refused(self) -> SourceError:
         """The error of a host that refuses the connection."""
         return SourceError(
-            f"{self.shown} refused the connection; check the address and the port, and that RTSP is switched on"
+            f"{self.shown} refused the connection; check the address and the port, and that "
+            + ("the server runs" if self.shown.startswith("http") else "RTSP is switched on")
         )
 
 

@@ -1,0 +1,170 @@
+"""What an HTTP server has at an address: a file, a live stream, or an HLS list. Needs no library that reads video."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from streamseg.errors import SourceError, SourceRefusedError
+from streamseg.sources.address import NetworkAddress
+from streamseg.sources.playlist import LIST_BYTES, START, Playlist, best_variant, read_playlist
+
+ANSWER_S: Final = 10.0
+"""Within which a server answers a request; its first picture may take longer."""
+_FIRST_BYTES: Final = 512
+_LISTS: Final = 3
+"""A list of lists may name one that is a list of lists again, but not for ever."""
+
+
+class _Response(Protocol):
+    """The part of a response that is used."""
+
+    headers: http.client.HTTPMessage
+
+    def read(self, amount: int) -> bytes: ...
+
+    def geturl(self) -> str: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is at an address.
+
+    Attributes:
+        live: Whether it has no end.
+        url: The address for FFmpeg: of an HLS list, that of the segments with the best picture. It may hold a password.
+        playlist: The list; None if it is none.
+    """
+
+    live: bool
+    url: str = field(repr=False)
+    playlist: Playlist | None = None
+
+
+def look(address: NetworkAddress, timeout_s: float) -> Answer:
+    """Request an address, and read no more of it than its kind takes.
+
+    Raises:
+        SourceError: The server cannot be reached, has no such file, or answers with a page instead of a video.
+        SourceRefusedError: It denies access.
+    """
+    url = address.url
+    for _ in range(_LISTS):
+        with closing(_request(address, url, min(timeout_s, ANSWER_S))) as response:
+            try:
+                kind = response.headers.get_content_type()
+                if kind == "multipart/x-mixed-replace":
+                    return Answer(True, url)
+                first = response.read(_FIRST_BYTES)
+                text = first.decode("utf-8-sig", "replace").lstrip()
+                if not text.startswith(START):
+                    _refuse_page(address, kind, text, empty=not first)
+                    # A server that does not say how much follows does not know it either.
+                    return Answer("Content-Length" not in response.headers, url)
+                text += response.read(LIST_BYTES).decode("utf-8", "replace")
+            except (OSError, http.client.HTTPException) as error:
+                raise SourceError(f"{address.shown} broke off its answer ({_reason(error)}); try again") from error
+            url = _with_login(address, response.geturl())
+        variant = best_variant(text)
+        if variant is None:
+            playlist = read_playlist(text)
+            return Answer(not playlist.finished, url, playlist)
+        url = urljoin(url, variant)
+    raise SourceError(f"{address.shown} is a list of lists of lists; give the address of one of them")
+
+
+def tls_options() -> dict[str, str]:
+    """FFmpeg's options to check certificates as Python does: by the authorities of the system or of SSL_CERT_FILE."""
+    authorities = ssl.get_default_verify_paths().cafile
+    return {"tls_verify": "1"} if authorities is None else {"tls_verify": "1", "ca_file": authorities}
+
+
+def _request(address: NetworkAddress, url: str, timeout_s: float) -> _Response:
+    plain = _without_login(url)
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    if address.login is not None and urlsplit(plain).hostname == address.host:
+        passwords.add_password(None, plain, *address.login)
+    opener = urllib.request.build_opener(
+        _CloseRefusal(), urllib.request.HTTPBasicAuthHandler(passwords), urllib.request.HTTPDigestAuthHandler(passwords)
+    )
+    shown = address.shown
+    try:
+        response: _Response = opener.open(plain, timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _refusal(shown, error.code, error.reason) from None  # the cause quotes the address
+    except urllib.error.URLError as error:
+        raise _failure(address, error.reason, timeout_s) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _failure(address, error, timeout_s) from None
+    return response
+
+
+class _CloseRefusal(urllib.request.BaseHandler):
+    """Closes the answer that requests a password, which the handlers after it leave open."""
+
+    handler_order = 10
+
+    def http_error_401(self, request: object, response: _Response, *rest: object) -> None:
+        """Leave the new request to the other handlers."""
+        response.close()
+
+
+def _refusal(shown: str, status: int, reason: str) -> SourceError:
+    if status in (401, 403):
+        return SourceRefusedError(
+            f"{shown} refused the user name or password ({status}); check username and password_file"
+        )
+    if status in (404, 410):
+        return SourceError(f"{shown}: the server has nothing there ({status}); check the path")
+    return SourceError(f"{shown} answered {status} {reason}; expected a video, try again or ask whose server it is")
+
+
+def _failure(address: NetworkAddress, cause: object, timeout_s: float) -> SourceError:
+    if isinstance(cause, ConnectionRefusedError):
+        return address.refused()
+    if isinstance(cause, socket.gaierror | UnicodeError):
+        return address.unknown_host()
+    if isinstance(cause, TimeoutError):
+        return SourceError(f"{address.shown} did not answer within {timeout_s:g} s; check the address and the network")
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return SourceError(
+            f"{address.shown} has a certificate that this machine does not trust ({cause.verify_message}); "
+            "if it is yours, name its file in SSL_CERT_FILE"
+        )
+    return SourceError(f"{address.shown} cannot be reached ({_reason(cause)}); check the address and the port")
+
+
+def _refuse_page(address: NetworkAddress, kind: str, text: str, *, empty: bool) -> None:
+    if empty:
+        raise SourceError(f"{address.shown} is empty; expected a video, an MJPEG stream or an HLS list")
+    if kind == "text/html" or text[:9].lower() == "<!doctype" or text[:5].lower() == "<html":
+        raise SourceError(
+            f"{address.shown} is a web page, not a video; give the address of the video itself, of an MJPEG stream or "
+            "of an HLS list (.m3u8)"
+        )
+
+
+def _reason(cause: object) -> str:
+    return (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _with_login(address: NetworkAddress, url: str) -> str:
+    """The address that a server redirected to, with the credentials if it is the same server."""
+    parts, own = urlsplit(url), urlsplit(address.url)
+    same = parts.netloc == own.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=own.netloc)) if same else url
