@@ -16,8 +16,10 @@ from streamseg.paths import refuse_url
 from streamseg.render_settings import RenderSettings
 from streamseg.settings import Count, Fraction, Settings, Threads, read_settings
 from streamseg.sources import SourceSettings
+from streamseg.sources.folder import expand_sources
 
 Mode = Literal["live", "every-frame"]
+Analyse = Literal["every", "fps"]
 
 MOST_SOURCES: Final = 64
 VIDEO_SUFFIX: Final = ".mp4"
@@ -158,9 +160,12 @@ class RunSource(SourceSettings, frozen=True, kw_only=True):
     """A source of a run, and the settings that it has of its own.
 
     Attributes:
+        analyse: In place of the run's.
         record: Its files, in place of `record`'s.
         curve: Keys of a source that takes frames of other programs, and of these programs.
     """
+
+    analyse: Analyse | None = None
 
     detector: DetectorOverrides = DetectorOverrides()
     segmenter: SegmenterOverrides = SegmenterOverrides()
@@ -172,13 +177,19 @@ class Config(Settings, frozen=True, kw_only=True):
     """All settings of one run.
 
     Attributes:
-        sources: One or more, with different names. Without names, several are `camera-0`, `camera-1` and so on.
+        sources: One or more, with different names. Without names, several are `camera-0`, `camera-1` and so on. A
+            folder or a pattern stands for its files.
         mode: `auto` is `live` if any source has no end, as cameras, else `every-frame`.
         device: Device of PyTorch's segmenters and of plug-ins: `cpu`, `cuda`, or `auto`.
         threads: Threads of the detector and of the segmenter, each. By default half of the cores; all for the segmenter
             of a file.
         duration: Seconds after which the run stops.
         max_frames: Frames of each source after which it ends.
+        fps: Frames of each source to analyse a second, by their presentation times; all that detect has time for, if
+            absent. A source may have its own.
+        analyse: What happens to the frames between. `every`: live ones are published too, with propagated masks, and do
+            not wait for detect. `fps`: they are left out.
+        files_at_once: In every-frame mode, how many sources that end run at the same time; the others follow.
         on_source_failure: Whether the other sources go on when one fails for good, or the run ends.
     """
 
@@ -196,6 +207,9 @@ class Config(Settings, frozen=True, kw_only=True):
     threads: Threads | None = None
     duration: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
     max_frames: Count | None = None
+    fps: Annotated[float, msgspec.Meta(gt=0, le=1000)] | None = None
+    analyse: Analyse = "every"
+    files_at_once: Count = 4
     on_source_failure: Literal["continue", "end"] = "continue"
 
     def of(self, name: str) -> Self:
@@ -208,6 +222,8 @@ class Config(Settings, frozen=True, kw_only=True):
             self,
             sources=(source,),
             mode=self.resolved_mode,
+            fps=self.fps if source.fps is None else source.fps,
+            analyse=source.analyse or self.analyse,
             detector=replace(
                 self.detector,
                 conf=self.detector.conf if conf is None else conf,
@@ -216,6 +232,16 @@ class Config(Settings, frozen=True, kw_only=True):
             segmenter=self.segmenter if interval is None else replace(self.segmenter, keyframe_interval=interval),
             record=record,
         )
+
+    @property
+    def ending(self) -> list[str]:
+        """The sources of which at most `files_at_once` run at the same time: those that end, in every-frame mode."""
+        return [source.name for source in self.sources if not source.is_live and self.resolved_mode == "every-frame"]
+
+    @property
+    def waiting(self) -> list[str]:
+        """Those that start when others have ended."""
+        return self.ending[self.files_at_once :]
 
     @property
     def propagates_masks(self) -> bool:
@@ -240,11 +266,26 @@ def check_config(tree: object) -> Config:
 
     Raises:
         SettingsError: The message has the key, what was wrong and what was expected.
+        SourceError: A folder has no videos, or no file matches a pattern.
     """
-    config = read_settings(_with_names(tree), Config)
+    config = read_settings(_with_names(_with_files(tree)), Config)
     _check_sources(config.sources)
     _check_combinations(config)
     return config
+
+
+def _with_files(tree: object) -> object:
+    """Put files in the place of folders and patterns."""
+    sources = tree.get("sources") if isinstance(tree, dict) else None
+    if not isinstance(tree, dict) or not isinstance(sources, list | tuple):
+        return tree
+    expanded = expand_sources(sources)
+    if len(sources) < len(expanded) > MOST_SOURCES:
+        raise SettingsError(
+            f"sources: these are {len(expanded)} files, and a run takes at most {MOST_SOURCES}; choose some with a "
+            "pattern, such as 'clips/a*.mp4', and run again for the others"
+        )
+    return {**tree, "sources": expanded}
 
 
 def _with_names(tree: object) -> object:
@@ -293,6 +334,7 @@ def _check_combinations(config: Config) -> None:
         raise SettingsError(
             "publish.wait_for_subscriber: a live source does not wait; expected a file, or mode=every-frame"
         )
+    _check_rates(config)
     if publish.connect is not None:
         check_endpoint("publish.connect", publish.connect)
         _check_exposure("publish.connect", publish.connect, publish)
@@ -312,6 +354,19 @@ def _check_control(control: ControlSettings, publish: PublishSettings) -> None:
             f"control.bind: {control.bind} is reachable from other machines without keys; expected a loopback address, "
             "or keys in publish.curve and control.allow (`streamseg keys` makes them)"
         )
+
+
+def _check_rates(config: Config) -> None:
+    if config.resolved_mode == "live":
+        return
+    for place, source in enumerate(config.sources):
+        own = config.of(source.name)
+        if own.fps is not None and own.analyse == "every":
+            key = "fps" if source.fps is None else f"sources.{place}.fps"
+            raise SettingsError(
+                f"{key}: in every-frame mode each published frame is analysed; add analyse=fps to leave out the frames "
+                "between, or segment fewer with segmenter.keyframe_interval"
+            )
 
 
 def _check_video(key: str, record: RecordSettings) -> None:

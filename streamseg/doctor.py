@@ -9,7 +9,7 @@ import importlib
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,7 +66,12 @@ def examine(bind: str) -> Diagnosis:
     """Run all checks; `bind` is the endpoint that must be free."""
     turn_telemetry_off()
     checks = tuple(_all_checks(bind))
-    return Diagnosis(can_run=all(check.ok or not check.needed for check in checks), checks=checks)
+    return Diagnosis(can_run=suffices(checks), checks=checks)
+
+
+def suffices(checks: Sequence[Check]) -> bool:
+    """Whether a pipeline can run with these results."""
+    return all(check.ok or not check.needed for check in checks)
 
 
 def _all_checks(bind: str) -> Iterator[Check]:
@@ -80,14 +85,14 @@ def _all_checks(bind: str) -> Iterator[Check]:
     yield check_installed(
         "openvino", "for the fastest masks on processors of Intel and AMD", "pip install 'streamseg[openvino]'"
     )
-    yield _run("threads", check_threads, needed=True)
-    yield _run("shared memory", check_shared_memory, needed=True)
-    yield _run("endpoint", lambda: check_endpoint(bind), needed=True)
+    yield run_check("threads", check_threads, needed=True)
+    yield run_check("shared memory", check_shared_memory, needed=True)
+    yield run_check("endpoint", lambda: check_endpoint(bind), needed=True)
     for model, instead in (("yolox-nano", "motion"), ("mobilesam", "nano")):
-        yield _run(f"weights of {model}", partial(check_weights, model, instead))
-    yield _run("backends", check_backends)
-    yield _run("cameras", check_cameras)
-    yield _run("display", check_display)
+        yield run_check(f"weights of {model}", partial(check_weights, model, instead))
+    yield run_check("backends", check_backends)
+    yield run_check("cameras", check_cameras)
+    yield run_check("display", check_display)
 
 
 def check_package(module: str, names: tuple[str, ...]) -> Check:
@@ -204,7 +209,7 @@ def check_display() -> Check:
     return Check(name="display", ok=True, needed=False, detail="a window can be opened")
 
 
-def _run(name: str, check: Callable[[], Check], *, needed: bool = False) -> Check:
+def run_check(name: str, check: Callable[[], Check], *, needed: bool = False) -> Check:
     """Run a check; an error becomes its result."""
     try:
         return check()

@@ -105,7 +105,7 @@ class Lane:
             remove_blocks(self._ring.name)
         self._ring = ring
 
-    def remove_files(self) -> None:
+    def remove_blocks(self) -> None:
         """Unlink its rings and the states that stages keep of it."""
         for separator in "-.":
             remove_blocks(f"{self._prefix}{separator}")

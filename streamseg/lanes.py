@@ -63,7 +63,7 @@ class Lanes:
     def forget(self, lane: Lane) -> None:
         """Remove a lane that no process serves any more, and its files."""
         del self._lanes[lane.name]
-        lane.remove_files()
+        lane.remove_blocks()
 
     def served_by(self, key: StageKey) -> list[Lane]:
         """The lanes that a new process serves."""

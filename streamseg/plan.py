@@ -126,6 +126,18 @@ def check_run(config: Config, *, overwrite: bool) -> None:
     search.check()
 
 
+def find_models(config: Config) -> tuple[DetectorSettings, SegmenterSettings]:
+    """The models that a run would use now, without downloading any.
+
+    Raises:
+        WeightsError: A model that was chosen by name has no weights.
+    """
+    search = WeightsSearch(None, offline=True)
+    found = _find_detector(config.detector, search), _find_segmenter(config.segmenter, search)
+    search.check()
+    return found
+
+
 def _check_run(config: Config, *, overwrite: bool) -> None:
     # Before the weights: a typo is reported without waiting for a download.
     for source in config.sources:

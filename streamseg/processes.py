@@ -114,7 +114,7 @@ class Place:
         launch: Number of the process; a message from an earlier one no longer counts.
         process: The present one; None while a restart is due.
         due_s: When to restart, on the monotonic clock.
-        given_up: Whether its source has failed, so that nothing is restarted.
+        given_up: Whether its source has failed or ended, so that nothing is restarted.
     """
 
     key: StageKey

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import secrets
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -88,6 +89,7 @@ class Supervisor:
         self._lanes = Lanes(topology, instance, live=self._live)
         for source in plan.config.sources:
             self._make_lane(plan.config.of(source.name), self._run_id)
+        self._waiting = deque(plan.config.waiting)
         self._launches = count(1)
         self._hub = link_address(instance.directory, "hub.sock")
         self._events: queue.SimpleQueue[tuple[StageKey, int, ToSupervisor | None]] = queue.SimpleQueue()
@@ -129,9 +131,10 @@ class Supervisor:
         return self._stop_reason or next(iter(reasons), "failed")
 
     def start(self) -> None:
-        """Start every process."""
+        """Start every process, except those of sources that wait for others to end."""
         for place in self._places.values():
-            self._spawn(place)
+            if place.key.source not in self._waiting:
+                self._spawn(place)
 
     def lane(self, source: str) -> Lane | None:
         """The state of a source; None if there is no such source (any more)."""
@@ -199,6 +202,7 @@ class Supervisor:
                 self._spawn(place)
         for process in self._processes():
             process.kill_if_stuck(now)
+        self._start_waiting_lanes()
         duration, origin_ns = self._config.duration, self._origin_ns
         if duration is not None and origin_ns is not None and self._clock.now_ns() - origin_ns >= duration * 1e9:
             self.stop("duration is over")
@@ -218,13 +222,31 @@ class Supervisor:
         if lane.leaving:
             return
         lane.leaving = True
-        for place in self._places.values():
-            if place.key.source == lane.name:
-                place.given_up, place.due_s = True, None
-                if place.process is not None:
-                    place.process.stop(SOURCE_REMOVED, self._now_s())
-            elif place.process is not None and lane in place.process.lanes:
-                place.process.handle.send(RemoveLane(lane.name))
+        if lane.name in self._waiting:
+            self._waiting.remove(lane.name)
+        self._end_lane(lane.name, SOURCE_REMOVED)
+        for process in self._processes():
+            if process.entry.shared and lane in process.lanes:
+                process.handle.send(RemoveLane(lane.name))
+
+    def _start_waiting_lanes(self) -> None:
+        """Start sources that wait, as many as others have ended."""
+        unfinished = sum(lane.finished is None and not lane.source.is_live for lane in self._lanes)
+        while self._waiting and unfinished - len(self._waiting) < self._config.files_at_once:
+            source = self._waiting.popleft()
+            for place in self._places_of(source):
+                self._spawn(place)
+
+    def _end_lane(self, source: str, reason: str) -> None:
+        """Stop the processes of one source, for good."""
+        for place in self._places_of(source):
+            place.given_up, place.due_s = True, None
+            if place.process is not None:
+                place.process.stop(reason, self._now_s())
+
+    def _places_of(self, source: str) -> list[Place]:
+        """The processes of one source alone."""
+        return [place for key, place in self._places.items() if key.source == source]
 
     def _replace_lanes(self) -> None:
         """Forget the lanes that have ended, and add those of new sources."""
@@ -286,8 +308,11 @@ class Supervisor:
                 self._announce(place.key, [self._lanes[source]], state, detail)
             case LogLine(level, text):
                 self._observer.logged(level, text)
-            case Finished(source=source):
+            case Finished(source=source, reason=reason):
                 self._lanes[source].finished = message
+                self._observer.finished(message)
+                if not (self._live or self.over):
+                    self._end_lane(source, reason)
             case Requested(client, request):
                 if self.reply is not None:
                     process.handle.send(Answer(client, self.reply(request)))
@@ -300,13 +325,16 @@ class Supervisor:
         if self._origin_ns is not None:
             self._send_start(process)
             self._request_replays(process)
-            self._announce(place.key, process.lanes, RUNNING, "")
+            if self._live or place.launch > 1:  # a file that starts late is no change of the run
+                self._announce(place.key, process.lanes, RUNNING, "")
         else:
             self._start_if_ready()
 
     def _start_if_ready(self) -> None:
         """Let the frames flow if every process is ready; in live mode, if one source and all other processes are."""
-        places = [place for place in self._places.values() if not place.given_up]
+        places = [
+            place for key, place in self._places.items() if not place.given_up and key.source not in self._waiting
+        ]
         late = [place for place in places if place.process is None or not place.process.ready]
         absent = [place for place in late if self._live and place.entry.reads_source]
         if len(late) == len(absent) < sum(place.entry.reads_source for place in places):
@@ -332,11 +360,18 @@ class Supervisor:
         status = process.handle.wait()
         place.process = None
         if place.given_up:
+            self._remove_blocks(place)
             return
         try:
             self._replace(place, process, status)
         except StreamsegError as error:
             self._give_up(place, error)
+
+    def _remove_blocks(self, place: Place) -> None:
+        """Free the shared memory of a source when the last of its own processes has ended: many may follow."""
+        source = place.key.source
+        if source is not None and all(each.process is None for each in self._places_of(source)):
+            self._lanes[source].remove_blocks()
 
     def _replace(self, place: Place, process: Process, status: int) -> None:
         """Schedule the restart of a process that has died.
@@ -358,13 +393,14 @@ class Supervisor:
         """End the lane of a process that failed for good; the other lanes go on.
 
         Raises:
-            StreamsegError: The error, if there is no other lane, all need this process, or the settings say so.
+            StreamsegError: The error, if no other lane runs or has ended well, all need this process, or the settings
+                say so.
         """
         source = place.key.source
         if source is not None and self._lanes[source].finished is not None:
             place.given_up = True  # it has nothing left to do
             return
-        others = [lane for lane in self._lanes if lane.finished is None and lane.name != source]
+        others = [lane for lane in self._lanes if lane.state != FAILED and lane.name != source]
         if source is None or not others or self._config.on_source_failure == "end":
             raise error
         self.failures.append(error)
@@ -372,11 +408,8 @@ class Supervisor:
         self._announce(place.key, [lane], FAILED, str(error))
         lane.state, lane.detail = FAILED, str(error)
         lane.finished = Finished(source, None, str(error))
-        for each in self._places.values():
-            if each.key.source == source:
-                each.given_up, each.due_s = True, None
-                if each.process is not None:
-                    each.process.stop(f"failed: {error}", self._now_s())
+        self._observer.finished(lane.finished)
+        self._end_lane(source, f"failed: {error}")
         if self._origin_ns is None:
             self._start_if_ready()
 

@@ -25,8 +25,16 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="SOURCE",
-            help="Camera number (0) or device, rtsp:// or http:// URL, video file, push: for frames of a program, "
-            "or synthetic: for a drawn scene. Repeat it for more sources, each with a name: door=rtsp://...",
+            help="Camera number (0) or device, rtsp:// or http:// URL, video file, folder of videos, pattern "
+            "('clips/*.mp4'), push: for frames of a program, or synthetic: for a drawn scene. Repeat it for more "
+            "sources, each with a name: door=rtsp://...",
+            show_default=False,
+        ),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="every-frame (no frame is dropped), live (the newest frame wins), or auto: by the source.",
             show_default=False,
         ),
     ] = None,
@@ -83,6 +91,9 @@ def run(
     max_frames: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after so many frames of each source.", show_default=False)
     ] = None,
+    files_at_once: Annotated[
+        int | None, typer.Option(metavar="N", help="Of many files, run so many at a time.", show_default="4")
+    ] = None,
     yes: Overwrite = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print the log and threads of each process.")
@@ -106,11 +117,13 @@ def run(
       streamseg run --source rtsp://camera/stream --record out.mp4
       streamseg run --source clip.mp4 --jsonl clip.jsonl --set detector.conf=0.4
       streamseg run --source door=rtsp://camera1/stream --source yard=rtsp://camera2/stream
+      streamseg run --source clips/ --record out.mp4
       streamseg run webcam.yaml
 
     Exit codes: 0 done, 2 usage or settings, 3 source, 4 weights, 70 a stage failed too often, 130 and 143 a signal.
     """
     options = (
+        ("mode", mode),
         ("detector.model", detector),
         ("detector.weights", detector_weights),
         ("segmenter.model", segmenter),
@@ -120,6 +133,7 @@ def run(
         ("record.jsonl", jsonl),
         ("duration", duration),
         ("max_frames", max_frames),
+        ("files_at_once", files_at_once),
     )
 
     def read() -> Config:

@@ -64,7 +64,8 @@ def run_pipeline(
     to_output = settings.record.jsonl in STANDARD_OUTPUT
     settings = without_standard_output(settings)
     stats = RunStats(
-        [(key.stage, key.source) for key in processes_of(settings)], [source.name for source in settings.sources]
+        [(key.stage, key.source) for key in processes_of(settings) if key.source not in settings.waiting],
+        [source.name for source in settings.sources],
     )
     records = _Records() if to_output else None
     serving = nullcontext() if metrics is None else MetricsServer(metrics, stats, insecure=settings.publish.insecure)

@@ -14,6 +14,7 @@ class FrameDescriptor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     Attributes:
         t_capture_ns: Monotonic clock when the frame was decoded.
         pixel_aspect: Width and height of a pixel as it is shown.
+        analysed: Whether detect gets it; publish does not wait for boxes of other frames.
         detect_replaced: Frames that a newer one replaced before detect received them.
         publish_replaced: The same for publish.
     """
@@ -27,6 +28,7 @@ class FrameDescriptor(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     t_capture_ns: int
     t_capture_unix_ns: int
     pixel_aspect: PixelAspect = SQUARE
+    analysed: bool = True
     detect_replaced: int = 0
     publish_replaced: int = 0
 

@@ -17,8 +17,10 @@ class WeightsSearch:
         missing: The files that no model can use.
     """
 
-    def __init__(self, progress: Report | None) -> None:
+    def __init__(self, progress: Report | None, *, offline: bool = False) -> None:
+        """Download what is missing, unless `offline`."""
         self._progress = progress
+        self._offline = offline
         self._failures: list[WeightsError] = []
         self._needed = False
         self.missing: list[MissingFile] = []
@@ -44,7 +46,7 @@ class WeightsSearch:
 
     def _try(self, find: Callable[[bool], Path], needed: bool) -> Path | None:
         try:
-            return find(bool(self._failures or self.missing))
+            return find(self._offline or bool(self._failures or self.missing))
         except MissingWeightsError as error:
             self.missing += error.files
             self._needed |= needed

@@ -19,7 +19,7 @@ from streamseg.printable import printable
 
 if TYPE_CHECKING:
     from streamseg.config import Config
-    from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
+    from streamseg.ipc.control import Finished, Published, Ready, Recorded, Subscribers
     from streamseg.messages import Models
     from streamseg.monitor.stats import RunStats, SourceStats
 
@@ -64,6 +64,7 @@ class RunDisplay(Observer):
         self._loading = Announced(f"loading {models.detector} + {models.segmenter}")
         self._models = models
         self._suggested = False
+        self._ends: dict[str, str] = {}
         self._live = {source.name for source in config.sources if source.is_live}
         self._totals: dict[str, int | None] = dict.fromkeys(
             (source.name for source in config.sources), config.max_frames
@@ -79,9 +80,8 @@ class RunDisplay(Observer):
         self._progress.start()
         if self._progress.disable:
             self._loading.__enter__()
-        self._task = self._progress.add_task(
-            f"loading {self._detector} + {self._segmenter}", total=self._total, rate=""
-        )
+        total = len(self._config.ending) if self._config.waiting else self._total
+        self._task = self._progress.add_task(f"loading {self._detector} + {self._segmenter}", total=total, rate="")
         return self
 
     def __exit__(
@@ -112,7 +112,8 @@ class RunDisplay(Observer):
             self._announce()
         if self._task is not None and source is not None and ready.frame_count is not None:
             self._totals[source] = min(ready.frame_count, self._config.max_frames or ready.frame_count)
-            self._progress.update(self._task, total=self._total)
+            if not self._config.waiting:
+                self._progress.update(self._task, total=self._total)
 
     def _announce(self) -> None:
         """Say once where results are published, and by which models."""
@@ -135,9 +136,9 @@ class RunDisplay(Observer):
         run, stats = self._stats, self._stats.sources[published.source]
         run.published(published)
         if self._task is not None:
-            self._progress.update(
-                self._task, description="segmenting", completed=run.frames, rate=f"{run.rate:.1f} frames/s"
-            )
+            if not self._config.waiting:
+                self._progress.update(self._task, completed=run.frames)
+            self._progress.update(self._task, description=self._doing, rate=f"{run.rate:.1f} frames/s")
         if stats.suggestion is not None and not self._suggested:
             self._suggested = True
             self._print(stats.suggestion)
@@ -165,6 +166,15 @@ class RunDisplay(Observer):
         if self._task is not None and stage == "capture" and state != RUNNING:
             self._progress.update(self._task, description=state_text(name, state))
 
+    def finished(self, finished: Finished) -> None:
+        """Show that one of several sources has ended; a failure is shown as a change."""
+        self._ends[finished.source] = finished.reason
+        source = self._stats.sources[finished.source]
+        if self._task is not None and self._config.waiting:  # the frames of files that wait are not known
+            self._progress.update(self._task, completed=len(self._ends))
+        if len(self._stats.sources) > 1 and source.failure is None:
+            self._print(f"{finished.source}: {source.frames} frames, {finished.reason}")
+
     def logged(self, level: int, text: str) -> None:
         """Show a log line of a stage."""
         if level >= logging.getLogger("streamseg").getEffectiveLevel():
@@ -187,11 +197,21 @@ class RunDisplay(Observer):
             ]
         rows = [("ended", reason), models]
         for name, stats in sources.items():
-            parts = [f"{stats.frames} frames", *(f"{figure} {value}" for figure, value in self._figures(stats))]
+            figures = self._figures(stats) if stats.frames else []
+            parts = [f"{stats.frames} frames", *(f"{figure} {value}" for figure, value in figures)]
             parts += [f"{loss}: {text}" for loss, text in self._losses(name, stats).items() if text]
-            parts += [f"failed: {stats.failure}"] if stats.failure else []
+            own_end = self._ends.get(name, reason)
+            if stats.failure:
+                parts.append(f"failed: {stats.failure}")
+            elif own_end != reason and not stats.removed:
+                parts.append(f"ended: {own_end}")
             rows.append((name, "; ".join([*parts, *(["removed"] if stats.removed else [])])))
         return [*rows, *_none_together(self._troubles())]
+
+    @property
+    def _doing(self) -> str:
+        """What the run does; the bar counts files if some wait for others, else frames."""
+        return "segmenting files" if self._config.waiting else "segmenting"
 
     @property
     def _total(self) -> int | None:

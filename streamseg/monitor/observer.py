@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
+from streamseg.ipc.control import Finished, Published, Ready, Recorded, Subscribers
 
 
 class Observer:
@@ -30,6 +30,9 @@ class Observer:
 
     def changed(self, stage: str, source: str | None, state: str, detail: str) -> None:
         """A source, or a process of a stage, changed."""
+
+    def finished(self, finished: Finished) -> None:
+        """A source has ended, or failed for good."""
 
     def logged(self, level: int, text: str) -> None:
         """A stage wrote a log line."""

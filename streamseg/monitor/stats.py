@@ -40,6 +40,8 @@ class SourceStats:
 
     Attributes:
         frames: Published frames.
+        first_s: When the first was published; 0 without any.
+        last_s: When the last was published.
         frames_with_masks: Those with at least one mask.
         frames_with_own_boxes: Those whose boxes were found on the frame itself.
         objects: Objects of all published frames.
@@ -64,7 +66,7 @@ class SourceStats:
         self._clock_s = clock_s
         self._last_dropped: Counter[str] = Counter()
         self._keyframe: int | None = None
-        self._first_s = self._first_keyframe_s = self._last_s = 0.0
+        self.first_s = self._first_keyframe_s = self.last_s = 0.0
         self.frames = self.frames_with_masks = self.frames_with_own_boxes = 0
         self.objects = self.masks = self.keyframes = 0
         self.newest_objects = 0
@@ -88,9 +90,9 @@ class SourceStats:
 
     def published(self, published: Published) -> None:
         """Count a frame, its objects, and what was lost before it."""
-        self._last_s = now_s = self._clock_s()
+        self.last_s = now_s = self._clock_s()
         if self.frames == 0:
-            self._first_s = now_s
+            self.first_s = now_s
         # Capture may be ready before its source is: only a frame captured after the last loss proves a connection.
         self.connected = not self._lost
         if self.connected and self._lost_at_s is not None:
@@ -141,12 +143,12 @@ class SourceStats:
     @property
     def rate(self) -> float:
         """Published frames per second, from the first to the last."""
-        return _per_second(self.frames, self._last_s - self._first_s)
+        return _per_second(self.frames, self.last_s - self.first_s)
 
     @property
     def keyframe_rate(self) -> float:
         """Keyframes per second, from the first one's masks to the last frame."""
-        return _per_second(self.keyframes, self._last_s - self._first_keyframe_s)
+        return _per_second(self.keyframes, self.last_s - self._first_keyframe_s)
 
     @property
     def own_boxes(self) -> float | None:
@@ -284,8 +286,10 @@ class RunStats:
 
     @property
     def rate(self) -> float:
-        """Published frames per second, of all sources together."""
-        return sum(stats.rate for stats in self.sources.values())
+        """Published frames per second, of all sources together, from the first to the last."""
+        sources = [stats for stats in self.sources.values() if stats.frames]
+        first_s, last_s = (stats.first_s for stats in sources), (stats.last_s for stats in sources)
+        return _per_second(self.frames, max(last_s, default=0.0) - min(first_s, default=0.0))
 
 
 def _per_second(count: int, seconds: float) -> float:

@@ -33,7 +33,7 @@ class Starvation:
 
     def __init__(self, config: Config) -> None:
         self._processor = "GPU" if config.device == "cuda" else "CPU"
-        self._remedy = _faster_segmenter(config)
+        self._remedy = faster_segmenter(config)
         self._latencies_ms: deque[float] = deque(maxlen=_KEYFRAMES)
         self._waiting_since_ms: float | None = None
         self.notice: str | None = None
@@ -66,7 +66,8 @@ class Starvation:
             self.notice = f"the {self._processor} is full: keyframes {rate:.1f}/s; try {self._remedy}"
 
 
-def _faster_segmenter(config: Config) -> str:
+def faster_segmenter(config: Config) -> str:
+    """What to try if the segmenter of these settings is too slow."""
     segmenter = config.segmenter
     if segmenter.model == MOBILE_SAM and segmenter.imgsz > 512:
         return "--set segmenter.imgsz=512"

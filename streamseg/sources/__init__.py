@@ -44,7 +44,7 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
         name: Name of the source on the wire.
         width: Requested width of a webcam in pixels; None leaves it to the camera.
         height: Requested height of a webcam in pixels.
-        fps: Requested frames per second of a webcam.
+        fps: Frames per second to analyse; also requested from a webcam.
         rotate: Clockwise rotation in degrees.
         mirror: Whether to swap left and right, after the rotation.
         transport: RTSP transport.
@@ -148,6 +148,7 @@ class SourceInfo:
     fps: float | None = None
     frame_count: int | None = None
     size: tuple[int, int] | None = None
+    codec: str | None = None
     pixel_aspect: PixelAspect = SQUARE
     sound: bool = False
 

@@ -110,6 +110,7 @@ class FileSource:
                 fps=float(rate) if rate else None,
                 frame_count=stream.frames or None,
                 size=(first.width, first.height),
+                codec=stream.codec_context.name,
                 pixel_aspect=pixel_aspect(stream),
                 sound=bool(container.streams.audio),
             )

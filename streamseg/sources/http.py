@@ -152,6 +152,7 @@ class StreamSource(LiveSource):
         info = SourceInfo(
             description=f"{self._place.shown} ({kind} {context.width}x{context.height})",
             fps=float(rate) if rate else None,
+            codec=context.name,
             pixel_aspect=pixel_aspect(stream),
         )
         return Opened(container, info, paced=answer.playlist is not None, stamped=rate is not None)

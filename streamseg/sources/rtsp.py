@@ -41,7 +41,12 @@ class RtspSource(LiveSource):
         description = (
             f"{self._address.shown} ({context.name} {context.width}x{context.height} over {self._settings.transport})"
         )
-        info = SourceInfo(description=description, fps=float(rate) if rate else None, pixel_aspect=pixel_aspect(stream))
+        info = SourceInfo(
+            description=description,
+            fps=float(rate) if rate else None,
+            codec=context.name,
+            pixel_aspect=pixel_aspect(stream),
+        )
         return Opened(container, info)
 
     def _open(self) -> InputContainer | SourceError:

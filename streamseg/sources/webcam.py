@@ -176,4 +176,4 @@ class WebcamSource(LiveSource):
             text += f"; {wanted.width}x{wanted.height} is not offered"
         if wanted.fps and fps and abs(wanted.fps - fps) > 0.5:
             text += f"; {wanted.fps:g} fps is not offered"
-        return SourceInfo(description=text, fps=fps, pixel_aspect=pixel_aspect(stream))
+        return SourceInfo(description=text, fps=fps, codec=context.name, pixel_aspect=pixel_aspect(stream))

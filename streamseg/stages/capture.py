@@ -19,6 +19,7 @@ from streamseg.messages import Frame
 from streamseg.sources import Source, SourceChange, SourceDamage
 from streamseg.sources.opening import open_source
 from streamseg.stages.base import Stage, StageContext
+from streamseg.stages.frame_rate import FrameRate
 from streamseg.stages.intake import Intake
 from streamseg.wire.limits import SIDE
 
@@ -37,7 +38,8 @@ def _open_source(settings: RunSource, threads: int) -> Source:
 class CaptureStage(Stage):
     """Writes the frames of a source to the ring: in live mode all of them, in every-frame mode when the ring has room.
 
-    In every-frame mode at most seven frames are unacknowledged: one fewer than the ring has slots.
+    In every-frame mode at most seven frames are unacknowledged: one fewer than the ring has slots. Of a source with a
+    rate, detect gets that many frames a second; publish gets the others too, or they are left out.
     """
 
     def __init__(self, context: StageContext, open_source: Callable[[RunSource, int], Source] = _open_source) -> None:
@@ -56,6 +58,9 @@ class CaptureStage(Stage):
         self._end: EndOfStream | None = None
         self._failure: StreamsegError | None = None
         self._damage: SourceDamage | None = None
+        leaves_out = self.config.analyse == "fps"
+        self._kept = FrameRate(self.config.fps if leaves_out else None)
+        self._analysed = FrameRate(None if leaves_out else self.config.fps)
 
     def prepare(self) -> Ready:
         """Open the source."""
@@ -71,11 +76,12 @@ class CaptureStage(Stage):
             self.config.max_frames,
             live=settings.is_live,
             paced=self._live and not settings.is_live,
+            fps=self._kept.fps,
         )
         self._intake.start(self.context.wake)
         if source.info.sound and self.config.record.video is not None and self._lane.resume_after is None:
             _log.warning("%s has sound; recordings have none", source.info.description)
-        return Ready(source.info.description, source.info.frame_count)
+        return Ready(source.info.description, self._kept.count(source.info.frame_count, source.info.fps))
 
     def instruct(self, message: ToStage) -> None:
         """Start, note released frames, or announce frames again."""
@@ -184,13 +190,15 @@ class CaptureStage(Stage):
             t_capture_ns=frame.t_capture_ns,
             t_capture_unix_ns=frame.t_capture_unix_ns,
             pixel_aspect=frame.pixel_aspect,
+            analysed=self._analysed.takes(frame.pts_ns),
             detect_replaced=self._lane.dropped.detect_replaced + self._to_detect.replaced,
             publish_replaced=self._lane.dropped.publish_replaced + self._to_publish.replaced,
         )
         self._announced.append(descriptor)
         self._next_seq += 1
         self._to_publish.send(descriptor)
-        self._to_detect.send(descriptor)
+        if descriptor.analysed:
+            self._to_detect.send(descriptor)
 
     def _resend(self, after: int) -> None:
         for descriptor in self._announced:

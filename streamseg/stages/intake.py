@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from streamseg.errors import StageError, StreamsegError
 from streamseg.messages import Frame
 from streamseg.sources import Source, SourceChange, SourceDamage
+from streamseg.stages.frame_rate import FrameRate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,16 @@ _STOP_S = 0.3
 class Intake:
     """Reads a source in a thread and offers its frames one by one."""
 
-    def __init__(self, source: Source, start: int, max_frames: int | None, *, live: bool, paced: bool) -> None:
+    def __init__(
+        self,
+        source: Source,
+        start: int,
+        max_frames: int | None,
+        *,
+        live: bool,
+        paced: bool,
+        fps: float | None = None,
+    ) -> None:
         """Prepare to read.
 
         Args:
@@ -35,12 +45,14 @@ class Intake:
             max_frames: Frames from the beginning of the source after which it ends.
             live: Drop frames that arrive before `release`; other sources are not read before it.
             paced: Hold each frame until its presentation time.
+            fps: Frames a second to offer; the others are left out, and `start` and `max_frames` count none of them.
         """
         self._source = source
         self._start = start
         self._limit = max_frames
         self._live = live
         self._paced = paced
+        self._rate = FrameRate(fps)
         self._stop = threading.Event()
         self._released = threading.Event()
         self._origin_ns: int | None = None
@@ -104,11 +116,16 @@ class Intake:
         count, shift_ns = self._start, None
         if self._limit is not None and count >= self._limit:
             return
-        for item in self._source.frames(self._start, self._stop):
+        # A file counts the frames that are left out, too.
+        first, skipped = (self._start, 0) if self._live or self._rate.fps is None else (0, self._start)
+        for item in self._source.frames(first, self._stop):
             if isinstance(item, SourceChange | SourceDamage):
                 self._put(item, wake)
                 continue
-            if not self._released.is_set():
+            if not self._released.is_set() or not self._rate.takes(item.pts_ns):
+                continue
+            if skipped > 0:
+                skipped -= 1
                 continue
             if shift_ns is None:
                 shift_ns = self._shift_ns(item.pts_ns)

@@ -33,7 +33,8 @@ class JoinedFrame:
 class NewestJoin:
     """For live sources: a frame waits for its boxes, but no longer than until the next frame arrives.
 
-    It never gets boxes of a later frame, even if those have arrived already.
+    A frame that detect does not get waits for nothing. It never gets boxes of a later frame, even if those have arrived
+    already.
     """
 
     def __init__(self, max_age_ms: float, last_seq: int) -> None:
@@ -76,18 +77,17 @@ class NewestJoin:
         """The next frame to publish, or None while it waits."""
         frame = self._due
         self._due = None
-        if (
-            frame is None
-            and self._held is not None
-            and self._boxes
-            and self._boxes[-1].seq >= self._held.descriptor.seq
-        ):
+        if frame is None and self._held is not None and self._is_ready(self._held.descriptor):
             frame, self._held = self._held, None
         if frame is None:
             return None
         self._last_seq = frame.descriptor.seq
         boxes = self._boxes_for(frame)
         return JoinedFrame(frame, boxes, None if boxes is None else self._masks)
+
+    def _is_ready(self, frame: FrameDescriptor) -> bool:
+        """Whether no boxes of the frame are awaited any more."""
+        return not frame.analysed or bool(self._boxes and self._boxes[-1].seq >= frame.seq)
 
     def _boxes_for(self, frame: ReceivedFrame) -> Boxes | None:
         """The newest boxes of this frame or an earlier one, unless they are stale."""

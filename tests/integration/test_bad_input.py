@@ -83,7 +83,8 @@ def mute_server() -> Iterator[int]:
     [
         ("nope.mp4", "nope.mp4: no such file"),
         ("text.mp4", "text.mp4"),
-        (".", ". is not a file"),
+        ("empty", "sources.0.url: the folder empty has no videos, it is empty; expected files such as .mp4"),
+        ("empty/*.mp4", "sources.0.url: no file matches empty/*.mp4; expected video files: check the folder"),
         ("99", "camera 99"),
         ("bomb.jpg", "bomb.jpg is too large, 30000x30000 pixels"),
         ("wide.mkv", "wide.mkv has pictures of 8200x16 pixels; a side may have at most 8192"),
@@ -94,8 +95,14 @@ def test_an_unusable_source(place: Place, source: str, complaint: str) -> None:
     (place.folder / "text.mp4").write_text("This is no film.\n" * 200)
     (place.folder / "bomb.jpg").write_bytes(jpeg_of_size(30_000, 30_000))
     write_clip(place.folder / "wide.mkv", frames=2, width=8200, height=16, codec="ffv1")
+    (place.folder / "empty").mkdir()
     os.mkfifo(place.folder / "pipe.png")
     assert complaint in fails_without_output(place, 3, "--source", source, *SMALL)
+
+
+def test_a_file_that_is_missing_among_others_is_named_before_anything_starts(place: Place, clip: Path) -> None:
+    several = ("--source", "a=clip.mp4", "--source", "b=nope.mp4", "--source", "c=clip.mp4")
+    assert "nope.mp4: no such file; give the path" in fails_without_output(place, 3, *several, *SMALL)
 
 
 def test_a_missing_source_is_reported_before_weights_are_downloaded(place: Place, mute_server: int) -> None:

@@ -179,7 +179,7 @@ NUMBERS = (
     *(f"detector.{key}" for key in ("conf", "iou", "max_det", "imgsz")),
     *("sources.0.detector.conf", "sources.0.segmenter.keyframe_interval"),
     *("segmenter.imgsz", "segmenter.keyframe_interval", "propagate.max_age_ms", "render.opacity", "render.scale"),
-    *("publish.quality", "threads", "duration", "max_frames"),
+    *("publish.quality", "threads", "duration", "max_frames", "files_at_once", "fps"),
 )
 
 
@@ -246,3 +246,16 @@ def test_a_source_may_have_settings_of_its_own() -> None:
     assert (yard.record.video, yard.record.jsonl) == (None, "own.jsonl")
     with pytest.raises(SettingsError, match=r"^sources\.1\.record\.video: own\.avi does not end in \.mp4"):
         sources({"url": "a.mp4"}, {"url": "b.mp4", "record": {"video": "own.avi"}})
+
+
+def test_each_source_may_have_its_own_rate_and_what_happens_to_the_frames_between() -> None:
+    config = sources({"url": 0, "name": "a"}, {"url": 1, "name": "b", "fps": 2, "analyse": "fps"}, fps=5)
+    assert [(config.of(name).fps, config.of(name).analyse) for name in "ab"] == [(5, "every"), (2, "fps")]
+
+
+def test_frames_of_a_file_are_analysed_or_left_out() -> None:
+    for key, settings in (("fps", {"fps": 5}), ("sources.0.fps", {"sources": [{"url": "a.mp4", "fps": 5}]})):
+        with pytest.raises(SettingsError, match=f"^{key}: in every-frame mode each published frame is analysed; add"):
+            check_config({"sources": [{"url": "a.mp4"}], **settings})
+        assert check_config({"sources": [{"url": "a.mp4"}], **settings, "mode": "live"})
+        assert check_config({"sources": [{"url": "a.mp4"}], **settings, "analyse": "fps"})

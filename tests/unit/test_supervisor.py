@@ -11,6 +11,7 @@ from support.supervisor_bench import Bench
 
 from streamseg.config import RunSource
 from streamseg.errors import EndpointInUseError, SourceError, StageError
+from streamseg.ipc import ring
 from streamseg.ipc.control import (
     Acknowledge,
     Announce,
@@ -524,12 +525,88 @@ def test_a_failure_that_leaves_nothing_to_run_ends_the_run(tmp_path: Path, case:
     bench = Bench(tmp_path, msgspec.structs.replace(stage_config(), sources=sources, on_source_failure=ending))
     bench.start()
     if case == "the last source":
-        bench.stages("voice", "door").say(Finished("door", 9, "end of source"))
+        bench.stages("voice", "door").say(Failed("SourceError", "broken too"))
+        bench.stages("voice", "door").die()
     failing = bench.stages("finder" if case == "a shared stage" else "eye", "yard")
     failing.say(Failed("SourceError", "broken"))
     failing.die()
     with pytest.raises(SourceError, match="broken"):
         bench.settle()
+
+
+def test_a_last_source_that_fails_ends_a_run_that_has_results(two: Bench) -> None:
+    two.start()
+    two.stages("voice", "door").say(Finished("door", 9, "end of source"))
+    two.stages("eye", "yard").say(Failed("SourceError", "broken"))
+    two.stages("eye", "yard").die()
+    two.settle()
+    assert two.supervisor.over
+    assert [str(error) for error in two.supervisor.failures] == ["broken"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Bench:
+    """Four files, two at once."""
+    sources = tuple(RunSource(url=f"{name}.mp4", name=name) for name in "abcd")
+    return Bench(tmp_path, msgspec.structs.replace(stage_config(), sources=sources, files_at_once=2))
+
+
+def test_a_file_starts_when_another_has_ended(files: Bench) -> None:
+    files.start()
+    assert [len(files.stages.all("eye", name)) for name in "abcd"] == [1, 1, 0, 0]
+    assert [lane.name for lane in files.stages("finder", "a").spec.lanes] == ["a", "b", "c", "d"]
+    assert files.stages("eye", "a").got(Start), "the others are not awaited"
+    files.stages("voice", "b").say(Finished("b", 9, "end of source"))
+    files.settle()
+    assert [stage.got(Stop) for stage in (files.stages("eye", "b"), files.stages("voice", "b"))] == [
+        [Stop("end of source")]
+    ] * 2
+    assert [len(files.stages.all("voice", name)) for name in "abcd"] == [1, 1, 1, 0]
+    assert not files.stages("eye", "c").got(Start)
+    files.stages("eye", "c").say(Ready("ready"))
+    files.settle()
+    assert len(files.stages("eye", "c").got(Start)) == 1
+    for stage in (files.stages("eye", "b"), files.stages("voice", "b")):
+        stage.die(0)
+    files.pass_ms(10_000)
+    assert len(files.stages.all("eye", "b")) == 1, "its end needs no restart"
+
+
+def test_a_file_that_fails_makes_room_before_and_after_the_start(files: Bench) -> None:
+    files.supervisor.start()
+    for name in "ab":
+        files.stages("eye", name).say(Failed("SourceError", f"{name} is no video"))
+        files.stages("eye", name).die()
+    files.settle()
+    for stage in files.stages.started:
+        if stage.alive:
+            stage.say(Ready("ready"))
+    files.settle()
+    assert all(files.stages("eye", name).got(Start) for name in "cd")
+    files.stages("voice", "c").say(Finished("c", 9, "end of source"))
+    files.stages("eye", "d").say(Failed("SourceError", "d is no video"))
+    files.stages("eye", "d").die()
+    files.settle()
+    assert files.supervisor.over
+    assert [str(error) for error in files.supervisor.failures] == ["a is no video", "b is no video", "d is no video"]
+
+
+def test_the_shared_memory_of_a_file_that_ended_is_freed(
+    files: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ring, "block_folder", lambda: tmp_path)
+    files.start()
+    lanes = {name: files.stages("eye", name).spec.lane for name in "ab"}
+    for lane in lanes.values():
+        (tmp_path / f"{lane.ring}-0").touch()
+        (tmp_path / lane.snapshot).touch()
+    files.stages("voice", "a").say(Finished("a", 9, "end of source"))
+    files.stages("eye", "a").die(0)
+    files.settle()
+    assert (tmp_path / f"{lanes['a'].ring}-0").exists(), "voice may still read it"
+    files.stages("voice", "a").die(0)
+    files.settle()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{lanes['b'].ring}-0", lanes["b"].snapshot]
 
 
 def test_what_a_lane_that_failed_still_says_changes_nothing(two: Bench) -> None:

@@ -57,7 +57,7 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (3, "synthetic: frames='x'", ("sources.0.url=synthetic:?frames=x",)),
         (3, "'synthetic://[x?frames=1' cannot be read", ("sources.0.url='synthetic://[x?frames=1'",)),
         (3, "gone.mp4: no such file", ("sources.0.url=gone.mp4",)),
-        (3, "folder.mp4 is not a file", ("sources.0.url=folder.mp4",)),
+        (3, "the folder folder.mp4 has no videos, it is empty", ("sources.0.url=folder.mp4",)),
         (3, "File name too long", (f"sources.0.url={LONG}",)),
         (3, "there is no such user", ("sources.0.url=~nobody-of-that-name/a.mp4",)),
         (2, "sources.0.url: ftp://cam/x", ("sources.0.url=ftp://cam/x",)),

@@ -9,7 +9,7 @@ from rich.console import Console
 from support.published_frames import published
 
 from streamseg.config import check_config
-from streamseg.ipc.control import Ready
+from streamseg.ipc.control import Finished, Ready
 from streamseg.messages import Models
 from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.stats import RunStats
@@ -57,6 +57,27 @@ def test_what_slows_the_masks_is_said_once_and_again_at_the_end_with_its_share()
         run.publish(at_s, suggestion)
     assert run.lines == [FULL]
     assert run.row("notices") == f"no weights for yolox-nano; {FULL.replace('0.9', '0.5')} (50.0% of the frames)"
+
+
+def test_the_end_of_each_file_is_a_line_and_a_failure_or_another_end_is_in_its_row() -> None:
+    run = Run(settings={"sources": [{"url": f"{name}.mp4", "name": name} for name in ("main", "b", "c", "d")]})
+    run.publish(0)
+    run.publish(1)
+    run.display.changed("capture", "b", "failed", "b is no video")
+    run.display.finished(Finished("b", None, "b is no video"))
+    run.display.finished(Finished("main", 1, "end of source"))
+    run.display.finished(Finished("c", None, "end of source; of 3 frames 1 is damaged"))
+    assert run.lines == [
+        "b: capture: failed (b is no video)",
+        "main: 2 frames, end of source",
+        "c: 0 frames, end of source; of 3 frames 1 is damaged",
+    ]
+    rows = dict(run.display.summary("end of source"))
+    assert rows["main"].startswith("2 frames; rate 1.0 frames/s; ")
+    assert "ended" not in rows["main"]
+    assert rows["b"] == "0 frames; failed: b is no video"
+    assert rows["c"] == "0 frames; ended: end of source; of 3 frames 1 is damaged"
+    assert rows["d"] == "0 frames"
 
 
 def test_a_run_without_trouble_says_so() -> None:

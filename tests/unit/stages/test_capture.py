@@ -52,8 +52,9 @@ class Capture:
         mode: str = "every-frame",
         lane: LaneSpec | None = None,
         error: SourceError | None = None,
+        **settings: object,
     ) -> None:
-        config = stage_config(mode)
+        config = stage_config(mode, **settings)
         self.context = FakeContext(stage_spec("capture", lane or lane_spec(), config=config))
         self.opened: list[SourceSettings] = []
 
@@ -97,6 +98,33 @@ def test_frames_are_announced_to_both_readers_and_lie_in_the_ring() -> None:
         assert image.shape == (descriptor.height, descriptor.width, 3) == (48, 64, 3)
         assert (image == descriptor.seq).all()
         assert descriptor.source == "main"
+
+
+def test_detect_gets_so_many_frames_a_second_and_publish_all_or_only_these() -> None:
+    second = [frame(number) for number in range(31)]
+    capture = Capture(second, "live", fps=10)
+    capture.turn_until_end()
+    assert capture.announced("detect") == [0, 3, 7, 10, 13, 16, 19, 22, 25, 28]
+    assert capture.announced("publish") == list(range(31))
+    sent = capture.context.sender("publish").sent
+    assert [each.seq for each in sent if isinstance(each, FrameDescriptor) and each.analysed] == capture.announced(
+        "detect"
+    )
+    for mode in ("live", "every-frame"):
+        capture = Capture(second[:7], mode, fps=10, analyse="fps")
+        assert capture.turn_until_end().seq == 1
+        assert capture.announced("detect") == capture.announced("publish") == [0, 1]
+        images = [capture.context.frames.read(each.ring, each.seq) for each in capture.context.sender("detect").sent]
+        assert [int(image[0, 0, 0]) for image in images] == [0, 3], "the others were left out"
+
+
+def test_a_file_with_a_rate_is_read_on_after_the_frames_that_were_kept() -> None:
+    frames = [frame(number) for number in range(31)]
+    capture = Capture(frames, lane=lane_spec(resume_after=1), fps=10, analyse="fps")
+    capture.turn_until_announced(2)
+    images = [capture.context.frames.read(each.ring, each.seq) for each in capture.context.sender("detect").sent]
+    assert [(int(image[0, 0, 0])) for image in images][:2] == [7, 10]
+    assert capture.announced()[:2] == [2, 3]
 
 
 def test_the_shape_of_the_pixels_is_announced() -> None:

@@ -21,7 +21,7 @@ MODEL = "model"
 RING = RingName("ring", 0, 8, WIDTH * HEIGHT * 3)
 
 
-def received(seq: int) -> ReceivedFrame:
+def received(seq: int, *, analysed: bool = True) -> ReceivedFrame:
     moment = seq * INTERVAL_MS * 1_000_000
     descriptor = FrameDescriptor(
         source="main",
@@ -32,6 +32,7 @@ def received(seq: int) -> ReceivedFrame:
         pts_ns=moment,
         t_capture_ns=moment,
         t_capture_unix_ns=moment,
+        analysed=analysed,
     )
     return ReceivedFrame(descriptor, np.zeros((1, 1, 3), np.uint8), moment)
 
@@ -211,6 +212,16 @@ def test_a_live_frame_does_not_wait_longer_than_until_the_next_one() -> None:
     (joined,) = take_all(join)
     assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([3], 1)
     assert take_all(join) == []
+
+
+def test_a_live_frame_that_detect_does_not_get_waits_for_nothing() -> None:
+    join = newest()
+    add(join, received(0))
+    add(join, boxes(0, detection(1)))
+    (joined,) = add(join, received(1, analysed=False))
+    assert (seqs([joined]), joined.boxes and joined.boxes.seq) == ([1], 0)
+    assert add(join, received(2)) == []
+    assert seqs(add(join, received(3, analysed=False))) == [2, 3]
 
 
 def test_boxes_of_a_later_frame_end_the_wait_of_a_live_one() -> None:

@@ -1,0 +1,149 @@
+"""What the sources of a settings file send, and what they cost together with the models: `doctor CONFIG`.
+
+Imports what a pipeline needs, so that `doctor` must have found that this works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from streamseg.capacity import Capacity, measure_capacity
+from streamseg.config import Config
+from streamseg.doctor import Check, Diagnosis, run_check, suffices
+from streamseg.errors import StageError, StreamsegError
+from streamseg.pipeline import STAGES
+from streamseg.sources.probe import Probe, SourceFigures, probe_source
+
+_AT_ONCE: Final = 16
+"""Sources that are open at the same time."""
+_MUCH_LARGER: Final = 1.25
+"""Times the side of the segmenter's input from which a camera's smaller stream is worth a hint."""
+
+
+class SourceDiagnosis(Diagnosis, frozen=True, kw_only=True):
+    """The checks of a machine and of the sources of a run.
+
+    Attributes:
+        sources: What they send, by name; those that can be opened.
+        capacity: What they cost together; None if that could not be measured.
+    """
+
+    sources: dict[str, SourceFigures]
+    capacity: Capacity | None
+
+
+def examine_sources(config: Config, machine: Diagnosis, seconds: float) -> SourceDiagnosis:
+    """Open every source for some seconds, and measure the models with their pictures.
+
+    Args:
+        config: Of the run.
+        machine: The checks of this machine, on which a pipeline can run.
+        seconds: How long each source is read.
+    """
+    probes, failures = _probe(config, seconds)
+    capacity = _capacity(config, probes)
+    checks = (*machine.checks, *_checks(config, probes, failures, capacity))
+    return SourceDiagnosis(
+        can_run=suffices(checks),
+        checks=checks,
+        sources={name: probe.figures for name, probe in probes.items()},
+        capacity=capacity if isinstance(capacity, Capacity) else None,
+    )
+
+
+def _probe(config: Config, seconds: float) -> tuple[dict[str, Probe], dict[str, StreamsegError]]:
+    """Open all sources, some at a time: those that can be read, and why the others cannot."""
+    probes: dict[str, Probe] = {}
+    failures: dict[str, StreamsegError] = {}
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        opened = {source.name: threads.submit(probe_source, source, seconds) for source in config.sources}
+        for name, future in opened.items():
+            try:
+                probes[name] = future.result()
+            except StreamsegError as error:
+                failures[name] = error
+            except Exception as error:  # noqa: BLE001 - a driver raises anything
+                failures[name] = StageError(f"the source failed: {type(error).__name__}: {error}")
+    return probes, failures
+
+
+def _capacity(config: Config, probes: dict[str, Probe]) -> Capacity | StreamsegError | None:
+    if not probes:
+        return None
+    live = config.resolved_mode == "live"
+    threads = {entry.name: entry.threads(config.threads, live=live) for entry in STAGES}
+    try:
+        return measure_capacity(config, probes, (threads["detect"], threads["segment"]))
+    except StreamsegError as error:
+        return error
+
+
+def _checks(
+    config: Config,
+    probes: dict[str, Probe],
+    failures: dict[str, StreamsegError],
+    capacity: Capacity | StreamsegError | None,
+) -> Iterator[Check]:
+    # As in a run: without some of its sources it starts, unless the settings say otherwise.
+    needed = not probes or config.on_source_failure == "end"
+    for source in config.sources:
+        name = f"source {source.name}"
+        if source.name in probes:
+            yield source_check(config, source.name, probes[source.name].figures)
+        else:
+            yield _failed(name, failures[source.name], needed=needed)
+    match capacity:
+        case Capacity():
+            yield load_check(capacity, len(probes))
+        case StreamsegError():
+            yield _failed("load", capacity)
+
+
+def source_check(config: Config, name: str, figures: SourceFigures) -> Check:
+    """Report what a source sends, with a hint if it sends more pixels than the models use."""
+    (source,) = config.of(name).sources
+    width, height = figures.size
+    used = config.segmenter.imgsz
+    large = source.kind == "rtsp" and max(width, height) > _MUCH_LARGER * used
+    parts = (
+        f"{width}x{height} {figures.codec or '-'}",
+        f"{_figure(figures.fps, '.1f')} frames/s",
+        f"jitter {_figure(figures.jitter_ms, '.1f')} ms",
+        f"lost packets {_figure(figures.lost_packets, 'd')}",
+        f"reading takes {_figure(figures.read_share, '.0%')} of a core",
+    )
+    hint = f"the models use {used} pixels a side: a smaller stream (sub-stream) of the camera costs less"
+    return Check(name=f"source {name}", ok=True, needed=False, detail=", ".join(parts), remedy=hint if large else None)
+
+
+def load_check(capacity: Capacity, sources: int) -> Check:
+    """Report what the sources cost together, with remedies if that is too much."""
+    each = "the source" if sources == 1 else f"each of the {sources} sources"
+    parts = [
+        f"{capacity.detector} {capacity.detect_ms:.0f} ms a frame",
+        f"{capacity.segmenter} {capacity.segment_ms:.0f} ms a keyframe",
+        f"reading takes {capacity.read_share:.0%} of a core",
+    ]
+    if capacity.detect_share is not None:
+        parts.append(f"frames need {capacity.detect_share:.0%} of the detector's time")
+        parts.append(f"{each} gets up to {capacity.keyframe_rate:.1f} keyframes/s")
+    return Check(
+        name="load",
+        ok=not capacity.remedies,
+        needed=False,
+        detail=", ".join(parts),
+        remedy=f"try {' and '.join(capacity.remedies)}" if capacity.remedies else None,
+    )
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _failed(name: str, error: StreamsegError, *, needed: bool = False) -> Check:
+    def fail() -> Check:
+        raise error
+
+    return run_check(name, fail, needed=needed)

@@ -1,0 +1,99 @@
+"""Folders and patterns as sources: each file that they name is a source of its own."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from itertools import chain, count
+from pathlib import Path
+from typing import Final
+
+from streamseg.errors import SourceError
+from streamseg.paths import local_path
+from streamseg.sources import SourceSettings
+
+VIDEO_SUFFIXES: Final = frozenset(
+    (
+        *(".3gp", ".asf", ".avi", ".divx", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+        *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+    )
+)
+"""File name suffixes of videos, in lower case: a folder's other files are left out. A pattern takes any file."""
+_SHORTEST: Final = "file"
+_LONGEST: Final = 58
+"""Characters of a name without the number that makes it unique."""
+
+
+def expand_sources(sources: Sequence[object]) -> list[object]:
+    """Put the files of a folder or pattern in the place of its source, with its other settings, named after each file.
+
+    Args:
+        sources: Of a tree of settings, not checked yet.
+
+    Raises:
+        SourceError: A folder cannot be read or has no videos, or no file matches a pattern.
+    """
+    taken = {str(source["name"]) for source in sources if isinstance(source, dict) and "name" in source}
+    expanded: list[object] = []
+    for place, source in enumerate(sources):
+        url = source.get("url") if isinstance(source, dict) else None
+        files = _files(f"sources.{place}.url", url) if isinstance(url, str) else None
+        if not isinstance(source, dict) or files is None:
+            expanded.append(source)
+            continue
+        for path in files:
+            name = _unique(source_name(path.stem, source.get("name")), taken)
+            expanded.append({**source, "url": str(path), "name": name})
+    return expanded
+
+
+def source_name(stem: str, prefix: object = None) -> str:
+    """A name for a file's source: what the rules for names allow of the file's own name, after a prefix."""
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    name = re.sub("[^a-z0-9_]+", "-", plain).strip("-") or _SHORTEST
+    return (name if prefix is None else f"{prefix}-{name}")[:_LONGEST]
+
+
+def _files(key: str, address: str) -> list[Path] | None:
+    """The files that an address names, sorted; None if that is no folder and no pattern."""
+    if SourceSettings(url=address).kind != "file" or "://" in address:
+        return None
+    path = local_path(address, "a folder of video files")
+    if os.path.isdir(path):  # noqa: PTH112 - false for what no file can be called
+        return _videos(key, path)
+    if os.path.lexists(path) or not any(sign in address for sign in "*?["):
+        return None
+    matches = map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207 - of absolute patterns, too
+    files = sorted(match for match in matches if match.is_file())
+    if not files:
+        raise SourceError(
+            f"{key}: no file matches {address}; expected video files: check the folder and the ending, and put the "
+            "pattern in quotes"
+        )
+    return files
+
+
+def _videos(key: str, folder: Path) -> list[Path]:
+    try:
+        files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise SourceError(f"{key}: {folder} cannot be read: {error.strerror}; expected a folder of videos") from error
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
+    if not videos:
+        held = f"none of its {len(files)} entries is one" if files else "it is empty"
+        raise SourceError(
+            f"{key}: the folder {folder} has no videos, {held}; expected files such as .mp4 or .mkv: name another "
+            "folder, or a pattern for files that end otherwise"
+        )
+    return videos
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """The name, with a number if it is taken; now it is."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    unique = next(each for each in chain((name,), numbered) if each not in taken)
+    taken.add(unique)
+    return unique

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from streamseg.config import Config, check_config
+from streamseg.errors import SettingsError, SourceError
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clips").mkdir()
+    return tmp_path / "clips"
+
+
+def fill(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).write_bytes(b"")
+
+
+def config(*sources: dict[str, object], **settings: object) -> Config:
+    return check_config({"sources": list(sources), **settings})
+
+
+def named(*sources: dict[str, object]) -> dict[str, str]:
+    return {source.name: source.address for source in config(*sources).sources}
+
+
+def test_a_folder_stands_for_its_videos_in_the_order_of_their_names(folder: Path) -> None:
+    fill(folder, "b.MKV", "a.mp4", "notes.txt", ".hidden.mp4")
+    (folder / "more.mp4").mkdir()
+    assert named({"url": "clips"}) == named({"url": "clips/"}) == {"a": "clips/a.mp4", "b": "clips/b.MKV"}
+    assert named({"url": str(folder)}) == {"a": str(folder / "a.mp4"), "b": str(folder / "b.MKV")}
+
+
+def test_a_pattern_takes_any_file_that_matches(folder: Path) -> None:
+    fill(folder, "a1.mp4", "a2.bin", "b.mp4")
+    (folder / "a3").mkdir()
+    assert named({"url": "clips/a*"}) == {"a1": "clips/a1.mp4", "a2": "clips/a2.bin"}
+    assert list(named({"url": "**/*.mp4"})) == ["a1", "b"]
+    fill(folder, "c[1].mp4")
+    assert list(named({"url": "clips/c[1].mp4"})) == ["main"], "a file may have such a name"
+
+
+def test_names_follow_the_rules_and_are_unique(folder: Path) -> None:
+    fill(folder, "Café 1.mp4", "cafe-1.mov", "видео.mp4", "映像.mp4", "x" * 90 + ".mp4", os.fsdecode(b"\xdf.mp4"))
+    assert list(named({"url": "clips"})) == ["cafe-1", "cafe-1-2", "x" * 58, "file", "file-2", "file-3"]
+
+
+def test_a_name_given_to_a_folder_starts_the_names_of_its_files_which_have_its_settings(folder: Path) -> None:
+    fill(folder, "a.mp4", "b.mp4")
+    (folder / "a.mp4").rename("a.mp4")
+    found = config({"url": "a.mp4", "name": "day-b"}, {"url": "clips", "name": "day", "rotate": 90})
+    assert [(source.name, source.rotate) for source in found.sources] == [("day-b", 0), ("day-b-2", 90)]
+
+
+def test_a_run_starts_as_many_files_as_the_settings_say(folder: Path) -> None:
+    fill(folder, *(f"{letter}.mp4" for letter in "abcdef"))
+    assert config({"url": "clips"}).waiting == ["e", "f"]
+    assert config({"url": "clips"}, files_at_once=2).waiting == ["c", "d", "e", "f"]
+    assert config({"url": "clips"}, mode="live").waiting == []
+    camera: dict[str, object] = {"url": 0, "name": "camera"}
+    assert config(camera, {"url": "clips"}, mode="every-frame", files_at_once=5).waiting == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("clips", "sources.0.url: the folder clips has no videos, it is empty; expected files such as .mp4"),
+        ("text", "sources.0.url: the folder text has no videos, none of its 2 entries is one; expected"),
+        ("clips/*.mp4", "sources.0.url: no file matches clips/*.mp4; expected video files: check the folder"),
+        ("gone/?.mp4", "sources.0.url: no file matches gone/?.mp4"),
+    ],
+)
+def test_nothing_to_run_is_refused(folder: Path, url: str, complaint: str) -> None:
+    Path("text").mkdir()
+    fill(Path("text"), "a.txt", "b.jpg")
+    with pytest.raises(SourceError) as caught:
+        config({"url": url})
+    assert str(caught.value).startswith(complaint)
+
+
+def test_more_files_than_a_run_takes_are_refused(folder: Path) -> None:
+    fill(folder, *(f"{number}.mp4" for number in range(65)))
+    with pytest.raises(SettingsError, match="these are 65 files, and a run takes at most 64; choose some"):
+        config({"url": "clips"})

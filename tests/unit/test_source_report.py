@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamseg.config import check_config
+from streamseg.doctor import Diagnosis
+from streamseg.source_report import SourceDiagnosis, examine_sources, source_check
+from streamseg.sources.probe import SourceFigures
+
+
+@pytest.fixture(autouse=True)
+def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMSEG_CACHE", str(tmp_path / "cache"))
+
+
+def examined(tree: dict[str, object]) -> SourceDiagnosis:
+    return examine_sources(check_config(tree), Diagnosis(can_run=True, checks=()), 1.0)
+
+
+def settings(*urls: str, **more: object) -> dict[str, object]:
+    models = {"detector": {"model": "motion"}, "segmenter": {"model": "nano"}}
+    sources = [{"url": url, "name": f"s{place}"} for place, url in enumerate(urls)]
+    return {"sources": sources, "publish": {"bind": "tcp://127.0.0.1:*"}, **models, **more}
+
+
+def test_every_source_of_a_settings_file_has_a_row_and_the_load_of_all_another() -> None:
+    live = "synthetic:?size=64x64&fps=20"
+    diagnosis = examined(settings(live, "gone.mp4", live))
+    checks = {check.name: check for check in diagnosis.checks}
+    assert diagnosis.can_run, "as a run starts without it"
+    assert checks["source s0"].detail.startswith("64x64 -, ")
+    assert "lost packets -" in checks["source s0"].detail
+    gone = checks["source s1"]
+    assert (gone.ok, gone.detail, gone.remedy) == (False, "gone.mp4: no such file", "give the path of a video file")
+    assert set(diagnosis.sources) == {"s0", "s2"}
+    assert checks["load"].ok
+    assert "each of the 2 sources gets up to" in checks["load"].detail
+    assert diagnosis.capacity is not None
+
+
+@pytest.mark.parametrize("more", [{}, {"on_source_failure": "end"}])
+def test_no_pipeline_can_run_without_any_source_or_one_that_is_to_end_it(more: dict[str, object]) -> None:
+    urls = ("gone.mp4", "synthetic:?size=64x64&fps=20")[: 1 + len(more)]
+    diagnosis = examined(settings(*urls, **more))
+    assert not diagnosis.can_run
+    assert [check.name for check in diagnosis.checks if check.needed and not check.ok] == ["source s0"]
+
+
+def test_the_weights_that_a_named_model_lacks_are_a_row() -> None:
+    live = settings("synthetic:?size=64x64&fps=20", detector={"model": "yolox-tiny"})
+    (load,) = [check for check in examined(live).checks if check.name == "load"]
+    assert not load.ok
+    assert "weights of yolox-tiny" in load.detail
+
+
+@pytest.mark.parametrize(
+    ("url", "width", "hint"), [("rtsp://a/b", 1920, True), ("rtsp://a/b", 1280, False), ("0", 1920, False)]
+)
+def test_a_camera_that_sends_more_pixels_than_the_models_use_gets_a_hint(url: str, width: int, hint: bool) -> None:
+    figures = SourceFigures(size=(width, 720), codec="h264", fps=25.0, jitter_ms=3.2, lost_packets=4, read_share=0.3)
+    check = source_check(check_config(settings(url)), "s0", figures)
+    assert (check.ok, check.detail) == (
+        True,
+        f"{width}x720 h264, 25.0 frames/s, jitter 3.2 ms, lost packets 4, reading takes 30% of a core",
+    )
+    assert ("sub-stream" in (check.remedy or "")) == hint
