@@ -5,6 +5,7 @@ Importing this module loads neither torch nor PyAV nor OpenCV nor supervision.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -152,8 +153,9 @@ class Control:
     def _request(self, request: Request, kind: type[_Reply]) -> tuple[_Reply, list[bytes]]:
         """Send a request, and return its reply and the parts after it. Late replies to earlier requests are dropped."""
         deadline = Deadline(self._timeout)
-        if self._socket.poll(deadline.milliseconds(), zmq.POLLOUT):  # not while the hub refuses the connection
-            self._socket.send(encode(request), zmq.NOBLOCK)
+        if self._socket.poll(deadline.milliseconds(), zmq.POLLOUT):
+            with suppress(zmq.Again):  # the hub has just refused the connection
+                self._socket.send(encode(request), zmq.NOBLOCK)
         while self._socket.poll(deadline.milliseconds()):
             first, *parts = self._socket.recv_multipart()
             reply = decode_reply([first])

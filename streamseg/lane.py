@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streamseg.config import Config, RunSource
-from streamseg.ipc.control import Finished, LaneSpec, Published
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import RingName, last_sequence, remove_blocks
+from streamseg.ipc.stage_messages import Finished, LaneSpec, Published
 from streamseg.messages import RUNNING, STARTING, Dropped
 from streamseg.topology import StageEntry
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from streamseg.errors import StageError
 from streamseg.ipc.clock import Clock
-from streamseg.ipc.control import Failed, Progress, Stop
 from streamseg.ipc.launcher import StageHandle
+from streamseg.ipc.stage_messages import Failed, Progress, Stop
 from streamseg.lane import Lane
 from streamseg.topology import StageEntry, StageKey
 

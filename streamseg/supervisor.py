@@ -13,7 +13,10 @@ from itertools import count
 from streamseg.config import Config, RecordSettings
 from streamseg.errors import EndpointInUseError, StageError, StreamsegError, error_from_name
 from streamseg.ipc.clock import Clock, SystemClock
-from streamseg.ipc.control import (
+from streamseg.ipc.instance import Instance
+from streamseg.ipc.launcher import Launcher
+from streamseg.ipc.links import LinkAddress, link_address
+from streamseg.ipc.stage_messages import (
     Acknowledge,
     AddLane,
     Announce,
@@ -38,9 +41,6 @@ from streamseg.ipc.control import (
     ToStage,
     ToSupervisor,
 )
-from streamseg.ipc.instance import Instance
-from streamseg.ipc.launcher import Launcher
-from streamseg.ipc.links import LinkAddress, link_address
 from streamseg.lane import Lane
 from streamseg.lanes import Lanes
 from streamseg.messages import FAILED, RESTARTING, RUNNING, SOURCE_REMOVED

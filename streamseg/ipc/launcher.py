@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from streamseg.errors import StageError
-from streamseg.ipc.control import ControlWriter, Failed, StageSpec, ToStage, ToSupervisor, read_from_stage
 from streamseg.ipc.fork_server import ForkedProcess, ForkServer
+from streamseg.ipc.stage_messages import Failed, StageMessageWriter, StageSpec, ToStage, ToSupervisor, read_from_stage
 from streamseg.open_files import Reserve, check_limit
 
 # Read while a library is imported. All stages share its one import, and NumPy's matrices here are too small for more.
@@ -161,7 +161,7 @@ class StageProcess:
         self._process.stdout.close()
 
     def _send_all(self) -> None:
-        control = ControlWriter(self._process.stdin)
+        control = StageMessageWriter(self._process.stdin)
         with self._stage_ends_on_failure(), contextlib.suppress(OSError):  # its end of file reports that it has ended
             while (message := self._outbox.get()) is not None:
                 control.send(message)

@@ -6,7 +6,7 @@ import os
 import threading
 from typing import Final
 
-from streamseg.ipc.control import LogLine, Progress, Published, Recorded, ToSupervisor, packet
+from streamseg.ipc.stage_messages import LogLine, Progress, Published, Recorded, ToSupervisor, packet
 
 _MOST_WAITING: Final = 4 << 20
 """Bytes that wait for a supervisor that reads nothing: minutes of a live run."""

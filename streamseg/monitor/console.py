@@ -19,7 +19,7 @@ from streamseg.printable import printable
 
 if TYPE_CHECKING:
     from streamseg.config import Config
-    from streamseg.ipc.control import Finished, Published, Ready, Recorded, Subscribers
+    from streamseg.ipc.stage_messages import Finished, Published, Ready, Recorded, Subscribers
     from streamseg.messages import Models
     from streamseg.monitor.stats import RunStats, SourceStats
 

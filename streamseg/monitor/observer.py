@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamseg.ipc.control import Finished, Published, Ready, Recorded, Subscribers
+from streamseg.ipc.stage_messages import Finished, Published, Ready, Recorded, Subscribers
 
 
 class Observer:

@@ -24,7 +24,7 @@ from streamseg.messages import (
 from streamseg.monitor.latency import Histogram
 
 if TYPE_CHECKING:
-    from streamseg.ipc.control import Published, Ready, Recorded, Subscribers
+    from streamseg.ipc.stage_messages import Published, Ready, Recorded, Subscribers
 
 FRAME_AGES_MS: Final = (5.0, 10.0, 20.0, 35.0, 50.0, 100.0, 200.0, 350.0, 500.0, 1000.0, 2000.0, 5000.0)
 """Frame ages at which the histogram is exact."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from streamseg.ipc.control import Published, PublishedMask
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor, FrameResult
 from streamseg.ipc.recent import Recent
+from streamseg.ipc.stage_messages import Published, PublishedMask
 
 if TYPE_CHECKING:
     from streamseg.ipc.clock import Clock

@@ -9,7 +9,10 @@ import zmq
 from msgspec.structs import replace
 
 from streamseg.ipc.clock import Clock
-from streamseg.ipc.control import (
+from streamseg.ipc.frame_memory import FrameMemory
+from streamseg.ipc.links import Receiver, Sender
+from streamseg.ipc.snapshot import Snapshot
+from streamseg.ipc.stage_messages import (
     AddLane,
     LaneRemoved,
     LaneSpec,
@@ -19,9 +22,6 @@ from streamseg.ipc.control import (
     ToStage,
     ToSupervisor,
 )
-from streamseg.ipc.frame_memory import FrameMemory
-from streamseg.ipc.links import Receiver, Sender
-from streamseg.ipc.snapshot import Snapshot
 
 SUPERVISOR_GONE = "supervisor gone"
 """Reason of the end that leaves no time for more than closing files."""

@@ -10,11 +10,11 @@ import msgspec
 
 from streamseg.config import RunSource
 from streamseg.errors import SourceError, StageError, StreamsegError
-from streamseg.ipc.control import Ready, Released, Resend, RingCreated, SourceChanged, Start, ToStage
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
 from streamseg.ipc.frame_memory import FrameWriter
 from streamseg.ipc.links import Sender
 from streamseg.ipc.ring import DEFAULT_SLOTS
+from streamseg.ipc.stage_messages import Ready, Released, Resend, RingCreated, SourceChanged, Start, ToStage
 from streamseg.messages import Frame
 from streamseg.sources import Source, SourceChange, SourceDamage
 from streamseg.sources.opening import open_source

@@ -9,10 +9,10 @@ import msgspec
 
 from streamseg.duplicates import merge_boxes
 from streamseg.errors import FrameGoneError
-from streamseg.ipc.control import Acknowledge, LaneSpec, Ready
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
 from streamseg.ipc.links import Receiver, Sender
 from streamseg.ipc.recent import Recent
+from streamseg.ipc.stage_messages import Acknowledge, LaneSpec, Ready
 from streamseg.messages import Detection, Image
 from streamseg.models import Detector, StatefulDetector
 from streamseg.models.options import Compute, DetectorSettings

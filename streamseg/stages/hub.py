@@ -6,9 +6,9 @@ import logging
 from typing import Any
 
 from streamseg import open_files
-from streamseg.ipc.control import Answer, LaneSpec, Ready, Requested, Subscribers, ToStage
 from streamseg.ipc.links import LINGER_MS, Receiver, Sender
-from streamseg.sinks.control import ControlSocket
+from streamseg.ipc.stage_messages import Answer, LaneSpec, Ready, Requested, Subscribers, ToStage
+from streamseg.sinks.control_socket import ControlSocket
 from streamseg.sinks.hub import Hub
 from streamseg.stages.base import SharedStage
 from streamseg.wire.curve import read_allowed_keys

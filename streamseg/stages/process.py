@@ -26,7 +26,11 @@ from setproctitle import setproctitle
 
 from streamseg.errors import StageError, StreamsegError
 from streamseg.ipc.clock import Clock, SystemClock
-from streamseg.ipc.control import (
+from streamseg.ipc.frame_memory import FrameMemory, SharedFrames
+from streamseg.ipc.links import LinkAddress, LinkReceiver, LinkSender, Receiver, Sender
+from streamseg.ipc.reports import ReportWriter
+from streamseg.ipc.snapshot import SharedSnapshot, Snapshot
+from streamseg.ipc.stage_messages import (
     Failed,
     LaneSpec,
     LogLine,
@@ -37,10 +41,6 @@ from streamseg.ipc.control import (
     ToSupervisor,
     read_from_supervisor,
 )
-from streamseg.ipc.frame_memory import FrameMemory, SharedFrames
-from streamseg.ipc.links import LinkAddress, LinkReceiver, LinkSender, Receiver, Sender
-from streamseg.ipc.reports import ReportWriter
-from streamseg.ipc.snapshot import SharedSnapshot, Snapshot
 from streamseg.logs import ForwardingHandler
 from streamseg.open_files import raise_limit
 from streamseg.redaction import redact

@@ -10,9 +10,9 @@ import msgspec
 
 from streamseg.colours import Colours
 from streamseg.errors import FrameGoneError
-from streamseg.ipc.control import Acknowledge, Announce, Finished, Ready, ToStage
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.ipc.links import LINGER_MS
+from streamseg.ipc.stage_messages import Acknowledge, Announce, Finished, Ready, ToStage
 from streamseg.messages import (
     FAILED,
     RUNNING,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streamseg.errors import FrameGoneError
-from streamseg.ipc.control import Finished, Ready, Recorded
 from streamseg.ipc.descriptors import EndOfStream, FrameResult
+from streamseg.ipc.stage_messages import Finished, Ready, Recorded
 from streamseg.messages import Image, ResultMessage
 from streamseg.render import render
 from streamseg.sinks.recorder import Recorder

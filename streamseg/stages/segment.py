@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from streamseg.errors import FrameGoneError
-from streamseg.ipc.control import LaneSpec, Progress, Ready, Resend, ToStage
 from streamseg.ipc.descriptors import FrameDescriptor, Keyframe, Masks
 from streamseg.ipc.links import Receiver, Sender
 from streamseg.ipc.recent import Recent
+from streamseg.ipc.stage_messages import LaneSpec, Progress, Ready, Resend, ToStage
 from streamseg.messages import Detection, Image, ObjectMask
 from streamseg.models import Segmenter
 from streamseg.models.options import Compute, SegmenterSettings

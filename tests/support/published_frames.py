@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamseg.ipc.control import Published, PublishedMask
+from streamseg.ipc.stage_messages import Published, PublishedMask
 from streamseg.messages import Dropped
 
 

@@ -12,10 +12,10 @@ import zmq
 
 from streamseg.config import Config, RunSource, check_config
 from streamseg.errors import FrameOverrunError
-from streamseg.ipc.control import LaneSpec, StageSpec, ToSupervisor
 from streamseg.ipc.descriptors import FrameDescriptor
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import DEFAULT_SLOTS, RingName
+from streamseg.ipc.stage_messages import LaneSpec, StageSpec, ToSupervisor
 from streamseg.messages import Dropped, Image, Models
 
 PERIOD_NS = 33_000_000

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from streamseg.errors import StageError
-from streamseg.ipc.control import Published, Ready, Recorded, StageSpec, Subscribers, ToStage, ToSupervisor
 from streamseg.ipc.launcher import Deliver
+from streamseg.ipc.stage_messages import Published, Ready, Recorded, StageSpec, Subscribers, ToStage, ToSupervisor
 from streamseg.monitor.observer import Observer
 
 Message = TypeVar("Message")

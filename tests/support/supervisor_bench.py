@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamseg.config import Config
-from streamseg.ipc.control import Progress, Ready
 from streamseg.ipc.instance import Instance
+from streamseg.ipc.stage_messages import Progress, Ready
 from streamseg.messages import Models
 from streamseg.plan import RunPlan
 from streamseg.supervisor import Supervisor

@@ -14,7 +14,7 @@ from support.supervisor_bench import Bench
 
 from streamseg.config import RunSource
 from streamseg.ipc import ring
-from streamseg.ipc.control import (
+from streamseg.ipc.stage_messages import (
     Acknowledge,
     AddLane,
     Failed,

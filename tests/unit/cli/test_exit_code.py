@@ -11,8 +11,8 @@ from support.stage_context import FakeClock
 from support.stage_handles import FakeLauncher, FakeStage
 
 from streamseg import cli, pipeline, supervisor
-from streamseg.ipc.control import Ready, StageSpec, Start, ToStage
 from streamseg.ipc.launcher import Deliver
+from streamseg.ipc.stage_messages import Ready, StageSpec, Start, ToStage
 
 
 class HurriedClock(FakeClock):

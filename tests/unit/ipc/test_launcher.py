@@ -15,9 +15,9 @@ from support.open_files import every_descriptor_taken
 from support.stage_context import stage_spec
 
 from streamseg.errors import StageError
-from streamseg.ipc.control import ControlWriter, Failed, LogLine, ToSupervisor
 from streamseg.ipc.fork_server import ForkedProcess, ForkServer
 from streamseg.ipc.launcher import ProcessLauncher, StageProcess
+from streamseg.ipc.stage_messages import Failed, LogLine, StageMessageWriter, ToSupervisor
 
 
 class Child(ForkedProcess):
@@ -54,7 +54,7 @@ def test_a_stage_is_waited_for_until_its_last_message_is_delivered(child: Child)
     failed = Failed("RecordingError", "the disk is full")
 
     def finish() -> None:
-        ControlWriter(child.pipe).send(failed)
+        StageMessageWriter(child.pipe).send(failed)
         child.pipe.close()
 
     threading.Timer(0.1, finish).start()

@@ -8,9 +8,9 @@ import pytest
 from support.published_frames import published
 
 from streamseg.ipc import reports as reports_module
-from streamseg.ipc.control import Failed, LogLine, Published, RingCreated, ToSupervisor, read_from_stage
 from streamseg.ipc.reports import ReportWriter
 from streamseg.ipc.ring import RingName
+from streamseg.ipc.stage_messages import Failed, LogLine, Published, RingCreated, ToSupervisor, read_from_stage
 
 COUNT = 5000
 """Reports: many times what a pipe holds."""

@@ -9,7 +9,7 @@ from rich.console import Console
 from support.published_frames import published
 
 from streamseg.config import check_config
-from streamseg.ipc.control import Finished, Ready
+from streamseg.ipc.stage_messages import Finished, Ready
 from streamseg.messages import Models
 from streamseg.monitor.console import RunDisplay
 from streamseg.monitor.stats import RunStats

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from support.published_frames import published
 
-from streamseg.ipc.control import PublishedMask, Subscribers
+from streamseg.ipc.stage_messages import PublishedMask, Subscribers
 from streamseg.messages import Dropped
 from streamseg.monitor.prometheus import RunInfo, StatsCollector
 from streamseg.monitor.stats import RunStats

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 from support.published_frames import published
 
-from streamseg.ipc.control import Published, PublishedMask, Ready, Recorded
+from streamseg.ipc.stage_messages import Published, PublishedMask, Ready, Recorded
 from streamseg.messages import Dropped
 from streamseg.monitor.stats import RunStats, SourceStats
 

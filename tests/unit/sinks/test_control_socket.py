@@ -12,8 +12,8 @@ from support.pipeline_runs import free_endpoint, until
 from support.results import EMPTY_RESULT
 from support.stage_context import FakeContext, lane_spec, stage_config, stage_spec
 
-from streamseg.ipc.control import Answer, Requested
-from streamseg.sinks import control
+from streamseg.ipc.stage_messages import Answer, Requested
+from streamseg.sinks import control_socket
 from streamseg.sinks.network import Network
 from streamseg.stages.hub import HubStage
 from streamseg.wire.limits import CONTROLLERS, READER_BYTES, REQUEST_BYTES
@@ -130,7 +130,7 @@ def test_a_snapshot_is_the_next_picture_which_is_made_only_for_it(hub: Hub) -> N
 def test_a_snapshot_of_a_camera_that_shows_nothing_is_refused_in_time(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "_SNAPSHOT_S", 0.2)
+    monkeypatch.setattr(control_socket, "_SNAPSHOT_S", 0.2)
     client = hub.client()
     client.send(encode(SnapshotRequest(id="a", source="door")))
     reply, _ = hub.reply(client)
@@ -155,11 +155,11 @@ def test_what_is_no_request_is_refused_and_the_next_one_is_taken(hub: Hub) -> No
 
 def test_only_so_many_snapshots_are_waited_for(hub: Hub) -> None:
     client = hub.client()
-    for number in range(control._SNAPSHOTS + 1):
+    for number in range(control_socket._SNAPSHOTS + 1):
         client.send(encode(SnapshotRequest(id=str(number), source="door")))
     reply, _ = hub.reply(client)
     assert isinstance(reply, ErrorReply)
-    assert reply.id == str(control._SNAPSHOTS)
+    assert reply.id == str(control_socket._SNAPSHOTS)
     assert "snapshots are waited for" in reply.message
 
 

@@ -11,9 +11,9 @@ from support.pipeline_runs import until
 from support.stage_context import FakeContext, lane_spec, stage_config, stage_spec
 
 from streamseg.errors import SourceError, StageError
-from streamseg.ipc.control import LaneSpec, Released, Resend, RingCreated, SourceChanged, Start
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor
 from streamseg.ipc.ring import DEFAULT_SLOTS
+from streamseg.ipc.stage_messages import LaneSpec, Released, Resend, RingCreated, SourceChanged, Start
 from streamseg.messages import Dropped, Frame
 from streamseg.sources import SourceChange, SourceDamage, SourceInfo, SourceSettings
 from streamseg.stages.capture import CaptureStage

@@ -8,8 +8,8 @@ import pytest
 from support.stage_context import FakeContext, lane_spec, put_frame, stage_config, stage_spec
 
 from streamseg.config import DetectorOverrides, RunSource
-from streamseg.ipc.control import Acknowledge, AddLane, LaneRemoved, RemoveLane
 from streamseg.ipc.descriptors import Boxes, FrameDescriptor, Keyframe
+from streamseg.ipc.stage_messages import Acknowledge, AddLane, LaneRemoved, RemoveLane
 from streamseg.messages import Detection, Dropped, Image
 from streamseg.models.options import Compute, DetectorSettings
 from streamseg.stages.detect import DetectStage

@@ -10,7 +10,7 @@ from support.pipeline_runs import free_endpoint, until
 from support.stage_context import FakeContext, lane_spec, stage_config, stage_spec
 
 from streamseg.client import Subscriber
-from streamseg.ipc.control import Subscribers
+from streamseg.ipc.stage_messages import Subscribers
 from streamseg.messages import End
 from streamseg.sinks.network import Network
 from streamseg.stages.hub import HubStage

@@ -14,8 +14,8 @@ from support.moving_scenes import Pose, Shown, detection, film, sprite
 from support.pipeline_runs import until
 from support.stage_context import FakeClock, FakeContext, lane_spec, link_to, put_frame, stage_config, stage_spec
 
-from streamseg.ipc.control import Acknowledge, Announce, Finished, LaneSpec, Published
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, FrameResult, Masks
+from streamseg.ipc.stage_messages import Acknowledge, Announce, Finished, LaneSpec, Published
 from streamseg.messages import (
     MOVED,
     PROPAGATED,

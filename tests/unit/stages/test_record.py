@@ -13,8 +13,8 @@ from support.results import EMPTY_RESULT
 from support.stage_context import FakeContext, lane_spec, put_frame, stage_config, stage_spec
 
 from streamseg.errors import OutputError
-from streamseg.ipc.control import Finished, LaneSpec, Recorded
 from streamseg.ipc.descriptors import EndOfStream, FrameDescriptor, FrameResult
+from streamseg.ipc.stage_messages import Finished, LaneSpec, Recorded
 from streamseg.messages import Detection, ResultMessage, Timings, TrackedObject
 from streamseg.stages.base import SUPERVISOR_GONE
 from streamseg.stages.record import RecordStage

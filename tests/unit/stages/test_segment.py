@@ -8,8 +8,8 @@ import pytest
 from support.stage_context import FakeClock, FakeContext, lane_spec, put_frame, stage_config, stage_spec
 
 from streamseg.config import RunSource
-from streamseg.ipc.control import AddLane, LaneRemoved, Progress, RemoveLane, Resend
 from streamseg.ipc.descriptors import Keyframe, Masks
+from streamseg.ipc.stage_messages import AddLane, LaneRemoved, Progress, RemoveLane, Resend
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Dropped, Image, ObjectMask
 from streamseg.models.options import Compute, SegmenterSettings

@@ -12,15 +12,15 @@ import msgspec
 import pytest
 from support.stage_context import stage_spec
 
-from streamseg.ipc.control import Ready, ToSupervisor
 from streamseg.ipc.launcher import ProcessLauncher
+from streamseg.ipc.stage_messages import Ready, ToSupervisor
 from streamseg.threads import available_cores
 
 STAGE = """
 import os
 import cv2
 import threadpoolctl
-from streamseg.ipc.control import Ready
+from streamseg.ipc.stage_messages import Ready
 from streamseg.stages.base import Stage
 
 class Described(Stage):
@@ -40,7 +40,7 @@ class Described(Stage):
 ALLOCATING = """
 import resource
 import numpy as np
-from streamseg.ipc.control import Ready
+from streamseg.ipc.stage_messages import Ready
 from streamseg.stages.base import Stage
 
 class Allocating(Stage):

@@ -6,11 +6,11 @@ import os
 import pytest
 from support.stage_context import stage_config, stage_spec
 
-from streamseg.ipc.control import (
+from streamseg.ipc.stage_messages import (
     Announce,
-    ControlWriter,
     Failed,
     LogLine,
+    StageMessageWriter,
     StageSpec,
     ToStage,
     ToSupervisor,
@@ -26,7 +26,7 @@ SPEC: StageSpec = stage_spec("record", config=stage_config(record={"video": NOT_
 def test_the_supervisor_sends_any_text(message: ToStage) -> None:
     stream = io.BytesIO()
     for _ in range(2):
-        ControlWriter(stream).send(message)
+        StageMessageWriter(stream).send(message)
     stream.seek(0)
     assert list(read_from_supervisor(stream)) == [message] * 2
 
@@ -34,6 +34,6 @@ def test_the_supervisor_sends_any_text(message: ToStage) -> None:
 @pytest.mark.parametrize("message", [LogLine(30, NOT_UTF8), Failed("SourceError", NOT_UTF8), LogLine(30, "plain")])
 def test_a_stage_sends_any_text(message: ToSupervisor) -> None:
     stream = io.BytesIO()
-    ControlWriter(stream).send(message)
+    StageMessageWriter(stream).send(message)
     stream.seek(0)
     assert list(read_from_stage(stream)) == [message]

@@ -1,4 +1,4 @@
-"""Control messages between the supervisor and a stage, length-prefixed over the child's standard input and output.
+"""Messages between the supervisor and a stage, length-prefixed over the child's standard input and output.
 
 They are MessagePack, or JSON if a text is not Unicode: MessagePack cannot hold a file name that is not UTF-8, which
 Python has as lone surrogates.
@@ -319,7 +319,7 @@ ToSupervisor = (
 )
 
 
-class ControlWriter:
+class StageMessageWriter:
     """Writes messages; safe to use from several threads."""
 
     def __init__(self, stream: IO[bytes]) -> None:
