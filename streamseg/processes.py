@@ -125,6 +125,11 @@ class Place:
     given_up: bool = False
     _restarts_s: deque[float] = field(default_factory=deque)
 
+    @property
+    def restarted(self) -> bool:
+        """Whether a process ran here before the present one."""
+        return bool(self._restarts_s)
+
     def schedule_restart(self, cause: str, now_s: float) -> None:
         """Schedule a restart; the delay doubles with every restart of the last minute.
 

@@ -325,7 +325,7 @@ class Supervisor:
         if self._origin_ns is not None:
             self._send_start(process)
             self._request_replays(process)
-            if self._live or place.launch > 1:  # a file that starts late is no change of the run
+            if self._live or place.restarted:  # a file that starts late is no change of the run
                 self._announce(place.key, process.lanes, RUNNING, "")
         else:
             self._start_if_ready()
