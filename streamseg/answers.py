@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from streamseg.changes import ChangingPlan
 from streamseg.errors import StreamsegError, UsageError
 from streamseg.messages import FAILED
+from streamseg.printable import printable
 from streamseg.supervisor import Supervisor
 from streamseg.wire.requests import (
     AddRequest,
@@ -24,6 +27,9 @@ from streamseg.wire.requests import (
     encode,
     refusal,
 )
+
+_DETAIL: Final = 300
+"""Characters on the state of a source: all sources together must fit into one reply."""
 
 
 class Answers:
@@ -49,24 +55,20 @@ class Answers:
                 stages = self._stages()
                 return HealthReply(id=request.id, up=all(stage.running for stage in stages), stages=stages)
             case ReloadRequest():
-                return self._changed(request, self._changing.reload())
+                return ChangedReply(id=request.id, changes=self._changing.reload())
             case AddRequest():
-                return self._changed(request, self._changing.add(request.source))
+                return ChangedReply(id=request.id, changes=self._changing.add(request.source))
             case RemoveRequest():
-                return self._changed(request, self._changing.remove(request.source))
+                return ChangedReply(id=request.id, changes=self._changing.remove(request.source))
             case SnapshotRequest():
                 raise UsageError("the hub answers this")
-
-    def _changed(self, request: Request, changes: str) -> ChangedReply:
-        self._supervisor.change_sources(self._changing.plan)
-        return ChangedReply(id=request.id, changes=changes)
 
     def _sources(self) -> tuple[SourceStatus, ...]:
         return tuple(
             SourceStatus(
                 name=lane.name,
                 state=lane.state if lane.finished is None or lane.state == FAILED else "ended",
-                detail=lane.detail,
+                detail=printable(lane.detail)[:_DETAIL],
             )
             for lane in self._supervisor.lanes
         )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 from msgspec.structs import replace
 
 from streamseg.config import MOST_SOURCES, Config, RunSource, check_config
 from streamseg.config_file import SettingsFile
-from streamseg.errors import SettingsError, UsageError
+from streamseg.errors import SettingsError, StreamsegError, UsageError
 from streamseg.plan import RunPlan, adapt_sources, check_sources
 
 
@@ -31,6 +32,8 @@ class ChangingPlan:
             file: Where the settings are read again; None if there is no file.
         """
         self.plan = plan
+        self.on_change: Callable[[RunPlan], None] = lambda plan: None
+        """Called with the plan after each change."""
         self._config = config if file is None else file.config
         self._overwrite = overwrite
         self._file = file
@@ -43,7 +46,8 @@ class ChangingPlan:
         """
         if self._file is None:
             raise UsageError("the run has no settings file; give it one: streamseg run CONFIG")
-        return self._change(self._file.read_again())
+        with _harmless():
+            return self._change(self._file.read_again())
 
     def add(self, source: Mapping[str, object]) -> str:
         """Add a source, given as in the list `sources`. Returns what changes, in one line.
@@ -55,7 +59,8 @@ class ChangingPlan:
         if len(sources) >= MOST_SOURCES:
             raise SettingsError(f"sources: one run takes at most {MOST_SOURCES}; remove one first")
         tree = msgspec.to_builtins(self._config)
-        return self._change(check_config({**tree, "sources": [*tree["sources"], dict(source)]}))
+        with _harmless():
+            return self._change(check_config({**tree, "sources": [*tree["sources"], dict(source)]}))
 
     def remove(self, name: str) -> str:
         """Remove a source. Returns what changes, in one line.
@@ -81,15 +86,14 @@ class ChangingPlan:
             new, [source for source in sources if before.get(source.name) != source], overwrite=self._overwrite
         )
         self._config, self.plan = config, dataclasses.replace(self.plan, config=new)
+        self.on_change(self.plan)
         return _describe(before, sources)
 
     def _looked_at(self, sources: tuple[RunSource, ...]) -> tuple[RunSource, ...]:
-        """The sources, and of those that are the same as before, whether they are live."""
-        before = {source.name: source for source in self._config.sources}
-        live = {source.name: source.live for source in self.plan.config.sources}
+        """The sources, and of those with the same address as before, whether they are live."""
+        live = {source.url: source.live for source in self.plan.config.sources}
         return tuple(
-            replace(source, live=live[source.name]) if before.get(source.name) == source else source
-            for source in sources
+            replace(source, live=live.get(source.url)) if source.live is None else source for source in sources
         )
 
     def _refuse_other_changes(self, config: Config, mode: str) -> None:
@@ -105,6 +109,17 @@ class ChangingPlan:
             raise SettingsError(
                 f"{key}: has changed, and a running pipeline changes only its sources; restart it, or undo this change"
             )
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Make any error one of the settings: on the supervisor's thread, another one would end the run."""
+    try:
+        yield
+    except StreamsegError:
+        raise
+    except Exception as error:
+        raise SettingsError(f"the settings cannot be used ({type(error).__name__}: {error})") from error
 
 
 def _differences(old: object, new: object, key: str = "") -> Iterator[str]:

@@ -23,7 +23,7 @@ from streamseg.errors import (
     SubscriptionTimeoutError,
     UsageError,
 )
-from streamseg.messages import SOURCE_REMOVED, End, Event, SourceState
+from streamseg.messages import End, Event, SourceState
 from streamseg.monitor.stream import RecentResults
 from streamseg.result import Result
 from streamseg.subscription import Deadline, Subscription
@@ -240,10 +240,7 @@ class Subscriber:
         return result
 
     def _is_last(self, message: Result | Event) -> bool:
-        if not isinstance(message, End) or self._runs.active:
-            return False
-        # A reader of all sources waits for the one that takes its place.
-        return self._discovered is None or message.reason != SOURCE_REMOVED
+        return isinstance(message, End) and not message.others_follow and not self._runs.active
 
     def _next(self, deadline: Deadline) -> Result | Event:
         catch_up = _CatchUp(deadline)

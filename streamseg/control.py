@@ -126,7 +126,7 @@ class Control:
         return self._request(AddRequest(id=self._id(), source=source), ChangedReply)[0].changes
 
     def remove_source(self, name: str) -> str:
-        """Remove a source, and return what changes in one line. Its recording is finished first."""
+        """Remove a source, and return what changes in one line. Its recording is finished after that."""
         return self._request(RemoveRequest(id=self._id(), source=name), ChangedReply)[0].changes
 
     def reload(self) -> str:

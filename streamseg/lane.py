@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streamseg.config import Config, RunSource
+from streamseg.errors import StreamsegError
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import RingName, last_sequence, remove_blocks
 from streamseg.ipc.stage_messages import Finished, LaneSpec, Published
@@ -47,6 +48,10 @@ class Lane:
         self.run_id = run_id
         self.origin_ns: int | None = None
         """The monotonic clock when its frames first flowed."""
+        self.added = self.ended = False
+        """Whether its source was added while the run goes on; whether its processes are to end for good."""
+        self.failure: StreamsegError | None = None
+        """Why its source failed for good while others went on."""
         self.leaving = False
         """Whether it ends because its source was removed or changed."""
         self.published_pts_ns = -1

@@ -31,6 +31,11 @@ class Lanes:
     def __getitem__(self, source: str) -> Lane:
         return self._lanes[source]
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the sources."""
+        return list(self._lanes)
+
     def get(self, source: str) -> Lane | None:
         """The lane of a source; None without one."""
         return self._lanes.get(source)
@@ -67,4 +72,4 @@ class Lanes:
 
     def served_by(self, key: StageKey) -> list[Lane]:
         """The lanes that a new process serves."""
-        return [lane for lane in self if key.serves(lane.name) and not lane.leaving]
+        return [lane for lane in self if key.serves(lane.name) and not lane.ended]

@@ -294,6 +294,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         unreadable: About how many frames of a file could not be read.
+        others_follow: Whether other sources start later, such as files that wait for others to end.
     """
 
     run_id: str
@@ -301,6 +302,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     seq: int | None
     reason: str
     unreadable: int = 0
+    others_follow: bool = False
 
 
 Event = SourceState | Heartbeat | End

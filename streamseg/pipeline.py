@@ -223,7 +223,8 @@ class Pipeline:
         """Read the settings file again, and run the sources that it has; callable from any thread or signal handler.
 
         Sources that are added, removed or changed are started, stopped or restarted; all others run on. A file that is
-        invalid, or differs in other settings, changes nothing. The observer gets one line either way.
+        invalid, or differs in other settings, changes nothing. Of a running pipeline, the observer gets one line either
+        way.
         """
         if self._supervisor is not None:
             self._supervisor.call(self._reload)
@@ -298,6 +299,7 @@ class Pipeline:
             self._images
             and thread.is_alive()
             and (lane := supervisor.lane(message.source)) is not None
+            and lane.run_id == message.run_id
             and lane.state != messages.FAILED
         ):
             ring = lane.ring
@@ -312,12 +314,11 @@ class Pipeline:
 
     def _supervise(self, *, tap: bool) -> Supervisor:
         instance = self._exit.enter_context(Instance())
-        config = self.plan.config
-        stages = stages_of(config)
-        ends = {entry.name for entry in stages} | ({TAP} if tap else set())
-        links = tuple(link for link in LINKS if {link.sender, link.receiver} <= ends)
-        launcher = self._exit.enter_context(ProcessLauncher(entry.module for entry in stages))
-        self._supervisor = Supervisor(self.plan, Topology(stages, links), instance, self._observer, launcher)
+        # All stages: a source that is added may need one that the others do not.
+        topology = Topology(STAGES, tuple(link for link in LINKS if tap or link.receiver != TAP))
+        launcher = self._exit.enter_context(ProcessLauncher(entry.module for entry in STAGES))
+        self._supervisor = Supervisor(self.plan, topology, instance, self._observer, launcher)
+        self._changing.on_change = self._supervisor.change_sources
         self._supervisor.reply = Answers(self._changing, self._supervisor).reply
         if self._stop_reason is not None:
             self._supervisor.stop(self._stop_reason)
@@ -335,12 +336,11 @@ class Pipeline:
             except StreamsegError as error:
                 changed.set_exception(error)
                 return
-            supervisor.change_sources(self._changing.plan)
             changed.set_result(changes)
 
         supervisor.call(work)
         while not wait([changed], _POLL_MS / 1000).done:
-            if supervisor.ended:
+            if supervisor.ended and not changed.done():
                 raise UsageError("the pipeline has ended; its sources cannot be changed")
         return changed.result()
 
@@ -351,14 +351,12 @@ class Pipeline:
         return msgspec.structs.replace(control, bind=endpoint.address)
 
     def _reload(self) -> None:
-        assert self._supervisor is not None
         try:
             changes = self._changing.reload()
         except StreamsegError as error:
             self._observer.logged(logging.WARNING, f"settings not reloaded, nothing has changed: {error}")
             return
         self._observer.logged(logging.WARNING, f"settings reloaded: {changes}")
-        self._supervisor.change_sources(self._changing.plan)
 
     def _run_in_background(self, supervisor: Supervisor) -> None:
         try:

@@ -103,7 +103,7 @@ class Process:
         sources = [lane.source for lane in self.lanes]
         if self.entry.reads_source and any(source.wait for source in sources):
             return float("inf")
-        return _PREPARE_S + max(source.start_timeout for source in sources)
+        return _PREPARE_S + max((source.start_timeout for source in sources), default=0.0)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import logging
 import queue
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count
 
@@ -25,6 +25,7 @@ from streamseg.ipc.stage_messages import (
     Finished,
     LaneRemoved,
     LogLine,
+    OthersFollow,
     Progress,
     Published,
     Ready,
@@ -74,8 +75,6 @@ class Supervisor:
         self._launcher = launcher
         self._clock = clock or SystemClock()
         self._live = plan.config.resolved_mode == "live"
-        self.failures: list[StreamsegError] = []
-        """Errors of the sources that failed while others went on."""
         self.link_key = secrets.token_bytes(16)
         """Authenticates messages on the run's links."""
         self._run_id = secrets.token_hex(8)
@@ -116,7 +115,8 @@ class Supervisor:
             StreamsegError: A stage could not start, or failed too often, and no source is left that does not need it;
                 nothing is left running.
         """
-        budget = describe_budget(self._topology.stages, self._config.threads, live=self._live)
+        stages = [entry for entry in self._topology.stages if entry.keys(self._config)]
+        budget = describe_budget(stages, self._config.threads, live=self._live)
         self._observer.logged(logging.INFO, budget)
         try:
             self.start()
@@ -141,14 +141,19 @@ class Supervisor:
         return self._lanes.get(source)
 
     @property
+    def failures(self) -> list[StreamsegError]:
+        """Errors of the sources that failed while others went on."""
+        return [lane.failure for lane in self._lanes if lane.failure is not None]
+
+    @property
     def lanes(self) -> list[Lane]:
         """The state of each source that is not about to end."""
         return [lane for lane in self._lanes if not lane.leaving]
 
     @property
     def processes(self) -> dict[StageKey, bool]:
-        """Whether each process that the sources need is running."""
-        places = [place for place in self._places.values() if not place.given_up]
+        """Whether each process is running that sources need which do not wait for others to end."""
+        places = self._needed()
         return {place.key: place.process is not None and place.process.ready for place in places}
 
     @property
@@ -175,7 +180,7 @@ class Supervisor:
         wanted = {source.name: source for source in plan.config.sources}
         for lane in self._lanes:
             if wanted.get(lane.name) != lane.source:
-                self._remove(lane)
+                self._remove(lane, follow=lane.name in wanted or bool(self._waiting))
 
     def step(self, wait_s: float = _TICK_S) -> None:
         """Handle one event, waiting for it at most `wait_s`; then restart what is due and look for what hangs."""
@@ -192,10 +197,10 @@ class Supervisor:
             for process in self._processes():
                 process.note_pause(now - self._stepped_s)
         self._stepped_s = now
-        if self._origin_ns is not None:
-            while not self._calls.empty():
-                self._calls.get()()
-            self._replace_lanes()
+        while not self._calls.empty():
+            self._calls.get()()
+        if self._replace_lanes() and self._origin_ns is None:
+            self._start_if_ready()
         for place in self._places.values():
             if place.due_s is not None and now >= place.due_s:
                 place.due_s = None
@@ -217,39 +222,63 @@ class Supervisor:
             killed=lambda: self._killed,
         )
 
-    def _remove(self, lane: Lane) -> None:
-        """Begin to end a lane: its own processes stop, and the shared ones close what belongs to it."""
+    def _remove(self, lane: Lane, *, follow: bool) -> None:
+        """Begin to remove a lane; `follow` if another one takes its place, or starts later."""
         if lane.leaving:
             return
         lane.leaving = True
         if lane.name in self._waiting:
             self._waiting.remove(lane.name)
-        self._end_lane(lane.name, SOURCE_REMOVED)
+        own = [place.process for place in self._places_of(lane) if place.process is not None]
+        self._announce_others(own, follow=follow)
+        self._end_lane(lane, SOURCE_REMOVED)
+
+    def _start_waiting_lanes(self) -> None:
+        """Start sources that wait; of files in every-frame mode, as many as may run at once."""
+        for lane in [self._lanes[source] for source in self._waiting]:
+            if not self._live and not lane.source.is_live and self._running_files() >= self._config.files_at_once:
+                return
+            self._waiting.remove(lane.name)
+            places = self._places_of(lane)
+            if lane.added:
+                self._observer.added(lane.name, lane.source.is_live, [place.entry.name for place in places])
+            for place in places:
+                self._spawn(place)
+            if not self._waiting:
+                self._announce_others(self._processes(), follow=False)
+
+    def _running_files(self) -> int:
+        running = [lane for lane in self._lanes if lane.finished is None and lane.name not in self._waiting]
+        return sum(not lane.source.is_live for lane in running)
+
+    def _announce_others(self, processes: Iterable[Process], *, follow: bool) -> None:
+        """Have these processes tell readers whether other sources start later: else they leave with the last one."""
+        for process in processes:
+            if process.entry.announces:
+                process.handle.send(OthersFollow(follow))
+
+    def _end_lane(self, lane: Lane, reason: str) -> None:
+        """End a lane for good: its own processes stop, and the shared ones close what belongs to it."""
+        lane.ended = True
+        for place in self._places_of(lane):
+            place.given_up, place.due_s = True, None
+            if place.process is not None:
+                place.process.stop(reason, self._now_s())
         for process in self._processes():
             if process.entry.shared and lane in process.lanes:
                 process.handle.send(RemoveLane(lane.name))
 
-    def _start_waiting_lanes(self) -> None:
-        """Start sources that wait, as many as others have ended."""
-        unfinished = sum(lane.finished is None and not lane.source.is_live for lane in self._lanes)
-        while self._waiting and unfinished - len(self._waiting) < self._config.files_at_once:
-            source = self._waiting.popleft()
-            for place in self._places_of(source):
-                self._spawn(place)
-
-    def _end_lane(self, source: str, reason: str) -> None:
-        """Stop the processes of one source, for good."""
-        for place in self._places_of(source):
-            place.given_up, place.due_s = True, None
-            if place.process is not None:
-                place.process.stop(reason, self._now_s())
-
-    def _places_of(self, source: str) -> list[Place]:
+    def _places_of(self, lane: Lane) -> list[Place]:
         """The processes of one source alone."""
-        return [place for key, place in self._places.items() if key.source == source]
+        return [place for key, place in self._places.items() if key.source == lane.name]
 
-    def _replace_lanes(self) -> None:
-        """Forget the lanes that have ended, and add those of new sources."""
+    def _needed(self) -> list[Place]:
+        """The processes that sources need which do not wait for others to end."""
+        return [place for key, place in self._places.items() if not place.given_up and key.source not in self._waiting]
+
+    def _replace_lanes(self) -> bool:
+        """Forget the lanes that were removed, and add those of new sources; whether there were any."""
+        before = self._lanes.names
         for lane in self._lanes:
             if lane.leaving and not any(lane in process.lanes for process in self._processes()):
                 self._lanes.forget(lane)
@@ -258,6 +287,7 @@ class Supervisor:
         for source in self._config.sources:
             if self._lanes.get(source.name) is None:
                 self._add(self._config.of(source.name))
+        return self._lanes.names != before
 
     def _make_lane(self, config: Config, run_id: str) -> Lane:
         if config.record not in self.recordings:
@@ -267,16 +297,15 @@ class Supervisor:
     def _add(self, config: Config) -> None:
         # A run of its own for readers, which take a `seq` that is not higher for a repeated result of the same run.
         lane = self._make_lane(config, secrets.token_hex(8))
+        lane.added = True
         for process in self._processes():
             if process.entry.shared:
                 links = tuple(link for link in lane.links if process.entry.name in (link.sender, link.receiver))
                 process.handle.send(AddLane(lane.begin(process.entry, live=self._live), links, self._config))
                 process.lanes.append(lane)
         keys = {key: entry for entry in self._topology.stages for key in entry.keys(config) if not entry.shared}
-        self._observer.added(lane.name, lane.source.is_live, [key.stage for key in keys])
-        for key, entry in keys.items():
-            self._places[key] = Place(key, entry)
-            self._spawn(self._places[key])
+        self._places |= {key: Place(key, entry) for key, entry in keys.items()}
+        self._waiting.append(lane.name)
 
     def _handle(self, place: Place, process: Process, message: ToSupervisor | None) -> None:
         if place.given_up and isinstance(message, Ready | SourceChanged | Finished):
@@ -312,7 +341,7 @@ class Supervisor:
                 self._lanes[source].finished = message
                 self._observer.finished(message)
                 if not (self._live or self.over):
-                    self._end_lane(source, reason)
+                    self._end_lane(self._lanes[source], reason)
             case Requested(client, request):
                 if self.reply is not None:
                     process.handle.send(Answer(client, self.reply(request)))
@@ -332,9 +361,7 @@ class Supervisor:
 
     def _start_if_ready(self) -> None:
         """Let the frames flow if every process is ready; in live mode, if one source and all other processes are."""
-        places = [
-            place for key, place in self._places.items() if not place.given_up and key.source not in self._waiting
-        ]
+        places = self._needed()
         late = [place for place in places if place.process is None or not place.process.ready]
         absent = [place for place in late if self._live and place.entry.reads_source]
         if len(late) == len(absent) < sum(place.entry.reads_source for place in places):
@@ -344,9 +371,11 @@ class Supervisor:
                     self._send_start(process)
 
     def _send_start(self, process: Process) -> None:
-        for lane in process.lanes:
-            lane.origin_ns = lane.origin_ns or self._clock.now_ns()
-        origin_ns = min((lane.origin_ns for lane in process.lanes if lane.origin_ns), default=0)
+        now_ns = self._clock.now_ns()
+        if process.entry.reads_source:
+            for lane in process.lanes:
+                lane.origin_ns = lane.origin_ns or now_ns
+        origin_ns = min((lane.origin_ns or now_ns for lane in process.lanes), default=now_ns)
         process.handle.send(Start(origin_ns, min((lane.published_pts_ns for lane in process.lanes), default=-1)))
 
     def _request_replays(self, process: Process) -> None:
@@ -360,18 +389,20 @@ class Supervisor:
         status = process.handle.wait()
         place.process = None
         if place.given_up:
-            self._remove_blocks(place)
+            if process.failure is not None:  # for example, its recording cannot be finished
+                self._observer.logged(logging.WARNING, f"{place.key}: {process.failure.message}")
+            self._remove_blocks(process)
             return
         try:
             self._replace(place, process, status)
         except StreamsegError as error:
             self._give_up(place, error)
 
-    def _remove_blocks(self, place: Place) -> None:
+    def _remove_blocks(self, process: Process) -> None:
         """Free the shared memory of a source when the last of its own processes has ended: many may follow."""
-        source = place.key.source
-        if source is not None and all(each.process is None for each in self._places_of(source)):
-            self._lanes[source].remove_blocks()
+        for lane in process.lanes:
+            if all(place.process is None for place in self._places_of(lane)):
+                lane.remove_blocks()
 
     def _replace(self, place: Place, process: Process, status: int) -> None:
         """Schedule the restart of a process that has died.
@@ -403,13 +434,13 @@ class Supervisor:
         others = [lane for lane in self._lanes if lane.state != FAILED and lane.name != source]
         if source is None or not others or self._config.on_source_failure == "end":
             raise error
-        self.failures.append(error)
         lane = self._lanes[source]
+        lane.failure = error
         self._announce(place.key, [lane], FAILED, str(error))
         lane.state, lane.detail = FAILED, str(error)
         lane.finished = Finished(source, None, str(error))
         self._observer.finished(lane.finished)
-        self._end_lane(source, f"failed: {error}")
+        self._end_lane(lane, f"failed: {error}")
         if self._origin_ns is None:
             self._start_if_ready()
 
@@ -456,6 +487,8 @@ class Supervisor:
                 self._give_up(place, last)
             return
         place.process = Process(place.entry, handle, lanes, progress_s=now)
+        if self._waiting:
+            self._announce_others([place.process], follow=True)
 
     def _deliver(self, key: StageKey, launch: int, message: ToSupervisor | None) -> None:
         self._events.put((key, launch, message))

@@ -27,6 +27,7 @@ _LONGEST_NAME: Final = 4096
 _START_S: Final = 60.0
 """How long the server may take to import the libraries and fork, also on a busy machine."""
 _END_S: Final = 1.0
+_LOOK_S: Final = 1.0
 _UNKNOWN_STATUS: Final = 255
 """Of a process whose server was killed before it."""
 
@@ -45,7 +46,7 @@ class ForkedProcess:
     def poll(self) -> int | None:
         """Its exit status, negative for a signal; None while it runs."""
         with self._lock:
-            if self._status is None and _readable(self._status_pipe, 0):
+            if self._status is None and _ready([self._status_pipe], 0):
                 status = os.read(self._status_pipe, _NUMBER.size)
                 self._status = _NUMBER.unpack(status)[0] if status else _UNKNOWN_STATUS
                 os.close(self._status_pipe)
@@ -54,7 +55,7 @@ class ForkedProcess:
     def wait(self) -> int:
         """Wait for its end; its exit status, negative for a signal."""
         while (status := self.poll()) is None:
-            _readable(self._status_pipe, None)
+            _ready([self._status_pipe], _LOOK_S)  # another thread may have closed it
         return status
 
     def send_signal(self, number: int) -> None:
@@ -140,10 +141,11 @@ class ForkServer:
             stdin, stdout, status = pipe(1), pipe(0), pipe(0)
             socket.send_fds(connection, [module.encode()], given)
             far.close()
-            if not _readable(status, _START_S):
+            ready = _ready([status, connection.fileno()], _START_S)
+            if not ready:
                 self.close()
                 raise TimeoutError(errno.ETIMEDOUT, "the fork server does not answer")
-            answer = os.read(status, _NUMBER.size)
+            answer = os.read(status, _NUMBER.size) if status in ready else b""
             if not answer:
                 raise ChildProcessError(errno.ECHILD, "the fork server has ended")
             (number,) = _NUMBER.unpack(answer)
@@ -165,7 +167,7 @@ def serve(connection: socket.socket, run: Callable[[str], NoReturn]) -> None:
     signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
     status_pipes: dict[int, int] = {}
     while True:
-        ready = _readable_of(connection.fileno(), woken)
+        ready = _ready([connection.fileno(), woken], None)
         if woken in ready:
             os.read(woken, _LONGEST_NAME)
             _report_ended(status_pipes)
@@ -226,15 +228,9 @@ def _write(status_pipe: int, number: int) -> None:
         os.write(status_pipe, _NUMBER.pack(number))
 
 
-def _readable(descriptor: int, seconds: float | None) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(None if seconds is None else seconds * 1000))
-
-
-def _readable_of(*descriptors: int) -> set[int]:
-    """Wait until at least one can be read, and return those that can."""
+def _ready(descriptors: Sequence[int], seconds: float | None) -> set[int]:
+    """Wait until at least one can be read or is closed at its other end, and return those."""
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
-    return {ready for ready, _ in poll.poll()}
+    return {ready for ready, _ in poll.poll(None if seconds is None else seconds * 1000)}

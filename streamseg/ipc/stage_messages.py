@@ -138,6 +138,12 @@ class Resend(msgspec.Struct, frozen=True, tag=True):
     after: int
 
 
+class OthersFollow(msgspec.Struct, frozen=True, tag=True):
+    """To publish: whether other sources of the run start later."""
+
+    follow: bool
+
+
 class Announce(msgspec.Struct, frozen=True, tag=True):
     """To publish: put a change of the source or of a stage on the wire."""
 
@@ -301,7 +307,7 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
     reply: bytes
 
 
-ToStage = StageSpec | Start | Stop | Released | Resend | Announce | AddLane | RemoveLane | Answer
+ToStage = StageSpec | Start | Stop | Released | Resend | Announce | OthersFollow | AddLane | RemoveLane | Answer
 ToSupervisor = (
     Ready
     | Failed

@@ -80,7 +80,8 @@ class DetectStage(SharedStage):
         kept = [each.classes for each in own if each.classes is not None]
         return msgspec.structs.replace(
             self.config.detector,
-            conf=min(each.conf for each in own) * (LOW_SHARE if self.config.tracks else 1),
+            conf=min((each.conf for each in own), default=self.config.detector.conf)
+            * (LOW_SHARE if self.config.tracks else 1),
             classes=tuple(dict.fromkeys(name for names in kept for name in names)) if len(kept) == len(own) else None,
         )
 

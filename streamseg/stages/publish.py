@@ -12,7 +12,7 @@ from streamseg.colours import Colours
 from streamseg.errors import FrameGoneError
 from streamseg.ipc.descriptors import Boxes, EndOfStream, FrameDescriptor, Masks
 from streamseg.ipc.links import LINGER_MS
-from streamseg.ipc.stage_messages import Acknowledge, Announce, Finished, Ready, ToStage
+from streamseg.ipc.stage_messages import Acknowledge, Announce, Finished, OthersFollow, Ready, ToStage
 from streamseg.messages import (
     FAILED,
     RUNNING,
@@ -73,7 +73,7 @@ class PublishStage(Stage):
         self._last_seq = resume
         self._prefetched_seq = last_seq
         self._end: EndOfStream | None = None
-        self._finished = False
+        self._finished = self._others_follow = False
         self._losses = Losses(lane.dropped, takes_over=lane.highest_acknowledged is not None)
         self._heartbeat_ns = self._second_ns = 0
         self._early_heartbeats = 0
@@ -104,6 +104,8 @@ class PublishStage(Stage):
 
     def instruct(self, message: ToStage) -> None:
         """Put a change of the source or of a stage on the wire; nothing follows the end of the results."""
+        if isinstance(message, OthersFollow):
+            self._others_follow = message.follow
         if isinstance(message, Announce) and not self._finished:
             if message.stage == "capture" or message.state == FAILED:
                 self._state, self._detail = message.state, message.detail
@@ -306,6 +308,7 @@ class PublishStage(Stage):
             seq=self._last_seq,
             reason=reason,
             unreadable=0 if self._end is None else self._end.unreadable,
+            others_follow=self._others_follow,
         )
         for sink in self._sinks:
             sink.close(end)

@@ -113,6 +113,7 @@ def event_header(event: Event) -> EventHeader:
         seq=seq,
         reason=_line(event.reason),
         unreadable=event.unreadable,
+        others_follow=event.others_follow,
     )
 
 
@@ -147,6 +148,7 @@ def event_from_header(header: EventHeader) -> Event:
         seq=seq,
         reason=header.reason,
         unreadable=header.unreadable or 0,
+        others_follow=header.others_follow or False,
     )
 
 

@@ -97,6 +97,7 @@ class EndHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     seq: Int64 | None
     reason: str
     unreadable: Annotated[int, Meta(ge=0, le=SAFE_INTEGER)] | None = None
+    others_follow: bool | None = None
 
 
 EventHeader = StateHeader | HeartbeatHeader | EndHeader

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from streamseg.errors import MessageError, StreamsegError
+from streamseg.printable import printable
 from streamseg.wire.limits import EVENT_BYTES, LINE, REQUEST_BYTES, REQUEST_ID, SOURCES
 
 RequestId = Annotated[str, Meta(max_length=REQUEST_ID)]
@@ -174,4 +175,4 @@ def encode(message: Request | Reply) -> bytes:
 
 def refusal(request_id: str, error: StreamsegError) -> ErrorReply:
     """The reply to a request that was refused."""
-    return ErrorReply(id=request_id, error=type(error).__name__, message=str(error)[:LINE])
+    return ErrorReply(id=request_id, error=type(error).__name__, message=printable(str(error))[:LINE])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from streamseg.messages import FAILED, RUNNING, STARTING, End, Heartbeat, Message, ResultMessage, SourceState
+from streamseg.wire.limits import SOURCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Runs:
 
     def __init__(self) -> None:
         self._runs: dict[str, _Run] = {}
+        self._ended: dict[str, _Run] = {}
 
     @property
     def active(self) -> bool:
@@ -50,12 +52,15 @@ class Runs:
         The gap counts from the previous result, that of the first one from the newest heartbeat before it, which names
         the newest frame that was published by then.
         """
-        run = self._runs.get(message.source)
+        # A reader of the newest results may take one after the end of its run, which does not begin again.
+        runs = self._ended if self._has_ended(message) else self._runs
+        run = runs.get(message.source)
         if run is None or run.run_id != message.run_id:
             run = _Run(message.run_id)
         match message:
             case End():
                 self._runs.pop(message.source, None)
+                self._remember(message.source, run)
                 return message
             case ResultMessage(seq=seq):
                 if run.seq is not None and seq <= run.seq:
@@ -68,5 +73,15 @@ class Runs:
                 run = replace(run, before=-1 if seq is None else seq, state=state, detail=detail)
             case SourceState(stage=stage, state=state, detail=detail) if stage == "capture" or state == FAILED:
                 run = replace(run, state=state, detail=detail)
-        self._runs[message.source] = run
+        runs[message.source] = run
         return message
+
+    def _has_ended(self, message: Message) -> bool:
+        ended = self._ended.get(message.source) if isinstance(message, ResultMessage) else None
+        return ended is not None and ended.run_id == message.run_id and message.source not in self._runs
+
+    def _remember(self, source: str, run: _Run) -> None:
+        self._ended.pop(source, None)
+        self._ended[source] = run
+        if len(self._ended) > SOURCES:
+            del self._ended[next(iter(self._ended))]

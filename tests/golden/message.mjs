@@ -18,6 +18,7 @@ function require(condition, message) {
 const is = {
   object: (value) => typeof value === "object" && value !== null && !Array.isArray(value),
   text: (value) => typeof value === "string",
+  boolean: (value) => typeof value === "boolean",
   run: (value) => is.text(value) && [...value].length <= LIMITS.run,
   number: (value) => Number.isFinite(value),
   whole: (value) => Number.isSafeInteger(value),
@@ -83,6 +84,7 @@ function readEnd(header) {
     seq: decimal(header, "seq", { nullable: true }),
     reason: take(header, "reason", is.text),
     unreadable: optional(header, "unreadable", is.whole) ?? 0,
+    others_follow: optional(header, "others_follow", is.boolean) ?? false,
   };
 }
 

@@ -108,7 +108,7 @@ def events() -> Iterator[Vector]:
     first = Heartbeat(run_id="r1", source="cam", seq=None, t_unix_ns=1_700_000_000_000_000_000, state="starting")
     yield event_vector("heartbeat-no-frame", "a sign of life before the first frame", first)
     reason = "end of source; about 13 of 300 frames could not be read"
-    end = End(run_id="r1", source="cam", seq=286, reason=reason, unreadable=13)
+    end = End(run_id="r1", source="cam", seq=286, reason=reason, unreadable=13, others_follow=True)
     yield event_vector("end", "the last message of a run", end)
 
 
@@ -160,7 +160,7 @@ def later_minor_versions() -> Iterator[Vector]:
         del header["state"], header["detail"]
 
     def nothing_lost(header: Json) -> None:
-        del header["unreadable"]
+        del header["unreadable"], header["others_follow"]
 
     end = End(run_id="r1", source="cam", seq=286, reason="the source ended")
     yield Vector(

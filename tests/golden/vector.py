@@ -88,6 +88,7 @@ def _describe(message: Message) -> Json:
             "seq": _decimal(message.seq),
             "reason": message.reason,
             "unreadable": message.unreadable,
+            "others_follow": message.others_follow,
         }
     return {
         "kind": "result",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from support.clips import write_clip
 from support.leftovers import Place
-from support.pipeline_runs import read_records, until
+from support.pipeline_runs import free_endpoint, read_records, until
 
+from streamseg import Subscriber
 from streamseg.pipeline import Pipeline
 
 SMALL = ("--detector", "motion", "--segmenter", "nano", "--set", "publish.bind=tcp://127.0.0.1:*")
@@ -63,6 +65,16 @@ def test_stages_that_are_killed_among_many_files_lose_no_frame(place: Place, cli
     for name in "abcd":
         assert [int(record.seq) for record in read_records(place.folder / f"o-{name}.jsonl")] == list(range(90))
     place.check_nothing_left()
+
+
+def test_a_reader_of_all_sources_stays_until_the_last_file_ends(place: Place, clips: Path) -> None:
+    endpoint = free_endpoint()
+    more = ("--files-at-once", "1", "--set", f"publish.bind={endpoint}", "--set", "publish.wait_for_subscriber=true")
+    with place.run("run", "--source", "clips/", *SMALL, *more) as run, Subscriber(endpoint, timeout=60) as subscriber:
+        received = Counter(result.source for result in subscriber)
+        status, _, errors = run.finish(60)
+    assert status == 0, errors
+    assert received == FRAMES
 
 
 def test_a_loop_gets_the_results_of_each_file_as_if_it_ran_alone(place: Place, clips: Path) -> None:

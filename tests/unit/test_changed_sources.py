@@ -20,6 +20,7 @@ from streamseg.ipc.stage_messages import (
     Failed,
     Finished,
     LaneRemoved,
+    OthersFollow,
     Ready,
     RemoveLane,
     Start,
@@ -206,15 +207,69 @@ def test_a_source_that_failed_starts_again_when_it_is_changed(run: Run) -> None:
     assert all(stage.alive for stage in run.own("yard"))
 
 
-def test_a_change_before_the_start_waits_for_it(memory: Path) -> None:
+def test_a_change_before_the_start_takes_place_at_once(memory: Path) -> None:
     run = Run(memory, msgspec.structs.replace(stage_config("live"), sources=(source("door"),)))
     run.supervisor.start()
     run.change(source("door"), source("yard"))
-    assert {stage.spec.lanes[0].name for stage in run.stages.started} == {"door"}
+    assert {stage.spec.lanes[0].name for stage in run.stages.started} == {"door", "yard"}
+
+
+def test_without_a_source_that_never_became_ready_the_others_start(memory: Path) -> None:
+    config = msgspec.structs.replace(stage_config("every-frame"), sources=(source("door"), source("yard")))
+    run = Run(memory, config)
+    run.supervisor.start()
+    late = run.stages("eye", "yard")
     for stage in run.stages.started:
-        stage.say(Ready("ready"))
+        if stage is not late:
+            stage.say(Ready("ready"))
     run.settle()
-    assert all(stage.alive for stage in run.own("yard"))
+    assert not any(isinstance(message, Start) for message in run.stages("eye", "door").received)
+    run.change(source("door"))
+    for stage in run.own("yard"):
+        stage.die(0)
+    run.confirm("yard")
+    assert any(isinstance(message, Start) for message in run.stages("eye", "door").received)
+
+
+def test_files_that_are_added_wait_for_others_to_end(memory: Path) -> None:
+    files = [RunSource(url="synthetic:?frames=9", name=name) for name in "abcde"]
+    config = msgspec.structs.replace(stage_config("every-frame"), sources=tuple(files[:1]), files_at_once=2)
+    run = Run(memory, config)
+    run.start()
+    run.change(*files)
+    assert [name for name in "abcde" if run.stages.all("eye", name)] == ["a", "b"]
+    assert not any(key.source in "cde" for key in run.supervisor.processes if key.source)
+    run.stages("voice", "a").say(Finished("a", 8, "end of source"))
+    run.settle()
+    assert [name for name in "abcde" if run.stages.all("eye", name)] == ["a", "b", "c"]
+
+
+def test_shared_processes_let_go_of_a_file_that_ended(memory: Path) -> None:
+    files = [RunSource(url="synthetic:?frames=9", name=name) for name in "ab"]
+    run = Run(memory, msgspec.structs.replace(stage_config("every-frame"), sources=tuple(files), files_at_once=1))
+    run.start()
+    voice = run.stages("voice", "a")
+    assert OthersFollow(True) in voice.received, "readers stay for the next file"
+    voice.say(Finished("a", 8, "end of source"))
+    run.settle()
+    finder = run.stages("finder", "a")
+    assert RemoveLane("a") in finder.received
+    assert run.stages("voice", "b").got(OthersFollow) == [OthersFollow(False)]
+    finder.die(1)
+    run.settle()
+    run.pass_ms(5000)
+    assert [lane.name for lane in run.stages("finder", "b").spec.lanes] == ["b"]
+
+
+def test_a_shared_process_that_dies_while_the_only_source_ends_is_back(memory: Path) -> None:
+    run = Run(memory, msgspec.structs.replace(stage_config("live"), sources=(source("door"),)))
+    run.start()
+    run.change(source("door", mirror=True))
+    run.stages("finder", "door").die(1)
+    run.settle()
+    run.pass_ms(1000)
+    again = run.stages.started[-1]
+    assert (again.spec.stage, again.spec.lanes, again.alive) == ("finder", (), True)
 
 
 def test_the_run_is_over_when_the_sources_that_are_left_are_finished(run: Run) -> None:

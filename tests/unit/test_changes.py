@@ -125,3 +125,15 @@ def test_only_the_recording_of_a_new_source_must_not_exist(tmp_path: Path) -> No
     (tmp_path / "out-gate.jsonl").touch()
     with pytest.raises(OutputExistsError, match=r"out-gate\.jsonl exists"):
         running.changing.add(source("gate"))
+
+
+def test_whatever_goes_wrong_with_a_change_is_an_error_of_the_settings(running: Running) -> None:
+    def fail() -> Config:
+        raise PermissionError(13, "Permission denied")
+
+    running.changing._file = SettingsFile(running.content, fail)
+    with pytest.raises(SettingsError, match=r"^the settings cannot be used \(PermissionError: "):
+        running.changing.reload()
+    with pytest.raises(SettingsError, match="null byte"):
+        running.changing.add({"name": "x", "url": "/tmp/\0/*"})
+    assert running.names == ["door", "yard"]

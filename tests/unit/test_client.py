@@ -595,26 +595,15 @@ def test_a_reader_of_all_sources_makes_room_when_one_ends(publisher: Publisher) 
 
 
 @pytest.mark.parametrize("method", ["iteration", "latest"])
-def test_a_reader_of_all_sources_waits_for_one_that_takes_the_place_of_the_only_one(
-    publisher: Publisher, method: str
-) -> None:
-    removed = encode_event(End(run_id="a", source="door", seq=3, reason=SOURCE_REMOVED))
-    with (
-        Subscriber(publisher.endpoint, timeout=PATIENCE, max_lag=None) as everything,
-        Subscriber(publisher.endpoint, source="door", timeout=PATIENCE) as door,
-    ):
-        publisher.wait_for(b"streamseg/1/", topic("door", "masks"))
-        publisher.send(sent(3, source="door"), removed)
-        if method == "latest":
-            assert [door.latest() is None for _ in range(2)] == [False, True]
-            assert everything.latest() is not None
-            publisher.send(sent(0, source="yard"))
-            following = everything.latest()
-        else:
-            assert len(list(door)) == 1
-            publisher.send(sent(0, source="yard"))
-            results = iter(everything)
-            next(results)
-            following = next(results)
-        assert following is not None
-        assert following.source == "yard"
+def test_a_reader_stays_while_other_sources_follow(publisher: Publisher, method: str) -> None:
+    end_of_door = End(run_id="a", source="door", seq=3, reason=SOURCE_REMOVED, others_follow=True)
+    end_of_yard = End(run_id="a", source="yard", seq=0, reason="end of source")
+    with Subscriber(publisher.endpoint, timeout=PATIENCE, max_lag=None) as everything:
+        publisher.wait_for(b"streamseg/1/")
+        publisher.send(sent(3, source="door"), encode_event(end_of_door))
+        results = iter(everything) if method == "iteration" else iter(everything.latest, None)
+        assert next(results).source == "door"
+        publisher.send(sent(0, source="yard"))
+        assert next(results).source == "yard"
+        publisher.send(encode_event(end_of_yard))
+        assert list(results) == []

@@ -45,7 +45,7 @@ def test_a_picture_that_left_memory_is_awaited_for_a_file_and_skipped_in_live_mo
     supervisor = pipeline._supervise(tap=True)
     lane = supervisor.lane("main")
     assert lane is not None
-    message = replace(EMPTY_RESULT, source="main", seq=5)
+    message = replace(EMPTY_RESULT, run_id=lane.run_id, source="main", seq=5)
 
     def capture_again() -> None:
         again.write(5, FRAME)

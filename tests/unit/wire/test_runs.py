@@ -75,3 +75,12 @@ def test_a_source_is_active_from_its_first_message_to_its_end() -> None:
         runs.follow(message)
         active.append(runs.active)
     assert active == [False, True, True, False]
+
+
+def test_a_result_after_the_end_of_its_run_does_not_begin_it_again() -> None:
+    runs = Runs()
+    runs.follow(result(0))
+    runs.follow(End(run_id="a", source="cam", seq=3, reason="done"))
+    assert gap(runs, 3) == 2
+    assert gap(runs, 3) is None
+    assert not runs.active
