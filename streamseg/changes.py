@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
@@ -37,6 +38,7 @@ class ChangingPlan:
         self._config = config if file is None else file.config
         self._overwrite = overwrite
         self._file = file
+        self._recorders = _recorders(plan.config, plan.config.sources)
 
     def reload(self) -> str:
         """Read the settings file again: then the run has the sources of the file. Returns what changes, in one line.
@@ -82,9 +84,11 @@ class ChangingPlan:
         before = {source.name: source for source in self.plan.config.sources}
         sources = adapt_sources(looked_at, config.detector, self.plan.config.detector)
         new = replace(self.plan.config, sources=sources)
-        check_sources(
-            new, [source for source in sources if before.get(source.name) != source], overwrite=self._overwrite
-        )
+        added = [source for source in sources if before.get(source.name) != source]
+        check_sources(new, added, overwrite=self._overwrite)
+        recorders = _recorders(new, added)
+        self._refuse_shared_files(recorders)
+        self._recorders |= recorders
         self._config, self.plan = config, dataclasses.replace(self.plan, config=new)
         self.on_change(self.plan)
         return _describe(before, sources)
@@ -95,6 +99,12 @@ class ChangingPlan:
         return tuple(
             replace(source, live=live.get(source.url)) if source.live is None else source for source in sources
         )
+
+    def _refuse_shared_files(self, recorders: Mapping[str, str]) -> None:
+        """Refuse a file that another source records, or has recorded: it may still be at work on it."""
+        for path, source in recorders.items():
+            if self._recorders.get(path, source) != source:
+                raise SettingsError(f"{path} is a recording of {self._recorders[path]}; name another file")
 
     def _refuse_other_changes(self, config: Config, mode: str) -> None:
         running = self.plan.config.resolved_mode
@@ -109,6 +119,17 @@ class ChangingPlan:
             raise SettingsError(
                 f"{key}: has changed, and a running pipeline changes only its sources; restart it, or undo this change"
             )
+
+
+def _recorders(config: Config, sources: Iterable[RunSource]) -> dict[str, str]:
+    """The files that sources record, and which source does."""
+    records = {source.name: config.of(source.name).record for source in sources}
+    return {
+        str(Path(path).absolute()): name
+        for name, record in records.items()
+        for path in (record.video, record.jsonl)
+        if path is not None
+    }
 
 
 @contextmanager

@@ -137,3 +137,11 @@ def test_whatever_goes_wrong_with_a_change_is_an_error_of_the_settings(running: 
     with pytest.raises(SettingsError, match="null byte"):
         running.changing.add({"name": "x", "url": "/tmp/\0/*"})
     assert running.names == ["door", "yard"]
+
+
+def test_no_two_sources_record_one_file(tmp_path: Path) -> None:
+    recording = {"record": {"video": str(tmp_path / "out.mp4")}}
+    running = Running(config(source("door"), **recording), overwrite=True)
+    with pytest.raises(SettingsError, match=r"out\.mp4 is a recording of door; name another file"):
+        running.changing.add({"name": "yard", "url": "synthetic:", **recording})
+    assert running.changing.add({"name": "yard", "url": "synthetic:"}) == "added yard"
