@@ -14,7 +14,7 @@ import pytest
 SYSTEM_PYTHON = "/usr/bin/python3"
 PACKAGES = (
     "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
-    "gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+    "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
 )
 PROBE = """
 import gi
@@ -22,7 +22,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst, GstRtspServer
 Gst.init(None)
-wanted = ("x264enc", "rtph264pay", "decodebin", "videotestsrc", "avdec_h264")
+wanted = ("x264enc", "rtph264pay", "x265enc", "decodebin", "videotestsrc", "avdec_h264")
 missing = [name for name in wanted if Gst.ElementFactory.find(name) is None]
 raise SystemExit(f"missing: {missing}" if missing else 0)
 """
@@ -48,16 +48,19 @@ class RtspServer:
         port: int = 0,
         once: bool = False,
         sound: bool = False,
+        codec: str = "h264",
+        audio: bool = False,
     ) -> Self:
-        """Serve `clip` in a loop (or `once`), or a moving ball, scaled to width x height, or a tone.
+        """Serve `clip` in a loop (or `once`), or a moving ball, scaled to width x height; with `audio` also a tone.
 
-        `port` 0 takes a free one.
+        `port` 0 takes a free one. With `sound` there is the tone alone.
         """
         command = [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_server.py"))]
         command += ["--width", str(width), "--height", str(height), "--fps", fps, "--port", str(port)]
         command += ["--clip", str(clip)] if clip else []
         command += ["--once"] if once else []
         command += ["--sound"] if sound else []
+        command += ["--codec", codec, *(["--audio"] if audio else [])]
         command += ["--user", user, "--password", password or ""] if user is not None else []
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         assert process.stdout is not None
@@ -106,6 +109,8 @@ class StartRtspServer(Protocol):
         port: int = 0,
         once: bool = False,
         sound: bool = False,
+        codec: str = "h264",
+        audio: bool = False,
     ) -> RtspServer: ...
 
 
@@ -137,8 +142,10 @@ def rtsp_server(rtsp_available: None) -> Iterator[StartRtspServer]:
             port: int = 0,
             once: bool = False,
             sound: bool = False,
+            codec: str = "h264",
+            audio: bool = False,
         ) -> RtspServer:
-            server = RtspServer.start(clip, user, password, width, height, fps, port, once, sound)
+            server = RtspServer.start(clip, user, password, width, height, fps, port, once, sound, codec, audio)
             running.callback(server.stop)
             return server
 

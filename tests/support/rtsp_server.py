@@ -30,16 +30,27 @@ class Picture:
     fps: Fraction
     bitrate: int
     sound: bool = False
+    codec: str = "h264"
+    audio: bool = False
 
     def launch(self) -> str:
         """The pipeline whose element `pay0` the server hands out."""
+        tone = "audiotestsrc is-live=true ! audio/x-raw,rate=8000 ! mulawenc ! rtppcmupay name=pay{} pt=0"
         if self.sound:
-            return "( audiotestsrc is-live=true ! audio/x-raw,rate=8000 ! mulawenc ! rtppcmupay name=pay0 pt=0 )"
+            return f"( {tone.format(0)} )"
         source = "appsrc name=clip is-live=true format=time" if self.clip else "videotestsrc is-live=true pattern=ball"
         return (
             f"( {source} ! videoconvert ! videoscale ! capsfilter name=size ! "
+            f"{self._encoder} ! rtp{self.codec}pay name=pay0 pt=96 config-interval=-1 {tone.format(1) * self.audio} )"
+        )
+
+    @property
+    def _encoder(self) -> str:
+        if self.codec == "h265":
+            return f"x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate={self.bitrate}"
+        return (
             f"x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=15 bitrate={self.bitrate} ! "
-            "video/x-h264,profile=baseline ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+            "video/x-h264,profile=baseline"
         )
 
 
@@ -146,6 +157,8 @@ def main() -> None:
     arguments.add_argument("--height", type=int, required=True)
     arguments.add_argument("--fps", type=Fraction, required=True)
     arguments.add_argument("--sound", action="store_true", help="serve a tone and no pictures")
+    arguments.add_argument("--audio", action="store_true", help="serve a tone beside the pictures")
+    arguments.add_argument("--codec", choices=("h264", "h265"), default="h264")
     arguments.add_argument("--bitrate", type=int, default=2000, help="kilobits a second")
     arguments.add_argument("--port", type=int, default=0)
     arguments.add_argument("--user")
@@ -158,7 +171,9 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service(str(given.port))
     stream = Stream(
-        Picture(given.clip, not given.once, given.fps, given.bitrate, given.sound), given.width, given.height
+        Picture(given.clip, not given.once, given.fps, given.bitrate, given.sound, given.codec, given.audio),
+        given.width,
+        given.height,
     )
     if given.user is not None:
         require_login(server, stream.factory, given.user, given.password)
