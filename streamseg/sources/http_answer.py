@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.sources.address import NetworkAddress
 from streamseg.sources.playlist import LIST_BYTES, START, Playlist, best_variant, read_playlist
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 ANSWER_S: Final = 10.0
-"""Within which a server answers a request; its first picture may take longer."""
+"""Within which a server answers all requests of a look; its first picture may take longer."""
 _FIRST_BYTES: Final = 512
+_ELSEWHERE: Final = "to no http:// or https:// address; give the address of the video itself"
 _LISTS: Final = 3
 """A list of lists may name one that is a list of lists again, but not for ever."""
 
@@ -57,9 +64,11 @@ def look(address: NetworkAddress, timeout_s: float) -> Answer:
         SourceError: The server cannot be reached, has no such file, or answers with a page instead of a video.
         SourceRefusedError: It denies access.
     """
+    timeout_s = min(timeout_s, ANSWER_S)
+    deadline_s = time.monotonic() + timeout_s
     url = address.url
     for _ in range(_LISTS):
-        with closing(_request(address, url, min(timeout_s, ANSWER_S))) as response:
+        with closing(_request(address, url, timeout_s, deadline_s)) as response:
             try:
                 kind = response.headers.get_content_type()
                 if kind == "multipart/x-mixed-replace":
@@ -71,6 +80,8 @@ def look(address: NetworkAddress, timeout_s: float) -> Answer:
                     # A server that does not say how much follows does not know it either.
                     return Answer("Content-Length" not in response.headers, url)
                 text += response.read(LIST_BYTES).decode("utf-8", "replace")
+            except TimeoutError as error:
+                raise _failure(address, error, timeout_s) from error
             except (OSError, http.client.HTTPException) as error:
                 raise SourceError(f"{address.shown} broke off its answer ({_reason(error)}); try again") from error
             url = _with_login(address, response.geturl())
@@ -79,6 +90,8 @@ def look(address: NetworkAddress, timeout_s: float) -> Answer:
             playlist = read_playlist(text)
             return Answer(not playlist.finished, url, playlist)
         url = urljoin(url, variant)
+        if not _is_web(url):
+            raise SourceError(f"{address.shown} leads {_ELSEWHERE}")
     raise SourceError(f"{address.shown} is a list of lists of lists; give the address of one of them")
 
 
@@ -88,14 +101,25 @@ def tls_options() -> dict[str, str]:
     return {"tls_verify": "1"} if authorities is None else {"tls_verify": "1", "ca_file": authorities}
 
 
-def _request(address: NetworkAddress, url: str, timeout_s: float) -> _Response:
+def _request(address: NetworkAddress, url: str, timeout_s: float, deadline_s: float) -> _Response:
     plain = _without_login(url)
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
     if address.login is not None and urlsplit(plain).hostname == address.host:
         passwords.add_password(None, plain, *address.login)
-    opener = urllib.request.build_opener(
-        _CloseRefusal(), urllib.request.HTTPBasicAuthHandler(passwords), urllib.request.HTTPDigestAuthHandler(passwords)
-    )
+    opener = urllib.request.OpenerDirector()
+    # Without the handlers of `build_opener` that open files of this machine and FTP servers.
+    for handler in (
+        urllib.request.ProxyHandler(),
+        _Http(deadline_s),
+        _Https(deadline_s),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        _Redirects(),
+        _CloseRefusal(),
+        urllib.request.HTTPBasicAuthHandler(passwords),
+        urllib.request.HTTPDigestAuthHandler(passwords),
+    ):
+        opener.add_handler(handler)
     shown = address.shown
     try:
         response: _Response = opener.open(plain, timeout=timeout_s)
@@ -107,6 +131,77 @@ def _request(address: NetworkAddress, url: str, timeout_s: float) -> _Response:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _failure(address, error, timeout_s) from None
     return response
+
+
+class _Until(io.RawIOBase):
+    """Reads a connection until a moment: its own time-out holds for each of any number of reads."""
+
+    def __init__(self, deadline_s: float, connection: socket.socket, raw: io.RawIOBase) -> None:
+        self._deadline_s = deadline_s
+        self._connection = connection
+        self._raw = raw
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        """Read what arrives next."""
+        self._connection.settimeout(_left_s(self._deadline_s))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Close the connection too."""
+        self._raw.close()
+        super().close()
+
+
+class _Reply(http.client.HTTPResponse):
+    """A response that ends at a moment."""
+
+    def __init__(self, deadline_s: float, connection: socket.socket, method: str | None = None) -> None:
+        super().__init__(connection, method=method)
+        self.fp = io.BufferedReader(_Until(deadline_s, connection, self.fp.detach()))
+
+
+class _Dated(urllib.request.AbstractHTTPHandler):
+    """Ends connecting and reading at a moment."""
+
+    def __init__(self, deadline_s: float) -> None:
+        super().__init__()
+        self._deadline_s = deadline_s
+
+    def do_open(self, http_class: Any, req: urllib.request.Request, **options: Any) -> http.client.HTTPResponse:
+        """Send a request."""
+
+        def connection(host: str, **more: Any) -> http.client.HTTPConnection:
+            made: http.client.HTTPConnection = http_class(host, **more)
+            made.response_class = partial(_Reply, self._deadline_s)  # type: ignore[assignment]
+            return made
+
+        req.timeout = _left_s(self._deadline_s)
+        return super().do_open(connection, req, **options)
+
+
+class _Http(_Dated, urllib.request.HTTPHandler):
+    pass
+
+
+class _Https(_Dated, urllib.request.HTTPSHandler):
+    pass
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to the web alone, and leaves their body unread, which may have no end."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """The next request."""
+        if not _is_web(newurl):
+            raise urllib.error.HTTPError(req.full_url, code, msg, headers, fp)
+        fp.close()
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _CloseRefusal(urllib.request.BaseHandler):
@@ -126,6 +221,8 @@ def _refusal(shown: str, status: int, reason: str) -> SourceError:
         )
     if status in (404, 410):
         return SourceError(f"{shown}: the server has nothing there ({status}); check the path")
+    if status in (301, 302, 303, 307, 308):
+        return SourceError(f"{shown} redirects ({status}) too often, or {_ELSEWHERE}")
     return SourceError(f"{shown} answered {status} {reason}; expected a video, try again or ask whose server it is")
 
 
@@ -156,6 +253,17 @@ def _refuse_page(address: NetworkAddress, kind: str, text: str, *, empty: bool) 
 
 def _reason(cause: object) -> str:
     return (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
+
+
+def _left_s(deadline_s: float) -> float:
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
+
+
+def _is_web(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
 
 
 def _without_login(url: str) -> str:
