@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from streamseg.errors import SourceError, SourceRefusedError
-from streamseg.sources.address import NetworkAddress
+from streamseg.sources.address import DEFAULT_PORTS, NetworkAddress
 from streamseg.sources.playlist import LIST_BYTES, START, Playlist, best_variant, read_playlist
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Answer:
 
     Attributes:
         live: Whether it has no end.
-        url: The address for FFmpeg: of an HLS list, that of the segments with the best picture. It may hold a password.
+        url: The address for FFmpeg, after redirects: of an HLS list, that of the segments with the best picture. It may
+            hold a password.
         playlist: The list; None if it is none.
     """
 
@@ -69,6 +70,7 @@ def look(address: NetworkAddress, timeout_s: float) -> Answer:
     url = address.url
     for _ in range(_LISTS):
         with closing(_request(address, url, timeout_s, deadline_s)) as response:
+            url = _with_login(address, response.geturl())
             try:
                 kind = response.headers.get_content_type()
                 if kind == "multipart/x-mixed-replace":
@@ -84,14 +86,15 @@ def look(address: NetworkAddress, timeout_s: float) -> Answer:
                 raise _failure(address, error, timeout_s) from error
             except (OSError, http.client.HTTPException) as error:
                 raise SourceError(f"{address.shown} broke off its answer ({_reason(error)}); try again") from error
-            url = _with_login(address, response.geturl())
         variant = best_variant(text)
         if variant is None:
             playlist = read_playlist(text)
             return Answer(not playlist.finished, url, playlist)
-        url = urljoin(url, variant)
-        if not _is_web(url):
-            raise SourceError(f"{address.shown} leads {_ELSEWHERE}")
+        try:
+            url = urljoin(url, variant)
+            _server(url)
+        except ValueError:
+            raise SourceError(f"{address.shown} leads {_ELSEWHERE}") from None
     raise SourceError(f"{address.shown} is a list of lists of lists; give the address of one of them")
 
 
@@ -102,10 +105,7 @@ def tls_options() -> dict[str, str]:
 
 
 def _request(address: NetworkAddress, url: str, timeout_s: float, deadline_s: float) -> _Response:
-    plain = _without_login(url)
-    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if address.login is not None and urlsplit(plain).hostname == address.host:
-        passwords.add_password(None, plain, *address.login)
+    plain, passwords = _without_login(url), _Passwords(address)
     opener = urllib.request.OpenerDirector()
     # Without the handlers of `build_opener` that open files of this machine and FTP servers.
     for handler in (
@@ -198,10 +198,25 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         """The next request."""
-        if not _is_web(newurl):
-            raise urllib.error.HTTPError(req.full_url, code, msg, headers, fp)
+        try:
+            _server(newurl)
+        except ValueError:
+            raise urllib.error.HTTPError(req.full_url, code, msg, headers, fp) from None
         fp.close()
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Passwords(urllib.request.HTTPPasswordMgr):
+    """Gives the login to the server of an address alone, also after redirects."""
+
+    def __init__(self, address: NetworkAddress) -> None:
+        super().__init__()
+        self._login = address.login or (None, None)
+        self._server = _server(address.url)
+
+    def find_user_password(self, realm: str, authuri: str) -> tuple[str | None, str | None]:
+        """The login for a request."""
+        return self._login if _server(authuri) == self._server else (None, None)
 
 
 class _CloseRefusal(urllib.request.BaseHandler):
@@ -262,8 +277,16 @@ def _left_s(deadline_s: float) -> float:
     return left_s
 
 
-def _is_web(url: str) -> bool:
-    return url.startswith(("http://", "https://"))
+def _server(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a web address.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme]
 
 
 def _without_login(url: str) -> str:
@@ -273,6 +296,5 @@ def _without_login(url: str) -> str:
 
 def _with_login(address: NetworkAddress, url: str) -> str:
     """The address that a server redirected to, with the credentials if it is the same server."""
-    parts, own = urlsplit(url), urlsplit(address.url)
-    same = parts.netloc == own.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=own.netloc)) if same else url
+    same = _server(url) == _server(address.url)
+    return urlunsplit(urlsplit(url)._replace(netloc=urlsplit(address.url).netloc)) if same else url

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streamseg.errors import SourceError
+from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.sources.address import NetworkAddress
 from streamseg.sources.http_answer import Answer, look
 
@@ -46,9 +46,8 @@ class Web:
         return look(NetworkAddress.parse(f"http://{host}:{self.port}{path}"), timeout_s)
 
 
-@pytest.fixture
-def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    monkeypatch.setenv("no_proxy", "*")
+@contextmanager
+def serving() -> Iterator[Web]:
     state = Web()
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,6 +77,13 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
         state.ended.set()
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as state:
+        yield state
 
 
 def list_of(variant: str) -> bytes:
@@ -113,3 +119,34 @@ def test_an_answer_that_trickles_ends_in_time(web: Web, body: bytes) -> None:
     with pytest.raises(SourceError, match=r"/slow did not answer within 1 s"):
         web.look("/slow", timeout_s=1.0)
     assert time.monotonic() - start_s < 3
+
+
+BASIC = {"WWW_Authenticate": 'Basic realm="video"'}
+LOGIN = "user:pass@127.0.0.1"
+
+
+def test_a_login_follows_redirects_on_its_server_and_is_in_the_address_for_ffmpeg(web: Web) -> None:
+    web.answer("/from.mp4", status=302, Location="/other/to.mp4")
+    web.answer("/other/to.mp4", status=401, **BASIC)
+    with pytest.raises(SourceRefusedError):
+        web.look("/from.mp4", host=LOGIN)
+    assert web.requests[-1] == ("/other/to.mp4", "Basic dXNlcjpwYXNz")
+    web.answer("/other/to.mp4", b"video", Content_Length="5")
+    assert web.look("/from.mp4", host=LOGIN).url == f"http://{LOGIN}:{web.port}/other/to.mp4"
+
+
+def test_a_host_in_capitals_is_the_same_server(web: Web) -> None:
+    web.answer("/main.m3u8", list_of(f"http://LOCALHOST:{web.port}/best.m3u8"))
+    web.answer("/best.m3u8", status=401, **BASIC)
+    with pytest.raises(SourceRefusedError):
+        web.look("/main.m3u8", host="user:pass@LocalHost")
+    assert web.requests[-1] == ("/best.m3u8", "Basic dXNlcjpwYXNz")
+
+
+def test_another_server_on_the_same_host_gets_no_login(web: Web) -> None:
+    with serving() as other:
+        web.answer("/main.m3u8", list_of(f"http://127.0.0.1:{other.port}/best.m3u8"))
+        other.answer("/best.m3u8", status=401, **BASIC)
+        with pytest.raises(SourceRefusedError):
+            web.look("/main.m3u8", host=LOGIN)
+        assert other.requests == [("/best.m3u8", None)]
