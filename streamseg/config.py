@@ -270,7 +270,7 @@ def check_config(tree: object) -> Config:
     """
     config = read_settings(_with_names(_with_files(tree)), Config)
     _check_sources(config.sources)
-    _check_combinations(config)
+    check_combinations(config)
     return config
 
 
@@ -323,7 +323,12 @@ def _check_sources(sources: Sequence[RunSource]) -> None:
             )
 
 
-def _check_combinations(config: Config) -> None:
+def check_combinations(config: Config) -> None:
+    """Check settings that exclude each other; some do once a look has shown whether a source is live.
+
+    Raises:
+        SettingsError: Two of them do.
+    """
     publish = config.publish
     _check_video("record.video", config.record)
     for place, source in enumerate(config.sources):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from streamseg.config import STANDARD_OUTPUT, Config, RunSource
+from streamseg.config import STANDARD_OUTPUT, Config, RunSource, check_combinations
 from streamseg.errors import (
     CheckpointError,
     OutputExistsError,
@@ -86,6 +86,7 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
     _check_run(config, overwrite=overwrite)
     # Before the weights: nobody waits for a download to read of a camera that is not there.
     config = replace(config, sources=_present(config))
+    check_combinations(config)
     search = WeightsSearch(progress)
     detector, segmenter = _find_detector(config.detector, search), _find_segmenter(config.segmenter, search)
     search.check()

@@ -63,16 +63,14 @@ def run_pipeline(
     console = Console(stderr=True)
     to_output = settings.record.jsonl in STANDARD_OUTPUT
     settings = without_standard_output(settings)
-    stats = RunStats(
-        [(key.stage, key.source) for key in processes_of(settings) if key.source not in settings.waiting],
-        [source.name for source in settings.sources],
-    )
+    stats = RunStats(_starting(settings), [source.name for source in settings.sources])
     records = _Records() if to_output else None
     serving = nullcontext() if metrics is None else MetricsServer(metrics, stats, insecure=settings.publish.insecure)
     with serving as server:
         with DownloadDisplay(console) as downloads:
             pipeline = Pipeline(settings, overwrite=overwrite, progress=downloads.update, file=file)
         plan = pipeline.plan
+        stats.expect(_starting(plan.config))
         if server is not None:
             server.collector.info = RunInfo(
                 version=__version__,
@@ -115,6 +113,11 @@ class _Records:
         self.printing = True
         print_json(json_line(result))
         self.printing = False
+
+
+def _starting(config: Config) -> list[tuple[str, str | None]]:
+    """Stage and source of the processes that a run starts with."""
+    return [(key.stage, key.source) for key in processes_of(config) if key.source not in config.waiting]
 
 
 def _written(records: Sequence[RecordSettings]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -199,7 +199,7 @@ class RunStats:
 
     def __init__(
         self,
-        processes: Iterable[tuple[str, str | None]],
+        processes: Collection[tuple[str, str | None]],
         sources: Iterable[str],
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -211,12 +211,18 @@ class RunStats:
             clock_s: A monotonic clock.
         """
         self._clock_s = clock_s
-        processes = list(processes)
-        self._starting = set(processes)
-        self.restarts = Counter(dict.fromkeys((stage for stage, _ in processes), 0))
+        self._starting: set[tuple[str, str | None]] = set()
+        self.restarts: Counter[str] = Counter()
         self.lock = threading.Lock()
         self.sources = {name: SourceStats(clock_s) for name in sources}
         self.subscribers = 0
+        self.expect(processes)
+
+    def expect(self, processes: Collection[tuple[str, str | None]]) -> None:
+        """Set the processes that are to start; a look at the sources may have shown that they are others."""
+        with self.lock:
+            self.restarts = Counter(dict.fromkeys((stage for stage, _ in processes), 0))
+            self._starting = set(processes)
 
     def added(self, source: str, stages: Iterable[str]) -> None:
         """Count a source that is added; one that had the same name before keeps its figures."""

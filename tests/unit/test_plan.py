@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.empty_exports import export_empty_files
+from support.file_server import serve
 from support.plugin_files import offer
 
 from streamseg.config import check_config
@@ -134,6 +135,17 @@ def test_a_camera_that_is_not_there_is_refused_before_weights_are_searched(monke
     monkeypatch.setattr(search, "resolve", lambda name, **_: pytest.fail(f"{name} is searched"))
     with pytest.raises(SourceError, match=r"^there is no camera 999; "):
         make_plan(check_config({"sources": [{"url": "999"}]}), overwrite=False)
+
+
+@pytest.mark.parametrize("more", [{"fps": 5}, {"publish": {"wait_for_subscriber": True}}])
+def test_settings_are_checked_again_when_a_look_shows_whether_a_source_is_live(more: dict[str, object]) -> None:
+    finished = "fps" in more
+    end = "#EXT-X-ENDLIST\n" if finished else ""
+    with serve(f"#EXTM3U\n#EXTINF:1,\n0.ts\n{end}".encode()) as web:
+        config = check_config({"sources": [{"url": f"{web.url}/x.{'m3u8' if finished else 'mp4'}"}], **more})
+        refusal = "in every-frame mode each published frame is analysed" if finished else "a live source does not wait"
+        with pytest.raises(SettingsError, match=refusal):
+            make_plan(config, overwrite=False)
 
 
 def test_auto_does_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,12 @@ def test_a_run_without_frames() -> None:
     assert stats.frame_age_ms.percentiles() is None
 
 
+def test_a_look_at_the_sources_may_show_that_fewer_processes_start() -> None:
+    stats = RunStats((*PROCESSES, ("capture", "other")), ["main", "other"])
+    stats.expect(())
+    assert stats.up
+
+
 def test_the_rate_is_from_the_first_frame_to_the_last() -> None:
     assert counted(frame(0), at_s=[7.0]).rate == 0
     assert counted(*map(frame, range(5)), at_s=[7.0, 7.1, 7.5, 8.0, 9.0]).rate == pytest.approx(2)

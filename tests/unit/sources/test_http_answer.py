@@ -121,13 +121,13 @@ def test_an_answer_that_trickles_ends_in_time(web: Web, body: bytes) -> None:
     assert time.monotonic() - start_s < 3
 
 
-BASIC = {"WWW_Authenticate": 'Basic realm="video"'}
+BASIC = 'Basic realm="video"'
 LOGIN = "user:pass@127.0.0.1"
 
 
 def test_a_login_follows_redirects_on_its_server_and_is_in_the_address_for_ffmpeg(web: Web) -> None:
     web.answer("/from.mp4", status=302, Location="/other/to.mp4")
-    web.answer("/other/to.mp4", status=401, **BASIC)
+    web.answer("/other/to.mp4", status=401, WWW_Authenticate=BASIC)
     with pytest.raises(SourceRefusedError):
         web.look("/from.mp4", host=LOGIN)
     assert web.requests[-1] == ("/other/to.mp4", "Basic dXNlcjpwYXNz")
@@ -137,7 +137,7 @@ def test_a_login_follows_redirects_on_its_server_and_is_in_the_address_for_ffmpe
 
 def test_a_host_in_capitals_is_the_same_server(web: Web) -> None:
     web.answer("/main.m3u8", list_of(f"http://LOCALHOST:{web.port}/best.m3u8"))
-    web.answer("/best.m3u8", status=401, **BASIC)
+    web.answer("/best.m3u8", status=401, WWW_Authenticate=BASIC)
     with pytest.raises(SourceRefusedError):
         web.look("/main.m3u8", host="user:pass@LocalHost")
     assert web.requests[-1] == ("/best.m3u8", "Basic dXNlcjpwYXNz")
@@ -146,7 +146,7 @@ def test_a_host_in_capitals_is_the_same_server(web: Web) -> None:
 def test_another_server_on_the_same_host_gets_no_login(web: Web) -> None:
     with serving() as other:
         web.answer("/main.m3u8", list_of(f"http://127.0.0.1:{other.port}/best.m3u8"))
-        other.answer("/best.m3u8", status=401, **BASIC)
+        other.answer("/best.m3u8", status=401, WWW_Authenticate=BASIC)
         with pytest.raises(SourceRefusedError):
             web.look("/main.m3u8", host=LOGIN)
         assert other.requests == [("/best.m3u8", None)]
