@@ -77,8 +77,8 @@ class ListPlace:
 
     def look(self) -> Answer:
         """Read it."""
-        playlist = read_list_file(self._path)
-        return Answer(not playlist.finished, str(self._path.resolve()), playlist)
+        path, playlist = read_list_file(self._path)
+        return Answer(not playlist.finished, str(path.resolve()), playlist)
 
     def options(self) -> dict[str, str]:
         """Keep it off the network."""

@@ -17,7 +17,16 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.sources.address import DEFAULT_PORTS, NetworkAddress
-from streamseg.sources.playlist import LIST_BYTES, START, Playlist, best_variant, read_playlist
+from streamseg.sources.playlist import (
+    LIST_BYTES,
+    LISTS,
+    START,
+    Playlist,
+    best_variant,
+    list_text,
+    nested_too_deep,
+    read_playlist,
+)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -26,8 +35,6 @@ ANSWER_S: Final = 10.0
 """Within which a server answers all requests of a look; its first picture may take longer."""
 _FIRST_BYTES: Final = 512
 _ELSEWHERE: Final = "to no http:// or https:// address; give the address of the video itself"
-_LISTS: Final = 3
-"""A list of lists may name one that is a list of lists again, but not for ever."""
 
 
 class _Response(Protocol):
@@ -68,7 +75,7 @@ def look(address: NetworkAddress, timeout_s: float) -> Answer:
     timeout_s = min(timeout_s, ANSWER_S)
     deadline_s = time.monotonic() + timeout_s
     url = address.url
-    for _ in range(_LISTS):
+    for _ in range(LISTS):
         with closing(_request(address, url, timeout_s, deadline_s)) as response:
             url = _with_login(address, response.geturl())
             try:
@@ -81,7 +88,7 @@ def look(address: NetworkAddress, timeout_s: float) -> Answer:
                     _refuse_page(address, kind, text, empty=not first)
                     # A server that does not say how much follows does not know it either.
                     return Answer("Content-Length" not in response.headers, url)
-                text += response.read(LIST_BYTES).decode("utf-8", "replace")
+                text = list_text(first + response.read(LIST_BYTES + 1 - len(first)), address.shown)
             except TimeoutError as error:
                 raise _failure(address, error, timeout_s) from error
             except (OSError, http.client.HTTPException) as error:
@@ -95,7 +102,7 @@ def look(address: NetworkAddress, timeout_s: float) -> Answer:
             _server(url)
         except ValueError:
             raise SourceError(f"{address.shown} leads {_ELSEWHERE}") from None
-    raise SourceError(f"{address.shown} is a list of lists of lists; give the address of one of them")
+    raise nested_too_deep(address.shown)
 
 
 def tls_options() -> dict[str, str]:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from streamseg.errors import SourceError
+from streamseg.paths import irregularity, refuse_url
 
 START: Final = "#EXTM3U"
 """First line of every list."""
-LIST_BYTES: Final = 1 << 20
-"""What is read of a list."""
+LIST_BYTES: Final = 16 << 20
+"""Most bytes of a list."""
+LISTS: Final = 3
+"""A list of lists may name one that is a list of lists again, but not for ever."""
 _VARIANT: Final = "#EXT-X-STREAM-INF"
 _BANDWIDTH: Final = re.compile(r"[:,]BANDWIDTH=(\d{1,12})")
 _SEQUENCE: Final = re.compile(r"^#EXT-X-MEDIA-SEQUENCE:(\d{1,18})\s*$", re.MULTILINE)
@@ -42,17 +45,37 @@ def read_playlist(text: str) -> Playlist:
     return Playlist("#EXT-X-ENDLIST" in lines, start, start + segments)
 
 
-def read_list_file(path: Path) -> Playlist:
-    """Read a list of segments in a file.
+def read_list_file(path: Path) -> tuple[Path, Playlist]:
+    """Read a list of segments in a file, or the best one of a list of lists; returns its path too.
 
     Raises:
-        SourceError: It cannot be read.
+        SourceError: It cannot be read, or is no list of this machine.
     """
-    try:
-        with path.open("rb") as file:
-            return read_playlist(file.read(LIST_BYTES).decode("utf-8-sig", "replace"))
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read ({error.strerror}); give the path of an HLS list") from error
+    place = path
+    for _ in range(LISTS):
+        text = list_text(_read(place), str(place))
+        variant = best_variant(text)
+        if variant is None:
+            return place, read_playlist(text)
+        refuse_url(variant, "a list of lists that are files too")
+        place = place.parent / variant
+    raise nested_too_deep(str(path))
+
+
+def list_text(content: bytes, shown: str) -> str:
+    """The text of a list of which up to a byte more than `LIST_BYTES` was read.
+
+    Raises:
+        SourceError: It is longer: without its end it would count as live.
+    """
+    if len(content) > LIST_BYTES:
+        raise SourceError(f"{shown} has more than {LIST_BYTES >> 20} MiB; expected a shorter HLS list")
+    return content.decode("utf-8-sig", "replace")
+
+
+def nested_too_deep(shown: str) -> SourceError:
+    """The error of a list of lists without a list of segments."""
+    return SourceError(f"{shown} is a list of lists of lists; give the address of one of them")
 
 
 def best_variant(text: str) -> str | None:
@@ -67,3 +90,13 @@ def best_variant(text: str) -> str | None:
             found.append((bandwidth, line))
             bandwidth = None
     return max(found, key=lambda each: each[0])[1] if found else None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if other := irregularity(path):
+            raise SourceError(f"{path} is {other}; expected an HLS list in a regular file")
+        with path.open("rb") as file:
+            return file.read(LIST_BYTES + 1)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read ({error.strerror}); give the path of an HLS list") from error

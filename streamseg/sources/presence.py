@@ -47,7 +47,8 @@ def _with_live(settings: _Settings) -> _Settings:
     try:
         if settings.kind == "http":
             return replace(settings, live=look(_address(settings), settings.start_timeout).live)
-        return replace(settings, live=not read_list_file(local_path(settings.address, "an HLS list")).finished)
+        _, playlist = read_list_file(local_path(settings.address, "an HLS list"))
+        return replace(settings, live=not playlist.finished)
     except SourceRefusedError:
         raise
     except SourceError:

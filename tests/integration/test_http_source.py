@@ -118,12 +118,14 @@ def test_a_finished_list_is_a_file(server: VideoServer) -> None:
     assert steps_s(frames) == pytest.approx([0.05] * (len(frames) - 1), abs=0.001)
 
 
-def test_of_a_list_of_lists_the_best_picture_is_read(server: VideoServer) -> None:
+@pytest.mark.parametrize("local", [False, True])
+def test_of_a_list_of_lists_the_best_picture_is_read(server: VideoServer, *, local: bool) -> None:
     write_finished_list(server.folder, 2)
     lines = ["#EXTM3U", "#EXT-X-STREAM-INF:BANDWIDTH=1000,RESOLUTION=16x16", "gone.m3u8"]
     lines += ["#EXT-X-STREAM-INF:AVERAGE-BANDWIDTH=1,BANDWIDTH=90000", "list.m3u8"]
     (server.folder / "main.m3u8").write_text("\n".join(lines))
-    assert len(frames_of(opened(server.url("main.m3u8")))) == 2 * SEGMENT_FRAMES
+    url = str(server.folder / "main.m3u8") if local else server.url("main.m3u8")
+    assert len(frames_of(opened(url))) == 2 * SEGMENT_FRAMES
     assert not any("gone" in path for path in server.requests)
 
 

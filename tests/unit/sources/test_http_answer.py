@@ -16,8 +16,6 @@ from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.sources.address import NetworkAddress
 from streamseg.sources.http_answer import Answer, look
 
-SEGMENTS = b"#EXTM3U\n#EXTINF:1,\n0.ts\n#EXT-X-ENDLIST\n"
-
 
 @dataclass
 class Web:
@@ -150,3 +148,12 @@ def test_another_server_on_the_same_host_gets_no_login(web: Web) -> None:
         with pytest.raises(SourceRefusedError):
             web.look("/main.m3u8", host=LOGIN)
         assert other.requests == [("/best.m3u8", None)]
+
+
+def test_a_list_is_read_to_its_end_and_a_longer_one_than_any_is_refused(web: Web) -> None:
+    long = b"#EXTM3U\n" + b"#EXTINF:1,\n0.ts\n" * 100_000
+    web.answer("/vod.m3u8", long + b"#EXT-X-ENDLIST\n")
+    assert not web.look("/vod.m3u8").live
+    web.answer("/endless.m3u8", repeat(long))
+    with pytest.raises(SourceError, match=r"endless\.m3u8 has more than 16 MiB; expected a shorter HLS list"):
+        web.look("/endless.m3u8")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +33,32 @@ def test_a_camera_that_is_not_there_is_refused_unless_it_may_be_absent(url: str,
 def test_a_host_that_accepts_connections_may_be_a_camera() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         check_present(SourceSettings(url=f"rtsp://127.0.0.1:{server.getsockname()[1]}/x"))
+
+
+SEGMENTS = "#EXTM3U\n" + "#EXTINF:1,\n0.ts\n" * 100_000
+LISTS = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=2\nfolder/best.m3u8\n"
+
+
+def test_of_a_list_of_lists_in_files_the_best_one_tells_whether_it_is_live(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "main.m3u8").write_text(LISTS)
+    settings = SourceSettings(url=str(tmp_path / "main.m3u8"))
+    for end in ("", "#EXT-X-ENDLIST\n"):
+        (tmp_path / "folder" / "best.m3u8").write_text(SEGMENTS + end)
+        assert check_present(settings).live == (not end)
+
+
+@pytest.mark.parametrize(
+    ("variant", "complaint"),
+    [
+        ("pipe", "pipe is a device or a pipe"),
+        ("main.m3u8", "is a list of lists of lists"),
+        ("http://127.0.0.1/x.m3u8", "http:// cannot be read"),
+        ("gone.m3u8", "cannot be read"),
+    ],
+)
+def test_a_list_of_lists_in_files_names_no_other_kind_of_list(tmp_path: Path, variant: str, complaint: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "main.m3u8").write_text(f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{variant}\n")
+    with pytest.raises(SourceError, match=complaint):
+        check_present(SourceSettings(url=str(tmp_path / "main.m3u8")))
