@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -106,7 +106,8 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
         if self.may_be_live and self.live is not None:
             return self.live
         if self.kind == "http":
-            return not urlsplit(self.address).path.lower().endswith(FILE_SUFFIXES)
+            path = re.split("[?#]", self.address)[0].partition("://")[2].partition("/")[2]
+            return not path.lower().endswith(FILE_SUFFIXES)
         if self.kind == "synthetic":
             return parse_qs(self.address.partition("?")[2]).get("frames", ["0"])[-1] == "0"
         return self.kind in ("webcam", "rtsp", "push")

@@ -6,6 +6,7 @@ import http.client
 import io
 import socket
 import ssl
+import string
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from streamseg.errors import SourceError, SourceRefusedError
 from streamseg.sources.address import DEFAULT_PORTS, NetworkAddress
@@ -112,7 +113,10 @@ def tls_options() -> dict[str, str]:
 
 
 def _request(address: NetworkAddress, url: str, timeout_s: float, deadline_s: float) -> _Response:
-    plain, passwords = _without_login(url), _Passwords(address)
+    try:
+        plain, passwords = _plain(url), _Passwords(address)
+    except ValueError:  # a host with characters that no host has
+        raise address.unknown_host() from None
     opener = urllib.request.OpenerDirector()
     # Without the handlers of `build_opener` that open files of this machine and FTP servers.
     for handler in (
@@ -135,8 +139,10 @@ def _request(address: NetworkAddress, url: str, timeout_s: float, deadline_s: fl
         raise _refusal(shown, error.code, error.reason) from None  # the cause quotes the address
     except urllib.error.URLError as error:
         raise _failure(address, error.reason, timeout_s) from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise _failure(address, error, timeout_s) from None
+    except ValueError:  # a way to log in that urllib does not have
+        raise _refusal(shown, 401, "") from None
     return response
 
 
@@ -296,9 +302,11 @@ def _server(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme]
 
 
-def _without_login(url: str) -> str:
+def _plain(url: str) -> str:
+    """The address without its login, and with percent-encoding for what HTTP does not send as it is."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    path, query = (quote(text, string.punctuation, errors="surrogateescape") for text in (parts.path, parts.query))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=path, query=query))
 
 
 def _with_login(address: NetworkAddress, url: str) -> str:

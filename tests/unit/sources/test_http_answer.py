@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from streamseg.errors import SourceError, SourceRefusedError
+from streamseg.sources import SourceSettings
 from streamseg.sources.address import NetworkAddress
 from streamseg.sources.http_answer import Answer, look
+from streamseg.sources.presence import check_present
 
 
 @dataclass
@@ -157,3 +159,24 @@ def test_a_list_is_read_to_its_end_and_a_longer_one_than_any_is_refused(web: Web
     web.answer("/endless.m3u8", repeat(long))
     with pytest.raises(SourceError, match=r"endless\.m3u8 has more than 16 MiB; expected a shorter HLS list"):
         web.look("/endless.m3u8")
+
+
+def test_a_path_may_have_spaces_and_letters_of_any_language(web: Web) -> None:
+    web.answer("/vid%C3%A9o%201%2f.mp4?a=%C3%A9", b"video", Content_Length="5")
+    url = web.look("/vidéo 1%2f.mp4?a=é").url
+    assert url == f"http://127.0.0.1:{web.port}/vid%C3%A9o%201%2f.mp4?a=%C3%A9"
+
+
+@pytest.mark.parametrize("challenge", ["Bearer", 'Digest realm="x", algorithm=NONE, nonce="1"', "Digest nonsense"])
+@pytest.mark.parametrize("host", ["127.0.0.1", LOGIN])
+def test_a_login_of_another_kind_is_a_refused_one(web: Web, challenge: str, host: str) -> None:
+    web.answer("/x.mp4", status=401, WWW_Authenticate=challenge)
+    with pytest.raises(SourceRefusedError, match=r"refused the user name or password \(401\)"):
+        web.look("/x.mp4", host=host)
+
+
+def test_a_host_that_no_name_server_has_is_unknown() -> None:
+    settings = SourceSettings(url="http://℀/x.mp4")
+    assert not settings.is_live
+    with pytest.raises(SourceError, match="the host name '℀' is unknown"):
+        check_present(settings)
