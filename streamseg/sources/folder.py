@@ -46,7 +46,8 @@ def expand_sources(sources: Sequence[object]) -> list[object]:
             continue
         for path in files:
             name = _unique(source_name(path.stem, source.get("name")), taken)
-            expanded.append({**source, "url": str(path), "name": name})
+            # Read again as an address, a relative path may be another kind of source: `0`, `push:a.mp4`, `~a.mp4`.
+            expanded.append({**source, "url": str(path.absolute()), "name": name})
     return expanded
 
 
@@ -66,8 +67,8 @@ def _files(key: str, address: str) -> list[Path] | None:
         return _videos(key, path)
     if os.path.lexists(path) or not any(sign in address for sign in "*?["):
         return None
-    matches = map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207 - of absolute patterns, too
-    files = sorted(match for match in matches if match.is_file())
+    matches = map(Path, glob.iglob(_pattern(path), recursive=True))  # noqa: PTH207 - of absolute patterns, too
+    files = sorted(match for match in matches if _is_file(match))
     if not files:
         raise SourceError(
             f"{key}: no file matches {address}; expected video files: check the folder and the ending, and put the "
@@ -81,7 +82,7 @@ def _videos(key: str, folder: Path) -> list[Path]:
         files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise SourceError(f"{key}: {folder} cannot be read: {error.strerror}; expected a folder of videos") from error
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and _is_file(path)]
     if not videos:
         held = f"none of its {len(files)} entries is one" if files else "it is empty"
         raise SourceError(
@@ -89,6 +90,16 @@ def _videos(key: str, folder: Path) -> list[Path]:
             "folder, or a pattern for files that end otherwise"
         )
     return videos
+
+
+def _pattern(path: Path) -> str:
+    """The pattern, in which the part that exists stands for itself: a folder may be called `day[1]`."""
+    folder = next(parent for parent in path.parents if os.path.isdir(parent))  # noqa: PTH112 - as above
+    return os.path.join(glob.escape(str(folder)), path.relative_to(folder))  # noqa: PTH118 - keeps what is escaped
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - `Path.is_file` raises where a folder may be listed but not entered
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,17 +33,50 @@ def named(*sources: dict[str, object]) -> dict[str, str]:
 def test_a_folder_stands_for_its_videos_in_the_order_of_their_names(folder: Path) -> None:
     fill(folder, "b.MKV", "a.mp4", "notes.txt", ".hidden.mp4")
     (folder / "more.mp4").mkdir()
-    assert named({"url": "clips"}) == named({"url": "clips/"}) == {"a": "clips/a.mp4", "b": "clips/b.MKV"}
-    assert named({"url": str(folder)}) == {"a": str(folder / "a.mp4"), "b": str(folder / "b.MKV")}
+    assert (
+        named({"url": "clips"})
+        == named({"url": "clips/"})
+        == {
+            "a": str(folder / "a.mp4"),
+            "b": str(folder / "b.MKV"),
+        }
+    )
 
 
 def test_a_pattern_takes_any_file_that_matches(folder: Path) -> None:
     fill(folder, "a1.mp4", "a2.bin", "b.mp4")
     (folder / "a3").mkdir()
-    assert named({"url": "clips/a*"}) == {"a1": "clips/a1.mp4", "a2": "clips/a2.bin"}
+    assert named({"url": "clips/a*"}) == {"a1": str(folder / "a1.mp4"), "a2": str(folder / "a2.bin")}
     assert list(named({"url": "**/*.mp4"})) == ["a1", "b"]
     fill(folder, "c[1].mp4")
     assert list(named({"url": "clips/c[1].mp4"})) == ["main"], "a file may have such a name"
+
+
+def test_what_matches_is_a_file_whatever_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    fill(folder, "0", "push:x.mp4", "~a.mp4")
+    (folder / "b[1]").mkdir()
+    fill(folder / "b[1]", "c.mp4")
+    for pattern, name in {"[0]": "0", "push*:*": "push:x.mp4", "*~a*": "~a.mp4", "b[1]/*.mp4": "b[1]/c.mp4"}.items():
+        (source,) = config({"url": f"./{pattern}" if pattern.startswith("push") else pattern}).sources
+        assert (source.kind, source.address) == ("file", str(folder / name))
+
+
+def test_a_folder_that_may_be_listed_but_not_entered_has_no_videos(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(folder, "a.mp4")
+    stat = os.stat
+
+    def refused(path: os.PathLike[str] | str, **options: Any) -> os.stat_result:
+        if str(path).endswith("a.mp4"):
+            raise PermissionError
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refused)
+    for url in ("clips", "clips/*"):
+        with pytest.raises(SourceError, match=r"has no videos|no file matches"):
+            config({"url": url})
 
 
 def test_names_follow_the_rules_and_are_unique(folder: Path) -> None:
