@@ -24,8 +24,20 @@ from streamseg.sources.timeline import FileTimeline, interval_ns, timed, timesta
 
 UNREADABLE_LIMIT = 100
 """Failed reads in a row after which the rest of a file counts as lost."""
-TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
+_TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 """FFmpeg's formats that turn any text file into a picture."""
+
+
+def refuse_text(container: InputContainer, shown: str) -> InputContainer:
+    """The container, unless FFmpeg takes a text for a video.
+
+    Raises:
+        SourceError: It does; the container is closed.
+    """
+    if container.format.name in _TEXT_FORMATS:
+        container.close()
+        raise SourceError(f"{shown} is text, not a video; give a video file such as MP4 or MKV")
+    return container
 
 
 class VideoFile(Protocol):
@@ -74,10 +86,7 @@ class LocalFile:
             raise SourceError(
                 f"{self._path} cannot be opened as a video: {error.strerror}; give a video file such as MP4 or MKV"
             ) from error
-        if container.format.name in TEXT_FORMATS:
-            container.close()
-            raise SourceError(f"{self._path} is text, not a video; give a video file such as MP4 or MKV")
-        return container
+        return refuse_text(container, self.name)
 
     def explain(self, error: av.FFmpegError) -> SourceError:
         """The error of a read that failed."""

@@ -13,6 +13,7 @@ from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.address import NetworkAddress
 from streamseg.sources.connection import Opened, no_picture
 from streamseg.sources.conversion import pixel_aspect
+from streamseg.sources.file import refuse_text
 from streamseg.sources.http_answer import Answer, look, tls_options
 from streamseg.sources.live import LiveSource
 from streamseg.sources.playlist import Playlist, read_list_file
@@ -183,7 +184,7 @@ class StreamSource(LiveSource):
 def _open(url: str, options: dict[str, str], timeout: tuple[float, float], shown: str) -> InputContainer | SourceError:
     """Returns the error: one raised here would chain FFmpeg's, which quotes the password."""
     try:
-        return av.open(url, timeout=timeout, metadata_errors="replace", options=options)
+        return refuse_text(av.open(url, timeout=timeout, metadata_errors="replace", options=options), shown)
     except av.error.ExitError:
         return no_picture(shown, timeout[0])
     except av.FFmpegError as error:

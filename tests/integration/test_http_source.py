@@ -185,7 +185,9 @@ def test_each_failure_to_open_has_a_reason(server: VideoServer) -> None:
     (server.folder / "page").write_text("<html><body>log in</body></html>")
     (server.folder / "empty.mp4").write_bytes(b"")
     (server.folder / "noise.mp4").write_bytes(bytes(range(256)) * 100)
+    (server.folder / "notes.txt").write_text("bring milk\n" * 100)
     for path, reason in {
+        "notes.txt": r"notes\.txt is text, not a video",
         "gone.mp4": r"gone\.mp4: the server has nothing there \(404\); check the path",
         "page.html": "is a web page, not a video; give the address of the video itself",
         "page": "is a web page, not a video",
