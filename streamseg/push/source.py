@@ -44,6 +44,7 @@ class PushedSource:
         self._turn = Orientation.from_rotation(settings.rotate, mirror=settings.mirror)
         self._timeline = LiveTimeline()
         self._clock = clock_name()
+        self._captured_ns = 0
         curve = settings.curve
         self._receiver = FrameReceiver(
             endpoint,
@@ -94,6 +95,8 @@ class PushedSource:
         now_ns, stamp = time.monotonic_ns(), int(header.t_capture_ns)
         is_ours = self._clock is not None and header.clock == self._clock
         captured_ns = stamp if is_ours and now_ns - _OLDEST_NS <= stamp <= now_ns else now_ns
+        # A tracker takes frames in the order of their capture.
+        captured_ns = self._captured_ns = max(captured_ns, self._captured_ns)
         return Frame(
             self._turn.apply(image),
             self._timeline.at(stamp, captured_ns),

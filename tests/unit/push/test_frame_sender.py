@@ -257,6 +257,15 @@ def test_the_time_of_capture_counts_on_this_machine(endpoint: str) -> None:
             assert time.monotonic_ns() - pipeline.frames[-1].t_capture_ns < 5_000_000_000
 
 
+def test_times_of_capture_never_go_back(endpoint: str) -> None:
+    with ReadSource(robot(endpoint)) as pipeline, FrameSender(endpoint, "robot") as sender:
+        now_ns = time.monotonic_ns()
+        for count, age_ns in enumerate((0, 5_000_000_000), start=1):
+            sender.send(picture(), now_ns - age_ns)
+            pipeline.until_frames(count)
+        assert [frame.t_capture_ns for frame in pipeline.frames] == [now_ns, now_ns]
+
+
 def test_of_another_machines_clock_only_the_steps_count(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamseg.push.sender.clock_name", lambda: "of another machine")
     with ReadSource(robot(endpoint)) as pipeline, FrameSender(endpoint, "robot") as sender:
