@@ -57,10 +57,18 @@ def read_image(path: Path) -> Image:
     return image
 
 
-def decode_picture(jpeg: bytes, width: int, height: int) -> Image | None:
-    """Decode the picture of a message, shape (height, width, 3), uint8, BGR; None unless its header has that size."""
+def decode_picture(jpeg: bytes, width: int, height: int, *, may_turn: bool = False) -> Image | None:
+    """Decode the picture of a message, shape (height, width, 3), uint8, BGR; None unless its header has that size.
+
+    Args:
+        jpeg: The picture.
+        width: As stored.
+        height: As stored.
+        may_turn: Whether its EXIF orientation may swap height and width.
+    """
     image = _decode_upright(jpeg) if stored_size(jpeg) == (width, height) else None
-    return None if image is None or image.shape[:2] != (height, width) else image
+    shapes = ((height, width), (width, height))[: 1 + may_turn]
+    return None if image is None or image.shape[:2] not in shapes else image
 
 
 def most_pixels() -> int:

@@ -86,7 +86,9 @@ class PushedSource:
         if sent.header.encoding == "bgr8":
             return np.frombuffer(sent.pixels, np.uint8).reshape(height, width, 3)
         # Before it is decoded: a short file may claim a size that fills the memory.
-        image = decode_picture(bytes(sent.pixels), width, height) if jpeg_size(sent.pixels) == (width, height) else None
+        image = None
+        if jpeg_size(sent.pixels) == (width, height):
+            image = decode_picture(bytes(sent.pixels), width, height, may_turn=True)
         if image is None:
             self._receiver.refuse(sent.program, f"frame {sent.header.seq} is not a JPEG of {width}x{height} pixels")
         return image

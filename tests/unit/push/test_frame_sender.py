@@ -3,12 +3,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags
+from PIL import Image as PilImage
 from support.pipeline_runs import free_endpoint, until
 from support.pushed import WITHIN_S, ReadSource
 
@@ -115,6 +118,16 @@ def test_a_jpeg_is_decoded_and_an_array_may_be_sent_as_one(endpoint: str) -> Non
             pipeline.until_frames(2)
         assert [frame.image.shape for frame in pipeline.frames] == [(120, 160, 3), (60, 80, 3)]
         assert [round(frame.image.mean()) for frame in pipeline.frames] == pytest.approx([90, 200], abs=2)
+
+
+def test_a_jpeg_is_turned_upright_by_its_exif_orientation(endpoint: str) -> None:
+    content, exif = BytesIO(), PilImage.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    PilImage.fromarray(picture(90, 32, 64)).save(content, "jpeg", exif=exif)
+    with ReadSource(robot(endpoint)) as pipeline, FrameSender(endpoint, "robot") as sender:
+        sender.send(content.getvalue())
+        pipeline.until_frames(1)
+        assert pipeline.frames[0].image.shape == (64, 32, 3)
 
 
 def test_the_size_may_change_and_the_picture_is_turned(endpoint: str) -> None:
