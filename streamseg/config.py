@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 import msgspec
 from msgspec.structs import replace
 
-from streamseg.endpoints import check_endpoint, is_loopback
+from streamseg.endpoints import check_endpoint, check_remote, is_loopback
 from streamseg.errors import SettingsError, SourceError
 from streamseg.models.options import DetectorSettings, SegmenterSettings
 from streamseg.paths import refuse_url
@@ -341,7 +341,7 @@ def check_combinations(config: Config) -> None:
         )
     _check_rates(config)
     if publish.connect is not None:
-        check_endpoint("publish.connect", publish.connect)
+        check_remote("publish.connect", publish.connect)
         _check_exposure("publish.connect", publish.connect, publish)
     _check_control(config.control, publish)
 

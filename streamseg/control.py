@@ -13,7 +13,7 @@ from typing import Literal, Self, TypeVar
 
 import zmq
 
-from streamseg.endpoints import check_endpoint
+from streamseg.endpoints import check_remote
 from streamseg.errors import ControlTimeoutError, MessageError, UsageError, error_from_name
 from streamseg.messages import ResultMessage
 from streamseg.result import Result
@@ -71,7 +71,7 @@ class Control:
         secret_key_file: str | Path | None = None,
         server_key_file: str | Path | None = None,
     ) -> None:
-        check_endpoint("endpoint", endpoint)
+        check_remote("endpoint", endpoint)
         keys = read_client_key_pair(secret_key_file, server_key_file)
         self.endpoint = endpoint
         self._timeout = timeout

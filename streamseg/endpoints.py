@@ -40,6 +40,19 @@ def check_endpoint(key: str, endpoint: str, *, any_port: bool = False) -> None:
         raise SettingsError(f"{key}: {endpoint} has no valid port; expected 1 to {_LAST_PORT}")
 
 
+def check_remote(key: str, endpoint: str) -> None:
+    """Check that a text is an endpoint to connect to: `check_endpoint`, and a host that is not `*`.
+
+    Raises:
+        SettingsError: It is not.
+    """
+    check_endpoint(key, endpoint)
+    if endpoint.startswith("tcp://*:"):
+        raise SettingsError(
+            f"{key}: {endpoint} stands for all addresses of one machine; expected that machine's name or address for *"
+        )
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host, an IPv6 address in brackets or without them, is reachable from this machine only."""
     with suppress(ValueError):

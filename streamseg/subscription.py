@@ -11,7 +11,7 @@ from typing import Final
 
 import zmq
 
-from streamseg.endpoints import check_endpoint
+from streamseg.endpoints import check_remote
 from streamseg.errors import UsageError
 from streamseg.inflow import Inflow
 from streamseg.wire.curve import ClientKeys
@@ -59,7 +59,7 @@ class Subscription:
         Raises:
             UsageError: The endpoint is invalid.
         """
-        check_endpoint("endpoint", endpoint)
+        check_remote("endpoint", endpoint)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.linger = 0

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streamseg.endpoints import check_endpoint
+from streamseg.endpoints import check_remote
 from streamseg.errors import FrameRefusedError, UsageError
 from streamseg.push.address import own_endpoint
 from streamseg.push.clock import clock_name
@@ -65,7 +65,7 @@ class FrameSender:
         if quality is not None and not 1 <= quality <= 100:
             raise UsageError(f"quality: {quality} is out of range; expected 1 to 100, or None for raw frames")
         if endpoint is not None:
-            check_endpoint("endpoint", endpoint)
+            check_remote("endpoint", endpoint)
         self.endpoint = own_endpoint(source) if endpoint is None else endpoint
         self._quality = quality
         self._clock = clock_name()

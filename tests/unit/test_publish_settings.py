@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
+
 import pytest
 
+from streamseg.client import Subscriber
 from streamseg.config import PublishSettings, check_config
 from streamseg.config_file import load_config, parse_override
-from streamseg.errors import SettingsError
+from streamseg.control import Control
+from streamseg.errors import SettingsError, UsageError
+from streamseg.push.sender import FrameSender
 
 KEYS = ("publish.curve.secret_key_file=door.key", "publish.curve.allow=viewers.pub")
 OUTSIDE = "tcp://0.0.0.0:5555"
@@ -21,9 +27,15 @@ def refusal(*assignments: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["publish.bind", "publish.connect"])
 @pytest.mark.parametrize(
-    "address", [OUTSIDE, "tcp://*:5555", "tcp://192.0.2.1:5555", "tcp://hub.example:5555", "tcp://127.0.0.1;hub:5555"]
+    ("key", "address"),
+    [
+        ("publish.bind", "tcp://*:5555"),
+        *product(
+            ("publish.bind", "publish.connect"),
+            (OUTSIDE, "tcp://192.0.2.1:5555", "tcp://hub.example:5555", "tcp://127.0.0.1;hub:5555"),
+        ),
+    ],
 )
 def test_an_address_that_other_machines_reach_needs_keys_or_insecure(key: str, address: str) -> None:
     message = refusal(f"{key}={address}")
@@ -103,3 +115,12 @@ def test_the_keys_that_may_control_are_not_those_that_may_subscribe() -> None:
         ("c.pub",),
         ("b.pub",),
     )
+
+
+@pytest.mark.parametrize("connect", [FrameSender, Subscriber, Control])
+def test_a_side_that_connects_needs_a_host(connect: Callable[[str], object]) -> None:
+    with pytest.raises(UsageError, match=r"^endpoint: tcp://\*:5560 stands for all addresses of one machine; expected"):
+        connect("tcp://*:5560")
+    publish = {"connect": "tcp://*:5560", "insecure": True}
+    with pytest.raises(SettingsError, match=r"^publish\.connect: tcp://\*:5560 stands for"):
+        check_config({"sources": [{"url": "0"}], "publish": publish})
