@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from msgspec.structs import replace
+
 from streamseg.capacity import Capacity, measure_capacity
-from streamseg.config import Config
+from streamseg.config import Config, RunSource
 from streamseg.doctor import Check, Diagnosis, run_check, suffices
 from streamseg.errors import StageError, StreamsegError
 from streamseg.pipeline import STAGES
+from streamseg.sources.presence import check_present
 from streamseg.sources.probe import Probe, SourceFigures, probe_source
 
 _AT_ONCE: Final = 16
@@ -42,7 +45,7 @@ def examine_sources(config: Config, machine: Diagnosis, seconds: float) -> Sourc
         machine: The checks of this machine, on which a pipeline can run.
         seconds: How long each source is read.
     """
-    probes, failures = _probe(config, seconds)
+    config, probes, failures = _probe(config, seconds)
     capacity = _capacity(config, probes)
     checks = (*machine.checks, *_checks(config, probes, failures, capacity))
     return SourceDiagnosis(
@@ -53,12 +56,23 @@ def examine_sources(config: Config, machine: Diagnosis, seconds: float) -> Sourc
     )
 
 
-def _probe(config: Config, seconds: float) -> tuple[dict[str, Probe], dict[str, StreamsegError]]:
-    """Open all sources, some at a time: those that can be read, and why the others cannot."""
+def _probe(config: Config, seconds: float) -> tuple[Config, dict[str, Probe], dict[str, StreamsegError]]:
+    """Open all sources, some at a time.
+
+    Returns:
+        The settings with what a look at the sources shows, those that can be read, and why the others cannot.
+    """
+    live: dict[str, bool | None] = {}
     probes: dict[str, Probe] = {}
     failures: dict[str, StreamsegError] = {}
+
+    def probe(source: RunSource) -> Probe:
+        present = check_present(replace(source, wait=False))
+        live[source.name] = present.live
+        return probe_source(present, seconds)
+
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        opened = {source.name: threads.submit(probe_source, source, seconds) for source in config.sources}
+        opened = {source.name: threads.submit(probe, source) for source in config.sources if source.kind != "push"}
         for name, future in opened.items():
             try:
                 probes[name] = future.result()
@@ -66,7 +80,8 @@ def _probe(config: Config, seconds: float) -> tuple[dict[str, Probe], dict[str, 
                 failures[name] = error
             except Exception as error:  # noqa: BLE001 - a driver raises anything
                 failures[name] = StageError(f"the source failed: {type(error).__name__}: {error}")
-    return probes, failures
+    sources = tuple(replace(source, live=live.get(source.name, source.live)) for source in config.sources)
+    return replace(config, sources=sources), probes, failures
 
 
 def _capacity(config: Config, probes: dict[str, Probe]) -> Capacity | StreamsegError | None:
@@ -87,11 +102,17 @@ def _checks(
     capacity: Capacity | StreamsegError | None,
 ) -> Iterator[Check]:
     # As in a run: without some of its sources it starts, unless the settings say otherwise.
-    needed = not probes or config.on_source_failure == "end"
+    awaited = any(source.wait or source.kind == "push" for source in config.sources)
+    needed = not (probes or awaited) or config.on_source_failure == "end"
     for source in config.sources:
         name = f"source {source.name}"
         if source.name in probes:
             yield source_check(config, source.name, probes[source.name].figures)
+        elif source.kind == "push":
+            yield Check(name=name, ok=True, needed=False, detail="not probed, a program sends its frames during a run")
+        elif source.wait:
+            check = _failed(name, failures[source.name])
+            yield replace(check, detail=f"not probed, a run waits for it: {check.detail}")
         else:
             yield _failed(name, failures[source.name], needed=needed)
     match capacity:

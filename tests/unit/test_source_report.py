@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.clips import write_clip
+from support.web_video import video_server
 
 from streamseg.config import check_config
 from streamseg.doctor import Diagnosis
@@ -46,6 +48,27 @@ def test_no_pipeline_can_run_without_any_source_or_one_that_is_to_end_it(more: d
     diagnosis = examined(settings(*urls, **more))
     assert not diagnosis.can_run
     assert [check.name for check in diagnosis.checks if check.needed and not check.ok] == ["source s0"]
+
+
+def test_a_run_needs_neither_pushed_sources_nor_those_that_it_waits_for() -> None:
+    tree = settings("push:", "987", on_source_failure="end")
+    tree["sources"][1]["wait"] = True  # type: ignore[index]
+    diagnosis = examined(tree)
+    assert diagnosis.can_run
+    pushed, absent = diagnosis.checks
+    assert (pushed.ok, pushed.detail) == (True, "not probed, a program sends its frames during a run")
+    assert not absent.ok and absent.detail.startswith("not probed, a run waits for it: there is no camera 987")
+    tree = settings("push:", "gone.mp4")
+    assert examined(tree).can_run
+
+
+def test_a_look_at_a_source_tells_whether_it_is_live(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=10)
+    with video_server(tmp_path) as server:
+        clip.rename(tmp_path / "clip")
+        found = examined(settings(server.url("clip")))
+    assert found.sources["s0"].jitter_ms is None
+    assert found.capacity is not None and found.capacity.detect_share is None, "as a file waits for the detector"
 
 
 def test_the_weights_that_a_named_model_lacks_are_a_row() -> None:
