@@ -127,10 +127,7 @@ class RecordSettings(Settings, frozen=True, kw_only=True):
 
     def named(self, source: str) -> Self:
         """The same with the name of a source in those of the files: `out.mp4` becomes `out-door.mp4`."""
-        video, jsonl = (
-            path if path is None or not Path(path).name else str(Path(path).with_stem(f"{Path(path).stem}-{source}"))
-            for path in (self.video, self.jsonl)
-        )
+        video, jsonl = (None if path is None else _with_source(path, source) for path in (self.video, self.jsonl))
         return replace(self, video=video, jsonl=jsonl)
 
 
@@ -279,13 +276,27 @@ def _with_files(tree: object) -> object:
     sources = tree.get("sources") if isinstance(tree, dict) else None
     if not isinstance(tree, dict) or not isinstance(sources, list | tuple):
         return tree
-    expanded = expand_sources(sources)
+    groups = expand_sources(sources)
+    expanded = [_recorded_apart(source) if len(group) > 1 else source for group in groups for source in group]
     if len(sources) < len(expanded) > MOST_SOURCES:
         raise SettingsError(
             f"sources: these are {len(expanded)} files, and a run takes at most {MOST_SOURCES}; choose some with a "
             "pattern, such as 'clips/a*.mp4', and run again for the others"
         )
     return {**tree, "sources": expanded}
+
+
+def _recorded_apart(source: object) -> object:
+    """One of the files of a source, with its name in those that it records."""
+    record = source.get("record") if isinstance(source, dict) else None
+    if not isinstance(source, dict) or not isinstance(record, dict):
+        return source
+    files = {
+        key: _with_source(path, source["name"])
+        for key, path in record.items()
+        if key in ("video", "jsonl") and isinstance(path, str) and path not in STANDARD_OUTPUT
+    }
+    return {**source, "record": {**record, **files}}
 
 
 def _with_names(tree: object) -> object:
@@ -298,6 +309,11 @@ def _with_names(tree: object) -> object:
         for place, source in enumerate(sources)
     ]
     return {**tree, "sources": named}
+
+
+def _with_source(path: str, source: str) -> str:
+    """The path of a recording with the name of its source."""
+    return str(Path(path).with_stem(f"{Path(path).stem}-{source}")) if Path(path).name else path
 
 
 def _check_sources(sources: Sequence[RunSource]) -> None:

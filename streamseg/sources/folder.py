@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
@@ -27,8 +28,8 @@ _LONGEST: Final = 58
 """Characters of a name without the number that makes it unique."""
 
 
-def expand_sources(sources: Sequence[object]) -> list[object]:
-    """Put the files of a folder or pattern in the place of its source, with its other settings, named after each file.
+def expand_sources(sources: Sequence[object]) -> list[list[object]]:
+    """For each source a list of it, or of the files of its folder or pattern: with its settings, named after each file.
 
     Args:
         sources: Of a tree of settings, not checked yet.
@@ -37,17 +38,18 @@ def expand_sources(sources: Sequence[object]) -> list[object]:
         SourceError: A folder cannot be read or has no videos, or no file matches a pattern.
     """
     taken = {str(source["name"]) for source in sources if isinstance(source, dict) and "name" in source}
-    expanded: list[object] = []
+    expanded: list[list[object]] = []
     for place, source in enumerate(sources):
         url = source.get("url") if isinstance(source, dict) else None
         files = _files(f"sources.{place}.url", url) if isinstance(url, str) else None
         if not isinstance(source, dict) or files is None:
-            expanded.append(source)
+            expanded.append([source])
             continue
-        for path in files:
-            name = _unique(source_name(path.stem, source.get("name")), taken)
-            # Read again as an address, a relative path may be another kind of source: `0`, `push:a.mp4`, `~a.mp4`.
-            expanded.append({**source, "url": str(path.absolute()), "name": name})
+        names = [_unique(source_name(stem, source.get("name")), taken) for stem in _stems(files)]
+        # Read again as an address, a relative path may be another kind of source: `0`, `push:a.mp4`, `~a.mp4`.
+        expanded.append(
+            [{**source, "url": str(path.absolute()), "name": name} for path, name in zip(files, names, strict=True)]
+        )
     return expanded
 
 
@@ -100,6 +102,13 @@ def _pattern(path: Path) -> str:
 
 def _is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 - `Path.is_file` raises where a folder may be listed but not entered
+
+
+def _stems(files: Sequence[Path]) -> list[str]:
+    """Names of files, with their ending where they are the same without it."""
+    stems = [source_name(path.stem) for path in files]
+    counts = Counter(stems)
+    return [stem + path.suffix if counts[stem] > 1 else stem for path, stem in zip(files, stems, strict=True)]
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -81,7 +81,28 @@ def test_a_folder_that_may_be_listed_but_not_entered_has_no_videos(
 
 def test_names_follow_the_rules_and_are_unique(folder: Path) -> None:
     fill(folder, "Café 1.mp4", "cafe-1.mov", "видео.mp4", "映像.mp4", "x" * 90 + ".mp4", os.fsdecode(b"\xdf.mp4"))
-    assert list(named({"url": "clips"})) == ["cafe-1", "cafe-1-2", "x" * 58, "file", "file-2", "file-3"]
+    assert list(named({"url": "clips"})) == [
+        *("cafe-1-mp4", "cafe-1-mov", "x" * 58),
+        *("file-mp4", "file-mp4-2", "file-mp4-3"),
+    ]
+
+
+def test_a_name_stays_with_its_file_when_another_comes(folder: Path) -> None:
+    fill(folder, "clip.mp4", "clip.avi")
+    both = named({"url": "clips"})
+    assert both == {"clip-avi": str(folder / "clip.avi"), "clip-mp4": str(folder / "clip.mp4")}
+    fill(folder, "clip.mkv")
+    assert both.items() < named({"url": "clips"}).items()
+
+
+def test_each_file_of_a_source_has_recordings_of_its_own(folder: Path) -> None:
+    fill(folder, "a.mp4", "b.mp4")
+    record: dict[str, object] = {"video": "o.mp4", "jsonl": "o.jsonl", "view": "clean"}
+    found = config({"url": "clips", "record": record}, {"url": 0, "name": "door", "record": {"video": "o.mp4"}}).sources
+    assert [source.record and source.record.video for source in found] == ["o-a.mp4", "o-b.mp4", "o.mp4"]
+    assert [source.record and source.record.jsonl for source in found] == ["o-a.jsonl", "o-b.jsonl", None]
+    (folder / "b.mp4").unlink()
+    assert config({"url": "clips", "record": record}).of("a").record.video == "o.mp4"
 
 
 def test_a_name_given_to_a_folder_starts_the_names_of_its_files_which_have_its_settings(folder: Path) -> None:
