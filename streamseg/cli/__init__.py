@@ -33,7 +33,8 @@ PROGRAM: Final = "streamseg"
 app = typer.Typer(
     name=PROGRAM,
     help=(
-        "Segments live video: a mask for every object of a webcam, RTSP camera or file, shown, recorded and published."
+        "Segments live video: a mask for every object of a webcam, RTSP or HTTP camera or file, shown, recorded and "
+        "published."
         "\n\nStart with `streamseg demo`, then `streamseg run --source 0 --show`. Every command has --help."
     ),
     no_args_is_help=True,

@@ -1,4 +1,4 @@
-"""Where frames come from: files, RTSP cameras, webcams, other programs, and a synthetic scene."""
+"""Where frames come from: files, RTSP and HTTP cameras, webcams, other programs, and a synthetic scene."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ Side = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 
 LIST_SUFFIXES: Final = (".m3u8", ".m3u")
 """Endings of the names of HLS lists."""
-FILE_SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv")
-"""Endings of addresses that are files until their server answers something else."""
+VIDEO_SUFFIXES: Final = (
+    *(".3gp", ".asf", ".avi", ".divx", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+    *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
+)
+"""Endings of the names of videos, in lower case: of a folder, other files are left out."""
 _NAME: Final = "[a-z0-9_-]{1,64}"
 
 
@@ -107,7 +110,8 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
             return self.live
         if self.kind == "http":
             path = re.split("[?#]", self.address)[0].partition("://")[2].partition("/")[2]
-            return not path.lower().endswith(FILE_SUFFIXES)
+            # Until the server answers something else; live streams often end in `.ts`.
+            return not path.lower().endswith(VIDEO_SUFFIXES) or path.lower().endswith(".ts")
         if self.kind == "synthetic":
             return parse_qs(self.address.partition("?")[2]).get("frames", ["0"])[-1] == "0"
         return self.kind in ("webcam", "rtsp", "push")

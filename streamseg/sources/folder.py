@@ -14,15 +14,8 @@ from typing import Final
 
 from streamseg.errors import SourceError
 from streamseg.paths import local_path
-from streamseg.sources import SourceSettings
+from streamseg.sources import VIDEO_SUFFIXES, SourceSettings
 
-VIDEO_SUFFIXES: Final = frozenset(
-    (
-        *(".3gp", ".asf", ".avi", ".divx", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-        *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
-    )
-)
-"""File name suffixes of videos, in lower case: a folder's other files are left out. A pattern takes any file."""
 _SHORTEST: Final = "file"
 _LONGEST: Final = 58
 """Characters of a name without the number that makes it unique."""

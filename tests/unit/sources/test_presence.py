@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamseg.errors import SourceError
-from streamseg.sources import SourceSettings
+from streamseg.sources import VIDEO_SUFFIXES, SourceSettings
 from streamseg.sources.presence import check_present
 
 
@@ -28,6 +28,12 @@ def test_a_camera_that_is_not_there_is_refused_unless_it_may_be_absent(url: str,
         with pytest.raises(SourceError, match=complaint):
             check_present(settings)
         check_present(SourceSettings(url=settings.url, wait=True))
+
+
+def test_until_a_look_the_ending_of_a_web_address_tells_whether_it_is_live() -> None:
+    for suffix in VIDEO_SUFFIXES:
+        assert SourceSettings(url=f"http://h/x{suffix.upper()}?a=b").is_live == (suffix == ".ts")
+    assert all(SourceSettings(url=url).is_live for url in ("http://h.mov", "http://h.mov?x=/y.mp4", "http://h/mp4"))
 
 
 def test_a_host_that_accepts_connections_may_be_a_camera() -> None:
