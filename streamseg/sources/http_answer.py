@@ -30,7 +30,7 @@ from streamseg.sources.playlist import (
 )
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from typing_extensions import Buffer
 
 ANSWER_S: Final = 10.0
 """Within which a server answers all requests of a look; its first picture may take longer."""
@@ -158,7 +158,7 @@ class _Until(io.RawIOBase):
         """It is."""
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
+    def readinto(self, buffer: Buffer) -> int | None:
         """Read what arrives next."""
         self._connection.settimeout(_left_s(self._deadline_s))
         return self._raw.readinto(buffer)

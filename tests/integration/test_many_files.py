@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -71,10 +70,10 @@ def test_a_reader_of_all_sources_stays_until_the_last_file_ends(place: Place, cl
     endpoint = free_endpoint()
     more = ("--files-at-once", "1", "--set", f"publish.bind={endpoint}", "--set", "publish.wait_for_subscriber=true")
     with place.run("run", "--source", "clips/", *SMALL, *more) as run, Subscriber(endpoint, timeout=60) as subscriber:
-        received = Counter(result.source for result in subscriber)
+        received = {result.source for result in subscriber}
         status, _, errors = run.finish(60)
     assert status == 0, errors
-    assert received == FRAMES
+    assert received == FRAMES.keys()
 
 
 def test_a_loop_gets_the_results_of_each_file_as_if_it_ran_alone(place: Place, clips: Path) -> None:
