@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -26,9 +27,16 @@ class SettingsFile:
     read_again: Callable[[], Config]
 
     @classmethod
-    def read(cls, read: Callable[[], Config]) -> Self:
-        """Read the settings for the first time."""
-        return cls(read(), read)
+    def read(cls, path: Path, read: Callable[[], Config]) -> Self:
+        """Read the settings of a file for the first time, by this function."""
+        return cls(read(), partial(_read_again, path, read))
+
+
+def _read_again(path: Path, read: Callable[[], Config]) -> Config:
+    """Read a settings file in a run, which may not wait for the writer of a pipe."""
+    if path.exists() and not path.is_file():
+        raise SettingsError(f"{path} is no file any more; write the settings to a file of that name")
+    return read()
 
 
 Override = tuple[str, object]

@@ -125,7 +125,7 @@ class Pipeline:
         """
         check_address_space()
         if isinstance(config, str | os.PathLike):
-            file = SettingsFile.read(partial(load_config, Path(config), [], os.environ))
+            file = SettingsFile.read(Path(config), partial(load_config, Path(config), [], os.environ))
             config = file.config
         config = _check(config)
         self._images = images

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from streamseg.errors import StageError
 from streamseg.ipc.clock import Clock
+from streamseg.ipc.fork_server import UNKNOWN_STATUS
 from streamseg.ipc.launcher import StageHandle
 from streamseg.ipc.stage_messages import Failed, Progress, Stop
 from streamseg.lane import Lane
@@ -91,6 +92,8 @@ class Process:
             return f"failed: {self.failure.message}"
         if self.hung:
             return "hung"
+        if status == UNKNOWN_STATUS:
+            return "ended"
         return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
     def advice(self, status: int) -> str:

@@ -145,10 +145,11 @@ def run(
         )
 
     with Announced("loading streamseg"):
-        settings = read()
-        from streamseg.cli.running import run_pipeline
         from streamseg.config_file import SettingsFile
-    file = None if config is None else SettingsFile(settings, read)
+
+        file = None if config is None else SettingsFile.read(config, read)
+        settings = read() if file is None else file.config
+        from streamseg.cli.running import run_pipeline
     logging.getLogger("streamseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
     with ExitStack() as stack:

@@ -27,19 +27,25 @@ _LONGEST_NAME: Final = 4096
 _START_S: Final = 60.0
 """How long the server may take to import the libraries and fork, also on a busy machine."""
 _END_S: Final = 1.0
-_LOOK_S: Final = 1.0
-_UNKNOWN_STATUS: Final = 255
+_FORK_S: Final = 5.0
+"""How long a server may take for a fork after its first one."""
+_REPORT_S: Final = 3.0
+"""How long it may take to report the end of a process."""
+UNKNOWN_STATUS: Final = 255
 """Of a process whose server was killed before it."""
 
 
 class ForkedProcess:
     """A process that a fork server has made. Callable from any thread."""
 
-    def __init__(self, number: int, stdin: BinaryIO, stdout: BinaryIO, status_pipe: int) -> None:
+    def __init__(
+        self, number: int, stdin: BinaryIO, stdout: BinaryIO, status_pipe: int, kill_server: Callable[[], None]
+    ) -> None:
         self.stdin = stdin
         self.stdout = stdout
         self._number = number
         self._status_pipe = status_pipe
+        self._kill_server = kill_server
         self._status: int | None = None
         self._lock = threading.Lock()
 
@@ -48,14 +54,18 @@ class ForkedProcess:
         with self._lock:
             if self._status is None and _ready([self._status_pipe], 0):
                 status = os.read(self._status_pipe, _NUMBER.size)
-                self._status = _NUMBER.unpack(status)[0] if status else _UNKNOWN_STATUS
+                self._status = _NUMBER.unpack(status)[0] if status else UNKNOWN_STATUS
                 os.close(self._status_pipe)
             return self._status
 
     def wait(self) -> int:
-        """Wait for its end; its exit status, negative for a signal."""
+        """Wait for its end, which is near; its exit status, negative for a signal.
+
+        A server that does not report it is stopped. It is killed: then the end of the process shows at its pipe.
+        """
         while (status := self.poll()) is None:
-            _ready([self._status_pipe], _LOOK_S)  # another thread may have closed it
+            if not _ready([self._status_pipe], _REPORT_S):
+                self._kill_server()
         return status
 
     def send_signal(self, number: int) -> None:
@@ -79,6 +89,7 @@ class ForkServer:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
+        self._has_forked = False
         with contextlib.suppress(OSError):  # the first fork tries again, and reports it
             self._start()
 
@@ -90,7 +101,7 @@ class ForkServer:
         """
         try:
             return self._request(module)
-        except (BrokenPipeError, ConnectionResetError, ChildProcessError):  # somebody killed it
+        except (BrokenPipeError, ConnectionResetError, ChildProcessError):  # somebody killed or stopped it
             self.close()
             return self._request(module)
 
@@ -106,6 +117,7 @@ class ForkServer:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        self._has_forked = False
 
     def _start(self) -> socket.socket:
         near, far = socket.socketpair()
@@ -141,8 +153,8 @@ class ForkServer:
             stdin, stdout, status = pipe(1), pipe(0), pipe(0)
             socket.send_fds(connection, [module.encode()], given)
             far.close()
-            ready = _ready([status, connection.fileno()], _START_S)
-            if not ready:
+            ready = _ready([status, connection.fileno()], _FORK_S if self._has_forked else _START_S)
+            if not ready and not self._has_forked:
                 self.close()
                 raise TimeoutError(errno.ETIMEDOUT, "the fork server does not answer")
             answer = os.read(status, _NUMBER.size) if status in ready else b""
@@ -152,7 +164,9 @@ class ForkServer:
             if number < 0:
                 raise OSError(-number, os.strerror(-number))
             near.pop_all()
-        return ForkedProcess(number, os.fdopen(stdin, "wb"), os.fdopen(stdout, "rb"), status)
+        assert self._process is not None
+        self._has_forked = True
+        return ForkedProcess(number, os.fdopen(stdin, "wb"), os.fdopen(stdout, "rb"), status, self._process.kill)
 
 
 def serve(connection: socket.socket, run: Callable[[str], NoReturn]) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from streamseg.changes import ChangingPlan
 from streamseg.config import Config, check_config
-from streamseg.config_file import SettingsFile
+from streamseg.config_file import SettingsFile, load_config
 from streamseg.errors import OutputExistsError, SettingsError, SourceError, UsageError
 from streamseg.plan import make_plan
 
@@ -26,7 +27,7 @@ class Running:
 
     def __init__(self, first: Config, overwrite: bool = False) -> None:
         self.content = first
-        file = SettingsFile.read(lambda: self.content)
+        file = SettingsFile.read(Path("cameras.yaml"), lambda: self.content)
         self.changing = ChangingPlan(first, make_plan(first, overwrite=overwrite), overwrite=overwrite, file=file)
 
     def write(self, content: Config) -> str:
@@ -145,3 +146,14 @@ def test_no_two_sources_record_one_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"out\.mp4 is a recording of door; name another file"):
         running.changing.add({"name": "yard", "url": "synthetic:", **recording})
     assert running.changing.add({"name": "yard", "url": "synthetic:"}) == "added yard"
+
+
+def test_a_settings_file_that_became_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.yaml"
+    path.write_text("sources: [{url: 'synthetic:'}]")
+    file = SettingsFile.read(path, lambda: load_config(path, [], {}))
+    assert file.read_again() == file.config
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(SettingsError, match="is no file any more"):
+        file.read_again()

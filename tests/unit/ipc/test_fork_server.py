@@ -113,6 +113,21 @@ def test_a_server_that_was_killed_is_replaced_and_what_it_forked_goes_on(fork: F
     assert before.wait() == 255  # nobody knows its status any more
 
 
+def test_a_server_that_is_stopped_is_replaced_and_delays_no_end(monkeypatch: pytest.MonkeyPatch, fork: Fork) -> None:
+    monkeypatch.setattr("streamseg.ipc.fork_server._REPORT_S", 0.1)
+    monkeypatch.setattr("streamseg.ipc.fork_server._FORK_S", 0.1)
+    first, second = fork("wait"), fork("wait")
+    servers = [child for child in psutil.Process().children() if "serve(socket" in " ".join(child.cmdline())]
+    servers[0].suspend()
+    first.send_signal(signal.SIGKILL)
+    assert first.wait() == 255
+    assert fork("descriptors").wait() == 0
+    (server,) = [child for child in psutil.Process().children() if "serve(socket" in " ".join(child.cmdline())]
+    server.suspend()
+    assert fork("descriptors").wait() == 0
+    assert second.poll() is None
+
+
 def test_a_server_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamseg.ipc.fork_server._START_S", 0.2)
     server = ForkServer([sys.executable, "-c", "import time; time.sleep(600)"], dict(os.environ))

@@ -25,7 +25,7 @@ class Child(ForkedProcess):
 
     def __init__(self) -> None:
         reading, writing = os.pipe()
-        super().__init__(0, io.BytesIO(), os.fdopen(reading, "rb"), status_pipe=-1)
+        super().__init__(0, io.BytesIO(), os.fdopen(reading, "rb"), status_pipe=-1, kill_server=lambda: None)
         self.pipe = os.fdopen(writing, "wb")
         self.killed = threading.Event()
 
