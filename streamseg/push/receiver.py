@@ -179,8 +179,10 @@ class FrameReceiver:
                 event, descriptor = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
             except zmq.Again:
                 return
-            self._open.pop(descriptor, None)
-            if self._sender is not None and descriptor == self._descriptor:
+            known = self._open.pop(descriptor, None) is not None
+            # The first frame of a connection may come before its own event.
+            is_new = event == zmq.EVENT_ACCEPTED and not known
+            if self._sender is not None and descriptor == self._descriptor and not is_new:
                 self.release("the program has disconnected")
             if event == zmq.EVENT_ACCEPTED:
                 self._accept(descriptor)

@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from support.pipeline_runs import free_endpoint, until
 from support.pushed import WITHIN_S, ReadSource
 
 from streamseg.config import RunSource
+from streamseg.push.receiver import FrameReceiver
 from streamseg.push.sender import FrameSender
 from streamseg.wire.limits import FRAME_BYTES, PROGRAMS
 
@@ -133,3 +134,22 @@ def test_connections_that_send_nothing_leave_room_for_a_program(pipeline: ReadSo
         until(lambda: sender.taken == 1, WITHIN_S, "the frame of a program")
     for each in silent:
         each.close()
+
+
+def test_a_program_whose_first_frame_comes_before_the_event_of_its_connection_stays_the_sender(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamseg.push.receiver._EVENTS_S", float("inf"))
+    endpoint = free_endpoint()
+    with (
+        closing(FrameReceiver(endpoint, "robot", None)) as receiver,
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as program,
+    ):
+        program.linger = 0
+        program.connect(endpoint)
+        program.send_multipart(frame())
+        until(lambda: receiver._socket.poll(0), WITHIN_S, "the frame")
+        assert receiver.receive(0) is not None
+        receiver.receive(0)  # reads the events
+        assert receiver.lost == ""
