@@ -332,11 +332,9 @@ class Pipeline:
 
         def work() -> None:
             try:
-                changes = change()
+                changed.set_result(change())
             except StreamsegError as error:
                 changed.set_exception(error)
-                return
-            changed.set_result(changes)
 
         supervisor.call(work)
         while not wait([changed], _POLL_MS / 1000).done:

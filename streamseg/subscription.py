@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import struct
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -14,13 +13,12 @@ import zmq
 from streamseg.endpoints import check_remote
 from streamseg.errors import UsageError
 from streamseg.inflow import Inflow
+from streamseg.socket_events import waiting_events
 from streamseg.wire.curve import ClientKeys
 from streamseg.wire.limits import PART_BYTES, PARTS
 
 _log = logging.getLogger(__name__)
 
-_EVENT: Final = struct.Struct("=Hi")
-"""An event of the socket monitor and its value; of a connection, the descriptor. pyzmq's reader imports asyncio."""
 _STEP_MS: Final = 50
 _UNFINISHED_BYTES: Final = 2 * PARTS * PART_BYTES
 """What may arrive without a complete message: the longest one, and as much for what waits in the kernel."""
@@ -135,8 +133,7 @@ class Subscription:
         return self.refused
 
     def _note_events(self) -> None:
-        while self._events.poll(0):
-            event, value = _EVENT.unpack(self._events.recv_multipart()[0])
+        for event, value in waiting_events(self._events):
             match event:
                 case zmq.EVENT_CONNECTED:
                     self._inflow.connected(value)

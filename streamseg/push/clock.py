@@ -10,7 +10,7 @@ _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 def clock_name() -> str | None:
-    """A name that two processes share if `time.monotonic_ns()` has one meaning for both; None where nothing says so.
+    """The name of the clock behind `time.monotonic_ns()`, the same in every process that reads it; None if unknown.
 
     On Linux that clock counts from the start of the machine, also inside its containers.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import struct
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import zmq
 from streamseg.endpoints import has_listener
 from streamseg.errors import EndpointInUseError, MessageError
 from streamseg.inflow import Inflow, borrowed
+from streamseg.socket_events import waiting_events
 from streamseg.wire.curve import Admission, ServerKeys
 from streamseg.wire.frames import (
     Bye,
@@ -33,8 +33,6 @@ from streamseg.wire.limits import FRAME_BYTES, HANDSHAKE_S, PROGRAMS, REASON
 _log = logging.getLogger(__name__)
 
 _DOMAIN: Final = b"streamseg"
-_EVENT: Final = struct.Struct("=Hi")
-"""An event of the socket monitor and its value: the connection's descriptor. pyzmq's reader imports asyncio."""
 _EVENTS_S: Final = 0.5
 """Between two looks at the connections, however many messages arrive."""
 _UNFINISHED_BYTES: Final = 2 * FRAME_BYTES
@@ -174,11 +172,7 @@ class FrameReceiver:
     def _read_events(self) -> None:
         self._events_s = time.monotonic()
         self._end_endless()
-        while True:
-            try:
-                event, descriptor = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
-            except zmq.Again:
-                return
+        for event, descriptor in waiting_events(self._monitor):
             known = self._open.pop(descriptor, None) is not None
             # The first frame of a connection may come before its own event.
             is_new = event == zmq.EVENT_ACCEPTED and not known

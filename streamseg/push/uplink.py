@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import socket
-import struct
 import threading
 import time
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Final
 import zmq
 
 from streamseg.errors import MessageError
+from streamseg.socket_events import waiting_events
 from streamseg.wire.curve import ClientKeys
 from streamseg.wire.frames import (
     Bye,
@@ -27,8 +27,6 @@ from streamseg.wire.frames import (
 )
 from streamseg.wire.limits import FRAME_HEADER_BYTES
 
-_EVENT: Final = struct.Struct("=Hi")
-"""An event of the socket monitor and its value. pyzmq's reader imports asyncio."""
 _KEY_REFUSED: Final = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 """ZeroMQ does not reconnect after either of these."""
 _STEP_MS: Final = 100
@@ -141,8 +139,7 @@ class Uplink:
         self._bell.close()
 
     def _note_events(self, events: zmq.Socket[bytes]) -> None:
-        while events.poll(0):
-            event, _ = _EVENT.unpack(events.recv_multipart()[0])
+        for event, _ in waiting_events(events):
             self._lose()
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._hello_s = 0.0

@@ -12,6 +12,7 @@ from typing import Final
 import zmq
 
 from streamseg.inflow import borrowed
+from streamseg.socket_events import waiting_events
 from streamseg.wire.limits import (
     HANDSHAKE_S,
     READER_BYTES,
@@ -30,8 +31,6 @@ _KERNEL_BYTES: Final = 4096
 _KEEPALIVE_S: Final = 60
 _MEASURED_EVERY_S: Final = 0.1
 _SUBSCRIBE, _CANCEL = b"\x01", b"\x00"
-_EVENT: Final = struct.Struct("=Hi")
-"""An event of the socket monitor and its value: the connection's descriptor. pyzmq's reader imports asyncio."""
 _BYTES_RECEIVED: Final = struct.Struct("128xQ")  # in Linux' struct tcp_info
 
 
@@ -125,11 +124,7 @@ class Connections:
                 self._completed[descriptor] = _sent_bytes(descriptor)
 
     def _read_events(self) -> None:
-        while True:
-            try:
-                event, descriptor = _EVENT.unpack(self.monitor.recv_multipart(zmq.NOBLOCK)[0])
-            except zmq.Again:
-                return
+        for event, descriptor in waiting_events(self.monitor):
             self._forget(descriptor)
             if event != zmq.EVENT_DISCONNECTED:
                 self._add(descriptor)

@@ -67,7 +67,7 @@ class Runs:
                     return None
                 last = run.before if run.seq is None else run.seq
                 message = replace(message, gap=0 if last is None else max(0, seq - last - 1))
-                # The next heartbeat says so too, up to a second later.
+                # Its source runs, although the heartbeat that reports it may be a second away.
                 run = replace(run, seq=seq, state=RUNNING if run.state == STARTING else run.state)
             case Heartbeat(seq=seq, state=state, detail=detail):
                 run = replace(run, before=-1 if seq is None else seq, state=state, detail=detail)
