@@ -114,7 +114,9 @@ def test_a_snapshot_is_the_next_picture_which_is_made_only_for_it(hub: Hub) -> N
         hub.turn()
         return hub.network.wants("overlay")
 
-    until(wanted, PATIENCE_S, "the subscription")
+    control = hub.stage._control
+    assert control is not None
+    until(lambda: wanted() and len(control._wanted) == 2, PATIENCE_S, "the subscription for both")
     for _ in range(20):
         hub.turn()
     message = replace(EMPTY_RESULT, run_id="r", seq=7, source="door", jpeg=JPEG)
