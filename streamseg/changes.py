@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from streamseg.config import MOST_SOURCES, Config, RunSource, check_config
 from streamseg.config_file import SettingsFile
 from streamseg.errors import SettingsError, StreamsegError, UsageError
-from streamseg.plan import RunPlan, adapt_sources, check_sources
+from streamseg.plan import RunPlan, check_sources
 
 
 class ChangingPlan:
@@ -82,16 +82,15 @@ class ChangingPlan:
         looked_at = self._looked_at(config.sources)
         self._refuse_other_changes(config, replace(config, sources=looked_at).resolved_mode)
         before = {source.name: source for source in self.plan.config.sources}
-        sources = adapt_sources(looked_at, config.detector, self.plan.config.detector)
-        new = replace(self.plan.config, sources=sources)
-        added = [source for source in sources if before.get(source.name) != source]
+        new = replace(self.plan.config, sources=looked_at)
+        added = [source for source in looked_at if before.get(source.name) != source]
         check_sources(new, added, overwrite=self._overwrite)
         recorders = _recorders(new, added)
         self._refuse_shared_files(recorders)
         self._recorders |= recorders
         self._config, self.plan = config, dataclasses.replace(self.plan, config=new)
         self.on_change(self.plan)
-        return _describe(before, sources)
+        return _describe(before, looked_at)
 
     def _looked_at(self, sources: tuple[RunSource, ...]) -> tuple[RunSource, ...]:
         """The sources, and of those with the same address as before, whether they are live."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamseg.errors import MissingPackageError
 
-_CLIP = Path("datasets") / "data" / "bigbuckbunny.mp4"
+_CLIP = Path("datasets") / "data" / "bikes.mp4"
 
 
 def demo_clip() -> Path:

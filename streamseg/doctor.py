@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -88,8 +87,7 @@ def _all_checks(bind: str) -> Iterator[Check]:
     yield run_check("threads", check_threads, needed=True)
     yield run_check("shared memory", check_shared_memory, needed=True)
     yield run_check("endpoint", lambda: check_endpoint(bind), needed=True)
-    for model, instead in (("yolox-nano", "motion"), ("mobilesam", "nano")):
-        yield run_check(f"weights of {model}", partial(check_weights, model, instead))
+    yield run_check("weights of mobilesam", check_weights)
     yield run_check("backends", check_backends)
     yield run_check("cameras", check_cameras)
     yield run_check("display", check_display)
@@ -153,15 +151,16 @@ def check_endpoint(bind: str) -> Check:
         return Check(name="endpoint", ok=True, needed=True, detail=f"{endpoint.address} is free")
 
 
-def check_weights(model: str, instead: str) -> Check:
-    """Check that a model's weights are in the cache, undamaged; without them `auto` takes the model `instead`."""
+def check_weights() -> Check:
+    """Check that MobileSAM's weights are in the cache, undamaged; without them `auto` takes nano."""
+    from streamseg.models.options import MOBILE_SAM
     from streamseg.models.weights import resolve
 
-    name = f"weights of {model}"
+    name = f"weights of {MOBILE_SAM}"
     try:
-        return Check(name=name, ok=True, needed=False, detail=str(resolve(model, offline=True)))
+        return Check(name=name, ok=True, needed=False, detail=str(resolve(MOBILE_SAM, offline=True)))
     except MissingWeightsError as error:
-        remedy = f"streamseg weights fetch {model}; `run` tries that too, and takes {instead} if it cannot"
+        remedy = f"streamseg weights fetch {MOBILE_SAM}; `run` tries that too, and takes nano if it cannot"
         return _missing(name, ", ".join(file.cause for file in error.files), remedy)
 
 

@@ -23,10 +23,12 @@ from streamseg.extras import is_installed
 from streamseg.messages import Models
 from streamseg.models.missing import fallback_lines
 from streamseg.models.options import (
+    DOWNLOADED_YOLOX,
     MOBILE_SAM,
     NANO,
     PYTORCH,
     SAM_MODELS,
+    SPOT,
     YOLOX_MODELS,
     Compute,
     DetectorSettings,
@@ -44,11 +46,11 @@ from streamseg.sources.checking import check_source
 from streamseg.sources.presence import check_present
 from streamseg.wire.curve import read_allowed_keys, read_server_keys
 
-AUTO_DETECTOR = "yolox-nano"
+AUTO_DETECTOR = SPOT
+YOLOX_NANO = "yolox-nano"
 AUTO_SEGMENTER = MOBILE_SAM
 OWN_YOLOX = "yolox"
-"""Stands for a YOLOX export that `detector.model` names, in messages."""
-FALLBACK_DETECTOR = "motion"
+"""Stands for a YOLOX export of the user's, in messages."""
 FALLBACK_SEGMENTER = NANO
 
 _Report = Callable[[WeightsProgress], None] | None
@@ -102,9 +104,8 @@ def make_plan(config: Config, *, overwrite: bool, progress: _Report = None) -> R
         segmenter, failure = _export(config, segmenter, progress)
         notices += [] if failure is None else [failure]
     replaced = " and ".join(file.name for file in search.missing)
-    sources = adapt_sources(config.sources, config.detector, detector)
     return RunPlan(
-        replace(config, sources=sources, detector=detector, segmenter=segmenter),
+        replace(config, detector=detector, segmenter=segmenter),
         Models(
             detector=unicode_name(detector.model),
             segmenter=unicode_name(segmenter.model),
@@ -153,15 +154,6 @@ def _check_run(config: Config, *, overwrite: bool) -> None:
             read_server_keys(source.curve.secret_key_file, source.curve.allow_files, f"sources.{place}.curve")
 
 
-def adapt_sources(
-    sources: tuple[RunSource, ...], wanted: DetectorSettings, used: DetectorSettings
-) -> tuple[RunSource, ...]:
-    """The sources with what applies to the detector in use: the fallback has other classes."""
-    if not used.model == FALLBACK_DETECTOR != wanted.model:
-        return sources
-    return tuple(replace(source, detector=replace(source.detector, classes=None)) for source in sources)
-
-
 def check_sources(config: Config, added: Sequence[RunSource], *, overwrite: bool) -> None:
     """Check the sources that are added to a running pipeline, without opening them.
 
@@ -199,12 +191,12 @@ def _present(config: Config) -> tuple[RunSource, ...]:
 
 def _own_weights(config: Config) -> Iterator[tuple[str, Path]]:
     """The models whose weights are files of the user's, and these files."""
-    detector, segmenter = config.detector, config.segmenter
-    detectors, segmenters = ("auto", *YOLOX_MODELS), ("auto", *SAM_MODELS, NANO)
+    detector, segmenter = _without_auto(config.detector), config.segmenter
+    segmenters = ("auto", *SAM_MODELS, NANO)
     if detector.model.endswith(".onnx"):
         yield OWN_YOLOX, Path(detector.model)
-    elif detector.model in detectors and detector.weights is not None:
-        yield AUTO_DETECTOR if detector.model == "auto" else detector.model, Path(detector.weights)
+    elif detector.model in YOLOX_MODELS and detector.weights is not None:
+        yield OWN_YOLOX if detector.model == SPOT else detector.model, Path(detector.weights)
     if segmenter.model in segmenters and segmenter.weights is not None:
         yield AUTO_SEGMENTER if segmenter.model == "auto" else segmenter.model, Path(segmenter.weights)
 
@@ -217,15 +209,14 @@ def check_models(config: Config) -> None:
             runs the segmenter as configured.
         UsageError: This machine has no such GPU.
     """
-    detector, segmenter = config.detector, config.segmenter
+    segmenter = config.segmenter
     check_device(config.device)
-    if detector.model != "auto":
-        check_detector(detector)
-        for place, source in enumerate(config.sources):
-            try:
-                check_detector(config.of(source.name).detector)
-            except SettingsError as error:
-                raise SettingsError(f"sources.{place}.{error}") from error
+    check_detector(_without_auto(config.detector))
+    for place, source in enumerate(config.sources):
+        try:
+            check_detector(_without_auto(config.of(source.name).detector))
+        except SettingsError as error:
+            raise SettingsError(f"sources.{place}.{error}") from error
     if segmenter.model != "auto":
         check_segmenter(segmenter)
     if segmenter.model in ("auto", MOBILE_SAM):
@@ -278,17 +269,22 @@ def _picture_sizes(config: Config) -> list[tuple[int, int]]:
 
 def _find_detector(settings: DetectorSettings, search: WeightsSearch) -> DetectorSettings:
     """Replace `auto`, and find weights or download them."""
-    if settings.model == "auto":
-        path = search.find(AUTO_DETECTOR, weights_path(settings), needed=False, sha256=settings.sha256)
-        if path is None:  # motion has one class, so a choice of classes does not apply
-            return replace(settings, model=FALLBACK_DETECTOR, classes=None)
-        return replace(settings, model=AUTO_DETECTOR, weights=str(path))
-    if settings.model in YOLOX_MODELS:
+    settings = _without_auto(settings)
+    if settings.model in DOWNLOADED_YOLOX:
         path = search.find(settings.model, weights_path(settings), sha256=settings.sha256)
         return replace(settings, weights=str(path))
+    if settings.model == SPOT and settings.weights is not None:
+        search.find(OWN_YOLOX, weights_path(settings))
     if settings.model.endswith(".onnx"):
         search.find(OWN_YOLOX, Path(settings.model))
     return settings
+
+
+def _without_auto(settings: DetectorSettings) -> DetectorSettings:
+    """The settings with the detector that `auto` stands for: YOLOX-Nano if weights are named, else the packaged one."""
+    if settings.model != "auto":
+        return settings
+    return replace(settings, model=AUTO_DETECTOR if settings.weights is None else YOLOX_NANO)
 
 
 def _find_segmenter(settings: SegmenterSettings, search: WeightsSearch) -> SegmenterSettings:

@@ -60,7 +60,7 @@ class LabelFolder:
 
 def auto_annotate(
     data: str | Path,
-    det_model: str | Path = "yolox-nano",
+    det_model: str | Path = "spot",
     sam_model: str | Path = "mobile_sam.pt",
     device: str = "",
     conf: float = 0.25,
@@ -78,7 +78,8 @@ def auto_annotate(
 
     Args:
         data: The folder; its subfolders are ignored.
-        det_model: Detects the objects: `yolox-nano` to `yolox-x`, a YOLOX export that ends in `.onnx`, or a plug-in.
+        det_model: Detects the objects: `spot`, `yolox-nano` to `yolox-x`, a YOLOX export that ends in `.onnx`, or a
+            plug-in.
         sam_model: Segments them: a checkpoint of MobileSAM or SAM, or a name to download, such as `mobile_sam.pt` or
             `sam-vit-b`.
         device: PyTorch's name of the device for `sam_model`, or the number of a GPU; empty uses a GPU if there is one.

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from streamseg.errors import UsageError, WeightsError
 from streamseg.models import Detector, Segmenter, weights
 from streamseg.models.options import (
+    DOWNLOADED_YOLOX,
     MOBILE_SAM,
     NANO,
     SAM_MODELS,
@@ -58,7 +59,7 @@ def segmenter_hash(segmenter: SegmenterSettings) -> str | None:
 
 def find_detector(detector: DetectorSettings, search: WeightsSearch) -> DetectorSettings:
     """The settings with the file of the weights, fetched if necessary; the search notes what is missing."""
-    if detector.model not in YOLOX_MODELS:
+    if detector.model not in DOWNLOADED_YOLOX:
         return detector
     return replace(detector, weights=str(search.find(detector.model, weights_path(detector))))
 

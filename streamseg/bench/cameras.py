@@ -20,9 +20,8 @@ from rich.table import Table
 from streamseg.bench.machine import Machine, this_machine
 from streamseg.bench.pipeline import LEAST_IOU, write_random_weights
 from streamseg.bench.run import WHOLE, Measured, PipelineRun, run_pipeline
-from streamseg.bench.true_models import DETECTOR, TrueScene, match
+from streamseg.bench.true_models import TrueScene, detector_settings, match
 from streamseg.config import PublishSettings
-from streamseg.models.weights import resolve
 from streamseg.monitor.latency import Percentiles, percentiles
 from streamseg.sinks.hub import Hub
 
@@ -89,22 +88,22 @@ def bench_cameras(
         counts: Numbers of sources.
         separate: How many separate runs there are at the same time; None leaves them out.
         settings: Of the runs, `KEY=VALUE` each.
-        detector_weights: YOLOX-Nano's; None takes the official file from the cache, or downloads it.
+        detector_weights: A YOLOX export in place of spot.
         report: Receives a line before each step.
 
     Raises:
         SettingsError: A setting is invalid.
-        WeightsError: YOLOX-Nano's weights are missing or invalid.
+        WeightsError: The weights are missing or invalid.
         StageError: A measured process failed.
     """
-    detector = resolve(DETECTOR, path=detector_weights).resolve()
+    detector = detector_settings(detector_weights)
     with tempfile.TemporaryDirectory(prefix="streamseg-bench-") as name:
         folder = Path(name)
         report("writing random weights, and the boxes of the drawn objects")
         weights = folder / "mobile_sam.pt"
         write_random_weights(weights)
         scene = TrueScene(url=SCENE_URL)
-        every = ("device=cpu", f"detector.weights={detector}", f"segmenter.weights={weights}", *settings)
+        every = ("device=cpu", *detector, f"segmenter.weights={weights}", *settings)
 
         def run(place: str, sources: int) -> PipelineRun:
             own = folder / place

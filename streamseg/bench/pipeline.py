@@ -19,12 +19,11 @@ from rich.table import Table
 
 from streamseg.bench.machine import Machine, this_machine
 from streamseg.bench.run import PipelineRun, run_pipeline
-from streamseg.bench.true_models import DETECTOR, FPS, SCENE_URL, TrueScene, match
+from streamseg.bench.true_models import FPS, SCENE_URL, TrueScene, detector_settings, match
 from streamseg.config_file import load_config, parse_override
 from streamseg.errors import StageError
 from streamseg.messages import Dropped
 from streamseg.models.options import MOBILE_SAM, SegmenterSettings
-from streamseg.models.weights import resolve
 from streamseg.monitor.latency import Percentiles, percentiles
 
 LEAST_IOU = 0.3
@@ -117,24 +116,24 @@ def bench_pipeline(
     Args:
         seconds: How long the pipeline is counted.
         settings: Settings of the pipeline, `KEY=VALUE` each.
-        detector_weights: YOLOX-Nano's; None takes the official file from the cache, or downloads it.
+        detector_weights: A YOLOX export in place of spot.
         report: Receives a line before each step.
 
     Raises:
         SettingsError: A setting is invalid.
-        WeightsError: YOLOX-Nano's weights are missing or invalid.
+        WeightsError: The weights are missing or invalid.
         StageError: A measured process failed.
     """
     overrides = [("sources.0.url", SCENE_URL), *map(parse_override, settings)]
     segmenter = load_config(None, overrides, os.environ).segmenter
-    detector = resolve(DETECTOR, path=detector_weights).resolve()
+    detector = detector_settings(detector_weights)
     with tempfile.TemporaryDirectory(prefix="streamseg-bench-") as name:
         folder = Path(name)
         weights = folder / "mobile_sam.pt"
         report("exporting MobileSAM with random weights, and timing it alone")
         alone = _time_alone(folder, weights, segmenter, min(_ALONE_S, seconds))
         TrueScene().write(folder, round((seconds + _UNCOUNTED_S) * FPS))
-        every = ("device=cpu", f"detector.weights={detector}", f"segmenter.weights={weights}", *settings)
+        every = ("device=cpu", *detector, f"segmenter.weights={weights}", *settings)
         report(f"measuring the pipeline for {seconds:g} s")
         run = run_pipeline(folder, every, seconds)
         shorter = max(_LEAST_RECORDED_S, seconds * _RECORDED_SHARE)

@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from streamseg.geometry import box_iou
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models.options import MOBILE_SAM, Compute, DetectorSettings, SegmenterSettings
+from streamseg.models.options import MOBILE_SAM, SPOT, Compute, DetectorSettings, SegmenterSettings
 from streamseg.models.registry import create_detector, create_segmenter
-from streamseg.models.weights import weights_directory
+from streamseg.models.weights import resolve, weights_directory
 from streamseg.sources.crossing import CLASS_NAME, CrossingScene, read_number
 from streamseg.sources.scene import TruthObject
 from streamseg.sources.scene_options import SceneOptions
@@ -26,7 +26,6 @@ from streamseg.train.augmentation import jittered
 
 FPS: Final = 30
 SCENE_URL: Final = f"synthetic:?scene=crossing&size=1280x720&fps={FPS}&seed=10&objects=5"
-DETECTOR: Final = "yolox-nano"
 JITTER: Final = 0.03
 """Standard deviation of a box's edges, as a share of the box's side."""
 MISSED: Final = 0.05
@@ -93,14 +92,23 @@ class TrueScene:
         ]
 
 
+def detector_settings(weights: Path | None) -> tuple[str, ...]:
+    """The settings for `TrueBoxes` with other weights than spot's, or none.
+
+    Raises:
+        WeightsError: There is no such file.
+    """
+    return () if weights is None else (f"detector.weights={resolve('yolox', path=weights).resolve()}",)
+
+
 class TrueBoxes:
-    """Runs YOLOX-Nano on each frame, and returns the scene's boxes."""
+    """Runs spot on each frame, and returns the scene's boxes."""
 
     name = "true-boxes"
     classes = (CLASS_NAME,)
 
     def __init__(self, settings: DetectorSettings, compute: Compute) -> None:
-        self._network = create_detector(replace(settings, model=DETECTOR), compute)
+        self._network = create_detector(replace(settings, model=SPOT), compute)
         self._scene = TrueScene.read()
 
     def detect(self, image: Image) -> list[Detection]:

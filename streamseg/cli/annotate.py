@@ -29,9 +29,10 @@ def annotate(
     detector: Annotated[
         str,
         typer.Option(
-            help="Detects objects: yolox-nano, -tiny, -s, -m, -l, -x, a YOLOX export (F.onnx); in videos also motion."
+            help="Detects objects: spot, yolox-nano, -tiny, -s, -m, -l, -x, a YOLOX export (F.onnx); in videos also "
+            "motion."
         ),
-    ] = "yolox-nano",
+    ] = "spot",
     detector_weights: Annotated[
         Path | None,
         typer.Option(metavar="F.onnx", help="The detector's weights.", show_default="downloaded"),

@@ -15,7 +15,7 @@ bench_app = typer.Typer(help="Measure this machine and print the figures.", no_a
 
 DetectorWeights = Annotated[
     Path | None,
-    typer.Option(metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.", show_default=False),
+    typer.Option(metavar="F.onnx", help="A YOLOX export in place of spot.", show_default=False),
 ]
 
 
@@ -44,8 +44,8 @@ def bench_pipeline(
 ) -> None:
     """Measure a whole running pipeline on this machine.
 
-    The pipeline runs in real time: 1280x720 at 30 frames a second, five objects that cross, two subscribers. YOLOX-Nano
-    and MobileSAM (random weights) run in full, but the pipeline ignores their output. It continues with the true masks
+    The pipeline runs in real time: 1280x720 at 30 frames a second, five objects that cross, two subscribers. spot and
+    MobileSAM (random weights) run in full, but the pipeline ignores their output. It continues with the true masks
     of the drawn scene, and with boxes whose edges are wrong by 3% and of which 5% are missing. So the figures show how
     many masks subscribers receive, how old they are and how well they fit, not how well the networks work.
 
@@ -88,8 +88,8 @@ def bench_cameras(
 ) -> None:
     """Measure runs with 1, 2, 4 and 8 cameras on this machine.
 
-    Each camera is a drawn scene of 640x360 at 15 frames a second with three objects. As in `bench pipeline`, YOLOX-Nano
-    and MobileSAM (random weights) run in full, and the pipeline continues with the truth of the scene. Beside it, four
+    Each camera is a drawn scene of 640x360 at 15 frames a second with three objects. As in `bench pipeline`, spot and
+    MobileSAM (random weights) run in full, and the pipeline continues with the truth of the scene. Beside it, four
     separate runs of one camera each, at the same time. Run nothing else meanwhile.
 
     Examples: `streamseg bench cameras`, `streamseg bench cameras --sources 4 --separate 0 --json`

@@ -41,7 +41,7 @@ def run(
     detector: Annotated[
         str | None,
         typer.Option(
-            help="Finds objects: yolox-nano, -tiny, -s, -m, -l, -x; motion (anything that moves); fixed; auto.",
+            help="Finds objects: spot; yolox-nano, -tiny, -s, -m, -l, -x; motion (anything that moves); fixed; auto.",
             show_default=False,
         ),
     ] = None,
@@ -109,7 +109,7 @@ def run(
     `streamseg reload`, or SIGHUP, makes the run read CONFIG again: sources that were added, removed or changed are
     started, stopped or restarted, and the others run on. Without CONFIG, SIGHUP stops the run.
 
-    `auto` selects yolox-nano and mobilesam if weights are available, else motion and nano, which need none.
+    `auto` selects spot and mobilesam or, if its weights or PyTorch are not available, nano.
 
     \b
     Examples:

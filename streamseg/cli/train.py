@@ -124,8 +124,14 @@ def train_spot(
         typer.Option(metavar="NAME,NAME", help="Classes to find.", show_default="those of the first file"),
     ] = None,
     start: Annotated[
-        str, typer.Option("--from", metavar="FILE", help="Network to start from, or `imagenet` for ImageNet features.")
-    ] = "imagenet",
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Network to start from: of an earlier training, or yolox_nano.onnx.",
+            show_default="the network of the package",
+        ),
+    ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
@@ -142,7 +148,8 @@ def train_spot(
 ) -> None:
     """Train the small detector `spot` on your own boxes; needs `pip install 'streamseg\\[train]'`.
 
-    Every fifth photograph of the first file is held out for measuring. The network is for `--detector FILE`.
+    The training starts from the network of the package, with its weights for classes of the same names. Every
+    fifth photograph of the first file is held out for measuring. The network is for `--detector FILE`.
     `streamseg annotate` makes boxes to start with; correct them, and train on the result.
 
     Stop it at any time: the same command resumes (FILE.checkpoint). Two cores train on eight photographs a second.
@@ -178,4 +185,6 @@ def train_spot(
             f"average precision (IoU 0.5) on {training.held_out} held-out photographs:"
             f" {training.precision.mean:.3f}; {named}"
         )
+    if training.reliability_error is not None:
+        typer.echo(f"confidences are off by {training.reliability_error:.3f} there, on average")
     typer.echo(f"{output}: trained on {training.photographs} photographs; run it with --detector {output}")

@@ -11,7 +11,12 @@ from streamseg.geometry import Box
 from streamseg.paths import is_unicode
 from streamseg.settings import Count, Fraction, Settings, Threads
 
-YOLOX_MODELS = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
+SPOT: Final = "spot"
+"""The detector whose weights are part of the package."""
+DOWNLOADED_YOLOX = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
+"""Detectors with weights in the catalogue."""
+YOLOX_MODELS = (SPOT, *DOWNLOADED_YOLOX)
+"""Detectors that find COCO's 80 classes with their own weights, and take any YOLOX export as `detector.weights`."""
 MOBILE_SAM: Final = "mobilesam"
 """Runs in OpenVINO, ONNX Runtime or PyTorch."""
 SAM_MODELS = (MOBILE_SAM, "sam-vit-b", "sam-vit-l", "sam-vit-h")
@@ -75,7 +80,8 @@ class DetectorSettings(Settings, frozen=True, kw_only=True):
     """Which detector runs, and what it may report.
 
     Attributes:
-        model: `auto`, `yolox-…`, `motion`, `fixed`, a YOLOX export that ends in `.onnx`, or an installed plug-in.
+        model: `auto`, `spot`, `yolox-…`, `motion`, `fixed`, a YOLOX export that ends in `.onnx`, or an installed
+            plug-in.
         weights: A file used in place of the official weights; a plug-in may take any text.
         sha256: Expected hash of downloaded weights, in place of the catalogue's.
         conf: Minimum confidence of a detection. The pipeline's tracker follows an object down to 0.4 of it.

@@ -14,10 +14,12 @@ from streamseg.extras import require
 from streamseg.models import Detector, Segmenter, StepProgress, plugins
 from streamseg.models.detectors.classes import MOTION_CLASSES, box_classes, class_numbers
 from streamseg.models.options import (
+    DOWNLOADED_YOLOX,
     MOBILE_SAM,
     NANO,
     PYTORCH,
     SAM_MODELS,
+    SPOT,
     YOLOX_MODELS,
     Compute,
     DetectorSettings,
@@ -39,7 +41,7 @@ def check_detector(settings: DetectorSettings) -> None:
     check_settings(settings, "detector")
     model = settings.model
     if settings.weights is not None and model in ("motion", "fixed"):
-        raise SettingsError(f"detector.weights: {model} takes no weights; leave the key out, or choose a yolox model")
+        raise SettingsError(f"detector.weights: {model} takes no weights; leave the key out, or choose {SPOT}")
     if settings.weights is not None and model.endswith(".onnx"):
         raise SettingsError(f"detector.weights: detector.model already names a file, {model}; give one of the two")
     if model in YOLOX_MODELS and settings.weights is None:
@@ -128,11 +130,15 @@ def create_refiner(segmenter: str) -> Refiner | None:
 
 def _create_yolox(settings: DetectorSettings, compute: Compute) -> Detector:
     from streamseg.models import weights
+    from streamseg.models.detectors.spot import shipped_network
     from streamseg.models.detectors.yolox import YoloxDetector
 
-    if settings.model in YOLOX_MODELS:
-        return YoloxDetector(settings, compute, weights.resolve(settings.model, path=weights_path(settings)))
-    return YoloxDetector(settings, compute, weights.resolve("yolox", path=Path(settings.model)))
+    path = weights_path(settings)
+    if settings.model == SPOT and path is None:
+        return YoloxDetector(settings, compute, shipped_network())
+    if settings.model in DOWNLOADED_YOLOX:
+        return YoloxDetector(settings, compute, weights.resolve(settings.model, path=path))
+    return YoloxDetector(settings, compute, weights.resolve("yolox", path=path or Path(settings.model)))
 
 
 def _create_sam(settings: SegmenterSettings, compute: Compute, exporting: StepProgress | None) -> Segmenter[Any]:

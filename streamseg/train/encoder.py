@@ -1,4 +1,4 @@
-"""The encoder of EfficientNet-Lite0, which nano and spot share, with its normalisations folded into its convolutions.
+"""The encoder of EfficientNet-Lite0, with its normalisations folded into its convolutions.
 
 Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019; the Lite variants
 are Google's, 2020.
@@ -119,14 +119,6 @@ class Encoder(nn.Module):
             x = stage(x)
             features.append(x)
         return features
-
-
-class Trainable(nn.Module):
-    """A network on top of such an encoder."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.encoder = encoder
 
 
 class Separable(nn.Module):

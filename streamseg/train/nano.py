@@ -102,7 +102,7 @@ def train_nano(
     # Photographs of an earlier training would flatter the network.
     held_out = [photograph for photograph in held_out if not start.trained_on.saw(photograph.path.read_bytes())]
     steps = max(20, round(options.passes * len(samples) / BATCH))
-    trainer = Trainer(start.network, loss, start.rate, steps, device)
+    trainer = Trainer(start.network, start.network.encoder.stages, loss, start.rate, steps, device)
     schedule = Schedule(
         steps=steps,
         workers=options.workers,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from streamseg.train.encoder import FIXED, Convolution, Encoder, Separable, Trainable, first_stages
+from streamseg.train.encoder import FIXED, Convolution, Encoder, Separable, first_stages
 
 HINT_CHANNELS = 3
 """The box, the prior, and a plane of ones if there is a prior."""
@@ -67,7 +67,7 @@ class _Level(nn.Module):
         return joined
 
 
-class NanoNetwork(Trainable):
+class NanoNetwork(nn.Module):
     """Predicts one mask for each window.
 
     Args:
@@ -75,11 +75,9 @@ class NanoNetwork(Trainable):
             end; training from a finished network has none.
     """
 
-    encoder: _HintedEncoder
-
     def __init__(self, *, normalised: bool = False) -> None:
-        encoder = _HintedEncoder()
-        super().__init__(encoder)
+        super().__init__()
+        self.encoder = _HintedEncoder()
         self.levels = nn.ModuleList()
         for place, stage in enumerate(_LEVELS):
             below = _WIDTHS[place + 1] if place + 1 < len(_LEVELS) else None
@@ -95,7 +93,7 @@ class NanoNetwork(Trainable):
             )
         self.draw = nn.Conv2d(_WIDTHS[0], 4, 1)
         self.trust = nn.Conv2d(_WIDTHS[0], 4, 1)
-        for nothing_yet in (encoder.hints.weight, self.trust.weight, self.trust.bias):
+        for nothing_yet in (self.encoder.hints.weight, self.trust.weight, self.trust.bias):
             assert nothing_yet is not None
             nn.init.zeros_(nothing_yet)
         self.judge = nn.Linear(_WIDTHS[0] + _WIDTHS[-1] + 2, 1)

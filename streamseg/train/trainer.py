@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from streamseg.errors import StreamsegError
 from streamseg.train.checkpoint import Checkpoint
-from streamseg.train.encoder import Trainable, convolutions
+from streamseg.train.encoder import convolutions
 
-_ENCODER_SHARE = 0.25
+_PRETRAINED_SHARE = 0.25
 """Of the learning rate, for the pretrained features."""
 _WARM_UP = 0.1
 _WEIGHT_DECAY = 0.02
@@ -83,25 +83,26 @@ class Trainer:
     """The network, its running average, the optimiser, and its schedule.
 
     Args:
-        network: The network at the start; it has an `encoder` whose features are pretrained.
+        network: The network at the start.
+        pretrained: Its part that has good features at the start, and learns more slowly.
         loss: What training makes small.
         rate: The highest learning rate.
         steps: Number of batches.
         device: Device of the computation.
     """
 
-    def __init__(self, network: Trainable, loss: Loss, rate: float, steps: int, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, pretrained: nn.Module, loss: Loss, rate: float, steps: int, device: torch.device
+    ) -> None:
         self.network: Any = network.to(device).to(memory_format=torch.channels_last)
         self._loss = loss
         self.average = copy.deepcopy(network)
-        encoder = [parameter for parameter in network.encoder.stages.parameters() if parameter.requires_grad]
-        of_encoder = set(encoder)
-        others = [
-            parameter for parameter in network.parameters() if parameter.requires_grad and parameter not in of_encoder
-        ]
-        rates = [_ENCODER_SHARE * rate, rate]
+        slow = set(pretrained.parameters())
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        groups = [[one for one in trained if one in slow], [one for one in trained if one not in slow]]
+        rates = [_PRETRAINED_SHARE * rate, rate]
         self.optimiser = torch.optim.AdamW(
-            [{"params": group, "lr": own} for group, own in zip((encoder, others), rates, strict=True)],
+            [{"params": group, "lr": own} for group, own in zip(groups, rates, strict=True)],
             weight_decay=_WEIGHT_DECAY,
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(

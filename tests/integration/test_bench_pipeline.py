@@ -60,11 +60,10 @@ def test_what_many_objects_cost(place: Place) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
-def test_a_short_measurement_of_several_cameras(shared_data: Path, place: Place) -> None:
+def test_a_short_measurement_of_several_cameras(place: Place) -> None:
     quick = ("--seconds", "3", "--set", "segmenter.backend=torch", "--set", "segmenter.imgsz=512")
-    weights = str(shared_data / "yolox_nano.onnx")
     counts = ("--sources", "1", "--sources", "2", "--separate", "2")
-    with place.run("bench", "cameras", "--json", *counts, *quick, "--detector-weights", weights) as run:
+    with place.run("bench", "cameras", "--json", *counts, *quick) as run:
         status, output, errors = run.finish(540)
     assert status == 0, errors
     figures = msgspec.json.decode(output, type=ManyCameras, strict=False)

@@ -1,4 +1,4 @@
-"""The whole demo on a machine without a network, with the models that need no weights."""
+"""The whole demo on a machine without a network, with the models that come with the package."""
 
 from __future__ import annotations
 
@@ -6,28 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from support.pipeline_runs import Record, Run, read_records
 from support.wheel import Installation
 
 from streamseg.demo import demo_clip
 from streamseg.errors import MissingPackageError
+from streamseg.geometry import box_iou
+from streamseg.messages import Detection, Image
+from streamseg.models.detectors.yolox import YoloxDetector
+from streamseg.models.options import Compute, DetectorSettings
 
-WIDTH, HEIGHT = 320, 180
-"""Size of the pictures on which movement is measured, a quarter of the clip's."""
-MOVES_PX = 1.0
-"""Length of optical flow from which a pixel moves: 4 pixels of the clip, above its noise."""
-MOVING_SHARE = 0.005
-"""Share of moving pixels from which a frame has movement: about 17x17 at 320x180. Still frames of the clip have 0."""
-TOUCHED_SHARE = 0.25
-"""Share of the moving pixels from which masks cover the movement.
-
-Masks of the clip's other half, or at a wrong position, reach it in three frames of five."""
-NOT_EVERYTHING = 0.5
-"""Masks that cover more of the frame than this do not count: they would cover any movement."""
+SHOWN = ("person", "car", "bicycle")
+"""What the clip is about."""
+SURE = 0.5
+"""Confidence from which a downloaded detector's objects have to be found."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +36,19 @@ class Demonstration:
 
 
 @pytest.fixture(scope="module")
-def clip(continuous_integration: bool) -> Path:
+def frames(continuous_integration: bool) -> list[Image]:
     try:
-        return demo_clip()
+        clip = demo_clip()
     except MissingPackageError as error:
         if continuous_integration:
             pytest.fail(str(error))
         pytest.skip(str(error))
+    with av.open(str(clip)) as container:
+        return [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in container.decode(video=0)]
 
 
 @pytest.fixture(scope="module")
-def demonstration(clip: Path, small: Installation, tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
+def demonstration(frames: list[Image], small: Installation, tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
     """The demo of the installed wheel, with an empty cache and a proxy address at which nothing listens."""
     folder = tmp_path_factory.mktemp("demo")
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
@@ -64,60 +60,40 @@ def demonstration(clip: Path, small: Installation, tmp_path_factory: pytest.Temp
     return Demonstration(status, output, errors, folder / "out", read_records(records) if records.exists() else [])
 
 
-@pytest.fixture(scope="module")
-def movement(clip: Path) -> list[NDArray[np.bool_]]:
-    """The moving pixels of each frame, by dense optical flow from the frame before: shape (HEIGHT, WIDTH)."""
-    moving = []
-    before = None
-    with av.open(str(clip)) as container:
-        for frame in container.decode(video=0):
-            small = cv2.resize(frame.to_ndarray(format="gray"), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-            grey = np.asarray(cv2.GaussianBlur(small, (5, 5), 0), np.uint8)
-            flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
-            if before is not None:
-                cv2.calcOpticalFlowFarneback(before, grey, flow, 0.5, 4, 15, 3, 5, 1.1, 0)
-            moving.append(np.hypot(flow[..., 0], flow[..., 1]) > MOVES_PX)
-            before = grey
-    return moving
-
-
-def masked(record: Record) -> NDArray[np.bool_]:
-    """The pixels under any mask of a record: shape (HEIGHT, WIDTH)."""
-    covered = np.zeros((record.height, record.width), np.bool_)
-    for item in record.objects:
-        if item.mask is not None:
-            covered |= item.mask.bits()
-    return cv2.resize(covered.view(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST).astype(np.bool_)
-
-
-def test_it_succeeds_and_logs_in_one_line_why_it_uses_no_weights(demonstration: Demonstration) -> None:
+def test_it_needs_no_network_and_names_what_it_sees(demonstration: Demonstration) -> None:
     assert demonstration.status == 0, demonstration.errors
-    reasons = [line for line in demonstration.errors.splitlines() if "the weights of" in line]
-    assert len(reasons) == 1
-    assert reasons[0].startswith(
-        "using motion + nano: the weights of yolox-nano are not available (the proxy could not"
-    )
-    assert "models: motion + nano" in demonstration.output
+    assert "the weights of" not in demonstration.errors
+    assert "models: spot + nano" in demonstration.output
     assert str(demonstration.folder / "demo.mp4") in demonstration.output
 
 
 def test_every_frame_of_the_clip_is_in_the_video_and_in_the_records(
-    movement: list[NDArray[np.bool_]], demonstration: Demonstration
+    frames: list[Image], demonstration: Demonstration
 ) -> None:
-    assert len(movement) > 100
-    assert [int(record.seq) for record in demonstration.records] == list(range(len(movement)))
+    assert [int(record.seq) for record in demonstration.records] == list(range(len(frames)))
     with av.open(str(demonstration.folder / "demo.mp4")) as container:
-        assert sum(1 for _ in container.decode(video=0)) == len(movement)
+        assert sum(1 for _ in container.decode(video=0)) == len(frames)
 
 
-def test_moving_pixels_have_a_mask_in_four_of_five_frames(
-    movement: list[NDArray[np.bool_]], demonstration: Demonstration
+def test_what_a_downloaded_detector_is_sure_of_is_named_and_masked_in_four_of_five_frames(
+    frames: list[Image], demonstration: Demonstration, shared_data: Path
 ) -> None:
-    pairs = zip(movement, demonstration.records, strict=True)
-    lively = [(moving, masked(record)) for moving, record in pairs if moving.mean() >= MOVING_SHARE]
-    assert len(lively) >= 40, "the clip has hardly any movement, or the measure does not see it"
-    touched = [
-        covered.mean() <= NOT_EVERYTHING and (moving & covered).sum() >= TOUCHED_SHARE * moving.sum()
-        for moving, covered in lively
-    ]
-    assert np.mean(touched) >= 0.8, f"{sum(touched)} of {len(touched)} frames"
+    settings = DetectorSettings(model="yolox-nano", conf=SURE)
+    detector = YoloxDetector(settings, Compute(threads=1), shared_data / "yolox_nano.onnx")
+    found = []
+    for image, record in zip(frames, demonstration.records, strict=True):
+        expected = [one for one in detector.detect(image) if one.class_name in SHOWN]
+        if expected:
+            found.append(any(is_masked(one, record) for one in expected))
+    assert len(found) > 100
+    assert np.mean(found) >= 0.8, f"{sum(found)} of {len(found)} frames"
+
+
+def is_masked(expected: Detection, record: Record) -> bool:
+    """Whether a record has the object, by class and box, and a mask that fills a good part of the box."""
+    for item in record.objects:
+        if item.class_name == expected.class_name and box_iou(item.xyxy, expected.xyxy) >= 0.5 and item.mask:
+            left, top, right, bottom = expected.xyxy
+            filled = item.mask.bits()[round(top) : round(bottom), round(left) : round(right)]
+            return bool(filled.mean() >= 0.2)
+    return False

@@ -25,12 +25,11 @@ def test_a_pipeline_can_run_without_weights_and_display(tmp_path: Path) -> None:
     assert diagnosis.can_run
     checks = found()
     assert len(checks) == len(diagnosis.checks)
-    for model in ("yolox-nano", "mobilesam"):
-        missing = checks[f"weights of {model}"]
-        assert not missing.ok
-        assert missing.detail == "not in the cache"
-        assert missing.remedy is not None
-        assert missing.remedy.startswith(f"streamseg weights fetch {model};")
+    missing = checks["weights of mobilesam"]
+    assert not missing.ok
+    assert missing.detail == "not in the cache"
+    assert missing.remedy is not None
+    assert missing.remedy.startswith("streamseg weights fetch mobilesam;")
     assert not checks["display"].ok
     assert (checks["display"].remedy or "").startswith("record with --record")
     assert "onnxruntime in fp32" in checks["backends"].detail

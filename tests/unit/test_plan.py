@@ -88,15 +88,13 @@ def test_a_model_file_has_a_name_for_subscribers(tmp_path: Path) -> None:
 
 def test_auto_falls_back_with_a_notice_that_starts_with_the_result() -> None:
     made = planned("auto", "auto")
-    assert (made.models.detector, made.models.segmenter) == ("motion", "nano")
+    assert (made.models.detector, made.models.segmenter) == ("spot", "nano")
     assert (made.config.detector.weights, made.config.segmenter.weights) == (None, None)
     result, remedy, *files = made.notice
-    assert result.startswith(
-        "using motion + nano: the weights of yolox-nano and mobilesam are not available (the proxy could"
-    )
-    assert "streamseg weights fetch yolox-nano mobilesam" in remedy
-    assert [file.rpartition("/")[2] for file in files] == ["yolox_nano.onnx", "mobile_sam.pt"]
-    assert made.models.notice == "no weights for yolox-nano and mobilesam"
+    assert result.startswith("using spot + nano: the weights of mobilesam are not available (the proxy could")
+    assert "streamseg weights fetch mobilesam" in remedy
+    assert [file.rpartition("/")[2] for file in files] == ["mobile_sam.pt"]
+    assert made.models.notice == "no weights for mobilesam"
 
 
 def test_only_the_model_without_weights_is_replaced(tmp_path: Path) -> None:
@@ -108,7 +106,7 @@ def test_only_the_model_without_weights_is_replaced(tmp_path: Path) -> None:
     assert made.notice[0].startswith("using yolox-nano + nano: the weights of mobilesam are not available (")
     assert made.models.notice == "no weights for mobilesam"
     made = planned("auto", "auto", segmenter_weights=str(own), backend="torch")
-    assert (made.models.detector, made.config.detector.weights) == ("motion", None)
+    assert (made.models.detector, made.config.detector.weights) == ("spot", None)
     assert (made.models.segmenter, made.config.segmenter.weights) == ("mobilesam", str(own))
 
 
@@ -122,13 +120,19 @@ def test_without_a_network_only_one_download_is_tried(monkeypatch: pytest.Monkey
         )
 
     monkeypatch.setattr(search, "resolve", unavailable)
-    assert planned("auto", "auto").notice == (
-        "using motion + nano: the weights of yolox-nano and mobilesam are not available (it is far away)",
-        "  with a network run `streamseg weights fetch yolox-nano mobilesam`, or download",
-        "  http://yolox-nano to /there/yolox-nano",
-        "  http://mobilesam to /there/mobilesam",
+    with pytest.raises(WeightsUnavailableError) as caught:
+        planned("yolox-nano", "auto")
+    assert str(caught.value) == (
+        "the weights of yolox-nano and mobilesam are not available (it is far away); with a network run `streamseg "
+        "weights fetch yolox-nano mobilesam`, or download http://yolox-nano to /there/yolox-nano and http://mobilesam "
+        "to /there/mobilesam"
     )
     assert asked == [("yolox-nano", False), ("mobilesam", True)]
+    assert planned("auto", "auto").notice == (
+        "using spot + nano: the weights of mobilesam are not available (it is far away)",
+        "  with a network run `streamseg weights fetch mobilesam`, or download",
+        "  http://mobilesam to /there/mobilesam",
+    )
 
 
 def test_a_camera_that_is_not_there_is_refused_before_weights_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,24 +158,21 @@ def test_auto_does_not_hide_weights_that_are_wrong(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(search, "resolve", damaged)
     with pytest.raises(WeightsError, match="yolox-nano is not what it claims"):
-        planned("auto", "nano")
+        planned("yolox-nano", "nano")
     with pytest.raises(WeightsError, match="mobilesam is not what it claims"):
         planned("motion", "auto")
 
 
-@pytest.mark.parametrize(("detector", "segmenter"), [("auto", "auto"), ("yolox-nano", "sam-vit-b")])
+@pytest.mark.parametrize("segmenter", ["auto", "sam-vit-b"])
 def test_all_missing_files_are_named_with_their_places_and_what_lies_there_instead(
-    tmp_path: Path, detector: str, segmenter: str
+    tmp_path: Path, segmenter: str
 ) -> None:
     entries = find("yolox-nano"), find("mobilesam" if segmenter == "auto" else segmenter)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / entries[1].filename).write_bytes(b"another file")
-    if segmenter == "auto":
-        text = " ".join(planned(detector, segmenter).notice)
-    else:
-        with pytest.raises(WeightsUnavailableError) as caught:
-            planned(detector, segmenter)
-        text = str(caught.value)
+    with pytest.raises(WeightsUnavailableError) as caught:
+        planned("yolox-nano", segmenter)
+    text = str(caught.value)
     for entry in entries:
         assert f"{entry.url} to {tmp_path / 'cache' / entry.filename}" in text
     assert f"the file {entries[1].filename} in the cache is not the one: it has 12 bytes instead of" in text
@@ -195,7 +196,7 @@ def test_all_files_that_the_user_names_and_that_are_none_are_named_at_once(tmp_p
     [
         ("yolox-nano", "auto", "yolox-nano and mobilesam"),
         ("motion", "mobilesam", "mobilesam"),
-        ("auto", "mobilesam", "yolox-nano and mobilesam"),
+        ("auto", "mobilesam", "mobilesam"),
         *(("motion", f"sam-vit-{size}", f"sam-vit-{size}") for size in "blh"),
     ],
 )
@@ -354,9 +355,8 @@ def test_pytorch_runs_mobilesam_if_the_export_fails(tmp_path: Path, mobile_sam: 
     (tmp_path / "cache" / "exports").touch()
     made = planned("auto", "mobilesam", segmenter_weights=str(mobile_sam), backend="onnxruntime")
     assert made.config.segmenter.backend == "torch"
-    first, *_, last = made.notice
-    assert first.startswith("using motion + mobilesam: ")
-    assert "cannot be written" in last and last.endswith("; running mobilesam with PyTorch")
+    (notice,) = made.notice
+    assert "cannot be written" in notice and notice.endswith("; running mobilesam with PyTorch")
 
 
 def test_a_file_that_is_no_checkpoint_fails_before_a_process_starts(tmp_path: Path) -> None:
@@ -456,15 +456,14 @@ def test_of_several_sources_a_missing_file_ends_the_run_before_it_starts_and_an_
         several(camera, camera)
 
 
-def test_the_classes_of_one_source_are_checked_and_mean_nothing_to_the_detector_that_replaces_another(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_classes_of_one_source_are_checked() -> None:
     scene, cats = {"url": "synthetic:"}, {"url": "synthetic:", "detector": {"classes": ["cat"]}}
     with pytest.raises(SettingsError, match=r"^sources\.1\.detector\.classes: the model has no class 'cat'"):
         several(scene, cats)
-    monkeypatch.setattr("streamseg.plan.WeightsSearch.find", lambda *_given, **_named: None)
     plan = several(scene, cats, detector={"model": "auto"})
-    assert (plan.config.detector.model, plan.config.of("camera-1").detector.classes) == ("motion", None)
+    assert (plan.config.detector.model, plan.config.of("camera-1").detector.classes) == ("spot", ("cat",))
+    with pytest.raises(SettingsError, match=r"^sources\.1\.detector\.classes: the model has no class 'cart'"):
+        several(scene, {**scene, "detector": {"classes": ["cart"]}}, detector={"model": "auto"})
 
 
 def test_two_sources_record_to_files_of_their_own(tmp_path: Path) -> None:

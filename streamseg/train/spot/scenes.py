@@ -15,8 +15,8 @@ from streamseg.train.spot.labels import Boxes, LabelledPhotograph
 from streamseg.train.spot.teacher import Rows, Teacher
 
 BATCH: Final = 16
-SIZES: Final = ((192, 320), (256, 320), (320, 320), (320, 256), (224, 384), (288, 384))
-"""Heights and widths of inputs, one for each batch; 192x320 is that of a frame of 16:9."""
+SIZES: Final = ((256, 416), (320, 416), (416, 416), (416, 320), (224, 352), (288, 480))
+"""Heights and widths of inputs, one for each batch; 256x416 is that of a frame of 16:9."""
 GREY: Final = 114
 MOST: Final = 64
 """Labelled objects of one sample that count."""

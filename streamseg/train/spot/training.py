@@ -11,25 +11,31 @@ from pathlib import Path
 import torch
 
 from streamseg.errors import DataError, UsageError
+from streamseg.models.detectors.spot import read_trained_on, shipped_network
 from streamseg.models.detectors.yolox import YoloxDetector
 from streamseg.models.options import Compute, DetectorSettings
-from streamseg.train.imagenet import load_imagenet
-from streamseg.train.loop import IMAGENET, Schedule, check_output, find_device, run_training
+from streamseg.models.segmenters.nano.network_file import TrainedOn, fingerprint
+from streamseg.train.loop import Schedule, check_output, find_device, run_training
 from streamseg.train.outlines import hold_out
+from streamseg.train.spot.calibration import (
+    LEAST_CONFIDENCE,
+    JudgedDetection,
+    calibrate,
+    judge_detections,
+    reliability_error,
+)
 from streamseg.train.spot.export import read_network, write_network
 from streamseg.train.spot.labels import LabelledPhotograph, read_labels
 from streamseg.train.spot.loss import loss
 from streamseg.train.spot.measure import Precision, average_precision
-from streamseg.train.spot.network import SpotNetwork
 from streamseg.train.spot.scenes import BATCH, Scenes
 from streamseg.train.spot.teacher import Teacher
 from streamseg.train.trainer import Trainer
 
-_RATE_FROM_IMAGENET = 2e-3
-_RATE_FROM_NETWORK = 5e-4
+_RATE = 2e-4
 _STEPS_BETWEEN_CHECKPOINTS = 200
-_LEAST_CONFIDENCE = 0.01
-"""Of detections that count for the average precision."""
+_COUNTED = 0.01
+"""Confidence from which detections count for the average precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +47,7 @@ class SpotOptions:
         images: The folders of their photographs, one for each file.
         output: The file to write.
         classes: Names of the classes to find; None takes those of the first file.
-        start: `IMAGENET`, or the file of an earlier training with as many classes.
+        start: A file of an earlier training, or YOLOX-Nano's; None starts from the network of the package.
         teacher: A YOLOX export that names what the labels leave out; None without.
         passes: Average number of samples of each photograph.
         seed: Of all random numbers.
@@ -54,7 +60,7 @@ class SpotOptions:
     images: tuple[Path, ...]
     output: Path
     classes: tuple[str, ...] | None = None
-    start: str = IMAGENET
+    start: Path | None = None
     teacher: Path | None = None
     passes: float = 30
     seed: int = 0
@@ -71,11 +77,13 @@ class SpotTraining:
         photographs: Number of photographs for training.
         held_out: Number of photographs for measuring.
         precision: On those; None without any.
+        reliability_error: Mean difference between confidences and the share of right detections there; None likewise.
     """
 
     photographs: int
     held_out: int
     precision: Precision | None
+    reliability_error: float | None
 
 
 def train_spot(
@@ -103,8 +111,10 @@ def train_spot(
     teacher = None if options.teacher is None else Teacher(options.teacher, len(classes))
     scenes = Scenes(seen, teacher, options.seed)
     steps = max(20, math.ceil(options.passes * len(scenes) / BATCH))
-    network, rate = _start(options, len(classes))
-    trainer = Trainer(network, loss, rate, steps, device)
+    start = _start(options)
+    prints = read_trained_on(start).fingerprints | {fingerprint(one.path.read_bytes()) for one in seen}
+    network = read_network(start, classes)
+    trainer = Trainer(network, network.features, loss, _RATE, steps, device)
     schedule = Schedule(
         steps=steps,
         workers=options.workers,
@@ -114,9 +124,14 @@ def train_spot(
     )
 
     def finish() -> SpotTraining:
-        write_network(trainer.finished(), classes, options.output)
-        precision = measure(options.output, held_out, classes) if held_out else None
-        return SpotTraining(len(seen), len(held_out), precision)
+        trained = trainer.finished()
+        write_network(trained, classes, TrainedOn(prints), options.output)
+        if not held_out:
+            return SpotTraining(len(seen), 0, None, None)
+        calibrate(trained, _judged(options.output, held_out))
+        write_network(trained, classes, TrainedOn(prints), options.output)
+        error = reliability_error(_judged(options.output, held_out))
+        return SpotTraining(len(seen), len(held_out), measure(options.output, held_out, classes), error)
 
     opening = (
         f"training on {len(seen)} photographs with {sum(len(one.classes) for one in seen)} objects of {len(classes)}"
@@ -127,8 +142,13 @@ def train_spot(
 
 def measure(path: Path, photographs: Sequence[LabelledPhotograph], classes: Sequence[str]) -> Precision:
     """The average precision of a file in YOLOX's format."""
-    settings = DetectorSettings(model=str(path), conf=_LEAST_CONFIDENCE)
+    settings = DetectorSettings(model=str(path), conf=_COUNTED)
     return average_precision(YoloxDetector(settings, Compute(threads=1), path).detect, photographs, classes)
+
+
+def _judged(path: Path, photographs: Sequence[LabelledPhotograph]) -> list[JudgedDetection]:
+    settings = DetectorSettings(model=str(path), conf=LEAST_CONFIDENCE)
+    return judge_detections(YoloxDetector(settings, Compute(threads=1), path), photographs)
 
 
 def _photographs(
@@ -154,17 +174,12 @@ def _photographs(
     return classes, seen, held_out
 
 
-def _start(options: SpotOptions, classes: int) -> tuple[SpotNetwork, float]:
-    if options.start == IMAGENET:
-        network = SpotNetwork(classes, normalised=True)
-        load_imagenet(network.encoder)
-        return network, _RATE_FROM_IMAGENET
-    path = Path(options.start)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"--from {path}: {error.strerror}; give a file of `streamseg train spot`") from error
-    return read_network(content, classes, options.start), _RATE_FROM_NETWORK
+def _start(options: SpotOptions) -> Path:
+    if options.start is None:
+        return shipped_network()
+    if not options.start.is_file():
+        raise UsageError(f"--from {options.start}: no such file; give one of `streamseg train spot`, or YOLOX-Nano's")
+    return options.start
 
 
 def _settings(options: SpotOptions, steps: int) -> str:
