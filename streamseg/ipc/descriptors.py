@@ -57,6 +57,7 @@ class Boxes(msgspec.Struct, frozen=True, kw_only=True):
         t_detected_ns: Monotonic clock when the boxes were ready.
         overrun: Frames overwritten in shared memory before detect read them.
         segment_replaced: Keyframes that a newer one replaced before segment was ready.
+        replaced: Frames that a newer one replaced while they waited for their turn in detect.
     """
 
     source: str
@@ -66,6 +67,7 @@ class Boxes(msgspec.Struct, frozen=True, kw_only=True):
     t_detected_ns: int
     overrun: int
     segment_replaced: int
+    replaced: int = 0
 
 
 class PackedKeyframeMask(msgspec.Struct, frozen=True, array_like=True):

@@ -191,7 +191,7 @@ class CaptureStage(Stage):
             t_capture_unix_ns=frame.t_capture_unix_ns,
             pixel_aspect=frame.pixel_aspect,
             analysed=self._analysed.takes(frame.pts_ns),
-            detect_replaced=self._lane.dropped.detect_replaced + self._to_detect.replaced,
+            detect_replaced=self._to_detect.replaced,  # publish adds up the counts of all processes
             publish_replaced=self._lane.dropped.publish_replaced + self._to_publish.replaced,
         )
         self._announced.append(descriptor)

@@ -137,6 +137,7 @@ class _DetectLane:
         self._live = context.spec.live
         self._frames: Receiver[FrameDescriptor] = context.receiver("capture", lane.name, FrameDescriptor)
         self.waiting: FrameDescriptor | None = None
+        self._replaced = 0
         self._to_segment: Sender[Keyframe] = context.sender("segment", lane.name)
         self._to_publish: Sender[Boxes] = context.sender("publish", lane.name)
         self._snapshot = context.snapshot(lane)
@@ -153,16 +154,21 @@ class _DetectLane:
         return [self._frames, self._to_segment, self._to_publish]
 
     def service(self) -> None:
-        """Send what waits for credit, and receive a frame if none waits for its turn."""
+        """Send what waits for credit, and receive a frame; in live mode, the newest one waits for its turn."""
         self._to_segment.service()
         self._to_publish.service()
-        if self.waiting is None:
-            self.waiting = self._frames.receive()
+        while self._accepts and (frame := self._frames.receive()) is not None:
+            self._replaced += self.waiting is not None
+            self.waiting = frame
 
     def grant(self) -> None:
-        """Allow capture a frame if none waits for its turn."""
-        if self.waiting is None:
+        """Allow capture a frame."""
+        if self._accepts:
             self._frames.grant()
+
+    @property
+    def _accepts(self) -> bool:
+        return self._live or self.waiting is None
 
     def take(self) -> None:
         """Find the objects of the frame that waits and send them, or repeat what was sent for it."""
@@ -223,6 +229,7 @@ class _DetectLane:
             t_detected_ns=self._context.clock.now_ns(),
             overrun=self._overrun,
             segment_replaced=self._to_segment.replaced,
+            replaced=self._replaced,
         )
         if not self._live:
             self._recent.add(boxes.seq, boxes)

@@ -18,6 +18,7 @@ class Losses:
     def __init__(self, before: Dropped, *, takes_over: bool) -> None:
         """Continue the counts of an earlier process, if this one takes over from it."""
         self.counts = before
+        self._before_detect, self._in_detect = _Rise(takes_over), _Rise(takes_over)
         self._before_segment, self._in_segment = _Rise(takes_over), _Rise(takes_over)
 
     def add_overrun(self) -> None:
@@ -34,7 +35,9 @@ class Losses:
         # A new process of a stage may start from fewer than the last frames of the old one reported.
         self.counts = replace(
             last,
-            detect_replaced=max(last.detect_replaced, frame.detect_replaced),
+            detect_replaced=last.detect_replaced
+            + self._before_detect.take(frame.detect_replaced)
+            + self._in_detect.take(None if boxes is None else boxes.replaced),
             publish_replaced=max(last.publish_replaced, frame.publish_replaced),
             segment_replaced=last.segment_replaced
             + self._before_segment.take(None if boxes is None else boxes.segment_replaced)

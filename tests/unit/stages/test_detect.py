@@ -71,8 +71,15 @@ class Detect:
         self.stage.instruct(AddLane(lane, (), msgspec.structs.replace(self.stage.config, sources=sources)))
 
     def feed(self, *frames: FrameDescriptor) -> None:
+        """Send frames all at once; in live mode one by one, as each that waits is replaced by the next."""
         for frame in frames:
             self.context.receiver("capture", frame.source).waiting.append(frame)
+            if self.context.spec.live:
+                self.turn()
+        self.turn()
+
+    def turn(self) -> None:
+        """Let the stage turn until it does nothing more."""
         while self.stage.turn():
             pass
 
@@ -240,6 +247,21 @@ def test_sources_take_turns_and_share_nothing_but_the_detector() -> None:
     assert [each.source for each in stage.boxes("door")] == ["door"] * 3
     assert ids(stage.boxes("yard")) == [[None, None]] * 2
     assert [each.frame.source for each in stage.keyframes("yard")] == ["yard"] * 2
+
+
+def test_of_a_live_source_that_waits_for_its_turn_the_newest_frame_waits_and_the_others_are_counted() -> None:
+    stage = detect("live", ("door", "yard"))
+    links = {name: stage.context.receiver("capture", name) for name in ("door", "yard")}
+    for name in links:
+        links[name].waiting.extend(frames(stage.context, 0, source=name))
+    stage.stage.turn()
+    assert ([each.seq for each in stage.boxes("door")], stage.boxes("yard")) == ([0], [])
+    assert links["yard"].grants == 1, "capture may send a newer frame meanwhile"
+    links["door"].waiting.extend(frames(stage.context, 1, source="door"))
+    links["yard"].waiting.extend(frames(stage.context, 1, 2, source="yard"))
+    stage.turn()
+    assert [(each.seq, each.replaced) for each in stage.boxes("yard")] == [(2, 2)]
+    assert [(each.seq, each.replaced) for each in stage.boxes("door")] == [(1, 0)]
 
 
 def test_a_new_detect_process_continues_the_count_of_lost_frames() -> None:

@@ -64,13 +64,14 @@ class Publish:
         self.stage = PublishStage(self.context)
         self.stage.prepare()
 
-    def announce(self, seq: int) -> FrameDescriptor:
+    def announce(self, seq: int, detect_replaced: int = 0) -> FrameDescriptor:
         """Have capture announce a frame."""
-        frame = structs.replace(put_frame(self.context, seq), pixel_aspect=(64, 45))
+        frame = put_frame(self.context, seq)
+        frame = structs.replace(frame, pixel_aspect=(64, 45), detect_replaced=detect_replaced)
         self.context.receiver("capture").waiting.append(frame)
         return frame
 
-    def detect(self, seq: int, *tracks: int, overrun: int = 0, segment_replaced: int = 0) -> None:
+    def detect(self, seq: int, *tracks: int, overrun: int = 0, segment_replaced: int = 0, replaced: int = 0) -> None:
         """Have detect find these tracks, or else one object without a track."""
         found = [
             Detection(xyxy=(1.0, 1.0, 9.0, 9.0), confidence=0.5, class_id=0, class_name="cup", tracker_id=track)
@@ -86,6 +87,7 @@ class Publish:
                 t_detected_ns=now,
                 overrun=overrun,
                 segment_replaced=segment_replaced,
+                replaced=replaced,
             )
         )
 
@@ -513,6 +515,17 @@ def test_keyframes_that_were_replaced_count_once_also_when_stages_restart(closin
     for seq, replaced in enumerate(counts, 4):
         publish.publish(seq, segment_replaced=replaced)
     assert [dropped.segment_replaced for dropped in publish.dropped()] == [9, 11, 12, 12, 13]
+
+
+def test_frames_that_were_replaced_before_detect_and_in_it_are_one_count(closing: list[Publish]) -> None:
+    publish = Publish(lane=lane_spec(resume_after=3, highest_acknowledged=3, dropped=Dropped(detect_replaced=9)))
+    closing.append(publish)
+    counts = [(5, 2), (6, 4), (6, 1), (0, 1), (2, 1)]  # the third is a new detect process's, the fourth a new capture's
+    for seq, (before, within) in enumerate(counts, 4):
+        publish.announce(seq, detect_replaced=before)
+        publish.detect(seq, replaced=within)
+        publish.turn()
+    assert [dropped.detect_replaced for dropped in publish.dropped()] == [9, 12, 13, 13, 15]
 
 
 def heartbeats(events: list[Message]) -> list[tuple[int | None, str, str]]:
