@@ -21,9 +21,14 @@ class Inflow:
         self._descriptor: int | None = None
         self._start: int | None = None
 
-    def connected(self, descriptor: int) -> None:
-        """A connection was made, whose socket stays that library's."""
-        self._descriptor, self._start = descriptor, None
+    def connected(self, descriptor: int, *, counts_all: bool = False) -> None:
+        """A connection was made, whose socket stays that library's.
+
+        Args:
+            descriptor: Of the socket.
+            counts_all: Whether to count also what arrived before the first count: no message is complete yet.
+        """
+        self._descriptor, self._start = descriptor, 0 if counts_all else None
 
     def disconnected(self) -> None:
         """The connection ended."""

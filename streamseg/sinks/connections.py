@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import socket
-import struct
 import time
 from contextlib import suppress
 from typing import Final
 
 import zmq
 
-from streamseg.inflow import borrowed
+from streamseg.inflow import Inflow, borrowed
 from streamseg.socket_events import waiting_events
 from streamseg.wire.limits import (
     HANDSHAKE_S,
@@ -31,7 +30,6 @@ _KERNEL_BYTES: Final = 4096
 _KEEPALIVE_S: Final = 60
 _MEASURED_EVERY_S: Final = 0.1
 _SUBSCRIBE, _CANCEL = b"\x01", b"\x00"
-_BYTES_RECEIVED: Final = struct.Struct("128xQ")  # in Linux' struct tcp_info
 
 
 def limit_input(listening: zmq.Socket[bytes], *, curve: bool, message_bytes: int = READER_MESSAGE_BYTES) -> None:
@@ -68,10 +66,10 @@ class Connections:
             peer: What connects, for people.
         """
         self._peer = peer
-        self._completed: dict[int, int] = {}
         self.monitor = observed.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
         self._most = most
         self._open: dict[int, set[bytes]] = {}
+        self._inflows: dict[int, Inflow] = {}
         self._changes: list[bytes] = []
         self._topics = 0
         self._measured_s = 0.0
@@ -120,8 +118,9 @@ class Connections:
         with suppress(zmq.ZMQError):  # a request whose connection has ended
             descriptor = int(message.get(zmq.SRCFD))
             self._read_events()
-            if descriptor in self._open:
-                self._completed[descriptor] = _sent_bytes(descriptor)
+            if descriptor in self._inflows:
+                self._inflows[descriptor].completed()
+                self._inflows[descriptor].count()  # the next message counts from here
 
     def _read_events(self) -> None:
         for event, descriptor in waiting_events(self.monitor):
@@ -137,6 +136,8 @@ class Connections:
             if idle == descriptor:
                 return
         self._open[descriptor] = set()
+        self._inflows[descriptor] = Inflow()
+        self._inflows[descriptor].connected(descriptor, counts_all=True)
 
     def _subscribe(self, descriptor: int, name: bytes) -> None:
         topics = self._open[descriptor]
@@ -158,13 +159,13 @@ class Connections:
         self._changes.append(_CANCEL + name)
 
     def _forget(self, descriptor: int) -> None:
-        self._completed.pop(descriptor, None)
+        self._inflows.pop(descriptor, None)
         for name in self._open.pop(descriptor, ()):
             self._cancel(name)
 
     def _limit_bytes(self) -> None:
         """End the connections that sent too much: libzmq keeps the parts of a message until the last one arrives."""
-        sent = sorted((_sent_bytes(each) - self._completed.get(each, 0), each) for each in self._open)
+        sent = sorted((inflow.count(), descriptor) for descriptor, inflow in self._inflows.items())
         total = sum(count for count, _ in sent)
         while sent and (sent[-1][0] > READER_BYTES or total > READERS_BYTES):
             count, descriptor = sent.pop()
@@ -183,13 +184,3 @@ class Connections:
 
 def _text(address: object) -> str:
     return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else "the Unix socket"
-
-
-def _sent_bytes(descriptor: int) -> int:
-    """Bytes that the other end of a connection sent; 0 where the system does not count them."""
-    if not hasattr(socket, "TCP_INFO"):
-        return 0
-    with suppress(OSError, struct.error), borrowed(descriptor) as connection:
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
-        return int(_BYTES_RECEIVED.unpack(info)[0])
-    return 0
