@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from streamseg.changes import ChangingPlan
-from streamseg.errors import StreamsegError, UsageError
+from streamseg.errors import SourceError, StreamsegError, UsageError
 from streamseg.messages import FAILED
 from streamseg.printable import printable
 from streamseg.supervisor import Supervisor
@@ -18,6 +18,7 @@ from streamseg.wire.requests import (
     RemoveRequest,
     Reply,
     Request,
+    SnapshotReply,
     SnapshotRequest,
     SourcesReply,
     SourcesRequest,
@@ -61,7 +62,24 @@ class Answers:
             case RemoveRequest():
                 return ChangedReply(id=request.id, changes=self._changing.remove(request.source))
             case SnapshotRequest():
-                raise UsageError("the hub answers this")
+                self._check_sends_results(request.source)
+                return SnapshotReply(id=request.id)  # the hub sends the result
+
+    def _check_sends_results(self, source: str) -> None:
+        """Check that a result of a source may follow.
+
+        Raises:
+            UsageError: There is no such source.
+            SourceError: It has ended, or waits for others to end.
+        """
+        lane = self._supervisor.lane(source)
+        if lane is None or lane.leaving:
+            raise UsageError(f"{source}: there is no such source any more; choose another one")
+        if lane.finished is not None:
+            ended = "failed" if lane.state == FAILED else "ended"
+            raise SourceError(f"{source}: it has {ended} ({lane.finished.reason}); choose a source that runs")
+        if not any(key.source == source for key in self._supervisor.processes):
+            raise SourceError(f"{source}: it has not started yet, other files run first; try again when one has ended")
 
     def _sources(self) -> tuple[SourceStatus, ...]:
         return tuple(

@@ -14,7 +14,15 @@ from streamseg.errors import EndpointInUseError, MessageError, SourceError, Stre
 from streamseg.sinks.connections import Connections, limit_input
 from streamseg.wire.limits import CONTROLLERS, REQUEST_BYTES
 from streamseg.wire.protocol import topic
-from streamseg.wire.requests import SnapshotReply, SnapshotRequest, decode_request, encode, refusal
+from streamseg.wire.requests import (
+    ErrorReply,
+    SnapshotReply,
+    SnapshotRequest,
+    decode_reply,
+    decode_request,
+    encode,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from streamseg.sinks.hub import Hub
@@ -40,7 +48,8 @@ class _Wanted:
 class ControlSocket:
     """A ROUTER socket beside the hub's.
 
-    A snapshot is the next result of the view that the hub forwards: the hub subscribes to it until it arrives.
+    A snapshot is the next result of the view that the hub forwards: the hub subscribes to it until it arrives, or until
+    the supervisor replies that the source has none.
     """
 
     def __init__(
@@ -82,7 +91,7 @@ class ControlSocket:
         return [self.socket, self._connections.monitor]
 
     def requests(self, sources: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
-        """Yield valid requests and their clients; snapshots are answered here, and so is what is not valid.
+        """Yield valid requests and their clients; what is not valid is answered here.
 
         Args:
             sources: The names of those that there are.
@@ -99,36 +108,41 @@ class ControlSocket:
             try:
                 request = decode_request(parts)
             except MessageError as error:
-                self.reply(client.bytes, [encode(refusal("", error))])
+                self._send(client.bytes, [encode(refusal("", error))])
                 continue
-            if isinstance(request, SnapshotRequest):
-                self._want(client.bytes, request, sources)
-            else:
+            if not isinstance(request, SnapshotRequest) or self._want(client.bytes, request, sources):
                 yield client.bytes, parts[0]
         self._give_up_late()
 
-    def reply(self, client: bytes, parts: Sequence[bytes]) -> None:
-        """Send a reply, unless the program has gone or takes none."""
-        with suppress(zmq.Again):
-            self.socket.send_multipart([client, *parts], zmq.NOBLOCK)
+    def reply(self, client: bytes, data: bytes) -> None:
+        """Send the supervisor's reply; instead of one that a snapshot follows, the result is sent when it arrives."""
+        reply = decode_reply([data])
+        if isinstance(reply, SnapshotReply):
+            return
+        if isinstance(reply, ErrorReply):
+            for wanted in [each for each in self._wanted if (each.client, each.request.id) == (client, reply.id)]:
+                self._forget(wanted)
+        self._send(client, [data])
 
     def forwarded(self, name: bytes, parts: Sequence[zmq.Frame]) -> None:
         """Send a result of the hub to the programs that wait for it."""
         for wanted in [each for each in self._wanted if _topic(each.request) == name]:
             reply = encode(SnapshotReply(id=wanted.request.id))
-            self.reply(wanted.client, [reply, *(part.bytes for part in parts)])
+            self._send(wanted.client, [reply, *(part.bytes for part in parts)])
             self._forget(wanted)
 
-    def _want(self, client: bytes, request: SnapshotRequest, sources: Sequence[str]) -> None:
+    def _want(self, client: bytes, request: SnapshotRequest, sources: Sequence[str]) -> bool:
+        """Wait for a snapshot, and return whether there is such a source and room."""
         if request.source not in sources:
             names = ", ".join(sources)
             self._refuse(client, request, UsageError(f"{request.source}: no such source; expected one of {names}"))
-            return
+            return False
         if len(self._wanted) >= _SNAPSHOTS:
             self._refuse(client, request, UsageError(f"{_SNAPSHOTS} snapshots are waited for; try again"))
-            return
+            return False
         self._wanted.append(_Wanted(client, request, time.monotonic() + _SNAPSHOT_S))
         self._hub.subscribe(_topic(request))
+        return True
 
     def _give_up_late(self) -> None:
         now_s = time.monotonic()
@@ -140,7 +154,12 @@ class ControlSocket:
             self._forget(wanted)
 
     def _refuse(self, client: bytes, request: SnapshotRequest, error: StreamsegError) -> None:
-        self.reply(client, [encode(refusal(request.id, error))])
+        self._send(client, [encode(refusal(request.id, error))])
+
+    def _send(self, client: bytes, parts: Sequence[bytes]) -> None:
+        """Send to a program, unless it has gone or takes nothing."""
+        with suppress(zmq.Again):
+            self.socket.send_multipart([client, *parts], zmq.NOBLOCK)
 
     def _forget(self, wanted: _Wanted) -> None:
         self._wanted.remove(wanted)

@@ -42,7 +42,7 @@ class HubStage(SharedStage):
         """Send a reply to the program that sent the request."""
         super().instruct(message)
         if isinstance(message, Answer) and self._control is not None:
-            self._control.reply(message.client, [message.reply])
+            self._control.reply(message.client, message.reply)
 
     def add_lane(self, lane: LaneSpec) -> None:
         """Publish processes connect by themselves."""

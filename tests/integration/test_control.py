@@ -105,6 +105,25 @@ def _answers(bind: str) -> bool:
             return False
 
 
+def test_a_snapshot_of_a_file_that_waits_or_has_ended_is_refused(place: Place) -> None:
+    bind = free_endpoint()
+    files = [word for name, frames in {"short": 3, "long": 100_000, "later": 3}.items()
+             for word in ("--source", f"{name}={SCENE}&frames={frames}")]  # fmt: skip
+    more = settings("publish.bind=tcp://127.0.0.1:*", f"control.bind={bind}", "files_at_once=1")
+    with (
+        place.run("run", *files, "--mode", "every-frame", *MODELS, *more) as run,
+        Control(bind, timeout=PATIENCE_S) as control,
+    ):
+        when(lambda: states(control).get("long") == "running", "the second file")
+        with pytest.raises(SourceError, match=r"short: it has ended \(end of source\)"):
+            control.snapshot("short")
+        with pytest.raises(SourceError, match="later: it has not started yet"):
+            control.snapshot("later")
+        assert control.snapshot("long").source == "long"
+        run.process.terminate()
+        assert run.finish(30)[0] == 143
+
+
 def test_a_reload_replies_with_what_changes_or_why_nothing_does(place: Place) -> None:
     bind, path = free_endpoint(), place.folder / "cameras.yaml"
 

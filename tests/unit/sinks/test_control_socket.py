@@ -19,6 +19,7 @@ from streamseg.stages.hub import HubStage
 from streamseg.wire.limits import CONTROLLERS, READER_BYTES, REQUEST_BYTES
 from streamseg.wire.protocol import decode, encode_result
 from streamseg.wire.requests import (
+    ChangedReply,
     ErrorReply,
     RemoveRequest,
     Reply,
@@ -102,7 +103,7 @@ def test_a_request_reaches_the_supervisor_and_its_reply_the_program_that_sent_it
         reply, _ = hub.reply(client)
         assert isinstance(reply, ErrorReply)
         assert reply.message == encode(request).decode()
-    hub.stage.instruct(Answer(b"gone", b"{}"))
+    hub.stage.instruct(Answer(b"gone", encode(ErrorReply(id="1", error="UsageError", message=""))))
 
 
 def test_a_snapshot_is_the_next_picture_which_is_made_only_for_it(hub: Hub) -> None:
@@ -144,6 +145,20 @@ def test_a_snapshot_of_a_camera_that_shows_nothing_is_refused_in_time(
     assert reply == ErrorReply(id="b", error="UsageError", message="gate: no such source; expected one of door")
 
 
+def test_a_snapshot_of_a_source_that_sends_no_results_is_refused_at_once(hub: Hub) -> None:
+    client = hub.client()
+    for each in "ab":
+        client.send(encode(SnapshotRequest(id=each, source="door")))
+    wait_for_requests(hub, 2)
+    requested = {each.request: each.client for each in hub.requested}
+    control = hub.stage._control
+    assert control is not None
+    for each, reply in (("a", SnapshotReply(id="a")), ("b", ErrorReply(id="b", error="SourceError", message="ended"))):
+        hub.stage.instruct(Answer(requested[encode(SnapshotRequest(id=each, source="door"))], encode(reply)))
+    assert hub.reply(client)[0] == ErrorReply(id="b", error="SourceError", message="ended")
+    assert [wanted.request.id for wanted in control._wanted] == ["a"], "the other one is waited for"
+
+
 def test_what_is_no_request_is_refused_and_the_next_one_is_taken(hub: Hub) -> None:
     client = hub.client()
     for parts in ([b""], [b"{}"], [b"\xff"], [b"[" * 9999], [b"{}", b"{}"]):
@@ -171,8 +186,8 @@ def test_a_program_may_send_more_than_a_reader_as_long_as_its_requests_end(hub: 
     for number in range(2 * READER_BYTES // len(request)):
         client.send(request)
         wait_for_requests(hub, number + 1)
-    hub.stage.instruct(Answer(hub.requested[0].client, encode(SnapshotReply(id="1"))))
-    assert hub.reply(client)[0] == SnapshotReply(id="1"), "it is the same connection"
+    hub.stage.instruct(Answer(hub.requested[0].client, encode(ChangedReply(id="1", changes=""))))
+    assert hub.reply(client)[0] == ChangedReply(id="1", changes=""), "it is the same connection"
 
 
 @pytest.mark.parametrize("case", ["a part that is too long", "a request that does not end"])

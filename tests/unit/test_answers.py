@@ -1,0 +1,64 @@
+"""The replies of a run to other programs, without processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.stage_context import stage_config
+from support.supervisor_bench import Bench
+
+from streamseg.answers import Answers
+from streamseg.changes import ChangingPlan
+from streamseg.config import RunSource
+from streamseg.ipc.stage_messages import Failed, Finished
+from streamseg.wire.requests import ErrorReply, Reply, SnapshotReply, SnapshotRequest, decode_reply, encode
+
+NAMES = ("first", "second", "third")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """A run of three files, two at a time."""
+    sources = tuple(RunSource(url="synthetic:?frames=9", name=name) for name in NAMES)
+    bench = Bench(tmp_path, msgspec.structs.replace(stage_config(), sources=sources, files_at_once=2))
+    bench.start()
+    return bench
+
+
+def snapshot(bench: Bench, source: str) -> Reply:
+    changing = ChangingPlan(bench.plan.config, bench.plan, overwrite=False)
+    reply = Answers(changing, bench.supervisor).reply(encode(SnapshotRequest(id="a", source=source)))
+    return decode_reply([reply])
+
+
+def refused(message: str) -> ErrorReply:
+    return ErrorReply(id="a", error="SourceError", message=message)
+
+
+def test_a_snapshot_follows_of_a_source_that_runs_and_of_no_other(bench: Bench) -> None:
+    assert [snapshot(bench, name) for name in NAMES] == [
+        SnapshotReply(id="a"),
+        SnapshotReply(id="a"),
+        refused("third: it has not started yet, other files run first; try again when one has ended"),
+    ]
+    bench.stages("voice", "first").say(Finished("first", 8, "end of file"))
+    bench.settle()
+    assert [snapshot(bench, name) for name in NAMES] == [
+        refused("first: it has ended (end of file); choose a source that runs"),
+        SnapshotReply(id="a"),
+        SnapshotReply(id="a"),
+    ]
+    bench.stages("eye", "second").say(Failed("SourceError", "the file is cut"))
+    bench.stages("eye", "second").die(1)
+    bench.settle()
+    assert snapshot(bench, "second") == refused("second: it has failed (the file is cut); choose a source that runs")
+
+
+def test_a_source_that_was_removed_is_none(bench: Bench) -> None:
+    reply = snapshot(bench, "gate")
+    assert isinstance(reply, ErrorReply)
+    assert (reply.error, reply.message) == (
+        "UsageError", "gate: there is no such source any more; choose another one"
+    )  # fmt: skip
