@@ -17,6 +17,7 @@ from streamseg.render_settings import RenderSettings
 from streamseg.settings import Count, Fraction, Settings, Threads, read_settings
 from streamseg.sources import SourceSettings
 from streamseg.sources.folder import expand_sources
+from streamseg.sources.names import source_keys, source_names
 
 Mode = Literal["live", "every-frame"]
 Analyse = Literal["every", "fps"]
@@ -265,17 +266,23 @@ def check_config(tree: object) -> Config:
         SettingsError: The message has the key, what was wrong and what was expected.
         SourceError: A folder has no videos, or no file matches a pattern.
     """
-    config = read_settings(_with_names(_with_files(tree)), Config)
+    config = read_settings(_expanded(tree), Config)
     _check_sources(config.sources)
     check_combinations(config)
     return config
 
 
-def _with_files(tree: object) -> object:
-    """Put files in the place of folders and patterns."""
+def _expanded(tree: object) -> object:
+    """Give the sources names, and put files in the place of folders and patterns.
+
+    Each source is checked before: afterwards its place is another one.
+    """
     sources = tree.get("sources") if isinstance(tree, dict) else None
     if not isinstance(tree, dict) or not isinstance(sources, list | tuple):
         return tree
+    for key, source in zip(source_keys(sources), sources, strict=True):
+        read_settings(source, RunSource, key)
+    _check_names(source_names(sources))
     groups = expand_sources(sources)
     expanded = [_recorded_apart(source) if len(group) > 1 else source for group in groups for source in group]
     if len(sources) < len(expanded) > MOST_SOURCES:
@@ -299,43 +306,35 @@ def _recorded_apart(source: object) -> object:
     return {**source, "record": {**record, **files}}
 
 
-def _with_names(tree: object) -> object:
-    """Name the sources that have no name, if there are several."""
-    sources = tree.get("sources") if isinstance(tree, dict) else None
-    if not isinstance(tree, dict) or not isinstance(sources, list | tuple) or len(sources) < 2:
-        return tree
-    named = [
-        {"name": f"camera-{place}", **source} if isinstance(source, dict) else source
-        for place, source in enumerate(sources)
-    ]
-    return {**tree, "sources": named}
-
-
 def _with_source(path: str, source: str) -> str:
     """The path of a recording with the name of its source."""
     return str(Path(path).with_stem(f"{Path(path).stem}-{source}")) if Path(path).name else path
 
 
-def _check_sources(sources: Sequence[RunSource]) -> None:
+def _check_names(names: Sequence[str]) -> None:
     places: dict[str, int] = {}
-    for place, source in enumerate(sources):
-        key = f"sources.{place}.url"
+    for place, name in enumerate(names):
+        first = places.setdefault(name, place)
+        if first != place:
+            raise SettingsError(
+                f"sources.{place}.name: {name} is the name of sources.{first} too; give each a name of its own"
+            )
+
+
+def _check_sources(sources: Sequence[RunSource]) -> None:
+    for source in sources:
+        key = f"{source.key}.url"
         if not source.address:
             raise SettingsError(
                 f"{key}: empty; expected a path, rtsp://..., http://..., a camera's number, push: or synthetic:"
             )
         if source.kind == "file":
             _check_path(key, source.address)
-        _check_push(place, source)
+        _check_push(source)
         if source.live is not None and not source.may_be_live:
             raise SettingsError(
-                f"sources.{place}.live: only for http:// and HLS lists (.m3u8); leave it out, this source is always "
+                f"{source.key}.live: only for http:// and HLS lists (.m3u8); leave it out, this source is always "
                 + ("live" if source.is_live else "a file")
-            )
-        first = places.setdefault(source.name, place)
-        if first != place:
-            raise SettingsError(
-                f"sources.{place}.name: {source.name} is the name of sources.{first} too; give each a name of its own"
             )
 
 
@@ -347,8 +346,8 @@ def check_combinations(config: Config) -> None:
     """
     publish = config.publish
     _check_video("record.video", config.record)
-    for place, source in enumerate(config.sources):
-        _check_video(f"sources.{place}.record.video", source.record or RecordSettings())
+    for source in config.sources:
+        _check_video(f"{source.key}.record.video", source.record or RecordSettings())
     check_endpoint("publish.bind", publish.bind, any_port=True)
     _check_exposure("publish.bind", publish.bind, publish)
     if publish.wait_for_subscriber and config.resolved_mode == "live":
@@ -380,10 +379,10 @@ def _check_control(control: ControlSettings, publish: PublishSettings) -> None:
 def _check_rates(config: Config) -> None:
     if config.resolved_mode == "live":
         return
-    for place, source in enumerate(config.sources):
+    for source in config.sources:
         own = config.of(source.name)
         if own.fps is not None and own.analyse == "every":
-            key = "fps" if source.fps is None else f"sources.{place}.fps"
+            key = "fps" if source.fps is None else f"{source.key}.fps"
             raise SettingsError(
                 f"{key}: in every-frame mode each published frame is analysed; add analyse=fps to leave out the frames "
                 "between, or segment fewer with segmenter.keyframe_interval"
@@ -404,19 +403,19 @@ def _check_path(key: str, text: str) -> None:
         raise SettingsError(f"{key}: {error}") from error
 
 
-def _check_push(place: int, source: RunSource) -> None:
+def _check_push(source: RunSource) -> None:
     """Check where a source takes frames of other programs: nobody without a key may put frames in from elsewhere."""
-    key, endpoint = f"sources.{place}.url", source.address.partition(":")[2]
+    key, endpoint = f"{source.key}.url", source.address.partition(":")[2]
     if source.kind != "push":
         if source.curve is not None:
-            raise SettingsError(f"sources.{place}.curve: only for push:; leave it out, or set {key} to push:tcp://...")
+            raise SettingsError(f"{source.key}.curve: only for push:; leave it out, or set {key} to push:tcp://...")
         return
     if endpoint:
         check_endpoint(key, endpoint)
     if _is_reachable(endpoint) and source.curve is None:
         raise SettingsError(
             f"{key}: other machines can send frames to {endpoint} without keys; expected a loopback address, or keys "
-            f"in sources.{place}.curve (`streamseg keys` makes them)"
+            f"in {source.key}.curve (`streamseg keys` makes them)"
         )
 
 

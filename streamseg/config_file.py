@@ -12,6 +12,7 @@ from typing import Self
 from streamseg.config import Config, check_config
 from streamseg.errors import SettingsError
 from streamseg.settings import MAX_DEPTH
+from streamseg.sources.names import source_keys, source_names
 from streamseg.yaml_tree import MAX_BYTES, is_yaml_text, read_yaml
 
 
@@ -43,20 +44,30 @@ Override = tuple[str, object]
 """A dotted key and its value."""
 
 
-def load_config(path: Path | None, overrides: Sequence[Override], environment: Mapping[str, str]) -> Config:
+def load_config(
+    path: Path | None,
+    overrides: Sequence[Override],
+    environment: Mapping[str, str],
+    sources: Sequence[Mapping[str, object]] = (),
+) -> Config:
     """Read a YAML file, apply overrides, and check the result.
 
     Args:
         path: The file; None for the defaults.
-        overrides: Dotted keys and their values; a number selects an element of a list (`sources.0.url`).
+        overrides: Dotted keys and their values; a number selects an element of a list (`sources.0.url`), and a name a
+            source (`sources.door.url`).
         environment: Values of `${NAME}` in strings.
+        sources: Settings of the first source, of the second one and so on. They override those of the file and
+            `overrides`, which may refer to a source that they add.
 
     Raises:
         SettingsError: The message has the key, what was wrong and what was expected.
     """
     tree = {} if path is None else _read_file(path)
+    _put_sources(tree, sources)
     for key, value in overrides:
-        _assign(tree, key, value)
+        _assign(tree, _by_place(tree, key), value)
+    _put_sources(tree, sources)
     return check_config(_expand(tree, "", environment))
 
 
@@ -100,6 +111,27 @@ def _read_file(path: Path) -> dict[str, object]:
     return tree
 
 
+def _put_sources(tree: dict[str, object], sources: Sequence[Mapping[str, object]]) -> None:
+    for place, settings in enumerate(sources):
+        for name, value in settings.items():
+            _assign(tree, f"sources.{place}.{name}", value)
+
+
+def _by_place(tree: dict[str, object], key: str) -> str:
+    """The key with the place of a source for its name."""
+    first, *rest = key.split(".")
+    sources = [{}] if tree.get("sources") is None else tree["sources"]
+    if first != "sources" or not rest or not isinstance(sources, list):
+        return key
+    names = source_names(sources)
+    name, *within = rest
+    if name in names:
+        return ".".join((first, str(names.index(name)), *within))
+    if not name.isdecimal():
+        raise SettingsError(f"{key}: there is no source {name}; expected one of {', '.join(names)}, or a number")
+    return key
+
+
 def _assign(tree: dict[str, object], key: str, value: object) -> None:
     node: object = tree
     *parents, last = key.split(".")
@@ -135,7 +167,8 @@ def _expand(node: object, key: str, environment: Mapping[str, str]) -> object:
     if isinstance(node, dict):
         return {name: _expand(value, f"{key}.{name}".lstrip("."), environment) for name, value in node.items()}
     if isinstance(node, list):
-        return [_expand(value, f"{key}.{index}", environment) for index, value in enumerate(node)]
+        keys = source_keys(node) if key == "sources" else [f"{key}.{place}" for place in range(len(node))]
+        return [_expand(value, each, environment) for each, value in zip(keys, node, strict=True)]
     if not isinstance(node, str):
         return node
 

@@ -149,9 +149,9 @@ def _check_run(config: Config, *, overwrite: bool) -> None:
     if config.publish.curve is not None:
         read_server_keys(config.publish.curve.secret_key_file, config.publish.curve.allow_files)
         read_allowed_keys(config.control.allow_files, "control.allow")
-    for place, source in enumerate(config.sources):
+    for source in config.sources:
         if source.curve is not None:
-            read_server_keys(source.curve.secret_key_file, source.curve.allow_files, f"sources.{place}.curve")
+            read_server_keys(source.curve.secret_key_file, source.curve.allow_files, f"{source.key}.curve")
 
 
 def check_sources(config: Config, added: Sequence[RunSource], *, overwrite: bool) -> None:
@@ -212,11 +212,11 @@ def check_models(config: Config) -> None:
     segmenter = config.segmenter
     check_device(config.device)
     check_detector(_without_auto(config.detector))
-    for place, source in enumerate(config.sources):
+    for source in config.sources:
         try:
             check_detector(_without_auto(config.of(source.name).detector))
         except SettingsError as error:
-            raise SettingsError(f"sources.{place}.{error}") from error
+            raise SettingsError(f"{source.key}.{error}") from error
     if segmenter.model != "auto":
         check_segmenter(segmenter)
     if segmenter.model in ("auto", MOBILE_SAM):

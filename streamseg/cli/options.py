@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,13 +26,15 @@ SettingsFile = Annotated[
 Assignments = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Any setting by its key, such as detector.conf=0.4. May be repeated."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any setting by its key, such as detector.conf=0.4 or sources.door.rotate=90. May be repeated.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite existing output files.")]
 SourceName = Annotated[
     str | None,
-    typer.Option(help="Only the source with this name (sources.0.name in its settings).", show_default=False),
+    typer.Option(help="Only the source with this name.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SecretKeyFile = Annotated[
@@ -53,7 +55,7 @@ def load_settings(
     assignments: list[str] | None,
     overrides: Sequence[Override] = (),
     *,
-    sources: Sequence[Override] = (),
+    sources: Sequence[Mapping[str, object]] = (),
 ) -> Config:
     """Read a settings file; `--set` overrides it, and `overrides` override both.
 
@@ -61,7 +63,7 @@ def load_settings(
         path: The file.
         assignments: Of `--set`.
         overrides: Of other options.
-        sources: Of `--source`. They come first, as `--set` may refer to what they add, and once more at the end.
+        sources: Of `--source`, for each the settings of that source.
 
     Raises:
         SettingsError: A file, key or value is invalid.
@@ -71,7 +73,7 @@ def load_settings(
     from streamseg.config_file import load_config, parse_override
 
     assigned = map(parse_override, assignments or [])
-    return load_config(path, [*sources, *assigned, *sources, *overrides], os.environ)
+    return load_config(path, [*assigned, *overrides], os.environ, sources)
 
 
 def without_standard_output(settings: Config) -> Config:

@@ -141,7 +141,7 @@ def run(
             config,
             assignments,
             [(key, value) for key, value in options if value is not None],
-            sources=[option for place, each in enumerate(source or ()) for option in _source_options(place, each)],
+            sources=[_source_settings(each) for each in source or ()],
         )
 
     with Announced("loading streamseg"):
@@ -163,12 +163,12 @@ def run(
         run_pipeline(settings, overwrite=yes, window=window, metrics=metrics, file=file)
 
 
-def _source_options(place: int, text: str) -> list[tuple[str, object]]:
+def _source_settings(text: str) -> dict[str, object]:
     """The settings of `--source`, with or without a name in front."""
     name, _, url = text.partition("=")
     if not url or not is_source_name(name) or Path(text).exists():
-        return [(f"sources.{place}.url", text)]
-    return [(f"sources.{place}.name", name), (f"sources.{place}.url", url)]
+        return {"url": text}
+    return {"name": name, "url": url}
 
 
 def demo(

@@ -49,7 +49,9 @@ class PushedSource:
         self._receiver = FrameReceiver(
             endpoint,
             settings.name,
-            None if curve is None else read_server_keys(curve.secret_key_file, curve.allow_files, "sources.0.curve"),
+            None
+            if curve is None
+            else read_server_keys(curve.secret_key_file, curve.allow_files, f"{settings.key}.curve"),
         )
 
     def frames(self, start: int, stop: threading.Event) -> Iterator[Frame | SourceChange]:

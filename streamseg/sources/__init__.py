@@ -30,12 +30,19 @@ VIDEO_SUFFIXES: Final = (
     *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"),
 )
 """Endings of the names of videos, in lower case: of a folder, other files are left out."""
+MAIN: Final = "main"
+"""The name of a single source that is given none."""
 _NAME: Final = "[a-z0-9_-]{1,64}"
 
 
 def is_source_name(text: str) -> bool:
     """Whether a source may have this name."""
     return re.fullmatch(_NAME, text) is not None
+
+
+def source_key(name: str) -> str:
+    """The key of a source in the settings, as `--set` takes it and messages write it."""
+    return f"sources.{name}"
 
 
 class SourceSettings(Settings, frozen=True, kw_only=True):
@@ -61,7 +68,7 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
     """
 
     url: str | Annotated[int, msgspec.Meta(ge=0, le=999)]
-    name: Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}\Z")] = "main"
+    name: Annotated[str, msgspec.Meta(pattern=rf"^{_NAME}\Z")] = MAIN
     width: Side | None = None
     height: Side | None = None
     fps: Annotated[float, msgspec.Meta(gt=0, le=1000)] | None = None
@@ -78,6 +85,11 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Name and kind alone: the URL may hold a password."""
         return f"SourceSettings(name={self.name!r}, kind={self.kind!r})"
+
+    @property
+    def key(self) -> str:
+        """Its key in the settings, for messages."""
+        return source_key(self.name)
 
     @property
     def address(self) -> str:
@@ -129,14 +141,19 @@ class SourceSettings(Settings, frozen=True, kw_only=True):
             lines = read_small(Path(self.password_file)).decode("utf-8-sig").splitlines()
         except FileNotFoundError as error:
             # It is not repeated, as it may be the password itself.
-            raise _unusable_password("there is no such file") from error
+            raise self._unusable_password("there is no such file") from error
         except OSError as error:
-            raise _unusable_password(f"{self.password_file} cannot be read: {error.strerror}") from error
+            raise self._unusable_password(f"{self.password_file} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise _unusable_password(f"{self.password_file} is not UTF-8") from error
+            raise self._unusable_password(f"{self.password_file} is not UTF-8") from error
         if not lines or not lines[0]:
-            raise _unusable_password(f"{self.password_file} has no first line")
+            raise self._unusable_password(f"{self.password_file} has no first line")
         return lines[0]
+
+    def _unusable_password(self, why: str) -> SettingsError:
+        return SettingsError(
+            f"{self.key}.password_file: {why}; expected a file whose first line is the camera's password"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +225,3 @@ class Source(Protocol):
     def close(self) -> None:
         """Release the device, file or connection."""
         ...
-
-
-def _unusable_password(why: str) -> SettingsError:
-    return SettingsError(f"sources.0.password_file: {why}; expected a file whose first line is the camera's password")

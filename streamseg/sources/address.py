@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import quote, unquote
 
-from streamseg.errors import SourceError
+from streamseg.errors import SourceError, SourceRefusedError
+from streamseg.sources import MAIN, SourceSettings, source_key
 
 DEFAULT_PORTS: Final = {"rtsp": 554, "rtsps": 554, "http": 80, "https": 443}
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d{1,9}))?")
@@ -25,6 +26,7 @@ class NetworkAddress:
         port: TCP port.
         url: The address for FFmpeg, with percent-encoded credentials.
         login: User name and password; None without them.
+        key: Key of the source in the settings, for messages.
     """
 
     shown: str
@@ -32,10 +34,23 @@ class NetworkAddress:
     port: int
     url: str = field(repr=False)
     login: tuple[str, str] | None = field(repr=False)
+    key: str
 
     @classmethod
-    def parse(cls, url: str, username: str | None = None, password: str | None = None) -> Self:
-        """Parse a URL; `username` and `password` override those in it.
+    def of(cls, settings: SourceSettings) -> Self:
+        """The address of a source.
+
+        Raises:
+            SourceError: As for `parse`.
+            SettingsError: The password file cannot be read.
+        """
+        return cls.parse(settings.address, settings.username, settings.read_password(), settings.key)
+
+    @classmethod
+    def parse(
+        cls, url: str, username: str | None = None, password: str | None = None, key: str = source_key(MAIN)
+    ) -> Self:
+        """Parse a URL; `username` and `password` override those in it, and `key` is that of the source for messages.
 
         Raises:
             SourceError: It is no URL of a known kind, has a password without a user name, or the end of the
@@ -57,7 +72,7 @@ class NetworkAddress:
         secret = unquote(url_password) if password is None else password
         if secret and not user:
             raise SourceError(
-                "the camera has a password without a user name; set sources.0.username, or write it before the password"
+                f"the camera has a password without a user name; set {key}.username, or write it before the password"
             )
         port = int(found[2] or DEFAULT_PORTS[scheme])
         if not 1 <= port <= 65_535:
@@ -70,6 +85,7 @@ class NetworkAddress:
             port=port,
             url=f"{scheme}://{credentials}{place}{tail}",
             login=(user, secret) if user else None,
+            key=key,
         )
 
     def resolve(self) -> None:
@@ -86,6 +102,13 @@ class NetworkAddress:
     def unknown_host(self) -> SourceError:
         """The error of a name that does not exist."""
         return SourceError(f"{self.shown}: the host name {self.host!r} is unknown; check it, or give the address")
+
+    def denied(self, status: str = "") -> SourceRefusedError:
+        """The error of a host that does not accept the credentials."""
+        return SourceRefusedError(
+            f"{self.shown} refused the user name or password{status}; check {self.key}.username and "
+            f"{self.key}.password_file"
+        )
 
     def refused(self) -> SourceError:
         """The error of a host that refuses the connection."""

@@ -18,7 +18,7 @@ def check_source(settings: SourceSettings) -> None:
         SourceError: The address is invalid, or there is no such file.
         SettingsError: The password file cannot be read.
     """
-    password = settings.read_password()
+    settings.read_password()  # of a source of any kind
     match settings.kind:
         case "file":
             path = local_path(settings.address, "the path of a video file")
@@ -33,6 +33,6 @@ def check_source(settings: SourceSettings) -> None:
             if not regular:
                 raise SourceError(f"{path} is not a file; give the path of a video file")
         case "rtsp" | "http":
-            NetworkAddress.parse(settings.address, settings.username, password)
+            NetworkAddress.of(settings)
         case "synthetic":
             SceneOptions.parse(settings.address)

@@ -141,14 +141,14 @@ def start(connect: Callable[[], Opened], settings: SourceSettings, stop: threadi
         except concurrent.futures.TimeoutError:
             continue
     opening.add_done_callback(_discard)
-    raise no_picture(name, settings.start_timeout)
+    raise no_picture(name, settings)
 
 
-def no_picture(name: str, seconds: float) -> SourceError:
+def no_picture(name: str, settings: SourceSettings) -> SourceError:
     """The error of a source that is too slow, or away."""
     return SourceError(
-        f"{name} gave no picture within {seconds:g} s; check the address, and that the camera is on and free;"
-        " one with long pauses between pictures needs a longer sources.0.start_timeout"
+        f"{name} gave no picture within {settings.start_timeout:g} s; check the address, and that the camera is on and "
+        f"free; one with long pauses between pictures needs a longer {settings.key}.start_timeout"
     )
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from streamseg.errors import SourceError
 from streamseg.paths import local_path
 from streamseg.sources import VIDEO_SUFFIXES, SourceSettings
+from streamseg.sources.names import source_keys, source_names
 
 _SHORTEST: Final = "file"
 _LONGEST: Final = 58
@@ -24,19 +25,21 @@ _LONGEST: Final = 58
 def expand_sources(sources: Sequence[object]) -> list[list[object]]:
     """For each source a list of it, or of the files of its folder or pattern: with its settings, named after each file.
 
+    A source without a name gets the one of its place.
+
     Args:
-        sources: Of a tree of settings, not checked yet.
+        sources: Of a tree of settings.
 
     Raises:
         SourceError: A folder cannot be read or has no videos, or no file matches a pattern.
     """
-    taken = {str(source["name"]) for source in sources if isinstance(source, dict) and "name" in source}
+    found = [_files_of(source, key) for source, key in zip(sources, source_keys(sources), strict=True)]
+    own = source_names(sources)
+    taken = {name for name, files in zip(own, found, strict=True) if files is None}
     expanded: list[list[object]] = []
-    for place, source in enumerate(sources):
-        url = source.get("url") if isinstance(source, dict) else None
-        files = _files(f"sources.{place}.url", url) if isinstance(url, str) else None
+    for source, name, files in zip(sources, own, found, strict=True):
         if not isinstance(source, dict) or files is None:
-            expanded.append([source])
+            expanded.append([{**source, "name": name} if isinstance(source, dict) else source])
             continue
         names = [_unique(source_name(stem, source.get("name")), taken) for stem in _stems(files)]
         # Read again as an address, a relative path may be another kind of source: `0`, `push:a.mp4`, `~a.mp4`.
@@ -53,9 +56,14 @@ def source_name(stem: str, prefix: object = None) -> str:
     return (name if prefix is None else f"{prefix}-{name}")[:_LONGEST]
 
 
+def _files_of(source: object, key: str) -> list[Path] | None:
+    url = source.get("url") if isinstance(source, dict) else None
+    return _files(f"{key}.url", url) if isinstance(url, str) else None
+
+
 def _files(key: str, address: str) -> list[Path] | None:
     """The files that an address names, sorted; None if that is no folder and no pattern."""
-    if SourceSettings(url=address).kind != "file" or "://" in address:
+    if not address or SourceSettings(url=address).kind != "file" or "://" in address:
         return None
     path = local_path(address, "a folder of video files")
     if os.path.isdir(path):  # noqa: PTH112 - false for what no file can be called

@@ -52,7 +52,7 @@ class WebPlace:
     """An address of a web server."""
 
     def __init__(self, settings: SourceSettings) -> None:
-        self._address = NetworkAddress.parse(settings.address, settings.username, settings.read_password())
+        self._address = NetworkAddress.of(settings)
         self._settings = settings
         self.shown = self._address.shown
 
@@ -103,8 +103,7 @@ class WebFile:
             "reconnect_on_network_error": "1",
             "reconnect_delay_max": _RECONNECT_S,
         }
-        timeout = (self._settings.start_timeout, self._settings.start_timeout)
-        container = _open(url, options, timeout, self.name)
+        container = _open(url, options, self._settings.start_timeout, self._settings, self.name)
         if isinstance(container, SourceError):
             raise container
         return container
@@ -137,8 +136,7 @@ class StreamSource(LiveSource):
             options["fflags"] = "discardcorrupt"
         else:  # in which the start of each segment looks corrupt
             options["live_start_index"] = str(self._first_segment(answer.playlist))
-        timeout = (self._settings.start_timeout, self._settings.timeout)
-        container = _open(answer.url, options, timeout, self._place.shown)
+        container = _open(answer.url, options, self._settings.timeout, self._settings, self._place.shown)
         if isinstance(container, SourceError):
             raise container
         if not container.streams.video:
@@ -181,12 +179,15 @@ class StreamSource(LiveSource):
         return max(self._played, playlist.end - _LAST_SEGMENTS, playlist.start) - playlist.start
 
 
-def _open(url: str, options: dict[str, str], timeout: tuple[float, float], shown: str) -> InputContainer | SourceError:
+def _open(
+    url: str, options: dict[str, str], read_s: float, settings: SourceSettings, shown: str
+) -> InputContainer | SourceError:
     """Returns the error: one raised here would chain FFmpeg's, which quotes the password."""
+    timeout = (settings.start_timeout, read_s)
     try:
         return refuse_text(av.open(url, timeout=timeout, metadata_errors="replace", options=options), shown)
     except av.error.ExitError:
-        return no_picture(shown, timeout[0])
+        return no_picture(shown, settings)
     except av.FFmpegError as error:
         return SourceError(
             f"{shown} cannot be opened as a video ({error.strerror}); expected a video file, an MJPEG stream or an HLS "

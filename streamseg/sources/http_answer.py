@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
-from streamseg.errors import SourceError, SourceRefusedError
+from streamseg.errors import SourceError
 from streamseg.sources.address import DEFAULT_PORTS, NetworkAddress
 from streamseg.sources.playlist import (
     LIST_BYTES,
@@ -131,18 +131,17 @@ def _request(address: NetworkAddress, url: str, timeout_s: float, deadline_s: fl
         urllib.request.HTTPDigestAuthHandler(passwords),
     ):
         opener.add_handler(handler)
-    shown = address.shown
     try:
         response: _Response = opener.open(plain, timeout=timeout_s)
     except urllib.error.HTTPError as error:
         error.close()
-        raise _refusal(shown, error.code, error.reason) from None  # the cause quotes the address
+        raise _refusal(address, error.code, error.reason) from None  # the cause quotes the address
     except urllib.error.URLError as error:
         raise _failure(address, error.reason, timeout_s) from None
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise _failure(address, error, timeout_s) from None
     except ValueError:  # a way to log in that urllib does not have
-        raise _refusal(shown, 401, "") from None
+        raise _refusal(address, 401, "") from None
     return response
 
 
@@ -242,11 +241,10 @@ class _CloseRefusal(urllib.request.BaseHandler):
         response.close()
 
 
-def _refusal(shown: str, status: int, reason: str) -> SourceError:
+def _refusal(address: NetworkAddress, status: int, reason: str) -> SourceError:
+    shown = address.shown
     if status in (401, 403):
-        return SourceRefusedError(
-            f"{shown} refused the user name or password ({status}); check username and password_file"
-        )
+        return address.denied(f" ({status})")
     if status in (404, 410):
         return SourceError(f"{shown}: the server has nothing there ({status}); check the path")
     if status in (301, 302, 303, 307, 308):

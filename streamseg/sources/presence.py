@@ -39,14 +39,14 @@ def check_present(settings: _Settings) -> _Settings:
     if settings.kind == "webcam" and sys.platform == "linux":
         _check_camera(re.sub(r"^(webcam|video):", "", settings.address))
     elif settings.kind in ("rtsp", "http"):
-        _check_host(_address(settings))
+        _check_host(NetworkAddress.of(settings))
     return settings
 
 
 def _with_live(settings: _Settings) -> _Settings:
     try:
         if settings.kind == "http":
-            return replace(settings, live=look(_address(settings), settings.start_timeout).live)
+            return replace(settings, live=look(NetworkAddress.of(settings), settings.start_timeout).live)
         _, playlist = read_list_file(local_path(settings.address, "an HLS list"))
         return replace(settings, live=not playlist.finished)
     except SourceRefusedError:
@@ -55,10 +55,6 @@ def _with_live(settings: _Settings) -> _Settings:
         if settings.wait:
             return replace(settings, live=settings.is_live)
         raise
-
-
-def _address(settings: SourceSettings) -> NetworkAddress:
-    return NetworkAddress.parse(settings.address, settings.username, settings.read_password())
 
 
 def _check_camera(camera: str) -> None:

@@ -7,7 +7,7 @@ import time
 import av
 from av.container import InputContainer
 
-from streamseg.errors import SourceError, SourceRefusedError
+from streamseg.errors import SourceError
 from streamseg.sources import SourceInfo, SourceSettings
 from streamseg.sources.address import NetworkAddress
 from streamseg.sources.connection import Opened, no_picture
@@ -22,7 +22,7 @@ class RtspSource(LiveSource):
     """The pictures of an RTSP camera; `LiveSource` describes opening, waiting and reconnecting."""
 
     def __init__(self, settings: SourceSettings) -> None:
-        self._address = NetworkAddress.parse(settings.address, settings.username, settings.read_password())
+        self._address = NetworkAddress.of(settings)
         self._answer_s = min(ANSWER_S, settings.start_timeout)
         super().__init__(settings, self._address.shown)
 
@@ -74,15 +74,13 @@ class RtspSource(LiveSource):
     def _explain(self, error: av.FFmpegError, after_s: float) -> SourceError:
         shown = self._address.shown
         if isinstance(error, av.error.ExitError):
-            return no_picture(shown, self._settings.start_timeout)
+            return no_picture(shown, self._settings)
         # FFmpeg reports a missing answer as invalid data.
         if after_s >= 0.9 * self._answer_s:
             return SourceError(f"{shown} did not answer within {self._answer_s:g} s; check the address and the network")
         match error:
             case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
-                return SourceRefusedError(
-                    f"{shown} refused the user name or password; check username and password_file"
-                )
+                return self._address.denied()
             case av.error.HTTPNotFoundError():
                 return SourceError(f"{shown}: the camera has no such stream (404); check the path")
             case av.error.HTTPOtherClientError():

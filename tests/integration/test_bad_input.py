@@ -83,8 +83,8 @@ def mute_server() -> Iterator[int]:
     [
         ("nope.mp4", "nope.mp4: no such file"),
         ("text.mp4", "text.mp4"),
-        ("empty", "sources.0.url: the folder empty has no videos, it is empty; expected files such as .mp4"),
-        ("empty/*.mp4", "sources.0.url: no file matches empty/*.mp4; expected video files: check the folder"),
+        ("empty", "sources.main.url: the folder empty has no videos, it is empty; expected files such as .mp4"),
+        ("empty/*.mp4", "sources.main.url: no file matches empty/*.mp4; expected video files: check the folder"),
         ("99", "camera 99"),
         ("bomb.jpg", "bomb.jpg is too large, 30000x30000 pixels"),
         ("wide.mkv", "wide.mkv has pictures of 8200x16 pixels; a side may have at most 8192"),

@@ -77,7 +77,7 @@ def test_sources_are_listed_added_and_removed(place: Place) -> None:
             control.add_source("yard", SCENE)
         with pytest.raises(SourceError, match=r"missing\.mp4: no such file"):
             control.add_source("clip", "missing.mp4")
-        with pytest.raises(SettingsError, match=r"sources\.2\.rotate: "):
+        with pytest.raises(SettingsError, match=r"sources\.gate\.rotate: "):
             control.add_source("gate", SCENE, rotate=45)
         with pytest.raises(UsageError, match="gate: no such source; expected one of door, yard"):
             control.snapshot("gate")

@@ -62,7 +62,7 @@ def test_an_mjpeg_camera_runs_live(place: Place, server: VideoServer) -> None:
     [
         ("gone.mp4", "/gone.mp4: the server has nothing there (404); check the path"),
         ("page.html", "/page.html is a web page, not a video; give the address of the video itself"),
-        ("secret.mp4", "/secret.mp4 refused the user name or password (401); check username and password_file"),
+        ("secret.mp4", "/secret.mp4 refused the user name or password (401); check sources.main.username"),
     ],
 )
 def test_what_is_no_video_ends_the_run_before_it_starts(

@@ -10,7 +10,7 @@ import pytest
 
 from streamseg.config import Config, check_config
 from streamseg.config_file import load_config, parse_override
-from streamseg.errors import SettingsError
+from streamseg.errors import SettingsError, SourceError
 
 NOT_UTF8 = os.fsdecode(b"o\xdf")
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
@@ -50,9 +50,13 @@ def test_there_are_five_examples() -> None:
         ("detector.classes=person, cup", "detector.classes:", "expected a list; write [person, cup]"),
         ("segmenter.providers=CPU", "segmenter.providers:", "expected a list; write [CPU]"),
         ("detector.boxes=5", "detector.boxes:", "expected `array`, got `int`"),
-        ("sources.0.username=1234", "sources.0.username:", "write --set 'sources.0.username=\"...\"', or username: "),
-        ("sources.0.username=yes", "sources.0.username:", "this is a yes or no"),
-        ("sources.0.rotate=45", "sources.0.rotate:", "0, 90, 180, 270"),
+        (
+            "sources.0.username=1234",
+            "sources.main.username:",
+            "write --set 'sources.main.username=\"...\"', or username: ",
+        ),
+        ("sources.0.username=yes", "sources.main.username:", "this is a yes or no"),
+        ("sources.0.rotate=45", "sources.main.rotate:", "0, 90, 180, 270"),
         ("sources.0.name=Front Door", "sources.0.name:", "a-z0-9_-"),
         ("segmenter.model=3", "segmenter.model:", "expected text, and without quotes this is a number"),
         ("segmenter.imgsz=640", "segmenter.imgsz:", "640 is not a choice; expected one of 512, 768, 1024"),
@@ -60,20 +64,21 @@ def test_there_are_five_examples() -> None:
         ("segmenter.precision=int8", "segmenter.precision:", "expected one of auto, fp32, bf16, fp16"),
         ("segmenter.providers=[]", "segmenter.providers:", "length >= 1"),
         ("sources.3.url=x", "sources.3.url:", "not a number below 1"),
+        ("sources.gate.url=x", "sources.gate.url:", "there is no source gate; expected one of main, or a number"),
         ("mode.x=1", "mode.x:", "unknown key"),
         ("publish.bind=nowhere", "publish.bind:", "tcp://HOST:PORT"),
         ("publish.bind=tcp://0.0.0.0:5555", "publish.bind:", "insecure"),
         ("detector.model=fixed", "detector.boxes:", "at least one box"),
         ("max_frames=0", "max_frames:", ">= 1"),
         ('record.jsonl="a\\ud800"', "record.jsonl:", "holds a character that no file name"),
-        ('sources.0.url="a\\0.mp4"', "sources.0.url:", "holds a character that no file name"),
+        ('sources.0.url="a\\0.mp4"', "sources.main.url:", "holds a character that no file name"),
         (f"publish.bind=ipc://{NOT_UTF8}", "publish.bind:", "in UTF-8"),
         ('detector.classes=["a\\udcdf"]', "detector.classes:", "is not Unicode"),
         ('detector.boxes=[{xyxy: [0, 0, 1, 1], name: "a\\udcdf"}]', "detector.boxes:", "is not Unicode"),
         ("record.video=out.avi", "record.video:", "out.avi does not end in .mp4"),
         ("record.video=out", "record.video:", "out does not end in .mp4"),
         *(
-            (f"sources.0.url={url}", f"sources.0.url: {url}: ", "cannot be read; give rtsp://")
+            (f"sources.0.url={url}", f"sources.main.url: {url}: ", "cannot be read; give rtsp://")
             for url in ("ftp://127.0.0.1:1/x.mjpg", "srt://cam/x", "rtmp://cam/live", "file:///clips/a.mp4")
         ),
         ("detector.boxes=[{xyxy: [0, 0, .inf, 1]}]", "detector.boxes.0.xyxy.2:", "finite"),
@@ -96,7 +101,7 @@ def test_an_error_names_the_missing_source() -> None:
 def test_environment_variables_fill_strings_and_missing_ones_are_errors() -> None:
     config = load("sources.0.url=rtsp://${HOST}/a", environment={"HOST": "camera"})
     assert config.sources[0].address == "rtsp://camera/a"
-    with pytest.raises(SettingsError, match=r"sources\.0\.url: the environment variable HOST is not set"):
+    with pytest.raises(SettingsError, match=r"sources\.main\.url: the environment variable HOST is not set"):
         load("sources.0.url=rtsp://${HOST}/a")
 
 
@@ -175,9 +180,9 @@ def test_a_tree_of_python_has_the_same_limits() -> None:
 
 
 NUMBERS = (
-    *(f"sources.0.{key}" for key in ("url", "width", "height", "fps", "timeout", "start_timeout", "rotate")),
+    *(f"sources.main.{key}" for key in ("url", "width", "height", "fps", "timeout", "start_timeout", "rotate")),
     *(f"detector.{key}" for key in ("conf", "iou", "max_det", "imgsz")),
-    *("sources.0.detector.conf", "sources.0.segmenter.keyframe_interval"),
+    *("sources.main.detector.conf", "sources.main.segmenter.keyframe_interval"),
     *("segmenter.imgsz", "segmenter.keyframe_interval", "propagate.max_age_ms", "render.opacity", "render.scale"),
     *("publish.quality", "threads", "duration", "max_frames", "files_at_once", "fps"),
 )
@@ -207,7 +212,7 @@ def test_the_test_of_ranges_names_every_number() -> None:
                 yield from found(type(part) if isinstance(part, int) and not isinstance(part, bool) else part, key)
 
     elsewhere = {"detector.classes", "detector.boxes.xyxy", "sources.detector.classes"}
-    assert {key.replace("sources.", "sources.0.") for key in set(numbers(Config, "")) - elsewhere} == set(NUMBERS)
+    assert {key.replace("sources.", "sources.main.") for key in set(numbers(Config, "")) - elsewhere} == set(NUMBERS)
 
 
 def sources(*given: dict[str, object], **more: object) -> Config:
@@ -223,6 +228,54 @@ def test_one_source_is_main_and_several_have_names_of_their_own() -> None:
         sources({"url": 0, "name": "door"}, {"url": 1}, {"url": 2, "name": "door"})
     with pytest.raises(SettingsError, match=r"^sources: .* <= 64"):
         check_config({"sources": [{"url": number} for number in range(65)]})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rotate": 45}, r"sources\.yard\.rotate: 45 is not a choice"),
+        ({"username": 12}, r"sources\.yard\.username: .* write --set 'sources\.yard\.username="),
+        ({"rotat": 90}, r"sources\.yard\.rotat: unknown key"),
+        ({"url": "${HOST}"}, r"sources\.yard\.url: the environment variable HOST"),
+        ({"url": "a\0"}, r"sources\.yard\.url: .* holds a character"),
+        ({"url": ""}, r"sources\.yard\.url: empty"),
+        ({"live": True}, r"sources\.yard\.live: only for http"),
+        ({"fps": 5}, r"sources\.yard\.fps: in every-frame mode"),
+        ({"record": {"video": "a.avi"}}, r"sources\.yard\.record\.video: a\.avi"),
+        ({"url": "gone*.mp4"}, r"sources\.yard\.url: no file matches"),
+        ({"url": "push:tcp://0.0.0.0:5560"}, r"sources\.yard\.url: .* or keys in sources\.yard\.curve"),
+        ({"curve": {"secret_key_file": "a", "allow": "b"}}, r"sources\.yard\.curve: .* or set sources\.yard\.url"),
+    ],
+)
+def test_an_error_of_one_of_several_sources_names_it_as_set_does(
+    tmp_path: Path, wrong: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "cameras.yaml"
+    path.write_text("sources: [{url: a.mp4, name: door}, {url: b.mp4, name: yard}]\n")
+    (key, value), *_ = wrong.items()
+    for place in ("1", "yard"):
+        with pytest.raises((SettingsError, SourceError), match=rf"^{message}"):
+            load_config(path, [(f"sources.{place}.{key}", value)], {})
+
+
+def test_a_source_is_found_by_its_name_before_its_place() -> None:
+    given: list[dict[str, object]] = [{"url": "a.mp4", "name": "1"}, {"url": "b.mp4", "name": "0"}, {"url": "c.mp4"}]
+    overrides = [("sources.1.rotate", 90), ("sources.0.rotate", 180), ("sources.camera-2.rotate", 270)]
+    config = load_config(None, overrides, {}, given)
+    assert {source.name: source.rotate for source in config.sources} == {"1": 90, "0": 180, "camera-2": 270}
+    assert load("sources.main.url=clip.mp4", "sources.main.rotate=90").sources[0].rotate == 90
+    with pytest.raises(SettingsError, match=r"^sources\.1\.rotate: "):
+        load_config(None, [("sources.1.rotate", 45)], {}, given)
+
+
+def test_a_source_of_the_command_line_overrides_the_file_and_what_is_set(tmp_path: Path) -> None:
+    path = tmp_path / "cameras.yaml"
+    path.write_text("sources: [{url: a.mp4, name: door, rotate: 90}]\n")
+    given: list[dict[str, object]] = [{"url": "b.mp4"}, {"url": "c.mp4", "name": "yard"}]
+    config = load_config(path, [("sources.0.url", "d.mp4"), ("sources.yard.mirror", True)], {}, given)
+    door, yard = config.sources
+    assert (door.name, door.url, door.rotate) == ("door", "b.mp4", 90)
+    assert (yard.name, yard.url, yard.mirror) == ("yard", "c.mp4", True)
 
 
 def test_sources_with_and_without_an_end_run_live_together() -> None:
@@ -244,7 +297,7 @@ def test_a_source_may_have_settings_of_its_own() -> None:
     assert (yard.detector.conf, yard.detector.classes, yard.segmenter.keyframe_interval) == (0.7, None, 1)
     assert (door.record.video, door.record.jsonl) == ("out/all-door.mp4", "all-door.jsonl")
     assert (yard.record.video, yard.record.jsonl) == (None, "own.jsonl")
-    with pytest.raises(SettingsError, match=r"^sources\.1\.record\.video: own\.avi does not end in \.mp4"):
+    with pytest.raises(SettingsError, match=r"^sources\.camera-1\.record\.video: own\.avi does not end in \.mp4"):
         sources({"url": "a.mp4"}, {"url": "b.mp4", "record": {"video": "own.avi"}})
 
 
@@ -254,7 +307,7 @@ def test_each_source_may_have_its_own_rate_and_what_happens_to_the_frames_betwee
 
 
 def test_frames_of_a_file_are_analysed_or_left_out() -> None:
-    for key, settings in (("fps", {"fps": 5}), ("sources.0.fps", {"sources": [{"url": "a.mp4", "fps": 5}]})):
+    for key, settings in (("fps", {"fps": 5}), ("sources.main.fps", {"sources": [{"url": "a.mp4", "fps": 5}]})):
         with pytest.raises(SettingsError, match=f"^{key}: in every-frame mode each published frame is analysed; add"):
             check_config({"sources": [{"url": "a.mp4"}], **settings})
         assert check_config({"sources": [{"url": "a.mp4"}], **settings, "mode": "live"})

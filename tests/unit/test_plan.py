@@ -435,7 +435,7 @@ def test_a_device_that_this_machine_lacks_is_refused_whatever_the_models(monkeyp
 
 def test_a_missing_password_file_fails_before_weights_are_downloaded() -> None:
     config = check_config({"sources": [{"url": "rtsp://cam/x", "password_file": "gone"}]})
-    with pytest.raises(SettingsError, match=r"^sources\.0\.password_file: there is no such file"):
+    with pytest.raises(SettingsError, match=r"^sources\.main\.password_file: there is no such file"):
         make_plan(config, overwrite=False)
 
 
@@ -458,7 +458,7 @@ def test_of_several_sources_a_missing_file_ends_the_run_before_it_starts_and_an_
 
 def test_the_classes_of_one_source_are_checked() -> None:
     scene, cats = {"url": "synthetic:"}, {"url": "synthetic:", "detector": {"classes": ["cat"]}}
-    with pytest.raises(SettingsError, match=r"^sources\.1\.detector\.classes: the model has no class 'cat'"):
+    with pytest.raises(SettingsError, match=r"^sources\.camera-1\.detector\.classes: the model has no class 'cat'"):
         several(scene, cats)
     plan = several(scene, cats, detector={"model": "auto"})
     assert (plan.config.detector.model, plan.config.of("camera-1").detector.classes) == ("spot", ("cat",))

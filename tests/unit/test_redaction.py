@@ -49,7 +49,7 @@ def test_what_is_left_of_an_address(text: str, shown: str) -> None:
         "clip@2x.mp4: no such file",
         "sources.0.url: /clips@home/a.mp4: no such file",
         "tcp://127.0.0.1:5555 is in use; end the program that publishes there",
-        "rtsp://cam:554/x refused the user name or password; check username and password_file",
+        "rtsp://cam:554/x refused the user name or password; check sources.a.username and sources.a.password_file",
         "x: expected key=value, such as detector.conf=0.4",
         'write --set \'sources.0.password_file="..."\', or password_file: "..." in the file',
         'File "/lib/python3.11/a.py", line 3, in <module>',

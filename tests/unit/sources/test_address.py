@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from streamseg.errors import SettingsError, SourceError
 from streamseg.sources import SourceSettings
 from streamseg.sources.address import NetworkAddress
+from streamseg.sources.connection import no_picture
 
 
 def parse(url: str, username: str | None = None, password: str | None = None) -> NetworkAddress:
@@ -85,7 +87,7 @@ def test_settings_do_not_show_secrets() -> None:
 def test_a_password_file_that_is_unusable(tmp_path: Path, content: bytes, why: str) -> None:
     file = tmp_path / "password"
     file.write_bytes(content)
-    with pytest.raises(SettingsError, match=rf"^sources\.0\.password_file: {file} {why}; expected a file whose"):
+    with pytest.raises(SettingsError, match=rf"^sources\.main\.password_file: {file} {why}; expected a file whose"):
         SourceSettings(url="rtsp://cam", password_file=str(file)).read_password()
 
 
@@ -95,7 +97,7 @@ def test_a_pipe_or_device_holds_no_password() -> None:
 
 
 def test_what_may_be_the_password_itself_is_not_repeated() -> None:
-    with pytest.raises(SettingsError, match=r"^sources\.0\.password_file: there is no such file; expected"):
+    with pytest.raises(SettingsError, match=r"^sources\.main\.password_file: there is no such file; expected"):
         SourceSettings(url="rtsp://cam", password_file="S3cret").read_password()
 
 
@@ -115,3 +117,19 @@ def test_a_password_needs_a_user_name(url: str, password: str | None) -> None:
     with pytest.raises(SourceError, match="a password without a user name") as caught:
         parse(url, password=password)
     assert "secret" not in str(caught.value)
+
+
+def test_messages_have_the_key_of_the_source(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret")
+    door = SourceSettings(url="rtsp://cam/x", name="door", password_file=str(file))
+    with pytest.raises(SourceError, match=r"; set sources\.door\.username, or"):
+        NetworkAddress.of(door)
+    denied = NetworkAddress.of(structs.replace(door, username="user")).denied(" (401)")
+    assert str(denied) == (
+        "rtsp://cam/x refused the user name or password (401); check sources.door.username and "
+        "sources.door.password_file"
+    )
+    assert str(no_picture("rtsp://cam/x", door)).endswith("needs a longer sources.door.start_timeout")
+    with pytest.raises(SettingsError, match=r"^sources\.door\.password_file: "):
+        structs.replace(door, password_file="gone").read_password()

@@ -112,6 +112,15 @@ def test_a_name_given_to_a_folder_starts_the_names_of_its_files_which_have_its_s
     assert [(source.name, source.rotate) for source in found.sources] == [("day-b", 0), ("day-b-2", 90)]
 
 
+def test_a_source_beside_a_folder_is_called_by_its_place_in_the_settings(folder: Path) -> None:
+    fill(folder, "a.mp4", "b.mp4", "camera-1.mp4")
+    assert list(named({"url": "clips"}, {"url": 0})) == ["a", "b", "camera-1-2", "camera-1"]
+    with pytest.raises(SettingsError, match=r"^sources\.camera-1\.rotate: "):
+        config({"url": "clips"}, {"url": 0, "rotate": 45})
+    with pytest.raises(SettingsError, match=r"^sources\.day\.rotate: "):
+        config({"url": "clips", "name": "day", "rotate": 45}, {"url": 0})
+
+
 def test_a_run_starts_as_many_files_as_the_settings_say(folder: Path) -> None:
     fill(folder, *(f"{letter}.mp4" for letter in "abcdef"))
     assert config({"url": "clips"}).waiting == ["e", "f"]
@@ -124,10 +133,10 @@ def test_a_run_starts_as_many_files_as_the_settings_say(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [
-        ("clips", "sources.0.url: the folder clips has no videos, it is empty; expected files such as .mp4"),
-        ("text", "sources.0.url: the folder text has no videos, none of its 2 entries is one; expected"),
-        ("clips/*.mp4", "sources.0.url: no file matches clips/*.mp4; expected video files: check the folder"),
-        ("gone/?.mp4", "sources.0.url: no file matches gone/?.mp4"),
+        ("clips", "sources.main.url: the folder clips has no videos, it is empty; expected files such as .mp4"),
+        ("text", "sources.main.url: the folder text has no videos, none of its 2 entries is one; expected"),
+        ("clips/*.mp4", "sources.main.url: no file matches clips/*.mp4; expected video files: check the folder"),
+        ("gone/?.mp4", "sources.main.url: no file matches gone/?.mp4"),
     ],
 )
 def test_nothing_to_run_is_refused(folder: Path, url: str, complaint: str) -> None:
