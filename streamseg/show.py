@@ -155,8 +155,8 @@ class Tiles:
         idle_s = now_s - self._arrived_s.get(name, self._began_s)
         own = {source: state for source, state in states.items() if source == name}
         text = waiting_text(own, idle_s, self._waiting) if picture is None or idle_s >= _POLL_S else None
-        if text is not None and states and not own:
-            text = "ended"
+        if states and not own:
+            text = f"ended {idle_s:.0f} s ago"
         if picture is None:
             width, height = _TILE
             picture = np.full((height, width, 3), _GREY, np.uint8)

@@ -247,6 +247,22 @@ def test_latest_returns_each_of_several_sources_although_one_always_comes_last(p
         assert {*seen} == {"door", "yard"} and max(seen.count("door"), seen.count("yard")) <= 4
 
 
+@pytest.mark.parametrize("method", ["receive", "latest"])
+def test_a_result_of_another_source_ends_the_wait(publisher: Publisher, method: str) -> None:
+    with (
+        Subscriber(publisher.endpoint, sources=["door", "yard"], timeout=PATIENCE) as subscriber,
+        ThreadPoolExecutor(1) as reader,
+    ):
+        publisher.wait_for(topic("door", "masks"), topic("yard", "masks"))
+        take = getattr(subscriber, method)
+        for seq, source in enumerate(["door", "yard", "yard", "door"]):
+            waiting = reader.submit(take)
+            publisher.send(sent(seq, source=source))
+            received = waiting.result(2 * PATIENCE)
+            assert isinstance(received, Result)
+            assert (received.source, received.seq) == (source, seq)
+
+
 def test_the_published_sources_are_listed_with_state_and_size(publisher: Publisher) -> None:
     with Subscriber(publisher.endpoint, timeout=PATIENCE) as subscriber:
         publisher.wait_for(b"streamseg/1/")

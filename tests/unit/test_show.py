@@ -83,14 +83,20 @@ def test_the_window_says_that_the_camera_is_lost_on_the_last_picture_and_shows_t
     assert said == [expected for expected, _ in script]
 
 
-def test_several_sources_are_tiles_and_a_lost_one_says_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: list[str] = []
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written on pictures."""
+    written: list[str] = []
 
     def with_text(scene: Image, text: str) -> Image:
-        texts.append(text)
+        written.append(text)
         return scene
 
     monkeypatch.setattr(show, "_with_text", with_text)
+    return written
+
+
+def test_several_sources_are_tiles_and_a_lost_one_says_since_when(texts: list[str]) -> None:
     tiles = show.Tiles("waiting for here")
     now_s = tiles._began_s
     colours = {"door": 60, "gate": 120, "yard": 200}
@@ -109,13 +115,15 @@ def test_several_sources_are_tiles_and_a_lost_one_says_since_when(monkeypatch: p
     assert texts[0] == "gate: camera disconnected, retrying (7 s): no picture"
 
 
-def test_a_source_that_was_removed_leaves_the_grid() -> None:
+def test_a_source_that_has_ended_says_since_when_and_leaves_the_grid(texts: list[str]) -> None:
     tiles = show.Tiles("waiting for here")
     now_s = tiles._began_s
     for name in ("door", "yard"):
         tiles.add(name, np.full((240, 320, 3), 60, np.uint8), now_s)
     states = {"door": SourceState(run_id="a", source="door", stage="capture", state="running")}
-    assert tiles.picture(states, now_s + 1).shape == (360, 1280, 3), "it has ended a moment ago"
+    tiles.add("door", np.full((240, 320, 3), 60, np.uint8), now_s + 4)
+    assert tiles.picture(states, now_s + 4).shape == (360, 1280, 3)
+    assert texts == ["yard: ended 4 s ago"]
     assert tiles.picture({}, now_s + 6).shape == (360, 1280, 3), "the whole pipeline is away, and may come back"
     tiles.add("door", np.full((240, 320, 3), 60, np.uint8), now_s + 6)
     assert tiles.picture(states, now_s + 6).shape == (240, 320, 3)

@@ -244,6 +244,7 @@ def test_sources_take_turns_and_share_nothing_but_the_detector() -> None:
     stage.feed(*door, *yard)
     order = [report.source for report in stage.context.reports if isinstance(report, Acknowledge)]
     assert order == ["door", "yard", "door", "yard", "door"]
+    assert stage.context.wakes >= 3, "a frame of another source waits"
     assert [each.source for each in stage.boxes("door")] == ["door"] * 3
     assert ids(stage.boxes("yard")) == [[None, None]] * 2
     assert [each.frame.source for each in stage.keyframes("yard")] == ["yard"] * 2

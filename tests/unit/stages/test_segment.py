@@ -145,6 +145,7 @@ def test_sources_take_turns() -> None:
     segment.feed(*door, *yard)
     times = {(each.source, each.seq): each.t_decoded_ns for each in segment.masks("door") + segment.masks("yard")}
     assert sorted(times, key=times.__getitem__) == [("door", 0), ("yard", 0), ("door", 1)]
+    assert segment.context.wakes == 2, "a keyframe of another source waits"
 
 
 def test_an_overwritten_keyframe_is_counted() -> None:
