@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from streamseg.models.segmenters.sam import SamNetwork
 
-_GRIDS_KEPT = 3
-"""Number of picture shapes whose networks stay loaded."""
+_KEPT = 3
+"""Number of picture shapes whose networks stay loaded, if `keep_shapes` needs no more."""
 
 _log = logging.getLogger(__name__)
 
@@ -103,11 +103,16 @@ class MobileSam:
         self._candidates = candidates(settings, compute)
         self._exports = Exports.of(weights)
         self._exporting = exporting
+        self._kept = _KEPT
         self._imgsz, self._square = settings.imgsz, square
         self._graphs: OrderedDict[InputGrid, _Graphs] = OrderedDict()
         self._blas = ThreadpoolController().select(user_api="blas")
         self._drawings: OrderedDict[tuple[Size, Size], MaskDrawing] = OrderedDict()
         self._ready(self._grid(resized_size(CAMERA, self._imgsz)))
+
+    def keep_shapes(self, most: int) -> None:
+        """Keep the networks of at least so many shapes loaded; no more than 13 differ, as similar shapes share them."""
+        self._kept = max(most, _KEPT)
 
     def describe(self) -> str:
         """Return the name, and the backend, precision and threads in use."""
@@ -159,7 +164,7 @@ class MobileSam:
         key = (embedding.resized_size, embedding.original_size)
         if key not in self._drawings:
             self._drawings[key] = MaskDrawing.between(low, *key)
-        return _used(self._drawings, key)
+        return _used(self._drawings, key, self._kept)
 
     def _grid(self, resized: Size) -> InputGrid:
         return InputGrid.whole(self._imgsz) if self._square else InputGrid.around(*resized)
@@ -168,7 +173,7 @@ class MobileSam:
         """Return the networks of a grid, warmed up; a backend that fails is replaced by the next."""
         if grid not in self._graphs:
             self._graphs[grid] = self._make_ready(grid)
-        return _used(self._graphs, grid)
+        return _used(self._graphs, grid, self._kept)
 
     def _make_ready(self, grid: InputGrid) -> _Graphs:
         exported_again = False
@@ -280,9 +285,9 @@ class _Network:
         return self.checkpoint.exports.path(self.part)
 
 
-def _used(kept: OrderedDict[_Key, _Kept], key: _Key) -> _Kept:
+def _used(kept: OrderedDict[_Key, _Kept], key: _Key, most: int) -> _Kept:
     """Return the entry of a key, and drop the least recently used ones."""
     kept.move_to_end(key)
-    while len(kept) > _GRIDS_KEPT:
+    while len(kept) > most:
         kept.popitem(last=False)
     return kept[key]
