@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from streamseg.config import Config
+from streamseg.errors import UsageError
 from streamseg.messages import Detection, Image
-from streamseg.models.options import YOLOX_MODELS, Compute
-from streamseg.models.registry import create_detector, create_segmenter
+from streamseg.models.options import MOBILE_SAM, YOLOX_MODELS, Compute
+from streamseg.models.registry import check_segmenter, create_detector, create_segmenter
+from streamseg.models.segmenters.mobile_sam.export import exported_sizes
+from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA
 from streamseg.monitor.suggestions import STARVING_MS, faster_segmenter
-from streamseg.plan import find_models
 from streamseg.sources.probe import Probe
 from streamseg.threads import available_cores
 
@@ -23,94 +27,157 @@ _LEAST: Final = 3
 _FULL: Final = 0.8
 """Share of the detector's time from which frames wait for it."""
 _SMALL_SIDE: Final = 320
-_BOXES: Final = 3
+BOXES: Final = 3
+"""Objects of a keyframe that is measured."""
+_SIZES: Final = 3
+"""Sizes of pictures that are measured: each may take seconds to load its networks."""
 
 
-class Capacity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sources cost together.
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What the frames of all sources cost together.
 
     Attributes:
         detect_ms: Time of the detector for a frame.
-        segment_ms: Time of the segmenter for a keyframe with three objects.
         read_share: Processor time for reading and decoding all sources, of one core.
         detect_share: Share of the detector's time that the frames to analyse need: above 1 it cannot keep up. None for
             files, which wait.
-        keyframe_rate: Keyframes a second that each source gets at most, if the segmenter serves them in turn.
         remedies: What would help; empty if nothing is too much.
     """
 
     detector: str
-    segmenter: str
     detect_ms: float
-    segment_ms: float
     read_share: float
     detect_share: float | None
-    keyframe_rate: float
     remedies: tuple[str, ...]
 
 
-def measure_capacity(config: Config, probes: dict[str, Probe], threads: tuple[int, int]) -> Capacity:
-    """Run the models that a run would use now, on a picture of each source, without downloading any.
+class Keyframes(msgspec.Struct, frozen=True, kw_only=True):
+    """How often the sources can be segmented.
+
+    Attributes:
+        segment_ms: Time of the segmenter for a keyframe with three objects.
+        rate: Keyframes a second that all sources together get at most.
+        source_rate: Those that each gets, as they have turns.
+        remedy: What would help; None if that is enough, or for files, which wait.
+    """
+
+    segmenter: str
+    segment_ms: float
+    rate: float
+    source_rate: float
+    remedy: str | None
+
+
+def measure_load(config: Config, probes: dict[str, Probe], threads: int) -> Load:
+    """Run the detector on a picture of each source.
 
     Args:
-        config: Of the run.
+        config: Of the run, with the models that it would use now.
         probes: The sources that can be opened, at least one.
-        threads: Of the detector and of the segmenter.
+        threads: Of the detector.
 
     Raises:
-        WeightsError: Weights of a model that the settings name are missing.
-        StreamsegError: A model does not run.
+        StreamsegError: The detector does not run.
     """
-    detector_settings, segmenter_settings = find_models(config)
-    images = [probe.image for probe in probes.values()]
-    detector = create_detector(detector_settings, Compute(device=config.device, threads=threads[0]))
-    detect_ms = _median_ms(detector.detect, images)
-    del detector
-    segmenter = create_segmenter(segmenter_settings, Compute(device=config.device, threads=threads[1]))
+    detector = create_detector(config.detector, Compute(device=config.device, threads=threads))
+    detect_ms = _median_ms(detector.detect, [probe.image for probe in probes.values()])
+    figures = {name: probe.figures for name, probe in probes.items()}
+    rates = {name: min(config.of(name).fps or 1e9, each.fps or 0.0) for name, each in figures.items()}
+    load = Load(
+        detector=config.detector.model,
+        detect_ms=detect_ms,
+        read_share=sum(each.read_share or 0.0 for each in figures.values()),
+        detect_share=sum(rates.values()) * detect_ms / 1000 if config.resolved_mode == "live" else None,
+        remedies=(),
+    )
+    return msgspec.structs.replace(load, remedies=tuple(find_remedies(config, load, len(probes))))
+
+
+def measure_keyframes(config: Config, probes: dict[str, Probe], threads: int) -> Keyframes:
+    """Run the segmenter on pictures of some sources, without exporting any network.
+
+    Args:
+        config: Of the run, with the models that it would use now.
+        probes: The sources that can be opened, at least one.
+        threads: Of the segmenter.
+
+    Raises:
+        UsageError: MobileSAM's networks have to be exported first.
+        StreamsegError: The segmenter does not run.
+    """
+    check_segmenter(config.segmenter)
+    compute = Compute(device=config.device, threads=threads)
+    images = _ready_images(config, compute, _of_each_size([probe.image for probe in probes.values()]))
+    segmenter = create_segmenter(config.segmenter, compute, _refuse_export)
 
     def segment(image: Image) -> object:
         return segmenter.decode(segmenter.encode(image), _boxes(image))
 
     segment_ms = _median_ms(segment, images)
-    live = config.resolved_mode == "live"
-    figures = {name: probe.figures for name, probe in probes.items()}
-    rates = {name: min(config.of(name).fps or 1e9, each.fps or 0.0) for name, each in figures.items()}
-    detect_share = sum(rates.values()) * detect_ms / 1000 if live else None
-    read_share = sum(each.read_share or 0.0 for each in figures.values())
-    keyframe_rate = 1000 / segment_ms / len(probes)
-    run = msgspec.structs.replace(config, detector=detector_settings, segmenter=segmenter_settings)
-    capacity = Capacity(
-        detector=detector_settings.model,
+    rate = 1000 / segment_ms
+    source_rate = rate / len(probes)
+    starves = config.resolved_mode == "live" and 1000 / source_rate > STARVING_MS
+    return Keyframes(
         segmenter=segmenter.describe(),
-        detect_ms=detect_ms,
         segment_ms=segment_ms,
-        read_share=read_share,
-        detect_share=detect_share,
-        keyframe_rate=keyframe_rate,
-        remedies=(),
+        rate=rate,
+        source_rate=source_rate,
+        remedy=faster_segmenter(config) if starves else None,
     )
-    return msgspec.structs.replace(capacity, remedies=tuple(find_remedies(run, capacity, len(probes))))
 
 
-def find_remedies(config: Config, capacity: Capacity, sources: int) -> Iterator[str]:
-    """What would help if live sources cost too much; files wait.
+def find_remedies(config: Config, load: Load, sources: int) -> Iterator[str]:
+    """What would help if frames of live sources cost too much; files wait.
 
     Args:
         config: Of the run, with models in place of `auto`.
-        capacity: What they cost.
+        load: What they cost.
         sources: Their number.
     """
-    if capacity.detect_share is None:
+    if load.detect_share is None:
         return
-    if capacity.detect_share > _FULL:
-        fps = int(_FULL * 1000 / (capacity.detect_ms * sources))
+    if load.detect_share > _FULL:
+        fps = int(_FULL * 1000 / (load.detect_ms * sources))
         fewer = f"--set fps={fps}" if fps >= 1 else "fewer sources"
         smaller = config.detector.model in YOLOX_MODELS and config.detector.imgsz is None
         yield f"{fewer} or --set detector.imgsz={_SMALL_SIDE}" if smaller else fewer
-    if 1000 / capacity.keyframe_rate > STARVING_MS:
-        yield faster_segmenter(config)
-    if capacity.read_share > available_cores() / 2:
+    if load.read_share > available_cores() / 2:
         yield "smaller streams (sub-streams) of the cameras"
+
+
+def _ready_images(config: Config, compute: Compute, images: Sequence[Image]) -> list[Image]:
+    """The pictures that the segmenter can be measured with now."""
+    settings = config.segmenter
+    if settings.model != MOBILE_SAM or settings.weights is None:
+        return list(images)
+    sizes = [CAMERA, *map(_size, images)]  # the segmenter always makes ready for the first
+    ready = exported_sizes(Path(settings.weights), settings, compute, sizes)
+    found = [image for image in images if _size(image) in ready]
+    if CAMERA not in ready or not found:
+        raise _not_exported()
+    return found
+
+
+def _refuse_export(done: int, total: int) -> None:
+    """Stands for the progress of an export, which begins if one that is there turns out to be damaged."""
+    raise _not_exported()
+
+
+def _not_exported() -> UsageError:
+    return UsageError(
+        f"not measured, the networks of {MOBILE_SAM} for these pictures are not exported; start a run, or "
+        "`streamseg weights export`"
+    )
+
+
+def _of_each_size(images: Sequence[Image]) -> list[Image]:
+    """A picture of each of the most frequent sizes."""
+    sizes = Counter(map(_size, images)).most_common(_SIZES)
+    return [next(image for image in images if _size(image) == size) for size, _ in sizes]
+
+
+def _size(image: Image) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
 
 
 def _boxes(image: Image) -> list[Detection]:
@@ -124,7 +191,7 @@ def _boxes(image: Image) -> list[Detection]:
             class_name="object",
             tracker_id=None,
         )
-        for place in range(_BOXES)
+        for place in range(BOXES)
     ]
 
 

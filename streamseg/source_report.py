@@ -5,17 +5,18 @@ Imports what a pipeline needs, so that `doctor` must have found that this works.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from streamseg.capacity import Capacity, measure_capacity
+from streamseg.capacity import BOXES, Keyframes, Load, measure_keyframes, measure_load
 from streamseg.config import Config, RunSource
 from streamseg.doctor import Check, Diagnosis, run_check, suffices
 from streamseg.errors import StageError, StreamsegError
 from streamseg.pipeline import STAGES
+from streamseg.plan import find_models
 from streamseg.sources.presence import check_present
 from streamseg.sources.probe import Probe, SourceFigures, probe_source
 
@@ -23,6 +24,7 @@ _AT_ONCE: Final = 16
 """Sources that are open at the same time."""
 _MUCH_LARGER: Final = 1.25
 """Times the side of the segmenter's input from which a camera's smaller stream is worth a hint."""
+_Measured = TypeVar("_Measured")
 
 
 class SourceDiagnosis(Diagnosis, frozen=True, kw_only=True):
@@ -30,11 +32,13 @@ class SourceDiagnosis(Diagnosis, frozen=True, kw_only=True):
 
     Attributes:
         sources: What they send, by name; those that can be opened.
-        capacity: What they cost together; None if that could not be measured.
+        load: What their frames cost together; None if that could not be measured.
+        keyframes: How often they can be segmented; None if that could not be measured.
     """
 
     sources: dict[str, SourceFigures]
-    capacity: Capacity | None
+    load: Load | None
+    keyframes: Keyframes | None
 
 
 def examine_sources(config: Config, machine: Diagnosis, seconds: float) -> SourceDiagnosis:
@@ -46,13 +50,14 @@ def examine_sources(config: Config, machine: Diagnosis, seconds: float) -> Sourc
         seconds: How long each source is read.
     """
     config, probes, failures = _probe(config, seconds)
-    capacity = _capacity(config, probes)
-    checks = (*machine.checks, *_checks(config, probes, failures, capacity))
+    load, keyframes = _measure(config, probes) if probes else (None, None)
+    checks = (*machine.checks, *_checks(config, probes, failures), *_cost_checks(load, keyframes, len(probes)))
     return SourceDiagnosis(
         can_run=suffices(checks),
         checks=checks,
         sources={name: probe.figures for name, probe in probes.items()},
-        capacity=capacity if isinstance(capacity, Capacity) else None,
+        load=load if isinstance(load, Load) else None,
+        keyframes=keyframes if isinstance(keyframes, Keyframes) else None,
     )
 
 
@@ -84,23 +89,31 @@ def _probe(config: Config, seconds: float) -> tuple[Config, dict[str, Probe], di
     return replace(config, sources=sources), probes, failures
 
 
-def _capacity(config: Config, probes: dict[str, Probe]) -> Capacity | StreamsegError | None:
-    if not probes:
-        return None
+def _measure(
+    config: Config, probes: dict[str, Probe]
+) -> tuple[Load | StreamsegError, Keyframes | StreamsegError | None]:
+    """Measure the models that a run would use now, without downloading any."""
     live = config.resolved_mode == "live"
     threads = {entry.name: entry.threads(config.threads, live=live) for entry in STAGES}
     try:
-        return measure_capacity(config, probes, (threads["detect"], threads["segment"]))
+        detector, segmenter = find_models(config)
+    except StreamsegError as error:
+        return error, None
+    config = replace(config, detector=detector, segmenter=segmenter)
+    return (
+        _or_error(lambda: measure_load(config, probes, threads["detect"])),
+        _or_error(lambda: measure_keyframes(config, probes, threads["segment"])),
+    )
+
+
+def _or_error(measure: Callable[[], _Measured]) -> _Measured | StreamsegError:
+    try:
+        return measure()
     except StreamsegError as error:
         return error
 
 
-def _checks(
-    config: Config,
-    probes: dict[str, Probe],
-    failures: dict[str, StreamsegError],
-    capacity: Capacity | StreamsegError | None,
-) -> Iterator[Check]:
+def _checks(config: Config, probes: dict[str, Probe], failures: dict[str, StreamsegError]) -> Iterator[Check]:
     # As in a run: without some of its sources it starts, unless the settings say otherwise.
     awaited = any(source.wait or source.kind == "push" for source in config.sources)
     needed = not (probes or awaited) or config.on_source_failure == "end"
@@ -115,11 +128,21 @@ def _checks(
             yield replace(check, detail=f"not probed, a run waits for it: {check.detail}")
         else:
             yield _failed(name, failures[source.name], needed=needed)
-    match capacity:
-        case Capacity():
-            yield load_check(capacity, len(probes))
+
+
+def _cost_checks(
+    load: Load | StreamsegError | None, keyframes: Keyframes | StreamsegError | None, sources: int
+) -> Iterator[Check]:
+    match load:
+        case Load():
+            yield load_check(load)
         case StreamsegError():
-            yield _failed("load", capacity)
+            yield _failed("load", load)
+    match keyframes:
+        case Keyframes():
+            yield keyframes_check(keyframes, sources)
+        case StreamsegError():
+            yield _failed("keyframes", keyframes)
 
 
 def source_check(config: Config, name: str, figures: SourceFigures) -> Check:
@@ -139,23 +162,34 @@ def source_check(config: Config, name: str, figures: SourceFigures) -> Check:
     return Check(name=f"source {name}", ok=True, needed=False, detail=", ".join(parts), remedy=hint if large else None)
 
 
-def load_check(capacity: Capacity, sources: int) -> Check:
-    """Report what the sources cost together, with remedies if that is too much."""
-    each = "the source" if sources == 1 else f"each of the {sources} sources"
+def load_check(load: Load) -> Check:
+    """Report what the frames of all sources cost together, with remedies if that is too much."""
+    parts = [f"{load.detector} {load.detect_ms:.0f} ms a frame", f"reading takes {load.read_share:.0%} of a core"]
+    if load.detect_share is not None:
+        parts.append(f"frames need {load.detect_share:.0%} of the detector's time")
+    remedies = " and ".join(load.remedies)
+    return _cost_check("load", parts, remedies or None)
+
+
+def keyframes_check(keyframes: Keyframes, sources: int) -> Check:
+    """Report how often the sources can be segmented, with a remedy if that is too seldom."""
+    every = "the source gets" if sources == 1 else f"all {sources} sources together get"
     parts = [
-        f"{capacity.detector} {capacity.detect_ms:.0f} ms a frame",
-        f"{capacity.segmenter} {capacity.segment_ms:.0f} ms a keyframe",
-        f"reading takes {capacity.read_share:.0%} of a core",
+        f"{keyframes.segmenter} {keyframes.segment_ms:.0f} ms a keyframe with {BOXES} objects",
+        f"{every} up to {keyframes.rate:.1f} keyframes/s",
     ]
-    if capacity.detect_share is not None:
-        parts.append(f"frames need {capacity.detect_share:.0%} of the detector's time")
-        parts.append(f"{each} gets up to {capacity.keyframe_rate:.1f} keyframes/s")
+    if sources > 1:
+        parts.append(f"each up to {keyframes.source_rate:.1f}")
+    return _cost_check("keyframes", parts, keyframes.remedy)
+
+
+def _cost_check(name: str, parts: list[str], remedy: str | None) -> Check:
     return Check(
-        name="load",
-        ok=not capacity.remedies,
+        name=name,
+        ok=remedy is None,
         needed=False,
         detail=", ".join(parts),
-        remedy=f"try {' and '.join(capacity.remedies)}" if capacity.remedies else None,
+        remedy=None if remedy is None else f"try {remedy}",
     )
 
 

@@ -49,7 +49,8 @@ def test_it_measures_the_sources_of_a_settings_file(place: Place, rtsp_server: S
     assert rows["source gone"].startswith("missing  source gone: rtsp://")
     assert "refused the connection" in rows["source gone"]
     assert "s3cret" not in output
-    assert "each of the 2 sources gets up to" in rows["load"]
+    assert "frames need" in rows["load"]
+    assert "all 2 sources together get up to" in rows["keyframes"]
 
 
 def test_settings_that_are_wrong_are_refused(place: Place) -> None:

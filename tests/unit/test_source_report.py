@@ -38,8 +38,14 @@ def test_every_source_of_a_settings_file_has_a_row_and_the_load_of_all_another()
     assert (gone.ok, gone.detail, gone.remedy) == (False, "gone.mp4: no such file", "give the path of a video file")
     assert set(diagnosis.sources) == {"s0", "s2"}
     assert checks["load"].ok
-    assert "each of the 2 sources gets up to" in checks["load"].detail
-    assert diagnosis.capacity is not None
+    assert "frames need" in checks["load"].detail
+    assert diagnosis.load is not None
+    assert diagnosis.keyframes is not None
+    assert checks["keyframes"].ok
+    assert checks["keyframes"].detail == (
+        f"nano {diagnosis.keyframes.segment_ms:.0f} ms a keyframe with 3 objects, all 2 sources together get up to "
+        f"{diagnosis.keyframes.rate:.1f} keyframes/s, each up to {diagnosis.keyframes.source_rate:.1f}"
+    )
 
 
 @pytest.mark.parametrize("more", [{}, {"on_source_failure": "end"}])
@@ -68,14 +74,29 @@ def test_a_look_at_a_source_tells_whether_it_is_live(tmp_path: Path) -> None:
         clip.rename(tmp_path / "clip")
         found = examined(settings(server.url("clip")))
     assert found.sources["s0"].jitter_ms is None
-    assert found.capacity is not None and found.capacity.detect_share is None, "as a file waits for the detector"
+    assert found.load is not None and found.load.detect_share is None, "as a file waits for the detector"
 
 
 def test_the_weights_that_a_named_model_lacks_are_a_row() -> None:
     live = settings("synthetic:?size=64x64&fps=20", detector={"model": "yolox-tiny"})
-    (load,) = [check for check in examined(live).checks if check.name == "load"]
-    assert not load.ok
+    _, load = examined(live).checks
+    assert (load.name, load.ok) == ("load", False)
     assert "weights of yolox-tiny" in load.detail
+
+
+def test_a_segmenter_that_cannot_be_measured_is_a_row_beside_the_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamseg.models.search.resolve", lambda model, **given: given["path"])
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+    segmenter = {"model": "mobilesam", "weights": str(tmp_path / "weights.pt"), "backend": "onnxruntime"}
+    diagnosis = examined(settings("synthetic:?size=64x64&fps=20", segmenter=segmenter))
+    checks = {check.name: check for check in diagnosis.checks}
+    assert checks["load"].ok
+    assert not checks["keyframes"].ok
+    assert checks["keyframes"].detail.startswith("not measured, the networks of mobilesam")
+    assert checks["keyframes"].remedy == "start a run, or `streamseg weights export`"
+    assert diagnosis.keyframes is None
 
 
 @pytest.mark.parametrize(

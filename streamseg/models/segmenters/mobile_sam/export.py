@@ -170,6 +170,25 @@ class Exports:
             raise WeightsError(f"{self.weights} could not be exported: {last}; choose --set segmenter.backend=torch")
 
 
+def exported_sizes(weights: Path, settings: SegmenterSettings, compute: Compute, sizes: Sequence[Size]) -> list[Size]:
+    """Those of these heights and widths for whose pictures no network has to be exported first.
+
+    Args:
+        weights: The file.
+        settings: Select the runtime and the input's size.
+        compute: The device and the threads.
+        sizes: Of pictures, in pixels.
+
+    Raises:
+        SettingsError: The backend is not installed, or lacks that precision on this machine.
+        WeightsError: The file cannot be read.
+    """
+    if not candidates(settings, compute)[0].reads_exports:
+        return list(sizes)
+    exports = Exports.of(weights)
+    return [size for size in sizes if not exports.missing([InputGrid.of_picture(size, settings.imgsz)])]
+
+
 def export_beforehand(
     weights: Path,
     settings: SegmenterSettings,
