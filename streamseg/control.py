@@ -136,6 +136,9 @@ class Control:
     def snapshot(self, source: str, *, drawn: bool = False) -> Result:
         """The next result of a source, with its picture and its masks.
 
+        A `SourceError` says at once that the source has ended or waits for other files, and after 5 seconds that it has
+        sent nothing.
+
         Args:
             source: Its name.
             drawn: Whether masks, boxes and labels are drawn on the picture.
