@@ -462,7 +462,7 @@ def test_the_classes_of_one_source_are_checked() -> None:
         several(scene, cats)
     plan = several(scene, cats, detector={"model": "auto"})
     assert (plan.config.detector.model, plan.config.of("camera-1").detector.classes) == ("spot", ("cat",))
-    with pytest.raises(SettingsError, match=r"^sources\.1\.detector\.classes: the model has no class 'cart'"):
+    with pytest.raises(SettingsError, match=r"^sources\.camera-1\.detector\.classes: the model has no class 'cart'"):
         several(scene, {**scene, "detector": {"classes": ["cart"]}}, detector={"model": "auto"})
 
 
