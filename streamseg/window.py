@@ -7,6 +7,7 @@ Column `i` of pixels spans `i` to `i + 1`, as in boxes. A window has whole-pixel
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,8 +29,12 @@ _LARGEST_STEP = 2.4
 """Largest reduction by linear interpolation that still averages nearly every pixel."""
 _GREY = 127
 """Value of pixels outside the frame."""
+_POINT_SPREAD = 1 / 24
+"""Standard deviation of the Gaussian that marks a point, as a share of the square's side."""
 
 Plane = NDArray[np.float32]
+Point = tuple[float, float]
+"""x and y in pixels of the frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,15 @@ def box_plane(box: Box, window: Window, side: int) -> Plane:
     return rows[:, None] * columns[None, :]
 
 
+def point_plane(points: Iterable[Point], window: Window, side: int) -> Plane:
+    """A Gaussian at each point: shape (side, side), 0 to 1; of several, each pixel has the highest."""
+    plane = np.zeros((side, side), np.float32)
+    for x, y in points:
+        row, column = _bell((y - window.top) / window.height, side), _bell((x - window.left) / window.width, side)
+        np.maximum(plane, row[:, None] * column[None, :], out=plane)
+    return plane
+
+
 def mask_plane(mask: Mask, window: Window, side: int) -> Plane:
     """Share of each pixel of the square that the mask covers: shape (side, side), 0 to 1."""
     return seen_plane(mask.bits, mask.x, mask.y, window, side)
@@ -158,6 +172,12 @@ def _halvings(window: Window, side: int) -> int:
 def _resize(pixels: NDArray[np.uint8] | Plane, side: int) -> NDArray[np.integer[Any] | np.floating[Any]]:
     shrinks = pixels.shape[0] >= side and pixels.shape[1] >= side
     return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _bell(middle: float, side: int) -> Plane:
+    """A Gaussian along a side, around a place in shares of it."""
+    distances = ((np.arange(side) + 0.5) / side - middle) / _POINT_SPREAD
+    return np.exp(-(distances**2) / 2).astype(np.float32)
 
 
 def _covered(first: float, last: float, side: int) -> Plane:

@@ -12,7 +12,7 @@ from streamseg.geometry import Box
 from streamseg.images import image_files, read_image
 from streamseg.masks import Mask
 from streamseg.messages import Image
-from streamseg.models.segmenters.nano.network_file import TrainedOn
+from streamseg.models.trained_on import TrainedOn
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -121,7 +121,8 @@ class SegmenterSettings(Settings, frozen=True, kw_only=True):
 
     Attributes:
         model: `auto`, `mobilesam`, `sam-vit-…`, `nano`, or an installed plug-in.
-        weights: A file used in place of the official weights; for `nano` one written by `streamseg train nano`.
+        weights: A file used in place of the official weights; for `nano` one that `streamseg train nano` or
+            `nano-l` wrote.
         backend: The library that runs MobileSAM; `auto` takes the fastest one installed.
         precision: The precision that MobileSAM's encoder computes in; `auto` takes the backend's fastest.
         imgsz: Side of MobileSAM's input in pixels; below 1024 it is faster, and its masks are coarser.

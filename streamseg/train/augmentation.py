@@ -128,7 +128,7 @@ def _bent(mask: Plane, rng: np.random.Generator, severity: float) -> Plane:
 
 
 def _grown(mask: Plane, rng: np.random.Generator, severity: float) -> Plane:
-    reach = 1 + int(rng.integers(0, 2 + round(8 * severity)))
+    reach = 1 + int(rng.integers(0, 2 + round(severity * mask.shape[0] / 12)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     return np.asarray(cv2.dilate(mask, kernel) if rng.random() < 0.5 else cv2.erode(mask, kernel), np.float32)
 

@@ -27,13 +27,23 @@ Id: TypeAlias = int | float | str
 
 
 class CocoPicture(msgspec.Struct, frozen=True):
-    """A photograph: its id, file name, size in pixels, and which classes are labelled completely; None for all."""
+    """A photograph.
+
+    Attributes:
+        id: Its id.
+        file_name: Its name, perhaps with folders.
+        height: In pixels.
+        width: In pixels.
+        exhaustive: Which classes are labelled completely; None for all.
+        source: A name for where it is from; other tools may put anything here.
+    """
 
     id: Id
     file_name: str
     height: Number
     width: Number
     exhaustive: str | tuple[str, ...] | None = None
+    source: Any = None
 
     def is_complete(self, classes: Collection[str]) -> bool:
         """Whether every object of these classes is labelled."""

@@ -111,15 +111,6 @@ class Encoder(nn.Module):
         for fixed in (self.stem, *self.stages[:FIXED]):
             fixed.requires_grad_(False)
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        """Features of each stage, from pictures of shape (n, 3, height, width), BGR, from -1 to 1."""
-        x = self.stem(pictures)
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        return features
-
 
 class Separable(nn.Module):
     """A depthwise and a pointwise convolution, rectified."""

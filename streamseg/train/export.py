@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from streamseg.errors import CheckpointError
-from streamseg.models.segmenters.nano import SIDE
+from streamseg.models.segmenters.nano import HINT_PLANES
 from streamseg.models.segmenters.nano.network_file import (
     FORMAT,
     FORMAT_KEY,
@@ -18,10 +18,11 @@ from streamseg.models.segmenters.nano.network_file import (
     PICTURES,
     QUALITY,
     TRAINED_ON_KEY,
-    TrainedOn,
 )
+from streamseg.models.trained_on import TrainedOn
 from streamseg.train.checkpoint import write_file
-from streamseg.train.network import NanoNetwork
+from streamseg.train.encoder import PICTURE_CHANNELS
+from streamseg.train.network import NanoNetwork, Size
 from streamseg.train.onnx_file import Exportable, export, read_weights
 
 
@@ -39,24 +40,25 @@ def write_network(network: NanoNetwork, trained_on: TrainedOn, path: Path) -> No
     Raises:
         UsageError: It cannot be written.
     """
-    sample = torch.zeros(2, 3, SIDE, SIDE)
+    side = network.size.side
+    sample = torch.zeros(2, PICTURE_CHANNELS, side, side), torch.zeros(2, HINT_PLANES, side, side)
     module = _Probability(network.cpu().float())
-    model = export(module, (sample, sample), (PICTURES, HINTS), (LOGITS, QUALITY), "boxes")
+    model = export(module, sample, (PICTURES, HINTS), (LOGITS, QUALITY), "boxes")
     onnx.helper.set_model_props(model, {FORMAT_KEY: FORMAT, TRAINED_ON_KEY: trained_on.encode()})
     write_file(path, model.SerializeToString(deterministic=True))
 
 
-def read_network(content: bytes, named: str) -> NanoNetwork:
+def read_network(content: bytes, size: Size, named: str) -> NanoNetwork:
     """Read the network of such a file, without normalisations, for further training.
 
     Raises:
-        CheckpointError: The file has another network.
+        CheckpointError: The file has another network, or one of another size.
     """
-    network = NanoNetwork()
+    network = NanoNetwork(size)
     try:
         network.load_state_dict(read_weights(content, network.state_dict()))
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{named} is not a network of nano; expected a file that `streamseg train nano` wrote"
+            f"{named} is not a network of {size.name}; expected a file that `streamseg train {size.name}` wrote"
         ) from error
     return network

@@ -1,38 +1,65 @@
-"""The network: ImageNet features, and a decoder that segments the object in a box.
+"""The network: ImageNet features, and a decoder that segments the object that a box or points show.
 
-The encoder is that of EfficientNet-Lite0 up to its first block at stride 32. Box and prior enter as planes at stride 4
-and again at each level of the decoder; the prior enters once more at the end, where the network weighs it pixel by
-pixel.
+The encoder is that of EfficientNet-Lite0 up to stride 32. Box, points and prior enter as planes at stride 4 and again
+at each level of the decoder; the prior enters once more at the end, where the network weighs it pixel by pixel.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from streamseg.train.encoder import FIXED, Convolution, Encoder, Separable, first_stages
+from streamseg.models.segmenters.nano import HINT_PLANES
+from streamseg.train.encoder import (
+    FIXED,
+    LITE0,
+    Convolution,
+    Encoder,
+    Separable,
+    Stage,
+    first_stages,
+)
 
-HINT_CHANNELS = 3
-"""The box, the prior, and a plane of ones if there is a prior."""
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What differs between the sizes of the network.
+
+    Attributes:
+        name: As `streamseg train` has it.
+        side: Side of the pictures, in pixels; a multiple of 32.
+        blocks: Of each stage of the encoder.
+        widths: Channels of the decoder at strides 2, 4, 8, 16 and 32.
+    """
+
+    name: str
+    side: int
+    blocks: tuple[int, ...]
+    widths: tuple[int, ...]
 
 
-_STAGES = first_stages(1, 2, 2, 2, 1, 1)
-_FIXED_HALVINGS = 1 + sum(stage.stride == 2 for stage in _STAGES[:FIXED])
-"""Halvings of the picture by the stem and those stages."""
+NANO: Final = Size("nano", 96, (1, 2, 2, 2, 1, 1), (16, 64, 96, 160, 160))
+NANO_L: Final = Size("nano-l", 192, (1, 2, 2, 3, 3, 4), (32, 96, 128, 192, 192))
+SIZES: Final = {size.name: size for size in (NANO, NANO_L)}
+
 _LEVELS = (0, 1, 2, 4, 5)
 """Stages that feed the decoder: strides 2, 4, 8, 16 and 32."""
-_WIDTHS = (16, 64, 96, 160, 160)
-"""Channels of the decoder at each of those levels."""
 _KERNELS = (3, 3, 5, 5, 5)
+_FIXED_HALVINGS = 1 + sum(stage.stride == 2 for stage in LITE0[:FIXED])
+"""Halvings of the picture by the stem and the fixed stages."""
 
 
 class _HintedEncoder(Encoder):
-    """The encoder with box and prior added before its first trained stage."""
+    """The encoder with the hints added before its first trained stage."""
 
-    def __init__(self) -> None:
-        super().__init__(_STAGES)
-        self.hints = nn.Conv2d(HINT_CHANNELS, _STAGES[FIXED - 1].channels, 1, bias=False)
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        super().__init__(stages)
+        self.hints = nn.Conv2d(HINT_PLANES, stages[FIXED - 1].channels, 1, bias=False)
 
     def features(self, pictures: Tensor, hints: Tensor) -> list[Tensor]:
         """Features of each stage, from pictures and from hints in the resolution of the first trained stage."""
@@ -55,7 +82,7 @@ class _Level(nn.Module):
         super().__init__()
         self.features = Convolution(features, width, normalised=normalised)
         # The finest level reads the hints at twice its resolution, which preserves the prior's outline.
-        self.hints = nn.Conv2d(HINT_CHANNELS, width, 2 if finest else 1, 2 if finest else 1, bias=False)
+        self.hints = nn.Conv2d(HINT_PLANES, width, 2 if finest else 1, 2 if finest else 1, bias=False)
         self.below = None if below is None else Convolution(below, width, normalised=normalised)
         self.mix = Separable(width, kernel, normalised=normalised)
 
@@ -71,42 +98,38 @@ class NanoNetwork(nn.Module):
     """Predicts one mask for each window.
 
     Args:
+        size: Of the network.
         normalised: Whether the decoder has batch normalisation, which training from ImageNet needs. It is folded at the
             end; training from a finished network has none.
     """
 
-    def __init__(self, *, normalised: bool = False) -> None:
+    def __init__(self, size: Size, *, normalised: bool = False) -> None:
         super().__init__()
-        self.encoder = _HintedEncoder()
+        stages = first_stages(*size.blocks)
+        self.encoder = _HintedEncoder(stages)
+        self.size = size
         self.levels = nn.ModuleList()
-        for place, stage in enumerate(_LEVELS):
-            below = _WIDTHS[place + 1] if place + 1 < len(_LEVELS) else None
-            self.levels.append(
-                _Level(
-                    _STAGES[stage].channels,
-                    _WIDTHS[place],
-                    _KERNELS[place],
-                    finest=place == 0,
-                    below=below,
-                    normalised=normalised,
-                )
+        for place, (stage, width, below) in enumerate(zip(_LEVELS, size.widths, (*size.widths[1:], None), strict=True)):
+            level = _Level(
+                stages[stage].channels, width, _KERNELS[place], finest=place == 0, below=below, normalised=normalised
             )
-        self.draw = nn.Conv2d(_WIDTHS[0], 4, 1)
-        self.trust = nn.Conv2d(_WIDTHS[0], 4, 1)
+            self.levels.append(level)
+        self.draw = nn.Conv2d(size.widths[0], 4, 1)
+        self.trust = nn.Conv2d(size.widths[0], 4, 1)
         for nothing_yet in (self.encoder.hints.weight, self.trust.weight, self.trust.bias):
             assert nothing_yet is not None
             nn.init.zeros_(nothing_yet)
-        self.judge = nn.Linear(_WIDTHS[0] + _WIDTHS[-1] + 2, 1)
+        self.judge = nn.Linear(size.widths[0] + size.widths[-1] + 2, 1)
 
     def forward(self, pictures: Tensor, hints: Tensor) -> tuple[Tensor, Tensor]:
         """Predict masks and their IoU.
 
         Args:
-            pictures: Shape (n, 3, SIDE, SIDE), float32, BGR, from -1 to 1.
-            hints: Shape (n, 3, SIDE, SIDE), float32: the box and the prior, 0 to 1, and ones if there is a prior.
+            pictures: Shape (n, 3, side, side), float32, BGR, from -1 to 1.
+            hints: Shape (n, HINT_PLANES, side, side), float32, 0 to 1.
 
         Returns:
-            Logits of shape (n, SIDE, SIDE), above zero on the object, and logits of the predicted IoU, shape (n,).
+            Logits of shape (n, side, side), above zero on the object, and logits of the predicted IoU, shape (n,).
         """
         scaled = _halvings(hints, len(_LEVELS))
         features = self.encoder.features(pictures, scaled[_FIXED_HALVINGS])

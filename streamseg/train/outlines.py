@@ -22,12 +22,23 @@ _Photograph = TypeVar("_Photograph")
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """A file, its size in pixels, and the masks of its objects."""
+    """A photograph and its objects.
+
+    Attributes:
+        path: The file.
+        width: In pixels.
+        height: In pixels.
+        masks: Of its objects.
+        classes: Name of the class of each; empty if the file names none.
+        source: Where it is from, by the file; empty if the file names none.
+    """
 
     path: Path
     width: int
     height: int
     masks: tuple[Mask, ...]
+    classes: tuple[str, ...]
+    source: str = ""
 
     def read(self) -> Image:
         """The picture: shape (height, width, 3), uint8, BGR.
@@ -74,14 +85,20 @@ def read_outlines(annotations: Path, images: Path) -> Outlines:
     photographs = []
     missing = ""
     for picture, objects in coco.pictures:
-        masks = [(name, mask) for name, one in objects if (mask := _usable(name, one, picture, left_out)) is not None]
+        usable = [
+            (name, mask, "" if one.category_id is None else coco.categories.get(one.category_id, ""))
+            for name, one in objects
+            if (mask := _usable(name, one, picture, left_out)) is not None
+        ]
         path = picture.find(images)
-        if path is not None and masks:
+        if path is not None and usable:
             size = int(picture.width), int(picture.height)
-            photographs.append(Photograph(path, *size, tuple(mask for _, mask in masks)))
-        elif masks:
+            masks, classes = (tuple(column) for column in list(zip(*usable, strict=True))[1:])
+            source = picture.source if isinstance(picture.source, str) else ""
+            photographs.append(Photograph(path, *size, masks, classes, source))
+        elif usable:
             missing = missing or picture.file_name
-            for name, _ in masks:
+            for name, *_ in usable:
                 left_out.add("of a photograph that is missing", name)
     notes = left_out.lines()
     if coco.crowds_taken:

@@ -1,13 +1,11 @@
-"""Training samples: an object with random rotation, camera effects, box and prior."""
+"""Training samples: an object as cameras film it, with a box or points on it, and a prior."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,71 +13,61 @@ from streamseg.errors import DataError
 from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import Image
-from streamseg.models.segmenters.nano import SIDE
-from streamseg.models.segmenters.nano.drawing import normalise
+from streamseg.models.segmenters.nano.drawing import POINT_REACH, POINT_WINDOWS, Hints, normalise, square_around
 from streamseg.train.augmentation import as_filmed, stale
+from streamseg.train.balance import shares
 from streamseg.train.outlines import Photograph
-from streamseg.window import box_plane, crop, seen_plane, window_around
-
-_SURROUNDINGS = 0.8
-"""Width of the surroundings on each side, as a share of the object's longer side: room to turn and move it."""
-_LONGEST_SIDE = 320
-"""Pixels; larger patches are reduced."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Patch:
-    """A square cut out around one object.
-
-    Attributes:
-        image: Shape (side, side, 3), uint8, BGR; grey outside the photograph.
-        mask: Shape (side, side), uint8, 255 on the object.
-        object_side: Longer side of the object's rectangle, in pixels of the patch.
-    """
-
-    image: Image
-    mask: NDArray[np.uint8]
-    object_side: float
-
-
-def read_patch(photograph: Photograph, mask: Mask) -> Patch:
-    """Cut an object out of its photograph.
-
-    Raises:
-        SourceError: The file is no picture.
-        DataError: Its size does not match the outline.
-    """
-    image = photograph.read()
-    longer = max(mask.width, mask.height)
-    side = round(longer * (1 + 2 * _SURROUNDINGS))
-    left, top = mask.x + mask.width // 2 - side // 2, mask.y + mask.height // 2 - side // 2
-    picture: NDArray[np.uint8] = np.full((side, side, 3), _GREY, np.uint8)
-    bits: NDArray[np.uint8] = np.zeros((side, side), np.uint8)
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, image.shape[1]), min(top + side, image.shape[0])
-    picture[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
-    bits[mask.y - top : mask.y - top + mask.height, mask.x - left : mask.x - left + mask.width] = mask.bits * np.uint8(
-        255
-    )
-    if side > _LONGEST_SIDE:
-        picture, bits = _reduced(picture), _reduced(bits)
-    return Patch(picture, bits, longer * picture.shape[0] / side)
-
-
-def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(pixels, (_LONGEST_SIDE, _LONGEST_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
-
+from streamseg.train.points import beside_object, on_object
+from streamseg.train.propagated import propagated
+from streamseg.train.scene import Scene, behind, beside, on_other_background, place
+from streamseg.window import Plane, Point, Window, crop, mask_plane, seen_plane, window_around
 
 BATCH: Final = 32
-_CANVAS = 224
-"""Side in pixels of the square in which objects are turned before the window is cut out."""
-_OBJECT = (80.0, 130.0)
-"""Range of the object's longer side in that square, in pixels."""
+_CANVAS = 7 / 3
+"""Side of the square in which objects are placed before the window is cut out, in sides of the network's pictures."""
+_OBJECT = (5 / 6, 1.35)
+"""Range of the object's longer side in that square, in the same measure."""
+_SMALLEST = 1 / 12
+"""Shorter side of an object in that square, at least, in the same measure."""
 _TRIES = 100
-_PATCHES_KEPT = 2500
-"""In each process that prepares samples; at most 410 KB each."""
-_GREY = 127
-_SMALL_OBJECT = 96.0
-"""Longer side in pixels below which an object is drawn less often: outlines of small ones are coarse."""
+_KEPT = 800 * 2**20
+"""Bytes of photographs kept in memory by each process that prepares samples."""
+
+_OTHER_BACKGROUND = 0.1
+"""Share of the objects that stand in front of another photograph."""
+_OCCLUDED = 0.35
+"""Share of the objects with another one in front: half of those are hidden in part, and the target is what is seen."""
+_FRONT_SIZES = (0.6, 1.4)
+"""Range of the longer side of that other object, in longer sides of the hidden one."""
+_LEAST_VISIBLE = 0.3
+"""Share of an object that stays visible."""
+_WITH_PRIOR = 0.5
+"""Share of the samples with a box that have a prior."""
+_PROPAGATED = 0.4
+"""Share of the priors that propagation makes, in about 25 ms each; the others are distorted at random, in one."""
+_FROM_POINTS = 0.25
+"""Share of the samples without a box."""
+_WITH_POINTS = 0.15
+"""Share of the samples with a box that have points too."""
+_SECOND_POINT = 0.4
+"""Share of the samples with points that have two."""
+_ON_OBJECT = 0.7
+"""Share of those points on the object: without a box, the first one always is."""
+
+_SPREADS = (0.0, 0.03, 0.06, 0.1, 0.15)
+"""Standard deviations of the edges of a box, as a share of its sides."""
+_DETECTED = (0.3, 0.3, 0.28, 0.12, 0.0)
+"""How often a detector's box has these."""
+_ROUGH = (0.1, 0.2, 0.3, 0.2, 0.2)
+"""How often a box with points has: it may be that of a first mask from the points alone."""
+_POINT_WINDOW = (1.15, 1.9)
+"""Range of the sides of windows around points in the canvas, in sides of the network's pictures, as around boxes."""
+_FITTING = (1.1, 2.8)
+"""Range of the sides of fitting windows around points, in longer sides of the object."""
+_ANY = (0.4, 8.0)
+"""Of all windows: from those of other sizes, the network learns to expect little."""
+_FITS = 0.6
+"""Share of the fitting windows."""
 
 Planes = NDArray[np.float32]
 
@@ -89,32 +77,37 @@ class Sample:
     """Inputs of the network and the mask that it should predict.
 
     Attributes:
-        picture: Shape (3, SIDE, SIDE); see `NanoNetwork.forward`.
-        hints: Shape (3, SIDE, SIDE).
-        target: Shape (SIDE, SIDE), 0 to 1.
+        picture: Shape (3, side, side); see `NanoNetwork.forward`.
+        hints: Shape (HINT_PLANES, side, side).
+        target: Shape (side, side), 0 to 1.
+        outside: Area of the object outside the window, in pixels of the target.
     """
 
     picture: Planes
     hints: Planes
     target: Planes
+    outside: float
 
 
 class Samples:
-    """Random samples, determined by the seed and their number."""
+    """Random samples for a network with pictures of that side, determined by the seed and their number."""
 
-    def __init__(self, photographs: Sequence[Photograph], seed: int) -> None:
-        self._objects = [(photograph, mask) for photograph in photographs for mask in photograph.masks]
-        shares = np.array([_share(mask) for _, mask in self._objects])
-        self._shares = np.cumsum(shares / shares.sum())
+    def __init__(self, photographs: Sequence[Photograph], side: int, seed: int) -> None:
+        self._photographs = list(photographs)
+        self._objects = [(of, mask) for of, photograph in enumerate(photographs) for mask in photograph.masks]
+        self._shares = np.cumsum(shares(photographs))
+        self._side = side
+        self._canvas = round(side * _CANVAS)
         self._seed = seed
-        self._patches: dict[int, Patch] = {}
+        self._images: dict[int, Image] = {}
+        self._kept = 0
 
     def __len__(self) -> int:
         """The number of objects."""
         return len(self._objects)
 
-    def batch(self, number: int) -> tuple[Planes, Planes, Planes]:
-        """The batch with that number: pictures, hints and targets.
+    def batch(self, number: int) -> tuple[Planes, Planes, Planes, Planes]:
+        """The batch with that number: pictures, hints, targets, and areas outside.
 
         Raises:
             DataError: A photograph does not match its outlines.
@@ -125,6 +118,7 @@ class Samples:
             np.stack([sample.picture for sample in samples]),
             np.stack([sample.hints for sample in samples]),
             np.stack([sample.target for sample in samples]),
+            np.array([sample.outside for sample in samples], np.float32),
         )
 
     def draw(self, number: int) -> Sample:
@@ -134,108 +128,135 @@ class Samples:
             DataError: A photograph cannot be read, or does not match its outlines.
         """
         rng = np.random.default_rng((self._seed, number))
+        draw = self._from_points if rng.random() < _FROM_POINTS else self._from_box
         for _ in range(_TRIES):
-            scene = _turned(self._pick(rng), rng)
-            if rng.random() < 0.1:
-                scene = _on_other_background(scene, _turned(self._pick(rng), rng))
-            if rng.random() < 0.08:
-                scene = _occluded(scene, _turned(self._pick(rng), rng), rng)
-            true = Mask.crop(scene.mask > 127)
-            if true is not None and min(true.width, true.height) >= 8:
-                return _framed(scene, true, rng)
+            sample = draw(rng)
+            if sample is not None:
+                return sample
         raise DataError(f"{_TRIES} objects in a row were too thin to train on; remove such outlines")
 
-    def _pick(self, rng: np.random.Generator) -> Patch:
+    def _from_box(self, rng: np.random.Generator) -> Sample | None:
+        """A sample with a more or less accurate box, with or without points and a prior; None if too little is seen."""
+        alone, front = self._surrounded(self._centred(rng), rng)
+        scene = behind(alone, front)
+        true = _visible(scene, alone)
+        if true is None or min(true.width, true.height) < self._side * _SMALLEST:
+            return None
+        pointed = rng.random() < _WITH_POINTS
+        box = _jittered(true.xyxy, scene.canvas, _ROUGH if pointed else _DETECTED, rng)
+        window = window_around(box, scene.canvas, scene.canvas)
+        assert window is not None
+        on, off = _points(scene, true, window, rng) if pointed else ((), ())
+        sample = self._framed(scene, window, Hints(box, on=on, off=off), rng)
+        prior = None
+        if rng.random() < _WITH_PRIOR:
+            prior = self._prior(alone, front, window, sample.target, rng)
+        if prior is not None:
+            sample.hints[1] = prior
+            sample.hints[2] = 1
+        return sample
+
+    def _prior(
+        self, alone: Scene, front: Scene | None, window: Window, target: Plane, rng: np.random.Generator
+    ) -> Plane | None:
+        """A mask as propagation makes it, or one distorted at random: shape (side, side); None if there is none."""
+        if rng.random() >= _PROPAGATED:
+            return stale(target, rng)
+        mask = propagated(alone, front, rng)
+        return None if mask is None else mask_plane(mask, window, self._side)
+
+    def _from_points(self, rng: np.random.Generator) -> Sample | None:
+        """A sample with points in a window of any size; None if the first point is not on a visible part."""
+        of, mask = self._pick(rng)
+        image, centre = self._image(of), on_object(mask, rng)
+        fitting = rng.random() < _FITS
+        largest = POINT_WINDOWS[-1] * max(image.shape) / max(mask.width, mask.height)
+        times = min(np.exp(rng.uniform(*np.log(_FITTING if fitting else _ANY))), largest)
+        side = self._side * rng.uniform(*_POINT_WINDOW)
+        alone, front = self._surrounded(place(image, mask, centre, side / times, self._canvas, rng), rng)
+        scene = behind(alone, front)
+        first = (self._canvas / 2, self._canvas / 2)
+        true = _visible(scene, alone)
+        if true is None or scene.mask[self._canvas // 2, self._canvas // 2] <= 127:
+            return None
+        on, off = _points(scene, true, square_around(first, side), rng, first)
+        return self._framed(scene, _around(on, side), Hints(on=on, off=off), rng)
+
+    def _framed(self, scene: Scene, window: Window, hints: Hints, rng: np.random.Generator) -> Sample:
+        picture = as_filmed(crop(scene.image, window, self._side), rng)
+        target = seen_plane(scene.mask.astype(np.float32) / 255, 0, 0, window, self._side)
+        shown = window.within(scene.canvas, scene.canvas)
+        inside = scene.mask[shown.top : shown.bottom, shown.left : shown.right]
+        hidden = scene.beyond + (int(scene.mask.sum()) - int(inside.sum())) / 255
+        outside = hidden * self._side**2 / (window.width * window.height)
+        return Sample(normalise([picture])[0], hints.planes(window, self._side), target, outside)
+
+    def _surrounded(self, scene: Scene, rng: np.random.Generator) -> tuple[Scene, Scene | None]:
+        """The scene, sometimes with another background; and sometimes another object, to be put in front."""
+        if rng.random() < _OTHER_BACKGROUND:
+            scene = on_other_background(scene, self._centred(rng))
+        if rng.random() >= _OCCLUDED:
+            return scene, None
+        return scene, beside(scene, self._centred(rng, scene.size * rng.uniform(*_FRONT_SIZES)), rng)
+
+    def _centred(self, rng: np.random.Generator, size: float | None = None) -> Scene:
+        """A random object in the middle of the canvas, of that size or a random one."""
+        of, mask = self._pick(rng)
+        left, top, right, bottom = mask.xyxy
+        size = self._side * rng.uniform(*_OBJECT) if size is None else size
+        return place(self._image(of), mask, ((left + right) / 2, (top + bottom) / 2), size, self._canvas, rng)
+
+    def _pick(self, rng: np.random.Generator) -> tuple[int, Mask]:
         place = int(np.searchsorted(self._shares, rng.random()))
-        return self._patch(min(place, len(self._objects) - 1))
+        return self._objects[min(place, len(self._objects) - 1)]
 
-    def _patch(self, place: int) -> Patch:
-        patch = self._patches.get(place)
-        if patch is None:
-            patch = read_patch(*self._objects[place])
-            if len(self._patches) < _PATCHES_KEPT:
-                self._patches[place] = patch
-        return patch
-
-
-def _share(mask: Mask) -> float:
-    """Relative frequency of an object: low if its outline is coarse, high if it fills little of its box."""
-    filled = mask.area / (mask.width * mask.height)
-    return min(max(max(mask.width, mask.height) / _SMALL_OBJECT, 0.35), 1.0) * (1.5 - filled)
+    def _image(self, of: int) -> Image:
+        image = self._images.get(of)
+        if image is None:
+            image = self._photographs[of].read()
+            if self._kept + image.nbytes <= _KEPT:
+                self._images[of] = image
+                self._kept += image.nbytes
+        return image
 
 
-def _turned(patch: Patch, rng: np.random.Generator) -> Patch:
-    """The object in the middle of the canvas, mirrored, turned and stretched at random."""
-    side = patch.image.shape[0]
-    size = rng.uniform(*_OBJECT)
-    scale = size / patch.object_side
-    angle = rng.normal(0, 0.2) if rng.random() < 0.3 else 0.0
-    stretch = math.exp(rng.normal(0, 0.06))
-    turn = np.array(((math.cos(angle), -math.sin(angle)), (math.sin(angle), math.cos(angle)))) * scale
-    turn = turn @ np.diag((stretch, 1 / stretch))
-    if rng.random() < 0.5:
-        turn = turn @ np.diag((-1.0, 1.0))
-    image, mask = patch.image, patch.mask
-    middle = np.array((_CANVAS / 2 - 0.5, _CANVAS / 2 - 0.5)) - turn @ np.array((side / 2 - 0.5, side / 2 - 0.5))
-    matrix = np.hstack((turn, middle[:, None]))
-    if scale < 0.7:
-        # Average first, as for windows of large objects.
-        blur = 0.5 / scale - 0.3
-        image, mask = _blurred(image, blur), _blurred(mask, blur)
-    return Patch(_warped(image, matrix, _GREY), _warped(mask, matrix, 0), size)
+def _visible(scene: Scene, alone: Scene) -> Mask | None:
+    """The mask of an object as it is, from a scene with and without what is in front; None if too little is seen."""
+    true = Mask.crop(scene.mask > 127)
+    return None if true is None or scene.mask.sum() < _LEAST_VISIBLE * alone.mask.sum() else true
 
 
-def _blurred(pixels: NDArray[np.uint8], spread: float) -> NDArray[np.uint8]:
-    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), spread), np.uint8)
+def _points(
+    scene: Scene, true: Mask, window: Window, rng: np.random.Generator, first: Point | None = None
+) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
+    """One or two points on the object and beside it; `first` is one on it, which the others share a window with."""
+    on: list[Point] = [] if first is None else [first]
+    off: list[Point] = []
+    for _ in range(1 + (rng.random() < _SECOND_POINT) - len(on)):
+        point = on_object(true, rng) if rng.random() < _ON_OBJECT else None
+        if point is None:
+            beyond = beside_object(scene.mask, window, rng)
+            off += [] if beyond is None else [beyond]
+        elif first is None or _distance(first, point) * POINT_REACH <= window.width:
+            on.append(point)
+    return tuple(on), tuple(off)
 
 
-def _warped(pixels: NDArray[np.uint8], matrix: NDArray[np.float64], outside: int) -> NDArray[np.uint8]:
-    size, border = (_CANVAS, _CANVAS), (outside,) * 3
-    warped = cv2.warpAffine(
-        pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border
-    )
-    return np.asarray(warped, np.uint8)
+def _distance(one: Point, other: Point) -> float:
+    return max(abs(one[0] - other[0]), abs(one[1] - other[1]))
 
 
-def _on_other_background(scene: Patch, other: Patch) -> Patch:
-    """The object alone, with soft edges, in front of another one's patch."""
-    return Patch(_blend(other.image, scene.image, scene.mask), scene.mask, scene.object_side)
+def _around(points: Sequence[Point], side: float) -> Window:
+    """The square around the middle of points."""
+    x, y = zip(*points, strict=True)
+    return square_around(((min(x) + max(x)) / 2, (min(y) + max(y)) / 2), side)
 
 
-def _occluded(scene: Patch, other: Patch, rng: np.random.Generator) -> Patch:
-    """The object with another one in front of a part of it."""
-    shift = rng.uniform(0.3, 0.6, 2) * rng.choice((-1, 1), 2) * scene.object_side
-    matrix = np.array(((1, 0, shift[0]), (0, 1, shift[1])))
-    image, mask = _warped(other.image, matrix, _GREY), _warped(other.mask, matrix, 0)
-    left = np.where(mask > 127, 0, scene.mask).astype(np.uint8)
-    return Patch(_blend(scene.image, image, mask), left, scene.object_side)
-
-
-def _blend(below: Image, above: Image, mask: NDArray[np.uint8]) -> Image:
-    share = cv2.GaussianBlur(mask, (3, 3), 0)[..., None].astype(np.float32) / 255
-    return (below + (above.astype(np.float32) - below) * share).astype(np.uint8)
-
-
-def _framed(scene: Patch, true: Mask, rng: np.random.Generator) -> Sample:
-    """The window of a more or less accurate box, with or without a prior."""
-    box = _jittered(true.xyxy, rng)
-    window = window_around(box, _CANVAS, _CANVAS)
-    assert window is not None
-    picture = as_filmed(crop(scene.image, window, SIDE), rng)
-    target = seen_plane(scene.mask.astype(np.float32) / 255, 0, 0, window, SIDE)
-    hints = np.zeros((3, SIDE, SIDE), np.float32)
-    hints[0] = box_plane(box, window, SIDE)
-    if rng.random() < 0.5:
-        hints[1] = stale(target, rng)
-        hints[2] = 1
-    return Sample(normalise([picture])[0], hints, target)
-
-
-def _jittered(box: Box, rng: np.random.Generator) -> Box:
-    """A box with random edges: mostly as accurate as a good detector's, sometimes as a bad one's."""
+def _jittered(box: Box, canvas: int, shares: Sequence[float], rng: np.random.Generator) -> Box:
+    """A box with random edges; `shares` says how often each of `_SPREADS` is drawn."""
     width, height = box[2] - box[0], box[3] - box[1]
-    spread = float(rng.choice((0.0, 0.03, 0.06, 0.1), p=(0.3, 0.3, 0.28, 0.12)))
+    spread = float(rng.choice(_SPREADS, p=shares))
     moves = np.clip(rng.normal(0, spread, 4), -0.25, 0.25) * (width, height, width, height)
     left, top, right, bottom = np.array(box) + moves
-    left, top = min(max(left, 0.0), _CANVAS - 4.0), min(max(top, 0.0), _CANVAS - 4.0)
+    left, top = min(max(left, 0.0), canvas - 4.0), min(max(top, 0.0), canvas - 4.0)
     return (float(left), float(top), float(max(right, left + 3)), float(max(bottom, top + 3)))

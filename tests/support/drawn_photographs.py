@@ -58,12 +58,12 @@ def photograph(number: int) -> tuple[Image, tuple[Mask, ...]]:
     return image, (mask_of(left), mask_of(right))
 
 
-def write_photographs(folder: Path, count: int) -> Path:
-    """Write `instances.json` and `images` with `count` photographs into a folder; return the file."""
+def write_photographs(folder: Path, count: int, first: int = 0) -> Path:
+    """Write `instances.json` and `images` with photographs from number `first` on into a folder; return the file."""
     (folder / "images").mkdir(parents=True)
     pictures: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
-    for number in range(count):
+    for number in range(first, first + count):
         image, masks = photograph(number)
         name = f"{number}.png"
         assert cv2.imwrite(str(folder / "images" / name), image)

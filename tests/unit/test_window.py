@@ -11,10 +11,10 @@ from support.drawn_photographs import ellipse_bits, mask_of, rectangle_bits
 from streamseg.geometry import Box
 from streamseg.masks import Bits, Mask
 from streamseg.messages import Image
-from streamseg.models.segmenters.nano import SIDE
-from streamseg.window import MARGIN, Window, box_plane, crop, mask_plane, paste, window_around
+from streamseg.window import MARGIN, Window, box_plane, crop, mask_plane, paste, point_plane, window_around
 
 Plane = NDArray[np.float32]
+SIDE = 96
 
 
 def around(box: Box, width: int, height: int) -> Window:
@@ -272,3 +272,21 @@ def test_pasting_negative_logits_gives_none() -> None:
     outside = nowhere.copy()
     outside[:, :40] = 3
     assert paste(outside, Window(-50, 10, 50, 50), 100, 80) is None
+
+
+def test_a_point_is_highest_where_the_window_shows_it() -> None:
+    window = Window(-20, 10, 172, 58)  # four pixels of the frame across for one down
+    plane = point_plane([(31.0, 34.25)], window, SIDE)
+    assert plane.shape == (SIDE, SIDE) and plane.dtype == np.float32
+    assert np.argwhere(plane == plane.max()).tolist() == [[48, 25]] and plane.max() == pytest.approx(1)
+    assert np.allclose(plane[48, 25 - 4 : 25 + 5 : 4], np.exp([-0.5, 0, -0.5]), atol=1e-5)
+    assert np.allclose(plane[48 - 8 : 48 + 9 : 8, 25], np.exp([-2, 0, -2]), atol=1e-5)
+
+
+def test_several_points_share_a_plane_and_none_leave_it_empty() -> None:
+    window = Window(0, 0, SIDE, SIDE)
+    points = [(10.5, 20.5), (60.5, 20.5), (500.0, 20.5)]
+    separate = [point_plane([point], window, SIDE) for point in points]
+    assert np.array_equal(point_plane(points, window, SIDE), np.maximum.reduce(separate))
+    assert not point_plane([], window, SIDE).any()
+    assert separate[2].max() < 1e-6

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from streamseg.models.detectors.yolox_graph import read_yolox_graph
-from streamseg.models.segmenters.nano.network_file import TrainedOn
+from streamseg.models.trained_on import TrainedOn
 
 TRAINED_ON_KEY: Final = "streamseg.spot.trained_on"
 """Of the file's properties: fingerprints of the photographs of its training."""

@@ -15,7 +15,7 @@ from streamseg.categories import COCO_CLASSES
 from streamseg.errors import CheckpointError
 from streamseg.models.detectors.spot import TRAINED_ON_KEY
 from streamseg.models.detectors.yolox_graph import CLASSES_KEY, YoloxGraph, read_yolox_graph
-from streamseg.models.segmenters.nano.network_file import TrainedOn
+from streamseg.models.trained_on import TrainedOn
 from streamseg.train.checkpoint import write_file
 from streamseg.train.onnx_file import Exportable, export
 from streamseg.train.spot.network import BOX, SpotNetwork

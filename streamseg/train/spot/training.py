@@ -14,7 +14,7 @@ from streamseg.errors import DataError, UsageError
 from streamseg.models.detectors.spot import read_trained_on, shipped_network
 from streamseg.models.detectors.yolox import YoloxDetector
 from streamseg.models.options import Compute, DetectorSettings
-from streamseg.models.segmenters.nano.network_file import TrainedOn, fingerprint
+from streamseg.models.trained_on import TrainedOn, fingerprint
 from streamseg.train.loop import Schedule, check_output, find_device, run_training
 from streamseg.train.outlines import hold_out
 from streamseg.train.spot.calibration import (

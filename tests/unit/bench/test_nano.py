@@ -35,10 +35,9 @@ from streamseg.models.segmenters.nano.network_file import (
     FORMAT_KEY,
     TRAINED_ON_KEY,
     OnnxNetwork,
-    TrainedOn,
-    fingerprint,
     shipped_network,
 )
+from streamseg.models.trained_on import TrainedOn, fingerprint
 
 FRAMES = 18
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import spot
 from benchmarks.spot import bench_spot, print_spot
 from streamseg.errors import DataError
-from streamseg.models.segmenters.nano.network_file import TrainedOn, fingerprint
+from streamseg.models.trained_on import TrainedOn, fingerprint
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from streamseg.errors import CheckpointError
 from streamseg.geometry import Box
 from streamseg.masks import Mask
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models.segmenters.nano import SIDE
-from streamseg.models.segmenters.nano.drawing import Drawn, draw_masks, hint_planes, normalise
+from streamseg.models.segmenters.nano import HINT_PLANES
+from streamseg.models.segmenters.nano.drawing import Drawn, Hints, draw_from_points, draw_masks, normalise
 from streamseg.models.segmenters.nano.network_file import (
     FORMAT,
     FORMAT_KEY,
@@ -29,14 +30,25 @@ from streamseg.models.segmenters.nano.network_file import (
     QUALITY,
     TRAINED_ON_KEY,
     OnnxNetwork,
-    TrainedOn,
-    fingerprint,
     shipped_network,
 )
 from streamseg.models.segmenters.nano.segmenter import Nano
-from streamseg.window import Window, box_plane, mask_plane
+from streamseg.models.trained_on import TrainedOn, fingerprint
+from streamseg.window import Window, box_plane, mask_plane, window_around
 
 Planes = NDArray[np.float32]
+SIDE = 96
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of any side that answers with a function of its inputs."""
+
+    side: int
+    answer: Callable[[Planes, Planes], tuple[Planes, Planes]]
+
+    def __call__(self, pictures: Planes, hints: Planes) -> tuple[Planes, Planes]:
+        return self.answer(pictures, hints)
 
 
 @pytest.fixture(scope="module")
@@ -238,11 +250,12 @@ def iou(answer: Drawn, true: Mask) -> float:
     return 0.0 if answer.mask is None else answer.mask.iou(true)
 
 
-def test_each_box_uses_its_own_window_and_prior_in_any_batch() -> None:
+@pytest.mark.parametrize("side", [96, 192])
+def test_each_box_uses_its_own_window_and_prior_in_any_batch(side: int) -> None:
     """A network that answers with the prior where there is one, else with the box."""
 
     def echo(pictures: Planes, hints: Planes) -> tuple[Planes, Planes]:
-        assert pictures.shape == hints.shape == (len(hints), 3, SIDE, SIDE)
+        assert pictures.shape == (len(hints), 3, side, side) and hints.shape == (len(hints), HINT_PLANES, side, side)
         assert pictures.dtype == hints.dtype == np.float32
         planes = np.where(hints[:, 2] > 0, hints[:, 1], hints[:, 0])
         return planes - np.float32(0.5), planes.mean((1, 2))
@@ -257,7 +270,7 @@ def test_each_box_uses_its_own_window_and_prior_in_any_batch() -> None:
     for place in (0, 15, 16, 33, 40):
         x, y = int(boxes[place][0]), int(boxes[place][1])
         priors[place] = mask_of(rectangle_bits(240, 320, max(x, 0) + 3, max(y, 0) + 4, max(x, 0) + 15, max(y, 0) + 17))
-    drawn = draw_masks(echo, np.zeros((240, 320, 3), np.uint8), boxes, priors)
+    drawn = draw_masks(Network(side, echo), np.zeros((240, 320, 3), np.uint8), boxes, priors)
     assert len(drawn) == 70
     for place, answer in enumerate(drawn):
         if place in (10, 40):
@@ -282,7 +295,7 @@ def test_a_prior_stays_unless_the_drawn_mask_is_expected_to_be_better(reach: int
         )
 
     prior = mask_of(ellipse_bits(400, 400, (200.5, 180.3), (140, 110)))
-    [answer] = draw_masks(eroding, np.zeros((400, 400, 3), np.uint8), [prior.xyxy], [prior])
+    [answer] = draw_masks(Network(SIDE, eroding), np.zeros((400, 400, 3), np.uint8), [prior.xyxy], [prior])
     assert (answer.mask is prior) == kept
     if not kept:
         assert (answer.mask is None) == (reach == 60) and iou(answer, prior) < expected
@@ -291,11 +304,116 @@ def test_a_prior_stays_unless_the_drawn_mask_is_expected_to_be_better(reach: int
 def test_hints_are_the_box_the_prior_and_whether_there_is_one() -> None:
     window = Window(10, 20, 110, 120)
     box, prior = (30.0, 40.0, 90.5, 99.25), mask_of(ellipse_bits(200, 200, (60, 70), (25, 20)))
-    without, shown = hint_planes(box, window, None), hint_planes(box, window, prior)
+    without, shown = Hints(box).planes(window, SIDE), Hints(box, prior).planes(window, SIDE)
+    assert without.shape == (HINT_PLANES, SIDE, SIDE)
     assert np.array_equal(without[0], box_plane(box, window, SIDE)) and np.array_equal(shown[0], without[0])
     assert not without[1:].any()
     assert np.array_equal(shown[1], mask_plane(prior, window, SIDE))
-    assert (shown[2] == 1).all()
+    assert (shown[2] == 1).all() and not shown[3:].any()
+
+
+def test_hints_are_points_on_the_object_and_beside_it_without_a_box() -> None:
+    window = Window(10, 20, 106, 116)
+    planes = Hints(on=((30.5, 40.5), (60.5, 100.5)), off=((90.5, 25.5), (300.0, 300.0))).planes(window, SIDE)
+    assert not planes[:3].any()
+    assert np.argwhere(planes[3] == 1).tolist() == [[20, 20], [80, 50]]
+    assert np.argwhere(planes[4] == 1).tolist() == [[5, 80]]
+    for plane, points in ((planes[3], 2), (planes[4], 1)):
+        # A Gaussian of four pixels.
+        assert plane.sum() == pytest.approx(points * 2 * np.pi * 4**2, rel=0.2)
+
+
+class Seeing:
+    """Finds what is bright. It expects the more, the more of the window that fills, and little if an edge cuts it."""
+
+    side = SIDE
+
+    def __init__(self) -> None:
+        self.hints: list[Planes] = []
+        self.bright: list[Planes] = []
+
+    def __call__(self, pictures: Planes, hints: Planes) -> tuple[Planes, Planes]:
+        bright = (pictures[:, 2] > 0).astype(np.float32)
+        cut = np.array([max(one[0].max(), one[-1].max(), one[:, 0].max(), one[:, -1].max()) for one in bright])
+        self.hints += list(hints)
+        self.bright += list(bright)
+        return bright - np.float32(0.5), ((bright.mean((1, 2)) + 1 - cut) / 2).astype(np.float32)
+
+
+def points_on(*points: tuple[float, float], labels: tuple[int, ...] | None = None) -> tuple[Any, Any]:
+    """One object of `draw_from_points`."""
+    return np.array([points], np.float64), np.array([labels or (1,) * len(points)], np.int64)
+
+
+@pytest.mark.parametrize("axes", [(8.0, 6.0), (25.0, 40.0), (90.0, 60.0), (230.0, 200.0)])
+@pytest.mark.parametrize("at", [(0.0, 0.0), (0.5, -0.4)])
+def test_from_a_point_the_window_that_shows_the_whole_object_wins(
+    axes: tuple[float, float], at: tuple[float, float]
+) -> None:
+    bits = ellipse_bits(480, 640, (330.5, 250.5), axes)
+    image = np.where(bits[..., None], np.uint8(255), np.uint8(40)) * np.ones(3, np.uint8)
+    point = (330.5 + at[0] * axes[0], 250.5 + at[1] * axes[1])
+    network = Seeing()
+    [answer] = draw_from_points(network, image, *points_on(point))
+    true = mask_of(bits)
+    assert iou(answer, true) > 0.93
+    *around, boxed = network.hints
+    assert not any(one[:3].any() for one in around)
+    for one in around:
+        row, column = np.unravel_index(one[3].argmax(), one[3].shape)
+        assert abs(row - SIDE / 2) <= 2 and abs(column - SIDE / 2) <= 2
+    # The last run has the box of the best mask, and the point too.
+    assert boxed[0].max() == 1 and boxed[3].max() > 0.9 and not boxed[1:3].any()
+    assert boxed[0].mean() == pytest.approx(1 / 1.4**2, abs=0.15)
+
+
+def test_points_beside_the_object_are_in_their_own_plane() -> None:
+    image, true = ellipse(240, 320, (160, 110), (60, 45))
+    network = Seeing()
+    draw_from_points(network, image, *points_on((160, 110), (170, 110), (230, 110), (5, 5), labels=(1, 1, 0, -1)))
+    *_, boxed = network.hints
+    window = window_around(true.xyxy, 320, 240)
+    assert window is not None
+    for plane, x in ((boxed[3], 165), (boxed[4], 230)):
+        columns = (plane.sum(axis=0) * (np.arange(SIDE) + 0.5)).sum() / plane.sum()
+        assert window.left + columns / SIDE * window.width == pytest.approx(x, abs=4)
+
+
+def test_distant_points_on_one_object_share_a_window() -> None:
+    network = Seeing()
+    draw_from_points(network, np.zeros((480, 640, 3), np.uint8), *points_on((200, 200), (400, 300)))
+    assert network.hints
+    for planes in network.hints:
+        assert planes[3].max() > 0.95 and (planes[3] > 0.8).any(axis=0).sum() > 8
+        columns = np.flatnonzero((planes[3] > 0.8).any(axis=0))
+        assert columns[0] > 5 and columns[-1] < SIDE - 5
+
+
+def test_each_object_has_its_own_points() -> None:
+    image = np.full((240, 320, 3), 40, np.uint8)
+    masks = [mask_of(ellipse_bits(240, 320, (x, y), (22, 18))) for x in (60, 160, 260) for y in (60, 180)]
+    for mask in masks:
+        image[mask.paste(240, 320)] = 255
+    centres = np.array([[[(mask.xyxy[0] + mask.xyxy[2]) / 2, (mask.xyxy[1] + mask.xyxy[3]) / 2]] for mask in masks])
+    labels = np.ones((6, 1), np.int64)
+    labels[2] = -1
+    answers = draw_from_points(Seeing(), image, centres, labels)
+    assert answers[2] == Drawn(None, 0.0)
+    assert all(iou(answer, mask) > 0.9 for answer, mask in zip(answers, masks, strict=True) if answer != answers[2])
+
+
+@pytest.mark.parametrize(("point", "label"), [((-5.0, 20.0), 1), ((400.0, 20.0), 1), ((50.0, 50.0), 0)])
+def test_without_a_point_on_an_object_in_the_frame_there_is_no_mask(point: tuple[float, float], label: int) -> None:
+    network = Seeing()
+    answers = draw_from_points(network, np.full((240, 320, 3), 255, np.uint8), *points_on(point, labels=(label,)))
+    assert answers == [Drawn(None, 0.0)] and not network.hints
+    none = np.empty((0, 1, 2)), np.empty((0, 1), np.int64)
+    assert draw_from_points(network, np.zeros((240, 320, 3), np.uint8), *none) == []
+
+
+def test_a_point_on_nothing_has_no_mask() -> None:
+    [answer] = draw_from_points(Seeing(), np.zeros((240, 320, 3), np.uint8), *points_on((100, 100)))
+    assert answer == Drawn(None, 0.0)
 
 
 def test_pictures_lie_between_minus_1_and_1_grey_at_0() -> None:
@@ -344,13 +462,16 @@ def with_notes(**notes: str) -> Callable[[], bytes]:
     return make
 
 
-def another_network(inputs: tuple[str, ...], outputs: tuple[str, ...], **notes: str) -> Callable[[], bytes]:
+def another_network(
+    inputs: tuple[str, ...], outputs: tuple[str, ...], side: int | str | None = SIDE, **notes: str
+) -> Callable[[], bytes]:
     """A valid network that gives its inputs back."""
 
     def make() -> bytes:
-        shape: list[str | int | None] = ["n", 3, SIDE, SIDE]
+        planes = {HINTS: HINT_PLANES, QUALITY: HINT_PLANES}
         values: list[Any] = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (*inputs, *outputs)
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", planes.get(name, 3), side, side])
+            for name in (*inputs, *outputs)
         ]
         nodes = [helper.make_node("Identity", [before], [after]) for before, after in zip(inputs, outputs, strict=True)]
         graph = helper.make_graph(nodes, "another", values[: len(inputs)], values[len(inputs) :])
@@ -377,8 +498,14 @@ def another_network(inputs: tuple[str, ...], outputs: tuple[str, ...], **notes: 
             another_network(("x",), ("y",), **{FORMAT_KEY: FORMAT}), id="another network that says it is nano"
         ),
         pytest.param(another_network((PICTURES, HINTS), (LOGITS, QUALITY), **{FORMAT_KEY: FORMAT}), id="other shapes"),
+        *(
+            pytest.param(
+                another_network((PICTURES, HINTS), (LOGITS, QUALITY), side, **{FORMAT_KEY: FORMAT}), id=f"side {side}"
+            )
+            for side in (0, 100, 100_000, "any", None)
+        ),
         pytest.param(with_notes(), id="no notes"),
-        pytest.param(with_notes(**{FORMAT_KEY: "2", TRAINED_ON_KEY: ""}), id="another format"),
+        pytest.param(with_notes(**{FORMAT_KEY: "1", TRAINED_ON_KEY: ""}), id="another format"),
         pytest.param(with_notes(**{FORMAT_KEY: FORMAT, TRAINED_ON_KEY: "not\nbase 85"}), id="damaged notes"),
         pytest.param(with_notes(**{FORMAT_KEY: FORMAT, TRAINED_ON_KEY: "ünïcode"}), id="notes beyond ASCII"),
     ],

@@ -6,10 +6,10 @@ import pytest
 from numpy.typing import NDArray
 from support.drawn_photographs import ellipse_bits
 
-from streamseg.models.segmenters.nano import SIDE
 from streamseg.train.augmentation import stale
 
 Plane = NDArray[np.float32]
+SIDE = 96
 
 
 def masks() -> list[Plane]:

@@ -22,14 +22,15 @@ from support.drawn_photographs import (
 
 from streamseg.errors import DataError, SourceError
 from streamseg.messages import Image
-from streamseg.models.segmenters.nano import SIDE
+from streamseg.models.segmenters.nano import HINT_PLANES
 from streamseg.train import samples as samples_module
 from streamseg.train.augmentation import as_filmed
 from streamseg.train.outlines import Photograph, read_outlines
-from streamseg.train.samples import Sample, Samples, read_patch
+from streamseg.train.samples import Sample, Samples
 
 Plane = NDArray[np.float32]
 COUNT = 120
+SIDE = 96
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def drawn_set(tmp_path_factory: pytest.TempPathFactory) -> list[Photograph]:
 
 @pytest.fixture(scope="module")
 def drawn(drawn_set: list[Photograph]) -> list[Sample]:
-    samples = Samples(drawn_set, seed=1)
+    samples = Samples(drawn_set, SIDE, seed=1)
     return [samples.draw(number) for number in range(COUNT)]
 
 
@@ -50,29 +51,42 @@ def brightness(sample: Sample) -> Plane:
 
 
 def equal(one: Sample, other: Sample) -> bool:
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("picture", "hints", "target"))
+    names = ("picture", "hints", "target", "outside")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+@pytest.fixture(scope="module")
+def boxed(drawn: list[Sample]) -> list[Sample]:
+    return [sample for sample in drawn if sample.hints[0].any()]
+
+
+@pytest.fixture(scope="module")
+def pointed(drawn: list[Sample]) -> list[Sample]:
+    """Samples with points alone."""
+    return [sample for sample in drawn if not sample.hints[0].any()]
 
 
 def test_every_object_counts(drawn_set: list[Photograph]) -> None:
-    assert len(Samples(drawn_set, seed=0)) == 8
+    assert len(Samples(drawn_set, SIDE, seed=0)) == 8
 
 
 def test_the_same_seed_and_number_give_the_same_sample_in_any_order(
     drawn_set: list[Photograph], drawn: list[Sample]
 ) -> None:
-    again = Samples(drawn_set, seed=1)
+    again = Samples(drawn_set, SIDE, seed=1)
     for number in (41, 3, 0, 17):
         assert equal(again.draw(number), drawn[number])
 
 
 def test_other_numbers_and_seeds_give_other_samples(drawn_set: list[Photograph], drawn: list[Sample]) -> None:
     assert len({sample.picture.tobytes() for sample in drawn}) == COUNT
-    assert not equal(Samples(drawn_set, seed=2).draw(0), drawn[0])
+    assert not equal(Samples(drawn_set, SIDE, seed=2).draw(0), drawn[0])
 
 
 def test_samples_fit_the_network(drawn: list[Sample]) -> None:
     for sample in drawn:
-        assert sample.picture.shape == sample.hints.shape == (3, SIDE, SIDE) and sample.target.shape == (SIDE, SIDE)
+        assert sample.picture.shape == (3, SIDE, SIDE) and sample.target.shape == (SIDE, SIDE)
+        assert sample.hints.shape == (HINT_PLANES, SIDE, SIDE)
         assert sample.picture.dtype == sample.hints.dtype == sample.target.dtype == np.float32
         assert sample.picture.min() >= -1 and sample.picture.max() <= 1
         for plane in (*sample.hints, sample.target):
@@ -85,11 +99,13 @@ def test_some_samples_have_a_prior_and_the_last_plane_marks_it(drawn: list[Sampl
     for sample in drawn:
         if sample.hints[2].any():
             assert (sample.hints[2] == 1).all()
-            assert set(np.unique(sample.hints[1])) <= {0.0, 1.0}
         else:
-            assert not sample.hints[1:].any()
+            assert not sample.hints[1].any()
     overlaps = [iou(sample.hints[1], sample.target) for sample in told]
     assert 0.4 < float(np.mean(overlaps)) < 0.95
+    # Propagated masks have soft edges once they are cut out, those distorted at random have none.
+    hard = [set(np.unique(sample.hints[1])) <= {0.0, 1.0} for sample in told]
+    assert 0.35 < np.mean(hard) < 0.85
 
 
 def iou(one: Plane, other: Plane) -> float:
@@ -97,9 +113,55 @@ def iou(one: Plane, other: Plane) -> float:
     return float((first & second).sum() / (first | second).sum())
 
 
-def test_the_object_lies_in_the_box_and_fills_it(drawn: list[Sample]) -> None:
-    inside, overlaps = [], []
+def test_some_samples_have_points_beside_a_box_or_alone(boxed: list[Sample], pointed: list[Sample]) -> None:
+    assert 0.12 * COUNT < len(pointed) < 0.4 * COUNT
+    assert 0.05 * len(boxed) < sum(sample.hints[3:].any() for sample in boxed) < 0.3 * len(boxed)
+    assert all(sample.hints[3].max() > 0.9 and not sample.hints[:3].any() for sample in pointed)
+    assert 0 < sum(sample.hints[4].max() > 0.9 for sample in (*boxed, *pointed)) < 0.2 * COUNT
+
+
+def peaks(plane: Plane) -> list[tuple[int, int]]:
+    """Row and column of each point."""
+    top = (plane > 0.9) & (plane == cv2.dilate(plane, np.ones((5, 5))))
+    return [(int(row), int(column)) for row, column in np.argwhere(top)]
+
+
+def test_points_lie_on_the_visible_object_or_clearly_beside_it(drawn: list[Sample]) -> None:
+    found = 0
     for sample in drawn:
+        near = cv2.dilate(sample.target, np.ones((3, 3)))
+        assert all(near[place] > 0.5 for place in peaks(sample.hints[3]))
+        assert all(sample.target[place] < 0.5 for place in peaks(sample.hints[4]))
+        found += len(peaks(sample.hints[3])) + len(peaks(sample.hints[4]))
+    assert found > 0.3 * COUNT
+
+
+def test_the_window_of_a_single_point_has_it_in_the_middle_and_any_size(pointed: list[Sample]) -> None:
+    shares = []
+    for sample in pointed:
+        if len(peaks(sample.hints[3])) == 1 and not peaks(sample.hints[4]):
+            [(row, column)] = peaks(sample.hints[3])
+            assert abs(row - SIDE / 2) <= 2 and abs(column - SIDE / 2) <= 2
+        shares.append(sample.target.mean())
+    assert min(shares) < 0.05 and max(shares) > 0.4
+
+
+def test_what_lies_outside_the_window_counts(boxed: list[Sample], pointed: list[Sample]) -> None:
+    assert all(sample.outside >= 0 for sample in (*boxed, *pointed))
+    cut = [sample.outside > 0.1 * sample.target.sum() for sample in pointed]
+    assert 0.05 < np.mean(cut) < 0.7
+    for sample in boxed:
+        assert sample.outside < 0.5 * sample.target.sum()
+    for sample in pointed:
+        edge = max(
+            part.max() for part in (sample.target[0], sample.target[-1], sample.target[:, 0], sample.target[:, -1])
+        )
+        assert edge > 0.5 or sample.outside < 0.1 * sample.target.sum()
+
+
+def test_the_object_lies_in_the_box_and_fills_it(boxed: list[Sample]) -> None:
+    inside, overlaps = [], []
+    for sample in boxed:
         box, target = sample.hints[0] > 0.5, sample.target > 0.5
         assert 0.1 < box.mean() < 0.9
         inside.append((target & box).sum() / target.sum())
@@ -110,8 +172,8 @@ def test_the_object_lies_in_the_box_and_fills_it(drawn: list[Sample]) -> None:
     assert float(np.median(overlaps)) > 0.85
 
 
-def test_the_target_is_where_the_object_is_in_the_picture(drawn: list[Sample]) -> None:
-    correlations = [np.corrcoef(brightness(sample).ravel(), sample.target.ravel())[0, 1] for sample in drawn]
+def test_the_target_is_where_the_object_is_in_the_picture(boxed: list[Sample]) -> None:
+    correlations = [np.corrcoef(brightness(sample).ravel(), sample.target.ravel())[0, 1] for sample in boxed]
     # A few are dark, or stand before another object of the same colour.
     assert float(np.median(correlations)) > 0.9
     assert float(np.quantile(correlations, 0.2)) > 0.6
@@ -125,7 +187,7 @@ def perfect_camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("perfect_camera")
 def test_the_target_agrees_with_the_picture_at_its_edges(drawn_set: list[Photograph]) -> None:
-    samples = Samples(drawn_set, seed=3)
+    samples = Samples(drawn_set, SIDE, seed=3)
     overlaps, shifts = [], []
     for number in range(80):
         sample = samples.draw(number)
@@ -151,7 +213,9 @@ def test_every_object_is_drawn_small_ones_less_often(tmp_path: Path) -> None:
         image[bits] = grey
     path = tmp_path / "four.png"
     assert cv2.imwrite(str(path), image)
-    samples = Samples([Photograph(path, 300, 300, tuple(map(mask_of, objects.values())))], seed=0)
+    samples = Samples(
+        [Photograph(path, 300, 300, tuple(map(mask_of, objects.values())), ("",) * len(objects))], SIDE, seed=0
+    )
     middle = slice(SIDE // 2 - 4, SIDE // 2 + 4)
     shown = Counter(
         round(float(np.median(samples.draw(number).picture[:, middle, middle])) * 128 + 127) for number in range(200)
@@ -166,7 +230,7 @@ def test_a_thin_object_is_drawn_too(tmp_path: Path) -> None:
     paint(image, bits, np.random.default_rng(1))
     path = tmp_path / "thin.png"
     assert cv2.imwrite(str(path), image)
-    sample = Samples([Photograph(path, 420, 60, (mask_of(bits),))], seed=0).draw(0)
+    sample = Samples([Photograph(path, 420, 60, (mask_of(bits),), ("",))], SIDE, seed=0).draw(0)
     assert sample.target.max() > 0.5
 
 
@@ -175,14 +239,14 @@ def test_an_unreadable_picture_or_one_of_another_size_is_named(tmp_path: Path) -
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     with pytest.raises(SourceError, match=r"broken\.png is not a picture"):
-        Samples([Photograph(broken, 100, 100, (mask,))], seed=0).draw(0)
+        Samples([Photograph(broken, 100, 100, (mask,), ("",))], SIDE, seed=0).draw(0)
     for height, width in ((80, 100), (100, 120), (200, 200)):
         other = tmp_path / "other.png"
         assert cv2.imwrite(str(other), np.zeros((height, width, 3), np.uint8))
         with pytest.raises(
             DataError, match=rf"other\.png has {width}x{height} pixels, but its outlines were drawn on 100x100"
         ):
-            Samples([Photograph(other, 100, 100, (mask,))], seed=0).draw(0)
+            Samples([Photograph(other, 100, 100, (mask,), ("",))], SIDE, seed=0).draw(0)
 
 
 def test_another_process_draws_the_same_samples(tmp_path: Path) -> None:
@@ -190,47 +254,14 @@ def test_another_process_draws_the_same_samples(tmp_path: Path) -> None:
     path = tmp_path / "one.png"
     assert cv2.imwrite(str(path), image)
     samples = Samples(
-        [Photograph(path, WIDTH, HEIGHT, (mask_of(ellipse_bits(HEIGHT, WIDTH, (80, 60), (30, 20))),))], seed=3
+        [Photograph(path, WIDTH, HEIGHT, (mask_of(ellipse_bits(HEIGHT, WIDTH, (80, 60), (30, 20))),), ("",))],
+        SIDE,
+        seed=3,
     )
     there = pickle.loads(pickle.dumps(samples))
     for number in range(5):
         here, drawn = samples.draw(number), there.draw(number)
-        assert all(np.array_equal(getattr(here, name), getattr(drawn, name)) for name in ("picture", "hints", "target"))
-
-
-@pytest.mark.parametrize(("centre", "axes"), [((80, 60), (20, 15)), ((10, 100), (9, 18)), ((150, 5), (8, 5))])
-def test_a_patch_is_a_square_around_the_object_grey_outside_the_photograph(
-    tmp_path: Path, centre: tuple[float, float], axes: tuple[float, float]
-) -> None:
-    image = texture(HEIGHT, WIDTH, np.random.default_rng(0))
-    bits = ellipse_bits(HEIGHT, WIDTH, centre, axes)
-    image[bits] = (0, 0, 255)
-    path, mask = tmp_path / "one.png", mask_of(bits)
-    assert cv2.imwrite(str(path), image)
-    patch = read_patch(Photograph(path, WIDTH, HEIGHT, (mask,)), mask)
-    side = patch.image.shape[0]
-    longer = max(mask.width, mask.height)
-    assert patch.image.shape == (side, side, 3) and patch.mask.shape == (side, side)
-    assert side == round(2.6 * longer) and patch.object_side == longer
-    assert np.array_equal(patch.mask == 255, (patch.image == (0, 0, 255)).all(axis=2))
-    assert set(np.unique(patch.mask)) == {0, 255}
-    there = mask_of(patch.mask)
-    assert (there.x + there.width / 2, there.y + there.height / 2) == pytest.approx((side / 2, side / 2), abs=1.5)
-    beyond = mask.x + mask.width // 2 - side // 2
-    assert beyond >= 0 or (patch.image[:, :-beyond] == 127).all()
-
-
-def test_a_patch_of_a_large_object_is_reduced(tmp_path: Path) -> None:
-    image = np.full((700, 800, 3), 40, np.uint8)
-    bits = ellipse_bits(700, 800, (400, 350), (300, 200))
-    image[bits] = 240
-    path = tmp_path / "large.png"
-    assert cv2.imwrite(str(path), image)
-    patch = read_patch(Photograph(path, 800, 700, ()), mask_of(bits))
-    assert patch.image.shape == (320, 320, 3) and patch.mask.shape == (320, 320)
-    assert patch.object_side == pytest.approx(320 / 2.6, abs=0.5)
-    assert iou((patch.image[..., 0] > 140).astype(np.float32), (patch.mask > 127).astype(np.float32)) > 0.99
-    assert mask_of(patch.mask > 127).width == pytest.approx(patch.object_side, abs=1)
+        assert equal(here, drawn)
 
 
 def test_camera_effects_keep_the_size_and_copy_the_picture() -> None:
@@ -241,3 +272,30 @@ def test_camera_effects_keep_the_size_and_copy_the_picture() -> None:
     assert all(one.shape == image.shape and one.dtype == np.uint8 for one in filmed)
     assert np.array_equal(as_filmed(image, np.random.default_rng(7)), filmed[7])
     assert len({one.tobytes() for one in filmed}) == 150
+
+
+@pytest.mark.usefixtures("perfect_camera")
+def test_the_target_of_a_hidden_object_is_what_is_seen_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dark and a bright object, each before a black background."""
+    photographs = []
+    for grey in (90, 220):
+        image, bits = np.zeros((120, 160, 3), np.uint8), ellipse_bits(120, 160, (80, 60), (40, 30))
+        image[bits] = grey
+        path = tmp_path / f"{grey}.png"
+        assert cv2.imwrite(str(path), image)
+        photographs.append(Photograph(path, 160, 120, (mask_of(bits),), ("",)))
+    monkeypatch.setattr(samples_module, "_OCCLUDED", 1.0)
+    monkeypatch.setattr(samples_module, "_OTHER_BACKGROUND", 0.0)
+    monkeypatch.setattr(samples_module, "_FROM_POINTS", 0.0)
+    samples = Samples(photographs, SIDE, seed=0)
+    hidden = 0
+    for number in range(60):
+        sample = samples.draw(number)
+        grey = sample.picture[0] * 128 + 127
+        true, shades = sample.target > 0.9, (abs(grey - 90) < 8, abs(grey - 220) < 8)
+        of_target = shades[0] if np.median(grey[true]) < 150 else shades[1]
+        other = shades[1] if of_target is shades[0] else shades[0]
+        assert (of_target & true).sum() > 0.8 * true.sum()
+        assert not (other & true).any()
+        hidden += other.sum() > 0.05 * true.sum()
+    assert hidden > 10

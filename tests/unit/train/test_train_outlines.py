@@ -54,6 +54,18 @@ def test_a_polygon_is_filled(tmp_path: Path) -> None:
     assert mask.xyxy == (10.0, 12.0, 40.0, 44.0)
 
 
+def test_objects_have_their_classes_and_photographs_their_source(tmp_path: Path) -> None:
+    pictures = [picture(1) | {"source": "street"}, picture(2) | {"source": {"camera": 7}}, picture(3)]
+    objects = [outline(SQUARE, 1, category_id=4), outline(SQUARE, 1, category_id=9), outline(SQUARE, 2, category_id=5)]
+    file = write(tmp_path, pictures, [*objects, outline(SQUARE, 3)])
+    content = msgspec.json.decode(file.read_bytes())
+    categories = [{"id": 4, "name": "cup"}, {"id": 5, "name": "ball"}]
+    file.write_bytes(msgspec.json.encode(content | {"categories": categories}))
+    found = read_outlines(file, tmp_path).photographs
+    assert [one.classes for one in found] == [("cup", ""), ("ball",), ("",)]
+    assert [one.source for one in found] == ["street", "", ""]
+
+
 def test_polygons_of_one_object_are_joined(tmp_path: Path) -> None:
     mask = read_one(tmp_path, [[5, 5, 20, 5, 20, 20, 5, 20], [40, 30, 60.0, 30.0, 60, 50, 40, 50]])
     true = rectangle_bits(HEIGHT, WIDTH, 5, 5, 20, 20) | rectangle_bits(HEIGHT, WIDTH, 40, 30, 60, 50)
@@ -264,7 +276,7 @@ def test_drawn_photographs_are_read_back_to_the_pixel(tmp_path: Path) -> None:
     ("count", "expected"), [(0, []), (1, []), (4, []), (5, [4]), (6, [4]), (10, [4, 9]), (23, [4, 9, 14, 19])]
 )
 def test_every_fifth_photograph_is_held_out(count: int, expected: list[int]) -> None:
-    photographs = [Photograph(Path(f"{number}.png"), 40, 30, ()) for number in range(count)]
+    photographs = [Photograph(Path(f"{number}.png"), 40, 30, (), ()) for number in range(count)]
     seen, held_out = hold_out(photographs)
     assert held_out == [photographs[number] for number in expected]
     assert seen == [one for one in photographs if one not in held_out]

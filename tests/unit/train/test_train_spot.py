@@ -19,7 +19,7 @@ from streamseg.errors import CheckpointError, DataError, UsageError
 from streamseg.models.detectors.spot import shipped_network
 from streamseg.models.detectors.yolox import YoloxDetector
 from streamseg.models.options import Compute, DetectorSettings
-from streamseg.models.segmenters.nano.network_file import TrainedOn
+from streamseg.models.trained_on import TrainedOn
 from streamseg.train.spot import export, scenes, training
 from streamseg.train.spot.export import read_network, write_network
 from streamseg.train.spot.labels import read_labels

@@ -1,13 +1,11 @@
 """The file of a trained network: ONNX, weights in half precision, with fingerprints of its training data.
 
-`streamseg train nano` writes such files; one is part of the package.
+`streamseg train nano` and `streamseg train nano-l` write such files; one of the first is part of the package. The shape
+of the inputs shows the side of the network's pictures.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +15,8 @@ from numpy.typing import NDArray
 
 from streamseg.errors import CheckpointError
 from streamseg.models.runtime.onnx import ERRORS, open_session
-from streamseg.models.segmenters.nano import SIDE
+from streamseg.models.segmenters.nano import HINT_PLANES
+from streamseg.models.trained_on import TrainedOn
 
 PICTURES: Final = "pictures"
 HINTS: Final = "hints"
@@ -25,39 +24,12 @@ LOGITS: Final = "logits"
 QUALITY: Final = "predicted_iou"
 FORMAT_KEY: Final = "streamseg.nano"
 TRAINED_ON_KEY: Final = "streamseg.nano.trained_on"
-FORMAT: Final = "1"
-_FINGERPRINT_BYTES = 5
+FORMAT: Final = "2"
+_SIDES: Final = range(32, 513, 32)
+"""Of the pictures of a network."""
 _REMEDY = "expected a file that `streamseg train nano` wrote"
 
 Batch = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedOn:
-    """Fingerprints of the photographs that a network was trained on, to exclude them from measurements."""
-
-    fingerprints: frozenset[bytes]
-
-    def saw(self, photograph: bytes) -> bool:
-        """Whether a photograph with that content is among them."""
-        return fingerprint(photograph) in self.fingerprints
-
-    def encode(self) -> str:
-        """Encode for the file."""
-        return base64.b85encode(b"".join(sorted(self.fingerprints))).decode()
-
-    @classmethod
-    def decode(cls, text: str) -> TrainedOn:
-        """The inverse of `encode`; raises ValueError."""
-        joined = base64.b85decode(text)
-        return cls(
-            frozenset(joined[first : first + _FINGERPRINT_BYTES] for first in range(0, len(joined), _FINGERPRINT_BYTES))
-        )
-
-
-def fingerprint(photograph: bytes) -> bytes:
-    """Return the first bytes of the SHA-256 of a file's content."""
-    return hashlib.sha256(photograph).digest()[:_FINGERPRINT_BYTES]
 
 
 def shipped_network() -> bytes:
@@ -78,7 +50,7 @@ class OnnxNetwork:
 
     def __init__(self, path: Path | None = None, threads: int | None = None) -> None:
         named = "the packaged network" if path is None else str(path)
-        self._session = _open(named, shipped_network() if path is None else _read(path), threads)
+        self._session, self._side = _open(named, shipped_network() if path is None else _read(path), threads)
         notes = self._session.get_modelmeta().custom_metadata_map
         if notes.get(FORMAT_KEY) != FORMAT:
             raise CheckpointError(f"{named} is not a network of nano in format {FORMAT}; {_REMEDY}")
@@ -87,12 +59,17 @@ class OnnxNetwork:
         except ValueError as error:
             raise CheckpointError(f"{named} is damaged: {error}; {_REMEDY}") from error
 
+    @property
+    def side(self) -> int:
+        """Side of its pictures, in pixels."""
+        return self._side
+
     def __call__(self, pictures: Batch, hints: Batch) -> tuple[Batch, Batch]:
-        """Return logits of shape (n, SIDE, SIDE), above zero on the object, and predicted IoU of shape (n,), 0 to 1.
+        """Return logits of shape (n, side, side), above zero on the object, and predicted IoU of shape (n,), 0 to 1.
 
         Args:
-            pictures: Shape (n, 3, SIDE, SIDE), BGR, about -1 to 1.
-            hints: Shape (n, 3, SIDE, SIDE): the box and the prior, 0 to 1, and ones if there is a prior.
+            pictures: Shape (n, 3, side, side), BGR, about -1 to 1.
+            hints: Shape (n, HINT_PLANES, side, side), 0 to 1.
         """
         logits, qualities = self._session.run((LOGITS, QUALITY), {PICTURES: pictures, HINTS: hints})
         return logits, qualities
@@ -105,15 +82,24 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"{path}: {error.strerror}; {_REMEDY}") from error
 
 
-def _open(named: str, content: bytes, threads: int | None) -> Any:
+def _open(named: str, content: bytes, threads: int | None) -> tuple[Any, int]:
+    """A session that runs, and the side of its pictures."""
     try:
         session = open_session(content, threads)
-        blank = np.zeros((1, 3, SIDE, SIDE), np.float32)
-        shapes = [output.shape for output in session.run((LOGITS, QUALITY), {PICTURES: blank, HINTS: blank})]
+        given = {value.name: value.shape for value in session.get_inputs()}
+        side = (given.get(PICTURES) or [0])[-1]
+        if side not in _SIDES:
+            raise ValueError("no input of such a side")
+        blank = {PICTURES: _blank(3, side), HINTS: _blank(HINT_PLANES, side)}
+        shapes = [output.shape for output in session.run((LOGITS, QUALITY), blank)]
     except (*ERRORS, ValueError) as error:
         raise CheckpointError(
             f"{named} cannot be read as a network of nano: it is damaged, or another kind of file; {_REMEDY}"
         ) from error
-    if shapes != [(1, SIDE, SIDE), (1,)]:
+    if shapes != [(1, side, side), (1,)]:
         raise CheckpointError(f"{named} has other output shapes than a network of nano; {_REMEDY}")
-    return session
+    return session, side
+
+
+def _blank(planes: int, side: int) -> Batch:
+    return np.zeros((1, planes, side, side), np.float32)
