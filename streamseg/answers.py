@@ -72,13 +72,13 @@ class Answers:
             UsageError: There is no such source.
             SourceError: It has ended, or waits for others to end.
         """
-        lane = self._supervisor.lane(source)
+        lane = self._supervisor.lanes.get(source)
         if lane is None or lane.leaving:
             raise UsageError(f"{source}: there is no such source any more; choose another one")
         if lane.finished is not None:
             ended = "failed" if lane.state == FAILED else "ended"
             raise SourceError(f"{source}: it has {ended} ({lane.finished.reason}); choose a source that runs")
-        if not any(key.source == source for key in self._supervisor.processes):
+        if not any(place.key.source == source for place in self._supervisor.processes.needed):
             raise SourceError(f"{source}: it has not started yet, other files run first; try again when one has ended")
 
     def _sources(self) -> tuple[SourceStatus, ...]:
@@ -89,10 +89,11 @@ class Answers:
                 detail=printable(lane.detail)[:_DETAIL],
             )
             for lane in self._supervisor.lanes
+            if not lane.leaving
         )
 
     def _stages(self) -> tuple[StageStatus, ...]:
         return tuple(
-            StageStatus(stage=key.stage, source=key.source, running=ready)
-            for key, ready in self._supervisor.processes.items()
+            StageStatus(stage=place.key.stage, source=place.key.source, running=place.ready)
+            for place in self._supervisor.processes.needed
         )

@@ -33,8 +33,8 @@ class ChangingPlan:
             file: Where the settings are read again; None if there is no file.
         """
         self.plan = plan
-        self.on_change: Callable[[RunPlan], None] = lambda plan: None
-        """Called with the plan after each change."""
+        self.on_change: Callable[[Config], None] = lambda config: None
+        """Called after each change with the settings of the plan."""
         self._config = config if file is None else file.config
         self._overwrite = overwrite
         self._file = file
@@ -89,7 +89,7 @@ class ChangingPlan:
         self._refuse_shared_files(recorders)
         self._recorders |= recorders
         self._config, self.plan = config, dataclasses.replace(self.plan, config=new)
-        self.on_change(self.plan)
+        self.on_change(new)
         return _describe(before, looked_at)
 
     def _looked_at(self, sources: tuple[RunSource, ...]) -> tuple[RunSource, ...]:

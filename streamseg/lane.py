@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streamseg.config import Config, RunSource
-from streamseg.errors import StreamsegError
 from streamseg.ipc.links import LinkAddress
 from streamseg.ipc.ring import RingName, last_sequence, remove_blocks
 from streamseg.ipc.stage_messages import Finished, LaneSpec, Published
@@ -46,18 +45,21 @@ class Lane:
         self.config = config
         self.links = links
         self.run_id = run_id
-        self.origin_ns: int | None = None
-        """The monotonic clock when its frames first flowed."""
-        self.added = self.ended = False
-        """Whether its source was added while the run goes on; whether its processes are to end for good."""
-        self.failure: StreamsegError | None = None
-        """Why its source failed for good while others went on."""
+        # `Lanes` sets these:
+        self.added = False
+        """Whether its source was added while the run goes on."""
+        self.waits = True
+        """Whether none of its own processes was started yet: it may wait for others to end."""
         self.leaving = False
         """Whether it ends because its source was removed or changed."""
+        self.ended = False
+        """Whether its processes are to end for good."""
+        self.finished: Finished | None = None
+        self.origin_ns: int | None = None
+        """The monotonic clock when its frames first flowed."""
         self.published_pts_ns = -1
         self.dropped = Dropped()
         self.state, self.detail = STARTING, ""
-        self.finished: Finished | None = None
         self._prefix = f"{instance}-{number}"
         self._ring: RingName | None = None
         self._acknowledged = dict.fromkeys(acknowledging, _NONE)
@@ -84,6 +86,18 @@ class Lane:
     def done(self) -> int:
         """The newest frame that every acknowledging stage is done with, -1 before the first."""
         return min(self._acknowledged.values(), default=_NONE)
+
+    def links_of(self, stage: str) -> tuple[LinkAddress, ...]:
+        """Its links that begin or end at a stage."""
+        return tuple(link for link in self.links if stage in (link.sender, link.receiver))
+
+    def note_origin(self, now_ns: int) -> None:
+        """Note that its frames flow: from now on, unless they did before."""
+        self.origin_ns = self.origin_ns or now_ns
+
+    def note_state(self, state: str, detail: str) -> None:
+        """Note a change of its source."""
+        self.state, self.detail = state, detail
 
     def acknowledge(self, stage: str, seq: int) -> None:
         """Note that a stage is done with the frames up to `seq`."""
@@ -127,6 +141,7 @@ class Lane:
             self._acknowledged[entry.name] = resume
         return LaneSpec(
             source=self.source,
+            run_id=self.run_id,
             ring=self._prefix,
             epoch=0 if self._ring is None else self._ring.epoch + 1,
             snapshot=f"{self._prefix}.{entry.name}",

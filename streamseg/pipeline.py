@@ -190,8 +190,8 @@ class Pipeline:
 
     @property
     def failures(self) -> list[StreamsegError]:
-        """Errors of the sources that failed while others went on."""
-        return [] if self._supervisor is None else self._supervisor.failures
+        """Errors of the sources that failed while others went on, also of those that were then removed or changed."""
+        return [] if self._supervisor is None else self._supervisor.lanes.failures
 
     def add_source(self, name: str, url: str | int, **settings: object) -> str:
         """Add a source while the pipeline runs, and return what changes in one line; callable from any thread.
@@ -217,7 +217,7 @@ class Pipeline:
     @property
     def recordings(self) -> list[RecordSettings]:
         """The files of every source that the run has or had."""
-        return [] if self._supervisor is None else self._supervisor.recordings
+        return [] if self._supervisor is None else self._supervisor.lanes.recordings
 
     def reload(self) -> None:
         """Read the settings file again, and run the sources that it has; callable from any thread or signal handler.
@@ -277,7 +277,7 @@ class Pipeline:
         with closing(Taps(supervisor.link_key)) as taps:
             while True:
                 running = thread.is_alive()
-                received = taps.receive(supervisor.links, _POLL_MS)
+                received = taps.receive(supervisor.lanes.links, _POLL_MS)
                 if not running and not received:
                     break
                 # Before the loop takes its time: live frames do not stay in shared memory for long.
@@ -298,7 +298,7 @@ class Pipeline:
         while (
             self._images
             and thread.is_alive()
-            and (lane := supervisor.lane(message.source)) is not None
+            and (lane := supervisor.lanes.get(message.source)) is not None
             and lane.run_id == message.run_id
             and lane.state != messages.FAILED
         ):
@@ -318,7 +318,7 @@ class Pipeline:
         topology = Topology(STAGES, tuple(link for link in LINKS if tap or link.receiver != TAP))
         launcher = self._exit.enter_context(ProcessLauncher(entry.module for entry in STAGES))
         self._supervisor = Supervisor(self.plan, topology, instance, self._observer, launcher)
-        self._changing.on_change = self._supervisor.change_sources
+        self._changing.on_change = self._supervisor.lanes.change
         self._supervisor.reply = Answers(self._changing, self._supervisor).reply
         if self._stop_reason is not None:
             self._supervisor.stop(self._stop_reason)
@@ -359,7 +359,7 @@ class Pipeline:
     def _run_in_background(self, supervisor: Supervisor) -> None:
         try:
             self._reason = supervisor.run()
-            self._error = next(iter(supervisor.failures), None)
+            self._error = next(iter(supervisor.lanes.failures), None)
         except Exception as error:  # noqa: BLE001 - raised where the pipeline is used
             self._error = error
 

@@ -1,193 +1,176 @@
-"""The processes of a run as the supervisor watches them: progress, deadlines and restarts."""
+"""The processes of a run: which there are, how they start, and the messages to and from them."""
 
 from __future__ import annotations
 
-import signal
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import logging
+import queue
+from functools import partial
+from itertools import count
 
-from streamseg.errors import StageError
-from streamseg.ipc.clock import Clock
-from streamseg.ipc.fork_server import UNKNOWN_STATUS
-from streamseg.ipc.launcher import StageHandle
-from streamseg.ipc.stage_messages import Failed, Progress, Stop
+from streamseg.config import Config
+from streamseg.ipc.clock import Clock, now_s
+from streamseg.ipc.launcher import Launcher
+from streamseg.ipc.stage_messages import RemoveLane, StageSpec, ToStage, ToSupervisor
 from streamseg.lane import Lane
-from streamseg.topology import StageEntry, StageKey
+from streamseg.plan import RunPlan
+from streamseg.process import Place, Process
+from streamseg.topology import StageEntry, StageKey, Topology
 
-_PREPARE_S = 90.0
-_HUNG_S = 10.0
-_HUNG_TURNS = 20
-_RESTARTS = 5
-_RESTARTS_WITHIN_S = 60.0
-_FIRST_BACK_OFF_S = 0.1
-_STOP_S = 2.0
-_FINISH_S = 3.0
-_TERMINATE_S = 1.0
-_POLL_S = 0.01
+_PAUSED_S = 1.0
 
 
-@dataclass(eq=False)
-class Process:
-    """A started stage. Times are seconds on the monotonic clock.
+class Processes:
+    """A place for each process that the topology and the sources need, and what runs there."""
 
-    Attributes:
-        lanes: The sources it serves.
-        progress_s: When it last reported progress, or was started.
-        turn_s: Median length of its turns.
-        ready: Whether it is prepared.
-        failure: The error it reported before it ended.
-        stop_by_s: When it is killed if it has not stopped until then, while others go on; None before `stop`.
-    """
+    def __init__(
+        self, plan: RunPlan, topology: Topology, launcher: Launcher, clock: Clock, *, link_key: bytes, hub: str
+    ) -> None:
+        """Begin with places for the sources of the plan, of which those that all sources share are due.
 
-    entry: StageEntry
-    handle: StageHandle
-    lanes: list[Lane]
-    progress_s: float
-    turn_s: float = 0.0
-    ready: bool = False
-    hung: bool = False
-    failure: Failed | None = None
-    stop_by_s: float | None = None
-
-    def stop(self, reason: str, now_s: float) -> None:
-        """End it in an orderly way if it is ready, else at once; without waiting for that."""
-        if self.ready:
-            self.handle.send(Stop(reason))
-        else:
-            self.handle.terminate()
-        self.stop_by_s = now_s + _STOP_S + _FINISH_S
-
-    def note_progress(self, progress: Progress, now_s: float) -> None:
-        """Note that its loop turns."""
-        self.progress_s = now_s
-        if progress.turn_ns:
-            self.turn_s = progress.turn_ns / 1e9
-        elif self.stop_by_s is not None:  # long work at its end, such as joining a recording
-            self.stop_by_s = now_s + _STOP_S + _FINISH_S
-
-    def note_pause(self, seconds: float) -> None:
-        """Give it so much more time: the supervisor itself was paused, and its reports are still unread."""
-        self.progress_s += seconds
-        if self.stop_by_s is not None:
-            self.stop_by_s += seconds
-
-    def kill_if_stuck(self, now_s: float) -> None:
-        """Kill it if it makes no progress, or does not stop; before it is ready, it has more time for that."""
-        if self.stop_by_s is not None:
-            if now_s > self.stop_by_s:
-                self.handle.kill()
-        elif self.ready:
-            if not self.hung and now_s - self.progress_s > max(_HUNG_S, _HUNG_TURNS * self.turn_s):
-                self.hung = True
-                self.handle.kill()
-        elif now_s - self.progress_s > (patience_s := self._prepares_within_s()):
-            stuck = f"{self.entry.name} made no progress in getting ready for {patience_s:.0f} s"
-            self.failure = self.failure or Failed("StageError", f"{stuck}; run with --verbose to see why")
-            self.handle.kill()
-
-    def cause_of_death(self, status: int) -> str:
-        """Why it ended, for people."""
-        if self.failure is not None:
-            return f"failed: {self.failure.message}"
-        if self.hung:
-            return "hung"
-        if status == UNKNOWN_STATUS:
-            return "ended"
-        return f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
-
-    def advice(self, status: int) -> str:
-        """What to do about its end before it was ready, for people."""
-        if -status == signal.SIGKILL:
-            return "if the machine has too little memory (see dmesg), end other programs, or choose smaller models"
-        return "run with --verbose to see why"
-
-    def _prepares_within_s(self) -> float:
-        sources = [lane.source for lane in self.lanes]
-        if self.entry.reads_source and any(source.wait for source in sources):
-            return float("inf")
-        return _PREPARE_S + max((source.start_timeout for source in sources), default=0.0)
-
-
-@dataclass
-class Place:
-    """Where a process of the topology runs, and its restarts.
-
-    Attributes:
-        launch: Number of the process; a message from an earlier one no longer counts.
-        process: The present one; None while a restart is due.
-        due_s: When to restart, on the monotonic clock.
-        given_up: Whether its source has failed or ended, so that nothing is restarted.
-    """
-
-    key: StageKey
-    entry: StageEntry
-    launch: int = 0
-    process: Process | None = None
-    due_s: float | None = None
-    given_up: bool = False
-    _restarts_s: deque[float] = field(default_factory=deque)
+        Args:
+            plan: Of the start of the run.
+            topology: Has the stages.
+            launcher: Starts them.
+            clock: To watch them by.
+            link_key: Authenticates messages on the run's links.
+            hub: Address at which publish processes connect to the hub.
+        """
+        self._plan = plan
+        self._live = plan.config.resolved_mode == "live"
+        self._topology = topology
+        self._launcher = launcher
+        self._clock = clock
+        self._link_key = link_key
+        self._hub = hub
+        self._launches = count(1)
+        self._arrived: queue.SimpleQueue[tuple[Place, int, ToSupervisor | None]] = queue.SimpleQueue()
+        self._watched_s = now_s(clock)
+        self._places: dict[StageKey, Place] = {}
+        self._make_places(plan.config)
+        for place in self._places.values():
+            if place.entry.shared:
+                place.schedule_start()
 
     @property
-    def restarted(self) -> bool:
-        """Whether a process ran here before the present one."""
-        return bool(self._restarts_s)
+    def needed(self) -> list[Place]:
+        """Where a process is to run: not for sources that wait for others, have ended or have failed."""
+        return [place for place in self._places.values() if place.needed]
 
-    def schedule_restart(self, cause: str, now_s: float) -> None:
-        """Schedule a restart; the delay doubles with every restart of the last minute.
+    @property
+    def running(self) -> list[Process]:
+        """Those that were started and have not ended."""
+        return [place.process for place in self._places.values() if place.process is not None]
+
+    @property
+    def pending(self) -> bool:
+        """Whether messages have arrived that `receive` has not returned."""
+        return not self._arrived.empty()
+
+    def of(self, lane: Lane) -> list[Place]:
+        """The places of one source alone."""
+        return [place for key, place in self._places.items() if key.source == lane.name]
+
+    def serving(self, lane: Lane) -> list[Process]:
+        """The running ones that serve a source, alone or among others."""
+        return [process for process in self.running if lane in process.lanes]
+
+    def due(self) -> list[Place]:
+        """Where a process is to be started now."""
+        now = now_s(self._clock)
+        return [place for place in self._places.values() if place.due_s is not None and now >= place.due_s]
+
+    def launch(self, place: Place, lanes: list[Lane], config: Config) -> Process:
+        """Start a process.
+
+        Args:
+            place: Where it runs.
+            lanes: It serves these sources.
+            config: The settings, with the sources that the run has now.
 
         Raises:
-            StageError: There were too many restarts lately.
+            StageError: The machine has no process, thread or memory left for it.
         """
-        restarts = self._restarts_s
-        while restarts and now_s - restarts[0] > _RESTARTS_WITHIN_S:
-            restarts.popleft()
-        if len(restarts) >= _RESTARTS:
-            raise StageError(
-                f"{self.entry.name} {cause}, after {_RESTARTS} restarts within {_RESTARTS_WITHIN_S:.0f} s; "
-                "run with --verbose to see why"
-            )
-        self.due_s = now_s + _FIRST_BACK_OFF_S * 2 ** len(restarts)
-        restarts.append(now_s)
+        launch = next(self._launches)
+        deliver = partial(self._deliver, place, launch)
+        handle = self._launcher.launch(place.entry.module, self._spec(place, lanes, config), deliver)
+        process = Process(place.entry, handle, launch, lanes, progress_s=now_s(self._clock))
+        place.process, place.due_s = process, None
+        return process
 
+    def receive(self, wait_s: float = 0.0) -> tuple[Place, Process, ToSupervisor | None] | None:
+        """The next message of a process, None in place of one if it has ended; None if none of a present one arrives.
 
-def stop_processes(
-    processes: Sequence[Process], reason: str, clock: Clock, *, busy: Callable[[], bool], killed: Callable[[], bool]
-) -> None:
-    """End processes: those that are ready in an orderly way, the others at once, those that do not end by force.
+        Args:
+            wait_s: Seconds to wait at most.
+        """
+        try:
+            place, launch, message = self._arrived.get(timeout=wait_s)
+        except queue.Empty:
+            return None
+        process = place.process
+        if process is None or process.launch != launch:
+            return None
+        if message is None:
+            place.process = None
+        return place, process, message
 
-    On a busy machine, a stage may take seconds to turn. One that finishes something gets more time than the others.
+    def send(self, entry: StageEntry, lane: Lane, message: ToStage, *, ready: bool = True) -> None:
+        """Send to the process of a stage that serves a lane, if it runs, and is ready if it must be."""
+        place = self._places.get(entry.key(lane.name))
+        if place is not None and place.process is not None and (place.ready or not ready):
+            place.process.handle.send(message)
 
-    Args:
-        processes: To end; none is left alive.
-        reason: Goes on the wire.
-        clock: To wait by.
-        busy: Whether one of them reported long work since the last call; it gets more time.
-        killed: Whether to wait no longer.
-    """
+    def watch(self) -> None:
+        """Kill those that are stuck, unless the supervisor itself was paused since the last call."""
+        now = now_s(self._clock)
+        paused_s, self._watched_s = now - self._watched_s, now
+        for process in self.running:
+            if paused_s > _PAUSED_S:
+                process.note_pause(paused_s)
+            process.kill_if_stuck(now)
 
-    def wait_for_exit(seconds: float, awaited: Sequence[Process]) -> None:
-        deadline_ns = clock.now_ns() + seconds * 1e9
-        while not killed() and clock.now_ns() < deadline_ns and any(process.handle.alive for process in awaited):
-            if busy():
-                deadline_ns = clock.now_ns() + seconds * 1e9
-            clock.sleep(_POLL_S)
+    def add(self, lane: Lane, config: Config) -> None:
+        """Have the shared ones serve a new lane, and make places for its own, of which none is due yet."""
+        for process in self.running:
+            if process.entry.shared:
+                process.add_lane(lane, config, live=self._live)
+        self._make_places(lane.config)
 
-    def stop_group(group: Sequence[Process]) -> None:
-        for process in group:
-            process.stop(reason, clock.now_ns() / 1e9)
-        wait_for_exit(_STOP_S, group)
-        finishing = [process for process in group if process.ready and process.entry.finishes]
-        for process in group:
-            if process not in finishing:
-                process.handle.terminate()
-        wait_for_exit(_FINISH_S, finishing)
-        for process in group:
-            process.handle.terminate()
-        wait_for_exit(_TERMINATE_S, group)
-        for process in group:
-            process.handle.kill()
-            process.handle.wait()
+    def end(self, lane: Lane, reason: str) -> None:
+        """Stop those of one source alone for good, and have the shared ones close what belongs to it."""
+        for place in self.of(lane):
+            place.give_up()
+            if place.process is not None:
+                place.process.stop(reason, now_s(self._clock))
+        for process in self.serving(lane):
+            if process.entry.shared:
+                process.handle.send(RemoveLane(lane.name))
 
-    stop_group([process for process in processes if not process.entry.last])
-    stop_group([process for process in processes if process.entry.last])
+    def forget(self, lane: Lane) -> None:
+        """Remove the places of one source, where nothing runs any more."""
+        for place in self.of(lane):
+            del self._places[place.key]
+
+    def _make_places(self, config: Config) -> None:
+        for entry in self._topology.stages:
+            for key in entry.keys(config):
+                self._places.setdefault(key, Place(key, entry))
+
+    def _deliver(self, place: Place, launch: int, message: ToSupervisor | None) -> None:
+        self._arrived.put((place, launch, message))
+
+    def _spec(self, place: Place, lanes: list[Lane], config: Config) -> StageSpec:
+        entry = place.entry
+        return StageSpec(
+            stage=entry.name,
+            title=str(place.key) if len(config.sources) > 1 else entry.name,
+            config=config if entry.shared else lanes[0].config,
+            lanes=tuple(lane.begin(entry, live=self._live) for lane in lanes),
+            link_key=self._link_key,
+            links=tuple(link for lane in lanes for link in lane.links_of(entry.name)),
+            hub=self._hub,
+            models=self._plan.models,
+            threads=entry.threads(self._plan.config.threads, live=self._live),
+            niceness=entry.niceness,
+            log_level=logging.getLogger("streamseg").getEffectiveLevel(),
+        )

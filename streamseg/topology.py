@@ -24,6 +24,9 @@ class StageKey:
     stage: str
     source: str | None
 
+    def __str__(self) -> str:
+        return self.stage if self.source is None else f"{self.source}: {self.stage}"
+
     def serves(self, source: str) -> bool:
         """Whether frames of a source pass through this process."""
         return self.source is None or self.source == source

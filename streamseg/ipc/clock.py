@@ -36,3 +36,8 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+
+def now_s(clock: Clock) -> float:
+    """Monotonic time in seconds."""
+    return clock.now_ns() / 1e9

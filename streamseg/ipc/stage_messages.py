@@ -31,6 +31,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One source as a new stage process finds it.
 
     Attributes:
+        run_id: Of its messages.
         ring: Prefix of the names of the source's rings in shared memory.
         epoch: Epoch of capture's next ring.
         snapshot: Name of the file in which this stage keeps its state across restarts.
@@ -45,6 +46,7 @@ class LaneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     source: RunSource
+    run_id: str
     ring: str
     epoch: int
     snapshot: str
@@ -79,7 +81,6 @@ class StageSpec(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     stage: str
     title: str
     config: Config
-    run_id: str
     lanes: tuple[LaneSpec, ...]
     link_key: bytes
     links: tuple[LinkAddress, ...]

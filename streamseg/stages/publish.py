@@ -63,6 +63,7 @@ class PublishStage(Stage):
             sender = context.sender("record", self._source, LINGER_MS)
             self._record = RecordSink(sender, context.clock, live=self._live)
         lane = self.spec.lane
+        self._run_id = lane.run_id
         self._snapshot = context.snapshot(lane)
         self._published_before = -1 if lane.highest_acknowledged is None else lane.highest_acknowledged
         # Results that an earlier process published, but that are not recorded, are made again for the recorder alone.
@@ -113,7 +114,7 @@ class PublishStage(Stage):
                 self._notices.change(message.stage, message.state)
             self._network.send_state(
                 SourceState(
-                    run_id=self.spec.run_id,
+                    run_id=self._run_id,
                     source=self._source,
                     stage=message.stage,
                     state=message.state,
@@ -237,7 +238,7 @@ class PublishStage(Stage):
         objects = () if boxes is None else self._objects(joined.received, boxes, masks)
         self._notices.update(objects, self.context.clock.now_ns())
         return ResultMessage(
-            run_id=self.spec.run_id,
+            run_id=self._run_id,
             epoch=frame.epoch,
             seq=frame.seq,
             source=self._source,
@@ -276,7 +277,7 @@ class PublishStage(Stage):
             self._heartbeat_ns = now
             self._network.send_heartbeat(
                 Heartbeat(
-                    run_id=self.spec.run_id,
+                    run_id=self._run_id,
                     source=self._source,
                     seq=self._last_seq,
                     t_unix_ns=self.context.clock.unix_ns(),
@@ -303,7 +304,7 @@ class PublishStage(Stage):
     def _close_sinks(self, reason: str) -> None:
         self._finished = True
         end = End(
-            run_id=self.spec.run_id,
+            run_id=self._run_id,
             source=self._source,
             seq=self._last_seq,
             reason=reason,

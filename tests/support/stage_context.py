@@ -221,6 +221,7 @@ def lane_spec(
 ) -> LaneSpec:
     return LaneSpec(
         source=RunSource(url=url, name=name),
+        run_id="run",
         ring=f"streamseg-test-{name}",
         epoch=0,
         snapshot=f"streamseg-test-{name}.stage",
@@ -251,7 +252,6 @@ def stage_spec(
         stage=stage,
         title=stage,
         config=config,
-        run_id="run",
         lanes=lanes,
         link_key=b"key",
         links=tuple(links),

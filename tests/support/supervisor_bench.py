@@ -35,7 +35,7 @@ TOPOLOGY = Topology(
 class Bench:
     """A supervisor with fake stages, on a fake clock."""
 
-    def __init__(self, folder: Path, config: Config | None = None) -> None:
+    def __init__(self, folder: Path, config: Config | None = None, topology: Topology = TOPOLOGY) -> None:
         self.clock = FakeClock()
         self.stages = FakeLauncher()
         self.observer = RecordingObserver()
@@ -43,11 +43,11 @@ class Bench:
         instance.directory = folder
         models = Models(detector="motion", segmenter="nano")
         self.plan = RunPlan(config or stage_config(), models, ())
-        self.supervisor = Supervisor(self.plan, TOPOLOGY, instance, self.observer, self.stages, clock=self.clock)
+        self.supervisor = Supervisor(self.plan, topology, instance, self.observer, self.stages, clock=self.clock)
 
     def settle(self) -> None:
         """Handle everything that waits."""
-        while not self.supervisor._events.empty():
+        while self.supervisor.processes.pending:
             self.supervisor.step(0)
         self.supervisor.step(0)
 

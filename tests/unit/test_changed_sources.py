@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -37,7 +36,7 @@ class Run(Bench):
     def change(self, *sources: RunSource) -> None:
         """Let the run have these sources."""
         config = msgspec.structs.replace(self.plan.config, sources=sources)
-        self.supervisor.change_sources(replace(self.plan, config=config))
+        self.supervisor.lanes.change(config)
         self.settle()
 
     def own(self, source: str) -> list[FakeStage]:
@@ -87,7 +86,7 @@ def test_an_added_source_gets_processes_of_its_own_and_shares_the_others(run: Ru
         assert {link.source for link in links} == {"gate"}
         assert all(name in (link.sender, link.receiver) for link in links)
         assert [each.name for each in config.sources] == ["door", "yard", "gate"]
-    addresses = [link.address for link in run.supervisor.links]
+    addresses = [link.address for link in run.supervisor.lanes.links]
     assert len(addresses) == len(set(addresses)) == 15
     assert run.observer.came_and_went == [("added", "gate")]
     for stage in run.own("gate"):
@@ -125,11 +124,11 @@ def test_a_removed_source_is_forgotten_when_every_process_is_done_with_it(run: R
     voice.die(0)
     run.settle()
     assert [frame.source for frame in run.observer.frames] == ["yard"], "its last frames count"
-    assert run.supervisor.lane("yard") is not None, "a shared stage may still write a state"
+    assert run.supervisor.lanes.get("yard") is not None, "a shared stage may still write a state"
     run.confirm("yard")
-    assert run.supervisor.lane("yard") is None
+    assert run.supervisor.lanes.get("yard") is None
     assert not any(path.exists() for path in left)
-    assert {link.source for link in run.supervisor.links} == {"door"}
+    assert {link.source for link in run.supervisor.lanes.links} == {"door"}
     assert run.observer.came_and_went == [("removed", "yard")]
     assert all(stage.alive and not stage.got(Stop) for stage in run.own("door"))
     run.pass_ms(60_000)
@@ -147,7 +146,9 @@ def test_a_changed_source_starts_again_when_its_processes_have_ended(run: Run) -
     new = run.own("yard")
     assert [stage.spec.lane.source.mirror for stage in new] == [True, True]
     assert new[0].spec.lane.ring != old[0].spec.lane.ring
-    assert new[1].spec.run_id != old[1].spec.run_id, "a reader that missed the end would drop its frames as repeated"
+    assert new[1].spec.lane.run_id != old[1].spec.lane.run_id, (
+        "a reader that missed the end would drop its frames as repeated"
+    )
     assert all([each.lane.name for each in run.stages(name, "door").got(AddLane)] == ["yard"] for name in SHARED)
     assert run.observer.came_and_went == [("removed", "yard"), ("added", "yard")]
     old[1].say(published(seq=3, source="yard"))
@@ -179,7 +180,7 @@ def test_a_shared_process_that_dies_no_longer_serves_a_source_that_ends(run: Run
         stage.die(0)
     run.stages("painter", "door").say(LaneRemoved("yard"))
     run.settle()
-    assert run.supervisor.lane("yard") is None
+    assert run.supervisor.lanes.get("yard") is None
 
 
 def test_what_a_shared_process_reports_before_it_closed_the_lane_still_counts(memory: Path) -> None:
@@ -205,6 +206,31 @@ def test_a_source_that_failed_starts_again_when_it_is_changed(run: Run) -> None:
     run.change(source("door"), source("yard", wait=True))
     run.confirm("yard")
     assert all(stage.alive for stage in run.own("yard"))
+
+
+@pytest.mark.parametrize("change", [[source("door")], [source("door"), source("yard", wait=True)]])
+def test_the_failure_of_a_source_counts_also_after_it_was_removed_or_changed(run: Run, change: list[RunSource]) -> None:
+    eye, voice = run.own("yard")
+    eye.say(Failed("SourceError", "no such camera"))
+    eye.die(1)
+    run.settle()
+    voice.die(0)
+    run.change(*change)
+    run.confirm("yard")
+    lane = run.supervisor.lanes.get("yard")
+    assert (lane is None) == (len(change) == 1)
+    assert lane is None or lane.state != "failed"
+    assert [str(error) for error in run.supervisor.lanes.failures] == ["no such camera"]
+
+
+def test_a_recording_of_a_removed_source_that_cannot_be_finished_is_reported(run: Run) -> None:
+    _, voice = run.own("yard")
+    run.change(source("door"))
+    voice.say(Failed("OutputError", "out-yard.mp4: no space left"))
+    voice.die(1)
+    run.settle()
+    assert run.observer.lines == ["yard: voice: out-yard.mp4: no space left"]
+    assert run.supervisor.lanes.failures == []
 
 
 def test_a_change_before_the_start_takes_place_at_once(memory: Path) -> None:
@@ -238,7 +264,7 @@ def test_files_that_are_added_wait_for_others_to_end(memory: Path) -> None:
     run.start()
     run.change(*files)
     assert [name for name in "abcde" if run.stages.all("eye", name)] == ["a", "b"]
-    assert not any(key.source in "cde" for key in run.supervisor.processes if key.source)
+    assert {place.key.source for place in run.supervisor.processes.needed} == {None, "a", "b"}
     run.stages("voice", "a").say(Finished("a", 8, "end of source"))
     run.settle()
     assert [name for name in "abcde" if run.stages.all("eye", name)] == ["a", "b", "c"]
@@ -259,6 +285,46 @@ def test_shared_processes_let_go_of_a_file_that_ended(memory: Path) -> None:
     run.settle()
     run.pass_ms(5000)
     assert [lane.name for lane in run.stages("finder", "b").spec.lanes] == ["b"]
+
+
+def test_a_file_that_is_removed_while_it_waits_never_starts(memory: Path) -> None:
+    files = [RunSource(url="synthetic:?frames=9", name=name) for name in "abc"]
+    run = Run(memory, msgspec.structs.replace(stage_config("every-frame"), sources=tuple(files), files_at_once=1))
+    run.start()
+    run.change(files[0], files[2])
+    run.stages("voice", "a").say(Finished("a", 8, "end of source"))
+    run.settle()
+    assert [name for name in "abc" if run.stages.all("eye", name)] == ["a", "c"]
+
+
+def test_readers_stay_for_a_file_that_is_added_and_waits(memory: Path) -> None:
+    files = [RunSource(url="synthetic:?frames=9", name=name) for name in "ab"]
+    config = msgspec.structs.replace(stage_config("every-frame"), sources=(files[0],), files_at_once=1)
+    run = Run(memory, config)
+    run.start()
+    run.change(*files)
+    run.change(files[0])
+    assert [each.follow for each in run.stages("voice", "a").got(OthersFollow)] == [False, True, False]
+
+
+def test_readers_stay_for_a_source_that_starts_again(memory: Path) -> None:
+    run = Run(memory, msgspec.structs.replace(stage_config("live"), sources=(source("door"),)))
+    run.start()
+    old = run.own("door")
+    run.change(source("door", mirror=True))
+    assert old[1].received[-2:] == [OthersFollow(True), Stop("source removed")], "its end has what was sent before"
+    for stage in old:
+        stage.die(0)
+    run.confirm("door")
+    assert run.own("door")[1].got(OthersFollow) == [OthersFollow(False)]
+
+
+def test_a_source_without_an_end_waits_for_no_file(memory: Path) -> None:
+    sources = (source("a", url="synthetic:?frames=9"), source("b", url="synthetic:?frames=9"), source("endless"))
+    run = Run(memory, msgspec.structs.replace(stage_config("every-frame"), sources=sources[:2], files_at_once=1))
+    run.start()
+    run.change(*sources)
+    assert [each.name for each in sources if run.stages.all("eye", each.name)] == ["a", "endless"]
 
 
 def test_a_shared_process_that_dies_while_the_only_source_ends_is_back(memory: Path) -> None:

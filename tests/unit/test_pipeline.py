@@ -50,7 +50,7 @@ def prefix() -> Iterator[str]:
 def test_a_picture_that_left_memory_is_awaited_for_a_file_and_skipped_in_live_mode(prefix: str, mode: str) -> None:
     pipeline = Pipeline({"sources": [{"url": "synthetic:"}], "mode": mode, **MODELS}, images=True)
     supervisor = pipeline._supervise(tap=True)
-    lane = supervisor.lane("main")
+    lane = supervisor.lanes.get("main")
     assert lane is not None
     message = replace(EMPTY_RESULT, run_id=lane.run_id, source="main", seq=5)
 
@@ -71,6 +71,22 @@ def test_a_picture_that_left_memory_is_awaited_for_a_file_and_skipped_in_live_mo
         capturing.join()
     assert (pixels is None) == (mode == "live")
     assert pixels is None or np.array_equal(pixels, FRAME)
+
+
+def test_a_picture_of_a_source_that_was_changed_is_not_one_of_the_source_that_replaced_it(prefix: str) -> None:
+    pipeline = Pipeline({"sources": [{"url": "synthetic:"}], **MODELS}, images=True)
+    supervisor = pipeline._supervise(tap=True)
+    lane = supervisor.lanes.get("main")
+    assert lane is not None
+    old = replace(EMPTY_RESULT, run_id="before the change", source="main", seq=5)
+    with pipeline._exit, closing(SharedFrames()) as frames, closing(RingWriter(prefix, 0, 48, 64)) as writer:
+        writer.write(5, FRAME)
+        lane.replace_ring(writer.ring)
+        new = replace(old, run_id=lane.run_id)
+        pixels = [pipeline._pixels(each, frames, supervisor, threading.current_thread()) for each in (old, new)]
+    assert pixels[0] is None
+    assert pixels[1] is not None
+    assert np.array_equal(pixels[1], FRAME)
 
 
 class Publishing:
@@ -100,7 +116,7 @@ class Publishing:
         with ExitStack() as opened:
             context = opened.enter_context(zmq.Context())
             senders: dict[str, LinkSender[list[bytes]]] = {}
-            for link in self._supervisor.links:
+            for link in self._supervisor.lanes.links:
                 if link.receiver == TAP:
                     sender: LinkSender[list[bytes]] = LinkSender(
                         context, link.address, self._supervisor.link_key, link.policy
@@ -115,7 +131,7 @@ class Publishing:
                     seqs[name] += 1
 
     def _result(self, source: str, seq: int) -> ResultMessage:
-        lane = self._supervisor.lane(source)
+        lane = self._supervisor.lanes.get(source)
         assert lane is not None
         return replace(EMPTY_RESULT, run_id=lane.run_id, source=source, seq=seq)
 

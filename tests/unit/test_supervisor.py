@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 from support.published_frames import published
 from support.stage_context import stage_config
 from support.stage_handles import FakeStage
-from support.supervisor_bench import Bench
+from support.supervisor_bench import TOPOLOGY, Bench
 
 from streamseg.config import RunSource
 from streamseg.errors import EndpointInUseError, SourceError, StageError
@@ -65,7 +66,7 @@ def test_every_source_has_its_own_processes_and_links_and_shares_the_others(two:
         ("voice", ["door"]),
         ("voice", ["yard"]),
     ]
-    assert len({link.address for link in two.supervisor.links}) == len(two.supervisor.links) == 10
+    assert len({link.address for link in two.supervisor.lanes.links}) == len(two.supervisor.lanes.links) == 10
     assert [link.source for link in two.stages("finder", "door").spec.links].count("yard") == 3
     assert {link.source for link in two.stages("voice", "door").spec.links} == {"door"}
     rings = {lane.ring for stage in two.stages.started for lane in stage.spec.lanes}
@@ -443,6 +444,19 @@ def test_a_stage_that_reports_progress_at_its_end_gets_more_time(bench: Bench, m
     assert (bench.clock.ns - before) / 1e9 == pytest.approx(8, abs=0.1)
 
 
+def test_the_last_stage_stops_when_every_other_process_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = tuple(replace(entry, last=entry.name == "finder") for entry in TOPOLOGY.stages)
+    bench = Bench(tmp_path, topology=replace(TOPOLOGY, stages=stages))
+    bench.start()
+    alive: list[bool] = []
+    others = [stage for stage in bench.stages.started if stage.spec.stage != "finder"]
+    monkeypatch.setattr(bench.stages("finder"), "send", lambda stop: alive.extend(stage.alive for stage in others))
+    bench.supervisor.end()
+    assert alive == [False] * 3
+
+
 def test_after_a_kill_nothing_is_waited_for(bench: Bench) -> None:
     bench.start()
     bench.supervisor.kill()
@@ -457,7 +471,8 @@ def test_last_frames_and_lines_count_while_stages_end(bench: Bench) -> None:
     bench.stages("voice").say(published(seq=3))
     bench.stages("voice").say(Recorded(source="main", seq=3, record_replaced=0, record_overrun=0))
     bench.stages("eye").say(LogLine(20, "eye: closed"))
-    bench.supervisor._drain_events()
+    bench.supervisor.kill()
+    bench.supervisor.end()
     assert [frame.seq for frame in bench.observer.frames] == [3]
     assert [frame.seq for frame in bench.observer.recorded_frames] == [3]
     assert bench.observer.lines == ["eye: closed"]
@@ -477,12 +492,13 @@ def test_a_source_that_fails_for_good_ends_only_its_lane(two: Bench) -> None:
     two.settle()
     assert voice.got(Announce) == [Announce("door", "eye", "failed", "the file ends in the middle")]
     assert voice.got(Stop) == [Stop("failed: the file ends in the middle")]
+    assert {place.key.source for place in two.supervisor.processes.needed} == {None, "yard"}
     voice.die()
     two.pass_ms(60_000)
     assert [stage.alive for stage in (two.stages("eye", "door"), two.stages("voice", "door"))] == [False, False]
     assert all(two.stages(name, "yard").alive for name in ("eye", "finder", "painter", "voice"))
     assert not two.supervisor.over
-    assert [str(error) for error in two.supervisor.failures] == ["the file ends in the middle"]
+    assert [str(error) for error in two.supervisor.lanes.failures] == ["the file ends in the middle"]
     two.stages("voice", "yard").say(Finished("yard", 9, "end of source"))
     two.settle()
     assert two.supervisor.over
@@ -541,7 +557,7 @@ def test_a_last_source_that_fails_ends_a_run_that_has_results(two: Bench) -> Non
     two.stages("eye", "yard").die()
     two.settle()
     assert two.supervisor.over
-    assert [str(error) for error in two.supervisor.failures] == ["broken"]
+    assert [str(error) for error in two.supervisor.lanes.failures] == ["broken"]
 
 
 @pytest.fixture
@@ -588,7 +604,11 @@ def test_a_file_that_fails_makes_room_before_and_after_the_start(files: Bench) -
     files.stages("eye", "d").die()
     files.settle()
     assert files.supervisor.over
-    assert [str(error) for error in files.supervisor.failures] == ["a is no video", "b is no video", "d is no video"]
+    assert [str(error) for error in files.supervisor.lanes.failures] == [
+        "a is no video",
+        "b is no video",
+        "d is no video",
+    ]
 
 
 def test_the_shared_memory_of_a_file_that_ended_is_freed(
@@ -618,7 +638,7 @@ def test_what_a_lane_that_failed_still_says_changes_nothing(two: Bench) -> None:
     two.settle()
     eye.say(SourceChanged("yard", "running", ""))
     two.settle()
-    lane = two.supervisor.lane("yard")
+    lane = two.supervisor.lanes.get("yard")
     assert lane is not None
     assert (lane.state, lane.detail) == ("failed", "broken")
 
@@ -630,7 +650,7 @@ def test_a_source_that_is_finished_cannot_fail_any_more(two: Bench) -> None:
     two.stages("eye", "door").say(Failed("SourceError", "the file is gone"))
     two.stages("eye", "door").die()
     two.settle()
-    assert two.supervisor.failures == []
+    assert two.supervisor.lanes.failures == []
     assert not two.supervisor.over
 
 
