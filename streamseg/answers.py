@@ -74,7 +74,8 @@ class Answers:
         """
         lane = self._supervisor.lanes.get(source)
         if lane is None or lane.leaving:
-            raise UsageError(f"{source}: there is no such source any more; choose another one")
+            names = ", ".join(each.name for each in self._supervisor.lanes)
+            raise UsageError(f"{source}: no such source; expected one of {names}")
         if lane.finished is not None:
             ended = "failed" if lane.state == FAILED else "ended"
             raise SourceError(f"{source}: it has {ended} ({lane.finished.reason}); choose a source that runs")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from streamseg.config import Config, check_config
 from streamseg.errors import SettingsError
@@ -42,6 +42,7 @@ def _read_again(path: Path, read: Callable[[], Config]) -> Config:
 
 Override = tuple[str, object]
 """A dotted key and its value."""
+_VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 
 
 def load_config(
@@ -66,7 +67,7 @@ def load_config(
     tree = {} if path is None else _read_file(path)
     _put_sources(tree, sources)
     for key, value in overrides:
-        _assign(tree, _by_place(tree, key), value)
+        _assign(tree, _by_place(tree, key, environment), value)
     _put_sources(tree, sources)
     return check_config(_expand(tree, "", environment))
 
@@ -117,13 +118,13 @@ def _put_sources(tree: dict[str, object], sources: Sequence[Mapping[str, object]
             _assign(tree, f"sources.{place}.{name}", value)
 
 
-def _by_place(tree: dict[str, object], key: str) -> str:
-    """The key with the place of a source for its name."""
+def _by_place(tree: dict[str, object], key: str, environment: Mapping[str, str]) -> str:
+    """The key with the place of a source for its name; a name comes before a number."""
     first, *rest = key.split(".")
-    sources = [{}] if tree.get("sources") is None else tree["sources"]
+    sources = tree.get("sources") or [{}]
     if first != "sources" or not rest or not isinstance(sources, list):
         return key
-    names = source_names(sources)
+    names = [_VARIABLE.sub(lambda match: environment.get(match[1], match[0]), each) for each in source_names(sources)]
     name, *within = rest
     if name in names:
         return ".".join((first, str(names.index(name)), *within))
@@ -177,4 +178,4 @@ def _expand(node: object, key: str, environment: Mapping[str, str]) -> object:
             raise SettingsError(f"{key}: the environment variable {match[1]} is not set; set it, or write the value")
         return environment[match[1]]
 
-    return re.sub(r"\$\{(\w+)\}", replace, node)
+    return _VARIABLE.sub(replace, node)

@@ -90,12 +90,8 @@ class ControlSocket:
         """The sockets to watch, and to close at the end in this order."""
         return [self.socket, self._connections.monitor]
 
-    def requests(self, sources: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
-        """Yield valid requests and their clients; what is not valid is answered here.
-
-        Args:
-            sources: The names of those that there are.
-        """
+    def requests(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield valid requests and their clients; what is not valid is answered here."""
         self._connections.update()
         for _ in range(_REQUESTS_PER_TURN):
             try:
@@ -110,7 +106,7 @@ class ControlSocket:
             except MessageError as error:
                 self._send(client.bytes, [encode(refusal("", error))])
                 continue
-            if not isinstance(request, SnapshotRequest) or self._want(client.bytes, request, sources):
+            if not isinstance(request, SnapshotRequest) or self._want(client.bytes, request):
                 yield client.bytes, parts[0]
         self._give_up_late()
 
@@ -131,12 +127,8 @@ class ControlSocket:
             self._send(wanted.client, [reply, *(part.bytes for part in parts)])
             self._forget(wanted)
 
-    def _want(self, client: bytes, request: SnapshotRequest, sources: Sequence[str]) -> bool:
-        """Wait for a snapshot, and return whether there is such a source and room."""
-        if request.source not in sources:
-            names = ", ".join(sources)
-            self._refuse(client, request, UsageError(f"{request.source}: no such source; expected one of {names}"))
-            return False
+    def _want(self, client: bytes, request: SnapshotRequest) -> bool:
+        """Wait for a snapshot, and return whether there is room for that."""
         if len(self._wanted) >= _SNAPSHOTS:
             self._refuse(client, request, UsageError(f"{_SNAPSHOTS} snapshots are waited for; try again"))
             return False

@@ -100,6 +100,8 @@ class Hub:
     def unsubscribe(self, name: bytes) -> None:
         """Cancel one subscription of the hub itself."""
         self._own[name] -= 1
+        if not self._own[name]:
+            del self._own[name]  # programs may name anything
         self._inside.send(_CANCEL + name)
 
     def service(self, taken: Callable[[bytes, Sequence[zmq.Frame]], None] | None = None) -> bool:

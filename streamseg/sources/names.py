@@ -9,10 +9,13 @@ from streamseg.sources import MAIN, is_source_name, source_key
 
 
 def source_names(sources: Sequence[object]) -> list[str]:
-    """The name of each: its own, else `main` for a single one, or `camera-0`, `camera-1` and so on by their places."""
+    """The name of each: its own, else `main` for a single one, or `camera-0`, `camera-1` and so on by their places.
+
+    A name that is no text, such as a number without quotes, is none: where it is a place, that may be another source's.
+    """
     return [
-        str(source["name"])
-        if isinstance(source, dict) and "name" in source
+        source["name"]
+        if isinstance(source, dict) and isinstance(source.get("name"), str)
         else MAIN
         if len(sources) == 1
         else f"camera-{place}"

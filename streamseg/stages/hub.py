@@ -57,7 +57,7 @@ class HubStage(SharedStage):
             worked = self._hub.service()
         else:
             worked = self._hub.service(self._control.forwarded)
-            for client, request in self._control.requests([lane.name for lane in self.spec.lanes]):
+            for client, request in self._control.requests():
                 self.context.report(Requested(client, request))
         count = self._hub.connections()
         if count != self._subscribers:

@@ -56,9 +56,7 @@ def test_a_snapshot_follows_of_a_source_that_runs_and_of_no_other(bench: Bench) 
     assert snapshot(bench, "second") == refused("second: it has failed (the file is cut); choose a source that runs")
 
 
-def test_a_source_that_was_removed_is_none(bench: Bench) -> None:
+def test_a_source_that_there_is_not_is_refused(bench: Bench) -> None:
     reply = snapshot(bench, "gate")
     assert isinstance(reply, ErrorReply)
-    assert (reply.error, reply.message) == (
-        "UsageError", "gate: there is no such source any more; choose another one"
-    )  # fmt: skip
+    assert (reply.error, reply.message) == ("UsageError", "gate: no such source; expected one of first, second, third")

@@ -268,6 +268,37 @@ def test_a_source_is_found_by_its_name_before_its_place() -> None:
         load_config(None, [("sources.1.rotate", 45)], {}, given)
 
 
+@pytest.mark.parametrize(
+    ("text", "assigned", "rotations"),
+    [
+        ("[{url: a.mp4, name: door}]", ["door.name=gate", "gate.rotate=90"], {"gate": 90}),
+        ("[{url: a.mp4}]", ["main.rotate=90", "1.url=b.mp4", "camera-1.rotate=180"], {"camera-0": 90, "camera-1": 180}),
+        ("[{url: a.mp4, name: '${CAM}'}]", ["front.rotate=90"], {"front": 90}),
+        ("[]", ["main.url=a.mp4", "main.rotate=90"], {"main": 90}),
+        ("[{url: a.mp4, name: a}, {url: b.mp4, name: a}]", ["a.rotate=90", "1.name=b"], {"a": 90, "b": 0}),
+    ],
+)
+def test_a_source_has_the_name_that_it_has_when_a_key_is_set(
+    tmp_path: Path, text: str, assigned: list[str], rotations: dict[str, int]
+) -> None:
+    path = tmp_path / "cameras.yaml"
+    path.write_text(f"sources: {text}\n")
+    overrides = [parse_override(f"sources.{each}") for each in assigned]
+    config = load_config(path, overrides, {"CAM": "front"})
+    assert {source.name: source.rotate for source in config.sources} == rotations
+
+
+@pytest.mark.parametrize("sources", ["[{url: a.mp4}]", "[{url: a.mp4}, {url: b.mp4, name: '1'}]"])
+def test_the_key_of_a_name_without_quotes_sets_that_name(tmp_path: Path, sources: str) -> None:
+    path = tmp_path / "cameras.yaml"
+    path.write_text(f"sources: {sources}\n")
+    wrong = parse_override("sources.0.name=1")
+    with pytest.raises(SettingsError, match="expected text, and without quotes this is a number") as caught:
+        load_config(path, [wrong], {})
+    key = str(caught.value).partition(":")[0]
+    assert load_config(path, [wrong, (key, "5")], {}).sources[0].name == "5"
+
+
 def test_a_source_of_the_command_line_overrides_the_file_and_what_is_set(tmp_path: Path) -> None:
     path = tmp_path / "cameras.yaml"
     path.write_text("sources: [{url: a.mp4, name: door, rotate: 90}]\n")
