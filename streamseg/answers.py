@@ -29,8 +29,8 @@ from streamseg.wire.requests import (
     refusal,
 )
 
-_DETAIL: Final = 300
-"""Characters on the state of a source: all sources together must fit into one reply."""
+_DETAIL: Final = 200
+"""Characters, of up to four bytes, on the state of a source: all sources together must fit into one reply."""
 
 
 class Answers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -11,9 +12,20 @@ from support.supervisor_bench import Bench
 
 from streamseg.answers import Answers
 from streamseg.changes import ChangingPlan
-from streamseg.config import RunSource
+from streamseg.config import MOST_SOURCES, RunSource
 from streamseg.ipc.stage_messages import Failed, Finished
-from streamseg.wire.requests import ErrorReply, Reply, SnapshotReply, SnapshotRequest, decode_reply, encode
+from streamseg.wire.limits import REQUEST_ID
+from streamseg.wire.requests import (
+    ErrorReply,
+    Reply,
+    Request,
+    SnapshotReply,
+    SnapshotRequest,
+    SourcesReply,
+    SourcesRequest,
+    decode_reply,
+    encode,
+)
 
 NAMES = ("first", "second", "third")
 
@@ -21,16 +33,23 @@ NAMES = ("first", "second", "third")
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """A run of three files, two at a time."""
-    sources = tuple(RunSource(url="synthetic:?frames=9", name=name) for name in NAMES)
-    bench = Bench(tmp_path, msgspec.structs.replace(stage_config(), sources=sources, files_at_once=2))
+    return run(tmp_path, NAMES)
+
+
+def run(folder: Path, names: Iterable[str]) -> Bench:
+    sources = tuple(RunSource(url="synthetic:?frames=9", name=name) for name in names)
+    bench = Bench(folder, msgspec.structs.replace(stage_config(), sources=sources, files_at_once=2))
     bench.start()
     return bench
 
 
-def snapshot(bench: Bench, source: str) -> Reply:
+def reply_to(bench: Bench, request: Request) -> Reply:
     changing = ChangingPlan(bench.plan.config, bench.plan, overwrite=False)
-    reply = Answers(changing, bench.supervisor).reply(encode(SnapshotRequest(id="a", source=source)))
-    return decode_reply([reply])
+    return decode_reply([Answers(changing, bench.supervisor).reply(encode(request))])
+
+
+def snapshot(bench: Bench, source: str) -> Reply:
+    return reply_to(bench, SnapshotRequest(id="a", source=source))
 
 
 def refused(message: str) -> ErrorReply:
@@ -60,3 +79,12 @@ def test_a_source_that_there_is_not_is_refused(bench: Bench) -> None:
     reply = snapshot(bench, "gate")
     assert isinstance(reply, ErrorReply)
     assert (reply.error, reply.message) == ("UsageError", "gate: no such source; expected one of first, second, third")
+
+
+def test_the_states_of_as_many_sources_as_a_run_takes_fit_into_a_reply(tmp_path: Path) -> None:
+    bench = run(tmp_path, [f"{place:064}" for place in range(MOST_SOURCES)])
+    for lane in bench.supervisor.lanes:
+        lane.state, lane.detail = "disconnected", "\N{VIDEO CAMERA}" * 1000
+    reply = reply_to(bench, SourcesRequest(id="a" * REQUEST_ID))
+    assert isinstance(reply, SourcesReply)
+    assert len(reply.sources) == MOST_SOURCES
