@@ -31,6 +31,8 @@ from streamseg.wire.limits import SIDE
 _TITLE = "streamseg"
 _KEYS_THAT_END = frozenset(map(ord, "qQ\x1b"))
 _POLL_S = 0.03
+_HEARTBEAT_S = 1.0
+"""Seconds within which the state of a source follows its first picture."""
 _ENDED_S = 5.0
 """Seconds for which a source that has ended stays in the grid, while others go on."""
 _LARGEST = (1280, 720)
@@ -155,7 +157,7 @@ class Tiles:
         idle_s = now_s - self._arrived_s.get(name, self._began_s)
         own = {source: state for source, state in states.items() if source == name}
         text = waiting_text(own, idle_s, self._waiting) if picture is None or idle_s >= _POLL_S else None
-        if states and not own:
+        if states and not own and idle_s > _HEARTBEAT_S:
             text = f"ended {idle_s:.0f} s ago"
         if picture is None:
             width, height = _TILE

@@ -121,6 +121,8 @@ def test_a_source_that_has_ended_says_since_when_and_leaves_the_grid(texts: list
     for name in ("door", "yard"):
         tiles.add(name, np.full((240, 320, 3), 60, np.uint8), now_s)
     states = {"door": SourceState(run_id="a", source="door", stage="capture", state="running")}
+    tiles.picture(states, now_s + 0.5)
+    assert texts == [], "its state may follow its picture"
     tiles.add("door", np.full((240, 320, 3), 60, np.uint8), now_s + 4)
     assert tiles.picture(states, now_s + 4).shape == (360, 1280, 3)
     assert texts == ["yard: ended 4 s ago"]
