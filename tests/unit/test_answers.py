@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def test_a_source_that_there_is_not_is_refused(bench: Bench) -> None:
     reply = snapshot(bench, "gate")
     assert isinstance(reply, ErrorReply)
     assert (reply.error, reply.message) == ("UsageError", "gate: no such source; expected one of first, second, third")
+
+
+def test_a_source_that_was_removed_is_refused_while_its_processes_end(bench: Bench) -> None:
+    config = msgspec.structs.replace(bench.plan.config, sources=bench.plan.config.sources[1:])
+    bench.supervisor.change_sources(dataclasses.replace(bench.plan, config=config))
+    assert bench.supervisor.lane("first") is not None
+    assert snapshot(bench, "first") == ErrorReply(
+        id="a", error="UsageError", message="first: no such source; expected one of second, third"
+    )
 
 
 def test_the_states_of_as_many_sources_as_a_run_takes_fit_into_a_reply(tmp_path: Path) -> None:

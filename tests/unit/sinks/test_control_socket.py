@@ -193,6 +193,23 @@ def test_a_program_may_send_more_than_a_reader_as_long_as_its_requests_end(hub: 
     assert hub.reply(client)[0] == ChangedReply(id="1", changes=""), "it is the same connection"
 
 
+def test_nothing_is_counted_of_a_connection_that_has_ended(hub: Hub) -> None:
+    client = hub.client()
+    client.send(encode(SourcesRequest(id="1")))
+    wait_for_requests(hub, 1)
+    control = hub.stage._control
+    assert control is not None
+    inflows = control._connections._inflows
+    assert len(inflows) == 1
+    client.close(0)
+
+    def forgotten() -> bool:
+        hub.turn()
+        return not inflows
+
+    until(forgotten, PATIENCE_S, "the end of the connection")
+
+
 @pytest.mark.parametrize("case", ["a part that is too long", "a request that does not end"])
 def test_a_program_that_floods_the_hub_is_disconnected(hub: Hub, case: str) -> None:
     with raw_zmtp.connect(hub.endpoint) as peer:
