@@ -59,12 +59,3 @@ class Segmenter(Protocol[Embedding]):
     def describe(self) -> str:
         """Return the model's name, and what runs it if that is a choice: one short line for people."""
         ...
-
-
-@runtime_checkable
-class ShapedSegmenter(Protocol):
-    """What a segmenter also has if it keeps networks for each shape of pictures."""
-
-    def keep_shapes(self, most: int) -> None:
-        """Keep those of at least so many shapes, the ones used last: pictures of so many sources come in turn."""
-        ...

@@ -15,7 +15,7 @@ from streamseg.ipc.links import Receiver, Sender
 from streamseg.ipc.recent import Recent
 from streamseg.ipc.stage_messages import LaneSpec, Progress, Ready, Resend, ToStage
 from streamseg.messages import Detection, Image, ObjectMask
-from streamseg.models import Segmenter, ShapedSegmenter
+from streamseg.models import Segmenter
 from streamseg.models.options import Compute, SegmenterSettings
 from streamseg.models.registry import create_refiner, create_segmenter
 from streamseg.propagate.keyframe_mask import FrameTime, KeyframeMask, make_keyframe_masks
@@ -116,7 +116,6 @@ class SegmentStage(SharedStage):
         self._segmenter: Segmenter[Any] = self._create_segmenter(
             self.config.segmenter, self.spec.compute, self._note_export
         )
-        self._keep_shapes()
         self._refiner: Refiner | None = None
         self._load_refiner()
         blank = np.zeros((360, 640, 3), np.uint8)
@@ -134,15 +133,12 @@ class SegmentStage(SharedStage):
         """Open the links of a source."""
         self._lanes[lane.name] = _SegmentLane(self.context, lane)
         self._turns.add(lane.name)
-        self._keep_shapes()
         self._load_refiner()
 
     def remove_lane(self, source: str) -> list[Sender[Any] | Receiver[Any]]:
         """Forget a source and its masks."""
         self._turns.remove(source)
-        links = self._lanes.pop(source).links
-        self._keep_shapes()
-        return links
+        return self._lanes.pop(source).links
 
     def instruct(self, message: ToStage) -> None:
         """Repeat the masks sent last, for a publish process that is new."""
@@ -242,13 +238,6 @@ class SegmentStage(SharedStage):
             self.context.progress()
             masks += self._run_long(partial(self._segmenter.decode, embedding, detections[first : first + _BATCH]))
         return masks
-
-    def _keep_shapes(self) -> None:
-        """Have the segmenter keep what it needs for the shapes of all sources that run at the same time."""
-        if isinstance(self._segmenter, ShapedSegmenter):
-            lanes = [lane for lane in self.spec.lanes if lane.name in self._lanes]
-            files = 0 if self.spec.live else sum(not lane.source.is_live for lane in lanes)
-            self._segmenter.keep_shapes(len(lanes) - max(files - self.config.files_at_once, 0))
 
     def _load_refiner(self) -> None:
         """Load the refiner if the masks of a source are propagated, unless it is loaded."""

@@ -21,7 +21,8 @@ from streamseg.models.options import Backend, Compute, Precision, SegmenterSetti
 from streamseg.models.runtime.base import Graph, Network, Runtime
 from streamseg.models.runtime.loading import load
 from streamseg.models.runtime.selection import candidates
-from streamseg.models.segmenters.mobile_sam import export, segmenter
+from streamseg.models.segmenters.mobile_sam import export, loaded_grids, segmenter
+from streamseg.models.segmenters.mobile_sam.input_grid import InputGrid
 from streamseg.models.segmenters.mobile_sam.segmenter import MobileSam
 from streamseg.models.segmenters.sam import ImageEmbedding, Sam
 
@@ -182,6 +183,25 @@ def test_an_upright_picture_has_the_references_masks(mobile_sam: Path) -> None:
     iou, counted = agreement(bitmaps(model.decode(model.encode(picture), asked), 640, 360), wanted)
     assert counted.any()
     assert iou[counted].mean() >= 0.99
+
+
+def test_a_picture_on_a_larger_grid_has_the_masks_of_its_own(mobile_sam: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MobileSam(mobile_sam, SegmenterSettings(backend="onnxruntime"), CPU)
+
+    def masks() -> list[NDArray[np.bool_]]:
+        return [
+            bitmaps(model.decode(model.encode(scene(*size)), boxes(12, *size)), *size) for size in (SIZE, SIZE[::-1])
+        ]
+
+    own = masks()
+    model._grids.clear()
+    monkeypatch.setattr(loaded_grids, "_LOADED", 1)
+    masks()  # loads the whole input
+    for found, expected in zip(masks(), own, strict=True):
+        iou, counted = agreement(found, expected)
+        assert counted.any()
+        assert iou[counted].mean() >= 0.99
+    assert list(model._grids._networks) == [InputGrid.whole(1024)]
 
 
 def test_a_smaller_input_has_masks_too(mobile_sam: Path) -> None:

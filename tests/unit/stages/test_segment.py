@@ -148,35 +148,6 @@ def test_sources_take_turns() -> None:
     assert segment.context.wakes == 2, "a keyframe of another source waits"
 
 
-class ShapedSquares(Squares):
-    """Keeps something for each shape."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        super().__init__(clock)
-        self.kept: list[int] = []
-
-    def keep_shapes(self, most: int) -> None:
-        self.kept.append(most)
-
-
-@pytest.mark.parametrize(
-    ("mode", "url", "kept"),
-    [("live", "synthetic:?frames=9", [5, 6, 5]), ("every-frame", "synthetic:?frames=9", [2, 2, 2]),
-     ("every-frame", "synthetic:", [5, 6, 5])],
-)  # fmt: skip
-def test_the_shapes_of_all_sources_that_run_at_the_same_time_are_kept(mode: str, url: str, kept: list[int]) -> None:
-    lanes = [lane_spec(name, url=url) for name in "abcde"]
-    context = FakeContext(stage_spec("segment", *lanes, config=stage_config(mode, files_at_once=2)))
-    model = ShapedSquares(context.clock)
-    stage = SegmentStage(context, lambda settings, compute, exporting: model)
-    stage.prepare()
-    added = lane_spec("f", url=url)
-    config = msgspec.structs.replace(stage.config, sources=(*stage.config.sources, added.source))
-    stage.instruct(AddLane(added, (), config))
-    stage.instruct(RemoveLane("a"))
-    assert model.kept == kept
-
-
 def test_an_overwritten_keyframe_is_counted() -> None:
     segment = Segment("live")
     gone = segment.keyframe(1, cup(1))

@@ -49,6 +49,10 @@ class InputGrid:
         """Cover what a picture of any size needs in an input of `imgsz` by `imgsz` pixels."""
         return cls.around(*resized_size(size, imgsz))
 
+    def covers(self, other: InputGrid) -> bool:
+        """Whether every cell of another grid is one of this."""
+        return self.side == other.side and self.rows >= other.rows and self.columns >= other.columns
+
     @property
     def drawn_rows(self) -> int:
         """Rows of cells, from the top, that masks are decoded on."""

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from streamseg.models.runtime.selection import candidates
 from streamseg.models.segmenters.mobile_sam.drawing import MaskDrawing
 from streamseg.models.segmenters.mobile_sam.export import BOX_BATCHES, Exports, Part, parts
 from streamseg.models.segmenters.mobile_sam.input_grid import CAMERA, InputGrid
+from streamseg.models.segmenters.mobile_sam.loaded_grids import LoadedGrids
 from streamseg.models.segmenters.resizing import (
     PIXEL_MEAN,
     PIXEL_STD,
@@ -39,14 +40,12 @@ if TYPE_CHECKING:
 
     from streamseg.models.segmenters.sam import SamNetwork
 
-_KEPT = 3
-"""Number of picture shapes whose networks stay loaded, if `keep_shapes` needs no more."""
+_DRAWINGS = 8
+"""Sizes of pictures whose interpolation is kept: 3 MB for 1080p, and 16 ms to make."""
 
 _log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
-_Key = TypeVar("_Key")
-_Kept = TypeVar("_Kept")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,16 +102,11 @@ class MobileSam:
         self._candidates = candidates(settings, compute)
         self._exports = Exports.of(weights)
         self._exporting = exporting
-        self._kept = _KEPT
         self._imgsz, self._square = settings.imgsz, square
-        self._graphs: OrderedDict[InputGrid, _Graphs] = OrderedDict()
+        self._grids = LoadedGrids(self._make_ready)
         self._blas = ThreadpoolController().select(user_api="blas")
-        self._drawings: OrderedDict[tuple[Size, Size], MaskDrawing] = OrderedDict()
-        self._ready(self._grid(resized_size(CAMERA, self._imgsz)))
-
-    def keep_shapes(self, most: int) -> None:
-        """Keep the networks of at least so many shapes loaded; no more than 13 differ, as similar shapes share them."""
-        self._kept = max(most, _KEPT)
+        self._drawings: OrderedDict[tuple[Size, Size, Size], MaskDrawing] = OrderedDict()
+        self._grids.networks(self._grid(resized_size(CAMERA, self._imgsz)))
 
     def describe(self) -> str:
         """Return the name, and the backend, precision and threads in use."""
@@ -134,7 +128,7 @@ class MobileSam:
         """Encode a frame of shape (height, width, 3), uint8, BGR, to decode any number of boxes from."""
         resized = resize_image(image, self._imgsz)
         size = (resized.shape[0], resized.shape[1])
-        graphs = self._ready(self._grid(size))
+        graphs = self._grids.networks(self._grid(size))
         return FrameEmbedding(graphs.encode(resized), graphs, (image.shape[0], image.shape[1]), size)
 
     def decode(self, embedding: FrameEmbedding, detections: Sequence[Detection]) -> list[ObjectMask]:
@@ -161,21 +155,19 @@ class MobileSam:
         return ObjectMask(mask, predicted_iou, stability)
 
     def _drawing(self, embedding: FrameEmbedding, low: Size) -> MaskDrawing:
-        key = (embedding.resized_size, embedding.original_size)
+        key = (low, embedding.resized_size, embedding.original_size)
         if key not in self._drawings:
-            self._drawings[key] = MaskDrawing.between(low, *key)
-        return _used(self._drawings, key, self._kept)
+            self._drawings[key] = MaskDrawing.between(*key)
+        self._drawings.move_to_end(key)
+        while len(self._drawings) > _DRAWINGS:
+            self._drawings.popitem(last=False)
+        return self._drawings[key]
 
     def _grid(self, resized: Size) -> InputGrid:
         return InputGrid.whole(self._imgsz) if self._square else InputGrid.around(*resized)
 
-    def _ready(self, grid: InputGrid) -> _Graphs:
-        """Return the networks of a grid, warmed up; a backend that fails is replaced by the next."""
-        if grid not in self._graphs:
-            self._graphs[grid] = self._make_ready(grid)
-        return _used(self._graphs, grid, self._kept)
-
     def _make_ready(self, grid: InputGrid) -> _Graphs:
+        """Load the networks of a grid and warm them up; a backend that fails is replaced by the next."""
         exported_again = False
         while True:
             try:
@@ -197,7 +189,7 @@ class MobileSam:
             raise error
         self._candidates = others
         # Networks of two backends cannot exchange arrays.
-        self._graphs.clear()
+        self._grids.clear()
         _log.warning("%s; using %s in %s instead", error, self.backend, self.precision)
 
 
@@ -283,11 +275,3 @@ class _Network:
 
     def exported(self) -> Path:
         return self.checkpoint.exports.path(self.part)
-
-
-def _used(kept: OrderedDict[_Key, _Kept], key: _Key, most: int) -> _Kept:
-    """Return the entry of a key, and drop the least recently used ones."""
-    kept.move_to_end(key)
-    while len(kept) > most:
-        kept.popitem(last=False)
-    return kept[key]
