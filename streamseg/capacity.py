@@ -29,7 +29,7 @@ _FULL: Final = 0.8
 _SMALL_SIDE: Final = 320
 BOXES: Final = 3
 """Objects of a keyframe that is measured."""
-_SIZES: Final = 3
+_SIZES: Final = 2
 """Sizes of pictures that are measured: each may take seconds to load its networks."""
 
 
