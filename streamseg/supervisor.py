@@ -137,9 +137,9 @@ class Supervisor:
         self.processes.watch()
         while not self._calls.empty():
             self._calls.get()()
+        self._flow.begin_if_ready()  # before a file starts in place of one that failed: the others do not wait for it
         self.lanes.update()
         self._start_due()
-        self._flow.begin_if_ready()
         duration, origin_ns = self._config.duration, self._flow.origin_ns
         if duration is not None and origin_ns is not None and self._clock.now_ns() - origin_ns >= duration * 1e9:
             self.stop("duration is over")
@@ -228,6 +228,8 @@ class Supervisor:
 
     def _start_due(self) -> None:
         for place in self.processes.due():
+            if place.given_up:
+                continue  # just now, with another place of its lane
             try:
                 process = self.processes.launch(place, self.lanes.served_by(place.key), self.lanes.config)
             except StageError as error:

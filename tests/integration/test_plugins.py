@@ -17,7 +17,7 @@ from support.leftovers import Place
 from support.pipeline_runs import Run, read_records
 from support.plugin_files import offer
 
-from streamseg import Pipeline, processes
+from streamseg import Pipeline, process
 from streamseg.config import check_config
 from streamseg.monitor.observer import Observer
 
@@ -155,7 +155,7 @@ def test_check_knows_the_plugins(place: Place, installed: Path, tmp_path: Path) 
     with on_path(place, installed, "check", "settings.yaml") as run:
         assert run.finish(60)[::2] == (0, "")
     line = refused(place, tmp_path, 2, "check", "settings.yaml")
-    assert line.startswith("detector.model: 'colours' is unknown; expected auto, yolox-nano")
+    assert line.startswith("detector.model: 'colours' is unknown; expected auto, spot, yolox-nano")
     for setting, key in (
         ("segmenter.model=sam3", "segmenter.model: 'sam3' is unknown"),
         ("detector.model=sam3", "detector.model: 'sam3'"),
@@ -253,7 +253,7 @@ def test_a_slow_model_does_not_pass_for_a_hung_one(tmp_path: Path, monkeypatch: 
     offer(tmp_path, "segmenter", "slow", code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(processes, "_HUNG_S", 1.5)
+    monkeypatch.setattr(process, "_HUNG_S", 1.5)
     detector = {"model": "fixed", "boxes": [{"xyxy": [20, 20, 120, 120]}]}
     settings: dict[str, object] = {
         "sources": [{"url": "synthetic:?frames=1&size=320x240"}],

@@ -133,7 +133,7 @@ def test_a_signal_during_a_download(place: Place) -> None:
             mute.accept()[0],
         ):
             run.process.send_signal(signal.SIGINT)
-            assert run.finish(10) == (128 + signal.SIGINT, "", "fetching yolox-nano from github.com\n")
+            assert run.finish(10) == (128 + signal.SIGINT, "", "fetching mobilesam from raw.githubusercontent.com\n")
     assert not list(place.folder.rglob("*.part"))
     place.check_nothing_left()
 

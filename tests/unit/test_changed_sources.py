@@ -110,6 +110,17 @@ def test_the_frames_of_an_added_source_begin_when_it_is_ready(run: Run) -> None:
     assert again.got(Start)[0].origin_ns == began
 
 
+def test_nothing_is_started_for_an_added_source_that_failed(run: Run) -> None:
+    run.stages.refusals = 11  # the last is the sixth of "eye", when "voice" is due too
+    run.change(source("door"), source("yard"), source("gate"))
+    run.pass_ms(60_000)
+    assert run.stages.refusals == 0
+    assert [str(error) for error in run.supervisor.lanes.failures] == [
+        "eye failed: eye cannot be started, after 5 restarts within 60 s; run with --verbose to see why"
+    ]
+    assert not any(stage.spec.lane.name == "gate" for stage in run.stages.started if stage.spec.stage in OWN)
+
+
 def test_a_removed_source_is_forgotten_when_every_process_is_done_with_it(run: Run, memory: Path) -> None:
     eye, voice = run.own("yard")
     prefix = eye.spec.lane.ring

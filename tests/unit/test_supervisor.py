@@ -611,6 +611,21 @@ def test_a_file_that_fails_makes_room_before_and_after_the_start(files: Bench) -
     ]
 
 
+def test_frames_of_the_others_do_not_wait_for_a_file_that_starts_when_another_failed(files: Bench) -> None:
+    files.supervisor.start()
+    for stage in files.stages.started:
+        if stage.spec.lanes[0].name != "a" or len(stage.spec.lanes) > 1:
+            stage.say(Ready("ready"))
+    files.settle()
+    assert not files.stages("eye", "b").got(Start)
+    files.stages("eye", "a").say(Failed("SourceError", "a is no video"))
+    files.stages("eye", "a").die()
+    files.settle()
+    assert files.stages("eye", "b").got(Start)
+    assert files.stages.all("eye", "c")
+    assert not files.stages("eye", "c").got(Start)
+
+
 def test_the_shared_memory_of_a_file_that_ended_is_freed(
     files: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
