@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -84,8 +83,8 @@ def test_a_source_that_there_is_not_is_refused(bench: Bench) -> None:
 
 def test_a_source_that_was_removed_is_refused_while_its_processes_end(bench: Bench) -> None:
     config = msgspec.structs.replace(bench.plan.config, sources=bench.plan.config.sources[1:])
-    bench.supervisor.change_sources(dataclasses.replace(bench.plan, config=config))
-    assert bench.supervisor.lane("first") is not None
+    bench.supervisor.lanes.change(config)
+    assert bench.supervisor.lanes.get("first") is not None
     assert snapshot(bench, "first") == ErrorReply(
         id="a", error="UsageError", message="first: no such source; expected one of second, third"
     )
