@@ -74,7 +74,7 @@ class Answers:
         """
         lane = self._supervisor.lanes.get(source)
         if lane is None or lane.leaving:
-            names = ", ".join(each.name for each in self._supervisor.lanes)
+            names = ", ".join(each.name for each in self._supervisor.lanes if not each.leaving)
             raise UsageError(f"{source}: no such source; expected one of {names}")
         if lane.finished is not None:
             ended = "failed" if lane.state == FAILED else "ended"
