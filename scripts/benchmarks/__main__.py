@@ -26,6 +26,9 @@ app.command("pipeline")(bench_pipeline)
 app.command("cameras")(bench_cameras)
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 _Figures = TypeVar("_Figures", bound=msgspec.Struct)
+YoloxNanoWeights = Annotated[
+    Path | None, typer.Option(metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.")
+]
 
 
 @app.command("links")
@@ -86,9 +89,7 @@ def tracks(
         Path | None,
         typer.Argument(help="Folder with cups.mp4 and coffee.mp4 of the SAM 2 demo gallery.", show_default=False),
     ] = None,
-    detector_weights: Annotated[
-        Path | None, typer.Option(metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.")
-    ] = None,
+    detector_weights: YoloxNanoWeights = None,
     as_json: AsJson = False,
 ) -> None:
     """Steadiness of track numbers, beside one ByteTrack per class.
@@ -136,9 +137,7 @@ def spot(
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file of `streamseg train spot` instead of the package's.")
     ] = None,
-    detector_weights: Annotated[
-        Path | None, typer.Option(metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.")
-    ] = None,
+    detector_weights: YoloxNanoWeights = None,
     as_json: AsJson = False,
 ) -> None:
     """Quality and speed of the packaged detector, beside YOLOX-Nano.
@@ -168,9 +167,7 @@ def models(
         Path | None, typer.Option(metavar="mobile_sam.pt", help="A checkpoint of MobileSAM instead of seeded weights.")
     ] = None,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="A picture instead of a drawn one.")] = None,
-    detector_weights: Annotated[
-        Path | None, typer.Option(metavar="yolox_nano.onnx", help="Weights of YOLOX-Nano other than the official.")
-    ] = None,
+    detector_weights: YoloxNanoWeights = None,
     as_json: AsJson = False,
 ) -> None:
     """Speed and masks of MobileSAM, beside other implementations.

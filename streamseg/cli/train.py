@@ -173,7 +173,7 @@ def train_spot(
     fifth photograph of the first file is held out for measuring. The network is for `--detector FILE`.
     `streamseg annotate` makes boxes to start with; correct them, and train on the result.
 
-    Stop it at any time: the same command resumes (FILE.checkpoint). Two cores train on eight photographs a second.
+    Stop it at any time: the same command resumes (FILE.checkpoint). A core trains on some eleven photographs a second.
 
     Example: `streamseg train spot --data forklifts.json --images photos --classes forklift,pallet --output mine.onnx`
     """

@@ -73,8 +73,9 @@ class Hints:
         if self.prior is not None:
             planes[1] = mask_plane(self.prior, window, side)
             planes[2] = 1
-        planes[3] = point_plane(self.on, window, side)
-        planes[4] = point_plane(self.off, window, side)
+        for place, points in ((3, self.on), (4, self.off)):
+            if points:
+                planes[place] = point_plane(points, window, side)
         return planes
 
 
